@@ -1,0 +1,214 @@
+//! The waist of the hourglass: one normalised failure, whatever reported it.
+//!
+//! In: what a parser of `sources/` understood. Out: what evidence, diagnosis and ticket need.
+//! This room does not know any vendor's JSON, the store or the clock. All text in a [`Failure`] is
+//! already redacted and capped by the parser's border ([`Failure::sealed`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::redaction::{cap, redact};
+
+/// The longest error message a [`Failure`] carries, in bytes; a longer one keeps its head and its tail.
+pub const MESSAGE_CAP: usize = 24 * 1024;
+/// The longest name, id or context value, in bytes.
+pub const NAME_CAP: usize = 512;
+
+/// Which platform failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Azure Data Factory (or Synapse pipelines).
+    Adf,
+    /// Databricks jobs and clusters.
+    Databricks,
+    /// Airflow tasks and DAGs.
+    Airflow,
+}
+
+impl Source {
+    /// The prefix of ticket ids.
+    pub fn ticket_prefix(self) -> &'static str {
+        match self {
+            Self::Adf => "ADF",
+            Self::Databricks => "DBX",
+            Self::Airflow => "ARF",
+        }
+    }
+
+    /// The name used in JSON and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adf => "adf",
+            Self::Databricks => "databricks",
+            Self::Airflow => "airflow",
+        }
+    }
+
+    /// The inverse of [`Source::name`], without regard to case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Adf, Self::Databricks, Self::Airflow].into_iter().find(|s| s.name().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What kind of thing failed; it words titles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssetKind {
+    /// An ADF pipeline.
+    Pipeline,
+    /// A Databricks job.
+    Job,
+    /// A Databricks cluster.
+    Cluster,
+    /// An Airflow task; the asset's name is `dag.task`.
+    Task,
+}
+
+impl AssetKind {
+    /// The label of the asset's line in JIRA and elsewhere: `Pipeline`, `Job`, `Cluster`, `Task`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Pipeline => "Pipeline",
+            Self::Job => "Job",
+            Self::Cluster => "Cluster",
+            Self::Task => "Task",
+        }
+    }
+}
+
+/// The idempotency key of this very run: (source, scope, run, task, try or repair).
+///
+/// Two reports of the same run have equal keys, whatever door they came through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunKey(String);
+
+impl RunKey {
+    /// Builds the key; parts are lower-cased, trimmed and separated unambiguously.
+    pub fn new(source: Source, scope: &str, run: &str, task: &str, attempt: &str) -> Self {
+        let parts = [scope, run, task, attempt].map(|part| part.trim().to_lowercase().replace('%', "%25").replace('|', "%7C"));
+        Self(format!("{}|{}", source.name(), parts.join("|")))
+    }
+
+    /// The canonical text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// SHA-256 of the canonical text in hex: safe as a storage key.
+    pub fn hash(&self) -> String {
+        hex::encode(Sha256::digest(self.0.as_bytes()))
+    }
+}
+
+/// Names of [`Failure::context`] entries that other rooms read. All values are text.
+pub mod field {
+    /// ADF activity type (`Copy`, `DatabricksNotebook` …).
+    pub const ACTIVITY_TYPE: &str = "activity_type";
+    /// ADF activity name.
+    pub const ACTIVITY: &str = "activity";
+    /// ADF failureType (`UserError`, `SystemError`): a hint only.
+    pub const FAILURE_TYPE: &str = "failure_type";
+    /// ADF factory resource id, lower case.
+    pub const FACTORY: &str = "factory";
+    /// Databricks job id.
+    pub const JOB_ID: &str = "job_id";
+    /// Databricks task run id, when the failure's run id is the job run.
+    pub const TASK_RUN_ID: &str = "task_run_id";
+    /// Databricks task key.
+    pub const TASK_KEY: &str = "task_key";
+    /// Databricks cluster id.
+    pub const CLUSTER_ID: &str = "cluster_id";
+    /// Databricks workspace (org) id.
+    pub const WORKSPACE_ID: &str = "workspace_id";
+    /// Databricks termination type (`CLIENT_ERROR`, `SERVICE_FAULT`, `CLOUD_FAILURE`, `INTERNAL_ERROR`, `SUCCESS`).
+    pub const TERMINATION_TYPE: &str = "termination_type";
+    /// Databricks: `job` or `cluster`.
+    pub const KIND: &str = "kind";
+    /// Airflow DAG id.
+    pub const DAG_ID: &str = "dag_id";
+    /// Airflow task id.
+    pub const TASK_ID: &str = "task_id";
+    /// Airflow map index, only for mapped tasks (0 and up).
+    pub const MAP_INDEX: &str = "map_index";
+    /// Airflow try number.
+    pub const TRY_NUMBER: &str = "try_number";
+    /// Airflow operator class.
+    pub const OPERATOR: &str = "operator";
+    /// Airflow logical (execution) date.
+    pub const LOGICAL_DATE: &str = "logical_date";
+    /// Who owns the asset, if the source says so.
+    pub const OWNER: &str = "owner";
+}
+
+/// The alert that carried the failure, for the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRef {
+    /// The monitor's own id of the alert.
+    pub id: String,
+    /// The rule that fired.
+    pub rule: Option<String>,
+}
+
+/// One failed run, normalised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The platform.
+    pub source: Source,
+    /// The idempotency key.
+    pub key: RunKey,
+    /// What kind of thing failed.
+    pub kind: AssetKind,
+    /// Its name: pipeline, job, cluster, or `dag.task`.
+    pub asset: String,
+    /// The vendor's run id (ADF pipeline run, Databricks job run, Airflow run id), if one is known.
+    pub run_id: Option<String>,
+    /// A link people can open (https only), if the source gave one.
+    pub run_url: Option<String>,
+    /// The source's own error code.
+    pub error_code: Option<String>,
+    /// The error text, redacted, at most [`MESSAGE_CAP`] bytes.
+    pub message: String,
+    /// Further fields by the names in [`field`].
+    #[serde(default)]
+    pub context: BTreeMap<String, String>,
+    /// When it failed, by the source's clock.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// The alert's severity 0 (worst) to 4, if there was an alert.
+    pub source_severity: Option<u8>,
+    /// The alert, if there was one.
+    pub alert: Option<AlertRef>,
+}
+
+impl Failure {
+    /// Redacts and caps every text: the border through which all outside text passes once (law L10).
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        let name = |text: &str| cap(&redact(text), NAME_CAP);
+        self.asset = name(&self.asset);
+        self.run_id = self.run_id.as_deref().map(name);
+        self.error_code = self.error_code.as_deref().map(name);
+        self.message = cap(&redact(&self.message), MESSAGE_CAP);
+        self.run_url =
+            self.run_url.as_deref().map(|url| redact(url)).filter(|url| url.starts_with("https://") && url.len() <= 2000);
+        self.context = self.context.iter().map(|(k, v)| (name(k), name(v))).collect();
+        self.alert = self.alert.map(|alert| AlertRef { id: name(&alert.id), rule: alert.rule.as_deref().map(name) });
+        self
+    }
+
+    /// A context value by its name in [`field`].
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.context.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}

@@ -1,0 +1,160 @@
+//! The one HTTP client: rustls with baked-in roots, timeouts on everything, no redirects, capped bodies.
+//!
+//! A pipe: it imports only [`crate::fault`]. It does not know any vendor. No redirects, because a
+//! redirect could carry a token to a host that is not from our configuration.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use reqwest::header::HeaderMap;
+
+use crate::fault::Fault;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Below the five seconds after which node servers (Azurite) close idle connections.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const BODY_CAP: usize = 8 * 1024 * 1024;
+
+/// A client that all rooms share; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: reqwest::Client,
+}
+
+/// A complete answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers as sent.
+    pub headers: HeaderMap,
+    /// At most 8 MiB of body.
+    pub body: Bytes,
+}
+
+/// A call without an answer.
+#[derive(Debug, Clone)]
+pub struct NoReply {
+    /// Always transient unless the request itself could not be built.
+    pub fault: Fault,
+    /// May the other side have acted on the request? `false` only when no connection was made.
+    pub sent: bool,
+}
+
+impl From<NoReply> for Fault {
+    fn from(no_reply: NoReply) -> Self {
+        no_reply.fault
+    }
+}
+
+impl Http {
+    /// Builds the client. `extra_roots_pem`: further trusted roots (a company's proxy, tests).
+    pub fn new(extra_roots_pem: Option<&[u8]>) -> Result<Self, Fault> {
+        Self::with_timeout(extra_roots_pem, TIMEOUT)
+    }
+
+    /// As [`Http::new`], with another total timeout per call.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that builds a client")]
+    pub fn with_timeout(extra_roots_pem: Option<&[u8]>, timeout: Duration) -> Result<Self, Fault> {
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(pem) = extra_roots_pem {
+            use rustls::pki_types::{CertificateDer, pem::PemObject};
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|_| Fault::permanent("extra root certificate is not PEM"))?;
+                roots.add(certificate).map_err(|_| Fault::permanent("extra root certificate is not usable"))?;
+            }
+        }
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("aiops-rca/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|_| Fault::permanent("the HTTP client could not be built"))?;
+        Ok(Self { client })
+    }
+
+    /// Starts a request; finish it with [`Http::send`].
+    pub fn request(&self, method: reqwest::Method, url: &url::Url) -> reqwest::RequestBuilder {
+        self.client.request(method, url.clone())
+    }
+
+    /// Sends, reads the whole (capped) answer. `what` names the other side in reasons, e.g. "JIRA".
+    pub async fn send(&self, what: &str, request: reqwest::RequestBuilder) -> Result<Reply, NoReply> {
+        let response = request.send().await.map_err(|error| no_reply(what, &error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let mut body = BytesMut::new();
+        let mut stream = response.bytes_stream();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|error| no_reply(what, &error))?;
+            if body.len() + chunk.len() > BODY_CAP {
+                return Err(NoReply { fault: Fault::permanent(format!("{what} answered more than 8 MiB")), sent: true });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, headers, body: body.freeze() })
+    }
+}
+
+/// The reason never holds the URL: it may carry a signature.
+fn no_reply(what: &str, error: &reqwest::Error) -> NoReply {
+    if error.is_builder() {
+        return NoReply { fault: Fault::permanent(format!("the request to {what} could not be built")), sent: false };
+    }
+    let sent = !error.is_connect();
+    let why = if error.is_timeout() {
+        "did not answer in time"
+    } else if error.is_connect() {
+        "could not be reached"
+    } else {
+        "broke the connection"
+    };
+    NoReply { fault: Fault::transient(format!("{what} {why}")), sent }
+}
+
+impl Reply {
+    /// 2xx?
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Retry-After in seconds or as an HTTP date, capped at an hour.
+    pub fn retry_after(&self, now: chrono::DateTime<chrono::Utc>) -> Option<Duration> {
+        let text = self.headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
+        let seconds = match text.parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => seconds,
+            Ok(_) => return None,
+            Err(_) => {
+                let at = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+                #[expect(clippy::cast_precision_loss, reason = "a wait in seconds is small")]
+                let wait = (at.with_timezone(&chrono::Utc) - now).num_seconds().max(0) as f64;
+                wait
+            }
+        };
+        Some(Duration::from_secs_f64(seconds.min(3600.0)))
+    }
+
+    /// The fault of an unsuccessful answer, by its status alone.
+    pub fn fault(&self, what: &str, now: chrono::DateTime<chrono::Utc>) -> Fault {
+        Fault::from_status(what, self.status, self.retry_after(now))
+    }
+
+    /// The body as JSON.
+    pub fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, Fault> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Fault::permanent(format!(
+                "{what} answered {} with a body we cannot read (line {}, column {})",
+                self.status,
+                error.line(),
+                error.column()
+            ))
+        })
+    }
+}

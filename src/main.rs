@@ -1,0 +1,2 @@
+//! The binary: `aiops-rca`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! JIRA sink (being built).

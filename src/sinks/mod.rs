@@ -1,0 +1,21 @@
+//! Bring one sink of one ticket up to date. Siblings are strangers; none knows the store.
+//!
+//! In: the ticket as it stands. Out: one [`Step`]. A step makes at most one *writing* call and returns the
+//! sink's new record, which the corridor stores by compare-and-set before the next step: so a crash
+//! anywhere is healed by running it again, and a repeat does nothing (law L4).
+
+use std::time::Duration;
+
+pub mod jira;
+pub mod slack;
+
+/// What one step of a sink came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step<R> {
+    /// The sink shows the ticket as it is.
+    UpToDate,
+    /// Something was done, found or decided: store this record, then call again.
+    Recorded(R),
+    /// Nothing to do right now (rate limit, index lag): call again after this time.
+    Wait(Duration, String),
+}

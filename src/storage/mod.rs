@@ -1,0 +1,176 @@
+//! Tables and queues behind one closed set of backends: Azure Storage, or one SQLite file.
+//!
+//! A pipe: it imports only [`crate::fault`] and [`crate::http`]. It does not know what is stored: an
+//! entity is a JSON text under (partition, row), a message is a text. Every backend passes the same
+//! contract test. Names given here are bare (`tickets`, `failures`); the configured prefix is added inside.
+
+use std::time::Duration;
+
+use crate::fault::Fault;
+
+pub mod azure;
+pub mod embedded;
+
+/// Version of an entity, for compare-and-set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ETag(pub String);
+
+/// An entity as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entity {
+    /// Partition key.
+    pub partition: String,
+    /// Row key.
+    pub row: String,
+    /// Its version.
+    pub etag: ETag,
+    /// The document, JSON text, up to 900 KiB.
+    pub document: String,
+}
+
+/// Outcome of an insert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It was not there; now it is.
+    Created(ETag),
+    /// Somebody was first; nothing changed.
+    Exists,
+}
+
+/// Outcome of a compare-and-set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swapped {
+    /// Done; the new version.
+    Done(ETag),
+    /// Somebody changed or removed it since it was read; nothing changed.
+    Conflict,
+}
+
+/// A piece of a range query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In order of (partition, row).
+    pub entities: Vec<Entity>,
+    /// Hand it in again to go on; `None` at the end.
+    pub next: Option<Continuation>,
+}
+
+/// Where a range query goes on: opaque, text-safe, may be stored.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Continuation(pub String);
+
+/// A message as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id, the same at every delivery.
+    pub id: String,
+    /// Needed to delete or hide it; changes with every receive and update.
+    pub receipt: String,
+    /// The text exactly as on the wire (base64 when [`Storage::put`] wrote it).
+    pub text: String,
+    /// How often it was received, this time included.
+    pub dequeue_count: u32,
+    /// When it was put.
+    pub inserted_at: chrono::DateTime<chrono::Utc>,
+    /// When it expires.
+    pub expires_at: chrono::DateTime<chrono::Utc>,
+    /// When it becomes visible again if it is not deleted.
+    pub next_visible_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// The longest text a message can carry (64 KiB of base64).
+pub const MESSAGE_CAP: usize = 48 * 1024;
+
+/// One of the backends; cloning is cheap.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// Azure Storage or Azurite.
+    Azure(azure::AzureStorage),
+    /// One SQLite file, shared by processes.
+    Embedded(embedded::EmbeddedStorage),
+}
+
+macro_rules! on_backend {
+    ($self:expr, $backend:ident => $call:expr) => {
+        match $self {
+            Storage::Azure($backend) => $call.await,
+            Storage::Embedded($backend) => $call.await,
+        }
+    };
+}
+
+impl Storage {
+    /// Creates tables and queues that are missing. Queue names get no `-poison` sibling by themselves.
+    pub async fn prepare(&self, tables: &[&str], queues: &[&str]) -> Result<(), Fault> {
+        on_backend!(self, backend => backend.prepare(tables, queues))
+    }
+
+    /// Inserts if absent.
+    pub async fn insert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Inserted, Fault> {
+        on_backend!(self, backend => backend.insert(table, partition, row, document))
+    }
+
+    /// Point read.
+    pub async fn get(&self, table: &str, partition: &str, row: &str) -> Result<Option<Entity>, Fault> {
+        on_backend!(self, backend => backend.get(table, partition, row))
+    }
+
+    /// Replaces the entity only if it still has this version.
+    pub async fn swap(&self, table: &str, partition: &str, row: &str, etag: &ETag, document: &str) -> Result<Swapped, Fault> {
+        on_backend!(self, backend => backend.swap(table, partition, row, etag, document))
+    }
+
+    /// Writes whatever was there.
+    pub async fn upsert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<(), Fault> {
+        on_backend!(self, backend => backend.upsert(table, partition, row, document))
+    }
+
+    /// Deletes; with `etag` only that version. `false` when it was not there or had changed.
+    pub async fn delete(&self, table: &str, partition: &str, row: &str, etag: Option<&ETag>) -> Result<bool, Fault> {
+        on_backend!(self, backend => backend.delete(table, partition, row, etag))
+    }
+
+    /// Rows of one partition with `from <= row < to` (an empty bound is open), at most `limit` a page.
+    pub async fn scan(
+        &self,
+        table: &str,
+        partition: &str,
+        from: &str,
+        to: &str,
+        limit: u32,
+        after: Option<&Continuation>,
+    ) -> Result<Page, Fault> {
+        on_backend!(self, backend => backend.scan(table, partition, from, to, limit, after))
+    }
+
+    /// Puts a message (base64 on the wire, as the Functions host expects), visible after `delay`.
+    pub async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
+        on_backend!(self, backend => backend.put(queue, text, delay))
+    }
+
+    /// Puts a text as it is, without encoding (the host moves bodies to a poison queue unchanged).
+    pub async fn put_raw(&self, queue: &str, text: &str) -> Result<(), Fault> {
+        on_backend!(self, backend => backend.put_raw(queue, text))
+    }
+
+    /// Receives up to `count` (1 to 32) visible messages and hides them for `hidden`.
+    pub async fn receive(&self, queue: &str, count: u8, hidden: Duration) -> Result<Vec<Message>, Fault> {
+        on_backend!(self, backend => backend.receive(queue, count, hidden))
+    }
+
+    /// Deletes a received message. `false` when its receipt is no longer valid.
+    pub async fn delete_message(&self, queue: &str, message: &Message) -> Result<bool, Fault> {
+        on_backend!(self, backend => backend.delete_message(queue, message))
+    }
+
+    /// Hides a received message for another `hidden` from now; returns its new receipt, `None` when the old one is no longer valid.
+    pub async fn hide_message(&self, queue: &str, message: &Message, hidden: Duration) -> Result<Option<String>, Fault> {
+        on_backend!(self, backend => backend.hide_message(queue, message, hidden))
+    }
+
+    /// About how many messages there are, hidden ones included.
+    pub async fn depth(&self, queue: &str) -> Result<u64, Fault> {
+        on_backend!(self, backend => backend.depth(queue))
+    }
+}

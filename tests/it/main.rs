@@ -1,0 +1,14 @@
+//! The one integration binary: each module tests one room from outside.
+
+mod airflow_callback;
+mod diagnosis;
+mod evidence;
+mod host;
+mod identity;
+mod jira;
+mod package;
+mod playbooks;
+mod redaction;
+mod slack;
+mod sources;
+mod storage;
