@@ -15,4 +15,5 @@ pub mod sources;
 pub mod evidence;
 pub mod diagnosis;
 pub mod ticket;
+pub mod remediation;
 pub mod sinks;

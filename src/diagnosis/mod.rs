@@ -108,6 +108,31 @@ pub struct Diagnosis {
     pub worded_by: String,
 }
 
+impl Category {
+    /// As people read it: `data schema`, `network` …
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Timeout => "timeout",
+            Self::Throttling => "throttling",
+            Self::Resource => "resource",
+            Self::Authentication => "authentication",
+            Self::Authorization => "authorization",
+            Self::Configuration => "configuration",
+            Self::DataSchema => "data schema",
+            Self::DataQuality => "data quality",
+            Self::MissingData => "missing data",
+            Self::Code => "code",
+            Self::Dependency => "dependency",
+            Self::Platform => "platform",
+            Self::Concurrency => "concurrency",
+            Self::Quota => "quota",
+            Self::Cancelled => "cancelled",
+            Self::Undetermined => "undetermined",
+        }
+    }
+}
+
 impl Action {
     /// Does it act by itself, through a playbook?
     pub fn acts(self) -> bool {
