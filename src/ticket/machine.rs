@@ -94,6 +94,11 @@ pub enum Event {
     JiraRecorded(JiraRecord),
     /// The Slack sink recorded something.
     SlackRecorded(SlackRecord),
+    /// The sink has to look again although nothing people see has changed (a deadline passed).
+    Woken {
+        /// Which sink.
+        sink: Sink,
+    },
     /// A delivery ended; its lease goes.
     DeliveryEnded {
         /// Which sink.
@@ -337,6 +342,9 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
         Event::JiraRecorded(record) => record_jira(d, record),
         Event::SlackRecorded(record) => d.ticket.slack = record.clone(),
+        Event::Woken { sink } => {
+            d.ticket.books.delivered.remove(sink);
+        }
         Event::DeliveryEnded { sink, holder, shown, fault } => end_delivery(d, *sink, holder, *shown, fault.as_ref()),
     }
     Ok(draft.finish())

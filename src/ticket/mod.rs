@@ -451,7 +451,8 @@ impl Ticket {
 
     /// Does this sink still have to be brought up to date?
     pub fn lags(&self, sink: Sink) -> bool {
-        !self.sinks_off.contains_key(sink.name()) && self.books.delivered.get(&sink).copied().unwrap_or(0) < self.version
+        let idle = sink == Sink::Playbook && self.current_attempt().is_none();
+        !idle && !self.sinks_off.contains_key(sink.name()) && self.books.delivered.get(&sink).copied().unwrap_or(0) < self.version
     }
 
     /// The attempt that is not over yet, if there is one.

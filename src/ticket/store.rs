@@ -191,9 +191,10 @@ impl TicketStore {
 
     // ── the active index ────────────────────────────────────────────────────────────────────────
 
-    /// Keeps a failure until its ticket exists.
-    pub async fn put_waiting(&self, id: &TicketId, waiting: &Waiting) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await
+    /// Keeps a failure until its ticket exists; `false` when one is kept under this id already.
+    pub async fn put_waiting_if_absent(&self, id: &TicketId, waiting: &Waiting) -> Result<bool, Fault> {
+        let outcome = self.storage.insert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await?;
+        Ok(matches!(outcome, Inserted::Created(_)))
     }
 
     /// The failure that waits for this ticket; `None` once the ticket exists.
@@ -207,6 +208,11 @@ impl TicketStore {
     /// Marks a ticket as not settled: the sweep looks after it.
     pub async fn mark_active(&self, id: &TicketId) -> Result<(), Fault> {
         self.storage.upsert(INDEX, ACTIVE, id.as_str(), "{}").await
+    }
+
+    /// The document of a row of the active index.
+    pub async fn active_document(&self, row: &str) -> Result<Option<String>, Fault> {
+        Ok(self.storage.get(INDEX, ACTIVE, row).await?.map(|entity| entity.document))
     }
 
     /// Keeps a text under a row of the active index (`rows-…`).
