@@ -80,7 +80,7 @@ impl Jira {
         let mut next = self.claimed(record, now);
         next.left_out.extend(new.iter().map(|name| (**name).to_owned()));
         if new.iter().any(|name| **name == field::DESCRIPTION) {
-            next.fault = noted(format!("JIRA refused the description, so the issue has none: {}", invalid.words()), now);
+            next.fault = Some(noted(format!("JIRA refused the description, so the issue has none: {}", invalid.words()), now));
         }
         Ok(Step::Recorded(next))
     }

@@ -100,7 +100,7 @@ pub fn comment(ticket: &TicketId, chapter: &Chapter) -> Value {
     blocks.push(json!({"type": "paragraph", "content": [
         {"type": "text", "text": format!("{when} · {}", marker(ticket, chapter.number)), "marks": [{"type": "em"}]},
     ]}));
-    document(blocks)
+    document(&blocks)
 }
 
 /// Names one chapter of one ticket, e.g. `ADF-20251212T100000-abc123 #3.`; no marker is part of another.
@@ -145,7 +145,7 @@ struct Page {
 
 impl Page {
     fn new(blocks: Vec<Value>) -> Self {
-        let used = units(&document(blocks.clone()).to_string());
+        let used = units(&document(&blocks).to_string());
         Self { blocks, used, told_more: false }
     }
 
@@ -205,7 +205,7 @@ impl Page {
     }
 
     fn close(self) -> Value {
-        document(self.blocks)
+        document(&self.blocks)
     }
 }
 
@@ -228,7 +228,7 @@ impl Line {
     }
 }
 
-fn document(blocks: Vec<Value>) -> Value {
+fn document(blocks: &[Value]) -> Value {
     json!({"type": "doc", "version": 1, "content": blocks})
 }
 

@@ -232,6 +232,6 @@ mod field {
 }
 
 /// A refused detail, noted while the rest goes on.
-fn noted(reason: String, at: DateTime<Utc>) -> Option<DeliveryFault> {
-    Some(DeliveryFault { reason, at, retrying: false })
+fn noted(reason: String, at: DateTime<Utc>) -> DeliveryFault {
+    DeliveryFault { reason, at, retrying: false }
 }

@@ -38,12 +38,12 @@ impl Jira {
         }
         if record.hops >= MOST_HOPS {
             let reason = format!("JIRA's workflow did not lead to {} in {MOST_HOPS} steps: move the issue by hand", goal(ticket));
-            return Ok(Some(Step::Recorded(JiraRecord { fault: noted(reason, now), ..settled(seen, ticket) })));
+            return Ok(Some(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..settled(seen, ticket) })));
         }
         let offered = self.client.transitions(key, now).await?;
         match choose(&offered, &issue, ticket, &us) {
             Ok(chosen) => self.make(ticket, &issue, chosen, seen, now).await.map(Some),
-            Err(reason) => Ok(Some(Step::Recorded(JiraRecord { fault: noted(reason, now), ..settled(seen, ticket) }))),
+            Err(reason) => Ok(Some(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..settled(seen, ticket) }))),
         }
     }
 
@@ -68,7 +68,7 @@ impl Jira {
                     return Ok(Step::Wait(Duration::from_secs(1), reason.to_owned()));
                 }
                 let reason = format!("JIRA refused to move the issue to {} (400): {}", chosen.to, invalid.words());
-                Ok(Step::Recorded(JiraRecord { fault: noted(reason, now), ..settled(seen, ticket) }))
+                Ok(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..settled(seen, ticket) }))
             }
             Err(failed) => Err(failed),
         }

@@ -35,12 +35,12 @@ impl Jira {
             }
             Err(Failed::Invalid(invalid)) if invalid.fields.contains_key(field::DESCRIPTION) && !page.description.is_null() => {
                 next.left_out.push(field::DESCRIPTION.to_owned());
-                next.fault = noted(format!("JIRA refused the description: {}", invalid.words()), now);
+                next.fault = Some(noted(format!("JIRA refused the description: {}", invalid.words()), now));
             }
             // A closed issue may be read-only by its workflow: what it shows is then the past.
             Err(Failed::Invalid(invalid)) => {
                 next.shown = Some(page.hash);
-                next.fault = noted(format!("JIRA refused to edit the issue (400): {}", invalid.words()), now);
+                next.fault = Some(noted(format!("JIRA refused to edit the issue (400): {}", invalid.words()), now));
             }
             Err(failed) => return Err(failed),
         }
@@ -87,7 +87,7 @@ impl Jira {
             Err(Failed::Invalid(invalid)) => {
                 self.claims.restore(&what, since);
                 let reason = format!("JIRA refused the comment of chapter {} (400): {}", chapter.number, invalid.words());
-                Ok(Step::Recorded(JiraRecord { fault: noted(reason, now), ..told(record, chapter.number) }))
+                Ok(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..told(record, chapter.number) }))
             }
             Err(failed @ Failed::Lost(_)) => Err(failed),
             Err(failed) => {

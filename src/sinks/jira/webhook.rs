@@ -94,10 +94,8 @@ pub fn authenticate(
         let (method, digest) = signature.trim().split_once('=').ok_or(Refused)?;
         let digest = hex::decode(digest).map_err(|_| Refused)?;
         let expected = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| Refused)?.chain_update(body);
-        return match method.eq_ignore_ascii_case("sha256") && expected.verify_slice(&digest).is_ok() {
-            true => Ok(()),
-            false => Err(Refused),
-        };
+        let right = method.eq_ignore_ascii_case("sha256") && expected.verify_slice(&digest).is_ok();
+        return if right { Ok(()) } else { Err(Refused) };
     }
     // Hashes have one length: the comparison does not tell how long the secret is.
     let (given, expected) = (Sha256::digest(query_secret.ok_or(Refused)?), Sha256::digest(secret));
@@ -116,7 +114,7 @@ pub fn parse(body: &[u8]) -> Result<JiraEvent, Malformed> {
             path: if path == "." { String::new() } else { path },
         }
     })?;
-    let event = text(&delivery.webhook_event).ok_or_else(|| missing("webhookEvent", "no JIRA event is named"))?;
+    let event = text(delivery.webhook_event.as_ref()).ok_or_else(|| missing("webhookEvent", "no JIRA event is named"))?;
     match event.as_str() {
         "jira:issue_updated" => updated(&delivery),
         "jira:issue_deleted" => deleted(&delivery),
@@ -129,27 +127,27 @@ fn updated(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
         return Ok(JiraEvent::Ignored("an update without changes, such as a comment".to_owned()));
     };
     let items = changelog.items.iter().flatten();
-    let Some(item) = items.filter(|item| item.is_of_status()).last() else {
+    let Some(item) = items.filter(|item| item.is_of_status()).next_back() else {
         return Ok(JiraEvent::Ignored("the status did not change".to_owned()));
     };
     let issue = delivery.issue.as_ref().ok_or_else(|| missing("issue", "no issue is named"))?;
     let now = issue.fields.as_ref().and_then(|fields| fields.status.as_ref());
     let category =
-        now.and_then(|status| text(&status.status_category.as_ref()?.key)).and_then(|key| StatusCategory::from_key(&key));
-    let to_name = text(&item.to_string).or_else(|| text(&now?.name)).unwrap_or_default();
+        now.and_then(|status| text(status.status_category.as_ref()?.key.as_ref())).and_then(|key| StatusCategory::from_key(&key));
+    let to_name = text(item.to_string.as_ref()).or_else(|| text(now?.name.as_ref())).unwrap_or_default();
     let Some(status) = ticket_status(&to_name, category) else {
         return Ok(JiraEvent::Ignored("a status without a name or kind that we know".to_owned()));
     };
     Ok(JiraEvent::StatusChanged(StatusChange {
         issue_key: issue.key()?,
-        issue_id: text(&issue.id).unwrap_or_default(),
+        issue_id: text(issue.id.as_ref()).unwrap_or_default(),
         ticket: issue.ticket(),
-        from: text(&item.from_string).map(|name| shown(&name, 100)),
+        from: text(item.from_string.as_ref()).map(|name| shown(&name, 100)),
         to_name: shown(&to_name, 100),
         category,
         status,
         by: delivery.by(),
-        account_id: delivery.user.as_ref().and_then(|user| text(&user.account_id)),
+        account_id: delivery.user.as_ref().and_then(|user| text(user.account_id.as_ref())),
         at: delivery.at()?,
     }))
 }
@@ -158,7 +156,7 @@ fn deleted(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
     let issue = delivery.issue.as_ref().ok_or_else(|| missing("issue", "no issue is named"))?;
     Ok(JiraEvent::IssueDeleted(Deletion {
         issue_key: issue.key()?,
-        issue_id: text(&issue.id).unwrap_or_default(),
+        issue_id: text(issue.id.as_ref()).unwrap_or_default(),
         ticket: issue.ticket(),
         by: delivery.by(),
         at: delivery.at()?,
@@ -182,8 +180,8 @@ fn shown(text: &str, limit: usize) -> String {
 }
 
 /// Texts that may be numbers, null or missing.
-fn text(value: &Option<Value>) -> Option<String> {
-    match value.as_ref()? {
+fn text(value: Option<&Value>) -> Option<String> {
+    match value? {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
@@ -248,13 +246,13 @@ struct Item {
 
 impl Delivery {
     fn by(&self) -> String {
-        person(self.user.as_ref().and_then(|user| text(&user.display_name)).as_deref())
+        person(self.user.as_ref().and_then(|user| text(user.display_name.as_ref())).as_deref())
     }
 
     /// Milliseconds since 1970, a number or its text.
     fn at(&self) -> Result<DateTime<Utc>, Malformed> {
         let wrong = || missing("timestamp", "no usable time in milliseconds");
-        let text = text(&self.timestamp).ok_or_else(wrong)?;
+        let text = text(self.timestamp.as_ref()).ok_or_else(wrong)?;
         let millis = text.trim().split('.').next().and_then(|whole| whole.parse::<i64>().ok()).ok_or_else(wrong)?;
         Utc.timestamp_millis_opt(millis).single().ok_or_else(wrong)
     }
@@ -263,7 +261,7 @@ impl Delivery {
 impl Issue {
     /// A key goes into paths and index rows later: only the form JIRA gives keys is let in.
     fn key(&self) -> Result<String, Malformed> {
-        let key = text(&self.key).ok_or_else(|| missing("issue.key", "the issue has no key"))?;
+        let key = text(self.key.as_ref()).ok_or_else(|| missing("issue.key", "the issue has no key"))?;
         let well_formed = key.len() <= 64
             && key.split_once('-').is_some_and(|(project, number)| {
                 !project.is_empty()
@@ -283,6 +281,6 @@ impl Issue {
 impl Item {
     /// A custom field may be called `status` too; its id tells.
     fn is_of_status(&self) -> bool {
-        text(&self.field_id).or_else(|| text(&self.field)).as_deref() == Some("status")
+        text(self.field_id.as_ref()).or_else(|| text(self.field.as_ref())).as_deref() == Some("status")
     }
 }
