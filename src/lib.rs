@@ -17,3 +17,4 @@ pub mod diagnosis;
 pub mod ticket;
 pub mod remediation;
 pub mod sinks;
+pub mod local;

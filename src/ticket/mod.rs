@@ -133,7 +133,9 @@ pub struct JiraRecord {
     pub key: Option<String>,
     /// Set before the create call: from then on a search by label comes first.
     pub creating_since: Option<DateTime<Utc>>,
-    /// Fields the site refused and we left out (`priority`, `issuetype`).
+    /// Which process set `creating_since`: only that one knows that its create call was not sent yet.
+    pub creating_by: Option<String>,
+    /// Fields the site refused and we left out (`priority`, `issuetype`, `labels`, `description`).
     pub left_out: Vec<String>,
     /// Hash of summary and description as last written.
     pub shown: Option<String>,
@@ -141,6 +143,10 @@ pub struct JiraRecord {
     pub told: u32,
     /// Set before a comment call: the number of the chapter whose outcome is not yet known.
     pub telling: Option<u32>,
+    /// When `telling` was set.
+    pub telling_since: Option<DateTime<Utc>>,
+    /// Which process set `telling`: only that one knows that its comment call was not sent yet.
+    pub telling_by: Option<String>,
     /// Status name last seen in JIRA.
     pub status: Option<String>,
     /// The value of [`Ticket::status_version`] that JIRA's status was last brought to.
