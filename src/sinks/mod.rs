@@ -19,3 +19,16 @@ pub enum Step<R> {
     /// Nothing to do right now (rate limit, index lag): call again after this time.
     Wait(Duration, String),
 }
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked, e.g. `Slack token`.
+    pub name: String,
+    /// Is it as it should be?
+    pub ok: bool,
+    /// What was found, one line.
+    pub line: String,
+    /// What to do about it, when it is not.
+    pub fix: Option<String>,
+}

@@ -166,8 +166,33 @@ pub struct SlackRecord {
     pub told: u32,
     /// How often the message was posted anew because somebody deleted it.
     pub reposted: u32,
+    /// It was deleted again after it had been posted anew: it is left alone.
+    pub deleted: bool,
+    /// The writing call that is under way, recorded before it is made: one writer at a time.
+    pub writing: Option<SlackWriting>,
     /// What stopped the sink, if anything did.
     pub fault: Option<DeliveryFault>,
+}
+
+/// A writing call to Slack whose outcome is not recorded yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlackWriting {
+    /// What it writes.
+    pub what: SlackWrite,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// The three things the Slack sink writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlackWrite {
+    /// The message itself.
+    Post,
+    /// An edit of the message.
+    Update,
+    /// The chapter of this number, in the thread.
+    Tell(u32),
 }
 
 /// How a remediation stands.
