@@ -171,31 +171,12 @@ pub struct SlackRecord {
     pub reposted: u32,
     /// It was deleted again after it had been posted anew: it is left alone.
     pub deleted: bool,
-    /// The writing call that is under way, recorded before it is made: one writer at a time.
-    pub writing: Option<SlackWriting>,
+    /// Slack no longer lets the message be edited: what changed is told in its thread only.
+    pub frozen: bool,
+    /// Set before a chapter is told: its number, while the outcome is not known.
+    pub telling: Option<u32>,
     /// What stopped the sink, if anything did.
     pub fault: Option<DeliveryFault>,
-}
-
-/// A writing call to Slack whose outcome is not recorded yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlackWriting {
-    /// What it writes.
-    pub what: SlackWrite,
-    /// Since when.
-    pub since: DateTime<Utc>,
-}
-
-/// The three things the Slack sink writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SlackWrite {
-    /// The message itself.
-    Post,
-    /// An edit of the message.
-    Update,
-    /// The chapter of this number, in the thread.
-    Tell(u32),
 }
 
 /// How a remediation stands.
@@ -430,6 +411,8 @@ pub struct Books {
     pub jira_event_at: Option<DateTime<Utc>>,
     /// What stopped the playbook sink, if anything did.
     pub playbook_fault: Option<DeliveryFault>,
+    /// The status before the last change of status.
+    pub status_from: Option<Status>,
 }
 
 /// One line of the ticket's history.

@@ -110,7 +110,10 @@ mod tests {
 
     #[test]
     fn pings_and_links_are_dead() {
-        assert_eq!(mrkdwn("<!channel> & <https://evil.example|click>", 100), "&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;");
+        assert_eq!(
+            mrkdwn("<!channel> & <https://evil.example|click>", 100),
+            "&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;"
+        );
     }
 
     #[test]
@@ -138,7 +141,9 @@ mod tests {
             assert!(!shown.contains(ELLIPSIS), "{unit}");
             let past = fit(&format!("{full}{unit}"), 60);
             assert!(past.ends_with(ELLIPSIS) && len(&past) <= 60, "{unit}");
-            assert!(past.trim_end_matches(ELLIPSIS).rsplit('&').next().is_some_and(|tail| !past.contains('&') || tail.contains(';')));
+            assert!(
+                past.trim_end_matches(ELLIPSIS).rsplit('&').next().is_some_and(|tail| !past.contains('&') || tail.contains(';'))
+            );
         }
         assert_eq!(fit("ab", 1), "…");
         assert_eq!(fit("ab", 0), "");
