@@ -299,6 +299,7 @@ impl Draft {
     }
 
     fn status(&mut self, to: Status, by: &Actor, at: DateTime<Utc>) {
+        self.ticket.books.status_from = Some(self.ticket.status);
         self.ticket.status = to;
         self.ticket.status_version += 1;
         self.ticket.status_at = at;

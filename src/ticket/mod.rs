@@ -175,6 +175,12 @@ pub struct SlackRecord {
     pub told: u32,
     /// How often the message was posted anew because somebody deleted it.
     pub reposted: u32,
+    /// It was deleted again after it had been posted anew: it is left alone.
+    pub deleted: bool,
+    /// Slack no longer lets the message be edited: what changed is told in its thread only.
+    pub frozen: bool,
+    /// Set before a chapter is told: its number, while the outcome is not known.
+    pub telling: Option<u32>,
     /// What stopped the sink, if anything did.
     pub fault: Option<DeliveryFault>,
 }
@@ -411,6 +417,8 @@ pub struct Books {
     pub jira_event_at: Option<DateTime<Utc>>,
     /// What stopped the playbook sink, if anything did.
     pub playbook_fault: Option<DeliveryFault>,
+    /// The status before the last change of status.
+    pub status_from: Option<Status>,
 }
 
 /// One line of the ticket's history.

@@ -6,6 +6,8 @@
 //! next matching request fail the way networks fail (a status, a delay, a cut connection with or without
 //! the work done). Every request is kept in a log, so that a test can assert what went out.
 
+pub mod slack;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
