@@ -26,17 +26,18 @@ pub(super) fn document(body: &[u8]) -> Result<Value, Malformed> {
     Err(Malformed { code: "wrong_type", message: "a JSON object is expected".to_owned(), path: String::new() })
 }
 
-/// Reads a typed shape out of a value; the path of what did not fit is kept, its content is not.
-pub(super) fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Malformed> {
+/// Reads a typed shape out of a value that sits at `place`; the path of what did not fit is kept, its content is not.
+pub(super) fn typed<T: DeserializeOwned>(value: &Value, place: &str) -> Result<T, Malformed> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
+        let inner = error.path().to_string();
+        let path = match (place, inner.as_str()) {
+            (place, ".") => place.to_owned(),
+            ("", inner) => inner.to_owned(),
+            (place, inner) => format!("{place}.{inner}"),
+        };
         let text = error.into_inner().to_string();
         let expected = text.rsplit_once("expected ").map_or("another type", |(_, expected)| expected);
-        Malformed {
-            code: "wrong_type",
-            message: format!("a value has the wrong type, expected {expected}"),
-            path: if path == "." { String::new() } else { path },
-        }
+        Malformed { code: "wrong_type", message: format!("a value has the wrong type, expected {expected}"), path }
     })
 }
 
@@ -298,10 +299,11 @@ mod tests {
             #[expect(dead_code, reason = "only its type matters here")]
             run: Inner,
         }
-        let error = typed::<Outer>(&json!({"run": {"id": ["top secret"]}})).unwrap_err();
+        let error = typed::<Outer>(&json!({"run": {"id": ["top secret"]}}), "").unwrap_err();
         assert_eq!(error.path, "run.id");
+        assert_eq!(typed::<Inner>(&json!({"id": {}}), "data.run").unwrap_err().path, "data.run.id");
         assert!(!error.message.contains("secret"), "{error}");
-        let error = typed::<Outer>(&json!({"run": "a secret that was expected here"})).unwrap_err();
+        let error = typed::<Outer>(&json!({"run": "a secret that was expected here"}), "").unwrap_err();
         assert!(!error.message.contains("secret"), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use crate::failure::{AlertRef, Failure, Source};
 mod json;
 pub mod time;
 pub mod rows;
+mod alert;
 
 pub mod azure_monitor;
 pub mod databricks;

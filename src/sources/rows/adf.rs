@@ -60,8 +60,11 @@ pub(super) fn read(table: &Table, origin: &Origin) -> Reading {
 pub fn inner_code(message: &str) -> Option<String> {
     static NAMED: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r#"(?i)\berror_?code\\?["']?\s*[=:]\s*\\?["']?([a-z][a-z0-9_.]{2,120})"#).ok());
-    let found = NAMED.as_ref()?.captures(message)?.get(1)?.as_str().trim_end_matches('.');
-    (!matches!(found, "null" | "None" | "ActionFailed")).then(|| found.to_owned())
+    let mut names = NAMED.as_ref()?.captures_iter(message).filter_map(|found| found.get(1));
+    let named = |name: &str| name.trim_end_matches('.').to_owned();
+    names
+        .map(|found| named(found.as_str()))
+        .find(|name| !matches!(name.as_str(), "null" | "None" | "ActionFailed" | "BadRequest"))
 }
 
 enum Verdict {
