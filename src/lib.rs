@@ -16,3 +16,5 @@ pub mod evidence;
 pub mod diagnosis;
 pub mod ticket;
 pub mod sinks;
+pub mod local;
+pub mod commands;
