@@ -15,6 +15,7 @@ pub mod sources;
 pub mod evidence;
 pub mod diagnosis;
 pub mod ticket;
+pub mod remediation;
 pub mod sinks;
 pub mod local;
 pub mod commands;

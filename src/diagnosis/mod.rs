@@ -108,6 +108,66 @@ pub struct Diagnosis {
     pub worded_by: String,
 }
 
+impl Category {
+    /// As people read it: `data schema`, `network` …
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Timeout => "timeout",
+            Self::Throttling => "throttling",
+            Self::Resource => "resource",
+            Self::Authentication => "authentication",
+            Self::Authorization => "authorization",
+            Self::Configuration => "configuration",
+            Self::DataSchema => "data schema",
+            Self::DataQuality => "data quality",
+            Self::MissingData => "missing data",
+            Self::Code => "code",
+            Self::Dependency => "dependency",
+            Self::Platform => "platform",
+            Self::Concurrency => "concurrency",
+            Self::Quota => "quota",
+            Self::Cancelled => "cancelled",
+            Self::Undetermined => "undetermined",
+        }
+    }
+}
+
+impl Action {
+    /// Does it act by itself, through a playbook?
+    pub fn acts(self) -> bool {
+        matches!(self, Self::RetryPipeline | Self::RetryJob | Self::RetryTask | Self::RestartCluster | Self::ReinstallLibraries)
+    }
+
+    /// The name in JSON: `retry_pipeline` …
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RetryPipeline => "retry_pipeline",
+            Self::RetryJob => "retry_job",
+            Self::RetryTask => "retry_task",
+            Self::RestartCluster => "restart_cluster",
+            Self::ReinstallLibraries => "reinstall_libraries",
+            Self::CheckUpstream => "check_upstream",
+            Self::ScaleResources => "scale_resources",
+            Self::None => "none",
+        }
+    }
+
+    /// As people read it: `retry the pipeline` …
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::RetryPipeline => "retry the pipeline",
+            Self::RetryJob => "retry the job",
+            Self::RetryTask => "retry the task",
+            Self::RestartCluster => "restart the cluster",
+            Self::ReinstallLibraries => "reinstall the libraries",
+            Self::CheckUpstream => "rerun the upstream",
+            Self::ScaleResources => "scale the resources",
+            Self::None => "nothing",
+        }
+    }
+}
+
 impl Diagnosis {
     /// High, Medium or Low, as people read it.
     pub fn confidence_word(&self) -> &'static str {
