@@ -18,3 +18,4 @@ pub mod ticket;
 pub mod remediation;
 pub mod sinks;
 pub mod local;
+pub mod commands;
