@@ -80,7 +80,7 @@ impl Pipeline {
             CallOutcome::Accepted { .. } => Called::Accepted,
             CallOutcome::Refused(why) => Called::Refused(why),
             CallOutcome::Unknown(why) => Called::Unknown(why),
-            CallOutcome::NotSent { reason, retry_after } => {
+            CallOutcome::NotSent(reason, retry_after) => {
                 let wait = retry_after.and_then(|after| chrono::Duration::from_std(after).ok()).unwrap_or_else(|| chrono::Duration::seconds(30));
                 Called::NotSent(reason, now() + wait)
             }
