@@ -16,3 +16,4 @@ pub mod evidence;
 pub mod diagnosis;
 pub mod ticket;
 pub mod sinks;
+pub mod commands;

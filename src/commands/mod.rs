@@ -1,0 +1,3 @@
+//! What the command line does, apart from reading its arguments.
+
+pub mod diagnose;
