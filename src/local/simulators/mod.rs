@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+pub mod logic_app;
+
 /// How many requests a server remembers.
 const LOG_LENGTH: usize = 10_000;
 
