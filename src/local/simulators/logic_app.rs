@@ -44,6 +44,8 @@ pub const SHIPPED: [(&str, &str); 6] = [
     ("rerun-upstream", include_str!("../../../infra/playbooks/rerun-upstream.json")),
 ];
 
+/// How long the service waits for a Response action.
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(2);
 /// How many runs the history keeps.
 const HISTORY_LENGTH: usize = 5_000;
 
@@ -173,7 +175,7 @@ impl LogicAppSimulator {
             tokens: settings.tokens,
             pace: settings.pace,
             until_limit: settings.until_limit,
-            response_timeout: settings.response_timeout.unwrap_or(Duration::from_secs(120)),
+            response_timeout: settings.response_timeout.unwrap_or(RESPONSE_TIMEOUT),
             strangers: std::sync::Mutex::default(),
             run_faults: std::sync::Mutex::default(),
             history: std::sync::Mutex::default(),

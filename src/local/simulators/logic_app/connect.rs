@@ -163,7 +163,7 @@ fn http_call(inputs: &Value) -> Result<Call, Refusal> {
     let uri = inputs.get("uri").and_then(Value::as_str).unwrap_or_default();
     let url = Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.ok_or_else(|| Refusal("InvalidUri", "the uri is not an absolute http(s) address".to_owned()))?;
-    call(inputs, url, |name| name.to_owned())
+    call(inputs, url, str::to_owned)
 }
 
 /// A managed connector: its path is one of the service behind it, `x-ms-api-version` is its `api-version`.

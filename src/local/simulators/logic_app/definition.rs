@@ -442,7 +442,7 @@ mod tests {
 
     use super::*;
 
-    fn check(actions: Value) -> Result<(), String> {
+    fn check(actions: &Value) -> Result<(), String> {
         let definition = json!({
             "$schema": "https://schema.management.azure.com/providers/Microsoft.Logic/schemas/2016-06-01/workflowdefinition.json#",
             "contentVersion": "1.0.0.0",
@@ -453,22 +453,22 @@ mod tests {
         Definition::parse(&definition).map(|_| ()).map_err(|error| error.to_string())
     }
 
-    fn compose(inputs: &str, after: Value) -> Value {
+    fn compose(inputs: &str, after: &Value) -> Value {
         json!({"type": "Compose", "inputs": inputs, "runAfter": after})
     }
 
     #[test]
     fn only_actions_on_the_path_can_be_read() {
         let after_a = json!({"A": ["Succeeded"]});
-        assert_eq!(check(json!({"A": compose("1", json!({})), "B": compose("@outputs('A')", after_a.clone())})), Ok(()));
-        let beside = check(json!({"A": compose("1", json!({})), "B": compose("@outputs('A')", json!({}))})).unwrap_err();
+        assert_eq!(check(&json!({"A": compose("1", &json!({})), "B": compose("@outputs('A')", &after_a)})), Ok(()));
+        let beside = check(&json!({"A": compose("1", &json!({})), "B": compose("@outputs('A')", &json!({}))})).unwrap_err();
         assert!(beside.contains("not on the runAfter path"), "{beside}");
-        let scope = json!({"type": "Scope", "actions": {"In": compose("1", json!({}))}});
-        assert_eq!(check(json!({"A": scope, "B": compose("@outputs('In')", after_a.clone())})), Ok(()));
+        let scope = json!({"type": "Scope", "actions": {"In": compose("1", &json!({}))}});
+        assert_eq!(check(&json!({"A": scope, "B": compose("@outputs('In')", &after_a)})), Ok(()));
         let until = json!({"type": "Until", "expression": "@equals(outputs('In'), '1')", "limit": {"count": 2, "timeout": "PT1H"},
-            "actions": {"In": compose("1", json!({}))}});
-        assert_eq!(check(json!({"A": until})), Ok(()));
-        let outside = check(json!({"A": until, "B": compose("@outputs('In')", after_a)})).unwrap_err();
+            "actions": {"In": compose("1", &json!({}))}});
+        assert_eq!(check(&json!({"A": until})), Ok(()));
+        let outside = check(&json!({"A": until, "B": compose("@outputs('In')", &after_a)})).unwrap_err();
         assert!(outside.contains("inside a loop"), "{outside}");
     }
 
@@ -477,11 +477,11 @@ mod tests {
         for (actions, why) in [
             (json!({"A": {"type": "Compose", "inputs": 1, "runafter": {}}}), "unknown field"),
             (json!({"A": {"type": "Nope"}}), "not known here"),
-            (json!({"A": compose("1", json!({"B": ["Succeeded"]}))}), "not beside it"),
-            (json!({"A": compose("1", json!({})), "B": compose("1", json!({"A": ["Done"]}))}), "does not exist"),
-            (json!({"A": compose("@nosuch()", json!({}))}), "not defined"),
-            (json!({"A": compose("@variables('x')", json!({}))}), "not initialised"),
-            (json!({"A": compose("@parameters('x')", json!({}))}), "not declared"),
+            (json!({"A": compose("1", &json!({"B": ["Succeeded"]}))}), "not beside it"),
+            (json!({"A": compose("1", &json!({})), "B": compose("1", &json!({"A": ["Done"]}))}), "does not exist"),
+            (json!({"A": compose("@nosuch()", &json!({}))}), "not defined"),
+            (json!({"A": compose("@variables('x')", &json!({}))}), "not initialised"),
+            (json!({"A": compose("@parameters('x')", &json!({}))}), "not declared"),
             (json!({"A": {"type": "SetVariable", "inputs": {"name": "x", "value": 1}}}), "not initialised"),
             (json!({"A": {"type": "Until", "expression": "@true", "actions": {}}}), "both limits"),
             (
@@ -500,7 +500,7 @@ mod tests {
                 "inside a loop",
             ),
         ] {
-            let error = check(actions.clone()).unwrap_err();
+            let error = check(&actions).unwrap_err();
             assert!(error.contains(why), "{actions}: {error}");
         }
     }

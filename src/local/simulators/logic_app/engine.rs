@@ -332,7 +332,9 @@ impl Engine {
         let value = self.evaluate(&action.expression)?;
         let taken = action.cases.values().find(|case| case.case == value).map_or(&action.default.actions, |case| &case.actions);
         let left: Vec<&Actions> = action.children().filter(|children| !std::ptr::eq(*children, taken)).collect();
-        left.into_iter().for_each(|children| self.skip_all(children));
+        for children in left {
+            self.skip_all(children);
+        }
         self.inside(name, taken).await
     }
 
@@ -386,23 +388,20 @@ impl Engine {
     async fn wait(&mut self, inputs: &Value) -> Result<Outcome, Stop> {
         let inputs = self.evaluate(inputs)?;
         let wrong = || ExpressionError::arguments("Wait", "needs interval.count and interval.unit, or until.timestamp");
-        let time = match inputs.pointer("/until/timestamp").and_then(Value::as_str) {
-            Some(until) => {
-                let until = DateTime::parse_from_rfc3339(until).map_err(|_| wrong())?;
-                (until.with_timezone(&Utc) - self.now()).max(TimeDelta::zero())
-            }
-            None => {
-                let count = inputs.pointer("/interval/count").and_then(Value::as_i64).ok_or_else(wrong)?;
-                let unit = inputs.pointer("/interval/unit").and_then(Value::as_str).unwrap_or_default().to_lowercase();
-                let time = match unit.as_str() {
-                    "second" => TimeDelta::try_seconds(count),
-                    "minute" => TimeDelta::try_minutes(count),
-                    "hour" => TimeDelta::try_hours(count),
-                    "day" => TimeDelta::try_days(count),
-                    _ => None,
-                };
-                time.ok_or_else(wrong)?
-            }
+        let time = if let Some(until) = inputs.pointer("/until/timestamp").and_then(Value::as_str) {
+            let until = DateTime::parse_from_rfc3339(until).map_err(|_| wrong())?;
+            (until.with_timezone(&Utc) - self.now()).max(TimeDelta::zero())
+        } else {
+            let count = inputs.pointer("/interval/count").and_then(Value::as_i64).ok_or_else(wrong)?;
+            let unit = inputs.pointer("/interval/unit").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+            let time = match unit.as_str() {
+                "second" => TimeDelta::try_seconds(count),
+                "minute" => TimeDelta::try_minutes(count),
+                "hour" => TimeDelta::try_hours(count),
+                "day" => TimeDelta::try_days(count),
+                _ => None,
+            };
+            time.ok_or_else(wrong)?
         };
         self.pass(time).await;
         Ok(Outcome::done(inputs, Value::Null))
