@@ -22,6 +22,7 @@ use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 pub mod jira;
+pub mod logic_app;
 
 /// How many requests a server remembers.
 const LOG_LENGTH: usize = 10_000;
