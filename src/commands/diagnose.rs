@@ -5,8 +5,9 @@
 //! It does not know clap, files' globs or terminals: the caller says whether there is one ([`Options`]).
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
@@ -20,8 +21,29 @@ const LINE_CAP: usize = 4 * 1024 * 1024;
 /// After this many answers progress is shown, and again after each as many more.
 const PROGRESS: usize = 5000;
 
+/// Arguments of `diagnose`.
+#[derive(Debug, clap::Args)]
+pub struct DiagnoseArguments {
+    /// Files with error texts; `-` or none: standard input
+    files: Vec<PathBuf>,
+    /// How the answers are written
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// `diagnose` over the real streams.
+pub fn main(arguments: &DiagnoseArguments) -> ExitCode {
+    let options = Options {
+        files: arguments.files.clone(),
+        format: arguments.format,
+        colour: io::stdout().is_terminal(),
+        progress: io::stderr().is_terminal(),
+    };
+    ExitCode::from(run(&options, io::stdin(), io::stdout().lock(), io::stderr()))
+}
+
 /// How the answers are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.
     Text,

@@ -28,6 +28,30 @@ pub const SIZE_LIMIT: u64 = 12 * 1024 * 1024;
 const EXECUTABLE_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
+/// Arguments of `package`.
+#[derive(Debug, clap::Args)]
+pub struct PackageArguments {
+    /// Folder to stage into; the zip is put beside it
+    #[arg(long, default_value = "target/functionapp")]
+    target_dir: PathBuf,
+    /// The executable to ship; this one when absent
+    #[arg(long)]
+    executable: Option<PathBuf>,
+    /// The checkout with host.json and functions/
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+}
+
+/// `package`: says what was made.
+pub fn main(arguments: &PackageArguments) -> anyhow::Result<std::process::ExitCode> {
+    use std::io::Write as _;
+    let executable = arguments.executable.clone().map_or_else(std::env::current_exe, Ok)?;
+    let options = PackageOptions { root: arguments.root.clone(), executable, target: arguments.target_dir.clone() };
+    let made = package(&options)?;
+    writeln!(std::io::stdout(), "{} ({} entries, {} bytes); staged in {}", made.zip.display(), made.entries.len(), made.size, made.folder.display())?;
+    Ok(std::process::ExitCode::SUCCESS)
+}
+
 /// What to package.
 #[derive(Debug, Clone)]
 pub struct PackageOptions {

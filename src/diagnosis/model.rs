@@ -53,6 +53,12 @@ impl Model {
         self.settings.daily_budget
     }
 
+    /// One call that says whether the model answers.
+    #[expect(clippy::unused_async, reason = "being built")]
+    pub async fn check(&self, _now: DateTime<Utc>) -> Result<String, crate::fault::Fault> {
+        Err(crate::fault::Fault::permanent("not built yet"))
+    }
+
     /// Words the diagnosis; on any trouble the given one comes back with the gap that says why.
     #[expect(clippy::unused_async, reason = "being built")]
     pub async fn word(

@@ -151,7 +151,7 @@ impl Handler {
         }
         let callback = match playbook::callback::parse(&request.body) {
             Ok(callback) => callback,
-            Err(refused) => return Response::error(StatusCode::BAD_REQUEST, refused.code(), &refused.to_string(), ""),
+            Err(refused) => return Response::error(StatusCode::BAD_REQUEST, "malformed", &refused.to_string(), ""),
         };
         if callback.ticket_id.as_ref().is_some_and(|named| *named != ticket) {
             return Response::error(StatusCode::CONFLICT, "wrong_ticket", "the body names another ticket than the callback URL", "ticket_id");
