@@ -31,6 +31,10 @@ enum Hint {
     Path,
     /// `jdbc:oracle:thin:user/password@`.
     Oracle,
+    /// `curl -u user:password`.
+    Login,
+    /// `IDENTIFIED BY 'password'`.
+    Quoted,
 }
 
 const HINTS: &[(&str, Hint)] = &[
@@ -80,6 +84,9 @@ const HINTS: &[(&str, Hint)] = &[
     ("webhook.office.com/", Hint::Path),
     ("discord.com/api/webhooks/", Hint::Path),
     ("jdbc:oracle:", Hint::Oracle),
+    (" -u ", Hint::Login),
+    (" --user ", Hint::Login),
+    ("identified by ", Hint::Quoted),
 ];
 
 #[expect(clippy::expect_used, reason = "constant patterns, compiled in every test run")]
@@ -101,16 +108,16 @@ fn pattern(text: &str) -> Regex {
 static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r#"^(?x)
-        (?P<key_quote> \\* ["'] | &quot; | &\#34; | %22 )?  \]? \s{0,8}
+        (?P<key_quote> \\* (?: ["'] | u0022 | u0027 ) | &quot; | &\#34; | %22 )?  \]? \s{0,8}
         (?: (?P<sign> := | => | ={1,3} | : | %3[dDaA] )
           | , \s{0,8} \\* ["'] (?: (?i:default)? (?i:value) ) \\* ["'] \s{0,8} : )
         \s{0,40}"#,
     )
 });
 /// The opening quote of a value, escaped or not.
-static QUOTE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^[bruf]{0,2}(?P<quote>\\*["'`]|&quot;|&#34;|%22)"#));
+static QUOTE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^[bNruf]{0,2}(?P<quote>\\*["'`]|\\+u00(?:22|27)|&quot;|&#34;|%22)"#));
 /// Where a secret ends that has no quotes: before white space, `;`, quotes, brackets, and line ends written as `\n`.
-static BARE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^(?:\\[^nrt"'\\\s]|\\\\[^nrt"'\\\s]|[^\s;"'`<>\\])+"#));
+static BARE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^(?:\\[^nrtu"'\\\s]|\\\\[^nrtu"'\\\s]|[^\s;"'`<>\\])+"#));
 /// Secrets with a shape of their own; anchored at the hint.
 static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
@@ -146,6 +153,8 @@ static ORACLE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^(?i:thin|oci8?):[^
 
 /// No secret on one line is longer; a bound keeps the time linear.
 const LONGEST: usize = 8 * 1024;
+
+static LOGIN: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^["']?[^\s:"'=]{1,64}:(?P<value>[^\s"']+)"#));
 
 /// The text with its secrets masked, or `None` when there was nothing to mask.
 pub(super) fn mask(text: &str) -> Option<String> {
@@ -193,11 +202,17 @@ impl<'a> Spot<'a> {
             Hint::Inside => self.inside(),
             Hint::Padding => self.padded(),
             Hint::Path => self.path(),
-            Hint::Oracle => {
-                let value = ORACLE.captures(self.from(self.hint.end))?.name("value")?;
-                Some(self.hint.end + value.start()..self.hint.end + value.end())
-            }
+            Hint::Oracle => self.captured(&ORACLE),
+            Hint::Login => self.captured(&LOGIN),
+            Hint::Quoted => self.value(self.hint.end, self.hint.end, false).filter(|value| self.is_secret(value)),
         }
+    }
+
+    /// The `value` of a pattern that begins where the hint ends.
+    fn captured(&self, pattern: &Regex) -> Option<Range<usize>> {
+        let value = pattern.captures(self.from(self.hint.end))?.name("value")?;
+        let range = self.hint.end + value.start()..self.hint.end + value.end();
+        (!value.as_str().bytes().all(|b| b.is_ascii_digit()) && self.is_secret(&range)).then_some(range)
     }
 
     fn from(&self, at: usize) -> &'a str {
@@ -233,14 +248,12 @@ impl<'a> Spot<'a> {
 
     /// `name = value` in any of its spellings.
     fn named(&self) -> Option<Range<usize>> {
-        let mut start = self.back(self.hint.start, 64, is_name);
-        if self.before(start) == Some(b'%') && self.hint.start >= start + 2 {
-            start += 2; // `%26sig`
-        }
-        let end = self.ahead(self.hint.end, 64, is_name);
+        let start = self.name_start();
+        let end = self.ahead(self.hint.end, 96, is_name);
         let identifier = self.text.get(start..end)?;
         let strength = names::strength(identifier, self.word_before(start))?;
-        let in_query = matches!(self.before(start), Some(b'?' | b'&')) || self.text.get(..start)?.ends_with("%26");
+        let before = self.text.get(..start)?;
+        let in_query = ["?", "&", "%26", "%3F", "%3f", "u0026"].iter().any(|mark| before.ends_with(mark));
         if strength == Strength::Query && !in_query {
             return None;
         }
@@ -255,7 +268,10 @@ impl<'a> Spot<'a> {
                 (end + found.get(0)?.end(), found.name("key_quote").is_some(), sign)
             }
             // `--password hunter2`
-            None if identifier.starts_with('-') && rest.starts_with(' ') => (end + 1, false, " "),
+            // and Spark's `fs.azure.account.key.acct.dfs.core.windows.net KEY`
+            None if (identifier.starts_with('-') || identifier.contains(".azure.")) && rest.starts_with(' ') => {
+                (end + 1, false, " ")
+            }
             None => return None,
         };
         if names::starts_with_reference(self.from(value_at)) {
@@ -269,6 +285,9 @@ impl<'a> Spot<'a> {
         };
         let text = self.text.get(value.clone())?;
         let judged = match strength {
+            Strength::Weak if loose && identifier.eq_ignore_ascii_case("pass") => {
+                text.bytes().any(|b| b.is_ascii_digit()) && text.len() >= 6
+            }
             Strength::Weak => text.len() >= if loose { 16 } else { 6 },
             Strength::Query => !text.bytes().all(|b| b.is_ascii_digit()) && text.len() >= 8,
             // `PWD=/opt/airflow` in a dump of an environment is a directory.
@@ -278,6 +297,18 @@ impl<'a> Spot<'a> {
             _ => true,
         };
         (judged && self.is_secret(&value)).then_some(value)
+    }
+
+    /// Where the name around the hint begins; `%26`, `\u0026` and `\n` before it are no part of it.
+    fn name_start(&self) -> usize {
+        let start = self.back(self.hint.start, 64, is_name);
+        let room = self.hint.start - start;
+        match (self.before(start), self.byte(start)) {
+            (Some(b'%'), _) if room >= 2 => start + 2,
+            (Some(b'\\'), Some(b'u')) if room >= 5 => start + 5,
+            (Some(b'\\'), Some(b'n' | b'r' | b't')) if room >= 1 => start + 1,
+            _ => start,
+        }
     }
 
     fn is_secret(&self, value: &Range<usize>) -> bool {
@@ -444,6 +475,7 @@ impl<'a> Spot<'a> {
             && top.chars().count() >= 2
             && top.chars().all(char::is_alphabetic)
             && !after_scheme
+            && user != "git"
             && !domain.to_ascii_lowercase().ends_with(".core.windows.net");
         is_address.then_some(start..self.hint.end + domain.len())
     }
