@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use warp::http::{HeaderMap, Method, Response};
 use warp::{Filter, Reply};
@@ -48,20 +49,21 @@ async fn main() {
 }
 
 fn body() -> impl Filter<Extract = (Vec<u8>,), Error = warp::Rejection> + Copy {
-    use futures::StreamExt as _;
-    warp::body::stream().and_then(|stream| async move {
-        let mut whole = Vec::new();
-        let mut stream = std::pin::pin!(stream);
-        while let Some(piece) = stream.next().await {
-            let mut piece: Box<dyn warp::Buf + Send> = Box::new(piece.map_err(|_| warp::reject::reject())?);
-            while piece.has_remaining() {
-                let chunk = piece.chunk().to_vec();
-                piece.advance(chunk.len());
-                whole.extend(chunk);
-            }
+    warp::body::stream().and_then(collect)
+}
+
+async fn collect<B: warp::Buf>(stream: impl futures::Stream<Item = Result<B, warp::Error>>) -> Result<Vec<u8>, warp::Rejection> {
+    let mut whole = Vec::new();
+    let mut stream = std::pin::pin!(stream);
+    while let Some(piece) = stream.next().await {
+        let mut piece = piece.map_err(|_| warp::reject::reject())?;
+        while piece.has_remaining() {
+            let chunk = piece.chunk().to_vec();
+            piece.advance(chunk.len());
+            whole.extend(chunk);
         }
-        Ok::<_, warp::Rejection>(whole)
-    })
+    }
+    Ok(whole)
 }
 
 async fn answer(method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body: Vec<u8>) -> Answer {

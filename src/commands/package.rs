@@ -11,7 +11,9 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use clap::Args;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -27,6 +29,37 @@ pub const SIZE_LIMIT: u64 = 12 * 1024 * 1024;
 
 const EXECUTABLE_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
+
+/// The command's arguments.
+#[derive(Debug, Args)]
+pub struct PackageArguments {
+    /// The checkout, where host.json is
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// The folder to stage into; the zip is put beside it
+    #[arg(long, default_value = "target/functionapp")]
+    target_dir: PathBuf,
+    /// The executable to ship; this very one when absent
+    #[arg(long)]
+    executable: Option<PathBuf>,
+}
+
+/// Stages, zips, checks, and says what was made.
+#[expect(clippy::print_stdout, reason = "a command prints its result")]
+pub fn main(arguments: &PackageArguments) -> anyhow::Result<ExitCode> {
+    let executable = match &arguments.executable {
+        Some(executable) => executable.clone(),
+        None => std::env::current_exe()?,
+    };
+    let options = PackageOptions { root: arguments.root.clone(), executable, target: arguments.target_dir.clone() };
+    let made = package(&options)?;
+    println!("{}/", made.folder.display());
+    for entry in &made.entries {
+        println!("  {entry}");
+    }
+    println!("{} ({} bytes)", made.zip.display(), made.size);
+    Ok(ExitCode::SUCCESS)
+}
 
 /// What to package.
 #[derive(Debug, Clone)]
