@@ -5,6 +5,7 @@
 //! appended as a JSON line to the file `SCRIPT_RECORD`. `SCRIPT_START` plays at the start: `exit:<code>`,
 //! `exit-once:<code>`, `silent` (never listens), `stderr:<text>`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what the tests look at")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test program: what is wrong ends it")]
 #![expect(clippy::disallowed_methods, reason = "a test program, told by its environment what to do")]
 
 use std::collections::BTreeMap;
@@ -125,7 +126,12 @@ async fn act(word: &str) -> Answer {
         "no-content" => Response::builder().status(204).body(bytes::Bytes::new()).expect("an answer").into_response(),
         "text" => typed(200, "text/plain", fine),
         "status" => typed(rest.parse().expect("a status"), "application/json", fine),
-        "redirect" => Response::builder().status(302).header("location", "/elsewhere").body(bytes::Bytes::new()).expect("an answer").into_response(),
+        "redirect" => Response::builder()
+            .status(302)
+            .header("location", "/elsewhere")
+            .body(bytes::Bytes::new())
+            .expect("an answer")
+            .into_response(),
         "answer" => typed(200, "application/json", rest),
         "slow" => {
             tokio::time::sleep(Duration::from_millis(rest.parse().expect("milliseconds"))).await;

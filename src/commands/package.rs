@@ -134,9 +134,7 @@ pub fn package(options: &PackageOptions) -> Result<Package, PackageError> {
 pub fn write(options: &PackageOptions) -> Result<Package, PackageError> {
     let name = executable_name(&options.root)?;
     let mut files = BTreeMap::new();
-    let mut add = |entry: String, from: &Path| {
-        std::fs::read(from).map_err(file(from)).map(|bytes| files.insert(entry, bytes))
-    };
+    let mut add = |entry: String, from: &Path| std::fs::read(from).map_err(file(from)).map(|bytes| files.insert(entry, bytes));
     add("host.json".to_owned(), &options.root.join("host.json"))?;
     for (function, path) in function_files(&options.root)? {
         add(format!("{function}/function.json"), &path)?;
@@ -154,7 +152,9 @@ fn executable_name(root: &Path) -> Result<String, PackageError> {
     let settings = Settings::from([("STORAGE_PREFIX".to_owned(), "rca".to_owned())]);
     let name = App::read(root, &settings)?.host.handler.executable_name;
     if name.contains(['/', '\\']) {
-        return Err(PackageError::Wrong(format!("defaultExecutablePath `{name}` must be a bare name: only then is its mode kept")));
+        return Err(PackageError::Wrong(format!(
+            "defaultExecutablePath `{name}` must be a bare name: only then is its mode kept"
+        )));
     }
     Ok(name)
 }

@@ -98,7 +98,8 @@ where
     }
     let Some((function, trigger)) = find(core, &request.method, &request.path) else {
         if request.path == "/" {
-            let hidden = core.options.settings.get("AzureWebJobsDisableHomepage").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+            let hidden =
+                core.options.settings.get("AzureWebJobsDisableHomepage").is_some_and(|value| value.eq_ignore_ascii_case("true"));
             let home = "Your Functions app is up and running (in a development host on this machine).\n";
             return Ok(if hidden { plain(StatusCode::NO_CONTENT, "") } else { plain(StatusCode::OK, home) });
         }
@@ -157,7 +158,9 @@ fn find<'a>(core: &'a Core, method: &Method, path: &str) -> Option<(&'a Function
 /// The header wins over the query.
 fn given_key(headers: &HeaderMap, query: &str) -> Option<String> {
     let header = headers.get("x-functions-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    header.or_else(|| url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").map(|(_, value)| value.into_owned()))
+    header.or_else(|| {
+        url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").map(|(_, value)| value.into_owned())
+    })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

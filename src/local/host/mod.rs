@@ -140,7 +140,7 @@ impl Default for Knobs {
             init_timeout: None,
             function_timeout: None,
             hang_timeout: Duration::from_secs(5),
-            dequeue_invisibility: Duration::from_secs(10 * 60),
+            dequeue_invisibility: Duration::from_mins(10),
             poll_min: Duration::from_millis(100),
             poll_max: None,
             visibility_timeout: None,
@@ -248,14 +248,13 @@ impl Host {
         }
         let queues = queue::names_in_storage(&app, &options)?;
         options.storage.prepare(&[], &queues.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        let listener = TcpListener::bind(options.address)
-            .await
-            .map_err(|reason| HostError::Listen { address: options.address, reason })?;
+        let listener =
+            TcpListener::bind(options.address).await.map_err(|reason| HostError::Listen { address: options.address, reason })?;
         let address = listener.local_addr().map_err(|reason| HostError::Listen { address: options.address, reason })?;
 
         let events = EventLog::new();
         let stopping = watch::Sender::new(None);
-        let http = Http::with_timeout(None, Duration::from_secs(60 * 60))?;
+        let http = Http::with_timeout(None, Duration::from_hours(1))?;
         let workers = start_workers(&app, &options, &http, &events, &stopping).await?;
         let keys = options.keys.clone().unwrap_or_else(Keys::generate);
         let core = Arc::new(Core::new(app, options, keys, workers, http, events, stopping));

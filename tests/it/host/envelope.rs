@@ -98,7 +98,8 @@ fn a_timer_call_before_its_first_run_between_runs_and_unmonitored() {
     let next = at("2025-02-18T03:07:00Z");
     let first = ScheduleStatus { last: None, next, last_updated: None };
     let made = envelope::timer("Sweep", &trigger, Some(&first), false, &call());
-    let status = json!({"Last": "0001-01-01T00:00:00", "Next": "2025-02-18T03:07:00+00:00", "LastUpdated": "0001-01-01T00:00:00"});
+    let status =
+        json!({"Last": "0001-01-01T00:00:00", "Next": "2025-02-18T03:07:00+00:00", "LastUpdated": "0001-01-01T00:00:00"});
     assert_eq!(
         made["Data"],
         json!({"timer": {"Schedule": {"AdjustForDST": true}, "ScheduleStatus": status, "IsPastDue": false}})

@@ -24,11 +24,15 @@ fn checkout() -> &'static Path {
 #[test]
 fn the_shipped_files_are_accepted_as_they_are() {
     let app = Manifest::read(checkout(), &settings()).unwrap();
-    let lines: Vec<String> = app.functions.iter().map(|function| match &function.trigger {
-        Trigger::Http(http) => format!("{} {:?} {} {:?}", function.name, http.methods, http.route.text(), http.lock),
-        Trigger::Queue(queue) => format!("{} {} {}", function.name, queue.queue, queue.binding),
-        Trigger::Timer(timer) => format!("{} {} {}", function.name, timer.schedule.text(), timer.binding),
-    }).collect();
+    let lines: Vec<String> = app
+        .functions
+        .iter()
+        .map(|function| match &function.trigger {
+            Trigger::Http(http) => format!("{} {:?} {} {:?}", function.name, http.methods, http.route.text(), http.lock),
+            Trigger::Queue(queue) => format!("{} {} {}", function.name, queue.queue, queue.binding),
+            Trigger::Timer(timer) => format!("{} {} {}", function.name, timer.schedule.text(), timer.binding),
+        })
+        .collect();
     insta::assert_snapshot!("shipped_functions", lines.join("\n"));
     assert_eq!(app.host.handler.executable_name, "aiops-rca");
     assert!(app.host.forwards_http && app.host.proxies_http && app.host.queues.base64);

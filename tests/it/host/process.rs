@@ -1,6 +1,6 @@
 //! The handler as a process: start, readiness, exits, kills, output (1, 3, 12, 13, 14).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aiops_rca::local::host::{ExitZero, Host, HostError, HostEvent, LineLevel, Outcome, StopReason};
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ async fn the_third_crash_ends_the_host() {
     let port = echo(&running).await["port"].clone();
     for crash in 1..=2 {
         assert_eq!(running.get("/do/exit:3").await.status, 500, "the call in flight fails");
-        running.find(|event| matches!(event, HostEvent::ChildExited { counted, .. } if *counted == Some(crash)).then_some(())).await;
+        running.exited(crash).await;
         assert_eq!(echo(&running).await["port"], port, "restarted on the same port");
     }
     assert_eq!(running.get("/do/exit:3").await.status, 500);
@@ -96,8 +96,9 @@ async fn the_third_crash_ends_the_host() {
 async fn exit_code_200_is_a_free_restart() {
     let app = App::new().http("Do", "do/{word}", &[], "anonymous").http("Echo", "echo", &[], "anonymous");
     let running = app.start().await;
-    for _ in 0..4 {
+    for count in 1..=4 {
         running.get("/do/exit:200").await;
+        running.exited(count).await;
         assert_eq!(running.get("/echo").await.status, 201);
     }
     assert_eq!(running.exits(), vec![("exit code 200".to_owned(), None); 4]);
@@ -110,7 +111,7 @@ async fn exit_code_0_is_a_restart_now_and_the_end_of_all_calls_before() {
         let app = App::new().http("Do", "do/{word}", &[], "anonymous").http("Echo", "echo", &[], "anonymous");
         let running = app.start_with(|options| options.knobs.exit_zero = exit_zero).await;
         running.get("/do/exit:0").await;
-        running.find(|event| matches!(event, HostEvent::ChildExited { .. }).then_some(())).await;
+        running.exited(1).await;
         assert_eq!(running.get("/echo").await.status, status, "{exit_zero:?}");
         assert_eq!(running.exits(), [("exit code 0".to_owned(), None)]);
         running.host.stop().await;
@@ -122,11 +123,7 @@ async fn a_killed_child_is_restarted_and_its_message_comes_again() {
     let app = App::new().queue("Work", "jobs");
     let running = app.start().await;
     running.put("jobs", "slow:400").await;
-    let deadline = Instant::now() + PATIENCE;
-    while app.calls().is_empty() {
-        assert!(Instant::now() < deadline, "never called");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    running.called(&app, 1).await;
     running.host.kill_child();
     assert!(failure(&running.invoked("Work", 1).await).contains("broke the connection"));
     assert_eq!(running.invoked("Work", 2).await.outcome, Outcome::Succeeded);
@@ -155,11 +152,7 @@ async fn the_stop_is_sigkill_even_in_the_middle_of_a_call() {
     let running = app.start_with(|options| options.knobs.drain = Duration::from_millis(50)).await;
     let pid = echo(&running).await["pid"].as_u64().unwrap();
     running.put("jobs", "slow:60000").await;
-    let deadline = Instant::now() + PATIENCE;
-    while app.calls().is_empty() {
-        assert!(Instant::now() < deadline, "never called");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    running.called(&app, 1).await;
     assert_eq!(running.host.stop().await, StopReason::Asked);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "process {pid} still runs");
     assert_eq!(running.storage.depth("jobs").await.unwrap(), 1, "its message is not lost");
@@ -171,11 +164,7 @@ async fn the_stop_lets_a_running_call_end() {
     let app = App::new().queue("Work", "jobs");
     let running = app.start_with(|options| options.knobs.drain = PATIENCE).await;
     running.put("jobs", "slow:200").await;
-    let deadline = Instant::now() + PATIENCE;
-    while app.calls().is_empty() {
-        assert!(Instant::now() < deadline, "never called");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    running.called(&app, 1).await;
     running.host.stop().await;
     assert_eq!(running.invoked("Work", 1).await.outcome, Outcome::Succeeded);
     assert_eq!(running.storage.depth("jobs").await.unwrap(), 0);

@@ -59,7 +59,8 @@ async fn answers_that_are_no_json_object_fail() {
     let app = App::new().queue("Work", "jobs");
     app.host_json(|document| document["extensions"]["queues"]["maxDequeueCount"] = json!(1));
     let running = app.start().await;
-    for (index, word) in ["text", "answer:[]", "answer:{", "redirect", "status:404", "answer:{\"Logs\":[{}]}"].iter().enumerate() {
+    for (index, word) in ["text", "answer:[]", "answer:{", "redirect", "status:404", "answer:{\"Logs\":[{}]}"].iter().enumerate()
+    {
         running.put("jobs", word).await;
         assert!(!failure(&running.invoked("Work", index + 1).await).is_empty(), "{word}");
     }
@@ -79,8 +80,8 @@ async fn an_empty_2xx_is_reported_as_a_hang_and_the_handler_is_killed() {
     running.depth("jobs-poison", 3).await;
     let hangs = running.host.events_so_far().into_iter().filter(|event| matches!(event, HostEvent::Hang { .. })).count();
     assert_eq!(hangs, 3);
+    running.exited(3).await;
     assert!(running.exits().iter().all(|(how, counted)| how.contains("timed out") && counted.is_none()), "{:?}", running.exits());
-    assert_eq!(running.exits().len(), 3, "and that restart is free");
     running.host.stop().await;
 }
 
@@ -116,7 +117,7 @@ async fn a_message_seen_too_often_is_not_called_again() {
     storage.prepare(&[], &["jobs"]).await.unwrap();
     storage.put("jobs", "fine", Duration::ZERO).await.unwrap();
     for _ in 0..3 {
-        let seen = storage.receive("jobs", 1, Duration::from_secs(60)).await.unwrap();
+        let seen = storage.receive("jobs", 1, Duration::from_mins(1)).await.unwrap();
         storage.hide_message("jobs", &seen[0], Duration::ZERO).await.unwrap();
     }
     let running = app.start().await;
@@ -180,7 +181,8 @@ async fn outputs_are_put_into_their_queues() {
         ]),
     );
     let running = app.start().await;
-    let answer = json!({"Outputs": {"many": ["test", "plain text", {"a": 1}], "unknown": 1}, "Logs": null, "ReturnValue": "back"});
+    let answer =
+        json!({"Outputs": {"many": ["test", "plain text", {"a": 1}], "unknown": 1}, "Logs": null, "ReturnValue": "back"});
     running.put("jobs", &format!("answer:{answer}")).await;
     running.depth("many", 3).await;
     running.depth("one", 1).await;
@@ -199,7 +201,8 @@ async fn outputs_are_put_into_their_queues() {
 async fn the_admin_endpoint_runs_a_function_now() {
     let app = App::new().queue("Work", "jobs").http("Echo", "echo", &[], "anonymous");
     let running = app.start().await;
-    let run = |name: &str, body: &'static str| running.send(running.request("POST", &format!("/admin/functions/{name}")).body(body));
+    let run =
+        |name: &str, body: &'static str| running.send(running.request("POST", &format!("/admin/functions/{name}")).body(body));
     assert_eq!(run("work", r#"{"input":"by hand"}"#).await.status, 202);
     assert_eq!(running.invoked("Work", 1).await.outcome, Outcome::Succeeded);
     let call = &app.calls()[0]["envelope"];

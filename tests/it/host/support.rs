@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aiops_rca::http::{Http, Reply};
 use aiops_rca::local::host::{Host, HostEvent, HostOptions, Invocation, Knobs, Outcome, RunningHost, Traceparent};
@@ -74,12 +74,14 @@ impl App {
     }
 
     pub(crate) fn queue(self, name: &str, queue: &str) -> Self {
-        let trigger = json!({"type": "queueTrigger", "direction": "in", "name": "item", "queueName": format!("%STORAGE_PREFIX%-{queue}")});
+        let trigger =
+            json!({"type": "queueTrigger", "direction": "in", "name": "item", "queueName": format!("%STORAGE_PREFIX%-{queue}")});
         self.function(name, &json!([trigger]))
     }
 
     pub(crate) fn timer(self, name: &str, schedule: &str, on_startup: bool) -> Self {
-        let trigger = json!({"type": "timerTrigger", "direction": "in", "name": "timer", "schedule": schedule, "runOnStartup": on_startup});
+        let trigger =
+            json!({"type": "timerTrigger", "direction": "in", "name": "timer", "schedule": schedule, "runOnStartup": on_startup});
         self.function(name, &json!([trigger]))
     }
 
@@ -179,17 +181,36 @@ impl Running {
         .await
     }
 
+    /// Waits until the handler was called that often with an envelope.
+    pub(crate) async fn called(&self, app: &App, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while app.calls().len() < count {
+            assert!(Instant::now() < deadline, "called {} times", app.calls().len());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until a queue holds this many messages, hidden ones included.
     pub(crate) async fn depth(&self, queue: &str, wanted: u64) {
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let depth = self.storage.depth(queue).await.unwrap();
             if depth == wanted {
                 return;
             }
-            assert!(std::time::Instant::now() < deadline, "{queue} holds {depth}, not {wanted}");
+            assert!(Instant::now() < deadline, "{queue} holds {depth}, not {wanted}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Waits until that many processes have ended.
+    pub(crate) async fn exited(&self, count: usize) {
+        let mut seen = 0;
+        self.find(|event| {
+            seen += usize::from(matches!(event, HostEvent::ChildExited { .. }));
+            (seen == count).then_some(())
+        })
+        .await;
     }
 
     /// How the handler's processes ended: (how, counted).
