@@ -165,10 +165,13 @@ impl Supervisor {
             self.state.send_replace(State::Starting);
             let next = match self.spawn() {
                 Ok(child) => self.attend(child).await,
-                Err(error) => {
-                    tokio::time::sleep(START_PAUSE).await;
-                    self.count_error(format!("could not be started: {error}"), Vec::new())
-                }
+                Err(error) => match self.count_error(format!("could not be started: {error}"), Vec::new()) {
+                    Next::Restart => match tokio::time::timeout(START_PAUSE, self.idle()).await {
+                        Ok(done) => Next::End(done),
+                        Err(_passed) => Next::Restart,
+                    },
+                    end => end,
+                },
             };
             match next {
                 Next::Restart => {}
@@ -296,7 +299,7 @@ impl Supervisor {
         Next::Restart
     }
 
-    /// The handler is gone and nobody restarts it.
+    /// There is no process: waits for the stop.
     async fn idle(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             match self.inbox.recv().await {

@@ -203,8 +203,35 @@ async fn what_cannot_be_started_counts_and_a_taken_port_is_an_error() {
     assert_eq!(running.host.wait().await, StopReason::TooManyCrashes);
     assert!(running.exits().iter().all(|(how, _)| how.starts_with("could not be started")));
 
+    let running = app
+        .start_with(|options| {
+            options.executable = Some("/no/such/handler".into());
+            options.knobs.crash_limit = None;
+        })
+        .await;
+    running.exited(4).await;
+    assert_eq!(running.host.stop().await, StopReason::Asked, "without a limit it goes on until it is stopped");
+
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = app.options();
     options.address = taken.local_addr().unwrap();
     assert!(matches!(Host::start(options).await, Err(HostError::Listen { .. })));
+    drop(taken);
+
+    app.host_json(|document| document["customHandler"]["enableForwardingHttpRequest"] = json!(false));
+    let mut options = app.options();
+    options.older_host = true;
+    assert!(matches!(Host::start(options).await, Err(HostError::HostJson { .. })), "HTTP would be wrapped in JSON");
+}
+
+#[tokio::test]
+async fn after_the_stop_the_port_is_free() {
+    let app = App::new().http("Echo", "echo", &[], "anonymous");
+    let first = app.start().await;
+    assert_eq!(first.get("/echo").await.status, 201);
+    let port = first.host.port();
+    first.host.stop().await;
+    let second = app.start_with(|options| options.address.set_port(port)).await;
+    assert_eq!(second.get("/echo").await.status, 201);
+    second.host.stop().await;
 }
