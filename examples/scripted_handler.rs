@@ -5,12 +5,14 @@
 //! appended as a JSON line to the file `SCRIPT_RECORD`. `SCRIPT_START` plays at the start: `exit:<code>`,
 //! `exit-once:<code>`, `silent` (never listens), `stderr:<text>`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what the tests look at")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test program: what is wrong ends it")]
 #![expect(clippy::disallowed_methods, reason = "a test program, told by its environment what to do")]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use warp::http::{HeaderMap, Method, Response};
 use warp::{Filter, Reply};
@@ -48,20 +50,21 @@ async fn main() {
 }
 
 fn body() -> impl Filter<Extract = (Vec<u8>,), Error = warp::Rejection> + Copy {
-    use futures::StreamExt as _;
-    warp::body::stream().and_then(|stream| async move {
-        let mut whole = Vec::new();
-        let mut stream = std::pin::pin!(stream);
-        while let Some(piece) = stream.next().await {
-            let mut piece: Box<dyn warp::Buf + Send> = Box::new(piece.map_err(|_| warp::reject::reject())?);
-            while piece.has_remaining() {
-                let chunk = piece.chunk().to_vec();
-                piece.advance(chunk.len());
-                whole.extend(chunk);
-            }
+    warp::body::stream().and_then(collect)
+}
+
+async fn collect<B: warp::Buf>(stream: impl futures::Stream<Item = Result<B, warp::Error>>) -> Result<Vec<u8>, warp::Rejection> {
+    let mut whole = Vec::new();
+    let mut stream = std::pin::pin!(stream);
+    while let Some(piece) = stream.next().await {
+        let mut piece = piece.map_err(|_| warp::reject::reject())?;
+        while piece.has_remaining() {
+            let chunk = piece.chunk().to_vec();
+            piece.advance(chunk.len());
+            whole.extend(chunk);
         }
-        Ok::<_, warp::Rejection>(whole)
-    })
+    }
+    Ok(whole)
 }
 
 async fn answer(method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body: Vec<u8>) -> Answer {
@@ -123,7 +126,12 @@ async fn act(word: &str) -> Answer {
         "no-content" => Response::builder().status(204).body(bytes::Bytes::new()).expect("an answer").into_response(),
         "text" => typed(200, "text/plain", fine),
         "status" => typed(rest.parse().expect("a status"), "application/json", fine),
-        "redirect" => Response::builder().status(302).header("location", "/elsewhere").body(bytes::Bytes::new()).expect("an answer").into_response(),
+        "redirect" => Response::builder()
+            .status(302)
+            .header("location", "/elsewhere")
+            .body(bytes::Bytes::new())
+            .expect("an answer")
+            .into_response(),
         "answer" => typed(200, "application/json", rest),
         "slow" => {
             tokio::time::sleep(Duration::from_millis(rest.parse().expect("milliseconds"))).await;

@@ -11,7 +11,9 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use clap::Args;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -28,28 +30,35 @@ pub const SIZE_LIMIT: u64 = 12 * 1024 * 1024;
 const EXECUTABLE_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
-/// Arguments of `package`.
-#[derive(Debug, clap::Args)]
+/// The command's arguments.
+#[derive(Debug, Args)]
 pub struct PackageArguments {
-    /// Folder to stage into; the zip is put beside it
-    #[arg(long, default_value = "target/functionapp")]
-    target_dir: PathBuf,
-    /// The executable to ship; this one when absent
-    #[arg(long)]
-    executable: Option<PathBuf>,
-    /// The checkout with host.json and functions/
+    /// The checkout, where host.json is
     #[arg(long, default_value = ".")]
     root: PathBuf,
+    /// The folder to stage into; the zip is put beside it
+    #[arg(long, default_value = "target/functionapp")]
+    target_dir: PathBuf,
+    /// The executable to ship; this very one when absent
+    #[arg(long)]
+    executable: Option<PathBuf>,
 }
 
-/// `package`: says what was made.
-pub fn main(arguments: &PackageArguments) -> anyhow::Result<std::process::ExitCode> {
-    use std::io::Write as _;
-    let executable = arguments.executable.clone().map_or_else(std::env::current_exe, Ok)?;
+/// Stages, zips, checks, and says what was made.
+#[expect(clippy::print_stdout, reason = "a command prints its result")]
+pub fn main(arguments: &PackageArguments) -> anyhow::Result<ExitCode> {
+    let executable = match &arguments.executable {
+        Some(executable) => executable.clone(),
+        None => std::env::current_exe()?,
+    };
     let options = PackageOptions { root: arguments.root.clone(), executable, target: arguments.target_dir.clone() };
     let made = package(&options)?;
-    writeln!(std::io::stdout(), "{} ({} entries, {} bytes); staged in {}", made.zip.display(), made.entries.len(), made.size, made.folder.display())?;
-    Ok(std::process::ExitCode::SUCCESS)
+    println!("{}/", made.folder.display());
+    for entry in &made.entries {
+        println!("  {entry}");
+    }
+    println!("{} ({} bytes)", made.zip.display(), made.size);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What to package.
@@ -125,9 +134,7 @@ pub fn package(options: &PackageOptions) -> Result<Package, PackageError> {
 pub fn write(options: &PackageOptions) -> Result<Package, PackageError> {
     let name = executable_name(&options.root)?;
     let mut files = BTreeMap::new();
-    let mut add = |entry: String, from: &Path| {
-        std::fs::read(from).map_err(file(from)).map(|bytes| files.insert(entry, bytes))
-    };
+    let mut add = |entry: String, from: &Path| std::fs::read(from).map_err(file(from)).map(|bytes| files.insert(entry, bytes));
     add("host.json".to_owned(), &options.root.join("host.json"))?;
     for (function, path) in function_files(&options.root)? {
         add(format!("{function}/function.json"), &path)?;
@@ -145,7 +152,9 @@ fn executable_name(root: &Path) -> Result<String, PackageError> {
     let settings = Settings::from([("STORAGE_PREFIX".to_owned(), "rca".to_owned())]);
     let name = App::read(root, &settings)?.host.handler.executable_name;
     if name.contains(['/', '\\']) {
-        return Err(PackageError::Wrong(format!("defaultExecutablePath `{name}` must be a bare name: only then is its mode kept")));
+        return Err(PackageError::Wrong(format!(
+            "defaultExecutablePath `{name}` must be a bare name: only then is its mode kept"
+        )));
     }
     Ok(name)
 }

@@ -35,10 +35,14 @@ impl Console {
     }
 
     /// Prints the table of functions.
-    pub fn print_table(&self, host: &RunningHost) {
+    pub fn print_table(self, host: &RunningHost) {
         let mut text = self.table(host.app(), |path| host.url(path));
         if let Some(keys) = host.keys() {
-            let _infallible = write!(text, "\nKeys of this run (x-functions-key or ?code=)\n  host   {}\n  master {}\n", keys.host, keys.master);
+            let _infallible = write!(
+                text,
+                "\nKeys of this run (x-functions-key or ?code=)\n  host   {}\n  master {}\n",
+                keys.host, keys.master
+            );
         }
         print(&text);
     }
@@ -46,9 +50,7 @@ impl Console {
     /// Prints events until the host has stopped.
     pub async fn follow(self, mut events: EventStream) {
         while let Some(event) = events.next().await {
-            if let Some(line) = self.line(&event, Utc::now()) {
-                print(&format!("{line}\n"));
-            }
+            print(&format!("{}\n", self.line(&event, Utc::now())));
             if matches!(event, HostEvent::Stopped(_)) {
                 return;
             }
@@ -56,7 +58,7 @@ impl Console {
     }
 
     /// What runs where, as text.
-    pub fn table(&self, app: &App, url: impl Fn(&str) -> String) -> String {
+    pub fn table(self, app: &App, url: impl Fn(&str) -> String) -> String {
         let mut text = format!(
             "{}\nStands in for the Azure Functions host {HOST_VERSION}: same files, same calls, this machine only.\nRoot {}\n",
             self.paint("aiops-rca local: a development host", Style::new().bold()),
@@ -91,8 +93,8 @@ impl Console {
         text
     }
 
-    /// One event as one line; `None` for what is only noise to a person.
-    pub fn line(&self, event: &HostEvent, now: DateTime<Utc>) -> Option<String> {
+    /// One event as one line (an exit also shows what was last on stderr).
+    pub fn line(self, event: &HostEvent, now: DateTime<Utc>) -> String {
         let (good, bad, dim) = (Style::new().green(), Style::new().red().bold(), Style::new().dimmed());
         let loud = Style::new().white().on_red().bold();
         let text = match event {
@@ -102,8 +104,9 @@ impl Console {
             }
             HostEvent::ChildExited { group, how, counted, last_errors } => {
                 let count = counted.map_or_else(|| "restart".to_owned(), |count| format!("error {count} of 3"));
-                let last = last_errors.iter().map(|line| format!("\n          {}", visible(line))).collect::<String>();
-                self.paint(&format!("{group}: {how} ({count}){last}"), bad)
+                let said = last_errors.iter().map(|line| visible(line)).collect::<Vec<_>>().join("\n          ");
+                let said = if said.is_empty() { said } else { format!("\n          {said}") };
+                self.paint(&format!("{group}: {how} ({count}){said}"), bad)
             }
             HostEvent::ChildLine { level, text, .. } => self.child_line(*level, text),
             HostEvent::Invoked(call) => self.invocation(call),
@@ -127,10 +130,10 @@ impl Console {
                 StopReason::NeverReady => self.paint("the handler never answered GET /: the host ends, as in Azure", bad),
             },
         };
-        Some(format!("{}  {text}", self.paint(&clock(event, now), dim)))
+        format!("{}  {text}", self.paint(&clock(event, now), dim))
     }
 
-    fn invocation(&self, call: &Invocation) -> String {
+    fn invocation(self, call: &Invocation) -> String {
         let took = call.took.as_millis();
         let status = call.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
         let style = match (&call.outcome, call.status) {
@@ -153,7 +156,7 @@ impl Console {
         )
     }
 
-    fn child_line(&self, level: LineLevel, text: &str) -> String {
+    fn child_line(self, level: LineLevel, text: &str) -> String {
         let compact = compact(text).unwrap_or_else(|| visible(text));
         let style = match level {
             LineLevel::Information | LineLevel::System => Style::new().dimmed(),
@@ -163,7 +166,7 @@ impl Console {
         self.paint(&format!("│ {compact}"), style)
     }
 
-    fn paint(&self, text: &str, style: Style) -> String {
+    fn paint(self, text: &str, style: Style) -> String {
         if self.colours { text.style(style).to_string() } else { text.to_owned() }
     }
 }
@@ -210,7 +213,11 @@ fn visible(text: &str) -> String {
 fn aligned(rows: &[[String; 3]]) -> String {
     let width = |pick: fn(&[String; 3]) -> &String| rows.iter().map(|row| pick(row).chars().count()).max().unwrap_or_default();
     let (first, second) = (width(|[cell, _, _]| cell), width(|[_, cell, _]| cell));
-    rows.iter().map(|[one, two, three]| format!("  {one:first$}  {two:second$}  {three}\n")).collect()
+    let mut text = String::new();
+    for [one, two, three] in rows {
+        let _infallible = writeln!(text, "  {one:first$}  {two:second$}  {three}");
+    }
+    text
 }
 
 /// A closed stdout (`| head`) is no reason to stop the host.
@@ -225,7 +232,8 @@ mod tests {
 
     #[test]
     fn json_log_lines_become_compact() {
-        let line = r#"{"timestamp":"t","level":"INFO","fields":{"message":"ticket opened","ticket.id":"ADF-1","n":2},"target":"x"}"#;
+        let line =
+            r#"{"timestamp":"t","level":"INFO","fields":{"message":"ticket opened","ticket.id":"ADF-1","n":2},"target":"x"}"#;
         assert_eq!(compact(line).unwrap(), "INFO ticket opened n=2 ticket.id=ADF-1");
         assert_eq!(compact(r#"{"level":"WARN","message":"flat","a":true}"#).unwrap(), "WARN flat a=true");
         assert_eq!(compact("plain"), None);
@@ -235,7 +243,7 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let event = HostEvent::ChildLine { group: "g".to_owned(), level: LineLevel::Error, text: "a\u{1b}[2Jb".to_owned() };
-        let line = Console::plain().line(&event, DateTime::UNIX_EPOCH).unwrap();
+        let line = Console::plain().line(&event, DateTime::UNIX_EPOCH);
         assert_eq!(line, "00:00:00  │ a\u{fffd}[2Jb");
     }
 }

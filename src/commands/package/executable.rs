@@ -28,8 +28,16 @@ pub enum ExecutableFault {
 }
 
 /// Parts of glibc; everything else must be linked in.
-const GLIBC: [&str; 8] =
-    ["libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];
+const GLIBC: [&str; 8] = [
+    "libc.so.6",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+    "libgcc_s.so.1",
+    "ld-linux-x86-64.so.2",
+];
 
 /// Checks the bytes of an executable.
 pub(super) fn check(bytes: &[u8]) -> Result<(), ExecutableFault> {

@@ -18,7 +18,7 @@ use crate::http::Http;
 mod output;
 
 /// Errors farther apart than this start a new count.
-const CRASH_WINDOW: Duration = Duration::from_secs(30 * 60);
+const CRASH_WINDOW: Duration = Duration::from_mins(30);
 /// Azure has no pause between restarts; what cannot be started at all would spin here.
 const START_PAUSE: Duration = Duration::from_millis(100);
 const PROBE_PAUSE: Duration = Duration::from_millis(25);
@@ -49,7 +49,7 @@ pub(super) struct ChildPlan {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub port: u16,
-    state: watch::Receiver<State>,
+    state: watch::Sender<State>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -82,18 +82,18 @@ pub(super) enum NotReady {
 impl Worker {
     /// Starts the process and its supervisor. `fatal` is told when the host has to end.
     pub(super) fn start(plan: ChildPlan, http: Http, events: EventLog, fatal: watch::Sender<Option<StopReason>>) -> Self {
-        let (state_in, state) = watch::channel(State::Starting);
+        let state = watch::Sender::new(State::Starting);
         let (orders, inbox) = mpsc::unbounded_channel();
         let port = plan.port;
         let supervisor =
-            Supervisor { plan, http, events, fatal, state: state_in, inbox, number: 0, errors: 0, last_error: None };
+            Supervisor { plan, http, events, fatal, state: state.clone(), inbox, number: 0, errors: 0, last_error: None };
         tokio::spawn(supervisor.run());
         Self { port, state, orders }
     }
 
     /// Waits for a process to call; its number is for [`Worker::renew`].
     pub(super) async fn ready(&self, within: Duration) -> Result<u64, NotReady> {
-        let mut state = self.state.clone();
+        let mut state = self.state.subscribe();
         let settled = tokio::time::timeout(within, state.wait_for(|state| *state != State::Starting)).await;
         match settled.map_err(|_| NotReady::TimedOut)?.as_deref() {
             Ok(State::Ready(number) | State::Gone(number)) => Ok(*number),
@@ -103,18 +103,31 @@ impl Worker {
 
     /// Resolves when the process with this number is no longer the one.
     pub(super) async fn replaced(&self, number: u64) {
-        let mut state = self.state.clone();
+        let mut state = self.state.subscribe();
         let _stopped = state.wait_for(|state| *state != State::Ready(number)).await;
     }
 
     /// Kills the process with this number and starts another: the host's answer to a function timeout.
     pub(super) fn renew(&self, number: u64) {
+        self.no_longer_ready(|ready| ready == number);
         let _stopped = self.orders.send(Order::Renew(number));
     }
 
     /// SIGKILL, as if it had crashed.
     pub(super) fn crash(&self) {
+        self.no_longer_ready(|_| true);
         let _stopped = self.orders.send(Order::Crash);
+    }
+
+    /// From here on calls wait for the next process.
+    fn no_longer_ready(&self, doomed: impl Fn(u64) -> bool) {
+        self.state.send_if_modified(|state| {
+            let ends = matches!(state, State::Ready(number) if doomed(*number));
+            if ends {
+                *state = State::Starting;
+            }
+            ends
+        });
     }
 
     /// SIGKILL and no restart; returns when it is gone.
@@ -152,17 +165,17 @@ impl Supervisor {
             self.state.send_replace(State::Starting);
             let next = match self.spawn() {
                 Ok(child) => self.attend(child).await,
-                Err(error) => {
-                    tokio::time::sleep(START_PAUSE).await;
-                    self.count_error(format!("could not be started: {error}"), Vec::new())
-                }
+                Err(error) => match self.count_error(format!("could not be started: {error}"), Vec::new()) {
+                    Next::Restart => match tokio::time::timeout(START_PAUSE, self.idle()).await {
+                        Ok(done) => Next::End(done),
+                        Err(_passed) => Next::Restart,
+                    },
+                    end => end,
+                },
             };
             match next {
                 Next::Restart => {}
-                Next::Wait => match self.idle().await {
-                    Next::End(done) => break done,
-                    _ => {}
-                },
+                Next::Wait => break self.idle().await,
                 Next::End(done) => break done,
             }
         };
@@ -216,7 +229,10 @@ impl Supervisor {
                     self.events.push(HostEvent::ChildReady { group: group.clone(), pid, after: started.elapsed() });
                     self.state.send_replace(State::Ready(self.number));
                 }
-                exit = child.wait() => return self.exited(exit, lines.last_errors().await),
+                exit = child.wait() => {
+                    self.state.send_replace(State::Starting);
+                    return self.exited(exit, lines.last_errors().await);
+                }
                 order = self.inbox.recv() => match order {
                     Some(Order::Renew(number)) if number != self.number => {}
                     Some(Order::Renew(_)) => {
@@ -283,12 +299,12 @@ impl Supervisor {
         Next::Restart
     }
 
-    /// The handler is gone and nobody restarts it.
-    async fn idle(&mut self) -> Next {
+    /// There is no process: waits for the stop.
+    async fn idle(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             match self.inbox.recv().await {
-                Some(Order::Stop(done)) => return Next::End(Some(done)),
-                None => return Next::End(None),
+                Some(Order::Stop(done)) => return Some(done),
+                None => return None,
                 Some(Order::Crash | Order::Renew(_)) => {}
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! As the host has it: an unknown route *or method* is 404, a missing or wrong key 401 before the handler
 //! is called, more than 100 MB 413. Then the request is proxied (newer hosts: streamed, host headers
-//! overwritten) or forwarded (older ones: rebuilt, see [`forward`]). Whatever the handler answers goes
+//! overwritten) or forwarded (older ones: rebuilt, see `forward`). Whatever the handler answers goes
 //! back unchanged and the invocation counts as succeeded; only a broken connection is a 500 of ours.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use chrono::Utc;
 use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 use warp::http::{HeaderMap, Method, Response, StatusCode};
 use warp::{Filter, Reply};
@@ -39,7 +40,7 @@ struct Incoming<S> {
 }
 
 /// Listens until the host stops.
-pub(super) fn open(core: Arc<Core>, listener: TcpListener) {
+pub(super) fn open(core: Arc<Core>, listener: TcpListener) -> JoinHandle<()> {
     let to_core = core.clone();
     let everything = warp::method()
         .and(warp::path::full())
@@ -54,7 +55,7 @@ pub(super) fn open(core: Arc<Core>, listener: TcpListener) {
             }
         });
     let stopped = async move { core.stop_begins().await };
-    tokio::spawn(warp::serve(everything).incoming(listener).graceful(stopped).run());
+    tokio::spawn(warp::serve(everything).incoming(listener).graceful(stopped).run())
 }
 
 fn pieces(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> impl Stream<Item = Result<Bytes, warp::Error>> {
@@ -98,7 +99,8 @@ where
     }
     let Some((function, trigger)) = find(core, &request.method, &request.path) else {
         if request.path == "/" {
-            let hidden = core.options.settings.get("AzureWebJobsDisableHomepage").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+            let hidden =
+                core.options.settings.get("AzureWebJobsDisableHomepage").is_some_and(|value| value.eq_ignore_ascii_case("true"));
             let home = "Your Functions app is up and running (in a development host on this machine).\n";
             return Ok(if hidden { plain(StatusCode::NO_CONTENT, "") } else { plain(StatusCode::OK, home) });
         }
@@ -112,16 +114,12 @@ where
     if content_length(&request.headers).is_some_and(|length| length > limit) {
         return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE));
     }
-    let host = &core.app.host;
-    if host.proxies_http && !core.options.older_host {
+    if core.app.host.proxies_http && !core.options.older_host {
         Ok(call(core, function, request.method.clone(), proxy::pass(core, function, request, limit)).await)
-    } else if host.forwards_http {
+    } else {
         let body = forward::body(&request.headers, request.body, limit).await?;
         let head = forward::Head { method: request.method, path: request.path, query: request.query, headers: request.headers };
         Ok(call(core, function, head.method.clone(), forward::pass(core, function, head, body)).await)
-    } else {
-        // Without both flags the host wraps requests in JSON, which no function of ours expects.
-        Err(Refusal(StatusCode::NOT_IMPLEMENTED))
     }
 }
 
@@ -157,7 +155,9 @@ fn find<'a>(core: &'a Core, method: &Method, path: &str) -> Option<(&'a Function
 /// The header wins over the query.
 fn given_key(headers: &HeaderMap, query: &str) -> Option<String> {
     let header = headers.get("x-functions-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    header.or_else(|| url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").map(|(_, value)| value.into_owned()))
+    header.or_else(|| {
+        url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").map(|(_, value)| value.into_owned())
+    })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

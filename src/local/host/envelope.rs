@@ -91,9 +91,10 @@ pub fn queue_bytes(function: &str, trigger: &QueueTrigger, body: &[u8], facts: &
 /// Call of a timer function; `status` is `None` for a timer that is not monitored.
 pub fn timer(function: &str, trigger: &TimerTrigger, status: Option<&ScheduleStatus>, past_due: bool, call: &CallIds) -> Value {
     let at = |time: Option<DateTime<Utc>>| time.map_or_else(|| "0001-01-01T00:00:00".to_owned(), instant);
-    let status = status.map_or(Value::Null, |status| {
-        json!({"Last": at(status.last), "Next": instant(status.next), "LastUpdated": at(status.last_updated)})
-    });
+    let status = status.map_or(
+        Value::Null,
+        |status| json!({"Last": at(status.last), "Next": instant(status.next), "LastUpdated": at(status.last_updated)}),
+    );
     let info = json!({"Schedule": {"AdjustForDST": true}, "ScheduleStatus": status, "IsPastDue": past_due});
     envelope(&trigger.binding, Held::Plain(info), vec![sys(function, call)])
 }

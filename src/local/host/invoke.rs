@@ -88,7 +88,7 @@ impl Core {
     /// A client's time limit is the function's timeout; `None` is as good as a day.
     pub(super) fn function_timeout(&self) -> Duration {
         let timeout = self.options.knobs.function_timeout.or(self.app.host.function_timeout);
-        timeout.unwrap_or(Duration::from_secs(24 * 60 * 60))
+        timeout.unwrap_or(Duration::from_hours(24))
     }
 
     /// The process for a function, ready to be called, and its number. Waits as the host does: four
@@ -189,7 +189,7 @@ impl Core {
             .headers(self.host_headers(id))
             .header(USER_AGENT, format!("Azure-Functions-Host/{HOST_VERSION}"))
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .timeout(self.function_timeout() + Duration::from_secs(60))
+            .timeout(self.function_timeout() + Duration::from_mins(1))
             .body(body);
         let response = request.send().await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();

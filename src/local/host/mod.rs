@@ -6,8 +6,8 @@
 //! is not Azure: routes, methods, locks, queues and schedules are read from the shipped files, and every
 //! rule below is the Functions host's own, as its source and documentation have it.
 //!
-//! In walking order: [`manifest`] reads the files, [`child`] keeps the process alive, [`door`] takes HTTP
-//! requests, [`queue`] and [`timer`] find work, [`invoke`] calls the handler with an [`envelope`] and
+//! In walking order: [`manifest`] reads the files, `child` keeps the process alive, `door` takes HTTP
+//! requests, `queue` and `timer` find work, `invoke` calls the handler with an [`envelope`] and
 //! takes the [`verdict`]. Known differences: HTTP functions with further outputs (JSON-wrapped requests)
 //! are refused, blob leases for timers and scaling do not exist, and our client adds `Accept: */*`.
 
@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::storage::Storage;
 
 pub mod event;
+pub mod options;
 pub mod settings;
 pub mod route;
 pub mod schedule;
@@ -41,6 +42,7 @@ mod door;
 pub use child::ExitZero;
 pub use event::{EventStream, HostEvent, Invocation, LineLevel, Outcome, StopReason};
 pub use keys::Keys;
+pub use options::{DEFAULT_PORT, HostOptions, Instances, Knobs, Traceparent};
 pub use settings::Settings;
 
 use child::{ChildPlan, Worker};
@@ -50,130 +52,6 @@ use manifest::{App, Trigger};
 
 /// `X-Azure-Functions-HostVersion` of the host we stand in for.
 pub const HOST_VERSION: &str = "4.1052.200.0";
-
-/// The port that `func start` uses.
-pub const DEFAULT_PORT: u16 = 7071;
-
-/// How to run the host; [`HostOptions::new`] has the defaults.
-#[derive(Debug, Clone)]
-pub struct HostOptions {
-    /// The directory with `host.json`: a staged package, or a checkout.
-    pub root: PathBuf,
-    /// Instead of `defaultExecutablePath`.
-    pub executable: Option<PathBuf>,
-    /// Instead of the arguments in `host.json`.
-    pub arguments: Option<Vec<String>>,
-    /// Where to listen; `0` takes a free port.
-    pub address: SocketAddr,
-    /// App settings: `%NAME%`, overrides, switched-off functions, and the handler's environment.
-    pub settings: Settings,
-    /// Further environment of the handler; wins over `settings`.
-    pub environment: Vec<(String, String)>,
-    /// Where the queues are.
-    pub storage: Storage,
-    /// The prefix inside `storage`: it is taken off a queue's full name before `storage` is asked.
-    pub storage_prefix: String,
-    /// Ask for keys, as Azure does. `func` does not by default.
-    pub enable_auth: bool,
-    /// The keys; made anew when absent.
-    pub keys: Option<Keys>,
-    /// One process for everything, or one per group as on Flex Consumption.
-    pub instances: Instances,
-    /// Behave as hosts before 2025: no proxying of HTTP even when `host.json` asks for it.
-    pub older_host: bool,
-    /// Where timers remember their runs over restarts of this host; without it they do not.
-    pub state_directory: Option<PathBuf>,
-    /// Times and limits that tests shorten.
-    pub knobs: Knobs,
-}
-
-/// How many handler processes run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Instances {
-    /// One: what `func` and most plans do.
-    One,
-    /// As on Flex Consumption: all HTTP functions in one, every other function in its own. They share nothing but the storage.
-    PerGroup,
-}
-
-/// Times and limits. Absent ones come from `host.json`.
-#[derive(Debug, Clone)]
-pub struct Knobs {
-    /// How long a process may take to answer `GET /`.
-    pub init_timeout: Option<Duration>,
-    /// How long a call may take.
-    pub function_timeout: Option<Duration>,
-    /// How long a hang is waited for before the handler is killed (Azure waits for the function's timeout).
-    pub hang_timeout: Duration,
-    /// How long a received message is hidden; renewed at half of it.
-    pub dequeue_invisibility: Duration,
-    /// The shortest pause between looks at an empty queue.
-    pub poll_min: Duration,
-    /// The longest one.
-    pub poll_max: Option<Duration>,
-    /// How long a failed message stays away.
-    pub visibility_timeout: Option<Duration>,
-    /// How long running calls may take at the stop before everything is killed.
-    pub drain: Duration,
-    /// Counted errors that end the host; `None`: it never gives up.
-    pub crash_limit: Option<u32>,
-    /// What exit code 0 means.
-    pub exit_zero: ExitZero,
-    /// Whether calls carry `traceparent`.
-    pub traceparent: Traceparent,
-}
-
-/// Whether calls carry `traceparent`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Traceparent {
-    /// Never: a host without telemetry.
-    Never,
-    /// By turns: none, not sampled, sampled.
-    Sometimes,
-    /// Always, sampled.
-    Always,
-}
-
-impl Default for Knobs {
-    fn default() -> Self {
-        Self {
-            init_timeout: None,
-            function_timeout: None,
-            hang_timeout: Duration::from_secs(5),
-            dequeue_invisibility: Duration::from_secs(10 * 60),
-            poll_min: Duration::from_millis(100),
-            poll_max: None,
-            visibility_timeout: None,
-            drain: Duration::from_secs(5),
-            crash_limit: Some(3),
-            exit_zero: ExitZero::Restarts,
-            traceparent: Traceparent::Sometimes,
-        }
-    }
-}
-
-impl HostOptions {
-    /// Defaults of a development host: localhost, port 7071, no keys, one process.
-    pub fn new(root: impl Into<PathBuf>, storage: Storage, storage_prefix: impl Into<String>) -> Self {
-        let storage_prefix = storage_prefix.into();
-        Self {
-            root: root.into(),
-            executable: None,
-            arguments: None,
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT),
-            settings: Settings::from([("STORAGE_PREFIX".to_owned(), storage_prefix.clone())]),
-            environment: Vec::new(),
-            storage,
-            storage_prefix,
-            enable_auth: false,
-            keys: None,
-            instances: Instances::One,
-            older_host: false,
-            state_directory: None,
-            knobs: Knobs::default(),
-        }
-    }
-}
 
 /// Why the host could not start.
 #[derive(Debug, thiserror::Error)]
@@ -246,24 +124,28 @@ impl Host {
         if let Some(arguments) = &options.arguments {
             app.host.handler.arguments.clone_from(arguments);
         }
+        let http_reaches_it = app.host.forwards_http || (app.host.proxies_http && !options.older_host);
+        if !http_reaches_it && app.enabled().any(|function| matches!(function.trigger, Trigger::Http(_))) {
+            let reason = "HTTP requests wrapped in JSON are not supported: set enableForwardingHttpRequest".to_owned();
+            return Err(HostError::HostJson { path: app.root.join("host.json"), reason });
+        }
         let queues = queue::names_in_storage(&app, &options)?;
         options.storage.prepare(&[], &queues.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        let listener = TcpListener::bind(options.address)
-            .await
-            .map_err(|reason| HostError::Listen { address: options.address, reason })?;
+        let listener =
+            TcpListener::bind(options.address).await.map_err(|reason| HostError::Listen { address: options.address, reason })?;
         let address = listener.local_addr().map_err(|reason| HostError::Listen { address: options.address, reason })?;
 
         let events = EventLog::new();
         let stopping = watch::Sender::new(None);
-        let http = Http::with_timeout(None, Duration::from_secs(60 * 60))?;
+        let http = Http::with_timeout(None, Duration::from_hours(1))?;
         let workers = start_workers(&app, &options, &http, &events, &stopping).await?;
         let keys = options.keys.clone().unwrap_or_else(Keys::generate);
         let core = Arc::new(Core::new(app, options, keys, workers, http, events, stopping));
-        door::open(core.clone(), listener);
+        let front = door::open(core.clone(), listener);
         queue::pump_all(&core);
         timer::run_all(&core);
         let (done, stopped) = watch::channel(None);
-        tokio::spawn(close(core.clone(), done));
+        tokio::spawn(close(core.clone(), front, done));
         Ok(RunningHost { core, address, stopped })
     }
 }
@@ -320,7 +202,7 @@ async fn free_port() -> Result<u16, HostError> {
 }
 
 /// Waits for a reason to stop, lets running calls end, then kills.
-async fn close(core: Arc<Core>, done: watch::Sender<Option<StopReason>>) {
+async fn close(core: Arc<Core>, front: JoinHandle<()>, done: watch::Sender<Option<StopReason>>) {
     let mut stopping = core.stopping.subscribe();
     let reason = match stopping.wait_for(Option::is_some).await {
         Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
@@ -331,6 +213,9 @@ async fn close(core: Arc<Core>, done: watch::Sender<Option<StopReason>>) {
         let _too_long = tokio::time::timeout(core.options.knobs.drain, running.wait_for(|calls| *calls == 0)).await;
     }
     futures::future::join_all(core.workers.values().map(Worker::stop)).await;
+    // The port is free again when this is done.
+    front.abort();
+    let _aborted = front.await;
     core.events.push(HostEvent::Stopped(reason.clone()));
     done.send_replace(Some(reason));
 }

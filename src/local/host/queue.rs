@@ -31,8 +31,7 @@ pub(super) fn names_in_storage(app: &App, options: &HostOptions) -> Result<Vec<S
             _ => None,
         };
         for queue in trigger.into_iter().chain(function.outputs.iter().map(|output| &output.queue)) {
-            let bare =
-                bare_name(queue, &options.storage_prefix).map_err(|reason| HostError::function(&function.name, reason))?;
+            let bare = bare_name(queue, &options.storage_prefix).map_err(|reason| HostError::function(&function.name, reason))?;
             names.extend(poison_name(queue).and_then(|poison| bare_name(&poison, &options.storage_prefix).ok()));
             names.insert(bare);
         }

@@ -33,7 +33,9 @@ impl RouteTemplate {
         let text = text.trim_matches('/');
         let mut segments = Vec::new();
         for piece in text.split('/').filter(|piece| !piece.is_empty()) {
-            let open = segments.last().is_some_and(|last| !matches!(last, Segment::Literal(_) | Segment::Parameter { optional: false, .. }));
+            let open = segments
+                .last()
+                .is_some_and(|last| !matches!(last, Segment::Literal(_) | Segment::Parameter { optional: false, .. }));
             if open {
                 return Err(format!("route `{text}`: nothing may follow an optional or catch-all segment"));
             }
@@ -59,7 +61,9 @@ impl RouteTemplate {
                 (Segment::Literal(literal), Some(piece)) => {
                     percent_decode_str(piece).decode_utf8().is_ok_and(|piece| piece.to_lowercase() == literal.to_lowercase())
                 }
-                (Segment::Parameter { constraint, .. }, Some(piece)) => constraint.is_none_or(|constraint| constraint.accepts(piece)),
+                (Segment::Parameter { constraint, .. }, Some(piece)) => {
+                    constraint.is_none_or(|constraint| constraint.accepts(piece))
+                }
             };
             if !fits {
                 return false;

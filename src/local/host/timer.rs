@@ -90,7 +90,12 @@ fn first_status(trigger: &TimerTrigger, now: DateTime<Utc>) -> Option<ScheduleSt
     Some(ScheduleStatus { last: None, next, last_updated: None })
 }
 
-fn envelope_of(function: &Function, trigger: &TimerTrigger, status: Option<&ScheduleStatus>, past_due: bool) -> serde_json::Value {
+fn envelope_of(
+    function: &Function,
+    trigger: &TimerTrigger,
+    status: Option<&ScheduleStatus>,
+    past_due: bool,
+) -> serde_json::Value {
     let call = CallIds { rand_guid: Uuid::new_v4(), utc_now: Utc::now() };
     envelope::timer(&function.name, trigger, status, past_due, &call)
 }

@@ -53,9 +53,7 @@ pub fn judge(status: u16, content_type: Option<&str>, content_length: Option<u64
         Ok(Value::Null) => Verdict::Hang("the answer's body is null"),
         Ok(Value::Object(members)) => read(members).map_or_else(Verdict::Failure, Verdict::Success),
         Ok(_) => Verdict::Failure("the answer is no JSON object".to_owned()),
-        Err(error) => {
-            Verdict::Failure(format!("the answer is no JSON (line {}, column {})", error.line(), error.column()))
-        }
+        Err(error) => Verdict::Failure(format!("the answer is no JSON (line {}, column {})", error.line(), error.column())),
     }
 }
 

@@ -24,7 +24,9 @@ struct Input {
 
 pub(super) fn answer(core: &Arc<Core>, method: &Method, path: &str, body: &Bytes) -> Result<Answer, StatusCode> {
     let path = path.trim_matches('/');
-    let below = |parent: &str| path.get(..parent.len()).filter(|head| head.eq_ignore_ascii_case(parent)).and_then(|_| path.get(parent.len()..));
+    let below = |parent: &str| {
+        path.get(..parent.len()).filter(|head| head.eq_ignore_ascii_case(parent)).and_then(|_| path.get(parent.len()..))
+    };
     if let Some(name) = below("admin/functions/") {
         return if *method == Method::POST { run(core, name, body) } else { Err(StatusCode::NOT_FOUND) };
     }

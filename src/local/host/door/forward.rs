@@ -12,7 +12,7 @@ use futures::Stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use uuid::Uuid;
 use warp::Reply;
-use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TRANSFER_ENCODING, USER_AGENT};
+use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, USER_AGENT};
 use warp::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::{Answer, Refusal, collect, content_length};
@@ -77,9 +77,9 @@ async fn exchange(core: &Arc<Core>, function: &Function, id: Uuid, head: Head, b
         Body::None => (Bytes::new(), false),
         Body::Whole(bytes) => (bytes, true),
     };
-    let headers = rebuild_headers(head.headers, core.host_headers(id), has_body);
+    let headers = rebuild_headers(&head.headers, &core.host_headers(id), has_body);
     let timeout = core.function_timeout();
-    let mut request = core.http.request(head.method, &url).headers(headers).timeout(timeout + std::time::Duration::from_secs(60));
+    let mut request = core.http.request(head.method, &url).headers(headers).timeout(timeout + std::time::Duration::from_mins(1));
     if has_body {
         request = request.body(body);
     }
@@ -104,15 +104,15 @@ pub(super) fn copy_back(status: StatusCode, headers: HeaderMap, mut answer: Answ
     answer
 }
 
-fn rebuild_headers(from: HeaderMap, added: HeaderMap, has_body: bool) -> HeaderMap {
+fn rebuild_headers(from: &HeaderMap, added: &HeaderMap, has_body: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in &from {
+    for (name, value) in from {
         let content = name == CONTENT_TYPE || name == CONTENT_LENGTH;
         if !LOST.contains(&name.as_str()) && (has_body || !content) {
             headers.append(name, value.clone());
         }
     }
-    for (name, value) in &added {
+    for (name, value) in added {
         // A caller's own trace stays the only one.
         if name.as_str() != "traceparent" || !headers.contains_key(name) {
             headers.append(name, value.clone());
@@ -124,7 +124,7 @@ fn rebuild_headers(from: HeaderMap, added: HeaderMap, has_body: bool) -> HeaderM
         None => own,
     };
     if let Ok(agent) = HeaderValue::from_str(&agent) {
-        headers.insert(HeaderName::from(USER_AGENT), agent);
+        headers.insert(USER_AGENT, agent);
     }
     headers
 }
@@ -148,6 +148,8 @@ fn rebuild_query(query: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use warp::http::header::HeaderName;
+
     use super::*;
 
     #[test]
@@ -170,13 +172,14 @@ mod tests {
             ("host", "example.org"),
             ("traceparent", "theirs"),
         ]);
-        let rebuilt = rebuild_headers(from.clone(), headers(&[("x-azure-functions-invocationid", "ours"), ("traceparent", "ours")]), false);
+        let rebuilt =
+            rebuild_headers(&from, &headers(&[("x-azure-functions-invocationid", "ours"), ("traceparent", "ours")]), false);
         let all: Vec<_> = rebuilt.get_all("x-azure-functions-invocationid").iter().collect();
         assert_eq!(all, ["forged", "ours"]);
         assert_eq!(rebuilt["user-agent"], format!("curl/8 Azure-Functions-Host/{HOST_VERSION}"));
         assert_eq!(rebuilt["host"], "example.org");
         assert_eq!(rebuilt.get_all("traceparent").iter().collect::<Vec<_>>(), ["theirs"]);
         assert!(!rebuilt.contains_key("content-type") && !rebuilt.contains_key("content-encoding"));
-        assert!(rebuild_headers(from, HeaderMap::new(), true).contains_key("content-type"));
+        assert!(rebuild_headers(&from, &HeaderMap::new(), true).contains_key("content-type"));
     }
 }

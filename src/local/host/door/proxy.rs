@@ -20,7 +20,7 @@ use crate::local::host::invoke::{Core, broken};
 use crate::local::host::manifest::Function;
 
 /// How long the handler may be silent.
-const IDLE: Duration = Duration::from_secs(240);
+const IDLE: Duration = Duration::from_mins(4);
 const CONNECTS: u32 = 10;
 
 const HOP_BY_HOP: [&str; 8] =
@@ -58,7 +58,7 @@ where
         headers.entry("x-ms-invocation-id").or_insert(id);
     }
     let timeout = core.function_timeout();
-    let mut outgoing = core.http.request(request.method, &url).headers(headers).timeout(timeout + Duration::from_secs(60));
+    let mut outgoing = core.http.request(request.method, &url).headers(headers).timeout(timeout + Duration::from_mins(1));
     if has_body {
         outgoing = outgoing.body(reqwest::Body::wrap_stream(capped(request.body, limit)));
     }

@@ -120,7 +120,7 @@ pub(super) fn read_host_json(root: &Path, settings: &Settings) -> Result<(HostJs
         Some(text) => parse_time_span(text).ok_or_else(|| refuse(format!("{what}: `{text}` is no time span"))),
     };
     let function_timeout = match wire.function_timeout.as_deref() {
-        None => Some(Duration::from_secs(30 * 60)),
+        None => Some(Duration::from_mins(30)),
         Some("-1" | "-00:00:01") => None,
         Some(text) => Some(parse_time_span(text).ok_or_else(|| refuse(format!("functionTimeout: `{text}` is no time span")))?),
     };
@@ -190,8 +190,7 @@ pub(super) fn read_function(name: &str, file: &Path, prefix: &str, settings: &Se
         return Err(refuse("the folder's name is no function name".to_owned()));
     }
     let text = std::fs::read_to_string(file).map_err(|error| HostError::unreadable(file, &error))?;
-    let wire: WireFunction =
-        serde_json::from_str(&text).map_err(|error| error.to_string()).and_then(parse).map_err(&refuse)?;
+    let wire: WireFunction = serde_json::from_str(&text).map_err(|error| error.to_string()).and_then(parse).map_err(&refuse)?;
     let (inputs, outputs): (Vec<_>, Vec<_>) = wire.bindings.iter().partition(|binding| binding.direction == "in");
     for binding in &wire.bindings {
         let returned = binding.name == "$return" && binding.direction == "out";
@@ -208,9 +207,13 @@ pub(super) fn read_function(name: &str, file: &Path, prefix: &str, settings: &Se
     let disabled = wire.disabled || settings::disabled(name, settings);
     let (trigger, outputs) = match trigger.kind.to_ascii_lowercase().as_str() {
         "httptrigger" => (http_trigger(name, trigger, &outputs, prefix).map_err(&refuse)?, Vec::new()),
-        "queuetrigger" => (queue_trigger(trigger, settings).map_err(&refuse)?, queue_outputs(&outputs, settings).map_err(&refuse)?),
-        "timertrigger" => (timer_trigger(trigger, settings).map_err(&refuse)?, queue_outputs(&outputs, settings).map_err(&refuse)?),
-        other => return Err(refuse(format!("this host knows no trigger of type `{other}`"))),
+        "queuetrigger" => {
+            (queue_trigger(trigger, settings).map_err(&refuse)?, queue_outputs(&outputs, settings).map_err(&refuse)?)
+        }
+        "timertrigger" => {
+            (timer_trigger(trigger, settings).map_err(&refuse)?, queue_outputs(&outputs, settings).map_err(&refuse)?)
+        }
+        _ => return Err(refuse(format!("this host knows no trigger of type `{}`", trigger.kind))),
     };
     Ok(Function { name: name.to_owned(), trigger, outputs, disabled })
 }
