@@ -1,5 +1,13 @@
 //! The JIRA sink against a stateful JIRA: words, exactly once, faults, people's decisions, webhooks.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod bench;
 mod creating;
 mod documents;

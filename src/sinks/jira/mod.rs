@@ -221,15 +221,16 @@ impl Jira {
 
     /// May this ticket be written over what the issue shows? Storing the claim proves that the ticket is still
     /// the one we hold, and keeps others away while the call is under way. `next` is stored with the claim.
-    fn lease(&self, ticket: &Ticket, next: &JiraRecord, now: DateTime<Utc>) -> Result<DateTime<Utc>, Step<JiraRecord>> {
+    fn lease(&self, ticket: &Ticket, next: &JiraRecord, now: DateTime<Utc>) -> Result<DateTime<Utc>, Box<Step<JiraRecord>>> {
         let Some(since) = ticket.jira.changing_since else {
             let by = Some(self.claims.name());
-            return Err(Step::Recorded(JiraRecord { changing_since: Some(now), changing_by: by, ..next.clone() }));
+            let claimed = JiraRecord { changing_since: Some(now), changing_by: by, ..next.clone() };
+            return Err(Box::new(Step::Recorded(claimed)));
         };
         if self.claims.spend(&changing(ticket), since) {
             return Ok(since);
         }
-        Err(Step::Wait(Duration::from_secs(1), "another task is changing the JIRA issue".to_owned()))
+        Err(Box::new(Step::Wait(Duration::from_secs(1), "another task is changing the JIRA issue".to_owned())))
     }
 
     fn release(&self, ticket: &Ticket, lease: DateTime<Utc>) {

@@ -51,7 +51,7 @@ impl Jira {
         match choose(&offered, &issue, ticket, &us) {
             Ok(chosen) => match self.lease(ticket, &seen, now) {
                 Ok(lease) => self.make(ticket, &issue, chosen, (seen, lease), now).await.map(Some),
-                Err(step) => Ok(Some(step)),
+                Err(step) => Ok(Some(*step)),
             },
             Err(reason) => settle(JiraRecord { fault: Some(noted(reason, now)), ..seen }),
         }

@@ -25,7 +25,7 @@ impl Jira {
         }
         let lease = match self.lease(ticket, record, now) {
             Ok(lease) => lease,
-            Err(step) => return Ok(Some(step)),
+            Err(step) => return Ok(Some(*step)),
         };
         let mut fields = json!({"summary": page.summary});
         if let Some(fields) = fields.as_object_mut().filter(|_| !page.description.is_null()) {

@@ -78,7 +78,7 @@ async fn limits_then_errors_then_a_lost_answer_make_one_issue() {
     faults.next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
     bench.run().await.unwrap();
     bench.only_issue();
-    let reasons: Vec<&str> = bench.faults.iter().map(|fault| fault.reason()).collect();
+    let reasons: Vec<&str> = bench.faults.iter().map(aiops_rca::fault::Fault::reason).collect();
     assert_eq!(
         reasons,
         ["JIRA limits our rate (429, jira-burst-based)", "JIRA answered 500", "JIRA broke the connection"],

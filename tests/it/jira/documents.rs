@@ -27,6 +27,27 @@ fn described(ticket: &Ticket) -> Value {
 fn the_guides_issue_line_by_line() {
     let ticket = ticket();
     assert_eq!(document::summary(&ticket.failure), "ADF Pipeline Failure: pipeline-name");
+    let guide = "Ticket ID: ADF-20251212T100000-abc123
+Pipeline: pipeline-name
+Run ID: run-id-12345
+Severity: Medium
+Priority: P3
+SLA: 2 hours
+
+Root Cause Analysis:
+The source file in/2025-12-12.csv is not in the container sales.
+
+Recommendations:
+• Step 1: Check source data availability
+• Step 2: Verify connection string
+• Step 3: Review pipeline configuration
+
+Error Type: UserErrorSourceBlobNotExists
+Confidence: High
+
+Dashboard: https://your-rca-server.com/dashboard?ticket=ADF-20251212T100000-abc123
+";
+    assert!(document::plain_text(&described(&ticket)).starts_with(guide), "character by character");
     insta::assert_snapshot!("description_adf", document::plain_text(&described(&ticket)));
     insta::assert_json_snapshot!("description_adf_document", described(&ticket));
 }
@@ -130,6 +151,7 @@ fn evidence_fills_the_room_to_the_last_character_and_not_one_further() {
     ticket.diagnosis.recommendations = vec!["\"".repeat(400); 10];
     ticket.diagnosis.root_cause = "\"".repeat(4000);
     ticket.diagnosis.evidence = vec![Quote { quote: format!("𝄞{}", "\"".repeat(2_000)), source: "e1".to_owned() }; 5];
+    ticket.gaps = vec![Gap { source: "adf".to_owned(), reason: "\"".repeat(400) }; 10];
     let page = described(&ticket);
     assert_valid(&page);
     let size = units(&page.to_string());
@@ -176,10 +198,10 @@ fn assert_valid(document: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_text_gives_a_valid_issue(text in any::<String>(), times in 1_usize..400, quotes in 0_usize..9, link in any::<String>()) {
+    fn any_text_gives_a_valid_issue(text in any::<String>(), times in 1_usize..200, quotes in 0_usize..9, link in any::<String>()) {
         let text = text.repeat(times);
         let mut ticket = ticket();
         ticket.failure.asset.clone_from(&text);

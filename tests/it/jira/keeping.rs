@@ -1,7 +1,7 @@
 //! An existing issue: edits, comments, deletion, doctor.
 
 use aiops_rca::local::simulators::Fault as Script;
-use aiops_rca::local::simulators::jira::{Category, Config, Person, Workflow};
+use aiops_rca::local::simulators::jira::{Category, Comment, Config, Person, Workflow};
 use aiops_rca::sinks::jira::webhook::JiraEvent;
 use aiops_rca::ticket::{Channel, ChapterKind, Status};
 use chrono::TimeDelta;
@@ -39,7 +39,7 @@ async fn every_chapter_is_told_once_and_in_order() {
         bench.restart();
         bench.run().await.unwrap();
     }
-    let told: Vec<String> = bench.only_issue().comments.iter().map(|comment| comment.text()).collect();
+    let told: Vec<String> = bench.only_issue().comments.iter().map(Comment::text).collect();
     insta::assert_snapshot!("comments", told.join("\n---\n"));
     let request = bench.simulator.requests_to("POST", "/comment").remove(0);
     insta::assert_json_snapshot!("comment_request", request.json());
@@ -72,7 +72,7 @@ async fn a_crash_between_any_two_steps_tells_nothing_twice() {
         let _lost = bench.step().await;
         bench.restart();
         bench.run().await.unwrap();
-        let told: Vec<String> = bench.only_issue().comments.iter().map(|comment| comment.text()).collect();
+        let told: Vec<String> = bench.only_issue().comments.iter().map(Comment::text).collect();
         assert_eq!(told.len(), 3, "crash after step {at}: {told:#?}");
         assert!(told[0].contains("started") && told[1].contains("failed") && told[2].contains("again"));
     }
@@ -100,7 +100,7 @@ async fn a_read_only_issue_is_noted_and_the_story_goes_on() {
     bench.simulator.faults().next_on("PUT", "/issue/", Script::Status { code: 400, headers: Vec::new(), body });
     bench.run().await.unwrap();
     assert_eq!(bench.only_issue().comments.len(), 1);
-    assert_eq!(bench.ticket.jira.fault.clone().unwrap().reason, "JIRA refused to edit the issue (400): Issue is not editable.");
+    assert_eq!(bench.ticket.jira.fault.clone().unwrap().reason, "JIRA refused to edit the issue (400): Issue is not editable");
     bench.ticket.diagnosis.root_cause = "A third cause.".to_owned();
     bench.run().await.unwrap();
     assert!(bench.only_issue().description_text().contains("A third cause."));

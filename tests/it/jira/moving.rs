@@ -155,7 +155,7 @@ async fn a_refused_transition_is_noted() {
     assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "To Do");
     assert_eq!(
         bench.ticket.jira.fault.clone().unwrap().reason,
-        "JIRA refused to move the issue to Done (400): A validator said no."
+        "JIRA refused to move the issue to Done (400): A validator said no"
     );
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aiops_rca::local::simulators::Fault as Script;
-use aiops_rca::local::simulators::jira::{Config, JiraSimulator, Person};
+use aiops_rca::local::simulators::jira::{Comment, Config, JiraSimulator, Person};
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::jira::{Jira, ticket_status};
 use aiops_rca::ticket::{Channel, ChapterKind, Status, Ticket};
@@ -52,7 +52,9 @@ impl Race {
             1 => ticket.diagnosis.root_cause = format!("Cause {}.", self.random.u32(..)),
             _ => {
                 let status = [Status::Open, Status::InProgress, Status::Acknowledged][self.random.usize(0..3)];
-                let by = [Channel::Slack, Channel::Dashboard][self.random.usize(0..2)];
+                // A machine may close; it would not reopen what a person closed, which is judged elsewhere.
+                let choice = if status == Status::Acknowledged { 3 } else { 2 };
+                let by = [Channel::Slack, Channel::Dashboard, Channel::Playbook][self.random.usize(0..choice)];
                 if status != ticket.status {
                     set_status(ticket, status, by, self.now);
                 }
@@ -81,26 +83,27 @@ impl Race {
         self.simulator.faults().next_on(method, "/rest/", fault);
     }
 
-    async fn work(&mut self) -> bool {
+    /// `None`: a worker has only loaded; else whether it found nothing left to do on the newest ticket.
+    async fn work(&mut self) -> Option<bool> {
         let worker = self.random.usize(0..self.workers.len());
         let (process, loaded) = self.workers[worker].clone();
         let Some((ticket, version)) = loaded else {
             self.workers[worker].1 = Some(self.stored.clone());
-            return false;
+            return None;
         };
         let outcome = self.processes[process].step(&ticket, self.now).await;
         let fresh = version == self.stored.1;
-        let crashed = self.random.u8(0..12) == 0;
+        let crashed = self.random.u8(0..14) == 0;
         if crashed {
             self.processes[process] = sink(&self.simulator);
             for other in self.workers.iter_mut().filter(|(of, _)| *of == process) {
                 other.1 = None;
             }
-            return false;
+            return Some(false);
         }
         self.workers[worker].1 = None;
         match outcome {
-            Ok(Step::UpToDate) => return fresh,
+            Ok(Step::UpToDate) => return Some(fresh),
             Ok(Step::Recorded(record)) if fresh => {
                 self.stored.0.jira = record;
                 self.stored.1 += 1;
@@ -114,7 +117,7 @@ impl Race {
                 self.pass(TimeDelta::seconds(2));
             }
         }
-        false
+        Some(false)
     }
 
     async fn run(mut self) {
@@ -131,20 +134,20 @@ impl Race {
             }
             self.pass(TimeDelta::milliseconds(20));
         }
-        // Calm: workers finish until each process has seen that nothing is left.
+        // Calm: workers go on until they have found several times in a row that nothing is left.
         let mut calm = 0;
         for _ in 0..600 {
-            calm = if self.work().await { calm + 1 } else { 0 };
+            match self.work().await {
+                None => {}
+                Some(true) => calm += 1,
+                Some(false) => calm = 0,
+            }
             self.pass(TimeDelta::milliseconds(500));
-            if calm > 8 {
+            if calm == 6 {
                 return self.judge();
             }
-            if calm == 0 && self.random.u8(0..3) == 0 {
-                self.pass(TimeDelta::seconds(1));
-            }
         }
-        // Idle loads break a streak; judge what is there.
-        self.judge();
+        panic!("no calm: {:?}", self.stored.0.jira);
     }
 
     fn judge(self) {
@@ -152,7 +155,7 @@ impl Race {
         assert_eq!(issues.len(), 1, "one issue");
         let (issue, ticket) = (&issues[0], &self.stored.0);
         assert_eq!(ticket.jira.key.as_deref(), Some(issue.key.as_str()));
-        let mut told: Vec<String> = issue.comments.iter().map(|comment| comment.text()).collect();
+        let mut told: Vec<String> = issue.comments.iter().map(Comment::text).collect();
         assert_eq!(told.len(), ticket.story.len(), "each chapter once: {told:#?}");
         told.sort();
         told.dedup();
@@ -169,8 +172,7 @@ impl Race {
 
 #[tokio::test]
 async fn no_interleaving_doubles_or_undoes_anything() {
-    let first = 0;
-    for seed in first..first + 60 {
+    for seed in 0..30 {
         let race = tokio::spawn(async move { Race::new(seed).await.run().await });
         assert!(race.await.is_ok(), "seed {seed}");
     }
