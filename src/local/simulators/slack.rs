@@ -20,6 +20,11 @@ use crate::http::Http;
 mod page;
 mod rules;
 
+/// What is wrong with these blocks, in Slack's words; empty when they are fine.
+pub fn block_problems(blocks: &[Value]) -> Vec<String> {
+    rules::problems(blocks)
+}
+
 /// What the simulator starts with.
 #[derive(Debug, Clone)]
 pub struct SlackOptions {
@@ -193,7 +198,11 @@ impl SlackSimulator {
         self.requests().into_iter().filter(|request| request.path == path).collect()
     }
 
-    /// Panics when a scripted fault never happened.
+    /// For the end of a test.
+    ///
+    /// # Panics
+    ///
+    /// When a scripted fault never happened.
     pub fn assert_drained(&self) {
         assert!(self.server.faults.is_drained(), "scripted faults of Slack did not happen");
     }
@@ -307,7 +316,9 @@ impl Site for Workspace {
     fn answer(&self, request: &Request) -> Answer {
         match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/") => {
-                let html = page::channel(&lock(&self.state));
+                let asking = request.query("ts").zip(request.query("action_id"));
+                let asking = asking.map(|(ts, action_id)| page::Asking { ts, action_id });
+                let html = page::channel(&lock(&self.state), asking.as_ref());
                 Answer {
                     status: 200,
                     headers: vec![("content-type".into(), "text/html; charset=utf-8".into())],
@@ -320,6 +331,12 @@ impl Site for Workspace {
                 None => Answer::text(404, "not found"),
             },
         }
+    }
+}
+
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Value::Object(object) = object {
+        object.insert(name.to_owned(), value);
     }
 }
 
@@ -343,8 +360,8 @@ impl State {
         }
         let content_type = request.header("content-type").unwrap_or_default();
         if request.method == "POST" && !content_type.to_ascii_lowercase().contains("charset=utf-8") {
-            body["warning"] = "missing_charset".into();
-            body["response_metadata"]["warnings"] = json!(["missing_charset"]);
+            put(&mut body, "warning", json!("missing_charset"));
+            put(&mut body, "response_metadata", json!({"warnings": ["missing_charset"]}));
         }
         let answer = Answer::json(status, &body).with_header("x-oauth-scopes", &scopes);
         if status == 429 { answer.with_header("retry-after", "1") } else { answer }
@@ -518,7 +535,7 @@ impl State {
         });
         for field in ["value", "style", "url"] {
             if let Some(value) = button.get(field) {
-                action[field] = value.clone();
+                put(&mut action, field, value.clone());
             }
         }
         Some(json!({
@@ -590,10 +607,10 @@ fn shown_message(message: &SlackMessage) -> Value {
         "text": message.text, "blocks": message.blocks, "metadata": message.metadata,
     });
     if let Some(thread) = &message.thread_ts {
-        shown["thread_ts"] = json!(thread);
+        put(&mut shown, "thread_ts", json!(thread));
     }
     if let Some(id) = &message.client_msg_id {
-        shown["client_msg_id"] = json!(id);
+        put(&mut shown, "client_msg_id", json!(id));
     }
     shown
 }

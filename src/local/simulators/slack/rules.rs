@@ -48,7 +48,9 @@ impl Check {
             "header" => self.text(block.get("text"), &["plain_text"], 150, &format!("{at}/text")),
             "section" => self.section(block, at),
             "context" => {
-                self.elements(block, 10, at, |check, element, at| check.text(Some(element), &["mrkdwn", "plain_text"], 3000, at))
+                self.elements(block, 10, at, |check, element, at| {
+                    check.text(Some(element), &["mrkdwn", "plain_text"], 3000, at);
+                });
             }
             "actions" => {
                 let mut ids = BTreeSet::new();
