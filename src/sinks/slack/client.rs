@@ -183,7 +183,7 @@ impl Refusal {
         let code = self.code.as_str();
         let later = match code {
             "ratelimited" | "rate_limited" | "message_limit_exceeded" => Some("Slack asks to slow down"),
-            NOT_REACHED => self.messages.first().map(String::as_str),
+            NOT_REACHED => Some(self.messages.first().map_or("Slack could not be reached", String::as_str)),
             "team_added_to_org" | "ekm_access_denied" | "accesslimited" => Some("Slack does not let anybody in for the moment"),
             "duplicate_message_not_found" | "duplicate_channel_not_found" => Some("Slack is still working on the first try"),
             _ => None,

@@ -326,7 +326,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn whatever_is_in_it_slack_takes_it_and_nobody_is_pinged(asset in hostile(), cause in hostile(), step in hostile(), who in hostile(),

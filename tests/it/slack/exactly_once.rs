@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use aiops_rca::http::Http;
 use aiops_rca::local::simulators::Fault;
 use aiops_rca::local::simulators::slack::SlackOptions;
 use aiops_rca::sinks::Step;
+use aiops_rca::sinks::slack::Slack;
 use aiops_rca::sinks::slack::blocks::message;
 use aiops_rca::ticket::{Channel, Status, Ticket};
 use chrono::TimeDelta;
@@ -89,6 +91,21 @@ async fn every_fault_at_every_writing_call() {
 }
 
 #[tokio::test]
+async fn nobody_listens() {
+    let mut stage = Stage::set(SlackOptions::default()).await;
+    let mut settings = stage.settings();
+    settings.api_base = "http://127.0.0.1:1/api/".parse().unwrap();
+    let nowhere = Slack::new(settings, Http::new(None).unwrap());
+    let mut ticket = ticket();
+    stage.step(&nowhere, &mut ticket).await.unwrap();
+    let fault = stage.step(&nowhere, &mut ticket).await.unwrap_err();
+    assert!(fault.is_transient() && fault.reason().contains("could not be reached"), "{fault}");
+    let sink = stage.sink();
+    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+    assert_told_once(&stage, &ticket, "reached at last");
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_too_late() {
     for options in workspaces() {
         let mut stage = Stage::set(options).await;
@@ -140,9 +157,7 @@ async fn seeded_stories_of_kills_and_faults() {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut stage = Stage::set(random.choice(workspaces()).unwrap()).await;
         let (mut sink, mut ticket) = (stage.sink(), numbered(u32::try_from(seed).unwrap()));
-        let mut planned: Vec<fn(&mut Ticket)> = vec![issue, healing, |ticket| {
-            status(ticket, Status::InProgress, person("Jane", aiops_rca::ticket::Channel::Dashboard), at("13:00:00"))
-        }];
+        let mut planned: Vec<fn(&mut Ticket)> = vec![issue, healing, taken_by_jane];
         for _ in 0..400 {
             match random.u32(0..12) {
                 0 if !planned.is_empty() => planned.remove(0)(&mut ticket),

@@ -3,7 +3,8 @@
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::{SlackMessage, State};
+use super::SlackMessage;
+use super::state::State;
 
 /// The button whose confirm dialog is open.
 pub(super) struct Asking<'a> {
