@@ -87,4 +87,11 @@ mod tests {
         assert_eq!(pace.held(at(29_000)), Some(Duration::from_secs(1)));
         assert_eq!(pace.claim("b", at(61_000)), None, "a never came back");
     }
+
+    #[test]
+    fn without_a_gap_nobody_waits() {
+        let mut pace = Pace::default();
+        pace.set_gap(TimeDelta::zero());
+        assert_eq!((pace.claim("a", at(0)), pace.claim("b", at(0))), (None, None));
+    }
 }

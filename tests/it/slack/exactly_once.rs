@@ -121,6 +121,21 @@ async fn an_answer_that_comes_too_late() {
 }
 
 #[tokio::test]
+async fn a_message_deleted_before_we_knew_of_it() {
+    for options in workspaces() {
+        let mut stage = Stage::set(options).await;
+        let (sink, mut ticket) = (stage.sink(), ticket());
+        stage.step(&sink, &mut ticket).await.unwrap();
+        stage.slack.faults().next(Fault::AcceptThenDrop);
+        assert!(stage.step(&sink, &mut ticket).await.is_err());
+        stage.slack.delete(&stage.slack.messages()[0].ts);
+        stage.pass(TimeDelta::seconds(2));
+        assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+        assert_told_once(&stage, &ticket, "posted again");
+    }
+}
+
+#[tokio::test]
 async fn a_kill_after_every_single_step() {
     for options in workspaces() {
         let mut steps = 1;

@@ -139,6 +139,7 @@ pub(crate) struct Stage {
     pub(crate) clock: Clock,
     pub(crate) now: DateTime<Utc>,
     pub(crate) channel: String,
+    http: Http,
 }
 
 impl Stage {
@@ -147,7 +148,8 @@ impl Stage {
         let now = at("10:00:02");
         clock.set(now);
         let slack = SlackSimulator::start_with(0, options).await.unwrap();
-        Self { slack, clock, now, channel: "C01234567AB".into() }
+        let http = Http::with_timeout(None, std::time::Duration::from_secs(2)).unwrap();
+        Self { slack, clock, now, channel: "C01234567AB".into(), http }
     }
 
     pub(crate) fn settings(&self) -> SlackSettings {
@@ -164,7 +166,7 @@ impl Stage {
 
     /// A fresh process.
     pub(crate) fn sink(&self) -> Slack {
-        Slack::new(self.settings(), Http::with_timeout(None, std::time::Duration::from_secs(2)).unwrap())
+        Slack::new(self.settings(), self.http.clone())
     }
 
     /// A process that gives up before Slack answers.
