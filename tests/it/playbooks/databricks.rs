@@ -285,3 +285,39 @@ async fn a_cluster_without_failed_libraries_is_left_alone() {
     assert!(world.heal(&ticket).await.failed().contains("No library of this cluster is in the state FAILED"));
     assert_eq!(world.databricks_server.requests_to("POST", "/").len(), 0);
 }
+
+/// A job run that failed on an all-purpose cluster.
+fn job_on_cluster(world: &World, action: Action) -> aiops_rca::ticket::Ticket {
+    failed_cluster(world, "TERMINATED", action);
+    let mut ticket = failed_job(world);
+    ticket.remediation.action = action;
+    ticket.failure.context.insert("cluster_id".into(), CLUSTER.into());
+    ticket
+}
+
+#[tokio::test]
+async fn a_job_that_failed_on_the_cluster_is_repaired_once_the_cluster_is_well() {
+    for action in [Action::RestartCluster, Action::ReinstallLibraries] {
+        let world = World::new().await;
+        let ticket = job_on_cluster(&world, action);
+        libraries(&world);
+        let story = world.heal(&ticket).await;
+        assert_eq!(story.succeeded().remediation_run_id.as_deref(), Some("998877665544332"));
+        assert_eq!(world.databricks.run(JOB_RUN).unwrap()["state"]["result_state"], "SUCCESS");
+        assert_eq!((sent(&world, "/clusters/start").len(), sent(&world, "/runs/repair").len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn the_cluster_alone_is_not_called_a_success_when_its_job_fails_again() {
+    let world = World::new().await;
+    let ticket = job_on_cluster(&world, Action::RestartCluster);
+    world.databricks.script(JOB, Ending::badly(1, "RUN_EXECUTION_ERROR", "CLIENT_ERROR", "still no luck"));
+    assert_eq!(world.heal(&ticket).await.failed(), "The run ended as FAILED. still no luck");
+
+    let world = World::new().await;
+    let ticket = job_on_cluster(&world, Action::RestartCluster);
+    world.databricks.script(CLUSTER, Ending::badly(1, "CLOUD_PROVIDER_LAUNCH_FAILURE", "CLOUD_FAILURE", "no machines"));
+    assert!(world.heal(&ticket).await.failed().contains("did not come up"));
+    assert_eq!(sent(&world, "/runs/repair").len(), 0);
+}
