@@ -105,6 +105,7 @@ pub(crate) fn ticket() -> Ticket {
         sinks_off: BTreeMap::new(),
         version: 1,
         trace: None,
+        books: aiops_rca::ticket::Books::default(),
     }
 }
 
