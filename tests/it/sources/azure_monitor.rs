@@ -408,6 +408,8 @@ fn wrong_types_name_their_place() {
         json!({"schemaId": "azureMonitorCommonAlertSchema", "data": 5}),
         json!({}),
         json!({"hello": "world"}),
+        common("Log Alerts V2", &Value::Null),
+        common("Log Alerts V2", &json!({"condition": {"allOf": []}})),
     ] {
         assert_eq!(parse(&bytes(&body)).unwrap_err().code, "nothing_usable", "{body}");
     }
