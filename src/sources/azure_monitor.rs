@@ -1,8 +1,27 @@
-//! Parser of this source (being built).
+//! `POST /azure-monitor`: what an action group of Azure Monitor sends.
+//!
+//! In: the bytes of one webhook call. Out: [`Parsed`]. Every schema of Azure Monitor is read by `sources/alert`
+//! (it is shared, since Databricks alerts come through their own door too); the rows inside by
+//! [`rows`](super::rows). What is no alert at all may still be a flat object that names a failed run: the
+//! "custom JSON payload" of old log alerts and of Logic Apps in between.
 
-use super::{Malformed, Parsed};
+use super::json::{document, nothing_usable};
+use super::rows::{self, Origin, Table};
+use super::{Malformed, Parsed, alert};
+use crate::failure::AlertRef;
 
 /// Parses one body.
-pub fn parse(_body: &[u8]) -> Result<Parsed, Malformed> {
-    Err(Malformed { code: "not_json", message: "not JSON".to_owned(), path: String::new() })
+pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
+    let document = document(body)?;
+    if let Some(parsed) = alert::understand(&document, None) {
+        return parsed;
+    }
+    let object = document.as_object().cloned().unwrap_or_default();
+    let reference = AlertRef { id: super::json::digest(&document), rule: None };
+    let origin = Origin { alert: Some(reference), ..Origin::default() };
+    match rows::read(&Table::from_pairs(object), &origin, None) {
+        Some((_, reading)) if !reading.failures.is_empty() => Ok(Parsed::Failures(reading.failures)),
+        Some((_, reading)) if !reading.skipped.is_empty() => Ok(Parsed::Ignored(reading.skipped.join(", "))),
+        _ => Err(nothing_usable("neither an Azure Monitor alert nor an object that names a failed run", "schemaId")),
+    }
 }

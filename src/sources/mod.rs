@@ -10,9 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{AlertRef, Failure, Source};
 
-pub mod airflow;
+mod json;
+pub mod time;
+pub mod rows;
+mod alert;
+
 pub mod azure_monitor;
 pub mod databricks;
+pub mod airflow;
 
 /// What a body meant.
 #[derive(Debug, Clone, PartialEq)]

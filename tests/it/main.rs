@@ -12,3 +12,4 @@ mod redaction;
 mod slack;
 mod sources;
 mod storage;
+mod support;

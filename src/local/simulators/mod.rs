@@ -6,6 +6,12 @@
 //! next matching request fail the way networks fail (a status, a delay, a cut connection with or without
 //! the work done). Every request is kept in a log, so that a test can assert what went out.
 
+pub mod airflow;
+pub mod data_factory;
+pub mod databricks;
+pub mod identity;
+pub mod log_analytics;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};

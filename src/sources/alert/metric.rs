@@ -1,0 +1,136 @@
+//! Metric alerts: only those on failed ADF runs mean a failure, and they name no run and no error.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Alert, Window, ignored, named, over, severity};
+use crate::sources::json::{Text, digest, member, typed};
+use crate::sources::time::{instant, span};
+use crate::sources::{Malformed, Parsed, RowsOf};
+
+/// `condition`, the same in both schemas.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Condition {
+    window_size: Text,
+    window_start_time: Text,
+    window_end_time: Text,
+    all_of: Option<Vec<Criterion>>,
+    metric_name: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Criterion {
+    metric_name: Text,
+    metric_namespace: Text,
+    metric_value: Text,
+    dimensions: Option<Vec<Dimension>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Dimension {
+    name: Text,
+    value: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CommonContext {
+    condition: Option<Condition>,
+}
+
+/// `data` of the older schema.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Older {
+    status: Text,
+    context: Option<OlderContext>,
+    properties: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct OlderContext {
+    timestamp: Text,
+    id: Text,
+    name: Text,
+    description: Text,
+    severity: Text,
+    resource_id: Text,
+    resource_type: Text,
+    condition: Option<Condition>,
+}
+
+/// A metric alert of the common schema.
+pub(super) fn common(alert: &Alert, context: &Value) -> Result<Parsed, Malformed> {
+    let context: CommonContext = if context.is_null() { CommonContext::default() } else { typed(context, "data.alertContext")? };
+    Ok(decide(alert, &context.condition.unwrap_or_default()))
+}
+
+/// A metric alert of the older schema, new or classic.
+pub(super) fn noncommon(document: &Value, data: &Value) -> Result<Parsed, Malformed> {
+    let place = if member(document, "data").is_some() { "data" } else { "" };
+    let older: Older = typed(data, place)?;
+    if let Some(reason) = over(older.status.get()) {
+        return ignored(&reason);
+    }
+    let context = older.context.unwrap_or_default();
+    let fired = context.timestamp.get().and_then(instant);
+    // `id` is the rule's; the time makes it this alert's.
+    let id = match (context.id.get(), context.timestamp.get()) {
+        (Some(id), Some(time)) => format!("{id}@{time}"),
+        _ => digest(document),
+    };
+    let targets = [context.resource_id.get(), context.resource_type.get()];
+    let alert = Alert {
+        id,
+        rule: context.name.owned(),
+        description: context.description.owned(),
+        severity: context.severity.get().and_then(severity),
+        fired,
+        targets: targets.into_iter().flatten().map(str::to_lowercase).collect(),
+        properties: super::properties([Some(&older.properties), None]),
+    };
+    Ok(decide(&alert, &context.condition.unwrap_or_default()))
+}
+
+/// Does a list of criteria speak of metrics?
+pub(super) fn has_metric(criteria: &Value) -> bool {
+    criteria.as_array().into_iter().flatten().any(|criterion| member(criterion, "metricName").is_some())
+}
+
+fn decide(alert: &Alert, condition: &Condition) -> Parsed {
+    let criteria = condition.all_of.as_deref().unwrap_or_default();
+    let Some(criterion) = criteria.iter().find(|criterion| counts_failed_runs(criterion)) else {
+        if alert.looks_like_test(None) {
+            return Parsed::Ignored("a test notification".to_owned());
+        }
+        let metric = criteria.first().and_then(|criterion| criterion.metric_name.get()).or(condition.metric_name.get());
+        return Parsed::Ignored(format!("metric {} does not count failed runs", named(metric)));
+    };
+    let (from, to) = (condition.window_start_time.get().and_then(instant), condition.window_end_time.get().and_then(instant));
+    let window = Window::new(from, to, condition.window_size.get().and_then(span), alert.fired);
+    let dimension = |wanted: &str| {
+        let found = criterion
+            .dimensions
+            .iter()
+            .flatten()
+            .find(|dimension| dimension.name.get().is_some_and(|name| name.eq_ignore_ascii_case(wanted)));
+        found.and_then(|dimension| dimension.value.owned()).filter(|value| value != "*")
+    };
+    // `Name` is the pipeline of PipelineFailedRuns, and the activity of ActivityFailedRuns.
+    let of_pipelines = criterion.metric_name.get().is_some_and(|name| name.eq_ignore_ascii_case("PipelineFailedRuns"));
+    let pipeline = dimension("PipelineName").or_else(|| dimension("Name").filter(|_| of_pipelines));
+    let pipeline = pipeline.or_else(|| alert.property(&["pipelinename", "pipeline"]));
+    let count = criterion.metric_value.get().and_then(|value| value.split('.').next()).and_then(|whole| whole.parse().ok());
+    alert.request(RowsOf::AdfRuns, window, pipeline, None, count)
+}
+
+fn counts_failed_runs(criterion: &Criterion) -> bool {
+    let metric = criterion.metric_name.get().unwrap_or_default().to_ascii_lowercase();
+    let namespace = criterion.metric_namespace.get().unwrap_or_default().to_ascii_lowercase();
+    matches!(metric.as_str(), "pipelinefailedruns" | "activityfailedruns")
+        && (namespace.is_empty() || namespace.contains("datafactory"))
+}
