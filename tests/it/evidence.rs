@@ -97,7 +97,8 @@ impl World {
             base_url: factory.url().parse().unwrap(),
         };
         let workspace = DatabricksSettings { workspace_url: databricks.url().parse().unwrap() };
-        let workspace_of_logs = LogAnalyticsSettings { workspace: WORKSPACE.parse().unwrap(), base_url: logs.url().parse().unwrap() };
+        let workspace_of_logs =
+            LogAnalyticsSettings { workspace: WORKSPACE.parse().unwrap(), base_url: logs.url().parse().unwrap() };
         let login = AirflowLogin::Password { username: "reader".to_owned(), password: SecretString::from("secret") };
         let deployment = AirflowSettings { base_url: airflow.url().parse().unwrap(), api: None, login };
         let collector = Collector {
@@ -228,7 +229,8 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
     assert_eq!(collector.airflow.as_ref().unwrap().check().await.unwrap(), "Airflow 2.9.3 (API V1), 1 DAGs visible");
     collector.data_factory.as_ref().unwrap().check().await.unwrap();
     assert_eq!(world.identity.requests().len(), 3);
-    let resources: Vec<_> = world.identity.requests().iter().map(|request| request.query("resource").unwrap().to_owned()).collect();
+    let resources: Vec<_> =
+        world.identity.requests().iter().map(|request| request.query("resource").unwrap().to_owned()).collect();
     assert!(resources.contains(&"2ff814a6-3304-4ab8-85cb-cd0e6f879c1d".to_owned()));
     world.finish();
 }

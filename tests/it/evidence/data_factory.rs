@@ -5,7 +5,7 @@ use aiops_rca::failure::field;
 use aiops_rca::local::simulators::Fault;
 use serde_json::{Value, json};
 
-use super::{ADF_RUN, World, adf, fixture, gap_of, sources, text_of};
+use super::{ADF_RUN, JOB_RUN, World, adf, fixture, gap_of, sources, text_of};
 
 const CHILD: &str = "11111111-5df1-4b8e-ac2f-064cfa58202b";
 
@@ -53,8 +53,12 @@ async fn all_pages_are_read_and_the_first_failed_leaf_is_chosen() {
     world.put_adf("adf-queryactivityruns-failed-systemerror");
     let late = (10..19).map(|minute| activity(&format!("Late_{minute}"), "Copy", &format!("2026-07-27T09:{minute}:50Z"), "late"));
     world.factory_site.put_activities(ADF_RUN, &late.collect::<Vec<_>>());
-    world.factory_site.put_activities(ADF_RUN, &[activity("Each", "ForEach", "2026-07-27T09:01:00Z", "An inner activity failed")]);
-    world.factory_site.put_activities(ADF_RUN, &[activity("First", "Copy", "2026-07-27T09:09:00Z", "ErrorCode=GatewayTimeout,'x")]);
+    world
+        .factory_site
+        .put_activities(ADF_RUN, &[activity("Each", "ForEach", "2026-07-27T09:01:00Z", "An inner activity failed")]);
+    world
+        .factory_site
+        .put_activities(ADF_RUN, &[activity("First", "Copy", "2026-07-27T09:09:00Z", "ErrorCode=GatewayTimeout,'x")]);
     let collected = world.collect(&adf()).await;
     assert_eq!(collected.refinement.error_code.as_deref(), Some("GatewayTimeout"));
     assert_eq!(collected.refinement.context.get(field::ACTIVITY).map(String::as_str), Some("First"));
@@ -88,7 +92,9 @@ async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
     let mut calls = activity("Run_Child", "ExecutePipeline", "2026-07-27T09:12:00Z", "Operation on target Deep failed: x");
     calls["output"] = json!({"pipelineRunId": CHILD});
     world.factory_site.put_activities(ADF_RUN, &[calls.clone()]);
-    world.factory_site.put_activities(CHILD, &[activity("Deep", "Copy", "2026-07-27T09:11:50Z", "ErrorCode=HttpConnectionFailed,'y")]);
+    world
+        .factory_site
+        .put_activities(CHILD, &[activity("Deep", "Copy", "2026-07-27T09:11:50Z", "ErrorCode=HttpConnectionFailed,'y")]);
     let collected = world.collect(&adf()).await;
     assert_eq!(collected.refinement.error_code.as_deref(), Some("HttpConnectionFailed"));
     assert_eq!(collected.refinement.asset.as_deref(), Some("pl_ingest_sales"));
@@ -102,7 +108,7 @@ async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
     calls["output"] = json!({"pipelineRunId": ADF_RUN});
     circle.factory_site.put_activities(CHILD, &[calls]);
     let collected = circle.collect(&adf()).await;
-    assert_eq!(sources(&collected), ["adf.pipeline_run", "adf.activity_runs"]);
+    assert_eq!(sources(&collected), ["adf.activity_runs", "adf.pipeline_run"]);
     assert!(circle.factory.requests().len() < 10);
     world.finish();
     circle.finish();
@@ -170,7 +176,8 @@ async fn a_huge_hostile_message_is_capped_and_cleaned() {
     let world = World::new().await;
     world.put_adf("adf-queryactivityruns-failed-huge");
     let mut more = activity("Copy_More", "Copy", "2026-07-27T09:11:00Z", "");
-    more["error"]["message"] = json!(format!("AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0 {}", "x".repeat(400_000)));
+    more["error"]["message"] =
+        json!(format!("AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0 {}", "x".repeat(400_000)));
     world.factory_site.put_activities(ADF_RUN, &[more]);
     let collected = world.collect(&adf()).await;
     let text = text_of(&collected, "adf.activity_runs");
@@ -194,11 +201,35 @@ async fn a_databricks_activity_is_followed_into_the_configured_workspace_only() 
 }
 
 #[tokio::test]
+async fn the_cause_of_a_databricks_activity_is_the_runs_cause() {
+    let world = World::new().await;
+    world.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
+    let mut notebook = fixture("adf-queryactivityruns-failed-databricks")["value"][0].clone();
+    let page = format!("https://{}/?o=1#job/516892700102118/run/{JOB_RUN}", world.databricks.addr.ip());
+    notebook["output"]["runPageUrl"] = json!(page);
+    world.factory_site.put_activities(ADF_RUN, &[notebook]);
+    world.databricks_site.put_run(fixture("dbx-runs-get-multitask-failed"));
+    world.databricks_site.put_output(222, fixture("dbx-runs-get-output-failed"));
+    let collected = world.collect(&adf()).await;
+    let expected = ["databricks.run_output", "adf.activity_runs", "databricks.run", "adf.pipeline_run"];
+    assert_eq!(sources(&collected), expected);
+    let refined = collected.refine(adf());
+    assert_eq!(refined.error_code.as_deref(), Some("DELTA_FAILED_TO_MERGE_FIELDS"));
+    assert_eq!(refined.asset, "pl_ingest_sales");
+    assert_eq!(refined.field(field::ACTIVITY), Some("Notebook"));
+    assert_eq!(refined.field(field::TASK_KEY), Some("Load"));
+    world.finish();
+}
+
+#[tokio::test]
 async fn a_run_of_another_factory_is_not_asked_for() {
     let world = World::new().await;
     world.put_adf("adf-queryactivityruns-failed-copy");
     let mut failure = adf();
-    failure.context.insert(field::FACTORY.to_owned(), "/subscriptions/x/resourcegroups/y/providers/microsoft.datafactory/factories/z".to_owned());
+    failure.context.insert(
+        field::FACTORY.to_owned(),
+        "/subscriptions/x/resourcegroups/y/providers/microsoft.datafactory/factories/z".to_owned(),
+    );
     let collected = world.collect(&failure).await;
     assert!(gap_of(&collected, "adf.activity_runs").contains("another factory"));
     assert_eq!(world.factory.requests().len(), 0);

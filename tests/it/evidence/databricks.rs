@@ -59,7 +59,7 @@ async fn a_cluster_code_is_explained_by_the_cluster() {
     assert_eq!(field_of(&refined, field::CLUSTER_SOURCE), "UI");
     assert_eq!(field_of(&refined, field::NODE_TYPE), "Standard_D4ds_v5");
     assert!(refined.message.contains("SkuNotAvailable"));
-    assert_eq!(sources(&collected), ["databricks.run", "databricks.cluster_events", "databricks.cluster"]);
+    assert_eq!(sources(&collected), ["databricks.cluster", "databricks.cluster_events", "databricks.run"]);
     world.finish();
 }
 
@@ -207,7 +207,11 @@ async fn what_cannot_be_had_is_a_gap() {
     assert!(reason(job()).await.contains("does not know this run"));
     world.databricks.faults.next(Fault::from_fixture(&fixture("dbx-http-403")));
     assert!(reason(job()).await.contains("403 PERMISSION_DENIED"));
-    world.databricks.faults.next(Fault::Status { code: 500, headers: vec![("retry-after".into(), "60".into())], body: "<html>".into() });
+    world.databricks.faults.next(Fault::Status {
+        code: 500,
+        headers: vec![("retry-after".into(), "60".into())],
+        body: "<html>".into(),
+    });
     assert!(reason(job()).await.contains("500"));
     world.databricks.faults.next(Fault::Status { code: 200, headers: Vec::new(), body: "<html>sign in</html>".into() });
     assert!(reason(job()).await.contains("cannot read"));
