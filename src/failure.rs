@@ -134,6 +134,16 @@ pub mod field {
     pub const WORKSPACE_ID: &str = "workspace_id";
     /// Databricks termination type (`CLIENT_ERROR`, `SERVICE_FAULT`, `CLOUD_FAILURE`, `INTERNAL_ERROR`, `SUCCESS`).
     pub const TERMINATION_TYPE: &str = "termination_type";
+    /// Databricks: the latest repair of the job run, which keeps the run's id.
+    pub const REPAIR_ID: &str = "repair_id";
+    /// Databricks: `UI`, `API`, `JOB` …; a job's own cluster cannot be restarted.
+    pub const CLUSTER_SOURCE: &str = "cluster_source";
+    /// Databricks: the cluster's VM size.
+    pub const NODE_TYPE: &str = "node_type";
+    /// ADF: the Databricks run that the failed activity started.
+    pub const LINKED_RUN_ID: &str = "linked_run_id";
+    /// ADF: the page of that run.
+    pub const LINKED_RUN_URL: &str = "linked_run_url";
     /// Databricks: `job` or `cluster`.
     pub const KIND: &str = "kind";
     /// Airflow DAG id.

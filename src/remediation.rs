@@ -46,7 +46,8 @@ impl Mode {
 #[derive(Debug, Clone)]
 pub struct AssetPolicy {
     glob: String,
-    matcher: GlobMatcher,
+    /// Every asset when absent.
+    matcher: Option<GlobMatcher>,
     /// How it may be healed.
     pub mode: Mode,
     /// At most so many attempts; the risk's own number when absent.
@@ -56,6 +57,15 @@ pub struct AssetPolicy {
 }
 
 impl AssetPolicy {
+    /// Stands in for a rule nobody could read.
+    pub fn ask_about_everything() -> Self {
+        Self { glob: "*".to_owned(), matcher: None, mode: Mode::Ask, max_attempts: None, cooldown: None }
+    }
+
+    fn is_for(&self, asset: &str) -> bool {
+        self.matcher.as_ref().is_none_or(|matcher| matcher.is_match(asset))
+    }
+
     /// One line of `REMEDIATION_ASSETS`: `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`.
     pub fn parse(line: &str) -> Result<Self, String> {
         let (glob, rules) = line
@@ -68,7 +78,7 @@ impl AssetPolicy {
             })
             .ok_or_else(|| format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`"))?;
         let glob = glob.trim();
-        let matcher = Glob::new(glob).map_err(|_| format!("`{glob}` is not a glob"))?.compile_matcher();
+        let matcher = Some(Glob::new(glob).map_err(|_| format!("`{glob}` is not a glob"))?.compile_matcher());
         let mut words = rules.split(',');
         let mode = words
             .next()
@@ -206,7 +216,7 @@ fn permitted(
     if !settings.playbooks.contains(&action) {
         return leave(format!("no playbook is configured for \"{}\"", action.words()));
     }
-    let policy = settings.assets.iter().find(|policy| policy.matcher.is_match(&ticket.failure.asset));
+    let policy = settings.assets.iter().find(|policy| policy.is_for(&ticket.failure.asset));
     let mode = policy.map_or(settings.default_mode, |policy| policy.mode);
     if mode == Mode::Never {
         let rule = policy.map_or("the default".to_owned(), |policy| format!("the rule `{}`", policy.glob));

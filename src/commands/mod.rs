@@ -43,7 +43,7 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => on_runtime(serve::run(environment)),
         Some(Command::Local(arguments)) => on_runtime(local::run(arguments, environment)),
-        Some(Command::Diagnose(arguments)) => diagnose::main(&arguments),
+        Some(Command::Diagnose(arguments)) => Ok(diagnose::main(&arguments)),
         Some(Command::Doctor(arguments)) => on_runtime(doctor::run(arguments, environment)),
         Some(Command::Replay(arguments)) => on_runtime(replay::run(arguments, environment)),
         Some(Command::Package(arguments)) => package::main(&arguments),
@@ -52,4 +52,10 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
 
 fn on_runtime(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(task)
+}
+
+/// Says on stderr why a command ended; the Functions host shows that as an error.
+#[expect(clippy::print_stderr, reason = "the one place where an error reaches stderr: the process ends")]
+pub fn complain(error: &anyhow::Error) {
+    eprintln!("aiops-rca: {error:#}");
 }

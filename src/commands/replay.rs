@@ -20,7 +20,7 @@ pub struct ReplayArguments {
 
 /// Without arguments: lists.
 pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow::Result<ExitCode> {
-    let pipeline = Config::read(&environment).into_doors().pipeline?;
+    let pipeline = Config::read(&environment)?.into_doors().pipeline?;
     pipeline.prepare().await?;
     let mut out = std::io::stdout().lock();
     if arguments.id.is_none() && !arguments.all {

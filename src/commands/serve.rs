@@ -11,7 +11,7 @@ use crate::telemetry;
 
 /// Serves until the process is killed or asked to stop.
 pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&environment);
+    let config = Config::read(&environment)?;
     telemetry::start(&config.log_filter);
     let Some(port) = config.port else {
         anyhow::bail!("FUNCTIONS_CUSTOMHANDLER_PORT is not set: the Functions host starts this program. To try it here: aiops-rca local --demo");

@@ -2,14 +2,40 @@
 //!
 //! In: a [`Failure`]. Out: [`Collected`]: evidence (redacted, with source and time), gaps, and what the
 //! vendor knows better than the alert did. A missing configuration or a failing vendor is a [`Gap`], never
-//! a lost failure. Hosts come only from configuration; outside text goes out only as escaped data.
+//! a lost failure. Hosts come only from configuration; outside text goes out only as escaped data. One file
+//! (or folder) a vendor; they do not know each other, the [`Collector`] asks them all at the same time.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::redaction::{cap, redact};
+use crate::sources::RowsRequest;
+
+pub mod airflow;
+mod asking;
+mod collector;
+pub mod data_factory;
+pub mod databricks;
+pub mod log_analytics;
+
+pub use airflow::Airflow;
+pub use asking::Key;
+pub use collector::{Collector, Expanded};
+pub use data_factory::DataFactory;
+pub use databricks::Databricks;
+pub use log_analytics::LogAnalytics;
+
+/// The longest text of one proof, in bytes; a longer one keeps its head and its tail.
+pub const EVIDENCE_CAP: usize = 200 * 1024;
+/// An alert's window is widened by this much on both sides: repeated runs are known by their keys.
+const WINDOW_SLACK: TimeDelta = TimeDelta::minutes(5);
+/// The window of an alert that names none.
+const WINDOW: TimeDelta = TimeDelta::hours(1);
+/// No window is longer.
+const LONGEST_WINDOW: TimeDelta = TimeDelta::days(2);
 
 /// One proof. Stored in the evidence table, shown on the ticket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +43,8 @@ pub struct Evidence {
     /// Short id within the ticket: `e1`, `e2` …; `e0` is the report itself.
     pub id: String,
     /// Where it comes from: `alert`, `adf.activity_runs`, `databricks.run`, `databricks.run_output`,
-    /// `databricks.cluster`, `databricks.cluster_events`, `airflow.log`, `log_analytics`.
+    /// `databricks.cluster`, `databricks.cluster_events`, `databricks.libraries`, `adf.pipeline_run`,
+    /// `airflow.task_instance`, `airflow.log`, `log_analytics`.
     pub source: String,
     /// One line that says what it is.
     pub title: String,
@@ -67,6 +94,21 @@ pub struct Collected {
 }
 
 impl Collected {
+    /// Adds a proof: redacted, capped; numbered when everything is collected.
+    pub(crate) fn prove(&mut self, source: &str, title: impl AsRef<str>, text: &str, at: DateTime<Utc>) {
+        let title = cap(&redact(title.as_ref()), 300);
+        let text = cap(&redact(text), EVIDENCE_CAP);
+        self.evidence.push(Evidence { id: String::new(), source: source.to_owned(), title, text, at });
+    }
+
+    /// Adds a gap, once.
+    pub(crate) fn miss(&mut self, source: &str, reason: impl Into<String>) {
+        let gap = Gap { source: source.to_owned(), reason: reason.into() };
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
+
     /// The failure with the vendor's corrections, sealed again.
     #[must_use]
     pub fn refine(&self, mut failure: Failure) -> Failure {
@@ -89,4 +131,33 @@ impl Collected {
         failure.context.extend(better.context.clone());
         failure.sealed()
     }
+}
+
+/// What became of a run that a remediation started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It ended well.
+    Succeeded,
+    /// It ended badly: why, as the vendor said (outside text: seal it before it is shown).
+    Failed(String),
+    /// It has not ended.
+    Running,
+    /// The vendor does not know it.
+    NotFound,
+    /// The vendor's API is not configured: nobody can be asked.
+    NotConfigured,
+}
+
+/// The window in which an alert's rows are looked for.
+pub(crate) fn window(request: &RowsRequest, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    let to = request.to.unwrap_or(now).min(now);
+    let from = request.from.filter(|from| *from <= to).unwrap_or(to - WINDOW).max(to - LONGEST_WINDOW);
+    (from - WINDOW_SLACK, to + WINDOW_SLACK)
+}
+
+/// Is this name only a stand-in for one that the report did not know?
+pub(crate) fn is_placeholder(asset: &str) -> bool {
+    let words = asset.trim().to_ascii_lowercase();
+    let number = words.strip_prefix("job ").or_else(|| words.strip_prefix("run ")).unwrap_or(&words);
+    words.is_empty() || words.starts_with("unknown ") || number.bytes().all(|b| b.is_ascii_digit())
 }

@@ -146,14 +146,14 @@ impl Handler {
         let (Some(ticket), Some(attempt), Some(token)) = (ticket.as_deref().and_then(TicketId::parse), attempt, token) else {
             return forbidden("the callback's token is missing");
         };
-        if !sink.verify_callback(&ticket, &attempt, &token) {
+        if !sink.verify_callback(ticket.as_str(), &attempt, &token) {
             return forbidden("the callback's token is wrong");
         }
         let callback = match playbook::callback::parse(&request.body) {
             Ok(callback) => callback,
-            Err(refused) => return Response::error(StatusCode::BAD_REQUEST, refused.code(), &refused.to_string(), ""),
+            Err(refused) => return Response::error(StatusCode::BAD_REQUEST, "malformed", &refused.to_string(), ""),
         };
-        if callback.ticket_id.as_ref().is_some_and(|named| *named != ticket.as_str()) {
+        if callback.ticket_id.as_ref().is_some_and(|named| *named != ticket) {
             return Response::error(StatusCode::CONFLICT, "wrong_ticket", "the body names another ticket than the callback URL", "ticket_id");
         }
         let Ok(pipeline) = self.pipeline().await else { return Response::unavailable() };

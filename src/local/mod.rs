@@ -12,6 +12,7 @@
 pub mod host;
 pub mod console;
 pub mod simulators;
+pub mod demo;
 
 use host::{Host, HostError, HostOptions, RunningHost, StopReason};
 

@@ -5,7 +5,7 @@
 //! sweep picks up.
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -98,11 +98,8 @@ impl Pipeline {
         trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Vec<AcceptedTicket>, Fault> {
-        futures::stream::iter(failures)
-            .map(|failure| self.accept_failure(failure.sealed(), trace, now))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
+        let accepts = failures.into_iter().map(|failure| self.accept_failure(failure.sealed(), trace, now).boxed());
+        futures::stream::iter(accepts).buffered(AT_ONCE).try_collect().await
     }
 
     async fn accept_failure(&self, failure: Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<AcceptedTicket, Fault> {

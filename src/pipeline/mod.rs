@@ -16,7 +16,7 @@ use crate::evidence::Collector;
 use crate::fault::Fault;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::jira::Jira;
-use crate::sinks::playbook::Playbook;
+use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
 use crate::storage::Storage;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
@@ -94,7 +94,7 @@ pub struct Pipeline {
     /// The Slack sink, if it is on.
     pub slack: Option<Slack>,
     /// The playbook sink, if any playbook is configured.
-    pub playbook: Option<Playbook>,
+    pub playbook: Option<Playbooks>,
     /// What remediation may do.
     pub remediation: RemediationSettings,
 }

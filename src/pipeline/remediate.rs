@@ -11,7 +11,8 @@ use super::Pipeline;
 use super::deliver::End;
 use crate::evidence::RunOutcome;
 use crate::fault::Fault;
-use crate::sinks::playbook::{CallOutcome, Callback, Outcome};
+use crate::sinks::playbook::callback::{Callback, Outcome};
+use crate::sinks::playbook::CallOutcome;
 use crate::ticket::machine::{Called, Event, Report};
 use crate::ticket::store::{AssetLock, UpdateError};
 use crate::ticket::{Attempt, AttemptState, Sink, Ticket, TicketId};
@@ -80,7 +81,7 @@ impl Pipeline {
             CallOutcome::Accepted { .. } => Called::Accepted,
             CallOutcome::Refused(why) => Called::Refused(why),
             CallOutcome::Unknown(why) => Called::Unknown(why),
-            CallOutcome::NotSent { reason, retry_after } => {
+            CallOutcome::NotSent(reason, retry_after) => {
                 let wait = retry_after.and_then(|after| chrono::Duration::from_std(after).ok()).unwrap_or_else(|| chrono::Duration::seconds(30));
                 Called::NotSent(reason, now() + wait)
             }

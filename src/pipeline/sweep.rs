@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::{FAILURES, FailureMessage, Pipeline, QUEUES};
 use crate::fault::Fault;
@@ -38,8 +38,8 @@ impl Pipeline {
         let after = self.store.cursor(CURSOR).await?;
         let (rows, next) = self.store.active(ROWS_PER_TICK, after.as_ref()).await?;
         let mut swept = Swept { rows: rows.len(), ..Swept::default() };
-        let outcomes: Vec<Result<bool, Fault>> =
-            futures::stream::iter(&rows).map(|row| self.look_after(row, now)).buffer_unordered(8).collect().await;
+        let looks = rows.into_iter().map(|row| async move { self.look_after(&row, now).await }.boxed());
+        let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks).buffer_unordered(8).collect().await;
         for outcome in outcomes {
             match outcome {
                 Ok(acted) => swept.acted += usize::from(acted),

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 pub mod jira;
+pub mod playbook;
 pub mod slack;
 
 /// What one step of a sink came to.

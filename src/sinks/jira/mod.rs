@@ -122,6 +122,11 @@ impl Jira {
         self
     }
 
+    /// What it works with.
+    pub fn settings(&self) -> &JiraSettings {
+        &self.settings
+    }
+
     /// The page of an issue, for people.
     pub fn browse_link(&self, key: &str) -> Url {
         let mut link = self.settings.domain.clone();

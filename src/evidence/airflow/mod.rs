@@ -1,0 +1,354 @@
+//! What Airflow says about a task: its state and the end of the log of the failed try.
+//!
+//! In: DAG, run and task from outside (path pieces, percent-encoded: run ids hold `:` and `+`). Out: evidence, the
+//! exception at the end of the log, the failed task behind a DAG-level report, and how a cleared task went on.
+//! API v1 (Airflow 2) with basic authentication or a token, v2 (Airflow 3) with a JWT from `/auth/token` or a given
+//! token; which of them answers is found out once. The configured deployment only. This client never writes.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::{Method, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::{Mutex, OnceCell};
+use url::Url;
+
+use super::asking::{around, ask, last_exception, tail, url_under, without_ansi};
+use super::{Collected, RunOutcome};
+use crate::failure::{Failure, field};
+use crate::fault::Fault;
+use crate::http::{Http, Reply};
+
+mod log;
+mod wire;
+
+use wire::TaskInstance;
+
+const WHAT: &str = "Airflow";
+/// Pages of one log.
+const PAGES: usize = 20;
+/// The end of a log that is kept, in bytes.
+const LOG_TAIL: usize = 64 * 1024;
+/// Airflow's clock and ours may differ by this much.
+const SKEW: TimeDelta = TimeDelta::seconds(60);
+
+/// Which API a deployment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AirflowApi {
+    /// `/api/v1`, Airflow 2.
+    V1,
+    /// `/api/v2`, Airflow 3.
+    V2,
+}
+
+/// How to log in.
+#[derive(Debug, Clone)]
+pub enum AirflowLogin {
+    /// User and password: basic authentication on v1, exchanged for a JWT on v2.
+    Password {
+        /// `AIRFLOW_USERNAME`.
+        username: String,
+        /// `AIRFLOW_PASSWORD`.
+        password: SecretString,
+    },
+    /// A bearer token, `AIRFLOW_TOKEN`.
+    Token(SecretString),
+    /// None.
+    Open,
+}
+
+/// Which deployment.
+#[derive(Debug, Clone)]
+pub struct AirflowSettings {
+    /// `AIRFLOW_BASE_URL`, without `/api/…`.
+    pub base_url: Url,
+    /// `AIRFLOW_API_VERSION`, or found out.
+    pub api: Option<AirflowApi>,
+    /// How to log in.
+    pub login: AirflowLogin,
+}
+
+/// A reader of one deployment. Clones share what was found out and the token.
+#[derive(Debug, Clone)]
+pub struct Airflow {
+    settings: AirflowSettings,
+    http: Http,
+    api: Arc<OnceCell<AirflowApi>>,
+    jwt: Arc<Mutex<Option<SecretString>>>,
+}
+
+impl Airflow {
+    /// Nothing is asked yet.
+    pub fn new(settings: AirflowSettings, http: Http) -> Self {
+        let api = settings.api.map_or_else(OnceCell::new, |api| OnceCell::new_with(Some(api)));
+        Self { settings, http, api: Arc::new(api), jwt: Arc::default() }
+    }
+
+    /// Asks for the version and the number of DAGs we may see.
+    pub async fn check(&self) -> Result<String, Fault> {
+        let api = self.api().await?;
+        let version: wire::Version = self.get(&["version"], &[]).await?.unwrap_or_default();
+        let dags: wire::Dags = self.get(&["dags"], &[("limit", "1")]).await?.unwrap_or_default();
+        Ok(format!("Airflow {} (API {api:?}), {} DAGs visible", version.version, dags.total_entries.unwrap_or_default()))
+    }
+
+    /// Collects what is known about the failure into `found`; what was collected stays when the caller gives up.
+    pub(super) async fn collect(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) {
+        if let Err(fault) = self.tell(failure, now, found).await {
+            found.miss("airflow.log", fault.reason());
+        }
+    }
+
+    async fn tell(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) -> Result<(), Fault> {
+        let at = Place::of(failure)?;
+        let gone = || Fault::permanent("Airflow does not know this task of this run");
+        let task = match at.task {
+            Some(_) => self.task(&at).await?.ok_or_else(gone)?,
+            None => {
+                let task = self.first_failed(&at).await?.ok_or_else(|| Fault::permanent("no task of this run has failed"))?;
+                found.refinement.asset = Some(format!("{}.{}", at.dag, task.task_id));
+                found.refinement.context.insert(field::TASK_ID.to_owned(), task.task_id.clone());
+                task
+            }
+        };
+        tell_task(&task, now, found);
+        let map_index = at.map_index.map(str::to_owned).or_else(|| task.map_index.filter(|i| *i >= 0).map(|i| i.to_string()));
+        let at = Place { task: Some(&task.task_id), map_index: map_index.as_deref(), ..at };
+        let try_number = failure.field(field::TRY_NUMBER).and_then(|number| number.parse().ok()).or(task.try_number).unwrap_or(1);
+        let log = self.log(&at, try_number).await?;
+        if log.trim().is_empty() {
+            return Err(Fault::permanent(format!("the log of try {try_number} is empty")));
+        }
+        found.prove("airflow.log", format!("Log of {}.{}, try {try_number} (the end)", at.dag, task.task_id), &log, now);
+        if let Some((class, line)) = last_exception(&log) {
+            let better = &mut found.refinement;
+            better.error_code = Some(class.to_owned()).filter(|_| failure.error_code.is_none());
+            better.message = Some(line.to_owned()).filter(|_| failure.error_code.is_none() && says_nothing(&failure.message));
+        }
+        Ok(())
+    }
+
+    /// How the task went on after it was cleared; for another run id, how that DAG run went.
+    pub async fn outcome(&self, failure: &Failure, run_id: &str) -> Result<RunOutcome, Fault> {
+        let at = Place::of(failure)?;
+        if run_id != at.run || at.task.is_none() {
+            let run: Option<wire::DagRun> = self.get(&["dags", at.dag, "dagRuns", run_id], &[]).await?;
+            return Ok(run.map_or(RunOutcome::NotFound, |run| outcome_of(&run.state)));
+        }
+        let Some(task) = self.task(&at).await? else { return Ok(RunOutcome::NotFound) };
+        match outcome_of(&task.state) {
+            // Still the failure that we were told about: nothing new has run.
+            RunOutcome::Failed(_) if !later_try(failure, &task) => Ok(RunOutcome::NotFound),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// The run in which a playbook called at `called_at` made the task run again, if it did.
+    pub async fn find_attempt_run(&self, failure: &Failure, called_at: DateTime<Utc>) -> Result<Option<String>, Fault> {
+        let at = Place::of(failure)?;
+        let Some(task) = self.task(&at).await? else { return Ok(None) };
+        let since = around(called_at, SKEW).0;
+        let going = matches!(outcome_of(&task.state), RunOutcome::Running);
+        let began = task.start_date.is_some_and(|start| start >= since);
+        Ok((going || began || later_try(failure, &task)).then(|| at.run.to_owned()))
+    }
+
+    async fn task(&self, at: &Place<'_>) -> Result<Option<TaskInstance>, Fault> {
+        let Some(task) = at.task else { return Ok(None) };
+        let mut path = vec!["dags", at.dag, "dagRuns", at.run, "taskInstances", task];
+        path.extend(at.map_index);
+        self.get(&path, &[]).await
+    }
+
+    /// The first task to fail: a DAG-level report names none.
+    async fn first_failed(&self, at: &Place<'_>) -> Result<Option<TaskInstance>, Fault> {
+        let path = ["dags", at.dag, "dagRuns", at.run, "taskInstances"];
+        let tasks: wire::TaskInstances = self.get(&path, &[("state", "failed"), ("limit", "100")]).await?.unwrap_or_default();
+        let failed = tasks.task_instances.into_iter().filter(|task| task.state == "failed");
+        Ok(failed.min_by_key(|task| task.end_date.unwrap_or(DateTime::<Utc>::MAX_UTC)))
+    }
+
+    /// The end of a try's log.
+    async fn log(&self, at: &Place<'_>, try_number: i64) -> Result<String, Fault> {
+        let number = try_number.to_string();
+        let path = ["dags", at.dag, "dagRuns", at.run, "taskInstances", at.task.unwrap_or_default(), "logs", &number];
+        let mut log = String::new();
+        let mut token: Option<String> = None;
+        for _ in 0..PAGES {
+            let mut query = vec![("full_content", "true")];
+            query.extend(at.map_index.map(|index| ("map_index", index)));
+            query.extend(token.as_deref().map(|token| ("token", token)));
+            let reply = self.send(&path, &query).await?;
+            if reply.status == 404 && log.is_empty() {
+                return Err(Fault::permanent(format!("Airflow has no log of try {try_number}")));
+            }
+            if !reply.is_success() {
+                return Err(refusal(&reply));
+            }
+            let (text, next) = log::page(&reply.body);
+            // v1 names a next page for ever; an empty one is the end.
+            let over = text.trim().is_empty() || next.is_none() || next == token;
+            log.push_str(&without_ansi(&text));
+            log = tail(&log, LOG_TAIL).to_owned();
+            token = next;
+            if over {
+                break;
+            }
+        }
+        Ok(log)
+    }
+
+    /// Which API answers here.
+    async fn api(&self) -> Result<AirflowApi, Fault> {
+        let found = self.api.get_or_try_init(|| async {
+            for (api, name) in [(AirflowApi::V2, "v2"), (AirflowApi::V1, "v1")] {
+                let url = url_under(&self.settings.base_url, &["api", name, "version"])?;
+                let reply = ask(&self.http, WHAT, self.http.request(Method::GET, &url)).await?;
+                if reply.is_success() && reply.json::<wire::Version>(WHAT).is_ok() || matches!(reply.status, 401 | 403) {
+                    return Ok(api);
+                }
+            }
+            Err(Fault::permanent("neither /api/v2 nor /api/v1 answers: check AIRFLOW_BASE_URL"))
+        });
+        found.await.copied()
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Option<T>, Fault> {
+        let reply = self.send(path, query).await?;
+        match reply.status {
+            404 => Ok(None),
+            _ if reply.is_success() => reply.json(WHAT).map(Some),
+            _ => Err(refusal(&reply)),
+        }
+    }
+
+    /// Asks with our credential; an expired token is replaced once.
+    async fn send(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Fault> {
+        let api = self.api().await?;
+        let mut pieces = vec!["api", if api == AirflowApi::V1 { "v1" } else { "v2" }];
+        pieces.extend(path);
+        let mut url = url_under(&self.settings.base_url, &pieces)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = || self.http.request(Method::GET, &url).header("accept", "application/json");
+        let reply = ask(&self.http, WHAT, self.authorize(api, request()).await?).await?;
+        if reply.status == 401 && self.jwt.lock().await.take().is_some() {
+            return ask(&self.http, WHAT, self.authorize(api, request()).await?).await;
+        }
+        Ok(reply)
+    }
+
+    async fn authorize(&self, api: AirflowApi, request: RequestBuilder) -> Result<RequestBuilder, Fault> {
+        Ok(match (&self.settings.login, api) {
+            (AirflowLogin::Open, _) => request,
+            (AirflowLogin::Token(token), _) => request.bearer_auth(token.expose_secret()),
+            (AirflowLogin::Password { username, password }, AirflowApi::V1) => {
+                request.basic_auth(username, Some(password.expose_secret()))
+            }
+            (AirflowLogin::Password { username, password }, AirflowApi::V2) => {
+                let token = self.token(username, password).await?;
+                request.bearer_auth(token.expose_secret())
+            }
+        })
+    }
+
+    /// The JWT, asked for when there is none.
+    async fn token(&self, username: &str, password: &SecretString) -> Result<SecretString, Fault> {
+        let mut jwt = self.jwt.lock().await;
+        if let Some(token) = &*jwt {
+            return Ok(token.clone());
+        }
+        let url = url_under(&self.settings.base_url, &["auth", "token"])?;
+        let body = json!({"username": username, "password": password.expose_secret()});
+        let reply = ask(&self.http, WHAT, self.http.request(Method::POST, &url).json(&body)).await?;
+        if !reply.is_success() {
+            return Err(refusal(&reply));
+        }
+        let token = reply.json::<wire::AccessToken>(WHAT)?.access_token;
+        let token = SecretString::from(token);
+        *jwt = Some(token.clone());
+        Ok(token)
+    }
+}
+
+/// Where a task instance is.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    dag: &'a str,
+    run: &'a str,
+    task: Option<&'a str>,
+    map_index: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(failure: &'a Failure) -> Result<Self, Fault> {
+        let missing = |what: &str| Fault::permanent(format!("the report names no {what}"));
+        let map_index = failure.field(field::MAP_INDEX).filter(|index| index.parse::<u32>().is_ok());
+        Ok(Self {
+            dag: failure.field(field::DAG_ID).ok_or_else(|| missing("DAG"))?,
+            run: failure.run_id.as_deref().ok_or_else(|| missing("run id"))?,
+            task: failure.field(field::TASK_ID),
+            map_index,
+        })
+    }
+}
+
+fn tell_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
+    let number = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let when = |at: Option<DateTime<Utc>>| at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339());
+    let mut text = format!(
+        "task: {}.{}\nstate: {}\ntry: {} (retries: {})\nstarted: {}\nended: {}\n",
+        task.dag_id,
+        task.task_id,
+        task.state,
+        number(task.try_number),
+        number(task.max_tries),
+        when(task.start_date),
+        when(task.end_date)
+    );
+    for (name, value) in [("operator", &task.operator), ("host", &task.hostname), ("pool", &task.pool), ("queue", &task.queue)] {
+        if !value.is_empty() {
+            text.push_str(&format!("{name}: {value}\n"));
+        }
+    }
+    found.prove("airflow.task_instance", format!("Task instance {}.{}: {}", task.dag_id, task.task_id, task.state), &text, now);
+    found.refinement.occurred_at = task.end_date.filter(|_| task.state == "failed");
+    if !task.operator.is_empty() {
+        found.refinement.context.insert(field::OPERATOR.to_owned(), task.operator.clone());
+    }
+}
+
+/// Has the task been tried again since the failure?
+fn later_try(failure: &Failure, task: &TaskInstance) -> bool {
+    let failed = failure.field(field::TRY_NUMBER).and_then(|number| number.parse::<i64>().ok());
+    failed.zip(task.try_number).is_some_and(|(failed, now)| now > failed)
+}
+
+/// A state of a task instance or a DAG run; the empty one is a cleared task's.
+fn outcome_of(state: &str) -> RunOutcome {
+    match state.to_ascii_lowercase().as_str() {
+        "success" => RunOutcome::Succeeded,
+        state @ ("failed" | "upstream_failed" | "skipped" | "removed" | "shutdown") => {
+            RunOutcome::Failed(format!("Airflow says {state}"))
+        }
+        _ => RunOutcome::Running,
+    }
+}
+
+/// Is a report's error text no more than a placeholder, of ours or of a DAG-level callback?
+fn says_nothing(message: &str) -> bool {
+    let words = message.trim().to_ascii_lowercase();
+    matches!(words.as_str(), "" | "none" | "null" | "nan" | "unknown")
+        || words.starts_with("airflow ") && words.contains(" failed")
+}
+
+fn refusal(reply: &Reply) -> Fault {
+    Fault::permanent(match reply.status {
+        401 => format!("{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD, or AIRFLOW_TOKEN"),
+        403 => format!("{WHAT} answered 403: give the user the role Viewer, with access to the DAG and its logs"),
+        status => format!("{WHAT} answered {status}"),
+    })
+}

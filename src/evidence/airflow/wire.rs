@@ -1,0 +1,102 @@
+//! Airflow's JSON, of API v1 (2.x) and v2 (3.x): every field name of it is in this file.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A task instance.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TaskInstance {
+    #[serde(deserialize_with = "text")]
+    pub(super) dag_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) task_id: String,
+    #[serde(deserialize_with = "number")]
+    pub(super) map_index: Option<i64>,
+    #[serde(deserialize_with = "text")]
+    pub(super) state: String,
+    #[serde(deserialize_with = "number")]
+    pub(super) try_number: Option<i64>,
+    #[serde(deserialize_with = "number")]
+    pub(super) max_tries: Option<i64>,
+    #[serde(deserialize_with = "text")]
+    pub(super) operator: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) hostname: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) pool: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) queue: String,
+    #[serde(deserialize_with = "moment")]
+    pub(super) start_date: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "moment")]
+    pub(super) end_date: Option<DateTime<Utc>>,
+}
+
+/// The task instances of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TaskInstances {
+    pub(super) task_instances: Vec<TaskInstance>,
+}
+
+/// A run of a DAG.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DagRun {
+    #[serde(deserialize_with = "text")]
+    pub(super) state: String,
+}
+
+/// The number of DAGs that we may see.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Dags {
+    #[serde(deserialize_with = "number")]
+    pub(super) total_entries: Option<i64>,
+}
+
+/// What runs there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Version {
+    #[serde(deserialize_with = "text")]
+    pub(super) version: String,
+}
+
+/// A token of API v2.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AccessToken {
+    #[serde(deserialize_with = "text")]
+    pub(super) access_token: String,
+}
+
+/// One page of a task's log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LogPage {
+    pub(super) content: Value,
+    pub(super) continuation_token: Option<String>,
+}
+
+/// Text, whatever scalar the vendor wrote; null and structures are empty.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        Value::Bool(bool) => bool.to_string(),
+        _ => String::new(),
+    })
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_i64().or_else(|| value.as_str()?.trim().parse().ok()))
+}
+
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|at| at.with_timezone(&Utc)))
+}

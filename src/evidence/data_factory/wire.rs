@@ -1,0 +1,200 @@
+//! The management API's JSON: every field name of it is in this file.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+
+/// A run of a pipeline.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PipelineRun {
+    #[serde(deserialize_with = "text")]
+    pub(super) run_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) run_group_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) pipeline_name: String,
+    #[serde(deserialize_with = "object")]
+    pub(super) parameters: Map<String, Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) invoked_by: InvokedBy,
+    #[serde(deserialize_with = "moment")]
+    pub(super) run_start: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "moment")]
+    pub(super) run_end: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "moment")]
+    pub(super) last_updated: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "text")]
+    pub(super) status: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
+}
+
+/// Who started a run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct InvokedBy {
+    #[serde(deserialize_with = "text")]
+    pub(super) name: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) invoked_by_type: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) pipeline_run_id: String,
+}
+
+/// A run of an activity within a pipeline run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ActivityRun {
+    #[serde(deserialize_with = "text")]
+    pub(super) activity_name: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) activity_type: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) pipeline_name: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) status: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) iteration_hash: String,
+    #[serde(deserialize_with = "moment")]
+    pub(super) activity_run_start: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "moment")]
+    pub(super) activity_run_end: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) retry_attempt: Option<i64>,
+    #[serde(deserialize_with = "text")]
+    pub(super) linked_service_name: String,
+    #[serde(deserialize_with = "object")]
+    pub(super) output: Map<String, Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) error: ActivityError,
+}
+
+impl ActivityRun {
+    /// The run that an ExecutePipeline activity started.
+    pub(super) fn child_run(&self) -> Option<&str> {
+        self.output.get("pipelineRunId").and_then(Value::as_str).filter(|id| !id.is_empty())
+    }
+
+    /// The Databricks page of a Databricks activity.
+    pub(super) fn run_page_url(&self) -> Option<&str> {
+        self.output.get("runPageUrl").and_then(Value::as_str)
+    }
+
+    /// Where it ran.
+    pub(super) fn integration_runtime(&self) -> Option<&str> {
+        self.output.get("effectiveIntegrationRuntime").and_then(Value::as_str)
+    }
+
+    /// Further errors that a Copy activity lists in its output.
+    pub(super) fn listed_errors(&self) -> impl Iterator<Item = &str> {
+        let listed = self.output.get("errors").and_then(Value::as_array).into_iter().flatten();
+        listed.filter_map(|error| error.get("Message").or_else(|| error.get("message"))?.as_str())
+    }
+}
+
+/// An activity's error; an object of empty strings when there was none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ActivityError {
+    #[serde(deserialize_with = "text")]
+    pub(super) error_code: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) failure_type: String,
+}
+
+/// One page of a query.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page<T> {
+    #[serde(default = "Vec::new")]
+    pub(super) value: Vec<T>,
+    #[serde(default)]
+    pub(super) continuation_token: Option<String>,
+}
+
+/// The factory itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Factory {
+    #[serde(deserialize_with = "text")]
+    pub(super) name: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) location: String,
+}
+
+/// ARM's error body.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Refusal {
+    pub(super) error: RefusalError,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RefusalError {
+    #[serde(deserialize_with = "text")]
+    pub(super) code: String,
+}
+
+/// What a query asks for; the window is required by the API.
+pub(super) struct Query {
+    pub(super) from: DateTime<Utc>,
+    pub(super) to: DateTime<Utc>,
+    /// Operand and accepted values.
+    pub(super) filters: Vec<(&'static str, Vec<String>)>,
+    pub(super) order_by: &'static str,
+}
+
+impl Query {
+    /// The body of one page's request.
+    pub(super) fn body(&self, continuation_token: Option<&str>) -> Value {
+        let filters: Vec<Value> = self
+            .filters
+            .iter()
+            .map(|(operand, values)| {
+                let operator = if values.len() == 1 { "Equals" } else { "In" };
+                json!({"operand": operand, "operator": operator, "values": values})
+            })
+            .collect();
+        let mut body = json!({
+            "lastUpdatedAfter": self.from.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            "lastUpdatedBefore": self.to.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            "filters": filters,
+            "orderBy": [{"orderBy": self.order_by, "order": "ASC"}],
+        });
+        if let (Some(token), Some(body)) = (continuation_token, body.as_object_mut()) {
+            body.insert("continuationToken".to_owned(), Value::from(token));
+        }
+        body
+    }
+}
+
+/// Text, whatever scalar the vendor wrote; null and structures are empty.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        Value::Bool(bool) => bool.to_string(),
+        _ => String::new(),
+    })
+}
+
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    })
+}
+
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|at| at.with_timezone(&Utc)))
+}
+
+/// A part of another shape than we know is as good as absent.
+fn or_default<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+}

@@ -1,0 +1,283 @@
+//! The workspace API's JSON: every field name of it is in this file. Ids are int64 and come as numbers or text.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::super::asking::from_millis;
+
+/// A job run, or a task run asked for by its own id.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Run {
+    #[serde(deserialize_with = "text")]
+    pub(super) job_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) run_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) run_name: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) run_page_url: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) trigger: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) creator_user_name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) state: State,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) status: Status,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) start_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) end_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) tasks: Vec<Task>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) iterations: Vec<Task>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) repair_history: Vec<RepairItem>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) cluster_instance: ClusterInstance,
+    #[serde(deserialize_with = "text")]
+    pub(super) next_page_token: String,
+}
+
+/// A task of a run, or an iteration of a loop task.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Task {
+    #[serde(deserialize_with = "text")]
+    pub(super) run_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) task_key: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) state: State,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) status: Status,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) start_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) end_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) attempt_number: i64,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) cluster_instance: ClusterInstance,
+    pub(super) for_each_task: Option<Value>,
+    pub(super) run_job_task: Option<Value>,
+}
+
+/// The older description of where a run stands.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct State {
+    #[serde(deserialize_with = "text")]
+    pub(super) life_cycle_state: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) result_state: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) state_message: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) user_cancelled_or_timedout: bool,
+}
+
+/// The newer description.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    #[serde(deserialize_with = "text")]
+    pub(super) state: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) termination_details: Termination,
+}
+
+/// Why something ended: of a run (`message`) or of a cluster (`parameters`).
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Termination {
+    #[serde(deserialize_with = "text")]
+    pub(super) code: String,
+    #[serde(rename = "type", deserialize_with = "text")]
+    pub(super) kind: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) parameters: BTreeMap<String, Value>,
+}
+
+/// Where a task ran.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ClusterInstance {
+    #[serde(deserialize_with = "text")]
+    pub(super) cluster_id: String,
+}
+
+/// The first run (`ORIGINAL`) or a repair of it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RepairItem {
+    #[serde(rename = "type", deserialize_with = "text")]
+    pub(super) kind: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) id: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) start_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) end_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) state: State,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) status: Status,
+}
+
+/// What a task run printed and raised.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Output {
+    #[serde(deserialize_with = "text")]
+    pub(super) error: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) error_trace: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) logs: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) logs_truncated: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) run_job_output: RunJobOutput,
+}
+
+/// The child run of a task that runs a job.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RunJobOutput {
+    #[serde(deserialize_with = "text")]
+    pub(super) run_id: String,
+}
+
+/// A cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Cluster {
+    #[serde(deserialize_with = "text")]
+    pub(super) cluster_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) cluster_name: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) cluster_source: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) spark_version: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) node_type_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) state: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) state_message: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) start_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) last_restarted_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) terminated_time: Option<i64>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) termination_reason: Termination,
+}
+
+/// One page of a cluster's events.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Events {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) events: Vec<Event>,
+    #[serde(deserialize_with = "text")]
+    pub(super) next_page_token: String,
+}
+
+/// Something that happened to a cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Event {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) timestamp: Option<i64>,
+    #[serde(rename = "type", deserialize_with = "text")]
+    pub(super) kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) details: BTreeMap<String, Value>,
+}
+
+impl Event {
+    /// The reason of a termination.
+    pub(super) fn reason(&self) -> Option<Termination> {
+        let reason: Termination = serde_json::from_value(self.details.get("reason")?.clone()).ok()?;
+        Some(reason).filter(|reason| !reason.code.is_empty())
+    }
+
+    pub(super) fn at(&self) -> Option<DateTime<Utc>> {
+        from_millis(self.timestamp)
+    }
+}
+
+/// The libraries of a cluster.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Libraries {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) library_statuses: Vec<Library>,
+}
+
+/// One library and how its installation went.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Library {
+    pub(super) library: Value,
+    #[serde(deserialize_with = "text")]
+    pub(super) status: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) messages: Vec<String>,
+}
+
+/// One page of a job's runs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Runs {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) runs: Vec<Run>,
+    #[serde(deserialize_with = "text")]
+    pub(super) next_page_token: String,
+}
+
+/// One page of clusters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Clusters {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) clusters: Vec<Cluster>,
+    #[serde(deserialize_with = "text")]
+    pub(super) next_page_token: String,
+}
+
+/// The API's error body.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Refusal {
+    #[serde(deserialize_with = "text")]
+    pub(super) error_code: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
+}
+
+/// Text, whatever scalar the vendor wrote; null and structures are empty.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        Value::Bool(bool) => bool.to_string(),
+        _ => String::new(),
+    })
+}
+
+/// A part of another shape than we know is as good as absent.
+fn or_default<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+}
