@@ -128,7 +128,7 @@ impl Identity {
             return Err(refusal(&reply, settings.client_id.is_some(), now));
         }
         let answer: Answer = reply.json(WHAT)?;
-        let life = answer.expires_in.map(TimeDelta::seconds).unwrap_or(UNKNOWN_LIFE);
+        let life = answer.expires_in.map_or(UNKNOWN_LIFE, TimeDelta::seconds);
         let expires_at = answer.expires_on.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_else(|| now + life);
         Ok(Token { secret: answer.access_token, expires_at })
     }

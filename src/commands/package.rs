@@ -30,33 +30,34 @@ pub const SIZE_LIMIT: u64 = 12 * 1024 * 1024;
 const EXECUTABLE_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
-/// Arguments of `package`.
+/// The command's arguments.
 #[derive(Debug, Args)]
 pub struct PackageArguments {
-    /// Folder to stage into; the zip is put beside it
-    #[arg(long, default_value = "target/functionapp")]
-    target_dir: PathBuf,
-    /// The executable to ship; this one when absent
-    #[arg(long)]
-    executable: Option<PathBuf>,
-    /// The checkout with host.json and functions/
+    /// The checkout, where host.json is
     #[arg(long, default_value = ".")]
     root: PathBuf,
+    /// The folder to stage into; the zip is put beside it
+    #[arg(long, default_value = "target/functionapp")]
+    target_dir: PathBuf,
+    /// The executable to ship; this very one when absent
+    #[arg(long)]
+    executable: Option<PathBuf>,
 }
 
-/// `package`: says what was made.
+/// Stages, zips, checks, and says what was made.
+#[expect(clippy::print_stdout, reason = "a command prints its result")]
 pub fn main(arguments: &PackageArguments) -> anyhow::Result<ExitCode> {
-    let executable = arguments.executable.clone().map_or_else(std::env::current_exe, Ok)?;
+    let executable = match &arguments.executable {
+        Some(executable) => executable.clone(),
+        None => std::env::current_exe()?,
+    };
     let options = PackageOptions { root: arguments.root.clone(), executable, target: arguments.target_dir.clone() };
     let made = package(&options)?;
-    writeln!(
-        std::io::stdout(),
-        "{} ({} entries, {} bytes); staged in {}",
-        made.zip.display(),
-        made.entries.len(),
-        made.size,
-        made.folder.display()
-    )?;
+    println!("{}/", made.folder.display());
+    for entry in &made.entries {
+        println!("  {entry}");
+    }
+    println!("{} ({} bytes)", made.zip.display(), made.size);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -315,7 +315,11 @@ fn fault_in(cause: &Cause) -> Option<String> {
     if cause.text.trim().is_empty() || cause.text.matches('[').count() != cause.text.matches(']').count() {
         return Some("its text is empty or its brackets do not match".into());
     }
-    None
+    let names_outside = cause.text.split('[').enumerate().any(|(number, piece)| {
+        let outside = if number == 0 { piece } else { piece.split_once(']').map_or("", |(_, rest)| rest) };
+        outside.contains('{')
+    });
+    names_outside.then(|| "its text names an entity outside of brackets: it may not be found".into())
 }
 
 /// Can this code be looked for in running text, or does it look like an ordinary word or number?

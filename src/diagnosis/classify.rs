@@ -133,7 +133,10 @@ fn from_text(catalog: &Catalog, place: &Place<'_>, number: usize) -> Vec<Candida
         let Some(rule) = catalog.scanner().entity(found.rule) else { continue };
         let (Some(space), Some(value)) = (&rule.code, place.text.get(found.span.start..found.span.end)) else { continue };
         let key = format!("{space}:{}", value.trim_start_matches('0').to_ascii_lowercase());
-        let entry = catalog.code(&key).or_else(|| family(catalog, space, value));
+        let entry = catalog.code(&key).or_else(|| family(catalog, space, value)).or_else(|| {
+            // Drivers for both write their numbers alike.
+            if space == "mysql" { catalog.code(&format!("sql:{value}")) } else { None }
+        });
         if let Some(entry) = entry {
             out.push(Candidate { cause: entry.cause, rank: entry.rank, place: number, span: found.span, sign: key });
         }
@@ -209,20 +212,28 @@ fn from_termination_type(catalog: &Catalog, case: &Case, places: &[Place<'_>]) -
     })
 }
 
-/// What speaks against an acting winner.
+/// A sign of an error that repetition never heals counts when it is nearly as specific as the winner,
+/// any other non-acting sign when it is just as specific.
+fn speaks_against(rank: u8, winner: u8, category: Category) -> bool {
+    if may_act(category) { rank >= rank::SUGGESTS && rank >= winner } else { rank >= rank::HINT && rank + 2 >= winner }
+}
+
+/// What speaks against an acting winner: a vague word alone (a hint that is no number), or another sign.
 fn veto(catalog: &Catalog, candidates: &[Candidate]) -> Option<String> {
     let winner = candidates.first()?;
     if !catalog.cause(winner.cause)?.act.acts() {
         return None;
     }
+    if winner.rank == rank::HINT && winner.sign.starts_with('"') {
+        return Some("a vague word alone".into());
+    }
     candidates
         .iter()
         .skip(1)
-        .filter(|other| other.rank >= rank::HINT && other.rank + 2 >= winner.rank)
         .find(|other| {
             catalog
                 .cause(other.cause)
-                .is_some_and(|cause| !cause.act.acts() && (!may_act(cause.category) || other.rank >= rank::SUGGESTS))
+                .is_some_and(|cause| !cause.act.acts() && speaks_against(other.rank, winner.rank, cause.category))
         })
         .map(|other| other.sign.clone())
 }

@@ -11,9 +11,11 @@ use super::classify::{Candidate, Place, Verdict};
 use super::scan::Span;
 
 /// A message up to this long is quoted whole.
-const WHOLE: usize = 420;
+const WHOLE: usize = 520;
 /// The longest quote, in bytes.
 const QUOTE: usize = 420;
+/// The longest piece of the text inside a sentence of ours, in bytes.
+const SAYS: usize = 180;
 /// The most quotes.
 const QUOTES: usize = 6;
 
@@ -38,7 +40,20 @@ pub(super) fn entities(catalog: &Catalog, verdict: &Verdict<'_>) -> BTreeMap<Str
             }
         }
     }
-    out.into_iter().map(|(name, (_, value))| (name, value)).collect()
+    let mut out: BTreeMap<String, String> = out.into_iter().map(|(name, (_, value))| (name, value)).collect();
+    if let Some(says) = winner.and_then(|winner| says(verdict.places.get(winner.place)?.text, winner.span)) {
+        out.insert("says".into(), says);
+    }
+    out
+}
+
+/// The telling line in one short piece, for causes that can only repeat it.
+fn says(text: &str, span: Span) -> Option<String> {
+    let line = grow(text, span, true);
+    let start = if line.start + SAYS / 2 < span.start { text.ceil_char_boundary(span.start - SAYS / 2) } else { line.start };
+    let end = text.floor_char_boundary(line.end.min(start + SAYS));
+    let said = text.get(start..end)?.trim().trim_end_matches(['.', ',', ';', ':']);
+    (!said.is_empty()).then(|| said.to_owned())
 }
 
 /// Fills a template.
@@ -92,10 +107,11 @@ pub(super) fn quotes(catalog: &Catalog, verdict: &Verdict<'_>, extra: Option<(us
             add(&verdict.places, &mut taken, number, f.span);
         }
     }
-    if taken.is_empty() {
-        for (number, place) in verdict.places.iter().enumerate().take(1) {
-            add(&verdict.places, &mut taken, number, Span { start: place.text.len().saturating_sub(1), end: place.text.len() });
-        }
+    // The report's own first and last words belong to the proof.
+    if let Some(text) = verdict.places.first().map(|place| place.text) {
+        add(&verdict.places, &mut taken, 0, Span { start: 0, end: text.ceil_char_boundary(text.len().min(1)) });
+        let last = text.trim_end();
+        add(&verdict.places, &mut taken, 0, Span { start: last.floor_char_boundary(last.len().saturating_sub(1)), end: last.len() });
     }
     taken.iter().filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span)).collect()
 }
@@ -119,7 +135,7 @@ fn add(places: &[Place<'_>], taken: &mut Vec<(usize, Span)>, number: usize, span
     if taken.len() >= QUOTES || taken.iter().any(|(n, t)| *n == number && t.start <= span.start && span.end <= t.end) {
         return;
     }
-    let grown = grow(place.text, span);
+    let grown = grow(place.text, span, false);
     // Overlapping quotes become one, if it stays short.
     for (n, t) in taken.iter_mut() {
         if *n == number && t.start <= grown.end && grown.start <= t.end {
@@ -133,9 +149,9 @@ fn add(places: &[Place<'_>], taken: &mut Vec<(usize, Span)>, number: usize, span
     taken.push((number, grown));
 }
 
-/// Grows a place to the sentence or line around it.
-fn grow(text: &str, span: Span) -> Span {
-    if text.len() <= WHOLE && !text.contains('\n') {
+/// Grows a place to the sentence or line around it; a short text is taken whole unless one line is wanted.
+fn grow(text: &str, span: Span, one_line: bool) -> Span {
+    if text.len() <= WHOLE && !one_line {
         return Span { start: 0, end: text.len() };
     }
     let reach = QUOTE.saturating_sub(span.end - span.start) / 2;

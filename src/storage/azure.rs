@@ -22,6 +22,7 @@ use futures::StreamExt as _;
 use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal};
 use self::document::Properties;
@@ -51,7 +52,7 @@ pub struct AzureStorage {
 }
 
 impl AzureStorage {
-    pub(super) fn open(account: &StorageAccount, prefix: &str, http: Http) -> Result<Self, Fault> {
+    pub(super) fn open(account: &StorageAccount, prefix: &str, http: &Http) -> Result<Self, Fault> {
         let mut identity = None;
         let credentials = match &account.access {
             StorageAccess::Key(key) => {
@@ -207,7 +208,7 @@ impl AzureStorage {
         let mut filter = format!("PartitionKey eq '{}'", encode_key(partition)?);
         for (operator, bound) in [("ge", from), ("lt", to)] {
             if !bound.is_empty() {
-                filter += &format!(" and RowKey {operator} '{}'", encode_key(bound)?);
+                filter.extend([" and RowKey ", operator, " '", &encode_key(bound)?, "'"]);
             }
         }
         let after = &after.map(token).transpose()?;
@@ -327,7 +328,7 @@ impl AzureStorage {
         let table = self.table(table)?;
         let entity = entity(&table, partition, row)?;
         let nonce = uuid::Uuid::new_v4().to_string();
-        let properties = document::split(&encode_key(partition)?, &encode_key(row)?, &nonce, document);
+        let properties = document::entity(&encode_key(partition)?, &encode_key(row)?, &nonce, document)?;
         Ok(Write { table, entity, nonce, properties })
     }
 }
@@ -337,7 +338,7 @@ struct Write {
     table: TableClient,
     entity: EntityClient,
     nonce: String,
-    properties: Properties,
+    properties: Box<RawValue>,
 }
 
 impl Write {

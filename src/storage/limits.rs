@@ -10,7 +10,7 @@ pub(super) const TIME_TO_LIVE: Duration = Duration::from_secs(TIME_TO_LIVE_MILLI
 /// The same in milliseconds.
 pub(super) const TIME_TO_LIVE_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 /// A message must become visible while it lives.
-const LONGEST_DELAY: Duration = Duration::from_secs(7 * 24 * 3600 - 3600);
+const LONGEST_DELAY: Duration = Duration::from_hours(7 * 24 - 1);
 /// What Table Storage gives in one answer at most.
 const LARGEST_PAGE: u32 = 1000;
 /// What a queue takes on the wire.

@@ -31,7 +31,7 @@ pub struct StorageSettings {
 #[derive(Debug, Clone)]
 pub enum StorageBackend {
     /// A storage account in Azure, or Azurite.
-    Account(StorageAccount),
+    Account(Box<StorageAccount>),
     /// One SQLite file.
     Embedded {
         /// Created when it is missing, with its folder.
@@ -104,7 +104,12 @@ impl StorageSettings {
     /// entered as a managed identity.
     pub fn of_services(tables: Url, queues: Url, identity: IdentitySettings) -> Self {
         let name = account_of(&tables);
-        Self::new(StorageBackend::Account(StorageAccount { name, tables, queues, access: StorageAccess::Identity(identity) }))
+        Self::new(StorageBackend::Account(Box::new(StorageAccount {
+            name,
+            tables,
+            queues,
+            access: StorageAccess::Identity(identity),
+        })))
     }
 
     /// Reads what `AzureWebJobsStorage` may hold: a connection string with a key or a SAS, with or without endpoints,
@@ -140,7 +145,7 @@ impl StorageSettings {
             (None, Some(sas)) => StorageAccess::Sas(sas.trim_start_matches('?').into()),
             (None, None) => return Err(ConnectionStringError::Missing("AccountKey (or SharedAccessSignature)")),
         };
-        Ok(Self::new(StorageBackend::Account(StorageAccount { name, tables, queues, access })))
+        Ok(Self::new(StorageBackend::Account(Box::new(StorageAccount { name, tables, queues, access }))))
     }
 
     /// The same store under another prefix.
@@ -157,7 +162,7 @@ impl StorageSettings {
 
 impl Storage {
     /// Opens the store. For an account nothing is asked over the network yet; the embedded file is created.
-    pub fn open(settings: &StorageSettings, http: Http) -> Result<Self, Fault> {
+    pub fn open(settings: &StorageSettings, http: &Http) -> Result<Self, Fault> {
         match &settings.backend {
             StorageBackend::Account(account) => Ok(Self::Azure(AzureStorage::open(account, &settings.prefix, http)?)),
             StorageBackend::Embedded { path } => Ok(Self::Embedded(EmbeddedStorage::open(path, &settings.prefix)?)),
@@ -172,12 +177,12 @@ fn emulator(base: &str) -> Result<StorageSettings, ConnectionStringError> {
         url.set_path(EMULATOR_ACCOUNT);
         Ok(url)
     };
-    Ok(StorageSettings::new(StorageBackend::Account(StorageAccount {
+    Ok(StorageSettings::new(StorageBackend::Account(Box::new(StorageAccount {
         name: EMULATOR_ACCOUNT.to_owned(),
         queues: endpoint(10001)?,
         tables: endpoint(10002)?,
         access: account_key(EMULATOR_KEY)?,
-    })))
+    }))))
 }
 
 fn account_key(key: &str) -> Result<StorageAccess, ConnectionStringError> {
@@ -212,7 +217,7 @@ mod tests {
 
     fn account(text: &str) -> StorageAccount {
         match StorageSettings::from_connection_string(text).expect("readable").backend {
-            StorageBackend::Account(account) => account,
+            StorageBackend::Account(account) => *account,
             StorageBackend::Embedded { .. } => panic!("no account"),
         }
     }

@@ -147,6 +147,10 @@ pub struct JiraRecord {
     pub telling_since: Option<DateTime<Utc>>,
     /// Which process set `telling`: only that one knows that its comment call was not sent yet.
     pub telling_by: Option<String>,
+    /// Set before an edit or a transition, so that no older ticket is shown over a newer one: when.
+    pub changing_since: Option<DateTime<Utc>>,
+    /// Which process set `changing_since`.
+    pub changing_by: Option<String>,
     /// Status name last seen in JIRA.
     pub status: Option<String>,
     /// The value of [`Ticket::status_version`] that JIRA's status was last brought to.

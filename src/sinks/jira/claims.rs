@@ -4,7 +4,7 @@
 //! that holds the claim knows whether it has sent the call since; every other reader, and the same process
 //! after a restart, must assume that it was sent. So memory only ever saves a wait: forgetting it is safe.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,8 +19,8 @@ const MOST: usize = 10_000;
 pub(super) enum Standing {
     /// Ours and unused: the call may be sent.
     Ours,
-    /// Ours, never used, but old: claim again.
-    Old,
+    /// Ours, and either too old to be used or used with a known outcome: claim again.
+    Over,
     /// The call may have been sent: look for its effect.
     Unknown,
 }
@@ -32,13 +32,14 @@ pub(super) struct Claims(Mutex<Memory>);
 #[derive(Debug)]
 struct Memory {
     name: String,
-    used: BTreeSet<(String, DateTime<Utc>)>,
+    /// Calls under way, unanswered (`false`), or over (`true`).
+    used: BTreeMap<(String, DateTime<Utc>), bool>,
     made: BTreeMap<String, String>,
 }
 
 impl Claims {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Memory { name: fresh_name(), used: BTreeSet::new(), made: BTreeMap::new() }))
+        Self(Mutex::new(Memory { name: fresh_name(), used: BTreeMap::new(), made: BTreeMap::new() }))
     }
 
     /// The name to claim under.
@@ -48,12 +49,14 @@ impl Claims {
 
     pub(super) fn standing(&self, what: &str, by: Option<&str>, since: DateTime<Utc>, now: DateTime<Utc>) -> Standing {
         let memory = self.memory();
-        if by != Some(memory.name.as_str()) || memory.used.contains(&(what.to_owned(), since)) {
-            Standing::Unknown
-        } else if now - since > FRESH {
-            Standing::Old
-        } else {
-            Standing::Ours
+        if by != Some(memory.name.as_str()) {
+            return Standing::Unknown;
+        }
+        match memory.used.get(&(what.to_owned(), since)) {
+            Some(true) => Standing::Over,
+            Some(false) => Standing::Unknown,
+            None if now - since > FRESH => Standing::Over,
+            None => Standing::Ours,
         }
     }
 
@@ -61,15 +64,15 @@ impl Claims {
     pub(super) fn spend(&self, what: &str, since: DateTime<Utc>) -> bool {
         let mut memory = self.memory();
         if memory.used.len() >= MOST {
-            *memory = Memory { name: fresh_name(), used: BTreeSet::new(), made: BTreeMap::new() };
+            *memory = Memory { name: fresh_name(), used: BTreeMap::new(), made: BTreeMap::new() };
             return false;
         }
-        memory.used.insert((what.to_owned(), since))
+        memory.used.insert((what.to_owned(), since), false).is_none()
     }
 
-    /// The call was refused: nothing was done with the claim.
-    pub(super) fn restore(&self, what: &str, since: DateTime<Utc>) {
-        self.memory().used.remove(&(what.to_owned(), since));
+    /// The call's outcome is known: nothing more will come of this claim.
+    pub(super) fn end(&self, what: &str, since: DateTime<Utc>) {
+        self.memory().used.insert((what.to_owned(), since), true);
     }
 
     /// Remembers what came of the call, should storing it fail.

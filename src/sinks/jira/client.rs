@@ -50,7 +50,7 @@ impl Invalid {
         let fields = self.fields.iter().map(|(name, why)| format!("{name}: {why}"));
         let all: Vec<String> = fields.chain(self.messages.iter().cloned()).collect();
         let all = all.join("; ").replace(char::is_control, " ");
-        if all.is_empty() { "no reason given".to_owned() } else { cap(&redact(&all), 300) }
+        if all.is_empty() { "no reason given".to_owned() } else { cap(&redact(all.trim_end_matches('.')), 300) }
     }
 }
 

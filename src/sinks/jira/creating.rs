@@ -22,7 +22,7 @@ impl Jira {
         }
         let Some(since) = ticket.jira.creating_since else { return Ok(Step::Recorded(self.claimed(&ticket.jira, now))) };
         let standing = self.claims.standing(what, ticket.jira.creating_by.as_deref(), since, now);
-        if standing == Standing::Old {
+        if standing == Standing::Over {
             return Ok(Step::Recorded(self.claimed(&ticket.jira, now)));
         }
         if let Some(key) = self.find(ticket, now).await.map_err(|failed| failed.fault("looking for the issue"))? {
@@ -47,19 +47,19 @@ impl Jira {
     async fn send(&self, ticket: &Ticket, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
         let (what, record) = (ticket.id.as_str(), &ticket.jira);
         let page = self.page(ticket, &record.left_out);
-        let body = self.request(ticket, &page, now).await.inspect_err(|_| self.claims.restore(what, since))?;
+        let body = self.request(ticket, &page, now).await.inspect_err(|_| self.claims.end(what, since))?;
         match self.client.create(&body, now).await {
             Ok(key) => {
                 self.claims.remember(what, &key);
                 Ok(Step::Recorded(keyed(record, key, Some(page.hash))))
             }
             Err(Failed::Invalid(invalid)) => {
-                self.claims.restore(what, since);
+                self.claims.end(what, since);
                 self.without_refused(record, &invalid, now)
             }
             Err(failed @ Failed::Lost(_)) => Err(failed.fault("creating the issue")),
             Err(failed) => {
-                self.claims.restore(what, since);
+                self.claims.end(what, since);
                 Err(failed.fault("creating the issue"))
             }
         }

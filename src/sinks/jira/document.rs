@@ -72,7 +72,7 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
             Line::new("Priority", &format!("{:?}", ticket.priority)),
             Line::new("SLA", ticket.priority.sla_words()),
         ]),
-        titled("Root Cause Analysis:", &diagnosis.root_cause, CAUSE_LIMIT),
+        titled("Root Cause Analysis:", &diagnosis.root_cause),
     ];
     let steps: Vec<&str> = diagnosis.recommendations.iter().map(String::as_str).take(MOST_STEPS).collect();
     if let Some(list) = bullets(&steps) {
@@ -113,16 +113,26 @@ pub fn hash(summary: &str, description: &Value) -> String {
     hex::encode(Sha256::new().chain_update(summary).chain_update([0]).chain_update(description.to_string()).finalize())
 }
 
-/// All text of an Atlassian document, as a person would read it.
+/// All text of an Atlassian document, as a person would read it: a blank line after each block, but none
+/// between a heading and its list.
 pub fn plain_text(document: &Value) -> String {
     let mut out = String::new();
-    read(document, &mut out);
+    let blocks = document.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for (block, next) in blocks.iter().zip(blocks.iter().skip(1).map(Some).chain([None])) {
+        read(block, &mut out);
+        if !matches!(next.map(kind), Some("bulletList" | "codeBlock")) {
+            out.push('\n');
+        }
+    }
     out.trim().to_owned()
 }
 
+fn kind(node: &Value) -> &str {
+    node.get("type").and_then(Value::as_str).unwrap_or_default()
+}
+
 fn read(node: &Value, out: &mut String) {
-    let kind = node.get("type").and_then(Value::as_str).unwrap_or_default();
-    match kind {
+    match kind(node) {
         "text" => out.push_str(node.get("text").and_then(Value::as_str).unwrap_or_default()),
         "hardBreak" => out.push('\n'),
         "listItem" => out.push_str("• "),
@@ -131,7 +141,7 @@ fn read(node: &Value, out: &mut String) {
     for child in node.get("content").and_then(Value::as_array).into_iter().flatten() {
         read(child, out);
     }
-    if matches!(kind, "paragraph" | "heading" | "codeBlock") && !out.ends_with('\n') {
+    if matches!(kind(node), "paragraph" | "heading" | "codeBlock") && !out.ends_with('\n') {
         out.push('\n');
     }
 }
@@ -238,8 +248,7 @@ fn lines(lines: &[Line]) -> Value {
         if !content.is_empty() {
             content.push(json!({"type": "hardBreak"}));
         }
-        content.push(json!({"type": "text", "text": format!("{}:", line.label), "marks": [{"type": "strong"}]}));
-        content.push(json!({"type": "text", "text": " "}));
+        content.push(json!({"type": "text", "text": format!("{}: ", line.label), "marks": [{"type": "strong"}]}));
         content.push(match &line.href {
             Some(href) => json!({"type": "text", "text": line.value, "marks": [{"type": "link", "attrs": {"href": href}}]}),
             None => json!({"type": "text", "text": line.value}),
@@ -248,9 +257,9 @@ fn lines(lines: &[Line]) -> Value {
     json!({"type": "paragraph", "content": content})
 }
 
-fn titled(title: &str, text: &str, limit: usize) -> Value {
+fn titled(title: &str, text: &str) -> Value {
     let mut content = vec![json!({"type": "text", "text": title, "marks": [{"type": "strong"}]})];
-    for line in written_lines(&shorten(&clean(text), limit)) {
+    for line in written_lines(&shorten(&clean(text), CAUSE_LIMIT)) {
         content.push(json!({"type": "hardBreak"}));
         content.push(json!({"type": "text", "text": line}));
     }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -21,7 +21,7 @@ use super::Step;
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::ticket::{DeliveryFault, JiraRecord, Status, Ticket};
-use claims::Claims;
+use claims::{Claims, Standing};
 use client::{Client, Failed};
 
 mod claims;
@@ -37,6 +37,9 @@ mod wire;
 /// How long after an unanswered create call the issue may still turn up: our timeout, JIRA's own work and
 /// the lag of its index, with room to spare.
 const SETTLE: Duration = Duration::from_mins(1);
+
+/// How long a claimed edit or transition may be under way: the claim's own time and the call's.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// Where issues go, and as whom.
 #[derive(Debug, Clone)]
@@ -190,13 +193,53 @@ impl Jira {
     }
 
     async fn keep(&self, ticket: &Ticket, key: &str, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Failed> {
-        if let Some(record) = self.show(ticket, key, now).await? {
-            return Ok(Step::Recorded(record));
+        if let Some(step) = self.distrust(ticket, now) {
+            return Ok(step);
+        }
+        if let Some(step) = self.show(ticket, key, now).await? {
+            return Ok(step);
         }
         if let Some(step) = self.tell(ticket, key, now).await? {
             return Ok(step);
         }
         Ok(self.bring_status(ticket, key, now).await?.unwrap_or(Step::UpToDate))
+    }
+
+    /// A claimed change that was never recorded: somebody makes it right now, or its outcome was lost and the
+    /// issue may show an older ticket. Then nothing that was recorded about its words and status counts.
+    fn distrust(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Step<JiraRecord>> {
+        let record = &ticket.jira;
+        let since = record.changing_since?;
+        match self.claims.standing(&changing(ticket), record.changing_by.as_deref(), since, now) {
+            Standing::Ours => return None,
+            Standing::Unknown if now < since + LEASE.min(self.settle) => {
+                let left = (since + LEASE.min(self.settle) - now).min(TimeDelta::seconds(5));
+                let reason = "another process is changing the JIRA issue".to_owned();
+                return Some(Step::Wait(left.to_std().unwrap_or_default(), reason));
+            }
+            Standing::Over | Standing::Unknown => {}
+        }
+        let status_version = record.status_version.min(ticket.status_version.saturating_sub(1));
+        let unclaimed = JiraRecord { changing_since: None, changing_by: None, ..record.clone() };
+        Some(Step::Recorded(JiraRecord { shown: None, status_version, ..unclaimed }))
+    }
+
+    /// May this ticket be written over what the issue shows? Storing the claim proves that the ticket is still
+    /// the one we hold, and keeps others away while the call is under way. `next` is stored with the claim.
+    fn lease(&self, ticket: &Ticket, next: &JiraRecord, now: DateTime<Utc>) -> Result<DateTime<Utc>, Box<Step<JiraRecord>>> {
+        let Some(since) = ticket.jira.changing_since else {
+            let by = Some(self.claims.name());
+            let claimed = JiraRecord { changing_since: Some(now), changing_by: by, ..next.clone() };
+            return Err(Box::new(Step::Recorded(claimed)));
+        };
+        if self.claims.spend(&changing(ticket), since) {
+            return Ok(since);
+        }
+        Err(Box::new(Step::Wait(Duration::from_secs(1), "another task is changing the JIRA issue".to_owned())))
+    }
+
+    fn release(&self, ticket: &Ticket, lease: DateTime<Utc>) {
+        self.claims.end(&changing(ticket), lease);
     }
 
     /// The issue cannot be seen. It is deleted only if we are who we are and still see its project: a wrong
@@ -205,7 +248,14 @@ impl Jira {
         self.client.myself(now).await.map_err(|failed| failed.fault("asking who we are"))?;
         let project = self.client.project(&self.settings.project_key, now).await;
         project.map_err(|failed| failed.fault("looking for the project"))?;
-        Ok(Step::Recorded(JiraRecord { deleted: true, telling: None, fault: None, ..record.clone() }))
+        Ok(Step::Recorded(JiraRecord {
+            deleted: true,
+            telling: None,
+            changing_since: None,
+            changing_by: None,
+            fault: None,
+            ..record.clone()
+        }))
     }
 
     fn page(&self, ticket: &Ticket, left_out: &[String]) -> Page {
@@ -218,6 +268,10 @@ impl Jira {
         let hash = document::hash(&summary, &description);
         Page { summary, description, hash }
     }
+}
+
+fn changing(ticket: &Ticket) -> String {
+    format!("changing {}", ticket.id)
 }
 
 /// What an issue is to show; without a description where JIRA refuses it.

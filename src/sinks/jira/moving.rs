@@ -28,22 +28,32 @@ impl Jira {
         }
         let issue = self.client.issue(key, now).await?;
         let seen = JiraRecord { status: Some(issue.status.clone()), ..record.clone() };
+        let settle = |record: JiraRecord| {
+            // A claim that turned out not to be needed is given back, unused for good.
+            if let Some(lease) = record.changing_since {
+                self.release(ticket, lease);
+            }
+            Ok(Some(Step::Recorded(settled(record, ticket))))
+        };
         let there = ticket_status(&issue.status, issue.category) == Some(ticket.status);
         if there || ticket.status_by.channel == Channel::Jira {
-            return Ok(Some(Step::Recorded(JiraRecord { fault: None, ..settled(seen, ticket) })));
+            return settle(JiraRecord { fault: None, ..seen });
         }
         let us = self.account_id(now).await.map_err(Failed::Refused)?;
         if a_person_decided(&issue, ticket, &us) {
-            return Ok(Some(Step::Recorded(settled(seen, ticket))));
+            return settle(seen);
         }
         if record.hops >= MOST_HOPS {
             let reason = format!("JIRA's workflow did not lead to {} in {MOST_HOPS} steps: move the issue by hand", goal(ticket));
-            return Ok(Some(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..settled(seen, ticket) })));
+            return settle(JiraRecord { fault: Some(noted(reason, now)), ..seen });
         }
         let offered = self.client.transitions(key, now).await?;
         match choose(&offered, &issue, ticket, &us) {
-            Ok(chosen) => self.make(ticket, &issue, chosen, seen, now).await.map(Some),
-            Err(reason) => Ok(Some(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..settled(seen, ticket) }))),
+            Ok(chosen) => match self.lease(ticket, &seen, now) {
+                Ok(lease) => self.make(ticket, &issue, chosen, (seen, lease), now).await.map(Some),
+                Err(step) => Ok(Some(*step)),
+            },
+            Err(reason) => settle(JiraRecord { fault: Some(noted(reason, now)), ..seen }),
         }
     }
 
@@ -52,10 +62,13 @@ impl Jira {
         ticket: &Ticket,
         issue: &Issue,
         chosen: &Transition,
-        seen: JiraRecord,
+        (seen, lease): (JiraRecord, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> Result<Step<JiraRecord>, Failed> {
-        match self.client.transition(&issue.key, &chosen.id, &filled(chosen), now).await {
+        let outcome = self.client.transition(&issue.key, &chosen.id, &filled(chosen), now).await;
+        self.release(ticket, lease);
+        let seen = JiraRecord { changing_since: None, changing_by: None, ..seen };
+        match outcome {
             Ok(()) => {
                 let hops = seen.hops + 1;
                 let moved = JiraRecord { status: Some(chosen.to.clone()), hops, fault: None, ..seen };
@@ -76,7 +89,7 @@ impl Jira {
 }
 
 fn settled(record: JiraRecord, ticket: &Ticket) -> JiraRecord {
-    JiraRecord { status_version: ticket.status_version, hops: 0, ..record }
+    JiraRecord { status_version: ticket.status_version, hops: 0, changing_since: None, changing_by: None, ..record }
 }
 
 /// Did a person move the issue after the ticket got its status? Or is this a machine about to take an issue
@@ -104,11 +117,13 @@ fn choose<'a>(offered: &'a [Transition], issue: &Issue, ticket: &Ticket, us: &st
     if let Some(best) = direct.clone().filter(usable).min_by_key(|transition| rank(transition, ticket.status)) {
         return Ok(best);
     }
+    let asked = direct.clone().find_map(unfillable);
     let on_the_way = offered.iter().filter(|transition| !reaches(transition) && !been.contains(transition.to.as_str()));
-    if let Some(best) = on_the_way.filter(usable).min_by_key(|transition| detour(transition.category)) {
+    if let Some(best) = on_the_way.filter(usable).min_by_key(|transition| detour(transition.category)).filter(|_| asked.is_none())
+    {
         return Ok(best);
     }
-    Err(match direct.clone().find_map(unfillable) {
+    Err(match asked {
         Some(field) => format!(
             "JIRA asks for the field \"{field}\" to move the issue to {}: give it a default or make it optional in the workflow, or move the issue by hand",
             goal(ticket)

@@ -17,18 +17,24 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
 impl Jira {
     /// Writes summary and description when they are not what was last written.
-    pub(super) async fn show(&self, ticket: &Ticket, key: &str, now: DateTime<Utc>) -> Result<Option<JiraRecord>, Failed> {
+    pub(super) async fn show(&self, ticket: &Ticket, key: &str, now: DateTime<Utc>) -> Result<Option<Step<JiraRecord>>, Failed> {
         let record = &ticket.jira;
         let page = self.page(ticket, &record.left_out);
         if record.shown.as_deref() == Some(page.hash.as_str()) {
             return Ok(None);
         }
+        let lease = match self.lease(ticket, record, now) {
+            Ok(lease) => lease,
+            Err(step) => return Ok(Some(*step)),
+        };
         let mut fields = json!({"summary": page.summary});
         if let Some(fields) = fields.as_object_mut().filter(|_| !page.description.is_null()) {
             fields.insert("description".to_owned(), page.description.clone());
         }
-        let mut next = record.clone();
-        match self.client.edit(key, &fields, now).await {
+        let mut next = JiraRecord { changing_since: None, changing_by: None, ..record.clone() };
+        let outcome = self.client.edit(key, &fields, now).await;
+        self.release(ticket, lease);
+        match outcome {
             Ok(()) => {
                 next.shown = Some(page.hash);
                 next.fault = None;
@@ -44,7 +50,7 @@ impl Jira {
             }
             Err(failed) => return Err(failed),
         }
-        Ok(Some(next))
+        Ok(Some(Step::Recorded(next)))
     }
 
     /// Tells the next chapter, once.
@@ -60,7 +66,7 @@ impl Jira {
         let what = document::marker(&ticket.id, number);
         let since = record.telling_since.unwrap_or_default();
         let standing = self.claims.standing(&what, record.telling_by.as_deref(), since, now);
-        if standing == Standing::Old {
+        if standing == Standing::Over {
             return Ok(Some(Step::Recorded(self.claimed_chapter(record, number, now))));
         }
         if standing == Standing::Ours && self.claims.spend(&what, since) {
@@ -85,13 +91,13 @@ impl Jira {
         match self.client.comment(key, &document::comment(&ticket.id, chapter), now).await {
             Ok(()) => Ok(Step::Recorded(told(record, chapter.number))),
             Err(Failed::Invalid(invalid)) => {
-                self.claims.restore(&what, since);
+                self.claims.end(&what, since);
                 let reason = format!("JIRA refused the comment of chapter {} (400): {}", chapter.number, invalid.words());
                 Ok(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..told(record, chapter.number) }))
             }
             Err(failed @ Failed::Lost(_)) => Err(failed),
             Err(failed) => {
-                self.claims.restore(&what, since);
+                self.claims.end(&what, since);
                 Err(failed)
             }
         }

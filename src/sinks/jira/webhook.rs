@@ -126,8 +126,8 @@ fn updated(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
     let Some(changelog) = &delivery.changelog else {
         return Ok(JiraEvent::Ignored("an update without changes, such as a comment".to_owned()));
     };
-    let items = changelog.items.iter().flatten();
-    let Some(item) = items.filter(|item| item.is_of_status()).next_back() else {
+    let mut items = changelog.items.iter().flatten();
+    let Some(item) = items.rfind(|item| item.is_of_status()) else {
         return Ok(JiraEvent::Ignored("the status did not change".to_owned()));
     };
     let issue = delivery.issue.as_ref().ok_or_else(|| missing("issue", "no issue is named"))?;

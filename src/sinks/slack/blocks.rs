@@ -95,23 +95,28 @@ impl State {
 /// The message as it has to look for this ticket.
 pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
     let state = State::of(ticket);
-    let header = header(ticket, state);
-    let mut blocks = vec![json!({"type": "header", "text": plain_text(&header)}), section(facts(ticket, state, look))];
+    let title = plain_text(&header(ticket, state, plain));
+    let mut blocks = vec![json!({"type": "header", "text": title}), section(&facts(ticket, state, look))];
     let error_type = format!("Error Type: {}", mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT));
     let confidence = format!("Confidence: {}", ticket.diagnosis.confidence_word());
     let tail = match state.words() {
         None => confidence,
         Some((_, _, how)) => {
             let by = mrkdwn(&ticket.status_by.name, NAME_LIMIT);
-            blocks.push(section(format!("{how} by {by} on {}", time(ticket.status_at))));
+            blocks.push(section(&format!("{how} by {by} on {}", time(ticket.status_at))));
             format!("{confidence}\n{error_type}")
         }
     };
-    blocks.push(section(root_cause(ticket, &tail)));
-    blocks.extend(steps(ticket).map(section));
+    blocks.push(section(&root_cause(ticket, &tail)));
+    blocks.extend(steps(ticket).map(|steps| section(&steps)));
     blocks.extend(question(ticket, state, look));
     blocks.extend(dashboard_button(ticket, look));
-    let text = format!("{header} · {} · {}", ticket.id, mrkdwn(&ticket.diagnosis.root_cause, TEXT_LIMIT - HEADER_LIMIT - 100));
+    let text = format!(
+        "{} · {} · {}",
+        header(ticket, state, mrkdwn),
+        ticket.id,
+        mrkdwn(&ticket.diagnosis.root_cause, TEXT_LIMIT - HEADER_LIMIT - 100)
+    );
     Post { text, blocks }
 }
 
@@ -143,16 +148,16 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
     let text = format!("{sign} {body}{asked}");
     let about = format!("{} · {}", ticket.id, time(chapter.at));
     let context = json!({"type": "context", "elements": [{"type": "mrkdwn", "text": about, "verbatim": true}]});
-    Post { blocks: vec![section(text.clone()), context], text }
+    Post { blocks: vec![section(&text), context], text }
 }
 
 /// The guide's first line, on one line of 150 characters: the asset's name gives way.
-fn header(ticket: &Ticket, state: State) -> String {
+fn header(ticket: &Ticket, state: State, safe: fn(&str, usize) -> String) -> String {
     let (before, after) = match state.words() {
         None => ("🔴 ALERT: ".to_owned(), format!(" - {:?} ({})", ticket.severity, priority(ticket.priority))),
         Some((sign, word, _)) => (format!("{sign} "), format!(" - {word}")),
     };
-    let asset = plain(&ticket.failure.asset, HEADER_LIMIT - len(&before) - len(&after));
+    let asset = safe(&ticket.failure.asset, HEADER_LIMIT - len(&before) - len(&after));
     format!("{before}{asset}{after}")
 }
 
@@ -204,10 +209,10 @@ fn steps(ticket: &Ticket) -> Option<String> {
 fn question(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
     let Some(approval) = &ticket.remediation.approval else { return Vec::new() };
     match (&approval.answer, ticket.remediation.state) {
-        (Some(answer), _) => vec![section(answered(approval, answer))],
+        (Some(answer), _) => vec![section(&answered(approval, answer))],
         (None, RemediationState::AwaitingApproval) if state != State::Closed => asked(ticket, approval, look),
         (None, RemediationState::Rejected) => {
-            vec![section(format!("Approval expired on {} without an answer", time(approval.expires_at)))]
+            vec![section(&format!("Approval expired on {} without an answer", time(approval.expires_at)))]
         }
         (None, _) => Vec::new(),
     }
@@ -225,7 +230,7 @@ fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> Vec<Value> {
     let why = mrkdwn(&approval.why, SECTION_LIMIT / 3);
     let place = if value.is_some() { "" } else { "\nAnswer on the dashboard." };
     let text = format!("🙋 Approval needed: {plan}\nWhy: {why}\nExpires: {}{place}", time(approval.expires_at));
-    let mut blocks = vec![section(text)];
+    let mut blocks = vec![section(&text)];
     if let Some(value) = value {
         let number = approval.attempt;
         let yes = format!(
@@ -274,7 +279,7 @@ fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
     Some(url)
 }
 
-fn section(text: String) -> Value {
+fn section(text: &str) -> Value {
     json!({"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": true}})
 }
 

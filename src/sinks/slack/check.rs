@@ -39,8 +39,7 @@ impl Slack {
             }
             Err(failed) => checks.push(failed_line("Slack token", "auth.test", &failed, &self.settings.channel)),
         }
-        checks.push(self.secret_line());
-        checks.push(self.approver_line());
+        checks.extend(self.approval_lines());
         checks
     }
 
@@ -81,27 +80,33 @@ impl Slack {
         vec![found, check("Slack membership", may_post, line, fix)]
     }
 
-    fn secret_line(&self) -> Check {
-        const NAME: &str = "Slack signing secret";
-        let given = self.settings.signing_secret.as_ref().is_some_and(|secret| !secret.expose_secret().trim().is_empty());
-        let fix = "set SLACK_SIGNING_SECRET (Basic Information, App Credentials) and the Interactivity Request URL <base>/slack/interactions";
-        match given {
-            true => check(NAME, true, "set: clicks are checked", None),
-            false => check(NAME, false, "not set: Approve and Reject are not offered in Slack", Some(fix.into())),
+    /// Approving in Slack is off, on, or half configured.
+    fn approval_lines(&self) -> Vec<Check> {
+        const SECRET: &str = "Slack signing secret";
+        const APPROVERS: &str = "Slack approvers";
+        let secret = self.settings.signing_secret.as_ref().is_some_and(|secret| !secret.expose_secret().trim().is_empty());
+        let approvers = &self.settings.approvers;
+        let set_secret = "set SLACK_SIGNING_SECRET (Basic Information, App Credentials) and the Interactivity Request URL <base>/slack/interactions";
+        let set_approvers = "set SLACK_APPROVERS to member ids (profile, ⋮, Copy member ID), separated by commas";
+        if !secret && approvers.is_empty() {
+            let fix = format!("to approve in Slack, {set_secret}; {set_approvers}");
+            return vec![check(SECRET, true, "not set: approvals are answered on the dashboard", Some(fix))];
         }
-    }
-
-    fn approver_line(&self) -> Check {
-        const NAME: &str = "Slack approvers";
-        let wrong: Vec<String> = self.settings.approvers.iter().filter(|id| !is_id(id)).map(|id| cap(&redact(id), 40)).collect();
-        let fix = "set SLACK_APPROVERS to member ids (profile, ⋮, Copy member ID), separated by commas";
-        if !wrong.is_empty() {
-            return check(NAME, false, format!("not member ids: {}", wrong.join(", ")), Some(fix.into()));
-        }
-        match self.settings.approvers.len() {
-            0 => check(NAME, false, "nobody may approve in Slack", Some(fix.into())),
-            count => check(NAME, true, format!("{count} may approve"), None),
-        }
+        let wrong: Vec<String> = approvers.iter().filter(|id| !is_id(id)).map(|id| cap(&redact(id), 40)).collect();
+        vec![
+            if secret {
+                check(SECRET, true, "set: clicks are checked", None)
+            } else {
+                check(SECRET, false, "not set: Approve and Reject are not offered in Slack", Some(set_secret.into()))
+            },
+            if !wrong.is_empty() {
+                check(APPROVERS, false, format!("not member ids: {}", wrong.join(", ")), Some(set_approvers.into()))
+            } else if approvers.is_empty() {
+                check(APPROVERS, false, "nobody may approve in Slack", Some(set_approvers.into()))
+            } else {
+                check(APPROVERS, true, format!("{} may approve", approvers.len()), None)
+            },
+        ]
     }
 }
 
@@ -124,5 +129,9 @@ fn failed_line(name: &str, method: &str, failed: &Failed, channel: &str) -> Chec
         Failed::Refused(refusal) => refusal.remedy(channel),
         Failed::Unknown(_) => Some("check the network, and try again".to_owned()),
     };
-    check(name, false, failed.fault(method, channel).reason(), fix)
+    let line = match failed {
+        Failed::Refused(refusal) if fix.is_some() => refusal.summary(method),
+        _ => failed.fault(method, channel).reason().to_owned(),
+    };
+    check(name, false, line, fix)
 }

@@ -19,8 +19,6 @@ use crate::fault::Fault;
 use crate::http::{Http, NoReply, Reply};
 use crate::redaction::{cap, redact};
 
-/// Slack answers within a second or two; a delivery must not hang on it.
-const TIMEOUT: Duration = Duration::from_secs(8);
 /// When Slack asks to slow down and names no time.
 const DEFAULT_RETRY: Duration = Duration::from_secs(30);
 
@@ -109,7 +107,7 @@ impl Client {
             path.pop_if_empty().push(method);
         });
         pushed.map_err(|()| Failed::Unknown(Fault::permanent("Slack's API base is not a web address")))?;
-        Ok(self.http.request(verb, &url).bearer_auth(self.token.expose_secret()).timeout(TIMEOUT))
+        Ok(self.http.request(verb, &url).bearer_auth(self.token.expose_secret()))
     }
 
     async fn send(&self, method: &str, request: reqwest::RequestBuilder, now: DateTime<Utc>) -> Result<Answer, Failed> {
@@ -185,7 +183,7 @@ impl Refusal {
         let code = self.code.as_str();
         let later = match code {
             "ratelimited" | "rate_limited" | "message_limit_exceeded" => Some("Slack asks to slow down"),
-            NOT_REACHED => self.messages.first().map(String::as_str),
+            NOT_REACHED => Some(self.messages.first().map_or("Slack could not be reached", String::as_str)),
             "team_added_to_org" | "ekm_access_denied" | "accesslimited" => Some("Slack does not let anybody in for the moment"),
             "duplicate_message_not_found" | "duplicate_channel_not_found" => Some("Slack is still working on the first try"),
             _ => None,
@@ -194,11 +192,17 @@ impl Refusal {
             let wait = self.retry_after.or_else(|| code.contains("limit").then_some(DEFAULT_RETRY));
             return Fault::transient_after(format!("{why} ({method}: {code})"), wait);
         }
+        let summary = self.summary(method);
+        Fault::permanent(match self.remedy(channel) {
+            Some(remedy) => format!("{summary}: {remedy}"),
+            None => summary,
+        })
+    }
+
+    /// What Slack said, without what to do about it.
+    pub(super) fn summary(&self, method: &str) -> String {
         let details = if self.messages.is_empty() { String::new() } else { format!(" [{}]", self.messages.join("; ")) };
-        match self.remedy(channel) {
-            Some(remedy) => Fault::permanent(format!("Slack refused ({method}: {code}): {remedy}{details}")),
-            None => Fault::permanent(format!("Slack refused ({method}: {code}){details}")),
-        }
+        format!("Slack refused ({method}: {}{details})", self.code)
     }
 
     /// What a person has to do about it.

@@ -97,8 +97,8 @@ struct Shared {
 /// A call that must not be made twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Write {
-    /// The message itself; its number grows when it is posted anew.
-    Post(u32),
+    /// The message itself, intended since then.
+    Post(DateTime<Utc>),
     /// A chapter, in the thread.
     Tell(u32),
 }
@@ -108,6 +108,13 @@ impl Slack {
     pub fn new(settings: SlackSettings, http: Http) -> Self {
         let client = Client::new(http, settings.api_base.clone(), settings.bot_token.clone());
         Self { settings: Arc::new(settings), client, shared: Arc::default() }
+    }
+
+    /// Another time between two messages than Slack's second: for workspaces with other limits, and stand-ins.
+    #[must_use]
+    pub fn paced(self, gap: Duration) -> Self {
+        self.shared().posts.set_gap(TimeDelta::from_std(gap).unwrap_or(TimeDelta::seconds(1)));
+        self
     }
 
     /// The settings it was made with.
@@ -142,16 +149,17 @@ impl Slack {
 
     async fn post(&self, ticket: &Ticket, message: &Post, now: DateTime<Utc>) -> Result<Step<SlackRecord>, Fault> {
         let record = &ticket.slack;
-        let write = Write::Post(record.reposted);
         let Some(since) = record.posting_since else {
             let channel = self.channel_id(now).await?;
-            self.remember_untried(ticket, write, now);
+            self.remember_untried(ticket, Write::Post(now), now);
             return Ok(Step::Recorded(SlackRecord { posting_since: Some(now), channel, ..record.clone() }));
         };
         if let Some(wait) = self.shared().posts.claim(ticket.id.as_str(), now) {
             return Ok(Step::Wait(wait, "one message a second and channel".into()));
         }
-        if !self.take_untried(ticket, write)
+        let write = Write::Post(since);
+        let first_try = self.take_untried(ticket, write);
+        if !first_try
             && let Some(channel) = &record.channel
             && let Some(ts) = self.posted_already(ticket, channel, since, now).await?
         {
@@ -170,7 +178,8 @@ impl Slack {
                 let (Some(channel), Some(ts)) = (text("channel"), text("ts")) else {
                     return Err(Fault::transient("Slack took the message and did not say where it is"));
                 };
-                let shown = Some(message.hash());
+                // The answer to a repeat is the first message, which may show the ticket as it was then.
+                let shown = first_try.then(|| message.hash());
                 Ok(Step::Recorded(SlackRecord { channel: Some(channel), ts: Some(ts), shown, fault: None, ..record.clone() }))
             }
             // Slack knows this client_msg_id, and the message is gone again.

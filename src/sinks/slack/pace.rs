@@ -8,27 +8,38 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-const GAP: TimeDelta = TimeDelta::seconds(1);
 /// A promised place that nobody came for.
 const FORGOTTEN: TimeDelta = TimeDelta::seconds(30);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    gap: TimeDelta,
     /// Nothing is posted before.
     free_at: Option<DateTime<Utc>>,
     promised: BTreeMap<String, DateTime<Utc>>,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self { gap: TimeDelta::seconds(1), free_at: None, promised: BTreeMap::new() }
+    }
+}
+
 impl Pace {
+    /// Another time between two messages than a second.
+    pub(super) fn set_gap(&mut self, gap: TimeDelta) {
+        self.gap = gap;
+    }
+
     /// Takes a place for `who` now; or says how long to wait for it.
     pub(super) fn claim(&mut self, who: &str, now: DateTime<Utc>) -> Option<std::time::Duration> {
         self.promised.retain(|_, at| *at + FORGOTTEN > now);
         let promise = self.promised.remove(who);
         let free = self.free_at.unwrap_or(now);
-        let behind = self.promised.values().max().map_or(free, |last| (*last + GAP).max(free));
+        let behind = self.promised.values().max().map_or(free, |last| (*last + self.gap).max(free));
         let place = promise.map_or(behind, |at| at.max(free));
         if place <= now {
-            self.free_at = Some(now + GAP);
+            self.free_at = Some(now + self.gap);
             return None;
         }
         self.promised.insert(who.to_owned(), place);
@@ -62,7 +73,7 @@ mod tests {
         assert_eq!(pace.claim("a", at(0)), None);
         assert_eq!(pace.claim("b", at(100)), Some(Duration::from_millis(900)));
         assert_eq!(pace.claim("c", at(100)), Some(Duration::from_millis(1900)));
-        assert_eq!(pace.claim("c", at(1000)), Some(Duration::from_millis(1000)), "b is first");
+        assert_eq!(pace.claim("c", at(1000)), Some(Duration::from_secs(1)), "b is first");
         assert_eq!(pace.claim("b", at(1000)), None);
         assert_eq!(pace.claim("c", at(2000)), None);
         assert_eq!(pace.claim("d", at(9000)), None);
@@ -75,5 +86,12 @@ mod tests {
         assert_eq!(pace.claim("a", at(0)), Some(Duration::from_secs(30)));
         assert_eq!(pace.held(at(29_000)), Some(Duration::from_secs(1)));
         assert_eq!(pace.claim("b", at(61_000)), None, "a never came back");
+    }
+
+    #[test]
+    fn without_a_gap_nobody_waits() {
+        let mut pace = Pace::default();
+        pace.set_gap(TimeDelta::zero());
+        assert_eq!((pace.claim("a", at(0)), pace.claim("b", at(0))), (None, None));
     }
 }

@@ -86,7 +86,7 @@ pub(super) struct Credential(pub(super) Identity);
 impl TokenCredential for Credential {
     async fn get_token(&self, _scopes: &[&str]) -> azure_core::Result<AccessToken> {
         let token = self.0.token(RESOURCE).await.map_err(|fault| Error::new(ErrorKind::Credential, fault))?;
-        let soon = time::OffsetDateTime::now_utc() + Duration::from_secs(60);
+        let soon = time::OffsetDateTime::now_utc() + Duration::from_mins(1);
         Ok(AccessToken::new(Secret::new(token.expose_secret().to_owned()), soon))
     }
 

@@ -76,7 +76,7 @@ fn loops_are_bounded_and_what_must_not_be_repeated_has_no_retries() {
             }
         }
     }
-    assert_eq!(acting, 9);
+    assert_eq!(acting, 11);
 }
 
 #[test]

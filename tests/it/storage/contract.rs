@@ -49,7 +49,7 @@ contract!(
 const T: &str = "tickets";
 const Q: &str = "failures";
 const NOW: Duration = Duration::ZERO;
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 async fn prepared(storage: Storage) -> Storage {
     storage.prepare(&[T, "index"], &[Q, "failures-poison"]).await.expect("prepared");
@@ -318,7 +318,7 @@ async fn messages_are_base64_and_counted(storage: Storage) {
 async fn delayed_messages_wait(storage: Storage) {
     let put = std::time::Instant::now();
     storage.put(Q, "later", Duration::from_millis(1100)).await.unwrap();
-    storage.put(Q, "much later", Duration::from_secs(30 * 24 * 3600)).await.unwrap();
+    storage.put(Q, "much later", Duration::from_hours(30 * 24)).await.unwrap();
     assert_eq!(storage.depth(Q).await.unwrap(), 2);
     assert!(receive_one(&storage, LONG).await.is_none());
     let message = loop {

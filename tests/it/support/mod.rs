@@ -1,7 +1,10 @@
 //! What tests of several rooms need.
 #![expect(dead_code, reason = "a kit: not every room uses every piece")]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
 pub(crate) mod azurite;
+pub(crate) mod identity;
+pub(crate) mod proxy;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,14 +44,14 @@ pub(crate) fn http() -> Http {
 /// A new, empty embedded store.
 pub(crate) fn embedded() -> Storage {
     let settings = StorageSettings::embedded(embedded_path()).with_prefix(prefix());
-    Storage::open(&settings, http()).expect("an embedded store")
+    Storage::open(&settings, &http()).expect("an embedded store")
 }
 
 /// A store in Azurite that no other test uses.
 pub(crate) fn on_azurite() -> Storage {
     let settings =
         StorageSettings::from_connection_string(&azurite()).expect("Azurite's connection string").with_prefix(prefix());
-    Storage::open(&settings, http()).expect("a store")
+    Storage::open(&settings, &http()).expect("a store")
 }
 
 /// One new, empty store of every kind, with its name.

@@ -3,7 +3,14 @@
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::{SlackMessage, State};
+use super::SlackMessage;
+use super::state::State;
+
+/// The button whose confirm dialog is open.
+pub(super) struct Asking<'a> {
+    pub(super) ts: &'a str,
+    pub(super) action_id: &'a str,
+}
 
 const STYLE: &str = "
 body{margin:0;font:15px/1.46 Lato,-apple-system,'Segoe UI',Roboto,sans-serif;color:#1d1c1d;background:#fff}
@@ -16,22 +23,23 @@ body{margin:0;font:15px/1.46 Lato,-apple-system,'Segoe UI',Roboto,sans-serif;col
 .time,.edited{color:#616061;font-size:12px;margin-left:6px}
 h2{font-size:18px;margin:4px 0}.section{white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0;max-width:760px}
 .context{color:#616061;font-size:12px}.actions{display:flex;gap:8px;margin:6px 0;flex-wrap:wrap}
-button,.link,summary{display:inline-block;border:1px solid #bbb;border-radius:4px;background:#fff;padding:4px 12px;font:700 13px inherit;
-color:#1d1c1d;text-decoration:none;cursor:pointer;list-style:none}
-.primary>summary,.primary button{background:#007a5a;color:#fff;border-color:#007a5a}
-.danger>summary,.danger button{background:#e01e5a;color:#fff;border-color:#e01e5a}
-.confirm{border:1px solid #ddd;border-radius:8px;box-shadow:0 4px 12px #0002;padding:12px 16px;margin-top:6px;max-width:420px;white-space:pre-wrap}
+button,.link{display:inline-block;border:1px solid #bbb;border-radius:4px;background:#fff;padding:4px 12px;font-family:inherit;font-size:13px;
+font-weight:700;line-height:20px;color:#1d1c1d;text-decoration:none;cursor:pointer;list-style:none}
+.primary,.primary button{background:#007a5a;color:#fff;border-color:#007a5a}
+.danger,.danger button{background:#e01e5a;color:#fff;border-color:#e01e5a}
+.confirm{border:1px solid #ddd;border-radius:8px;box-shadow:0 4px 12px #0002;padding:12px 16px;max-width:420px;white-space:pre-wrap;background:#fff;color:#1d1c1d}
+summary{color:#1264a3;cursor:pointer;font-weight:700;font-size:13px}
 .thread{border-left:3px solid #ddd;margin:6px 0 0 2px;padding-left:6px}.thread .face{width:24px;height:24px;font-size:12px}
 .mention{background:#f2c74466;color:#1264a3;border-radius:3px;padding:0 2px}.empty{padding:40px;color:#616061}
 ";
 
-pub(super) fn channel(state: &State) -> String {
+pub(super) fn channel(state: &State, asking: Option<&Asking<'_>>) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="refresh" content="10";
+                @if asking.is_none() { meta http-equiv="refresh" content="3"; }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "Slack (simulated)" }
                 style { (maud::PreEscaped(STYLE)) }
@@ -45,7 +53,7 @@ pub(super) fn channel(state: &State) -> String {
                     @if !messages.is_empty() || state.messages.is_empty() {
                         div.channel { "# " (channel.name) }
                         @if messages.is_empty() { div.empty { "No messages yet." } }
-                        @for message in messages { (whole(state, message)) }
+                        @for message in messages { (whole(state, message, asking)) }
                     }
                 }
             }
@@ -54,18 +62,18 @@ pub(super) fn channel(state: &State) -> String {
     page.into_string()
 }
 
-fn whole(state: &State, message: &SlackMessage) -> Markup {
+fn whole(state: &State, message: &SlackMessage, asking: Option<&Asking<'_>>) -> Markup {
     let replies: Vec<&SlackMessage> =
         state.messages.iter().filter(|reply| reply.thread_ts.as_deref() == Some(message.ts.as_str())).collect();
     html! {
         div.message id=(message.ts) {
             div.face { "🤖" }
             div {
-                (content(state, message))
+                (content(state, message, asking))
                 @if !replies.is_empty() {
                     details.thread open {
                         summary { (replies.len()) @if replies.len() == 1 { " reply" } @else { " replies" } }
-                        @for reply in replies { div.message { div.face { "🤖" } div { (content(state, reply)) } } }
+                        @for reply in replies { div.message { div.face { "🤖" } div { (content(state, reply, asking)) } } }
                     }
                 }
             }
@@ -73,7 +81,7 @@ fn whole(state: &State, message: &SlackMessage) -> Markup {
     }
 }
 
-fn content(state: &State, message: &SlackMessage) -> Markup {
+fn content(state: &State, message: &SlackMessage, asking: Option<&Asking<'_>>) -> Markup {
     html! {
         div.who {
             b { "AIOps RCA Bot" } span.app { "APP" }
@@ -81,11 +89,11 @@ fn content(state: &State, message: &SlackMessage) -> Markup {
             @if message.edits > 0 { span.edited { "(edited)" } }
         }
         @if message.blocks.is_empty() { div.section { (mrkdwn(state, &message.text)) } }
-        @for block in &message.blocks { (shown_block(state, message, block)) }
+        @for block in &message.blocks { (shown_block(state, message, block, asking)) }
     }
 }
 
-fn shown_block(state: &State, message: &SlackMessage, block: &Value) -> Markup {
+fn shown_block(state: &State, message: &SlackMessage, block: &Value, asking: Option<&Asking<'_>>) -> Markup {
     let text = |value: &Value| value.pointer("/text/text").and_then(Value::as_str).unwrap_or_default().to_owned();
     let elements = block.get("elements").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     html! {
@@ -97,31 +105,48 @@ fn shown_block(state: &State, message: &SlackMessage, block: &Value) -> Markup {
                     @for element in elements { (mrkdwn(state, element.get("text").and_then(Value::as_str).unwrap_or_default())) }
                 }
             }
-            "actions" => { div.actions { @for element in elements { (button(state, message, element)) } } }
+            "actions" => {
+                div.actions { @for element in elements { (button(message, element)) } }
+                @for element in elements { (confirm(state, message, element, asking)) }
+            }
             _ => {}
         }
     }
 }
 
-fn button(state: &State, message: &SlackMessage, element: &Value) -> Markup {
-    let at = |pointer: &str| element.pointer(pointer).and_then(Value::as_str).map(unescaped);
-    let word = at("/text/text").unwrap_or_default();
-    let style = at("/style").unwrap_or_default();
-    if let Some(url) = at("/url").filter(|url| is_web(url)) {
+fn field(element: &Value, pointer: &str) -> String {
+    element.pointer(pointer).and_then(Value::as_str).map(unescaped).unwrap_or_default()
+}
+
+/// A link, or a button that opens its confirm dialog.
+fn button(message: &SlackMessage, element: &Value) -> Markup {
+    let word = field(element, "/text/text");
+    let url = field(element, "/url");
+    if is_web(&url) {
         return html! { a.link href=(url) target="_blank" rel="noreferrer" { (word) } };
     }
-    let form = html! {
-        form method="post" action="/press" {
-            input type="hidden" name="ts" value=(message.ts);
-            input type="hidden" name="action_id" value=(at("/action_id").unwrap_or_default());
-            "as " select name="user" { @for (id, name) in &state.options.people { option value=(id) { (name) } } } " "
-            button { (at("/confirm/confirm/text").unwrap_or_else(|| word.clone())) }
-        }
-    };
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("ts", &message.ts)
+        .append_pair("action_id", &field(element, "/action_id"))
+        .finish();
+    html! { a class=(format!("link {}", field(element, "/style"))) href=(format!("/?{query}#{}", message.ts)) { (word) } }
+}
+
+fn confirm(state: &State, message: &SlackMessage, element: &Value, asking: Option<&Asking<'_>>) -> Markup {
+    let action_id = field(element, "/action_id");
+    if !asking.is_some_and(|asking| asking.ts == message.ts && asking.action_id == action_id) {
+        return html! {};
+    }
     html! {
-        details class=(style) {
-            summary { (word) }
-            div.confirm { b { (at("/confirm/title/text").unwrap_or_default()) } "\n" (at("/confirm/text/text").unwrap_or_default()) "\n" (form) }
+        div.confirm {
+            b { (field(element, "/confirm/title/text")) } "\n" (field(element, "/confirm/text/text")) "\n\n"
+            form class=(field(element, "/style")) method="post" action="/press" {
+                input type="hidden" name="ts" value=(message.ts);
+                input type="hidden" name="action_id" value=(action_id);
+                "as " select name="user" { @for (id, name) in &state.options.people { option value=(id) { (name) } } } " "
+                button { (field(element, "/text/text")) } " "
+                a.link href="/" { "Cancel" }
+            }
         }
     }
 }

@@ -48,7 +48,9 @@ impl Check {
             "header" => self.text(block.get("text"), &["plain_text"], 150, &format!("{at}/text")),
             "section" => self.section(block, at),
             "context" => {
-                self.elements(block, 10, at, |check, element, at| check.text(Some(element), &["mrkdwn", "plain_text"], 3000, at))
+                self.elements(block, 10, at, |check, element, at| {
+                    check.text(Some(element), &["mrkdwn", "plain_text"], 3000, at);
+                });
             }
             "actions" => {
                 let mut ids = BTreeSet::new();
@@ -124,5 +126,69 @@ impl Check {
                 self.text(confirm.get(name), types, most, &format!("{at}/{name}"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn accepts(block: &Value) -> bool {
+        problems(std::slice::from_ref(block)).is_empty()
+    }
+
+    /// At the limit it is taken, one past it is refused, counted in characters.
+    fn limit(most: usize, block: impl Fn(String) -> Value) {
+        assert!(accepts(&block("ü".repeat(most))), "{most}");
+        assert!(!accepts(&block("ü".repeat(most + 1))), "{most} + 1");
+    }
+
+    fn button(field: &str, value: &str) -> Value {
+        let mut button = json!({"type": "button", "action_id": "a", "text": {"type": "plain_text", "text": "b"}});
+        match field {
+            "text" => button["text"]["text"] = value.into(),
+            "confirm" => {
+                let plain = |text: &str| json!({"type": "plain_text", "text": text});
+                button["confirm"] = json!({"title": plain("t"), "text": plain(value), "confirm": plain("y"), "deny": plain("n")});
+            }
+            field => button[field] = value.into(),
+        }
+        json!({"type": "actions", "elements": [button]})
+    }
+
+    #[test]
+    fn every_limit_has_two_sides() {
+        let text = |kind: &str, text: String| json!({"type": kind, "text": text});
+        limit(150, |long| json!({"type": "header", "text": text("plain_text", long)}));
+        limit(3000, |long| json!({"type": "section", "text": text("mrkdwn", long)}));
+        limit(2000, |long| json!({"type": "section", "fields": [text("mrkdwn", long)]}));
+        limit(255, |long| json!({"type": "divider", "block_id": long}));
+        for (field, most) in [("text", 75), ("value", 2000), ("url", 3000), ("action_id", 255), ("confirm", 300)] {
+            limit(most, |long| button(field, &long));
+        }
+        let many = |count: usize, block: Value| problems(&vec![block; count]).is_empty();
+        assert!(many(50, json!({"type": "divider"})) && !many(51, json!({"type": "divider"})));
+        let fields = |count: usize| json!({"type": "section", "fields": vec![text("mrkdwn", "f".into()); count]});
+        assert!(accepts(&fields(10)) && !accepts(&fields(11)));
+        let context = |count: usize| json!({"type": "context", "elements": vec![text("mrkdwn", "f".into()); count]});
+        assert!(accepts(&context(10)) && !accepts(&context(11)) && !accepts(&context(0)));
+    }
+
+    #[test]
+    fn ids_are_unique_and_types_known() {
+        let twice =
+            json!({"type": "actions", "elements": [button("text", "a")["elements"][0], button("text", "b")["elements"][0]]});
+        assert!(!accepts(&twice));
+        let named = json!({"type": "divider", "block_id": "same"});
+        assert!(!problems(&[named.clone(), named]).is_empty());
+        assert!(!accepts(&json!({"type": "header", "text": {"type": "mrkdwn", "text": "no"}})));
+        assert!(!accepts(&json!({"type": "section"})));
+        assert!(!accepts(&json!({"type": "hologram"})));
+        assert_eq!(
+            problems(&[json!({"type": "section", "text": {"type": "mrkdwn", "text": "x".repeat(3001)}})]),
+            ["[ERROR] must be less than 3001 characters [json-pointer:/blocks/0/text/text]"]
+        );
     }
 }
