@@ -10,6 +10,7 @@
 //! GUIDs, column names, run ids, `abfss://container@account…` addresses, Key Vault and secret references.
 
 mod clean;
+mod hints;
 mod names;
 mod secrets;
 

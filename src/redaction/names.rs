@@ -15,7 +15,7 @@ pub(super) enum Strength {
     Line,
 }
 
-const STRONG: [&str; 32] = [
+const STRONG: [&str; 33] = [
     "password",
     "passwords",
     "passwd",
@@ -48,6 +48,7 @@ const STRONG: [&str; 32] = [
     "servicekey",
     "workspacekey",
     "cryptokey",
+    "identityheader",
 ];
 const WEAK: [&str; 5] = ["token", "signature", "credential", "credentials", "pass"];
 /// Words before a lone `key`, as in `API key: …`.
@@ -101,6 +102,10 @@ pub(super) fn strength(identifier: &str, word_before: &str) -> Option<Strength> 
             (false, "pass" | "dbpass" | "userpass") => Some(Strength::Weak),
             _ => None,
         };
+    }
+    // Spark: the account follows what is set for it.
+    if ["azureaccountkey", "azuresas", "azureaccountoauth2clientsecret"].iter().any(|part| name.contains(part)) {
+        return Some(Strength::Strong);
     }
     if name == "sig" || STRONG.iter().any(|suffix| name.ends_with(suffix)) {
         return Some(Strength::Strong);

@@ -1,148 +1,14 @@
 //! Finds hints in one pass and decides at each of them which bytes are secret.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
+use aho_corasick::Input;
 use base64::Engine as _;
 use regex::Regex;
 
 use super::MASK;
+use super::hints::{AUTOMATON, BARE, HINTS, Hint, LOGIN, ORACLE, PEM, QUOTE, SCHEME_VALUE, SEPARATOR, SHAPES};
 use super::names::{self, Strength};
-
-/// What a hint may be the beginning, the middle or the name of.
-#[derive(Debug, Clone, Copy)]
-enum Hint {
-    /// Part of a name; a separator and a value may follow.
-    Name,
-    /// `Bearer …`, `Basic …`.
-    Scheme,
-    /// The value starts at the hint and is recognised by its own shape.
-    Shape,
-    /// `scheme://user:password@host`.
-    Authority,
-    /// `user@domain`.
-    Address,
-    /// A mark in the middle of a secret: `…8Q~…`, `…AzFu…`.
-    Inside,
-    /// A base64 tail: the 44 or 88 characters up to here may be a key.
-    Padding,
-    /// `hooks.slack.com/services/…`: the path is the secret.
-    Path,
-    /// `jdbc:oracle:thin:user/password@`.
-    Oracle,
-}
-
-const HINTS: &[(&str, Hint)] = &[
-    ("pass", Hint::Name),
-    ("pwd", Hint::Name),
-    ("secret", Hint::Name),
-    ("key", Hint::Name),
-    ("token", Hint::Name),
-    ("sig", Hint::Name),
-    ("code", Hint::Name),
-    ("credential", Hint::Name),
-    ("authorization", Hint::Name),
-    ("cookie", Hint::Name),
-    ("bearer", Hint::Scheme),
-    ("basic", Hint::Scheme),
-    ("eyj", Hint::Shape),
-    ("xox", Hint::Shape),
-    ("xapp-", Hint::Shape),
-    ("dapi", Hint::Shape),
-    ("dose", Hint::Shape),
-    ("atatt", Hint::Shape),
-    ("atctt", Hint::Shape),
-    ("ghp_", Hint::Shape),
-    ("gho_", Hint::Shape),
-    ("ghu_", Hint::Shape),
-    ("ghs_", Hint::Shape),
-    ("ghr_", Hint::Shape),
-    ("github_pat_", Hint::Shape),
-    ("glpat-", Hint::Shape),
-    ("npm_", Hint::Shape),
-    ("akia", Hint::Shape),
-    ("asia", Hint::Shape),
-    ("aiza", Hint::Shape),
-    ("ya29.", Hint::Shape),
-    ("sk-", Hint::Shape),
-    ("sk_live_", Hint::Shape),
-    ("sg.", Hint::Shape),
-    ("gaaaaa", Hint::Shape),
-    ("-----begin", Hint::Shape),
-    ("://", Hint::Authority),
-    ("@", Hint::Address),
-    ("%40", Hint::Address),
-    ("q~", Hint::Inside),
-    ("azfu", Hint::Inside),
-    ("=", Hint::Padding),
-    ("hooks.slack.com/", Hint::Path),
-    ("webhook.office.com/", Hint::Path),
-    ("discord.com/api/webhooks/", Hint::Path),
-    ("jdbc:oracle:", Hint::Oracle),
-];
-
-#[expect(clippy::expect_used, reason = "constant patterns, compiled in every test run")]
-static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::LeftmostLongest)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(HINTS.iter().map(|(text, _)| text))
-        .expect("hints are few and short")
-});
-
-#[expect(clippy::expect_used, reason = "constant patterns, compiled in every test run")]
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a constant pattern")
-}
-
-/// From the end of a name to the beginning of its value: `=`, `": "`, `\":\"`, `%3D`, `","value":"`.
-static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r#"^(?x)
-        (?P<key_quote> \\* ["'] | &quot; | &\#34; | %22 )?  \]? \s{0,8}
-        (?: (?P<sign> := | => | ={1,3} | : | %3[dDaA] )
-          | , \s{0,8} \\* ["'] (?: (?i:default)? (?i:value) ) \\* ["'] \s{0,8} : )
-        \s{0,40}"#,
-    )
-});
-/// The opening quote of a value, escaped or not.
-static QUOTE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^[bruf]{0,2}(?P<quote>\\*["'`]|&quot;|&#34;|%22)"#));
-/// Where a secret ends that has no quotes: before white space, `;`, quotes, brackets, and line ends written as `\n`.
-static BARE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^(?:\\[^nrt"'\\\s]|\\\\[^nrt"'\\\s]|[^\s;"'`<>\\])+"#));
-/// Secrets with a shape of their own; anchored at the hint.
-static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"^(?x-u:
-        eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){1,4}
-        | eyJ(?:hbGciOi|0eXAiOi)[A-Za-z0-9_-]*
-        | xox[a-z][.-][A-Za-z0-9._-]{4,}
-        | xapp-[A-Za-z0-9-]{4,}
-        | (?:dapi|dose)[0-9a-z]{16,}(?:-[0-9]+)?
-        | AT[AC]TT[A-Za-z0-9_=.-]{8,}
-        | gh[pousr]_[A-Za-z0-9]{16,}
-        | github_pat_[A-Za-z0-9_]{16,}
-        | glpat-[A-Za-z0-9_-]{16,}
-        | npm_[A-Za-z0-9]{30,}
-        | A(?:KIA|SIA)[A-Z2-7]{16}
-        | AIza[A-Za-z0-9_-]{30,}
-        | ya29\.[A-Za-z0-9_-]{20,}
-        | sk-[A-Za-z0-9_-]{20,}
-        | sk_live_[A-Za-z0-9]{16,}
-        | SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}
-        | gAAAAA[A-Za-z0-9_-]{20,}={0,2}
-        )",
-    )
-});
-/// A PEM block, also with its line ends written as `\n`, also cut off before its end.
-static PEM: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"^-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s:,\\]|-[A-Z0-9])*(?:-----END [A-Z0-9 ]*-----)?",
-    )
-});
-static SCHEME_VALUE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:\s{1,8}|%20|\+)(?P<value>[A-Za-z0-9._~+/=:-]+)"));
-static ORACLE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^(?i:thin|oci8?):[^\s/"'@]{1,64}/(?P<value>[^\s"'@]+)@"#));
 
 /// No secret on one line is longer; a bound keeps the time linear.
 const LONGEST: usize = 8 * 1024;
@@ -193,11 +59,17 @@ impl<'a> Spot<'a> {
             Hint::Inside => self.inside(),
             Hint::Padding => self.padded(),
             Hint::Path => self.path(),
-            Hint::Oracle => {
-                let value = ORACLE.captures(self.from(self.hint.end))?.name("value")?;
-                Some(self.hint.end + value.start()..self.hint.end + value.end())
-            }
+            Hint::Oracle => self.captured(&ORACLE),
+            Hint::Login => self.captured(&LOGIN),
+            Hint::Quoted => self.value(self.hint.end, self.hint.end, false).filter(|value| self.is_secret(value)),
         }
+    }
+
+    /// The `value` of a pattern that begins where the hint ends.
+    fn captured(&self, pattern: &Regex) -> Option<Range<usize>> {
+        let value = pattern.captures(self.from(self.hint.end))?.name("value")?;
+        let range = self.hint.end + value.start()..self.hint.end + value.end();
+        (!value.as_str().bytes().all(|b| b.is_ascii_digit()) && self.is_secret(&range)).then_some(range)
     }
 
     fn from(&self, at: usize) -> &'a str {
@@ -233,14 +105,12 @@ impl<'a> Spot<'a> {
 
     /// `name = value` in any of its spellings.
     fn named(&self) -> Option<Range<usize>> {
-        let mut start = self.back(self.hint.start, 64, is_name);
-        if self.before(start) == Some(b'%') && self.hint.start >= start + 2 {
-            start += 2; // `%26sig`
-        }
-        let end = self.ahead(self.hint.end, 64, is_name);
+        let start = self.name_start();
+        let end = self.ahead(self.hint.end, 96, is_name);
         let identifier = self.text.get(start..end)?;
         let strength = names::strength(identifier, self.word_before(start))?;
-        let in_query = matches!(self.before(start), Some(b'?' | b'&')) || self.text.get(..start)?.ends_with("%26");
+        let before = self.text.get(..start)?;
+        let in_query = ["?", "&", "%26", "%3F", "%3f", "u0026"].iter().any(|mark| before.ends_with(mark));
         if strength == Strength::Query && !in_query {
             return None;
         }
@@ -255,7 +125,10 @@ impl<'a> Spot<'a> {
                 (end + found.get(0)?.end(), found.name("key_quote").is_some(), sign)
             }
             // `--password hunter2`
-            None if identifier.starts_with('-') && rest.starts_with(' ') => (end + 1, false, " "),
+            // and Spark's `fs.azure.account.key.acct.dfs.core.windows.net KEY`
+            None if (identifier.starts_with('-') || identifier.contains(".azure.")) && rest.starts_with(' ') => {
+                (end + 1, false, " ")
+            }
             None => return None,
         };
         if names::starts_with_reference(self.from(value_at)) {
@@ -269,6 +142,9 @@ impl<'a> Spot<'a> {
         };
         let text = self.text.get(value.clone())?;
         let judged = match strength {
+            Strength::Weak if loose && identifier.eq_ignore_ascii_case("pass") => {
+                text.bytes().any(|b| b.is_ascii_digit()) && text.len() >= 6
+            }
             Strength::Weak => text.len() >= if loose { 16 } else { 6 },
             Strength::Query => !text.bytes().all(|b| b.is_ascii_digit()) && text.len() >= 8,
             // `PWD=/opt/airflow` in a dump of an environment is a directory.
@@ -278,6 +154,18 @@ impl<'a> Spot<'a> {
             _ => true,
         };
         (judged && self.is_secret(&value)).then_some(value)
+    }
+
+    /// Where the name around the hint begins; `%26`, `\u0026` and `\n` before it are no part of it.
+    fn name_start(&self) -> usize {
+        let start = self.back(self.hint.start, 64, is_name);
+        let room = self.hint.start - start;
+        match (self.before(start), self.byte(start)) {
+            (Some(b'%'), _) if room >= 2 => start + 2,
+            (Some(b'\\'), Some(b'u')) if room >= 5 => start + 5,
+            (Some(b'\\'), Some(b'n' | b'r' | b't')) if room >= 1 => start + 1,
+            _ => start,
+        }
     }
 
     fn is_secret(&self, value: &Range<usize>) -> bool {
@@ -444,6 +332,7 @@ impl<'a> Spot<'a> {
             && top.chars().count() >= 2
             && top.chars().all(char::is_alphabetic)
             && !after_scheme
+            && user != "git"
             && !domain.to_ascii_lowercase().ends_with(".core.windows.net");
         is_address.then_some(start..self.hint.end + domain.len())
     }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 pub mod jira;
+pub mod playbook;
 pub mod slack;
 
 /// What one step of a sink came to.
@@ -18,4 +19,17 @@ pub enum Step<R> {
     Recorded(R),
     /// Nothing to do right now (rate limit, index lag): call again after this time.
     Wait(Duration, String),
+}
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked, e.g. `JIRA credentials`.
+    pub name: String,
+    /// Is it as it must be?
+    pub ok: bool,
+    /// What was found.
+    pub line: String,
+    /// What to do about it.
+    pub fix: Option<String>,
 }

@@ -13,7 +13,7 @@ use regex::Regex;
 use serde_json::Value;
 use url::Url;
 
-use super::json::{Text, digest, document, key_part, nothing_usable, prose, typed};
+use super::json::{digest, document, key_part, nothing_usable, prose, text_at};
 use super::time::instant;
 use super::{Malformed, Parsed};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
@@ -132,7 +132,7 @@ impl Callback {
         };
         let key = self.key(document);
         let message = self.message(&asset);
-        let error_code = self.error_class.as_deref().or(self.error.as_deref()).and_then(class_of);
+        let error_code = self.error_class.as_deref().and_then(last_piece).or_else(|| self.error.as_deref().and_then(class_of));
         let mut context: BTreeMap<String, String> = BTreeMap::new();
         let map_index = self.map_index();
         let mut note = |name: &str, value: Option<String>| {
@@ -171,8 +171,8 @@ impl Callback {
     /// (deployment, dag, run, task and map index, try). Without a run id the logical date names the run, and
     /// without both the whole body does: an empty run would make all failures of a task one.
     fn key(&self, document: &Value) -> RunKey {
-        let deployment =
-            self.log_url.as_deref().or(self.deployment.as_deref()).and_then(host_of).or_else(|| self.deployment.clone());
+        let named = self.deployment.as_deref().map(|name| host_of(name).unwrap_or_else(|| name.to_owned()));
+        let deployment = named.or_else(|| self.log_url.as_deref().and_then(host_of));
         let dag = self.dag.as_deref().unwrap_or_default();
         let body = || digest(document);
         let run = self.run.clone().or_else(|| self.date.clone()).unwrap_or_else(body);
@@ -209,14 +209,14 @@ impl Callback {
 fn find(document: &Value, names: &[&str], nests: &[&str]) -> Result<Option<String>, Malformed> {
     for name in names {
         let Some(value) = document.get(name) else { continue };
-        if let Some(text) = typed::<Text>(value, name)?.owned() {
+        if let Some(text) = text_at(value, name)?.owned() {
             return Ok(Some(text));
         }
     }
     for nest in nests {
         for name in names {
             let Some(value) = document.get(nest).and_then(|inner| inner.get(name)) else { continue };
-            if let Some(text) = typed::<Text>(value, &format!("{nest}.{name}"))?.owned() {
+            if let Some(text) = text_at(value, &format!("{nest}.{name}"))?.owned() {
                 return Ok(Some(text));
             }
         }
@@ -237,7 +237,12 @@ fn loose(document: &Value, names: &[&str]) -> Option<String> {
         .find_map(|name| document.get(name).and_then(prose).or_else(|| context.and_then(|inner| inner.get(name)).and_then(prose)))
 }
 
-/// The exception's class: given, at the head of `Class: text`, or at the head of a traceback's last line.
+/// The class without its module.
+fn last_piece(class: &str) -> Option<String> {
+    class.rsplit('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// The exception's class: at the head of `Class: text`, or at the head of a traceback's last line.
 fn class_of(text: &str) -> Option<String> {
     static CLASS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Timeout|Warning|Interrupt|Exit|Exceeded|NotFound|Failed))(?:$|[:(\s])").ok()

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::json::{Text, digest, member, nothing_usable, reach, scalar, typed};
+use super::json::{Text, digest, member, nothing_usable, reach, scalar, text_at, typed};
 use super::rows::Origin;
 use super::time::instant;
 use super::{Malformed, Parsed, RowsOf, RowsRequest};
@@ -23,7 +23,7 @@ mod metric;
 
 /// Reads an alert; `None` if the body is none. `door` says what the door is for, when the alert does not.
 pub(super) fn understand(document: &Value, door: Option<RowsOf>) -> Option<Result<Parsed, Malformed>> {
-    let schema = match member(document, "schemaId").map(|value| typed::<Text>(value, "schemaId")) {
+    let schema = match member(document, "schemaId").map(|value| text_at(value, "schemaId")) {
         Some(Err(malformed)) => return Some(Err(malformed)),
         Some(Ok(text)) => text.owned(),
         None => None,

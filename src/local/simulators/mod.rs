@@ -6,11 +6,15 @@
 //! next matching request fail the way networks fail (a status, a delay, a cut connection with or without
 //! the work done). Every request is kept in a log, so that a test can assert what went out.
 
+
 pub mod airflow;
 pub mod data_factory;
 pub mod databricks;
 pub mod identity;
+pub mod jira;
 pub mod log_analytics;
+pub mod logic_app;
+pub mod slack;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +28,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
+
 
 /// How many requests a server remembers.
 const LOG_LENGTH: usize = 10_000;

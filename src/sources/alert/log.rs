@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Alert, Window, ignored, over, severity};
-use crate::sources::json::{Text, digest, member, reach, scalar, typed};
+use crate::failure::Source;
+use crate::sources::json::{Object, Text, digest, member, reach, scalar, typed};
 use crate::sources::rows::{self, Reading, Table};
 use crate::sources::time::{instant, span};
 use crate::sources::{Malformed, Parsed, RowsOf};
@@ -40,14 +41,14 @@ struct First {
     description: Text,
     resource_id: Text,
     workspace_id: Text,
-    dimensions: Option<Vec<Dimension>>,
+    dimensions: Option<Vec<Object<Dimension>>>,
 }
 
 /// `alertContext` of V2.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Second {
-    condition: Option<Condition>,
+    condition: Option<Object<Condition>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,7 +57,7 @@ struct Condition {
     window_size: Text,
     window_start_time: Text,
     window_end_time: Text,
-    all_of: Option<Vec<Criterion>>,
+    all_of: Option<Vec<Object<Criterion>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,7 +65,7 @@ struct Condition {
 struct Criterion {
     search_query: Text,
     target_resource_types: Value,
-    dimensions: Option<Vec<Dimension>>,
+    dimensions: Option<Vec<Object<Dimension>>>,
     metric_value: Text,
 }
 
@@ -81,7 +82,7 @@ pub(super) fn common(alert: &Alert, context: &Value, door: Option<RowsOf>) -> Re
     let second: Second = if context.is_null() { Second::default() } else { typed(context, "data.alertContext")? };
     let mut log = LogAlert::from_first(first, context, alert);
     if let Some(condition) = second.condition {
-        log.add(condition, alert);
+        log.add(condition.into_inner(), alert);
     }
     Ok(decide(alert, &log, door))
 }
@@ -144,7 +145,7 @@ impl LogAlert {
     fn add(&mut self, condition: Condition, alert: &Alert) {
         let (from, to) = (condition.window_start_time.get().and_then(instant), condition.window_end_time.get().and_then(instant));
         self.window = Window::new(from, to, condition.window_size.get().and_then(span), alert.fired);
-        for criterion in condition.all_of.unwrap_or_default() {
+        for criterion in condition.all_of.unwrap_or_default().into_iter().map(Object::into_inner) {
             self.query = self.query.take().or_else(|| criterion.search_query.owned());
             self.count = self.count.or_else(|| criterion.metric_value.get().and_then(whole));
             self.resource_types.push_str(&criterion.target_resource_types.to_string().to_lowercase());
@@ -161,12 +162,12 @@ fn results(data: &Value) -> Option<&Value> {
         .filter(|value| value.is_object() || value.is_array())
 }
 
-fn pairs(dimensions: Vec<Dimension>) -> Vec<(String, Value)> {
+fn pairs(dimensions: Vec<Object<Dimension>>) -> Vec<(String, Value)> {
     let useful = |dimension: Dimension| {
         let value = dimension.value;
         dimension.name.owned().filter(|_| scalar(&value).is_some_and(|text| text != "*")).map(|name| (name, value))
     };
-    dimensions.into_iter().filter_map(useful).collect()
+    dimensions.into_iter().map(Object::into_inner).filter_map(useful).collect()
 }
 
 fn whole(text: &str) -> Option<u64> {
@@ -192,8 +193,10 @@ fn decide(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Parsed {
     let named: Vec<Table> = identities(alert, log);
     if reading.failures.is_empty() && reading.skipped.is_empty() {
         for table in &named {
-            if let Some((found, told)) = rows::read(table, &origin, hint).filter(|(found, _)| trusted(*found, log, alert)) {
+            if let Some((found, mut told)) = rows::read(table, &origin, hint).filter(|(found, _)| trusted(*found, log, alert)) {
                 of = of.or(Some(found));
+                // A rule split by pipeline and code, not by run, counts runs: which ones, the rows will tell.
+                told.failures.retain(|failure| failure.source != Source::Adf || failure.run_id.is_some() || log.query.is_none());
                 reading.absorb(told);
             }
         }

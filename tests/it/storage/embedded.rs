@@ -90,7 +90,7 @@ async fn a_thousand_operations_take_no_time() {
         let messages = storage.receive("failures", 1, Duration::from_mins(1)).await.unwrap();
         assert!(storage.delete_message("failures", &messages[0]).await.unwrap());
     }
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -67,8 +67,8 @@ pub(super) fn change(state: &mut State, change: &str, body: &Value, now: DateTim
         ("restart", "RUNNING") => ("RESTARTING", "RESTARTING"),
         ("delete", "TERMINATED" | "TERMINATING") => return Answer::json(200, &json!({})),
         ("delete", _) => ("TERMINATING", "TERMINATING"),
-        ("edit", "TERMINATED") => ("TERMINATED", "EDITED"),
-        ("edit", "RUNNING") => ("RESTARTING", "EDITED"),
+        ("edit" | "update", "TERMINATED") => ("TERMINATED", "EDITED"),
+        ("edit" | "update", "RUNNING") => ("RESTARTING", "EDITED"),
         _ => return unexpected(),
     };
     if change == "edit"
@@ -87,6 +87,10 @@ pub(super) fn change(state: &mut State, change: &str, body: &Value, now: DateTim
             for (name, value) in fields {
                 set(cluster, name, value.clone());
             }
+        }
+        // An update changes the fields of its mask only.
+        for name in text(body, "update_mask").split(',').filter(|name| change == "update" && !name.is_empty()) {
+            set(cluster, name, body.pointer(&format!("/cluster/{name}")).cloned().unwrap_or_default());
         }
     }
     if next == "RESTARTING" {

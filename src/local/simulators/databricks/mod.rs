@@ -228,7 +228,7 @@ impl Site for DatabricksSite {
                 Answer::json(200, &json!({"clusters": state.clusters.values().collect::<Vec<_>>(), "next_page_token": ""}))
             }
             ("POST", ["clusters", "events"]) => clusters::events(&state, &request.json(), page),
-            ("POST", ["clusters", change @ ("start" | "restart" | "delete" | "edit")]) => {
+            ("POST", ["clusters", change @ ("start" | "restart" | "delete" | "edit" | "update")]) => {
                 clusters::change(&mut state, change, &request.json(), now)
             }
             ("GET", ["libraries", "cluster-status"]) => {

@@ -104,6 +104,7 @@ pub(super) fn list(state: &State, request: &Request, page: usize) -> Answer {
         .filter(|run| request.query("job_id").is_none_or(|job| text(run, "job_id") == job))
         .filter(|run| (from..=to).contains(&run.get("start_time").and_then(Value::as_i64).unwrap_or(0)))
         .filter(|run| request.query("completed_only") != Some("true") || is_over(run))
+        .filter(|run| request.query("active_only") != Some("true") || !is_over(run))
         .collect();
     runs.sort_by_key(|run| std::cmp::Reverse(run.get("start_time").and_then(Value::as_i64)));
     let start: usize = request.query("page_token").and_then(|token| token.parse().ok()).unwrap_or(0);
