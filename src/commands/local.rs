@@ -73,7 +73,7 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
         writeln!(std::io::stdout(), "setting {problem}")?;
     }
     let prefix = settings.get("STORAGE_PREFIX").cloned().unwrap_or_default();
-    let storage = Storage::open(&config.storage?, config.http)?;
+    let storage = Storage::open(&config.storage?, &config.http)?;
     let options = HostOptions {
         executable: Some(arguments.executable.map_or_else(std::env::current_exe, Ok)?),
         arguments: Some(Vec::new()),

@@ -123,7 +123,7 @@ impl Config {
 
     /// The doors with everything behind them.
     pub fn into_doors(self) -> Doors {
-        let storage = self.storage.and_then(|settings| Storage::open(&settings, self.http));
+        let storage = self.storage.and_then(|settings| Storage::open(&settings, &self.http));
         let pipeline = storage.map(|storage| Pipeline {
             store: TicketStore::new(storage),
             collector: self.collector,
