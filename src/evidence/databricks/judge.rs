@@ -63,8 +63,7 @@ pub(super) fn standing(state: &State, status: &Status) -> Standing {
         (consequence, _) if CONSEQUENCES.contains(&consequence) => Standing::Consequence,
         (_, "SKIPPED") => Standing::Consequence,
         ("SUCCESS" | "SUCCESS_WITH_FAILURES", _) | ("", "SUCCESS" | "SUCCESS_WITH_FAILURES") => Standing::Succeeded,
-        (_, "USER_CANCELED") => Standing::Cancelled,
-        ("CANCELED", "") => Standing::Cancelled,
+        (_, "USER_CANCELED") | ("CANCELED", "") => Standing::Cancelled,
         _ => Standing::Failed,
     }
 }

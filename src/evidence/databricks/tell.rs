@@ -49,7 +49,7 @@ pub(super) fn latest_repair(run: &Run) -> Option<Repair> {
 }
 
 /// The code and the message of an end, whichever description carries them.
-fn said<'a>(task: &'a Task) -> (&'a str, &'a str) {
+fn said(task: &Task) -> (&str, &str) {
     let end = &task.status.termination_details;
     let code = [&end.code, &task.state.result_state, &task.state.life_cycle_state].into_iter().find(|code| !code.is_empty());
     let message = if end.message.is_empty() { &task.state.state_message } else { &end.message };

@@ -6,7 +6,6 @@
 //! next matching request fail the way networks fail (a status, a delay, a cut connection with or without
 //! the work done). Every request is kept in a log, so that a test can assert what went out.
 
-
 pub mod airflow;
 pub mod data_factory;
 pub mod databricks;
@@ -28,7 +27,6 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
-
 
 /// How many requests a server remembers.
 const LOG_LENGTH: usize = 10_000;

@@ -52,7 +52,7 @@ async fn post(url: &str, resource: &str, body: &Value) -> Option<(u16, Value)> {
 
 fn pipeline() -> Failure {
     let mut failure = adf();
-    failure.asset = "pl_ingest_sales".to_owned();
+    "pl_ingest_sales".clone_into(&mut failure.asset);
     failure
 }
 
