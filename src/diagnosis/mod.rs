@@ -176,14 +176,19 @@ impl Case {
         self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("cluster"))
     }
 
+    /// A job run brings its own cluster mostly: running it again is the restart.
+    fn is_job(&self) -> bool {
+        self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("job"))
+    }
+
     fn action(&self, act: Act) -> Action {
         match (act, self.source) {
             (Act::Retry | Act::Restart | Act::Reinstall, Source::Adf) => Action::RetryPipeline,
             (Act::Retry | Act::Restart | Act::Reinstall, Source::Airflow) => Action::RetryTask,
             (Act::Reinstall, Source::Databricks) => Action::ReinstallLibraries,
-            (Act::Restart, Source::Databricks) => Action::RestartCluster,
+            (Act::Restart, Source::Databricks) if !self.is_job() => Action::RestartCluster,
             (Act::Retry, Source::Databricks) if self.is_cluster() => Action::RestartCluster,
-            (Act::Retry, Source::Databricks) => Action::RetryJob,
+            (Act::Retry | Act::Restart, Source::Databricks) => Action::RetryJob,
             (Act::CheckUpstream, _) => Action::CheckUpstream,
             (Act::Scale, _) => Action::ScaleResources,
             (Act::None, _) => Action::None,
@@ -195,11 +200,11 @@ impl Case {
 pub fn diagnose(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
     let verdict = classify::classify(catalog, case);
-    match (verdict.candidates.first(), &verdict.guess) {
-        (Some(winner), _) if winner.rank > rank::SHAPE => of_cause(catalog, case, &verdict),
-        (_, Some(_)) => of_guess(catalog, case, &verdict),
-        (Some(_), None) => of_cause(catalog, case, &verdict),
-        (None, None) => undetermined(catalog, case, &verdict),
+    let rank_of_guess = verdict.guess.as_ref().map_or(0, |guess| guess.rank);
+    match verdict.candidates.first() {
+        Some(winner) if winner.rank >= rank_of_guess => of_cause(catalog, case, &verdict),
+        _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
+        _ => undetermined(catalog, case, &verdict),
     }
 }
 
@@ -248,7 +253,7 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
         action,
         risk: risk(action),
         severity: catalog.defaults(guess.category).map_or(Severity::Medium, |d| d.severity),
-        confidence: 0.4,
+        confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
         root_cause: sentence(case, &wording::fill(&guess.text, &entities), &entities),
         recommendations: steps(catalog, guess.category, &[], &entities),
         evidence: wording::quotes(catalog, verdict, Some((guess.place, guess.span))),
@@ -293,7 +298,7 @@ fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
         rank::SUGGESTS => 0.7,
         rank::WEAK_CODE => 0.6,
         rank::HINT => 0.5,
-        rank::SHAPE => 0.4,
+        rank::SHAPE | rank::WORDS => 0.35,
         _ => 0.25,
     };
     let others = || verdict.candidates.iter().skip(1).filter(|other| other.cause != winner.cause && other.rank >= rank::HINT);
