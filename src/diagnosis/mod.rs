@@ -8,6 +8,7 @@
 //! matched, never obeyed, so an instruction inside a message changes nothing but the text shown.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -209,31 +210,31 @@ pub fn diagnose(case: &Case) -> Diagnosis {
 }
 
 fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
-    let Some((winner, cause)) = verdict.candidates.first().and_then(|w| Some((w, catalog.cause(w.cause)?))) else {
+    let Some((winner, found)) = verdict.candidates.first().and_then(|w| Some((w, catalog.cause(w.cause)?))) else {
         return undetermined(catalog, case, verdict);
     };
     let entities = wording::entities(catalog, verdict);
-    let act = if verdict.veto.is_some() { Act::None } else { cause.act };
+    let act = if verdict.veto.is_some() { Act::None } else { found.act };
     let confidence = confidence(catalog, verdict);
     let action = case.action(act);
-    let mut rule = format!("{}: {}", cause.name, winner.sign);
+    let mut rule = format!("{}: {}", found.name, winner.sign);
     if let Some(sign) = &verdict.veto {
-        rule.push_str(&format!("; does not act because of {sign}"));
+        let _ = write!(rule, "; does not act because of {sign}");
     }
     Diagnosis {
-        category: cause.category,
-        error_type: cause.name.clone(),
-        transient: cause.transient.unwrap_or(cause.act.acts()),
+        category: found.category,
+        error_type: found.name.clone(),
+        transient: found.transient.unwrap_or(found.act.acts()),
         remediable: act.acts(),
         action,
         risk: risk(action),
-        severity: cause.severity.or_else(|| catalog.defaults(cause.category).map(|d| d.severity)).unwrap_or(Severity::Medium),
+        severity: found.severity.or_else(|| catalog.defaults(found.category).map(|d| d.severity)).unwrap_or(Severity::Medium),
         confidence,
-        root_cause: sentence(case, &wording::fill(&cause.text, &entities), &entities),
-        recommendations: steps(catalog, cause.category, &cause.steps, &entities),
+        root_cause: sentence(case, &wording::fill(&found.text, &entities), &entities),
+        recommendations: steps(catalog, found.category, &found.steps, &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule,
-        fingerprint: print(case, &cause.name, verdict, Some((winner.place, winner.span))),
+        fingerprint: print(case, &found.name, verdict, Some((winner.place, winner.span))),
         entities,
         worded_by: "catalog".into(),
     }
@@ -327,8 +328,8 @@ fn risk(action: Action) -> Risk {
 }
 
 /// The cause's sentence, with where it happened when the text says so.
-fn sentence(case: &Case, cause: &str, entities: &BTreeMap<String, String>) -> String {
-    let mut out = cause.trim().to_owned();
+fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> String {
+    let mut out = words.trim().to_owned();
     let mut whereabouts = Vec::new();
     let named = |out: &str, value: &str| out.contains(value);
     if let Some(inner) = entities.get("inner_activity").or_else(|| entities.get("activity"))
@@ -350,7 +351,7 @@ fn sentence(case: &Case, cause: &str, entities: &BTreeMap<String, String>) -> St
         if out.ends_with('.') {
             out.pop();
         }
-        out.push_str(&format!(" ({}).", whereabouts.join(", ")));
+        let _ = write!(out, " ({}).", whereabouts.join(", "));
     }
     out
 }

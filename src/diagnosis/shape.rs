@@ -9,8 +9,20 @@ use super::scan::Span;
 
 /// Names that only wrap others, or are ordinary words.
 const EMPTY: [&str; 14] = [
-    "exception", "error", "hybriddeliveryexception", "airflowexception", "sparkexception", "py4jjavaerror", "errorcode", "errormessage",
-    "runtimeexception", "executionexception", "ioexception", "systemexception", "failure", "failed",
+    "exception",
+    "error",
+    "hybriddeliveryexception",
+    "airflowexception",
+    "sparkexception",
+    "py4jjavaerror",
+    "errorcode",
+    "errormessage",
+    "runtimeexception",
+    "executionexception",
+    "ioexception",
+    "systemexception",
+    "failure",
+    "failed",
 ];
 
 /// The guess, if a name has a telling shape: the field's code first, then the last name with a telling shape,
@@ -18,7 +30,8 @@ const EMPTY: [&str; 14] = [
 pub(super) fn guess(catalog: &Catalog, places: &[Place<'_>]) -> Option<Guess> {
     let mut all: Vec<Guess> = Vec::new();
     for (number, place) in places.iter().enumerate() {
-        let spans = if place.source == "error_code" { vec![Span { start: 0, end: place.text.len() }] } else { names(catalog, place) };
+        let spans =
+            if place.source == "error_code" { vec![Span { start: 0, end: place.text.len() }] } else { names(catalog, place) };
         all.extend(spans.into_iter().filter_map(|span| of_name(catalog, place.text.get(span.start..span.end)?, number, span)));
     }
     all.into_iter().max_by_key(|guess| guess.rank)
