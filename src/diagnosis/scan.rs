@@ -225,11 +225,11 @@ impl Scanner {
 
     fn take(&self, text: &str, number: u32, anchor: Span, tries: &mut [u16], found: &mut Vec<Found>) {
         let number = number as usize;
-        let (Some(rule), Some(tried)) = (self.entities.get(number), tries.get_mut(number)) else { return };
-        if *tried >= TRIES {
+        let (Some(rule), Some(count)) = (self.entities.get(number), tries.get_mut(number)) else { return };
+        if *count >= TRIES {
             return;
         }
-        *tried += 1;
+        *count += 1;
         let Some(span) = entities::take(text, anchor, rule.take) else { return };
         let same = found.iter().filter(|f| f.rule == number);
         if same.clone().count() < VALUES && !same.clone().any(|f| f.span == span) {
