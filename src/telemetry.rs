@@ -8,7 +8,9 @@ use tracing_subscriber::fmt::time::ChronoUtc;
 
 /// Starts logging. `filter`: `info`, or directives such as `info,aiops_rca::pipeline=debug`; a bad one means `info`.
 pub fn start(filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The storage crates print Authorization headers and signed URLs at trace level: they stay silent.
+    let filter = EnvFilter::try_new(format!("{filter},azure_core=off,azure_storage=off"))
+        .unwrap_or_else(|_| EnvFilter::new("info,azure_core=off,azure_storage=off"));
     let started = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

@@ -86,7 +86,9 @@ def build_payload(context):
         "owner": _first(lambda: task.owner, lambda: dag.owner),
         "deployment": os.environ.get("AIOPS_RCA_DEPLOYMENT"),
     }
-    if not whole_dag:
+    if whole_dag:
+        payload["end_date"] = _first(lambda: dag_run.end_date)
+    else:
         state = _text(_first(lambda: ti.state))
         payload.update(
             {

@@ -14,6 +14,8 @@ pub mod console;
 pub mod simulators;
 pub mod demo;
 
+use tokio::task::JoinHandle;
+
 use host::{Host, HostError, HostOptions, RunningHost, StopReason};
 
 /// A running host whose events are being printed.
@@ -21,25 +23,32 @@ use host::{Host, HostError, HostOptions, RunningHost, StopReason};
 pub struct Session {
     /// The host itself: its port, its events, its children.
     pub host: RunningHost,
-    printer: tokio::task::JoinHandle<()>,
+    printer: JoinHandle<()>,
+    signals: JoinHandle<()>,
 }
 
 /// Starts the host, prints its table of functions and then every event as it happens.
+///
+/// From here on Ctrl-C, SIGTERM and a closed terminal stop the *host*, so that no handler process is left
+/// behind; whoever does something else meanwhile waits for [`RunningHost::wait`] beside it.
 pub async fn start(options: HostOptions) -> Result<Session, HostError> {
     let console = console::Console::for_terminal();
     let host = Host::start(options).await?;
     console.print_table(&host);
     let printer = tokio::spawn(console.follow(host.events()));
-    Ok(Session { host, printer })
+    let stopper = host.stopper();
+    let signals = tokio::spawn(async move {
+        asked_to_stop().await;
+        stopper.begin();
+    });
+    Ok(Session { host, printer, signals })
 }
 
 impl Session {
-    /// Runs until the host gives up or the terminal asks it to stop (Ctrl-C, SIGTERM, a closed terminal).
+    /// Runs until the host gives up or the terminal asks it to stop.
     pub async fn until_stopped(self) -> StopReason {
-        let reason = tokio::select! {
-            reason = self.host.wait() => reason,
-            () = asked_to_stop() => self.host.stop().await,
-        };
+        let reason = self.host.wait().await;
+        self.signals.abort();
         // The stop is the last event, and the printer ends after printing it.
         let _aborted = self.printer.await;
         reason
@@ -47,9 +56,8 @@ impl Session {
 
     /// Stops the host and waits until its last line is printed.
     pub async fn stop(self) -> StopReason {
-        let reason = self.host.stop().await;
-        let _aborted = self.printer.await;
-        reason
+        self.host.stop().await;
+        self.until_stopped().await
     }
 }
 

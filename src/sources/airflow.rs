@@ -67,27 +67,35 @@ impl Callback {
             return Err(nothing_usable("a callback names its DAG or task", "dag_id"));
         }
         let error = loose(document, &["exception", "error", "error_message", "exception_message", "message"]);
+        let reason = loose(document, &["reason"]);
+        // The task instance in a DAG's own callback is merely the last one: it says nothing about the run.
+        let by_reason = reason.as_deref().is_some_and(is_dag_reason);
+        let level = id(&["level"], &[])?;
+        let task = task.filter(|_| dag.is_none() || !(by_reason || level.as_deref() == Some("dag")));
+        let of_task = |names: &[&str], nests: &[&str]| if task.is_some() { find(document, names, nests) } else { Ok(None) };
+        let instance = ["task_instance", "ti"];
         Ok(Self {
             run: id(&["run_id", "dag_run_id"], &["dag_run", "task_instance", "ti", "context"])?,
             date: id(&["logical_date", "execution_date"], &["dag_run", "task_instance", "ti", "context"])?,
-            state: id(&["state", "task_state", "status"], &["task_instance", "ti"])?.or(find(
-                document,
-                &["state"],
-                &["dag_run"],
-            )?),
+            // The run's own state counts for the run only: it goes on while one task has failed.
+            state: match (&task, by_reason) {
+                (Some(_), _) => of_task(&["state", "task_state", "status"], &instance)?,
+                (None, true) => document.get("dag_run").map_or(Ok(None), |run| find(run, &["state"], &[]))?,
+                (None, false) => id(&["state", "status"], &["dag_run"])?,
+            },
+            attempt: of_task(&["try_number"], &instance)?,
+            max_tries: of_task(&["max_tries"], &instance)?,
+            map_index: of_task(&["map_index"], &instance)?,
+            operator: of_task(&["operator", "operator_name"], &["task_instance", "ti", "task"])?,
+            hostname: of_task(&["hostname"], &instance)?,
             event: id(&["callback", "callback_type", "event", "event_type"], &[])?,
-            attempt: id(&["try_number"], &["task_instance", "ti"])?,
-            max_tries: id(&["max_tries"], &["task_instance", "ti"])?,
-            map_index: id(&["map_index"], &["task_instance", "ti"])?,
             error_class: id(&["exception_type", "exception_class", "error_type"], &[])?,
             deployment: id(&["deployment", "base_url", "airflow_base_url"], &[])?,
-            operator: id(&["operator", "operator_name"], &["task_instance", "ti", "task"])?,
             owner: id(&["owner", "team"], &["task", "dag"])?,
             run_type: id(&["run_type"], &["dag_run"])?,
-            hostname: id(&["hostname"], &["task_instance", "ti"])?,
             ended: id(&["end_date", "failed_at", "timestamp", "ts"], &["task_instance", "ti", "dag_run"])?,
-            reason: loose(document, &["reason"]),
             failure_shaped: ["exception", "error", "reason"].iter().any(|name| document.get(name).is_some()),
+            reason,
             task,
             dag,
             error,
@@ -101,6 +109,9 @@ impl Callback {
     /// body made for failures: Airflow 3 and tasks found dead (zombies) report the state before the end.
     fn not_final(&self) -> Option<String> {
         let event = self.event.as_deref().unwrap_or_default().to_ascii_lowercase();
+        if self.task.is_none() && self.reason.as_deref() == Some("success") {
+            return Some("the run succeeded".to_owned());
+        }
         if event.contains("retry") {
             return Some("not final: the task will be retried (on_retry callback)".to_owned());
         }
@@ -181,13 +192,10 @@ impl Callback {
             (task, Some(index)) => format!("{task}[{index}]"),
             (task, None) => task.to_owned(),
         };
-        RunKey::new(
-            Source::Airflow,
-            &key_part(&scope),
-            &key_part(&run),
-            &key_part(&task),
-            &key_part(self.attempt.as_deref().unwrap_or_default()),
-        )
+        // A run that is cleared and fails again keeps its id: its end tells the two apart where there is no try.
+        let ended = || self.ended.as_deref().filter(|_| self.task.is_none()).and_then(instant).map(|at| at.to_rfc3339());
+        let attempt = self.attempt.clone().or_else(ended).unwrap_or_default();
+        RunKey::new(Source::Airflow, &key_part(&scope), &key_part(&run), &key_part(&task), &key_part(&attempt))
     }
 
     /// The index of a mapped task; -1 means "not mapped".
@@ -222,6 +230,11 @@ fn find(document: &Value, names: &[&str], nests: &[&str]) -> Result<Option<Strin
         }
     }
     Ok(None)
+}
+
+/// The reasons Airflow gives to a DAG's own callbacks, and to no others.
+fn is_dag_reason(reason: &str) -> bool {
+    ["task_failure", "tasks_failed", "all_tasks_deadlocked", "timed_out", "dagrun_timeout", "success"].contains(&reason)
 }
 
 /// A text at the top level only, where an object would be a nest.

@@ -60,7 +60,7 @@ struct Essentials {
     monitor_condition: Text,
     monitoring_service: Text,
     #[serde(rename = "alertTargetIDs")]
-    targets: Option<Vec<Text>>,
+    targets: Value,
     target_resource_type: Text,
     fired_date_time: Text,
     description: Text,
@@ -119,7 +119,10 @@ fn common_schema(document: &Value, data: &Value, door: Option<RowsOf>) -> Result
 impl Alert {
     fn from_essentials(document: &Value, data: &Value, context: &Value, essentials: &Essentials) -> Self {
         let id = essentials.alert_id.get().or(essentials.origin_alert_id.get()).map_or_else(|| digest(document), str::to_owned);
-        let mut targets: Vec<String> = essentials.targets.iter().flatten().filter_map(Text::owned).collect();
+        let mut targets: Vec<String> = match &essentials.targets {
+            Value::Array(items) => items.iter().filter_map(scalar).collect(),
+            other => scalar(other).into_iter().collect(),
+        };
         targets.extend(essentials.target_resource_type.owned());
         Self {
             id,

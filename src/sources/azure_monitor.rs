@@ -2,12 +2,12 @@
 //!
 //! In: the bytes of one webhook call. Out: [`Parsed`]. Every schema of Azure Monitor is read by `sources/alert`
 //! (it is shared, since Databricks alerts come through their own door too); the rows inside by
-//! [`rows`](super::rows). What is no alert at all may still be a flat object that names a failed run: the
+//! `sources/rows`. What is no alert at all may still be a flat object that names a failed run: the
 //! "custom JSON payload" of old log alerts and of Logic Apps in between.
 
 use super::json::{digest, document, nothing_usable};
 use super::rows::{self, Origin, Table};
-use super::{Malformed, Parsed, alert};
+use super::{Malformed, Parsed, RowsOf, alert};
 use crate::failure::{AlertRef, Failure};
 
 /// Parses one body.
@@ -20,7 +20,8 @@ pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
     // Not an alert: the body's own digest tells rows without a run id apart.
     let reference = AlertRef { id: digest(&document), rule: None };
     let origin = Origin { alert: Some(reference), ..Origin::default() };
-    match rows::read(&Table::from_pairs(object), &origin, None) {
+    let hint = object.keys().any(|key| key.eq_ignore_ascii_case("pipeline")).then_some(RowsOf::AdfRuns);
+    match rows::read(&Table::from_pairs(object), &origin, hint) {
         Some((_, reading)) if !reading.failures.is_empty() => {
             Ok(Parsed::Failures(reading.failures.into_iter().map(|failure| Failure { alert: None, ..failure }).collect()))
         }

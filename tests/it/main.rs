@@ -12,4 +12,5 @@ mod redaction;
 mod slack;
 mod sources;
 mod storage;
+mod story;
 mod support;

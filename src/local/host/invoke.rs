@@ -66,7 +66,7 @@ impl Core {
 
     /// Begins the stop; the first reason stays.
     pub(super) fn stop(&self, reason: StopReason) {
-        self.stopping.send_if_modified(|known| known.is_none() && known.replace(reason).is_none());
+        stop(&self.stopping, reason);
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -223,6 +223,11 @@ impl Core {
     pub(super) fn bare(&self, queue: &str) -> Result<String, String> {
         super::queue::bare_name(queue, &self.options.storage_prefix)
     }
+}
+
+/// Begins the stop; the first reason stays.
+pub(super) fn stop(stopping: &watch::Sender<Option<StopReason>>, reason: StopReason) {
+    stopping.send_if_modified(|known| known.is_none() && known.replace(reason).is_none());
 }
 
 /// Never holds the URL: it may carry a key.

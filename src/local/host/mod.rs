@@ -279,6 +279,11 @@ impl RunningHost {
         self.wait().await
     }
 
+    /// Something that can begin the stop without holding the host.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.core.stopping.clone())
+    }
+
     /// Waits for the end.
     pub async fn wait(&self) -> StopReason {
         let mut stopped = self.stopped.clone();
@@ -286,6 +291,17 @@ impl RunningHost {
             Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
             Err(_) => StopReason::Asked,
         }
+    }
+}
+
+/// Begins the stop of a host; see [`RunningHost::stopper`].
+#[derive(Debug, Clone)]
+pub struct Stopper(watch::Sender<Option<StopReason>>);
+
+impl Stopper {
+    /// Begins it; [`RunningHost::wait`] tells when it is done.
+    pub fn begin(&self) {
+        invoke::stop(&self.0, StopReason::Asked);
     }
 }
 

@@ -52,7 +52,7 @@ pub struct JiraSettings {
     pub api_token: SecretString,
     /// `JIRA_PROJECT_KEY`, e.g. `APAIOPS`.
     pub project_key: String,
-    /// `JIRA_ISSUE_TYPE`, by name; see [`DEFAULT_ISSUE_TYPE`].
+    /// `JIRA_ISSUE_TYPE`, by name; [`DEFAULT_ISSUE_TYPE`] when empty.
     pub issue_type: String,
     /// `JIRA_WEBHOOK_SECRET`; without it the way back is closed.
     pub webhook_secret: Option<SecretString>,
@@ -112,7 +112,10 @@ pub struct Jira {
 
 impl Jira {
     /// Nothing is asked before the first step.
-    pub fn new(settings: JiraSettings, http: Http) -> Self {
+    pub fn new(mut settings: JiraSettings, http: Http) -> Self {
+        if settings.issue_type.trim().is_empty() {
+            DEFAULT_ISSUE_TYPE.clone_into(&mut settings.issue_type);
+        }
         let client = Client::new(http, settings.domain.clone(), settings.user_email.clone(), settings.api_token.clone());
         let (account_id, claims) = (Arc::new(OnceCell::new()), Arc::new(Claims::new()));
         Self { settings: Arc::new(settings), client, account_id, claims, settle: SETTLE }

@@ -35,12 +35,11 @@ impl Jira {
             }
             Ok(Some(Step::Recorded(settled(record, ticket))))
         };
-        let there = ticket_status(&issue.status, issue.category) == Some(ticket.status);
-        if there || ticket.status_by.channel == Channel::Jira {
+        if ticket_status(&issue.status, issue.category) == Some(ticket.status) {
             return settle(JiraRecord { fault: None, ..seen });
         }
         let us = self.account_id(now).await.map_err(Failed::Refused)?;
-        if a_person_decided(&issue, ticket, &us) {
+        if is_decided_there(&issue, ticket, &us) {
             return settle(seen);
         }
         if record.hops >= MOST_HOPS {
@@ -92,10 +91,16 @@ fn settled(record: JiraRecord, ticket: &Ticket) -> JiraRecord {
     JiraRecord { status_version: ticket.status_version, hops: 0, changing_since: None, changing_by: None, ..record }
 }
 
-/// Did a person move the issue after the ticket got its status? Or is this a machine about to take an issue
-/// out of a person's "done"? Apps and automations in JIRA are no persons.
-fn a_person_decided(issue: &Issue, ticket: &Ticket, us: &str) -> bool {
-    let by_person = |change: &Move| !change.is_app && change.account_id.as_deref() != Some(us);
+/// Is the issue's status to be left alone? Yes where the ticket has its status from JIRA, where a person moved
+/// the issue after the ticket got its status, and where a machine would take it out of a person's "done".
+/// Apps and automations in JIRA are no persons.
+fn is_decided_there(issue: &Issue, ticket: &Ticket, us: &str) -> bool {
+    let by_us = |change: &Move| change.account_id.as_deref() == Some(us);
+    if ticket.status_by.channel == Channel::Jira {
+        // The ticket follows JIRA; only what we moved before we had heard of that is moved back.
+        return !issue.moves.first().is_some_and(by_us);
+    }
+    let by_person = |change: &Move| !change.is_app && !by_us(change);
     let later = issue.moves.iter().any(|change| by_person(change) && change.at >= ticket.status_at);
     let machine = matches!(ticket.status_by.channel, Channel::System | Channel::Playbook);
     let closed = ticket_status(&issue.status, issue.category) == Some(Status::Acknowledged);

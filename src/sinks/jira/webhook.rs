@@ -175,8 +175,8 @@ pub(super) fn person(name: Option<&str>) -> String {
 
 /// Outside text as people may see it.
 fn shown(text: &str, limit: usize) -> String {
-    let text = text.replace(|c: char| c.is_control(), " ");
-    cap(redact(&text).trim(), limit)
+    let text = redact(text).replace(|c: char| c.is_control(), " ");
+    cap(text.trim(), limit)
 }
 
 /// Texts that may be numbers, null or missing.

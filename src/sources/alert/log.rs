@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Alert, Window, ignored, over, severity};
 use crate::failure::Source;
-use crate::sources::json::{Object, Text, digest, member, reach, scalar, typed};
+use crate::sources::json::{Object, Text, digest, member, nothing_usable, reach, scalar, typed};
 use crate::sources::rows::{self, Reading, Table};
 use crate::sources::time::{instant, span};
 use crate::sources::{Malformed, Parsed, RowsOf};
@@ -84,7 +84,7 @@ pub(super) fn common(alert: &Alert, context: &Value, door: Option<RowsOf>) -> Re
     if let Some(condition) = second.condition {
         log.add(condition.into_inner(), alert);
     }
-    Ok(decide(alert, &log, door))
+    decide(alert, &log, door)
 }
 
 /// A log alert of the older schema: everything sits at the top level (or under `data`).
@@ -109,7 +109,7 @@ pub(super) fn noncommon(document: &Value, data: &Value, door: Option<RowsOf>) ->
         _ => digest(document),
     };
     let log = LogAlert::from_first(first, data, &alert);
-    Ok(decide(&alert, &log, door))
+    decide(&alert, &log, door)
 }
 
 /// Does it hold embedded rows, wherever a schema puts them?
@@ -177,7 +177,7 @@ fn whole(text: &str) -> Option<u64> {
 }
 
 /// Rows first, then dimensions, then a request for rows; else why it is no failure.
-fn decide(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Parsed {
+fn decide(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Result<Parsed, Malformed> {
     let hint = platform(alert, log, door);
     let origin = alert.origin(log.window);
     let mut of = hint;
@@ -202,23 +202,25 @@ fn decide(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Parsed {
         }
     }
     if !reading.failures.is_empty() {
-        return Parsed::Failures(reading.failures);
+        return Ok(Parsed::Failures(reading.failures));
     }
     let Some(of) = of else {
-        return Parsed::Ignored(if alert.looks_like_test(log.query.as_deref()) {
-            "a test notification".to_owned()
-        } else {
-            "the alert concerns neither Data Factory nor Databricks".to_owned()
-        });
+        return match log.query.as_deref() {
+            None if log.tables.is_none() && log.dimensions.is_empty() => {
+                Err(nothing_usable("a log alert has a condition, rows or properties", "data.alertContext.condition.allOf"))
+            }
+            query if alert.looks_like_test(query) => ignored("a test notification"),
+            _ => ignored("the alert concerns neither Data Factory nor Databricks"),
+        };
     };
     if !reading.skipped.is_empty() {
-        return Parsed::Ignored(format!("no failed run among the rows: {}", reading.skipped.join(", ")));
+        return ignored(&format!("no failed run among the rows: {}", reading.skipped.join(", ")));
     }
     if log.tables.is_some() && seen == 0 && log.count.unwrap_or(0) == 0 {
-        return Parsed::Ignored("the alert's result has no rows".to_owned());
+        return ignored("the alert's result has no rows");
     }
     let tables: Vec<&Table> = log.tables.iter().flatten().chain(&named).collect();
-    alert.request(of, log.window, only(&tables, asset_columns(of)), only(&tables, &["pipelinerunid", "runid"]), log.count)
+    Ok(alert.request(of, log.window, only(&tables, asset_columns(of)), only(&tables, &["pipelinerunid", "runid"]), log.count))
 }
 
 /// Each criterion's dimensions with the alert's own properties behind them, as one-row tables.
@@ -254,13 +256,13 @@ fn asset_columns(of: RowsOf) -> &'static [&'static str] {
     }
 }
 
-/// Which platform the rule watches, from its query's table names (text, never run), its resources, and where it
-/// has no query at all, from its own words or the door it came through.
+/// Which platform the rule watches, from its query's table names (text, never run), its resources, and where its
+/// condition has no query, from its own words or the door it came through.
 fn platform(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Option<RowsOf> {
     let by_query = log.query.as_deref().and_then(|query| by_words(&query.to_lowercase(), &QUERY_WORDS));
     let places = format!("{} {}", alert.targets.join(" "), log.resource_types);
     by_query.or_else(|| by_words(&places, &PLACE_WORDS)).or_else(|| {
-        if log.query.is_some() || log.tables.is_some() {
+        if log.query.is_some() || log.tables.is_some() || log.dimensions.is_empty() {
             return None;
         }
         let words = [alert.rule.as_deref(), alert.description.as_deref()].map(Option::unwrap_or_default).join(" ").to_lowercase();

@@ -8,7 +8,7 @@ use aiops_rca::fault::Fault;
 use aiops_rca::http::Http;
 use aiops_rca::local::simulators::jira::{Config, Issue, JiraSimulator};
 use aiops_rca::sinks::Step;
-use aiops_rca::sinks::jira::{DEFAULT_ISSUE_TYPE, Jira, JiraSettings};
+use aiops_rca::sinks::jira::{Jira, JiraSettings};
 use aiops_rca::ticket::{
     Actor, Channel, Chapter, ChapterKind, JiraRecord, Priority, Remediation, RemediationState, Sla, SlackRecord, Status, Ticket,
     TicketId,
@@ -105,6 +105,7 @@ pub(crate) fn ticket() -> Ticket {
         sinks_off: BTreeMap::new(),
         version: 1,
         trace: None,
+        books: aiops_rca::ticket::Books::default(),
     }
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn sink(simulator: &JiraSimulator) -> Jira {
         user_email: config.email,
         api_token: config.token.into(),
         project_key: config.project,
-        issue_type: DEFAULT_ISSUE_TYPE.to_owned(),
+        issue_type: String::new(),
         webhook_secret: None,
         dashboard_base: Some("https://your-rca-server.com".parse().unwrap()),
     };

@@ -55,6 +55,19 @@ async fn what_came_from_jira_is_not_sent_back() {
 }
 
 #[tokio::test]
+async fn what_we_moved_before_we_heard_of_a_person_is_moved_back() {
+    let mut bench = made(Workflow::simple()).await;
+    bench.simulator.moves(&bench.key(), "In Progress", &john());
+    let johns = bench.now;
+    bench.pass(TimeDelta::minutes(5));
+    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "Done");
+    // John's webhook comes late, and the ticket takes his word over the machine's.
+    set_status(&mut bench.ticket, Status::InProgress, Channel::Jira, johns);
+    bench.run().await.unwrap();
+    assert_eq!(bench.status(), "In Progress");
+}
+
+#[tokio::test]
 async fn the_kind_decides_where_names_are_customised() {
     use Category::{Done, Indeterminate, New};
     let workflow = Workflow::new(

@@ -176,6 +176,15 @@ fn a_question_that_does_not_fit_a_button_is_answered_on_the_dashboard() {
 }
 
 #[test]
+fn a_closed_ticket_asks_nobody() {
+    let mut ticket = ticket();
+    ask(&mut ticket);
+    assert!(reading(&shown(&ticket)).contains("[Approve] (button)"));
+    ticket.status = Status::Acknowledged;
+    assert!(!reading(&shown(&ticket)).contains("[Approve] (button)"));
+}
+
+#[test]
 fn the_thread_tells_the_story() {
     let mut healed = ticket();
     healing(&mut healed);

@@ -217,9 +217,12 @@ async fn the_page_shows_the_channel_and_its_buttons_work() {
     let pressed =
         http.send("the page", http.request(reqwest::Method::POST, &url.join("press").unwrap()).form(&press)).await.unwrap();
     assert_eq!(pressed.status, 303);
-    while door.0.lock().unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let arrived = async {
+        while door.0.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), arrived).await.unwrap();
     assert!(
         matches!(&door.0.lock().unwrap()[0], Interaction::Decision { approved: true, user_id, .. } if user_id == "U0JOHNDOE")
     );

@@ -140,6 +140,7 @@ pub(crate) struct Stage {
     pub(crate) now: DateTime<Utc>,
     pub(crate) channel: String,
     http: Http,
+    steps: u32,
 }
 
 impl Stage {
@@ -149,7 +150,7 @@ impl Stage {
         clock.set(now);
         let slack = SlackSimulator::start_with(0, options).await.unwrap();
         let http = Http::with_timeout(None, std::time::Duration::from_secs(2)).unwrap();
-        Self { slack, clock, now, channel: "C01234567AB".into(), http }
+        Self { slack, clock, now, channel: "C01234567AB".into(), http, steps: 0 }
     }
 
     pub(crate) fn settings(&self) -> SlackSettings {
@@ -181,6 +182,8 @@ impl Stage {
 
     /// One step, stored as the corridor stores it: through JSON.
     pub(crate) async fn step(&mut self, sink: &Slack, ticket: &mut Ticket) -> Result<bool, Fault> {
+        self.steps += 1;
+        assert!(self.steps < 1000, "the sink never comes to rest");
         match sink.step(ticket, self.now).await? {
             Step::UpToDate => return Ok(true),
             Step::Recorded(record) => {

@@ -126,6 +126,18 @@ fn a_whole_dag_may_fail() {
         (found.asset.as_str(), found.message.as_str(), found.key.as_str()),
         ("etl", "Airflow DAG etl failed: timed_out", "airflow|/etl|r1||")
     );
+    // Airflow 2 hands the last task instance to a DAG's callback, whatever became of it.
+    let last = callback(&json!({"reason": "all_tasks_deadlocked", "state": "success", "exception": "None", "log_url": null}));
+    let found = failure(parse(&bytes(&last)));
+    assert_eq!((found.asset.as_str(), found.key.as_str()), ("etl", "airflow|/etl|scheduled__2026-07-27t00:00:00+00:00||"));
+    assert_eq!(ignored(parse(&bytes(&callback(&json!({"reason": "success"}))))), "the run succeeded");
+    let free_text = failure(parse(&bytes(&callback(&json!({"reason": "the disk is full", "exception": ""})))));
+    assert_eq!(
+        (free_text.asset.as_str(), free_text.message.as_str()),
+        ("etl.load", "Airflow task etl.load failed: the disk is full")
+    );
+    let ended = |at: &str| key(&json!({"dag_id": "etl", "run_id": "r1", "reason": "task_failure", "dag_run": {"end_date": at}}));
+    assert_ne!(ended("2026-07-27T00:05:00Z"), ended("2026-07-27T08:05:00Z"), "cleared and failed again");
     let won = json!({"dag_id": "etl", "run_id": "r1", "dag_run": {"state": "success"}});
     assert_eq!(ignored(parse(&bytes(&won))), "the run succeeded");
 }
@@ -177,7 +189,11 @@ fn what_names_no_dag_and_no_task_is_refused_with_its_place() {
         (json!({}), "nothing_usable", "dag_id"),
         (json!({"dag_id": "None", "task_id": "", "run_id": "r"}), "nothing_usable", "dag_id"),
         (json!({"dag_id": {"a": 1}}), "wrong_type", "dag_id"),
-        (json!({"dag_id": "etl", "task_instance": {"try_number": []}}), "wrong_type", "task_instance.try_number"),
+        (
+            json!({"dag_id": "etl", "task_instance": {"task_id": "load", "try_number": []}}),
+            "wrong_type",
+            "task_instance.try_number",
+        ),
         (json!([{"dag_id": "etl"}]), "wrong_type", ""),
         (json!("etl"), "wrong_type", ""),
     ] {

@@ -64,7 +64,8 @@ fn every_door_of_one_adf_run_yields_one_key() {
         &json!([["2026-07-27T09:12:03Z", "pl", RUN, "Failed", "boom"]]),
     );
     let bare = json!({"pipelineName": "pl", "pipeline_run_id": RUN, "errorMessage": "boom"});
-    for body in [split, projected, diagnostics, bare] {
+    let nested = json!({"pipeline": "pl", "run_id": RUN, "error": {"errorCode": "2200", "message": "boom"}});
+    for body in [split, projected, diagnostics, bare, nested] {
         assert_eq!(failure(parse(&bytes(&body))).key.as_str(), format!("adf||{RUN}||"), "{body}");
     }
 }
@@ -408,6 +409,8 @@ fn wrong_types_name_their_place() {
         json!({"schemaId": "azureMonitorCommonAlertSchema", "data": 5}),
         json!({}),
         json!({"hello": "world"}),
+        common("Log Alerts V2", &Value::Null),
+        common("Log Alerts V2", &json!({"condition": {"allOf": []}})),
     ] {
         assert_eq!(parse(&bytes(&body)).unwrap_err().code, "nothing_usable", "{body}");
     }
