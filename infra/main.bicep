@@ -47,7 +47,7 @@ param airflowApiVersion string = 'v2'
 @description('The Airflow user of aiops-rca and its playbooks.')
 param airflowUsername string = ''
 
-@description('That user\'s password; kept in the vault.')
+@description('That user\'s password; kept in the vault. Without it the Airflow playbooks are not deployed.')
 @secure()
 param airflowPassword string = ''
 
@@ -150,6 +150,9 @@ param instanceMemoryMB int = 512
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
+@description('Spread the app over availability zones, where the region has them; costs always-ready capacity.')
+param zoneRedundant bool = false
+
 @description('How long logs are kept, in days.')
 @minValue(30)
 @maxValue(730)
@@ -161,30 +164,10 @@ var vaultName = take('${name}-${suffix}', 24)
 var storageName = take('${replace(name, '-', '')}${suffix}', 24)
 var databricks = !empty(databricksWorkspaceName)
 var airflow = !empty(airflowBaseUrl)
+// The Airflow playbooks sign in with the password in the vault.
+var airflowPlaybooks = airflow && !empty(airflowPassword)
 var factory = !empty(dataFactoryName)
 var factoryId = resourceId(subscription().subscriptionId, dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName)
-
-// What exists of these goes into the vault, and its setting becomes a reference to it.
-var secretSettings = filter(
-  [
-    { name: 'CALLBACK_SIGNING_KEY', exists: true }
-    { name: 'DASHBOARD_KEY', exists: true }
-    { name: 'JIRA_API_TOKEN', exists: !empty(jiraApiToken) }
-    { name: 'JIRA_WEBHOOK_SECRET', exists: !empty(jiraWebhookSecret) }
-    { name: 'SLACK_BOT_TOKEN', exists: !empty(slackBotToken) }
-    { name: 'SLACK_SIGNING_SECRET', exists: !empty(slackSigningSecret) }
-    { name: 'DATABRICKS_TOKEN', exists: !empty(databricksToken) }
-    { name: 'AIRFLOW_PASSWORD', exists: !empty(airflowPassword) }
-    { name: 'AI_API_KEY', exists: !empty(aiApiKey) }
-    { name: 'PLAYBOOK_RETRY_PIPELINE', exists: factory }
-    { name: 'PLAYBOOK_RETRY_JOB', exists: databricks }
-    { name: 'PLAYBOOK_RESTART_CLUSTER', exists: databricks }
-    { name: 'PLAYBOOK_REINSTALL_LIBRARIES', exists: databricks }
-    { name: 'PLAYBOOK_RETRY_AIRFLOW_TASK', exists: airflow }
-    { name: 'PLAYBOOK_RERUN_UPSTREAM', exists: factory || airflow }
-  ],
-  setting => setting.exists
-)
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: '${name}-identity'
@@ -240,7 +223,14 @@ module functionApp 'modules/function.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
-    dashboardClientId: dashboardClientId
+    zoneRedundant: zoneRedundant
+  }
+}
+
+module authentication 'modules/authentication.bicep' = if (!empty(dashboardClientId)) {
+  params: {
+    functionAppName: functionApp.outputs.name
+    clientId: dashboardClientId
   }
 }
 
@@ -261,6 +251,8 @@ module databricksDiagnostics 'modules/databricks.bicep' = if (databricks) {
   }
 }
 
+var databricksHost = databricks ? 'https://${databricksDiagnostics!.outputs.workspaceHost}' : ''
+
 module playbooks 'playbooks/playbooks.bicep' = {
   params: {
     location: location
@@ -268,56 +260,117 @@ module playbooks 'playbooks/playbooks.bicep' = {
     vaultName: vault.outputs.name
     workspaceId: monitoring.outputs.workspaceId
     factoryId: factory ? factoryId : ''
-    databricksHost: databricks ? 'https://${databricksDiagnostics!.outputs.workspaceHost}' : ''
+    databricksHost: databricksHost
     allowedNodeTypes: allowedNodeTypes
-    airflowHost: airflowBaseUrl
+    airflowHost: airflowPlaybooks ? airflowBaseUrl : ''
     airflowApi: airflowApiVersion
     airflowUser: airflowUsername
     upstreamPipelines: upstreamPipelines
   }
 }
 
+// App settings: only what is configured is set, for everything else the defaults hold. Secrets are references
+// into the vault, where each lies under its setting's name with dashes.
+var secret = '@Microsoft.KeyVault(VaultName=${vaultName};SecretName='
+
+var baseSettings = {
+  AzureWebJobsStorage__accountName: storage.outputs.name
+  AzureWebJobsStorage__clientId: identity.properties.clientId
+  AzureWebJobsStorage__credential: 'managedidentity'
+  APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+  AZURE_CLIENT_ID: identity.properties.clientId
+  STORAGE_PREFIX: storagePrefix
+  PUBLIC_BASE_URL: 'https://${functionApp.outputs.hostName}'
+  LOG_ANALYTICS_WORKSPACE_ID: monitoring.outputs.customerId
+  AUTO_REMEDIATION_ENABLED: autoRemediationEnabled ? 'true' : 'false'
+  REMEDIATION_DEFAULT: remediationDefault
+  CALLBACK_SIGNING_KEY: '${secret}CALLBACK-SIGNING-KEY)'
+  DASHBOARD_AUTH: empty(dashboardClientId) ? 'key' : 'entra'
+  DASHBOARD_KEY: '${secret}DASHBOARD-KEY)'
+  AI_PROVIDER: aiProvider
+}
+
+var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
+
+var factorySettings = {
+  AZURE_SUBSCRIPTION_ID: subscription().subscriptionId
+  AZURE_RESOURCE_GROUP: dataFactoryResourceGroup
+  AZURE_DATA_FACTORY_NAME: dataFactoryName
+  PLAYBOOK_RETRY_PIPELINE: '${secret}PLAYBOOK-RETRY-PIPELINE)'
+  PLAYBOOK_RERUN_UPSTREAM: '${secret}PLAYBOOK-RERUN-UPSTREAM)'
+}
+
+var databricksSettings = {
+  DATABRICKS_WORKSPACE_URL: databricksHost
+  PLAYBOOK_RETRY_JOB: '${secret}PLAYBOOK-RETRY-JOB)'
+  PLAYBOOK_RESTART_CLUSTER: '${secret}PLAYBOOK-RESTART-CLUSTER)'
+  PLAYBOOK_REINSTALL_LIBRARIES: '${secret}PLAYBOOK-REINSTALL-LIBRARIES)'
+}
+
+var databricksTokenSettings = { DATABRICKS_TOKEN: '${secret}DATABRICKS-TOKEN)' }
+
+var airflowSettings = {
+  AIRFLOW_BASE_URL: airflowBaseUrl
+  AIRFLOW_API_VERSION: airflowApiVersion
+}
+
+var airflowLoginSettings = {
+  AIRFLOW_USERNAME: airflowUsername
+  AIRFLOW_PASSWORD: '${secret}AIRFLOW-PASSWORD)'
+  PLAYBOOK_RETRY_AIRFLOW_TASK: '${secret}PLAYBOOK-RETRY-AIRFLOW-TASK)'
+  PLAYBOOK_RERUN_UPSTREAM: '${secret}PLAYBOOK-RERUN-UPSTREAM)'
+}
+
+var jiraSettings = {
+  ITSM_TOOL: 'jira'
+  JIRA_DOMAIN: jiraDomain
+  JIRA_USER_EMAIL: jiraUserEmail
+  JIRA_PROJECT_KEY: jiraProjectKey
+  JIRA_ISSUE_TYPE: jiraIssueType
+}
+
+var jiraTokenSettings = { JIRA_API_TOKEN: '${secret}JIRA-API-TOKEN)' }
+
+var jiraWebhookSettings = { JIRA_WEBHOOK_SECRET: '${secret}JIRA-WEBHOOK-SECRET)' }
+
+var slackSettings = {
+  SLACK_ALERT_CHANNEL: slackAlertChannel
+  SLACK_BOT_TOKEN: '${secret}SLACK-BOT-TOKEN)'
+}
+
+var slackButtonSettings = {
+  SLACK_APPROVERS: slackApprovers
+  SLACK_SIGNING_SECRET: '${secret}SLACK-SIGNING-SECRET)'
+}
+
+var secureWebhookSettings = {
+  SECURE_WEBHOOK_TENANT_ID: tenant().tenantId
+  SECURE_WEBHOOK_AUDIENCE: secureWebhookAudience
+}
+
+var modelSettings = {
+  AI_ENDPOINT: aiEndpoint
+  AI_MODEL: aiModel
+}
+
+var modelKeySettings = { AI_API_KEY: '${secret}AI-API-KEY)' }
+
+var azureSettings = union(factory ? factorySettings : {}, databricks ? databricksSettings : {}, empty(databricksToken) ? {} : databricksTokenSettings)
+var otherSettings = union(airflow ? airflowSettings : {}, airflowPlaybooks ? airflowLoginSettings : {}, assetSettings)
+var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiToken) ? {} : jiraTokenSettings, empty(jiraWebhookSecret) ? {} : jiraWebhookSettings)
+var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
+var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
+
+// After the playbooks, so that every reference finds its secret.
 module settings 'modules/settings.bicep' = {
   params: {
     functionAppName: functionApp.outputs.name
-    vaultName: vault.outputs.name
-    secretNames: map(secretSettings, setting => setting.name)
-    plain: {
-      AzureWebJobsStorage__accountName: storage.outputs.name
-      AzureWebJobsStorage__clientId: identity.properties.clientId
-      AzureWebJobsStorage__credential: 'managedidentity'
-      APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
-      APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
-      AZURE_CLIENT_ID: identity.properties.clientId
-      STORAGE_PREFIX: storagePrefix
-      PUBLIC_BASE_URL: 'https://${functionApp.outputs.hostName}'
-      DASHBOARD_AUTH: empty(dashboardClientId) ? 'key' : 'entra'
-      LOG_ANALYTICS_WORKSPACE_ID: monitoring.outputs.customerId
-      AZURE_SUBSCRIPTION_ID: factory ? subscription().subscriptionId : ''
-      AZURE_RESOURCE_GROUP: factory ? dataFactoryResourceGroup : ''
-      AZURE_DATA_FACTORY_NAME: dataFactoryName
-      DATABRICKS_WORKSPACE_URL: databricks ? 'https://${databricksDiagnostics!.outputs.workspaceHost}' : ''
-      AIRFLOW_BASE_URL: airflowBaseUrl
-      AIRFLOW_USERNAME: airflowUsername
-      AIRFLOW_API_VERSION: airflow ? airflowApiVersion : ''
-      ITSM_TOOL: empty(jiraDomain) ? 'none' : 'jira'
-      JIRA_DOMAIN: jiraDomain
-      JIRA_USER_EMAIL: jiraUserEmail
-      JIRA_PROJECT_KEY: jiraProjectKey
-      JIRA_ISSUE_TYPE: jiraIssueType
-      SLACK_ALERT_CHANNEL: slackAlertChannel
-      SLACK_APPROVERS: slackApprovers
-      AUTO_REMEDIATION_ENABLED: string(autoRemediationEnabled)
-      REMEDIATION_DEFAULT: remediationDefault
-      REMEDIATION_ASSETS: remediationAssets
-      SECURE_WEBHOOK_TENANT_ID: empty(secureWebhookAudience) ? '' : tenant().tenantId
-      SECURE_WEBHOOK_AUDIENCE: secureWebhookAudience
-      AI_PROVIDER: aiProvider
-      AI_ENDPOINT: aiEndpoint
-      AI_MODEL: aiModel
-    }
+    settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
   }
-  dependsOn: [playbooks]
+  dependsOn: [
+    playbooks
+  ]
 }
 
 @description('For the package: az functionapp deployment source config-zip --name …')

@@ -9,15 +9,15 @@ param workspaceId string
 param instanceMemoryMB int
 param maximumInstanceCount int
 
-@description('Application id for signing in to the dashboard; empty: no App Service authentication.')
-param dashboardClientId string
+@description('Spread over availability zones.')
+param zoneRedundant bool
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   name: '${name}-plan'
   location: location
   kind: 'functionapp'
   sku: { tier: 'FlexConsumption', name: 'FC1' }
-  properties: { reserved: true }
+  properties: { reserved: true, zoneRedundant: zoneRedundant }
 }
 
 resource app 'Microsoft.Web/sites@2024-04-01' = {
@@ -65,35 +65,6 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   resource scm 'basicPublishingCredentialsPolicies' = {
     name: 'scm'
     properties: { allow: false }
-  }
-}
-
-// App Service authentication checks who is signed in and strips forged X-MS-CLIENT-PRINCIPAL headers from
-// every request, but it must let the anonymous ones through: Azure Monitor, Databricks, Airflow, JIRA, Slack
-// and the playbooks bring locks of their own (function key, signature, one-time token), and would be turned
-// away by requireAuthentication. The dashboard itself refuses whoever is not signed in and sends people to
-// /.auth/login/aad. (excludedPaths would be the other way round: every new door would be forgotten once.)
-resource authentication 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(dashboardClientId)) {
-  parent: app
-  name: 'authsettingsV2'
-  properties: {
-    platform: { enabled: true, runtimeVersion: '~1' }
-    globalValidation: {
-      requireAuthentication: false
-      unauthenticatedClientAction: 'AllowAnonymous'
-    }
-    httpSettings: { requireHttps: true }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: dashboardClientId
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
-        }
-        validation: { allowedAudiences: [dashboardClientId, 'api://${dashboardClientId}'] }
-      }
-    }
-    login: { tokenStore: { enabled: false } }
   }
 }
 

@@ -11,7 +11,8 @@ param retentionDays int
 param principalId string
 
 var roles = loadJsonContent('roles.json')
-var existingParts = split(empty(workspaceId) ? '////////' : workspaceId, '/')
+// Scopes are read even where nothing is deployed to them: they must always be well formed.
+var existingParts = split(empty(workspaceId) ? resourceId('Microsoft.OperationalInsights/workspaces', 'none') : workspaceId, '/')
 
 resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = if (empty(workspaceId)) {
   name: '${name}-logs'
@@ -53,10 +54,7 @@ resource publish 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 // Rows of failed runs are queried by run id: Log Analytics Reader on the workspace.
 module read 'workspace-reader.bicep' = {
-  scope: resourceGroup(
-    empty(workspaceId) ? subscription().subscriptionId : existingParts[2],
-    empty(workspaceId) ? resourceGroup().name : existingParts[4]
-  )
+  scope: resourceGroup(existingParts[2], existingParts[4])
   params: {
     workspaceName: empty(workspaceId) ? newWorkspace.name : existingParts[8]
     principalId: principalId

@@ -1,7 +1,8 @@
 // A role that can look at runs and start one: Data Factory Contributor could rewrite and delete everything.
 
 param factoryName string
-param principalIds array
+@description('Which playbook → its principal id.')
+param principals object
 
 resource factory 'Microsoft.DataFactory/factories@2018-06-01' existing = {
   name: factoryName
@@ -28,11 +29,11 @@ resource runner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 }
 
 resource run 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for principalId in principalIds: {
+  for principal in items(principals): {
     scope: factory
-    name: guid(factory.id, principalId, runner.id)
+    name: guid(factory.id, principal.value, runner.id)
     properties: {
-      principalId: principalId
+      principalId: principal.value
       principalType: 'ServicePrincipal'
       roleDefinitionId: runner.id
     }

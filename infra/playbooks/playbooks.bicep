@@ -26,7 +26,8 @@ var airflowSecret = 'AIRFLOW-PASSWORD'
 var withFactory = !empty(factoryId)
 var withDatabricks = !empty(databricksHost)
 var withAirflow = !empty(airflowHost)
-var factoryParts = split(withFactory ? factoryId : '////////', '/')
+// Scopes are read even where nothing is deployed to them: they must always be well formed.
+var factoryParts = split(withFactory ? factoryId : resourceId('Microsoft.DataFactory/factories', 'none'), '/')
 var factoryParameters = { factoryId: { value: factoryId } }
 var databricksParameters = { databricksHost: { value: databricksHost } }
 var airflowParameters = {
@@ -119,7 +120,10 @@ module runPipelines 'pipeline-runner.bicep' = if (withFactory) {
   scope: resourceGroup(factoryParts[2], factoryParts[4])
   params: {
     factoryName: factoryParts[8]
-    principalIds: [retryAdfPipeline!.outputs.principalId, rerunUpstream!.outputs.principalId]
+    principals: {
+      retry: retryAdfPipeline!.outputs.principalId
+      upstream: rerunUpstream!.outputs.principalId
+    }
   }
 }
 
@@ -128,15 +132,18 @@ module readPassword 'secret-reader.bicep' = if (withAirflow) {
   params: {
     vaultName: vaultName
     secretName: airflowSecret
-    principalIds: [retryAirflowTask!.outputs.principalId, rerunUpstream!.outputs.principalId]
+    principals: {
+      retry: retryAirflowTask!.outputs.principalId
+      upstream: rerunUpstream!.outputs.principalId
+    }
   }
 }
 
+var databricksPrincipals = [
+  { name: 'playbook-retry-databricks-job', principalId: retryDatabricksJob!.outputs.principalId }
+  { name: 'playbook-restart-cluster', principalId: restartCluster!.outputs.principalId }
+  { name: 'playbook-reinstall-libraries', principalId: reinstallLibraries!.outputs.principalId }
+]
+
 @description('Add those of the Databricks playbooks to the workspace as service principals.')
-output principals array = withDatabricks
-  ? [
-      { name: 'playbook-retry-databricks-job', principalId: retryDatabricksJob!.outputs.principalId }
-      { name: 'playbook-restart-cluster', principalId: restartCluster!.outputs.principalId }
-      { name: 'playbook-reinstall-libraries', principalId: reinstallLibraries!.outputs.principalId }
-    ]
-  : []
+output principals array = withDatabricks ? databricksPrincipals : []

@@ -2,7 +2,8 @@
 
 param vaultName string
 param secretName string
-param principalIds array
+@description('Which playbook → its principal id.')
+param principals object
 
 var roles = loadJsonContent('../modules/roles.json')
 
@@ -15,11 +16,11 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
 }
 
 resource read 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for principalId in principalIds: {
+  for principal in items(principals): {
     scope: vault::secret
-    name: guid(vault::secret.id, principalId, 'Key Vault Secrets User')
+    name: guid(vault::secret.id, principal.value, 'Key Vault Secrets User')
     properties: {
-      principalId: principalId
+      principalId: principal.value
       principalType: 'ServicePrincipal'
       roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Key Vault Secrets User'])
     }
