@@ -1,9 +1,34 @@
 //! Failure + evidence → diagnosis. Pure: no clock, no network, no environment; it cannot fail, only be
 //! [`Category::Undetermined`].
+//!
+//! In: a [`Case`] (a [`Failure`] with its evidence, or a line of `aiops-rca diagnose`). Out: a [`Diagnosis`].
+//! One walk: `scan` reads every text once against the whole catalog, `classify` ranks the signs and picks
+//! one cause, `wording` names the things and cuts the quotes, `fingerprint` says what keeps failing.
+//! What the words mean is data (`catalog/*.toml`); the code knows no vendor. The text is hostile: it is
+//! matched, never obeyed, so an instruction inside a message changes nothing but the text shown.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+
+use crate::evidence::Evidence;
+use crate::failure::{Failure, Source, field};
+
+pub mod model;
+mod catalog;
+mod classify;
+mod entities;
+mod fingerprint;
+mod scan;
+mod shape;
+mod wording;
+
+pub use catalog::Catalog;
+pub use fingerprint::stable;
+
+use catalog::{Act, may_act, rank};
+use classify::Verdict;
 
 /// What went wrong, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,6 +133,66 @@ pub struct Diagnosis {
     pub worded_by: String,
 }
 
+impl Category {
+    /// As people read it: `data schema`, `network` …
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Timeout => "timeout",
+            Self::Throttling => "throttling",
+            Self::Resource => "resource",
+            Self::Authentication => "authentication",
+            Self::Authorization => "authorization",
+            Self::Configuration => "configuration",
+            Self::DataSchema => "data schema",
+            Self::DataQuality => "data quality",
+            Self::MissingData => "missing data",
+            Self::Code => "code",
+            Self::Dependency => "dependency",
+            Self::Platform => "platform",
+            Self::Concurrency => "concurrency",
+            Self::Quota => "quota",
+            Self::Cancelled => "cancelled",
+            Self::Undetermined => "undetermined",
+        }
+    }
+}
+
+impl Action {
+    /// Does it act by itself, through a playbook?
+    pub fn acts(self) -> bool {
+        matches!(self, Self::RetryPipeline | Self::RetryJob | Self::RetryTask | Self::RestartCluster | Self::ReinstallLibraries)
+    }
+
+    /// The name in JSON: `retry_pipeline` …
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RetryPipeline => "retry_pipeline",
+            Self::RetryJob => "retry_job",
+            Self::RetryTask => "retry_task",
+            Self::RestartCluster => "restart_cluster",
+            Self::ReinstallLibraries => "reinstall_libraries",
+            Self::CheckUpstream => "check_upstream",
+            Self::ScaleResources => "scale_resources",
+            Self::None => "none",
+        }
+    }
+
+    /// As people read it: `retry the pipeline` …
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::RetryPipeline => "retry the pipeline",
+            Self::RetryJob => "retry the job",
+            Self::RetryTask => "retry the task",
+            Self::RestartCluster => "restart the cluster",
+            Self::ReinstallLibraries => "reinstall the libraries",
+            Self::CheckUpstream => "rerun the upstream",
+            Self::ScaleResources => "scale the resources",
+            Self::None => "nothing",
+        }
+    }
+}
+
 impl Diagnosis {
     /// High, Medium or Low, as people read it.
     pub fn confidence_word(&self) -> &'static str {
@@ -119,4 +204,241 @@ impl Diagnosis {
             "Low"
         }
     }
+}
+
+/// What is known about one failure: the input of [`diagnose`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// The platform.
+    pub source: Source,
+    /// What the source delivers as a code in a field of its own.
+    pub error_code: Option<String>,
+    /// The error text.
+    pub message: String,
+    /// Further fields by the names in [`field`].
+    pub context: BTreeMap<String, String>,
+    /// Further texts in which the innermost cause may stand, with their ids.
+    pub evidence: Vec<(String, String)>,
+}
+
+impl Case {
+    /// The case of a failure and what was collected about it.
+    pub fn of(failure: &Failure, evidence: &[Evidence]) -> Self {
+        Self {
+            source: failure.source,
+            error_code: failure.error_code.clone(),
+            message: failure.message.clone(),
+            context: failure.context.clone(),
+            evidence: evidence.iter().map(|e| (e.id.clone(), e.text.clone())).collect(),
+        }
+    }
+
+    /// Where the action would go: a cluster is restarted, a job is run again.
+    fn is_cluster(&self) -> bool {
+        self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("cluster"))
+    }
+
+    /// A job run brings its own cluster mostly: running it again is the restart.
+    fn is_job(&self) -> bool {
+        self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("job"))
+    }
+
+    fn action(&self, act: Act) -> Action {
+        match (act, self.source) {
+            (Act::Retry | Act::Restart | Act::Reinstall, Source::Adf) => Action::RetryPipeline,
+            (Act::Retry | Act::Restart | Act::Reinstall, Source::Airflow) => Action::RetryTask,
+            (Act::Reinstall, Source::Databricks) => Action::ReinstallLibraries,
+            (Act::Restart, Source::Databricks) if !self.is_job() => Action::RestartCluster,
+            (Act::Retry, Source::Databricks) if self.is_cluster() => Action::RestartCluster,
+            (Act::Retry | Act::Restart, Source::Databricks) => Action::RetryJob,
+            (Act::CheckUpstream, _) => Action::CheckUpstream,
+            (Act::Scale, _) => Action::ScaleResources,
+            (Act::None, _) => Action::None,
+        }
+    }
+}
+
+/// Finds the root cause. Never fails; it may be [`Category::Undetermined`].
+pub fn diagnose(case: &Case) -> Diagnosis {
+    let catalog = Catalog::get();
+    let verdict = classify::classify(catalog, case);
+    let rank_of_guess = verdict.guess.as_ref().map_or(0, |guess| guess.rank);
+    match verdict.candidates.first() {
+        Some(winner) if winner.rank >= rank_of_guess => of_cause(catalog, case, &verdict),
+        _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
+        _ => undetermined(catalog, case, &verdict),
+    }
+}
+
+fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
+    let Some((winner, found)) = verdict.candidates.first().and_then(|w| Some((w, catalog.cause(w.cause)?))) else {
+        return undetermined(catalog, case, verdict);
+    };
+    let entities = wording::entities(catalog, verdict);
+    let act = if verdict.veto.is_some() { Act::None } else { found.act };
+    let confidence = confidence(catalog, verdict);
+    let action = case.action(act);
+    let mut rule = format!("{}: {}", found.name, winner.sign);
+    if let Some(sign) = &verdict.veto {
+        let _ = write!(rule, "; does not act because of {sign}");
+    }
+    Diagnosis {
+        category: found.category,
+        error_type: found.name.clone(),
+        transient: found.transient.unwrap_or(found.act.acts()),
+        remediable: act.acts(),
+        action,
+        risk: risk(action),
+        severity: found.severity.or_else(|| catalog.defaults(found.category).map(|d| d.severity)).unwrap_or(Severity::Medium),
+        confidence,
+        root_cause: sentence(case, &wording::fill(&found.text, &entities), &entities),
+        recommendations: steps(catalog, found.category, &found.steps, &entities),
+        evidence: wording::quotes(catalog, verdict, None),
+        rule,
+        fingerprint: print(case, &found.name, verdict, Some((winner.place, winner.span))),
+        entities,
+        worded_by: "catalog".into(),
+    }
+}
+
+fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
+    let Some(guess) = &verdict.guess else { return undetermined(catalog, case, verdict) };
+    let mut entities = wording::entities(catalog, verdict);
+    entities.insert("name".into(), guess.name.clone());
+    let act = if guess.act.acts() || !may_act(guess.category) && guess.act == Act::Scale { Act::None } else { guess.act };
+    let action = case.action(act);
+    Diagnosis {
+        category: guess.category,
+        error_type: guess.name.clone(),
+        transient: false,
+        remediable: false,
+        action,
+        risk: risk(action),
+        severity: catalog.defaults(guess.category).map_or(Severity::Medium, |d| d.severity),
+        confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
+        root_cause: sentence(case, &wording::fill(&guess.text, &entities), &entities),
+        recommendations: steps(catalog, guess.category, &[], &entities),
+        evidence: wording::quotes(catalog, verdict, Some((guess.place, guess.span))),
+        rule: format!("shape of the name {}", guess.name),
+        fingerprint: print(case, &guess.name, verdict, Some((guess.place, guess.span))),
+        entities,
+        worded_by: "catalog".into(),
+    }
+}
+
+fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
+    let entities = wording::entities(catalog, verdict);
+    Diagnosis {
+        category: Category::Undetermined,
+        error_type: "Undetermined".into(),
+        transient: false,
+        remediable: false,
+        action: Action::None,
+        risk: Risk::High,
+        severity: Severity::Medium,
+        confidence: 0.1,
+        root_cause: "The report does not say what went wrong: no known code, exception or phrase stands in it.".into(),
+        recommendations: steps(catalog, Category::Undetermined, &[], &entities),
+        evidence: wording::quotes(catalog, verdict, None),
+        rule: "nothing matched".into(),
+        fingerprint: print(case, "Undetermined", verdict, None),
+        entities,
+        worded_by: "catalog".into(),
+    }
+}
+
+/// How sure we are: how specific the sign is, and whether others agree or disagree.
+fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
+    let Some(winner) = verdict.candidates.first() else { return 0.1 };
+    let category = |index: usize| catalog.cause(index).map(|cause| cause.category);
+    let mine = category(winner.cause);
+    let base = match winner.rank {
+        rank::ALWAYS => 0.93,
+        rank::NUMBER => 0.92,
+        rank::SAYS => 0.86,
+        rank::CODE => 0.85,
+        rank::SUGGESTS => 0.7,
+        rank::WEAK_CODE => 0.6,
+        rank::HINT => 0.5,
+        rank::SHAPE | rank::WORDS => 0.35,
+        _ => 0.25,
+    };
+    let others = || verdict.candidates.iter().skip(1).filter(|other| other.cause != winner.cause && other.rank >= rank::HINT);
+    let agree = others().any(|other| category(other.cause) == mine);
+    let differ = others().any(|other| category(other.cause) != mine && other.rank + 1 >= winner.rank);
+    let mut value: f32 = base;
+    if agree {
+        value += 0.04;
+    }
+    if differ {
+        value -= 0.12;
+    }
+    if verdict.veto.is_some() {
+        value -= 0.1;
+    }
+    value.clamp(0.05, 0.97)
+}
+
+/// How much an action could break: repeating a run is cheap, restarting or reinstalling hits whoever shares the cluster.
+fn risk(action: Action) -> Risk {
+    match action {
+        Action::RetryPipeline | Action::RetryJob | Action::RetryTask => Risk::Low,
+        Action::RestartCluster | Action::ReinstallLibraries => Risk::Medium,
+        Action::CheckUpstream | Action::ScaleResources | Action::None => Risk::High,
+    }
+}
+
+/// The cause's sentence, with where it happened when the text says so.
+fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> String {
+    let mut out = words.trim().to_owned();
+    let mut whereabouts = Vec::new();
+    let named = |out: &str, value: &str| out.contains(value);
+    if let Some(inner) = entities.get("inner_activity").or_else(|| entities.get("activity"))
+        && !named(&out, inner)
+    {
+        whereabouts.push(format!("activity `{inner}`"));
+    }
+    if let Some(side) = entities.get("side")
+        && !named(&out, side)
+    {
+        whereabouts.push(format!("{} side", side.to_lowercase()));
+    }
+    if let Some(task) = entities.get("task").or_else(|| case.context.get(field::TASK_ID))
+        && !named(&out, task)
+    {
+        whereabouts.push(format!("task `{task}`"));
+    }
+    if !whereabouts.is_empty() {
+        if out.ends_with('.') {
+            out.pop();
+        }
+        let _ = write!(out, " ({}).", whereabouts.join(", "));
+    }
+    out
+}
+
+/// The cause's own steps, filled up from its category.
+fn steps(catalog: &Catalog, category: Category, own: &[String], entities: &BTreeMap<String, String>) -> Vec<String> {
+    let mut out: Vec<String> = own.iter().map(|step| wording::fill(step, entities)).collect();
+    for step in catalog.defaults(category).map(|d| d.steps.as_slice()).unwrap_or_default() {
+        if out.len() >= 3 {
+            break;
+        }
+        out.push(wording::fill(step, entities));
+    }
+    out.truncate(4);
+    out
+}
+
+fn print(case: &Case, error_type: &str, verdict: &Verdict<'_>, telling: Option<(usize, scan::Span)>) -> String {
+    let text = telling
+        .and_then(|(place, span)| {
+            let text = verdict.places.get(place)?.text;
+            let start = text.floor_char_boundary(span.start);
+            let end = text.floor_char_boundary((span.end + 2000).min(text.len()));
+            let line = text.get(start..end)?;
+            Some(line.split('\n').next().unwrap_or(line))
+        })
+        .unwrap_or_else(|| case.message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default());
+    fingerprint::fingerprint(case.source, error_type, case.error_code.as_deref().unwrap_or_default(), text)
 }

@@ -19,6 +19,19 @@ const NO_WORKSPACE: &str = "set DATABRICKS_WORKSPACE_URL (and DATABRICKS_TOKEN, 
 const NO_AIRFLOW: &str = "set AIRFLOW_BASE_URL and its credentials to read the task's log";
 const NO_LOGS: &str = "set LOG_ANALYTICS_WORKSPACE_ID to read the logs";
 
+/// Sources of evidence, the most telling first; sources that are not named come last.
+const TELLING: [&str; 9] = [
+    "databricks.run_output",
+    "adf.activity_runs",
+    "airflow.log",
+    "databricks.libraries",
+    "databricks.cluster",
+    "databricks.cluster_events",
+    "databricks.run",
+    "adf.pipeline_run",
+    "airflow.task_instance",
+];
+
 /// The vendors' clients, each optional.
 #[derive(Debug, Clone)]
 pub struct Collector {
@@ -61,6 +74,7 @@ impl Collector {
             None if silent && failure.source != Source::Airflow => own.miss("log_analytics", NO_LOGS),
             None => {}
         }
+        own.evidence.sort_by_key(|proof| TELLING.iter().position(|source| *source == proof.source).unwrap_or(TELLING.len()));
         for (number, proof) in (1..).zip(&mut own.evidence) {
             proof.id = format!("e{number}");
         }

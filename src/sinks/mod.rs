@@ -20,3 +20,16 @@ pub enum Step<R> {
     /// Nothing to do right now (rate limit, index lag): call again after this time.
     Wait(Duration, String),
 }
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked, e.g. `JIRA credentials`.
+    pub name: String,
+    /// Is it as it must be?
+    pub ok: bool,
+    /// What was found.
+    pub line: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}

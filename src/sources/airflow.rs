@@ -13,7 +13,7 @@ use regex::Regex;
 use serde_json::Value;
 use url::Url;
 
-use super::json::{Text, digest, document, key_part, nothing_usable, prose, typed};
+use super::json::{digest, document, key_part, nothing_usable, prose, text_at};
 use super::time::instant;
 use super::{Malformed, Parsed};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
@@ -67,27 +67,35 @@ impl Callback {
             return Err(nothing_usable("a callback names its DAG or task", "dag_id"));
         }
         let error = loose(document, &["exception", "error", "error_message", "exception_message", "message"]);
+        let reason = loose(document, &["reason"]);
+        // The task instance in a DAG's own callback is merely the last one: it says nothing about the run.
+        let by_reason = reason.as_deref().is_some_and(is_dag_reason);
+        let level = id(&["level"], &[])?;
+        let task = task.filter(|_| dag.is_none() || !(by_reason || level.as_deref() == Some("dag")));
+        let of_task = |names: &[&str], nests: &[&str]| if task.is_some() { find(document, names, nests) } else { Ok(None) };
+        let instance = ["task_instance", "ti"];
         Ok(Self {
             run: id(&["run_id", "dag_run_id"], &["dag_run", "task_instance", "ti", "context"])?,
             date: id(&["logical_date", "execution_date"], &["dag_run", "task_instance", "ti", "context"])?,
-            state: id(&["state", "task_state", "status"], &["task_instance", "ti"])?.or(find(
-                document,
-                &["state"],
-                &["dag_run"],
-            )?),
+            // The run's own state counts for the run only: it goes on while one task has failed.
+            state: match (&task, by_reason) {
+                (Some(_), _) => of_task(&["state", "task_state", "status"], &instance)?,
+                (None, true) => document.get("dag_run").map_or(Ok(None), |run| find(run, &["state"], &[]))?,
+                (None, false) => id(&["state", "status"], &["dag_run"])?,
+            },
+            attempt: of_task(&["try_number"], &instance)?,
+            max_tries: of_task(&["max_tries"], &instance)?,
+            map_index: of_task(&["map_index"], &instance)?,
+            operator: of_task(&["operator", "operator_name"], &["task_instance", "ti", "task"])?,
+            hostname: of_task(&["hostname"], &instance)?,
             event: id(&["callback", "callback_type", "event", "event_type"], &[])?,
-            attempt: id(&["try_number"], &["task_instance", "ti"])?,
-            max_tries: id(&["max_tries"], &["task_instance", "ti"])?,
-            map_index: id(&["map_index"], &["task_instance", "ti"])?,
             error_class: id(&["exception_type", "exception_class", "error_type"], &[])?,
             deployment: id(&["deployment", "base_url", "airflow_base_url"], &[])?,
-            operator: id(&["operator", "operator_name"], &["task_instance", "ti", "task"])?,
             owner: id(&["owner", "team"], &["task", "dag"])?,
             run_type: id(&["run_type"], &["dag_run"])?,
-            hostname: id(&["hostname"], &["task_instance", "ti"])?,
             ended: id(&["end_date", "failed_at", "timestamp", "ts"], &["task_instance", "ti", "dag_run"])?,
-            reason: loose(document, &["reason"]),
             failure_shaped: ["exception", "error", "reason"].iter().any(|name| document.get(name).is_some()),
+            reason,
             task,
             dag,
             error,
@@ -101,6 +109,9 @@ impl Callback {
     /// body made for failures: Airflow 3 and tasks found dead (zombies) report the state before the end.
     fn not_final(&self) -> Option<String> {
         let event = self.event.as_deref().unwrap_or_default().to_ascii_lowercase();
+        if self.task.is_none() && self.reason.as_deref() == Some("success") {
+            return Some("the run succeeded".to_owned());
+        }
         if event.contains("retry") {
             return Some("not final: the task will be retried (on_retry callback)".to_owned());
         }
@@ -132,7 +143,7 @@ impl Callback {
         };
         let key = self.key(document);
         let message = self.message(&asset);
-        let error_code = self.error_class.as_deref().or(self.error.as_deref()).and_then(class_of);
+        let error_code = self.error_class.as_deref().and_then(last_piece).or_else(|| self.error.as_deref().and_then(class_of));
         let mut context: BTreeMap<String, String> = BTreeMap::new();
         let map_index = self.map_index();
         let mut note = |name: &str, value: Option<String>| {
@@ -171,8 +182,8 @@ impl Callback {
     /// (deployment, dag, run, task and map index, try). Without a run id the logical date names the run, and
     /// without both the whole body does: an empty run would make all failures of a task one.
     fn key(&self, document: &Value) -> RunKey {
-        let deployment =
-            self.log_url.as_deref().or(self.deployment.as_deref()).and_then(host_of).or_else(|| self.deployment.clone());
+        let named = self.deployment.as_deref().map(|name| host_of(name).unwrap_or_else(|| name.to_owned()));
+        let deployment = named.or_else(|| self.log_url.as_deref().and_then(host_of));
         let dag = self.dag.as_deref().unwrap_or_default();
         let body = || digest(document);
         let run = self.run.clone().or_else(|| self.date.clone()).unwrap_or_else(body);
@@ -181,13 +192,10 @@ impl Callback {
             (task, Some(index)) => format!("{task}[{index}]"),
             (task, None) => task.to_owned(),
         };
-        RunKey::new(
-            Source::Airflow,
-            &key_part(&scope),
-            &key_part(&run),
-            &key_part(&task),
-            &key_part(self.attempt.as_deref().unwrap_or_default()),
-        )
+        // A run that is cleared and fails again keeps its id: its end tells the two apart where there is no try.
+        let ended = || self.ended.as_deref().filter(|_| self.task.is_none()).and_then(instant).map(|at| at.to_rfc3339());
+        let attempt = self.attempt.clone().or_else(ended).unwrap_or_default();
+        RunKey::new(Source::Airflow, &key_part(&scope), &key_part(&run), &key_part(&task), &key_part(&attempt))
     }
 
     /// The index of a mapped task; -1 means "not mapped".
@@ -209,19 +217,24 @@ impl Callback {
 fn find(document: &Value, names: &[&str], nests: &[&str]) -> Result<Option<String>, Malformed> {
     for name in names {
         let Some(value) = document.get(name) else { continue };
-        if let Some(text) = typed::<Text>(value, name)?.owned() {
+        if let Some(text) = text_at(value, name)?.owned() {
             return Ok(Some(text));
         }
     }
     for nest in nests {
         for name in names {
             let Some(value) = document.get(nest).and_then(|inner| inner.get(name)) else { continue };
-            if let Some(text) = typed::<Text>(value, &format!("{nest}.{name}"))?.owned() {
+            if let Some(text) = text_at(value, &format!("{nest}.{name}"))?.owned() {
                 return Ok(Some(text));
             }
         }
     }
     Ok(None)
+}
+
+/// The reasons Airflow gives to a DAG's own callbacks, and to no others.
+fn is_dag_reason(reason: &str) -> bool {
+    ["task_failure", "tasks_failed", "all_tasks_deadlocked", "timed_out", "dagrun_timeout", "success"].contains(&reason)
 }
 
 /// A text at the top level only, where an object would be a nest.
@@ -237,7 +250,12 @@ fn loose(document: &Value, names: &[&str]) -> Option<String> {
         .find_map(|name| document.get(name).and_then(prose).or_else(|| context.and_then(|inner| inner.get(name)).and_then(prose)))
 }
 
-/// The exception's class: given, at the head of `Class: text`, or at the head of a traceback's last line.
+/// The class without its module.
+fn last_piece(class: &str) -> Option<String> {
+    class.rsplit('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// The exception's class: at the head of `Class: text`, or at the head of a traceback's last line.
 fn class_of(text: &str) -> Option<String> {
     static CLASS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Timeout|Warning|Interrupt|Exit|Exceeded|NotFound|Failed))(?:$|[:(\s])").ok()

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::json::{Text, digest, member, nothing_usable, reach, scalar, typed};
+use super::json::{Text, digest, member, nothing_usable, reach, scalar, text_at, typed};
 use super::rows::Origin;
 use super::time::instant;
 use super::{Malformed, Parsed, RowsOf, RowsRequest};
@@ -23,7 +23,7 @@ mod metric;
 
 /// Reads an alert; `None` if the body is none. `door` says what the door is for, when the alert does not.
 pub(super) fn understand(document: &Value, door: Option<RowsOf>) -> Option<Result<Parsed, Malformed>> {
-    let schema = match member(document, "schemaId").map(|value| typed::<Text>(value, "schemaId")) {
+    let schema = match member(document, "schemaId").map(|value| text_at(value, "schemaId")) {
         Some(Err(malformed)) => return Some(Err(malformed)),
         Some(Ok(text)) => text.owned(),
         None => None,
@@ -60,7 +60,7 @@ struct Essentials {
     monitor_condition: Text,
     monitoring_service: Text,
     #[serde(rename = "alertTargetIDs")]
-    targets: Option<Vec<Text>>,
+    targets: Value,
     target_resource_type: Text,
     fired_date_time: Text,
     description: Text,
@@ -119,7 +119,10 @@ fn common_schema(document: &Value, data: &Value, door: Option<RowsOf>) -> Result
 impl Alert {
     fn from_essentials(document: &Value, data: &Value, context: &Value, essentials: &Essentials) -> Self {
         let id = essentials.alert_id.get().or(essentials.origin_alert_id.get()).map_or_else(|| digest(document), str::to_owned);
-        let mut targets: Vec<String> = essentials.targets.iter().flatten().filter_map(Text::owned).collect();
+        let mut targets: Vec<String> = match &essentials.targets {
+            Value::Array(items) => items.iter().filter_map(scalar).collect(),
+            other => scalar(other).into_iter().collect(),
+        };
         targets.extend(essentials.target_resource_type.owned());
         Self {
             id,

@@ -2,13 +2,13 @@
 //!
 //! In: the bytes of one webhook call. Out: [`Parsed`]. Every schema of Azure Monitor is read by `sources/alert`
 //! (it is shared, since Databricks alerts come through their own door too); the rows inside by
-//! [`rows`](super::rows). What is no alert at all may still be a flat object that names a failed run: the
+//! `sources/rows`. What is no alert at all may still be a flat object that names a failed run: the
 //! "custom JSON payload" of old log alerts and of Logic Apps in between.
 
-use super::json::{document, nothing_usable};
+use super::json::{digest, document, nothing_usable};
 use super::rows::{self, Origin, Table};
-use super::{Malformed, Parsed, alert};
-use crate::failure::AlertRef;
+use super::{Malformed, Parsed, RowsOf, alert};
+use crate::failure::{AlertRef, Failure};
 
 /// Parses one body.
 pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
@@ -17,10 +17,14 @@ pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
         return parsed;
     }
     let object = document.as_object().cloned().unwrap_or_default();
-    let reference = AlertRef { id: super::json::digest(&document), rule: None };
+    // Not an alert: the body's own digest tells rows without a run id apart.
+    let reference = AlertRef { id: digest(&document), rule: None };
     let origin = Origin { alert: Some(reference), ..Origin::default() };
-    match rows::read(&Table::from_pairs(object), &origin, None) {
-        Some((_, reading)) if !reading.failures.is_empty() => Ok(Parsed::Failures(reading.failures)),
+    let hint = object.keys().any(|key| key.eq_ignore_ascii_case("pipeline")).then_some(RowsOf::AdfRuns);
+    match rows::read(&Table::from_pairs(object), &origin, hint) {
+        Some((_, reading)) if !reading.failures.is_empty() => {
+            Ok(Parsed::Failures(reading.failures.into_iter().map(|failure| Failure { alert: None, ..failure }).collect()))
+        }
         Some((_, reading)) if !reading.skipped.is_empty() => Ok(Parsed::Ignored(reading.skipped.join(", "))),
         _ => Err(nothing_usable("neither an Azure Monitor alert nor an object that names a failed run", "schemaId")),
     }

@@ -9,12 +9,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::json::{Text, digest, document, member, nothing_usable, prose, reach, scalar, typed};
+use super::json::{Object, Text, digest, document, member, nothing_usable, prose, reach, scalar, typed};
 use super::rows::databricks::{ClusterEnd, JobRun, is_normal_end};
 use super::rows::{self, Origin, Table};
 use super::time::instant_of;
 use super::{Malformed, Parsed, RowsOf, alert};
-use crate::failure::AlertRef;
+use crate::failure::{AlertRef, Failure};
 
 /// Parses one body.
 pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
@@ -40,10 +40,10 @@ struct Notice {
     event_type: Text,
     event: Text,
     workspace_id: Text,
-    run: Option<Run>,
-    job: Option<Job>,
-    task: Option<Task>,
-    cluster: Option<Cluster>,
+    run: Option<Object<Run>>,
+    job: Option<Object<Job>>,
+    task: Option<Object<Task>>,
+    cluster: Option<Object<Cluster>>,
     library: Value,
     run_id: Text,
     job_id: Text,
@@ -64,7 +64,7 @@ struct Run {
     run_name: Text,
     run_page_url: Text,
     creator_user_name: Text,
-    cluster_instance: Option<ClusterInstance>,
+    cluster_instance: Option<Object<ClusterInstance>>,
     state: Value,
     status: Value,
     error: Value,
@@ -177,8 +177,8 @@ impl Notice {
     }
 
     fn job_failure(self, origin: &Origin) -> Result<Parsed, Malformed> {
-        let run = self.run.unwrap_or_default();
-        let job = self.job.unwrap_or_default();
+        let run = self.run.unwrap_or_default().into_inner();
+        let job = self.job.unwrap_or_default().into_inner();
         let details = reach(&run.status, &["termination_details"]).cloned().unwrap_or_default();
         let told = [
             member(&details, "message"),
@@ -216,7 +216,7 @@ impl Notice {
     }
 
     fn cluster_failure(self, origin: &Origin) -> Result<Parsed, Malformed> {
-        let cluster = self.cluster.unwrap_or_default();
+        let cluster = self.cluster.unwrap_or_default().into_inner();
         let told = [&cluster.state_message, &self.error_message, &self.error];
         let mut end = ClusterEnd {
             id: cluster.cluster_id.owned().or_else(|| member(&self.library, "cluster_id").and_then(scalar)),
@@ -239,7 +239,7 @@ impl Notice {
         if is_normal_end(end.code.as_deref(), end.kind.as_deref()) {
             return Ok(Parsed::Ignored(format!("the cluster ended normally ({})", end.code.unwrap_or_default())));
         }
-        Ok(Parsed::Failures(vec![end.failure(origin)]))
+        Ok(Parsed::Failures(vec![Failure { alert: None, ..end.failure(origin) }]))
     }
 }
 
@@ -260,7 +260,9 @@ fn flat(document: &Value, origin: &Origin) -> Result<Parsed, Malformed> {
     let object = document.as_object().cloned().unwrap_or_default();
     if let Some((_, reading)) = rows::read(&Table::from_pairs(object), origin, None) {
         if !reading.failures.is_empty() {
-            return Ok(Parsed::Failures(reading.failures));
+            return Ok(Parsed::Failures(
+                reading.failures.into_iter().map(|failure| Failure { alert: None, ..failure }).collect(),
+            ));
         }
         if !reading.skipped.is_empty() {
             return Ok(Parsed::Ignored(reading.skipped.join(", ")));

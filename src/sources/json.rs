@@ -9,9 +9,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::Deserialize;
-use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -28,6 +31,15 @@ pub(super) fn document(body: &[u8]) -> Result<Value, Malformed> {
 
 /// Reads a typed shape out of a value that sits at `place`; the path of what did not fit is kept, its content is not.
 pub(super) fn typed<T: DeserializeOwned>(value: &Value, place: &str) -> Result<T, Malformed> {
+    read::<Object<T>>(value, place).map(Object::into_inner)
+}
+
+/// Reads one text that sits at `place`.
+pub(super) fn text_at(value: &Value, place: &str) -> Result<Text, Malformed> {
+    read(value, place)
+}
+
+fn read<T: DeserializeOwned>(value: &Value, place: &str) -> Result<T, Malformed> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let inner = error.path().to_string();
         let path = match (place, inner.as_str()) {
@@ -179,6 +191,45 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// A struct that comes as a JSON object and as nothing else: derived readers would take an array by position.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Object<T>(T);
+
+impl<T> Object<T> {
+    /// What was read.
+    pub(super) fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_any(ObjectVisitor(PhantomData))
+    }
+}
+
 fn decode(body: &[u8]) -> Result<Value, Malformed> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let strict = match serde_json::from_slice(body) {
@@ -297,12 +348,16 @@ mod tests {
         #[derive(Debug, Deserialize)]
         struct Outer {
             #[expect(dead_code, reason = "only its type matters here")]
-            run: Inner,
+            run: Object<Inner>,
         }
         let error = typed::<Outer>(&json!({"run": {"id": ["top secret"]}}), "").unwrap_err();
         assert_eq!(error.path, "run.id");
         assert_eq!(typed::<Inner>(&json!({"id": {}}), "data.run").unwrap_err().path, "data.run.id");
         assert!(!error.message.contains("secret"), "{error}");
+        assert_eq!(
+            typed::<Outer>(&json!({"run": ["1"]}), "").unwrap_err().message,
+            "a value has the wrong type, expected an object"
+        );
         let error = typed::<Outer>(&json!({"run": "a secret that was expected here"}), "").unwrap_err();
         assert!(!error.message.contains("secret"), "{error}");
     }

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{AlertRef, Failure, Source};
 
+// What the sources share: tolerant JSON and times, tables of Log Analytics, the alert that may hold them.
 mod json;
 pub mod time;
 pub mod rows;
 mod alert;
 
+// The sources: strangers to one another.
 pub mod azure_monitor;
 pub mod databricks;
 pub mod airflow;

@@ -6,13 +6,16 @@
 //! `pipelineRunId_g`) or without, never by position. This room does not know who asked, which alert schema
 //! carried the rows, or what a cause means; [`adf`] and [`databricks`] know the columns of their tables.
 
+use std::collections::HashSet;
+use std::rc::Rc;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::RowsOf;
 use super::json::{member, prose, scalar};
 use super::time::instant_of;
-use crate::failure::{AlertRef, Failure};
+use crate::failure::{AlertRef, Failure, RunKey};
 
 pub mod adf;
 pub mod databricks;
@@ -92,6 +95,7 @@ pub fn platform(table: &Table) -> Option<RowsOf> {
     let category = says(&["category", "type", "servicename"]);
     if place.contains("microsoft.datafactory")
         || category.starts_with("adf")
+        || category.starts_with("synapseintegration")
         || matches!(category.as_str(), "pipelineruns" | "activityruns")
     {
         return Some(RowsOf::AdfRuns);
@@ -171,7 +175,7 @@ impl Table {
 
     /// The rows with access by name.
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let names = std::rc::Rc::new(self.names());
+        let names = Rc::new(self.names());
         self.rows.iter().map(move |cells| Record { names: names.clone(), cells })
     }
 }
@@ -179,7 +183,7 @@ impl Table {
 /// One row with access by plain column name.
 #[derive(Debug, Clone)]
 pub(super) struct Record<'t> {
-    names: std::rc::Rc<Vec<String>>,
+    names: Rc<Vec<String>>,
     cells: &'t [Value],
 }
 
@@ -190,6 +194,11 @@ impl<'t> Record<'t> {
             let found = self.names.iter().zip(self.cells).filter(|(name, _)| name.as_str() == *wanted);
             found.map(|(_, cell)| cell).find(|cell| prose(cell).is_some())
         })
+    }
+
+    /// Does the table have one of the columns, even if this row holds nothing there?
+    pub(super) fn has(&self, names: &[&str]) -> bool {
+        self.names.iter().any(|name| names.contains(&name.as_str()))
     }
 
     /// The text of such a cell.
@@ -213,11 +222,8 @@ impl Reading {
 
     /// Adds what another table of the same alert said; a run both know stays one failure.
     pub(super) fn absorb(&mut self, other: Self) {
-        for failure in other.failures {
-            if self.failures.iter().all(|known| known.key != failure.key) {
-                self.failures.push(failure);
-            }
-        }
+        let mut known: HashSet<RunKey> = self.failures.iter().map(|failure| failure.key.clone()).collect();
+        self.failures.extend(other.failures.into_iter().filter(|failure| known.insert(failure.key.clone())));
         for reason in other.skipped {
             self.skip(reason);
         }
@@ -225,11 +231,13 @@ impl Reading {
     }
 }
 
-/// A column's name without case, separators and the type suffix of `AzureDiagnostics`.
+/// A column's name without case, separators, and the `properties_` and type suffix of `AzureDiagnostics`.
 fn plain(name: &str) -> String {
     let name = name.trim();
     let stem = ["_s", "_g", "_d", "_t", "_b"].iter().find_map(|suffix| name.strip_suffix(suffix)).filter(|stem| !stem.is_empty());
-    stem.unwrap_or(name).chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+    let stem = stem.unwrap_or(name);
+    let stem = stem.strip_prefix("properties_").or_else(|| stem.strip_prefix("Properties_")).unwrap_or(stem);
+    stem.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]
@@ -245,6 +253,7 @@ mod tests {
         }
         assert_eq!(plain("_ResourceId"), "resourceid");
         assert_eq!(plain("_s"), "s");
+        assert_eq!(plain("properties_Error_message_s"), "errormessage");
     }
 
     #[test]

@@ -1,76 +1,407 @@
-//! Azure Storage (being built).
+//! Azure Storage (or Azurite) through the frozen 0.21 family of crates; nothing outside this file and its folder names them.
+//!
+//! What they do not do is done here: timeouts, connection reuse and bounded repetition (`transport`, `attempts`),
+//! keys that need no escaping (`names`), documents over several properties (`document`), base64 of messages, and
+//! faults without their error texts, which would show connection strings and signatures.
+//! Every write carries a nonce, so that a write whose answer was lost is told from somebody else's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use azure_core::auth::Secret;
+use azure_core::error::ErrorKind;
+use azure_core::{ClientOptions, Continuable as _, RetryOptions, TransportOptions};
+use azure_data_tables::clients::{TableServiceClient, TableServiceClientBuilder};
+use azure_data_tables::prelude::{EntityClient, IfMatchCondition, TableClient};
+use azure_storage::{CloudLocation, StorageCredentials};
+use azure_storage_queues::{PopReceipt, QueueClient, QueueServiceClient, QueueServiceClientBuilder};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use futures::future::try_join_all;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal};
+use self::document::Properties;
+use self::transport::{Credential, RESOURCE, Transport};
+use super::limits::{TIME_TO_LIVE, bad_continuation, check_document, check_message, check_wire_text, page_size, whole_seconds};
+use super::names::{Prefix, decode_key, encode_key};
+use super::settings::{StorageAccess, StorageAccount};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
 use crate::fault::Fault;
+use crate::http::Http;
+use crate::identity::Identity;
 
-/// Azure Storage.
+mod attempts;
+mod document;
+mod transport;
+
+const TABLES: &str = "Table Storage";
+const QUEUES: &str = "Queue Storage";
+
+/// A storage account; cloning shares its connections.
 #[derive(Debug, Clone)]
-pub struct AzureStorage;
-
-fn nothing() -> Fault {
-    Fault::permanent("not built yet")
+pub struct AzureStorage {
+    prefix: Prefix,
+    tables: TableServiceClient,
+    queues: QueueServiceClient,
+    identity: Option<Identity>,
 }
 
 impl AzureStorage {
-    pub(super) async fn prepare(&self, _tables: &[&str], _queues: &[&str]) -> Result<(), Fault> {
-        Err(nothing())
+    pub(super) fn open(account: &StorageAccount, prefix: &str, http: &Http) -> Result<Self, Fault> {
+        let mut identity = None;
+        let credentials = match &account.access {
+            StorageAccess::Key(key) => {
+                StorageCredentials::access_key(account.name.clone(), Secret::new(key.expose_secret().to_owned()))
+            }
+            StorageAccess::Sas(sas) => StorageCredentials::sas_token(sas.expose_secret())
+                .map_err(|_| Fault::permanent("the shared access signature of the storage account cannot be read"))?,
+            StorageAccess::Identity(settings) => {
+                let ours = Identity::new(settings.clone(), http.clone());
+                identity = Some(ours.clone());
+                StorageCredentials::token_credential(Arc::new(Credential(ours)))
+            }
+        };
+        let location = |url: &url::Url| CloudLocation::Custom { account: account.name.clone(), uri: url.as_str().to_owned() };
+        let options = |what| {
+            let transport = Transport { http: http.clone(), what };
+            ClientOptions::new(TransportOptions::new(Arc::new(transport))).retry(RetryOptions::none())
+        };
+        let tables = TableServiceClientBuilder::with_location(location(&account.tables), credentials.clone());
+        let queues = QueueServiceClientBuilder::with_location(location(&account.queues), credentials);
+        Ok(Self {
+            prefix: Prefix::new(prefix)?,
+            tables: tables.client_options(options(TABLES)).build(),
+            queues: queues.client_options(options(QUEUES)).build(),
+            identity,
+        })
     }
-    pub(super) async fn insert(&self, _table: &str, _partition: &str, _row: &str, _document: &str) -> Result<Inserted, Fault> {
-        Err(nothing())
+
+    pub(super) async fn prepare(&self, tables: &[&str], queues: &[&str]) -> Result<(), Fault> {
+        self.authenticate().await?;
+        let mut table_clients = Vec::new();
+        for table in tables {
+            table_clients.push(self.table(table)?);
+        }
+        let mut queue_clients = Vec::new();
+        for queue in queues {
+            queue_clients.push(self.queue(queue)?);
+        }
+        let tables = try_join_all(table_clients.iter().map(|client| {
+            attempts(TABLES, move |_| async move {
+                match client.create().await {
+                    Err(error) if refusal(&error) != Some((CONFLICT, "TableAlreadyExists")) => Err(fault(TABLES, &error)),
+                    _ => Ok(()),
+                }
+            })
+        }));
+        let queues = try_join_all(queue_clients.iter().map(|client| {
+            attempts(QUEUES, move |_| async move {
+                match client.create().await {
+                    Err(error) if refusal(&error) != Some((CONFLICT, "QueueAlreadyExists")) => Err(fault(QUEUES, &error)),
+                    _ => Ok(()),
+                }
+            })
+        }));
+        futures::try_join!(tables, queues).map(|_| ())
     }
-    pub(super) async fn get(&self, _table: &str, _partition: &str, _row: &str) -> Result<Option<Entity>, Fault> {
-        Err(nothing())
+
+    pub(super) async fn insert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Inserted, Fault> {
+        let write = self.write(table, partition, row, document).await?;
+        let write = &write;
+        attempts(TABLES, |again| async move {
+            let error = match write.table.insert::<_, Value>(&write.properties).map_err(|error| fault(TABLES, &error))?.await {
+                Ok(inserted) => return Ok(Inserted::Created(ETag(inserted.etag.to_string()))),
+                Err(error) => error,
+            };
+            match refusal(&error) {
+                Some((CONFLICT, "EntityAlreadyExists")) if again => {
+                    Ok(write.landed().await?.map_or(Inserted::Exists, Inserted::Created))
+                }
+                Some((CONFLICT, "EntityAlreadyExists")) => Ok(Inserted::Exists),
+                _ => Err(fault(TABLES, &error)),
+            }
+        })
+        .await
     }
+
+    pub(super) async fn get(&self, table: &str, partition: &str, row: &str) -> Result<Option<Entity>, Fault> {
+        self.authenticate().await?;
+        let client = &entity(&self.table(table)?, partition, row)?;
+        let found = attempts(TABLES, |_| read(client)).await?;
+        found
+            .map(|(properties, etag)| {
+                Ok(Entity { partition: partition.to_owned(), row: row.to_owned(), etag, document: document::join(&properties)? })
+            })
+            .transpose()
+    }
+
     pub(super) async fn swap(
         &self,
-        _table: &str,
-        _partition: &str,
-        _row: &str,
-        _etag: &ETag,
-        _document: &str,
+        table: &str,
+        partition: &str,
+        row: &str,
+        etag: &ETag,
+        document: &str,
     ) -> Result<Swapped, Fault> {
-        Err(nothing())
+        let write = self.write(table, partition, row, document).await?;
+        let write = &write;
+        attempts(TABLES, |again| async move {
+            let condition = IfMatchCondition::Etag(etag.0.clone().into());
+            let update = write.entity.update(&write.properties, condition).map_err(|error| fault(TABLES, &error))?;
+            let error = match update.await {
+                Ok(updated) => return Ok(Swapped::Done(ETag(updated.etag.to_string()))),
+                Err(error) => error,
+            };
+            match refusal(&error) {
+                Some((STALE, _)) if again => Ok(write.landed().await?.map_or(Swapped::Conflict, Swapped::Done)),
+                Some((STALE, _) | (NOT_FOUND, "ResourceNotFound" | "EntityNotFound")) => Ok(Swapped::Conflict),
+                // An ETag that is not one of Azure's cannot be the current one.
+                Some((400, "InvalidInput" | "InvalidHeaderValue")) if !etag.0.starts_with("W/\"") => Ok(Swapped::Conflict),
+                _ => Err(fault(TABLES, &error)),
+            }
+        })
+        .await
     }
-    pub(super) async fn upsert(&self, _table: &str, _partition: &str, _row: &str, _document: &str) -> Result<(), Fault> {
-        Err(nothing())
+
+    pub(super) async fn upsert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<(), Fault> {
+        let write = self.write(table, partition, row, document).await?;
+        let write = &write;
+        attempts(TABLES, |_| async move {
+            let upsert = write.entity.insert_or_replace(&write.properties).map_err(|error| fault(TABLES, &error))?;
+            upsert.await.map(|_| ()).map_err(|error| fault(TABLES, &error))
+        })
+        .await
     }
-    pub(super) async fn delete(&self, _table: &str, _partition: &str, _row: &str, _etag: Option<&ETag>) -> Result<bool, Fault> {
-        Err(nothing())
+
+    pub(super) async fn delete(&self, table: &str, partition: &str, row: &str, etag: Option<&ETag>) -> Result<bool, Fault> {
+        self.authenticate().await?;
+        let client = &entity(&self.table(table)?, partition, row)?;
+        attempts(TABLES, |again| async move {
+            let condition = etag.map_or(IfMatchCondition::Any, |etag| IfMatchCondition::Etag(etag.0.clone().into()));
+            let Err(error) = client.delete().if_match(condition).await else { return Ok(true) };
+            match refusal(&error) {
+                // After a lost answer, what is gone was most likely removed by us.
+                Some((NOT_FOUND, "ResourceNotFound" | "EntityNotFound")) => Ok(again),
+                Some((STALE, _)) => Ok(false),
+                _ => Err(fault(TABLES, &error)),
+            }
+        })
+        .await
     }
+
     pub(super) async fn scan(
         &self,
-        _table: &str,
-        _partition: &str,
-        _from: &str,
-        _to: &str,
-        _limit: u32,
-        _after: Option<&Continuation>,
+        table: &str,
+        partition: &str,
+        from: &str,
+        to: &str,
+        limit: u32,
+        after: Option<&Continuation>,
     ) -> Result<Page, Fault> {
-        Err(nothing())
+        self.authenticate().await?;
+        let table = &self.table(table)?;
+        let mut filter = format!("PartitionKey eq '{}'", encode_key(partition)?);
+        for (operator, bound) in [("ge", from), ("lt", to)] {
+            if !bound.is_empty() {
+                filter.extend([" and RowKey ", operator, " '", &encode_key(bound)?, "'"]);
+            }
+        }
+        let after = &after.map(token).transpose()?;
+        let filter = &filter;
+        let page = attempts(TABLES, |_| async move {
+            let mut query = table.query().filter(filter.clone()).top(page_size(limit));
+            if let Some((partition, row)) = after {
+                query = query.initial_partition_key(partition.clone());
+                if let Some(row) = row {
+                    query = query.initial_row_key(row.clone());
+                }
+            }
+            let Some(page) = query.into_stream::<Properties>().next().await else { return Ok(None) };
+            page.map(Some).map_err(|error| fault(TABLES, &error))
+        })
+        .await?;
+        let Some(page) = page else { return Ok(Page { entities: Vec::new(), next: None }) };
+        let next = page.continuation().map(|token| continuation(&token));
+        let entities = page.entities.iter().map(|properties| listed(partition, properties)).collect::<Result<_, _>>()?;
+        Ok(Page { entities, next })
     }
-    pub(super) async fn put(&self, _queue: &str, _text: &str, _delay: Duration) -> Result<(), Fault> {
-        Err(nothing())
+
+    pub(super) async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
+        check_message(text)?;
+        self.put_text(queue, STANDARD.encode(text), delay).await
     }
-    pub(super) async fn put_raw(&self, _queue: &str, _text: &str) -> Result<(), Fault> {
-        Err(nothing())
+
+    pub(super) async fn put_raw(&self, queue: &str, text: &str) -> Result<(), Fault> {
+        check_wire_text(text)?;
+        self.put_text(queue, text.to_owned(), Duration::ZERO).await
     }
-    pub(super) async fn receive(&self, _queue: &str, _count: u8, _hidden: Duration) -> Result<Vec<Message>, Fault> {
-        Err(nothing())
+
+    async fn put_text(&self, queue: &str, text: String, delay: Duration) -> Result<(), Fault> {
+        self.authenticate().await?;
+        let (queue, text) = (&self.queue(queue)?, &text);
+        attempts(QUEUES, |_| async move {
+            let put = queue.put_message(text.clone()).visibility_timeout(whole_seconds(delay)).ttl(TIME_TO_LIVE);
+            put.await.map(|_| ()).map_err(|error| fault(QUEUES, &error))
+        })
+        .await
     }
-    pub(super) async fn delete_message(&self, _queue: &str, _message: &Message) -> Result<bool, Fault> {
-        Err(nothing())
+
+    pub(super) async fn receive(&self, queue: &str, count: u8, hidden: Duration) -> Result<Vec<Message>, Fault> {
+        self.authenticate().await?;
+        let queue = &self.queue(queue)?;
+        let hidden = whole_seconds(hidden).max(Duration::from_secs(1));
+        let received = attempts(QUEUES, |_| async move {
+            let get = queue.get_messages().number_of_messages(count.clamp(1, 32)).visibility_timeout(hidden);
+            get.await.map_err(|error| fault(QUEUES, &error))
+        })
+        .await?;
+        let message = |message: azure_storage_queues::operations::Message| Message {
+            id: message.message_id,
+            receipt: message.pop_receipt,
+            text: message.message_text,
+            dequeue_count: u32::try_from(message.dequeue_count).unwrap_or(u32::MAX),
+            inserted_at: utc(message.insertion_time),
+            expires_at: utc(message.expiration_time),
+            next_visible_at: utc(message.time_next_visible),
+        };
+        Ok(received.messages.into_iter().map(message).collect())
     }
-    pub(super) async fn hide_message(
-        &self,
-        _queue: &str,
-        _message: &Message,
-        _hidden: Duration,
-    ) -> Result<Option<String>, Fault> {
-        Err(nothing())
+
+    pub(super) async fn delete_message(&self, queue: &str, message: &Message) -> Result<bool, Fault> {
+        self.authenticate().await?;
+        let queue = &self.queue(queue)?;
+        attempts(QUEUES, |again| async move {
+            let receipt = PopReceipt::new(message.id.clone(), message.receipt.clone());
+            let Err(error) = queue.pop_receipt_client(receipt).delete().await else { return Ok(true) };
+            if is_gone(&error) { Ok(again) } else { lost_receipt(&error).map(|()| false) }
+        })
+        .await
     }
-    pub(super) async fn depth(&self, _queue: &str) -> Result<u64, Fault> {
-        Err(nothing())
+
+    pub(super) async fn hide_message(&self, queue: &str, message: &Message, hidden: Duration) -> Result<Option<String>, Fault> {
+        self.authenticate().await?;
+        let queue = &self.queue(queue)?;
+        attempts(QUEUES, |_| async move {
+            let receipt = PopReceipt::new(message.id.clone(), message.receipt.clone());
+            let update = queue.pop_receipt_client(receipt).update(message.text.clone(), whole_seconds(hidden));
+            match update.await {
+                Ok(updated) => Ok(Some(updated.pop_receipt)),
+                Err(error) if is_gone(&error) => Ok(None),
+                Err(error) => lost_receipt(&error).map(|()| None),
+            }
+        })
+        .await
     }
+
+    pub(super) async fn depth(&self, queue: &str) -> Result<u64, Fault> {
+        self.authenticate().await?;
+        let queue = &self.queue(queue)?;
+        let metadata =
+            attempts(QUEUES, |_| async move { queue.get_metadata().await.map_err(|error| fault(QUEUES, &error)) }).await?;
+        Ok(metadata.approximate_messages_count as u64)
+    }
+
+    /// Has a token before the first request, so that a fault of the identity is not taken for one of the store.
+    async fn authenticate(&self) -> Result<(), Fault> {
+        match &self.identity {
+            Some(identity) => identity.token(RESOURCE).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn table(&self, bare: &str) -> Result<TableClient, Fault> {
+        Ok(self.tables.table_client(self.prefix.table(bare)?))
+    }
+
+    fn queue(&self, bare: &str) -> Result<QueueClient, Fault> {
+        Ok(self.queues.queue_client(self.prefix.queue(bare)?))
+    }
+
+    async fn write(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Write, Fault> {
+        check_document(document)?;
+        self.authenticate().await?;
+        let table = self.table(table)?;
+        let entity = entity(&table, partition, row)?;
+        let nonce = uuid::Uuid::new_v4().to_string();
+        let properties = document::entity(&encode_key(partition)?, &encode_key(row)?, &nonce, document)?;
+        Ok(Write { table, entity, nonce, properties })
+    }
+}
+
+/// One logical write, however often it is tried.
+struct Write {
+    table: TableClient,
+    entity: EntityClient,
+    nonce: String,
+    properties: Box<RawValue>,
+}
+
+impl Write {
+    /// Is what is stored now of this very write? Then an earlier try succeeded and its answer was lost.
+    async fn landed(&self) -> Result<Option<ETag>, Fault> {
+        let found = read(&self.entity).await?;
+        Ok(found.filter(|(properties, _)| document::is_of(properties, &self.nonce)).map(|(_, etag)| etag))
+    }
+}
+
+fn entity(table: &TableClient, partition: &str, row: &str) -> Result<EntityClient, Fault> {
+    Ok(table.partition_key_client(encode_key(partition)?).entity_client(encode_key(row)?))
+}
+
+async fn read(client: &EntityClient) -> Result<Option<(Properties, ETag)>, Fault> {
+    match client.get::<Properties>().await {
+        Ok(found) => Ok(Some((found.entity, ETag(found.etag.to_string())))),
+        Err(error) => match refusal(&error) {
+            Some((NOT_FOUND, "ResourceNotFound" | "EntityNotFound")) => Ok(None),
+            _ => Err(fault(TABLES, &error)),
+        },
+    }
+}
+
+/// An entity of a query's answer.
+fn listed(partition: &str, properties: &Properties) -> Result<Entity, Fault> {
+    let text = |name: &str| properties.get(name).and_then(Value::as_str);
+    let row = text("RowKey").and_then(decode_key);
+    let (Some(row), Some(etag)) = (row, text("odata.etag")) else {
+        return Err(Fault::permanent("Table Storage answered an entity that was not written by us"));
+    };
+    let document = document::join(properties)?;
+    Ok(Entity { partition: partition.to_owned(), row, etag: ETag(etag.to_owned()), document })
+}
+
+/// Where a query goes on, as Azure says it.
+type Token = (String, Option<String>);
+
+fn continuation((partition, row): &Token) -> Continuation {
+    let json = serde_json::json!([partition, row]).to_string();
+    Continuation(URL_SAFE_NO_PAD.encode(json))
+}
+
+fn token(continuation: &Continuation) -> Result<Token, Fault> {
+    let json = URL_SAFE_NO_PAD.decode(&continuation.0).map_err(|_| bad_continuation())?;
+    serde_json::from_slice(&json).map_err(|_| bad_continuation())
+}
+
+fn is_gone(error: &azure_core::Error) -> bool {
+    refusal(error) == Some((NOT_FOUND, "MessageNotFound"))
+}
+
+/// `Ok` when the receipt is no longer valid; any other error is a fault.
+fn lost_receipt(error: &azure_core::Error) -> Result<(), Fault> {
+    match refusal(error) {
+        Some((400, "PopReceiptMismatch" | "InvalidQueryParameterValue")) => Ok(()),
+        _ if *error.kind() == ErrorKind::DataConversion => {
+            Err(Fault::permanent("Queue Storage answered something we cannot read"))
+        }
+        _ => Err(fault(QUEUES, error)),
+    }
+}
+
+fn utc(time: time::OffsetDateTime) -> DateTime<Utc> {
+    DateTime::from_timestamp(time.unix_timestamp(), time.nanosecond()).unwrap_or_default()
 }

@@ -1,76 +1,352 @@
-//! One SQLite file (being built).
+//! One SQLite file: the store of `aiops-rca local`, opened by the stand-in host and the handler at the same time.
+//!
+//! Same promises as Azure Storage, kept by the same contract test. Writes are short immediate transactions in
+//! WAL mode, so two processes take turns; an ETag is the number of a file-wide counter, so it is never reused,
+//! not even by an entity that was deleted and inserted again. Every call runs on the blocking pool.
 
+use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use self::file::{File, Kind};
+use super::limits::{
+    TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message, check_wire_text, delay_millis, page_size,
+};
+use super::names::{Prefix, encode_key};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
 use crate::fault::Fault;
 
-/// One SQLite file.
-#[derive(Debug, Clone)]
-pub struct EmbeddedStorage;
+mod file;
 
-fn nothing() -> Fault {
-    Fault::permanent("not built yet")
+/// One SQLite file; cloning shares its connections.
+#[derive(Debug, Clone)]
+pub struct EmbeddedStorage {
+    file: File,
 }
 
 impl EmbeddedStorage {
-    pub(super) async fn prepare(&self, _tables: &[&str], _queues: &[&str]) -> Result<(), Fault> {
-        Err(nothing())
+    /// Opens or creates the file and its folder. Blocking, a few milliseconds.
+    pub fn open(path: &Path, prefix: &str) -> Result<Self, Fault> {
+        Ok(Self { file: File::open(path, Prefix::new(prefix)?)? })
     }
-    pub(super) async fn insert(&self, _table: &str, _partition: &str, _row: &str, _document: &str) -> Result<Inserted, Fault> {
-        Err(nothing())
+
+    pub(super) async fn prepare(&self, tables: &[&str], queues: &[&str]) -> Result<(), Fault> {
+        let mut names = Vec::new();
+        for table in tables {
+            names.push((Kind::Table, self.file.prefix.table(table)?));
+        }
+        for queue in queues {
+            names.push((Kind::Queue, self.file.prefix.queue(queue)?));
+        }
+        self.file
+            .write(move |connection| {
+                for (kind, name) in names {
+                    connection
+                        .execute("INSERT OR IGNORE INTO container (kind, name) VALUES (?1, ?2)", params![kind.name(), name])?;
+                }
+                Ok(())
+            })
+            .await
     }
-    pub(super) async fn get(&self, _table: &str, _partition: &str, _row: &str) -> Result<Option<Entity>, Fault> {
-        Err(nothing())
+
+    pub(super) async fn insert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Inserted, Fault> {
+        check_document(document)?;
+        let key = self.key(table, partition, row).await?;
+        let document = document.to_owned();
+        self.file
+            .write(move |connection| {
+                let etag = next_etag(connection)?;
+                let inserted = connection
+                    .prepare_cached(
+                        "INSERT INTO entity (table_name, partition, row, etag, document) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (table_name, partition, row) DO NOTHING",
+                    )?
+                    .execute(params![key.table, key.partition, key.row, etag, document])?;
+                Ok(if inserted == 1 { Inserted::Created(ETag(etag.to_string())) } else { Inserted::Exists })
+            })
+            .await
     }
+
+    pub(super) async fn get(&self, table: &str, partition: &str, row: &str) -> Result<Option<Entity>, Fault> {
+        let key = self.key(table, partition, row).await?;
+        self.file
+            .read(move |connection| {
+                let found = connection
+                    .prepare_cached("SELECT etag, document FROM entity WHERE table_name = ?1 AND partition = ?2 AND row = ?3")?
+                    .query_row(params![key.table, key.partition, key.row], |found| Ok((found.get::<_, i64>(0)?, found.get(1)?)))
+                    .optional()?;
+                Ok(found.map(|(etag, document)| Entity {
+                    partition: key.partition,
+                    row: key.row,
+                    etag: ETag(etag.to_string()),
+                    document,
+                }))
+            })
+            .await
+    }
+
     pub(super) async fn swap(
         &self,
-        _table: &str,
-        _partition: &str,
-        _row: &str,
-        _etag: &ETag,
-        _document: &str,
+        table: &str,
+        partition: &str,
+        row: &str,
+        etag: &ETag,
+        document: &str,
     ) -> Result<Swapped, Fault> {
-        Err(nothing())
+        check_document(document)?;
+        let key = self.key(table, partition, row).await?;
+        let Ok(old) = etag.0.parse::<i64>() else { return Ok(Swapped::Conflict) };
+        let document = document.to_owned();
+        self.file
+            .write(move |connection| {
+                let new = next_etag(connection)?;
+                let changed = connection
+                    .prepare_cached(
+                        "UPDATE entity SET etag = ?5, document = ?6
+                     WHERE table_name = ?1 AND partition = ?2 AND row = ?3 AND etag = ?4",
+                    )?
+                    .execute(params![key.table, key.partition, key.row, old, new, document])?;
+                Ok(if changed == 1 { Swapped::Done(ETag(new.to_string())) } else { Swapped::Conflict })
+            })
+            .await
     }
-    pub(super) async fn upsert(&self, _table: &str, _partition: &str, _row: &str, _document: &str) -> Result<(), Fault> {
-        Err(nothing())
+
+    pub(super) async fn upsert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<(), Fault> {
+        check_document(document)?;
+        let key = self.key(table, partition, row).await?;
+        let document = document.to_owned();
+        self.file
+            .write(move |connection| {
+                let etag = next_etag(connection)?;
+                connection
+                    .prepare_cached(
+                        "INSERT INTO entity (table_name, partition, row, etag, document) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (table_name, partition, row) DO UPDATE SET etag = excluded.etag, document = excluded.document",
+                    )?
+                    .execute(params![key.table, key.partition, key.row, etag, document])?;
+                Ok(())
+            })
+            .await
     }
-    pub(super) async fn delete(&self, _table: &str, _partition: &str, _row: &str, _etag: Option<&ETag>) -> Result<bool, Fault> {
-        Err(nothing())
+
+    pub(super) async fn delete(&self, table: &str, partition: &str, row: &str, etag: Option<&ETag>) -> Result<bool, Fault> {
+        let key = self.key(table, partition, row).await?;
+        let etag = match etag.map(|etag| etag.0.parse::<i64>()) {
+            None => None,
+            Some(Ok(number)) => Some(number),
+            Some(Err(_)) => return Ok(false),
+        };
+        self.file
+            .write(move |connection| {
+                let deleted = connection
+                    .prepare_cached(
+                        "DELETE FROM entity WHERE table_name = ?1 AND partition = ?2 AND row = ?3 AND (?4 IS NULL OR etag = ?4)",
+                    )?
+                    .execute(params![key.table, key.partition, key.row, etag])?;
+                Ok(deleted == 1)
+            })
+            .await
     }
+
     pub(super) async fn scan(
         &self,
-        _table: &str,
-        _partition: &str,
-        _from: &str,
-        _to: &str,
-        _limit: u32,
-        _after: Option<&Continuation>,
+        table: &str,
+        partition: &str,
+        from: &str,
+        to: &str,
+        limit: u32,
+        after: Option<&Continuation>,
     ) -> Result<Page, Fault> {
-        Err(nothing())
+        let key = self.key(table, partition, from).await?;
+        encode_key(to)?;
+        let after = after.map(continuation_row).transpose()?;
+        let (to, limit) = (to.to_owned(), page_size(limit));
+        self.file
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT row, etag, document FROM entity
+                 WHERE table_name = ?1 AND partition = ?2 AND row >= ?3 AND (?4 = '' OR row < ?4) AND (?5 IS NULL OR row > ?5)
+                 ORDER BY row LIMIT ?6",
+                )?;
+                let rows = statement.query_map(params![key.table, key.partition, key.row, to, after, limit + 1], |found| {
+                    Ok(Entity {
+                        partition: key.partition.clone(),
+                        row: found.get(0)?,
+                        etag: ETag(found.get::<_, i64>(1)?.to_string()),
+                        document: found.get(2)?,
+                    })
+                })?;
+                let mut entities = rows.collect::<Result<Vec<_>, _>>()?;
+                let more = entities.len() > limit as usize;
+                entities.truncate(limit as usize);
+                let next = entities.last().filter(|_| more).map(|last| Continuation(URL_SAFE_NO_PAD.encode(&last.row)));
+                Ok(Page { entities, next })
+            })
+            .await
     }
-    pub(super) async fn put(&self, _queue: &str, _text: &str, _delay: Duration) -> Result<(), Fault> {
-        Err(nothing())
+
+    pub(super) async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
+        check_message(text)?;
+        self.put_text(queue, STANDARD.encode(text), delay).await
     }
-    pub(super) async fn put_raw(&self, _queue: &str, _text: &str) -> Result<(), Fault> {
-        Err(nothing())
+
+    pub(super) async fn put_raw(&self, queue: &str, text: &str) -> Result<(), Fault> {
+        check_wire_text(text)?;
+        self.put_text(queue, text.to_owned(), Duration::ZERO).await
     }
-    pub(super) async fn receive(&self, _queue: &str, _count: u8, _hidden: Duration) -> Result<Vec<Message>, Fault> {
-        Err(nothing())
+
+    async fn put_text(&self, queue: &str, text: String, delay: Duration) -> Result<(), Fault> {
+        let queue = self.queue(queue).await?;
+        let delay = delay_millis(delay);
+        self.file
+            .write(move |connection| {
+                let now = Utc::now().timestamp_millis();
+                connection
+                    .prepare_cached(
+                        "INSERT INTO message (queue, id, receipt, text, dequeue_count, inserted_at, expires_at, visible_at)
+                     VALUES (?1, ?2, '', ?3, 0, ?4, ?5, ?6)",
+                    )?
+                    .execute(params![queue, new_id(), text, now, now + TIME_TO_LIVE_MILLIS, now + delay])?;
+                Ok(())
+            })
+            .await
     }
-    pub(super) async fn delete_message(&self, _queue: &str, _message: &Message) -> Result<bool, Fault> {
-        Err(nothing())
+
+    pub(super) async fn receive(&self, queue: &str, count: u8, hidden: Duration) -> Result<Vec<Message>, Fault> {
+        let queue = self.queue(queue).await?;
+        let (count, hidden) = (count.clamp(1, 32), delay_millis(hidden));
+        // An empty queue is asked about often: look before taking the write lock.
+        let name = queue.clone();
+        let any = self
+            .file
+            .read(move |connection| {
+                connection
+                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1 AND visible_at <= ?2)")?
+                    .query_row(params![name, Utc::now().timestamp_millis()], |found| found.get::<_, bool>(0))
+            })
+            .await?;
+        if !any {
+            return Ok(Vec::new());
+        }
+        self.file.write(move |connection| {
+            let now = Utc::now().timestamp_millis();
+            connection
+                .prepare_cached("DELETE FROM message WHERE queue = ?1 AND visible_at <= ?2 AND expires_at <= ?2")?
+                .execute(params![queue, now])?;
+            let mut messages = connection
+                .prepare_cached(
+                    "SELECT id, text, dequeue_count + 1, inserted_at, expires_at FROM message
+                     WHERE queue = ?1 AND visible_at <= ?2 ORDER BY visible_at, sequence LIMIT ?3",
+                )?
+                .query_map(params![queue, now, count], |found| {
+                    Ok(Message {
+                        id: found.get(0)?,
+                        receipt: new_id(),
+                        text: found.get(1)?,
+                        dequeue_count: found.get(2)?,
+                        inserted_at: time(found.get(3)?),
+                        expires_at: time(found.get(4)?),
+                        next_visible_at: time(now + hidden),
+                    })
+                })?
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut hide = connection.prepare_cached(
+                "UPDATE message SET receipt = ?3, visible_at = ?4, dequeue_count = dequeue_count + 1 WHERE queue = ?1 AND id = ?2",
+            )?;
+            for message in &mut messages {
+                hide.execute(params![queue, message.id, message.receipt, now + hidden])?;
+            }
+            Ok(messages)
+        })
+        .await
     }
-    pub(super) async fn hide_message(
-        &self,
-        _queue: &str,
-        _message: &Message,
-        _hidden: Duration,
-    ) -> Result<Option<String>, Fault> {
-        Err(nothing())
+
+    pub(super) async fn delete_message(&self, queue: &str, message: &Message) -> Result<bool, Fault> {
+        let queue = self.queue(queue).await?;
+        let (id, receipt) = (message.id.clone(), message.receipt.clone());
+        self.file
+            .write(move |connection| {
+                let deleted = connection
+                    .prepare_cached("DELETE FROM message WHERE queue = ?1 AND id = ?2 AND receipt = ?3 AND receipt <> ''")?
+                    .execute(params![queue, id, receipt])?;
+                Ok(deleted == 1)
+            })
+            .await
     }
-    pub(super) async fn depth(&self, _queue: &str) -> Result<u64, Fault> {
-        Err(nothing())
+
+    pub(super) async fn hide_message(&self, queue: &str, message: &Message, hidden: Duration) -> Result<Option<String>, Fault> {
+        let queue = self.queue(queue).await?;
+        let (id, receipt) = (message.id.clone(), message.receipt.clone());
+        let hidden = delay_millis(hidden);
+        self.file
+            .write(move |connection| {
+                let new = new_id();
+                let hidden_until = Utc::now().timestamp_millis() + hidden;
+                let changed = connection
+                    .prepare_cached(
+                        "UPDATE message SET receipt = ?4, visible_at = ?5
+                     WHERE queue = ?1 AND id = ?2 AND receipt = ?3 AND receipt <> ''",
+                    )?
+                    .execute(params![queue, id, receipt, new, hidden_until])?;
+                Ok((changed == 1).then_some(new))
+            })
+            .await
     }
+
+    pub(super) async fn depth(&self, queue: &str) -> Result<u64, Fault> {
+        let queue = self.queue(queue).await?;
+        self.file
+            .read(move |connection| {
+                connection
+                    .prepare_cached("SELECT count(*) FROM message WHERE queue = ?1 AND expires_at > ?2")?
+                    .query_row(params![queue, Utc::now().timestamp_millis()], |found| found.get::<_, i64>(0))
+            })
+            .await
+            .map(i64::unsigned_abs)
+    }
+
+    /// Checks names and keys as Azure would.
+    async fn key(&self, table: &str, partition: &str, row: &str) -> Result<Key, Fault> {
+        encode_key(partition)?;
+        encode_key(row)?;
+        let table = self.file.prefix.table(table)?;
+        self.file.check_exists(Kind::Table, &table).await?;
+        Ok(Key { table, partition: partition.to_owned(), row: row.to_owned() })
+    }
+
+    async fn queue(&self, queue: &str) -> Result<String, Fault> {
+        let queue = self.file.prefix.queue(queue)?;
+        self.file.check_exists(Kind::Queue, &queue).await?;
+        Ok(queue)
+    }
+}
+
+struct Key {
+    table: String,
+    partition: String,
+    row: String,
+}
+
+fn next_etag(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("UPDATE counter SET last = last + 1 WHERE id = 1 RETURNING last")?
+        .query_row([], |found| found.get(0))
+}
+
+/// The last row of the page before.
+fn continuation_row(continuation: &Continuation) -> Result<String, Fault> {
+    let bytes = URL_SAFE_NO_PAD.decode(&continuation.0).ok();
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad_continuation)
+}
+
+fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn time(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }

@@ -1,8 +1,13 @@
 //! Tables and queues behind one closed set of backends: Azure Storage, or one SQLite file.
 //!
-//! A pipe: it imports only [`crate::fault`] and [`crate::http`]. It does not know what is stored: an
-//! entity is a JSON text under (partition, row), a message is a text. Every backend passes the same
-//! contract test. Names given here are bare (`tickets`, `failures`); the configured prefix is added inside.
+//! A pipe: it imports only [`crate::fault`], [`crate::http`] and [`crate::identity`]. It does not know what is
+//! stored: an entity is a JSON text under (partition, row), a message is a text. Every backend passes the same
+//! contract test. Names given here are bare (`tickets`, `failures`); the configured prefix is added inside
+//! (`rcatickets`, `rca-failures`). Keys may be any text; rows are ordered by their UTF-8 bytes.
+//! A table or queue that does not exist is a transient fault: see [`Storage::prepare`].
+//!
+//! Writes are tried again for a few seconds when the store is busy or silent. So a message may be put twice, and
+//! whoever reads a queue must not mind; inserts and swaps whose answer was lost are told from those of others.
 
 use std::time::Duration;
 
@@ -10,6 +15,11 @@ use crate::fault::Fault;
 
 pub mod azure;
 pub mod embedded;
+mod limits;
+mod names;
+mod settings;
+
+pub use settings::{ConnectionStringError, StorageAccess, StorageAccount, StorageBackend, StorageSettings};
 
 /// Version of an entity, for compare-and-set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +91,9 @@ pub struct Message {
 
 /// The longest text a message can carry (64 KiB of base64).
 pub const MESSAGE_CAP: usize = 48 * 1024;
+
+/// The longest document of an entity, in bytes.
+pub const DOCUMENT_CAP: usize = 900 * 1024;
 
 /// One of the backends; cloning is cheap.
 #[derive(Debug, Clone)]

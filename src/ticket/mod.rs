@@ -13,6 +13,9 @@ use crate::diagnosis::{Action, Diagnosis, Risk, Severity};
 use crate::evidence::Gap;
 use crate::failure::Failure;
 
+pub mod machine;
+pub mod store;
+
 /// `ADF-20251212T100000-abc123`: source, UTC second, six hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -130,7 +133,9 @@ pub struct JiraRecord {
     pub key: Option<String>,
     /// Set before the create call: from then on a search by label comes first.
     pub creating_since: Option<DateTime<Utc>>,
-    /// Fields the site refused and we left out (`priority`, `issuetype`).
+    /// Which process set `creating_since`: only that one knows that its create call was not sent yet.
+    pub creating_by: Option<String>,
+    /// Fields the site refused and we left out (`priority`, `issuetype`, `labels`, `description`).
     pub left_out: Vec<String>,
     /// Hash of summary and description as last written.
     pub shown: Option<String>,
@@ -138,6 +143,14 @@ pub struct JiraRecord {
     pub told: u32,
     /// Set before a comment call: the number of the chapter whose outcome is not yet known.
     pub telling: Option<u32>,
+    /// When `telling` was set.
+    pub telling_since: Option<DateTime<Utc>>,
+    /// Which process set `telling`: only that one knows that its comment call was not sent yet.
+    pub telling_by: Option<String>,
+    /// Set before an edit or a transition, so that no older ticket is shown over a newer one: when.
+    pub changing_since: Option<DateTime<Utc>>,
+    /// Which process set `changing_since`.
+    pub changing_by: Option<String>,
     /// Status name last seen in JIRA.
     pub status: Option<String>,
     /// The value of [`Ticket::status_version`] that JIRA's status was last brought to.
@@ -166,6 +179,12 @@ pub struct SlackRecord {
     pub told: u32,
     /// How often the message was posted anew because somebody deleted it.
     pub reposted: u32,
+    /// It was deleted again after it had been posted anew: it is left alone.
+    pub deleted: bool,
+    /// Slack no longer lets the message be edited: what changed is told in its thread only.
+    pub frozen: bool,
+    /// Set before a chapter is told: its number, while the outcome is not known.
+    pub telling: Option<u32>,
     /// What stopped the sink, if anything did.
     pub fault: Option<DeliveryFault>,
 }
@@ -346,6 +365,64 @@ pub struct Ticket {
     /// W3C traceparent of the report.
     #[serde(default)]
     pub trace: Option<String>,
+    /// What people do not see.
+    #[serde(default)]
+    pub books: Books,
+}
+
+/// Where a ticket is shown or acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sink {
+    /// The JIRA issue.
+    Jira,
+    /// The Slack message and its thread.
+    Slack,
+    /// The playbook of the current attempt.
+    Playbook,
+}
+
+impl Sink {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Jira, Self::Slack, Self::Playbook];
+
+    /// The name used in messages, logs and on the dashboard.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jira => "jira",
+            Self::Slack => "slack",
+            Self::Playbook => "playbook",
+        }
+    }
+}
+
+/// The right of one delivery to work on one sink, so that two never do at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Which delivery.
+    pub holder: String,
+    /// After that anybody may take it: its holder died.
+    pub until: DateTime<Utc>,
+}
+
+/// The ticket's bookkeeping: what the corridor needs and people do not see.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Books {
+    /// The [`Ticket::version`] each sink was last brought up to.
+    pub delivered: BTreeMap<Sink, u64>,
+    /// Who works on which sink right now.
+    pub leases: BTreeMap<Sink, Lease>,
+    /// Audit entries of the last change, until they are in the audit table (an outbox: nothing is lost between the two writes).
+    pub audit: Vec<AuditEntry>,
+    /// How many audit entries were written before those.
+    pub audited: u32,
+    /// The vendor's time of the last status change by a person in JIRA that was applied.
+    pub jira_event_at: Option<DateTime<Utc>>,
+    /// What stopped the playbook sink, if anything did.
+    pub playbook_fault: Option<DeliveryFault>,
+    /// The status before the last change of status.
+    pub status_from: Option<Status>,
 }
 
 /// One line of the ticket's history.
@@ -359,6 +436,57 @@ pub struct AuditEntry {
     pub what: String,
     /// Details and reasons.
     pub detail: String,
+}
+
+impl Actor {
+    /// aiops-rca itself.
+    pub fn system() -> Self {
+        Self { channel: Channel::System, name: "aiops-rca".to_owned() }
+    }
+
+    /// A person (or a person's automation), not one of our own machines.
+    pub fn is_person(&self) -> bool {
+        matches!(self.channel, Channel::Jira | Channel::Slack | Channel::Dashboard)
+    }
+}
+
+impl Status {
+    /// The name used in JSON and on the dashboard.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::InProgress => "in_progress",
+            Self::Acknowledged => "acknowledged",
+        }
+    }
+}
+
+impl Ticket {
+    /// Closed?
+    pub fn is_closed(&self) -> bool {
+        self.status == Status::Acknowledged
+    }
+
+    /// Does this sink still have to be brought up to date?
+    pub fn lags(&self, sink: Sink) -> bool {
+        let idle = sink == Sink::Playbook && self.current_attempt().is_none();
+        !idle && !self.sinks_off.contains_key(sink.name()) && self.books.delivered.get(&sink).copied().unwrap_or(0) < self.version
+    }
+
+    /// The attempt that is not over yet, if there is one.
+    pub fn current_attempt(&self) -> Option<&Attempt> {
+        self.remediation.attempts.last().filter(|attempt| attempt.ended_at.is_none())
+    }
+
+    /// An attempt by its id.
+    pub fn attempt(&self, id: &str) -> Option<&Attempt> {
+        self.remediation.attempts.iter().find(|attempt| attempt.id == id)
+    }
+
+    /// Time from the first report to the close, for closed tickets.
+    pub fn time_to_recovery(&self) -> Option<chrono::Duration> {
+        self.is_closed().then(|| self.status_at - self.first_seen)
+    }
 }
 
 impl TicketId {

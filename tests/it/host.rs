@@ -1,1 +1,12 @@
-//! (being built)
+//! The stand-in Functions host, driven from outside with a scripted handler (`examples/scripted_handler.rs`)
+//! as its child. Numbers in comments are those of the list of behaviours a test double must have.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may")]
+
+mod support;
+
+mod envelope;
+mod files;
+mod http;
+mod process;
+mod queues;
+mod timers;

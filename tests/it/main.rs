@@ -12,3 +12,5 @@ mod redaction;
 mod slack;
 mod sources;
 mod storage;
+mod story;
+mod support;

@@ -1,12 +1,16 @@
 //! The parsers against every vendor payload, and against what hostile or broken senders make of them.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+
 use aiops_rca::sources::{self, Malformed, Parsed};
+use lawful::assert_lawful;
 
 mod azure_monitor;
 mod airflow;
 mod databricks;
 mod fixtures;
 mod hostile;
+mod lawful;
 mod rows;
 
 type Parser = fn(&[u8]) -> Result<Parsed, Malformed>;
@@ -20,35 +24,6 @@ const DOORS: [(&str, Parser); 3] = [
 fn vendor(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/fixtures/vendor/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// What must hold for any answer to any body.
-fn assert_lawful(what: &str, parsed: &Result<Parsed, Malformed>) {
-    match parsed {
-        Ok(Parsed::Failures(failures)) => {
-            assert!(!failures.is_empty(), "{what}: no failures is not an answer");
-            let mut keys: Vec<_> = failures.iter().map(|failure| &failure.key).collect();
-            keys.sort();
-            keys.dedup();
-            assert_eq!(keys.len(), failures.len(), "{what}: one run, one failure");
-            for failure in failures {
-                assert_eq!(&failure.clone().sealed(), failure, "{what}: not sealed");
-                assert!(!failure.message.is_empty() && !failure.asset.is_empty(), "{what}: {failure:?}");
-                assert!(failure.key.as_str().len() <= 2000, "{what}: the key is too long");
-            }
-        }
-        Ok(Parsed::NeedsRows(request)) => {
-            assert!(!request.alert.id.is_empty(), "{what}: a request has an idempotency key");
-            if let (Some(from), Some(to)) = (request.from, request.to) {
-                assert!(from < to, "{what}: the window is empty");
-            }
-        }
-        Ok(Parsed::Ignored(reason)) => assert!(!reason.is_empty() && reason.len() < 1500, "{what}: {reason}"),
-        Err(malformed) => {
-            assert!(["not_json", "wrong_type", "nothing_usable"].contains(&malformed.code), "{what}: {malformed:?}");
-            assert!(!malformed.message.is_empty() && malformed.message.len() < 300, "{what}: {malformed:?}");
-        }
-    }
 }
 
 fn failures(parsed: Result<Parsed, Malformed>) -> Vec<aiops_rca::failure::Failure> {

@@ -17,7 +17,7 @@ pub(super) fn page(body: &[u8]) -> (String, Option<String>) {
     };
     let text = match &page.content {
         Value::String(text) => python_repr(text).unwrap_or_else(|| text.clone()),
-        Value::Array(items) => items.iter().map(|item| line(item)).collect(),
+        Value::Array(items) => items.iter().map(line).collect(),
         _ => String::new(),
     };
     (text, page.continuation_token.filter(|token| !token.is_empty()))

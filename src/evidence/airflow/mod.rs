@@ -5,6 +5,7 @@
 //! API v1 (Airflow 2) with basic authentication or a token, v2 (Airflow 3) with a JWT from `/auth/token` or a given
 //! token; which of them answers is found out once. The configured deployment only. This client never writes.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -104,19 +105,19 @@ impl Airflow {
     async fn tell(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) -> Result<(), Fault> {
         let at = Place::of(failure)?;
         let gone = || Fault::permanent("Airflow does not know this task of this run");
-        let task = match at.task {
-            Some(_) => self.task(&at).await?.ok_or_else(gone)?,
-            None => {
-                let task = self.first_failed(&at).await?.ok_or_else(|| Fault::permanent("no task of this run has failed"))?;
-                found.refinement.asset = Some(format!("{}.{}", at.dag, task.task_id));
-                found.refinement.context.insert(field::TASK_ID.to_owned(), task.task_id.clone());
-                task
-            }
+        let reported_try = failure.field(field::TRY_NUMBER).filter(|_| at.task.is_some()).and_then(|number| number.parse().ok());
+        let task = if at.task.is_some() {
+            self.task(&at).await?.ok_or_else(gone)?
+        } else {
+            let task = self.first_failed(&at).await?.ok_or_else(|| Fault::permanent("no task of this run has failed"))?;
+            found.refinement.asset = Some(format!("{}.{}", at.dag, task.task_id));
+            found.refinement.context.insert(field::TASK_ID.to_owned(), task.task_id.clone());
+            task
         };
         tell_task(&task, now, found);
         let map_index = at.map_index.map(str::to_owned).or_else(|| task.map_index.filter(|i| *i >= 0).map(|i| i.to_string()));
         let at = Place { task: Some(&task.task_id), map_index: map_index.as_deref(), ..at };
-        let try_number = failure.field(field::TRY_NUMBER).and_then(|number| number.parse().ok()).or(task.try_number).unwrap_or(1);
+        let try_number: i64 = reported_try.or(task.try_number).unwrap_or(1);
         let log = self.log(&at, try_number).await?;
         if log.trim().is_empty() {
             return Err(Fault::permanent(format!("the log of try {try_number} is empty")));
@@ -311,7 +312,7 @@ fn tell_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
     );
     for (name, value) in [("operator", &task.operator), ("host", &task.hostname), ("pool", &task.pool), ("queue", &task.queue)] {
         if !value.is_empty() {
-            text.push_str(&format!("{name}: {value}\n"));
+            let _infallible = writeln!(text, "{name}: {value}");
         }
     }
     found.prove("airflow.task_instance", format!("Task instance {}.{}: {}", task.dag_id, task.task_id, task.state), &text, now);

@@ -1,4 +1,5 @@
 //! The management API's JSON: every field name of it is in this file.
+#![expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};

@@ -110,6 +110,9 @@ impl Databricks {
         let cluster_id = ids.into_iter().find(|id| !id.is_empty())?;
         let end = from_millis(task.end_time).unwrap_or(now);
         let from = around(from_millis(task.start_time).unwrap_or(end), AROUND).0;
+        if task.status.termination_details.code.contains("LIBRAR") {
+            self.libraries_of(cluster_id, now, found).await;
+        }
         match self.cluster_end(cluster_id, from, around(end, AROUND).1, now, found).await {
             Ok(ended) => ended,
             Err(fault) => {
@@ -160,11 +163,16 @@ impl Databricks {
         let present = Some(cluster.termination_reason.clone()).filter(|reason| !reason.code.is_empty());
         let ended = of_window.or(present);
         tell::cluster(&cluster, ended.as_ref(), now, found);
-        if ended.as_ref().is_some_and(|ended| ended.code.contains("LIBRAR"))
-            && let Ok(libraries) = self.libraries(cluster_id).await
-        {
-            tell::libraries(&libraries, now, found);
+        if ended.as_ref().is_some_and(|ended| ended.code.contains("LIBRAR")) {
+            self.libraries_of(cluster_id, now, found).await;
         }
         Ok(ended)
+    }
+
+    async fn libraries_of(&self, cluster_id: &str, now: DateTime<Utc>, found: &mut Collected) {
+        match self.libraries(cluster_id).await {
+            Ok(libraries) => tell::libraries(&libraries, now, found),
+            Err(fault) => found.miss("databricks.libraries", fault.reason()),
+        }
     }
 }

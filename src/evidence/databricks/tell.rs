@@ -49,7 +49,7 @@ pub(super) fn latest_repair(run: &Run) -> Option<Repair> {
 }
 
 /// The code and the message of an end, whichever description carries them.
-fn said<'a>(task: &'a Task) -> (&'a str, &'a str) {
+fn said(task: &Task) -> (&str, &str) {
     let end = &task.status.termination_details;
     let code = [&end.code, &task.state.result_state, &task.state.life_cycle_state].into_iter().find(|code| !code.is_empty());
     let message = if end.message.is_empty() { &task.state.state_message } else { &end.message };
@@ -141,7 +141,11 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
 
     let better = &mut found.refinement;
     let class = error.as_deref().and_then(judge::error_class);
-    let inner = by_cluster.map(|ended| ended.code.as_str()).or(class).unwrap_or(code);
+    // These codes only say that the program raised something: what it raised says more.
+    let raised = in_log.or_else(|| last_exception(error.as_deref()?)).map(|(class, _)| class);
+    let raised = raised.filter(|_| matches!(code, "RUN_EXECUTION_ERROR" | "FAILED"));
+    let timed_out = Some("TIMEDOUT").filter(|state| cause.task.state.result_state == *state);
+    let inner = by_cluster.map(|ended| ended.code.as_str()).or(class).or(raised).or(timed_out).unwrap_or(code);
     better.error_code = Some(inner.to_owned()).filter(|code| !code.is_empty());
     better.message = match (error, in_log, by_cluster) {
         (_, _, Some(_)) if in_message.is_some() => Some(message.to_owned()),

@@ -1,4 +1,5 @@
 //! The workspace API's JSON: every field name of it is in this file. Ids are int64 and come as numbers or text.
+#![expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 
 use std::collections::BTreeMap;
 

@@ -297,9 +297,9 @@ impl Site for DataFactorySite {
         }
         let segments = request.segments();
         let pieces: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let ([_, subscription, groups, group, _, provider, factories, factory], rest) = match pieces.split_first_chunk::<8>() {
-            Some(split) => split,
-            None => return refusal(404, "ResourceNotFound", "The resource was not found."),
+        let Some(([_, subscription, groups, group, _, provider, factories, factory], rest)) = pieces.split_first_chunk::<8>()
+        else {
+            return refusal(404, "ResourceNotFound", "The resource was not found.");
         };
         let [our_subscription, our_group, our_factory] = &self.resource;
         let ours = [

@@ -10,7 +10,10 @@ pub mod airflow;
 pub mod data_factory;
 pub mod databricks;
 pub mod identity;
+pub mod jira;
 pub mod log_analytics;
+pub mod logic_app;
+pub mod slack;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,8 +27,6 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
-
-pub mod logic_app;
 
 /// How many requests a server remembers.
 const LOG_LENGTH: usize = 10_000;

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Alert, Window, ignored, over, severity};
-use crate::sources::json::{Text, digest, member, reach, scalar, typed};
+use crate::failure::Source;
+use crate::sources::json::{Object, Text, digest, member, nothing_usable, reach, scalar, typed};
 use crate::sources::rows::{self, Reading, Table};
 use crate::sources::time::{instant, span};
 use crate::sources::{Malformed, Parsed, RowsOf};
@@ -40,14 +41,14 @@ struct First {
     description: Text,
     resource_id: Text,
     workspace_id: Text,
-    dimensions: Option<Vec<Dimension>>,
+    dimensions: Option<Vec<Object<Dimension>>>,
 }
 
 /// `alertContext` of V2.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Second {
-    condition: Option<Condition>,
+    condition: Option<Object<Condition>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,7 +57,7 @@ struct Condition {
     window_size: Text,
     window_start_time: Text,
     window_end_time: Text,
-    all_of: Option<Vec<Criterion>>,
+    all_of: Option<Vec<Object<Criterion>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,7 +65,7 @@ struct Condition {
 struct Criterion {
     search_query: Text,
     target_resource_types: Value,
-    dimensions: Option<Vec<Dimension>>,
+    dimensions: Option<Vec<Object<Dimension>>>,
     metric_value: Text,
 }
 
@@ -81,9 +82,9 @@ pub(super) fn common(alert: &Alert, context: &Value, door: Option<RowsOf>) -> Re
     let second: Second = if context.is_null() { Second::default() } else { typed(context, "data.alertContext")? };
     let mut log = LogAlert::from_first(first, context, alert);
     if let Some(condition) = second.condition {
-        log.add(condition, alert);
+        log.add(condition.into_inner(), alert);
     }
-    Ok(decide(alert, &log, door))
+    decide(alert, &log, door)
 }
 
 /// A log alert of the older schema: everything sits at the top level (or under `data`).
@@ -108,7 +109,7 @@ pub(super) fn noncommon(document: &Value, data: &Value, door: Option<RowsOf>) ->
         _ => digest(document),
     };
     let log = LogAlert::from_first(first, data, &alert);
-    Ok(decide(&alert, &log, door))
+    decide(&alert, &log, door)
 }
 
 /// Does it hold embedded rows, wherever a schema puts them?
@@ -144,7 +145,7 @@ impl LogAlert {
     fn add(&mut self, condition: Condition, alert: &Alert) {
         let (from, to) = (condition.window_start_time.get().and_then(instant), condition.window_end_time.get().and_then(instant));
         self.window = Window::new(from, to, condition.window_size.get().and_then(span), alert.fired);
-        for criterion in condition.all_of.unwrap_or_default() {
+        for criterion in condition.all_of.unwrap_or_default().into_iter().map(Object::into_inner) {
             self.query = self.query.take().or_else(|| criterion.search_query.owned());
             self.count = self.count.or_else(|| criterion.metric_value.get().and_then(whole));
             self.resource_types.push_str(&criterion.target_resource_types.to_string().to_lowercase());
@@ -161,12 +162,12 @@ fn results(data: &Value) -> Option<&Value> {
         .filter(|value| value.is_object() || value.is_array())
 }
 
-fn pairs(dimensions: Vec<Dimension>) -> Vec<(String, Value)> {
+fn pairs(dimensions: Vec<Object<Dimension>>) -> Vec<(String, Value)> {
     let useful = |dimension: Dimension| {
         let value = dimension.value;
         dimension.name.owned().filter(|_| scalar(&value).is_some_and(|text| text != "*")).map(|name| (name, value))
     };
-    dimensions.into_iter().filter_map(useful).collect()
+    dimensions.into_iter().map(Object::into_inner).filter_map(useful).collect()
 }
 
 fn whole(text: &str) -> Option<u64> {
@@ -176,7 +177,7 @@ fn whole(text: &str) -> Option<u64> {
 }
 
 /// Rows first, then dimensions, then a request for rows; else why it is no failure.
-fn decide(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Parsed {
+fn decide(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Result<Parsed, Malformed> {
     let hint = platform(alert, log, door);
     let origin = alert.origin(log.window);
     let mut of = hint;
@@ -192,30 +193,34 @@ fn decide(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Parsed {
     let named: Vec<Table> = identities(alert, log);
     if reading.failures.is_empty() && reading.skipped.is_empty() {
         for table in &named {
-            if let Some((found, told)) = rows::read(table, &origin, hint).filter(|(found, _)| trusted(*found, log, alert)) {
+            if let Some((found, mut told)) = rows::read(table, &origin, hint).filter(|(found, _)| trusted(*found, log, alert)) {
                 of = of.or(Some(found));
+                // A rule split by pipeline and code, not by run, counts runs: which ones, the rows will tell.
+                told.failures.retain(|failure| failure.source != Source::Adf || failure.run_id.is_some() || log.query.is_none());
                 reading.absorb(told);
             }
         }
     }
     if !reading.failures.is_empty() {
-        return Parsed::Failures(reading.failures);
+        return Ok(Parsed::Failures(reading.failures));
     }
     let Some(of) = of else {
-        return Parsed::Ignored(if alert.looks_like_test(log.query.as_deref()) {
-            "a test notification".to_owned()
-        } else {
-            "the alert concerns neither Data Factory nor Databricks".to_owned()
-        });
+        return match log.query.as_deref() {
+            None if log.tables.is_none() && log.dimensions.is_empty() => {
+                Err(nothing_usable("a log alert has a condition, rows or properties", "data.alertContext.condition.allOf"))
+            }
+            query if alert.looks_like_test(query) => ignored("a test notification"),
+            _ => ignored("the alert concerns neither Data Factory nor Databricks"),
+        };
     };
     if !reading.skipped.is_empty() {
-        return Parsed::Ignored(format!("no failed run among the rows: {}", reading.skipped.join(", ")));
+        return ignored(&format!("no failed run among the rows: {}", reading.skipped.join(", ")));
     }
     if log.tables.is_some() && seen == 0 && log.count.unwrap_or(0) == 0 {
-        return Parsed::Ignored("the alert's result has no rows".to_owned());
+        return ignored("the alert's result has no rows");
     }
     let tables: Vec<&Table> = log.tables.iter().flatten().chain(&named).collect();
-    alert.request(of, log.window, only(&tables, asset_columns(of)), only(&tables, &["pipelinerunid", "runid"]), log.count)
+    Ok(alert.request(of, log.window, only(&tables, asset_columns(of)), only(&tables, &["pipelinerunid", "runid"]), log.count))
 }
 
 /// Each criterion's dimensions with the alert's own properties behind them, as one-row tables.
@@ -251,13 +256,13 @@ fn asset_columns(of: RowsOf) -> &'static [&'static str] {
     }
 }
 
-/// Which platform the rule watches, from its query's table names (text, never run), its resources, and where it
-/// has no query at all, from its own words or the door it came through.
+/// Which platform the rule watches, from its query's table names (text, never run), its resources, and where its
+/// condition has no query, from its own words or the door it came through.
 fn platform(alert: &Alert, log: &LogAlert, door: Option<RowsOf>) -> Option<RowsOf> {
     let by_query = log.query.as_deref().and_then(|query| by_words(&query.to_lowercase(), &QUERY_WORDS));
     let places = format!("{} {}", alert.targets.join(" "), log.resource_types);
     by_query.or_else(|| by_words(&places, &PLACE_WORDS)).or_else(|| {
-        if log.query.is_some() || log.tables.is_some() {
+        if log.query.is_some() || log.tables.is_some() || log.dimensions.is_empty() {
             return None;
         }
         let words = [alert.rule.as_deref(), alert.description.as_deref()].map(Option::unwrap_or_default).join(" ").to_lowercase();

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Alert, Window, ignored, named, over, severity};
-use crate::sources::json::{Text, digest, member, typed};
+use crate::sources::json::{Object, Text, digest, member, typed};
 use crate::sources::time::{instant, span};
 use crate::sources::{Malformed, Parsed, RowsOf};
 
@@ -15,7 +15,7 @@ struct Condition {
     window_size: Text,
     window_start_time: Text,
     window_end_time: Text,
-    all_of: Option<Vec<Criterion>>,
+    all_of: Option<Vec<Object<Criterion>>>,
     metric_name: Text,
 }
 
@@ -25,7 +25,7 @@ struct Criterion {
     metric_name: Text,
     metric_namespace: Text,
     metric_value: Text,
-    dimensions: Option<Vec<Dimension>>,
+    dimensions: Option<Vec<Object<Dimension>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,7 +38,7 @@ struct Dimension {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct CommonContext {
-    condition: Option<Condition>,
+    condition: Option<Object<Condition>>,
 }
 
 /// `data` of the older schema.
@@ -46,7 +46,7 @@ struct CommonContext {
 #[serde(default)]
 struct Older {
     status: Text,
-    context: Option<OlderContext>,
+    context: Option<Object<OlderContext>>,
     properties: Value,
 }
 
@@ -60,7 +60,7 @@ struct OlderContext {
     severity: Text,
     resource_id: Text,
     resource_type: Text,
-    condition: Option<Condition>,
+    condition: Option<Object<Condition>>,
 }
 
 /// A metric alert of the common schema.
@@ -76,7 +76,7 @@ pub(super) fn noncommon(document: &Value, data: &Value) -> Result<Parsed, Malfor
     if let Some(reason) = over(older.status.get()) {
         return ignored(&reason);
     }
-    let context = older.context.unwrap_or_default();
+    let context = older.context.unwrap_or_default().into_inner();
     let fired = context.timestamp.get().and_then(instant);
     // `id` is the rule's; the time makes it this alert's.
     let id = match (context.id.get(), context.timestamp.get()) {

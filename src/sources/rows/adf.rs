@@ -60,11 +60,9 @@ pub(super) fn read(table: &Table, origin: &Origin) -> Reading {
 pub fn inner_code(message: &str) -> Option<String> {
     static NAMED: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r#"(?i)\berror_?code\\?["']?\s*[=:]\s*\\?["']?([a-z][a-z0-9_.]{2,120})"#).ok());
-    let mut names = NAMED.as_ref()?.captures_iter(message).filter_map(|found| found.get(1));
-    let named = |name: &str| name.trim_end_matches('.').to_owned();
-    names
-        .map(|found| named(found.as_str()))
-        .find(|name| !matches!(name.as_str(), "null" | "None" | "ActionFailed" | "BadRequest"))
+    let mut found = NAMED.as_ref()?.captures_iter(message).filter_map(|groups| groups.get(1));
+    let telling = |code: &str| !matches!(code, "null" | "None" | "ActionFailed" | "BadRequest");
+    found.find_map(|code| Some(code.as_str().trim_end_matches('.').to_owned()).filter(|code| telling(code)))
 }
 
 enum Verdict {
@@ -220,8 +218,8 @@ fn fold(key: RunKey, rows: &[Row], origin: &Origin) -> Option<Failure> {
 
 /// The error code and message of a row: the more telling of the plain pair, a join's right side and `Error`.
 fn said(record: &Record<'_>, error: Option<&Value>) -> (Option<String>, Option<String>) {
-    let codes = ["errorcode", "errorerrorcode", "propertieserrorerrorcode", "propertieserrorcode"];
-    let messages = ["errormessage", "errormessages", "propertieserrormessage", "failuretext", "message"];
+    let codes = ["errorcode", "errorerrorcode"];
+    let messages = ["errormessage", "failuretext", "message"];
     let plain = (record.text(&codes), record.text(&messages));
     let joined = (record.text(&["errorcode1"]), record.text(&["errormessage1"]));
     let parsed = error.and_then(embedded);

@@ -4,7 +4,7 @@
 //! A cluster that ended for a normal reason (idle, by a person, with its job) is no failure. `SUCCESS` is a
 //! *type* of end: a row that carries the type is judged by it, any other by its code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -196,29 +196,26 @@ impl JobRun {
 /// Reads a table of Databricks rows.
 pub(super) fn read(table: &Table, origin: &Origin) -> Reading {
     let mut reading = Reading::default();
+    let mut runs: Vec<Failure> = Vec::new();
     let mut ends: Vec<ClusterEnd> = Vec::new();
     for record in table.records() {
         let params = record.cell(&["requestparams"]).and_then(embedded).unwrap_or_default();
         let view = View { record: &record, params: &params };
-        if view.is_job() {
-            match view.job_run() {
-                Ok(run) => match run.failure(origin) {
-                    Some(failure) => reading.absorb(Reading { failures: vec![failure], ..Reading::default() }),
-                    None => reading.unusable += 1,
-                },
-                Err(reason) => reading.skip(reason),
-            }
-            continue;
-        }
-        match view.cluster_end() {
-            Ok(Some(end)) => ends.push(end),
+        let found = if view.is_job() {
+            view.job_run().map(|run| run.failure(origin).map(|failure| runs.push(failure)))
+        } else {
+            view.cluster_end().map(|end| end.map(|end| ends.push(end)))
+        };
+        match found {
+            Ok(Some(())) => {}
             Ok(None) => reading.unusable += 1,
             Err(reason) => reading.skip(reason),
         }
     }
-    let told: Vec<Option<String>> = ends.iter().filter(|end| end.code.is_some()).map(|end| end.id.clone()).collect();
-    let failures =
-        ends.into_iter().filter(|end| end.code.is_some() || !told.contains(&end.id)).map(|end| end.failure(origin)).collect();
+    // A cluster that could not be made has a row "Error" beside the one with the reason.
+    let told: HashSet<Option<String>> = ends.iter().filter(|end| end.code.is_some()).map(|end| end.id.clone()).collect();
+    let ends = ends.into_iter().filter(|end| end.code.is_some() || !told.contains(&end.id)).map(|end| end.failure(origin));
+    let failures = runs.into_iter().chain(ends).collect();
     reading.absorb(Reading { failures, ..Reading::default() });
     reading
 }
@@ -268,6 +265,7 @@ impl View<'_> {
             .text(&["jobterminalstate", "resultstate", "terminalstate", "runstate", "state", "status"], &["jobTerminalState"]);
         let code = self.text(&["terminationcode", "errorcode", "terminationreason", "termination"], &["terminationCode"]);
         let kind = self.text(&["terminationtype"], &["terminationType"]);
+        let state = state.filter(|state| !state.starts_with('{'));
         let state_word = state.as_deref().unwrap_or_default().to_ascii_lowercase().replace(['_', ' '], "");
         if [
             "succeeded",
@@ -333,7 +331,8 @@ impl View<'_> {
             }
             Some(_) => Ok(Some(end)),
             None if state == "error" || refused => Ok(Some(end)),
-            None if state.is_empty() && self.action().is_none() => Ok(None),
+            // Without a place for the reason (an alert split by cluster) the reason may still be a bad one.
+            None if self.action().is_none() && !self.record.has(TERMINATION) => Ok(None),
             None => Err("cluster events without a termination reason".to_owned()),
         }
     }

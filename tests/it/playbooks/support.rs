@@ -89,6 +89,7 @@ pub(super) fn ticket(failure: Failure, action: Action) -> Ticket {
         sinks_off: BTreeMap::new(),
         version: 1,
         trace: None,
+        books: aiops_rca::ticket::Books::default(),
         failure,
     }
 }

@@ -27,8 +27,9 @@ impl LogAnalyticsSite {
         Self { workspace: workspace.to_owned(), token: token.to_owned(), tables: Mutex::default(), partial: Mutex::new(false) }
     }
 
-    /// Adds rows, given as a table of an answer (`{"columns":[{"name"}],"rows":[[…]]}`); the table exists from then on.
-    pub fn put_table(&self, name: &str, table: &Value) {
+    /// Adds rows, given as an answer (`{"tables":[{"columns":[{"name"}],"rows":[[…]]}]}`); the table exists from then on.
+    pub fn put_table(&self, name: &str, answer: &Value) {
+        let table = answer.pointer("/tables/0").unwrap_or(answer);
         let columns: Vec<&str> = array(table, "columns").filter_map(|column| column.get("name")?.as_str()).collect();
         let rows = array(table, "rows").map(|row| {
             let cells = row.as_array().into_iter().flatten().cloned();

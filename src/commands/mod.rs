@@ -1,0 +1,61 @@
+//! The command line: what each command does, over the rooms above.
+//!
+//! In: arguments and the environment that `config` has read. Out: an exit status. Printing for people
+//! happens here and in `local::console`, nowhere else.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Environment;
+
+pub mod diagnose;
+pub mod doctor;
+pub mod local;
+pub mod package;
+pub mod replay;
+pub mod serve;
+
+/// Finds the root cause of failed Azure data pipelines.
+#[derive(Debug, Parser)]
+#[command(name = "aiops-rca", version, about, long_about = None)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the stand-in Functions host with the embedded store; `--demo` plays sample failures
+    Local(local::LocalArguments),
+    /// Root cause of error texts, offline
+    Diagnose(diagnose::DiagnoseArguments),
+    /// Check settings and every connection
+    Doctor(doctor::DoctorArguments),
+    /// List and replay dead letters
+    Replay(replay::ReplayArguments),
+    /// Stage the deployable function app and zip it
+    Package(package::PackageArguments),
+}
+
+/// Runs what was asked for; the custom handler when nothing was.
+pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        None => on_runtime(serve::run(environment)),
+        Some(Command::Local(arguments)) => on_runtime(local::run(arguments, environment)),
+        Some(Command::Diagnose(arguments)) => Ok(diagnose::main(&arguments)),
+        Some(Command::Doctor(arguments)) => on_runtime(doctor::run(arguments, environment)),
+        Some(Command::Replay(arguments)) => on_runtime(replay::run(arguments, environment)),
+        Some(Command::Package(arguments)) => package::main(&arguments),
+    }
+}
+
+fn on_runtime(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(task)
+}
+
+/// Says on stderr why a command ended; the Functions host shows that as an error.
+#[expect(clippy::print_stderr, reason = "the one place where an error reaches stderr: the process ends")]
+pub fn complain(error: &anyhow::Error) {
+    eprintln!("aiops-rca: {error:#}");
+}

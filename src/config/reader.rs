@@ -1,0 +1,121 @@
+//! Reads values out of a map of settings and collects every problem, each with its variable's name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::settings::SETTINGS;
+
+/// Settings by name.
+pub type Environment = BTreeMap<String, String>;
+
+/// Something wrong with a setting, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which setting.
+    pub name: &'static str,
+    /// What is wrong and what to do; never its value.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.text)
+    }
+}
+
+pub(super) struct Reader<'a> {
+    environment: &'a Environment,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(environment: &'a Environment) -> Self {
+        Self { environment, problems: Vec::new() }
+    }
+
+    pub(super) fn problem(&mut self, name: &'static str, text: impl Into<String>) {
+        self.problems.push(Problem { name, text: text.into() });
+    }
+
+    /// The value, trimmed; its default when it is absent; `None` when both are empty.
+    pub(super) fn text(&self, name: &'static str) -> Option<String> {
+        let default = SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
+        debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name} is not in the table of settings");
+        let given = self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        // Key Vault references that Azure could not resolve arrive as their own text.
+        let given = given.filter(|value| !value.starts_with("@Microsoft.KeyVault("));
+        Some(given.unwrap_or(default).to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// Is it given at all?
+    pub(super) fn has(&self, name: &'static str) -> bool {
+        self.environment.get(name).is_some_and(|value| !value.trim().is_empty())
+    }
+
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+        if self.environment.get(name).is_some_and(|value| value.trim().starts_with("@Microsoft.KeyVault(")) {
+            self.problem(name, "the Key Vault reference was not resolved: check the vault's access and the secret's name");
+            return None;
+        }
+        self.text(name).map(SecretString::from)
+    }
+
+    pub(super) fn required(&mut self, name: &'static str, because: &str) -> Option<String> {
+        let value = self.text(name);
+        if value.is_none() {
+            self.problem(name, format!("is missing, and needed because {because}"));
+        }
+        value
+    }
+
+    pub(super) fn required_secret(&mut self, name: &'static str, because: &str) -> Option<SecretString> {
+        self.required(name, because)?;
+        self.secret(name)
+    }
+
+    /// An absolute http(s) URL; https unless it leads to this machine.
+    pub(super) fn url(&mut self, name: &'static str) -> Option<Url> {
+        let text = self.text(name)?;
+        let text = if text.contains("://") { text } else { format!("https://{text}") };
+        let Ok(url) = Url::parse(&text) else {
+            self.problem(name, "is not a URL");
+            return None;
+        };
+        let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if !(url.scheme() == "https" || url.scheme() == "http" && local) || url.host_str().is_none() {
+            self.problem(name, "must begin with https:// (http:// only for this machine)");
+            return None;
+        }
+        Some(url)
+    }
+
+    pub(super) fn required_url(&mut self, name: &'static str, because: &str) -> Option<Url> {
+        self.required(name, because)?;
+        self.url(name)
+    }
+
+    pub(super) fn number<N: std::str::FromStr + PartialOrd + fmt::Display>(&mut self, name: &'static str, from: N, to: N) -> Option<N> {
+        let text = self.text(name)?;
+        match text.parse::<N>() {
+            Ok(number) if number >= from && number <= to => Some(number),
+            _ => {
+                self.problem(name, format!("must be a number from {from} to {to}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
+        match self.text(name).unwrap_or_default().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" | "" => false,
+            _ => {
+                self.problem(name, "must be true or false");
+                false
+            }
+        }
+    }
+}

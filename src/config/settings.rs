@@ -1,0 +1,106 @@
+//! Every setting, once: name, group, default, what it is. README and `local.settings.json.example` are tested against it.
+
+/// One setting (an app setting in Azure, an environment variable everywhere else).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// What it belongs to.
+    pub group: &'static str,
+    /// Never shown.
+    pub secret: bool,
+    /// Used when it is absent; empty: none.
+    pub default: &'static str,
+    /// What it is, one line.
+    pub about: &'static str,
+}
+
+const fn setting(group: &'static str, name: &'static str, default: &'static str, about: &'static str) -> Setting {
+    Setting { name, group, secret: false, default, about }
+}
+
+const fn secret(group: &'static str, name: &'static str, about: &'static str) -> Setting {
+    Setting { name, group, secret: true, default: "", about }
+}
+
+const STORAGE: &str = "Storage";
+const JIRA: &str = "JIRA";
+const SLACK: &str = "Slack";
+const AZURE: &str = "Azure";
+const DATABRICKS: &str = "Databricks";
+const AIRFLOW: &str = "Airflow";
+const REMEDIATION: &str = "Remediation";
+const ACCESS: &str = "Access";
+const MODEL: &str = "Language model";
+const OPERATION: &str = "Operation";
+
+/// All of them, in the order of the README.
+pub const SETTINGS: &[Setting] = &[
+    secret(STORAGE, "AzureWebJobsStorage", "Connection string of the storage account; `UseDevelopmentStorage=true` for Azurite. Without it, `local` uses its embedded store"),
+    setting(STORAGE, "AzureWebJobsStorage__accountName", "", "Instead of a connection string: the account's name, opened with the managed identity"),
+    setting(STORAGE, "AzureWebJobsStorage__tableServiceUri", "", "Instead of the account's name, with the next one: the table service"),
+    setting(STORAGE, "AzureWebJobsStorage__queueServiceUri", "", "The queue service"),
+    setting(STORAGE, "AzureWebJobsStorage__clientId", "", "Client id of a user-assigned identity for the storage"),
+    setting(STORAGE, "STORAGE_PREFIX", "rca", "Stands before every table and queue name: several deployments can share an account"),
+    setting(STORAGE, "AIOPS_RCA_STORE", "", "Path of the embedded store's file (set by `local`)"),
+    setting(JIRA, "ITSM_TOOL", "none", "`jira` or `none`"),
+    setting(JIRA, "JIRA_DOMAIN", "", "Your site, e.g. `https://your-company.atlassian.net`"),
+    setting(JIRA, "JIRA_USER_EMAIL", "", "The account that writes the issues"),
+    secret(JIRA, "JIRA_API_TOKEN", "Its API token"),
+    setting(JIRA, "JIRA_PROJECT_KEY", "", "The project, e.g. `APAIOPS`"),
+    setting(JIRA, "JIRA_ISSUE_TYPE", "Task", "The type of new issues"),
+    secret(JIRA, "JIRA_WEBHOOK_SECRET", "Secret of the JIRA webhook; without it `/jira-webhook` is closed"),
+    secret(SLACK, "SLACK_BOT_TOKEN", "Bot token (`xoxb-…`); without it Slack is off"),
+    setting(SLACK, "SLACK_ALERT_CHANNEL", "", "Channel id, or its name"),
+    secret(SLACK, "SLACK_SIGNING_SECRET", "Signing secret of the app; without it `/slack/interactions` is closed and no buttons are shown"),
+    setting(SLACK, "SLACK_APPROVERS", "", "Slack user ids (`U…`, separated by commas) that may approve remediations"),
+    setting(SLACK, "SLACK_API_URL", "https://slack.com/api/", "Another Web API, for tests"),
+    setting(AZURE, "AZURE_SUBSCRIPTION_ID", "", "Subscription of the data factory"),
+    setting(AZURE, "AZURE_RESOURCE_GROUP", "", "Resource group of the data factory"),
+    setting(AZURE, "AZURE_DATA_FACTORY_NAME", "", "The data factory whose runs are looked up"),
+    setting(AZURE, "AZURE_MANAGEMENT_URL", "https://management.azure.com/", "Azure Resource Manager (other clouds, tests)"),
+    setting(AZURE, "LOG_ANALYTICS_WORKSPACE_ID", "", "Workspace id (a GUID) that holds the diagnostic logs"),
+    setting(AZURE, "LOG_ANALYTICS_URL", "https://api.loganalytics.azure.com/", "Log Analytics query API (other clouds, tests)"),
+    setting(AZURE, "AZURE_CLIENT_ID", "", "Client id of a user-assigned identity for these APIs"),
+    setting(AZURE, "IDENTITY_ENDPOINT", "", "Set by Azure: where the managed identity's tokens are"),
+    secret(AZURE, "IDENTITY_HEADER", "Set by Azure: proof for that endpoint"),
+    setting(DATABRICKS, "DATABRICKS_WORKSPACE_URL", "", "The workspace, e.g. `https://adb-….azuredatabricks.net` (alias `DATABRICKS_HOST`)"),
+    setting(DATABRICKS, "DATABRICKS_HOST", "", "Alias of `DATABRICKS_WORKSPACE_URL`"),
+    secret(DATABRICKS, "DATABRICKS_TOKEN", "Access token; without it the managed identity is used"),
+    setting(AIRFLOW, "AIRFLOW_BASE_URL", "", "The Airflow web server, for task logs"),
+    setting(AIRFLOW, "AIRFLOW_USERNAME", "", "User for basic authentication (v1) or for `/auth/token` (v2)"),
+    secret(AIRFLOW, "AIRFLOW_PASSWORD", "That user's password"),
+    secret(AIRFLOW, "AIRFLOW_TOKEN", "Instead of user and password: a bearer token"),
+    setting(AIRFLOW, "AIRFLOW_API_VERSION", "auto", "`v1` (Airflow 2), `v2` (Airflow 3) or `auto`"),
+    setting(REMEDIATION, "AUTO_REMEDIATION_ENABLED", "false", "`true` lets playbooks be called; nothing is ever called without it"),
+    secret(REMEDIATION, "PLAYBOOK_RETRY_PIPELINE", "Logic App URL: retry an ADF pipeline"),
+    secret(REMEDIATION, "PLAYBOOK_RETRY_JOB", "Logic App URL: retry a Databricks job"),
+    secret(REMEDIATION, "PLAYBOOK_RESTART_CLUSTER", "Logic App URL: restart a Databricks cluster"),
+    secret(REMEDIATION, "PLAYBOOK_REINSTALL_LIBRARIES", "Logic App URL: reinstall a cluster's libraries"),
+    secret(REMEDIATION, "PLAYBOOK_RETRY_AIRFLOW_TASK", "Logic App URL: retry an Airflow task"),
+    secret(REMEDIATION, "PLAYBOOK_RERUN_UPSTREAM", "Logic App URL: rerun what should have produced the data (always asks a person)"),
+    secret(REMEDIATION, "CALLBACK_SIGNING_KEY", "Signs the one-time token in callback URLs; needed with any `PLAYBOOK_…`"),
+    setting(REMEDIATION, "REMEDIATION_DEFAULT", "safe", "For assets no rule names: `safe`, `from_failure`, `ask` or `never`"),
+    setting(REMEDIATION, "REMEDIATION_ASSETS", "", "Rules `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`, separated by `;`, first match wins"),
+    setting(REMEDIATION, "REMEDIATION_QUIET_HOURS", "", "UTC hours in which a person is asked, e.g. `22:00-06:00`"),
+    setting(REMEDIATION, "REMEDIATION_MAX_RUNNING", "10", "At most so many attempts at once"),
+    setting(REMEDIATION, "REMEDIATION_COOLDOWN_MINUTES", "120", "No new attempt on an asset for so long after all attempts failed"),
+    setting(REMEDIATION, "REMEDIATION_FLAPPING_LIMIT", "3", "Healed so often in a week and failed again: a person is asked"),
+    setting(REMEDIATION, "REMEDIATION_APPROVAL_MINUTES", "240", "How long a question to a person stands"),
+    setting(REMEDIATION, "REMEDIATION_DEADLINE_MINUTES", "120", "How long a playbook may stay silent before the vendor is asked"),
+    setting(ACCESS, "PUBLIC_BASE_URL", "", "Where this app is reached from outside, e.g. `https://<app>.azurewebsites.net`"),
+    setting(ACCESS, "DASHBOARD_AUTH", "", "`entra` (App Service authentication) or `key`; `open` works in `local` only"),
+    secret(ACCESS, "DASHBOARD_KEY", "Key of dashboard and API, at least 16 characters"),
+    setting(ACCESS, "SECURE_WEBHOOK_TENANT_ID", "", "With the next one: Azure Monitor must bring an Entra token of this tenant"),
+    setting(ACCESS, "SECURE_WEBHOOK_AUDIENCE", "", "The application (id or `api://` URI) the token is for"),
+    setting(ACCESS, "ENTRA_AUTHORITY_URL", "https://login.microsoftonline.com/", "Entra (other clouds, tests)"),
+    setting(MODEL, "AI_PROVIDER", "none", "`none`, `azure-openai` or `openai-compatible`"),
+    setting(MODEL, "AI_ENDPOINT", "", "E.g. `https://<resource>.openai.azure.com/`, `https://api.openai.com/v1/`, `http://localhost:11434/v1/`"),
+    setting(MODEL, "AI_MODEL", "", "Model, or the deployment's name"),
+    secret(MODEL, "AI_API_KEY", "Key; without it `azure-openai` uses the managed identity"),
+    setting(MODEL, "AI_DAILY_BUDGET", "500", "At most so many calls a day"),
+    setting(OPERATION, "LOG_LEVEL", "info", "`error`, `warn`, `info`, `debug`, or a filter such as `info,aiops_rca::pipeline=debug`"),
+    setting(OPERATION, "EXTRA_CA_FILE", "", "PEM file with further trusted roots, e.g. of a company's proxy"),
+    setting(OPERATION, "FUNCTIONS_CUSTOMHANDLER_PORT", "", "Set by the Functions host: where the handler listens"),
+    setting(OPERATION, "AIOPS_RCA_LOCAL", "", "Set by `local`: the dashboard may be open"),
+];

@@ -1,0 +1,232 @@
+//! Tickets → pages, JSON, CSV. Pure: escaped by construction (maud), no clock, no store, no scripts.
+//!
+//! In: tickets, evidence, audit as they stand. Out: markup and documents. The room does not know who may
+//! see them (the doors do) nor where they are kept.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::evidence::Evidence;
+use crate::failure::Source;
+use crate::ticket::store::DeadLetter;
+use crate::ticket::{AuditEntry, Status, Ticket};
+
+mod overview;
+mod ticket;
+
+pub use overview::overview;
+pub use ticket::ticket;
+
+const STYLE: &str = include_str!("style.css");
+
+/// Which tickets a list shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Only this platform.
+    pub source: Option<Source>,
+    /// Only tickets in whose id, asset, error type or run id this text occurs.
+    pub text: String,
+    /// The last so many days (1 to 90).
+    pub days: u32,
+}
+
+/// What the list page shows.
+#[derive(Debug)]
+pub struct Overview<'a> {
+    /// Newest first.
+    pub tickets: &'a [Ticket],
+    /// Which of them.
+    pub filter: &'a Filter,
+    /// Problems of the settings.
+    pub problems: &'a [String],
+    /// Messages nobody could handle.
+    pub dead_letters: &'a [DeadLetter],
+    /// Who looks.
+    pub visitor: &'a str,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// What a ticket's page shows.
+#[derive(Debug)]
+pub struct TicketPage<'a> {
+    /// The ticket.
+    pub ticket: &'a Ticket,
+    /// Its proofs.
+    pub evidence: &'a [Evidence],
+    /// Its history, oldest first.
+    pub audit: &'a [AuditEntry],
+    /// Where its JIRA issue can be opened.
+    pub issue_url: Option<&'a str>,
+    /// Who looks.
+    pub visitor: &'a str,
+    /// The token its forms carry.
+    pub form_token: &'a str,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+impl Filter {
+    /// Reads the parameters `status`, `source`, `q`, `days`; unknown values filter nothing.
+    pub fn from_parameters(parameter: impl Fn(&str) -> Option<String>) -> Self {
+        let status = parameter("status").and_then(|name| {
+            [Status::Open, Status::InProgress, Status::Acknowledged].into_iter().find(|status| status.name() == name)
+        });
+        Self {
+            status,
+            source: parameter("source").and_then(|name| Source::from_name(&name)),
+            text: parameter("q").map(|text| text.chars().take(100).collect::<String>().trim().to_lowercase()).unwrap_or_default(),
+            days: parameter("days").and_then(|days| days.parse().ok()).unwrap_or(7).clamp(1, 90),
+        }
+    }
+
+    /// Is this ticket shown?
+    pub fn shows(&self, ticket: &Ticket) -> bool {
+        let in_text = |text: &str| text.to_lowercase().contains(&self.text);
+        self.status.is_none_or(|status| status == ticket.status)
+            && self.source.is_none_or(|source| source == ticket.failure.source)
+            && (self.text.is_empty()
+                || in_text(ticket.id.as_str())
+                || in_text(&ticket.failure.asset)
+                || in_text(&ticket.diagnosis.error_type)
+                || ticket.jira.key.as_deref().is_some_and(in_text)
+                || ticket.failure.run_id.as_deref().is_some_and(in_text))
+    }
+}
+
+/// A file the pages refer to: content type and body.
+pub fn asset(name: &str) -> Option<(&'static str, &'static str)> {
+    (name == "style.css").then_some(("text/css; charset=utf-8", STYLE))
+}
+
+/// The frame of every page.
+fn frame(title: &str, visitor: Option<&str>, body: &maud::Markup) -> maud::Markup {
+    maud::html! {
+        (maud::DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " · aiops-rca" }
+                link rel="stylesheet" href="/dashboard/assets/style.css";
+                link rel="icon" href="data:,";
+            }
+            body {
+                header { a.brand href="/dashboard" { "aiops-rca" } @if let Some(visitor) = visitor { span.visitor { (visitor) } } }
+                main { (body) }
+            }
+        }
+    }
+}
+
+/// A page with one sentence.
+pub fn message(title: &str, text: &str) -> maud::Markup {
+    frame(title, None, &maud::html! { section.card { h1 { (title) } p { (text) } p { a href="/dashboard" { "Back to all tickets" } } } })
+}
+
+/// The page that asks for the key.
+pub fn login(refused: bool) -> maud::Markup {
+    let form = maud::html! {
+        section.card.narrow {
+            h1 { "Sign in" }
+            @if refused { p.bad { "That is not the key." } }
+            form method="post" action="/dashboard/login" {
+                label { "Dashboard key " input type="password" name="key" autocomplete="current-password" required autofocus; }
+                button type="submit" { "Sign in" }
+            }
+        }
+    };
+    frame("Sign in", None, &form)
+}
+
+/// One ticket in a list of the API.
+pub fn summary(ticket: &Ticket) -> Value {
+    json!({
+        "id": ticket.id,
+        "source": ticket.failure.source,
+        "asset": ticket.failure.asset,
+        "run_id": ticket.failure.run_id,
+        "status": ticket.status,
+        "severity": ticket.severity,
+        "priority": ticket.priority,
+        "category": ticket.diagnosis.category,
+        "error_type": ticket.diagnosis.error_type,
+        "root_cause": ticket.diagnosis.root_cause,
+        "received_at": ticket.received_at,
+        "sla_due_at": ticket.sla.due_at,
+        "sla_breached": ticket.sla.breached_at.is_some(),
+        "jira_key": ticket.jira.key,
+        "remediation": ticket.remediation.state,
+        "count": ticket.count,
+    })
+}
+
+/// One ticket, whole, with its proofs and history.
+pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> Value {
+    let mut value = serde_json::to_value(ticket).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("books");
+        fields.insert("evidence".to_owned(), json!(evidence));
+        fields.insert("audit".to_owned(), json!(audit));
+        fields.insert("deliveries".to_owned(), json!(ticket.books.delivered));
+        fields.insert("confidence".to_owned(), json!(ticket.diagnosis.confidence_word()));
+    }
+    value
+}
+
+/// Tickets as CSV with a header row; cells that spreadsheets would run as formulas are defused.
+pub fn csv(tickets: &[&Ticket]) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let header = [
+        "id", "source", "asset", "run_id", "status", "severity", "priority", "category", "error_type", "root_cause", "received_at",
+        "closed_by", "jira_key", "remediation",
+    ];
+    let mut written = writer.write_record(header);
+    for ticket in tickets {
+        let closed_by = if ticket.is_closed() { ticket.status_by.name.as_str() } else { "" };
+        let cells = [
+            ticket.id.as_str(),
+            ticket.failure.source.name(),
+            &ticket.failure.asset,
+            ticket.failure.run_id.as_deref().unwrap_or_default(),
+            ticket.status.name(),
+            &format!("{:?}", ticket.severity),
+            &format!("{:?}", ticket.priority),
+            ticket.diagnosis.category.words(),
+            &ticket.diagnosis.error_type,
+            &ticket.diagnosis.root_cause,
+            &ticket.received_at.to_rfc3339(),
+            closed_by,
+            ticket.jira.key.as_deref().unwrap_or_default(),
+            &format!("{:?}", ticket.remediation.state),
+        ];
+        written = written.and_then(|()| writer.write_record(cells.map(defuse)));
+    }
+    if written.is_err() {
+        tracing::error!("the CSV export could not be written");
+    }
+    writer.into_inner().unwrap_or_default()
+}
+
+/// A leading `=`, `+`, `-`, `@`, tab or return makes a spreadsheet run the cell.
+fn defuse(cell: &str) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
+}
+
+/// `3 min ago`, `in 2 h`.
+fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let seconds = (now - at).num_seconds();
+    let amount = match seconds.abs() {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min", s / 60),
+        s @ 3600..172_800 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    };
+    if seconds >= 0 { format!("{amount} ago") } else { format!("in {amount}") }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}

@@ -1,0 +1,252 @@
+//! The classifier: signs → one cause.
+//!
+//! In: a [`Case`]. Out: a [`Verdict`]: the winning cause (or none), why, the entities and the telling spans.
+//!
+//! **The order of decision.** Every sign (a code in a field, a code or number inside the text, a phrase) is
+//! a candidate with a rank; the highest rank wins: 11 phrases that settle it (`always`), 10 vendors' numbered
+//! errors (SQL, ORA, AADSTS …), 9 specific phrases (`says`), 8 codes that name a cause, 7 general phrases
+//! (`suggests`) and SQLSTATEs, 6 codes that name a family, 5 `hints` and HTTP statuses, 4 the telling shape of an
+//! unknown code or exception name, 3 ordinary `words`, by vote, 2 a vague shape, 1 wrappers ("an inner activity
+//! failed"). So wrappers are peeled without a special case. Of two signs of one rank the later one wins, because
+//! the innermost error (`Caused by`, the last exception of a traceback, ADF's inner `'Type=`) stands last; evidence
+//! beats the report, because it is nearer to the failure.
+//!
+//! **Safety.** An acting winner loses its action when something of nearly its rank speaks of an error that
+//! repetition cannot heal. Vague words and shapes never act (L8).
+
+use std::borrow::Cow;
+
+use super::catalog::{Act, Catalog, may_act, rank};
+use super::scan::{Hits, Span};
+use super::{Case, Category};
+use crate::failure::{Source, field};
+
+/// A piece of the input and what stands in it.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    /// `message`, `error_code`, `context.<name>` or the id of an evidence.
+    pub(super) source: Cow<'a, str>,
+    pub(super) text: &'a str,
+    pub(super) hits: Hits,
+}
+
+/// One sign of a cause.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) cause: usize,
+    pub(super) rank: u8,
+    pub(super) place: usize,
+    pub(super) span: Span,
+    pub(super) sign: String,
+}
+
+/// A cause guessed from the shape of a name.
+#[derive(Debug, Clone)]
+pub(super) struct Guess {
+    pub(super) name: String,
+    pub(super) category: Category,
+    pub(super) act: Act,
+    pub(super) text: String,
+    pub(super) rank: u8,
+    pub(super) place: usize,
+    pub(super) span: Span,
+}
+
+/// What the classifier says.
+#[derive(Debug)]
+pub(super) struct Verdict<'a> {
+    pub(super) places: Vec<Place<'a>>,
+    /// Best first.
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) guess: Option<Guess>,
+    /// Set when an acting winner may not act: the sign that speaks against it.
+    pub(super) veto: Option<String>,
+}
+
+/// Classifies a case.
+pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
+    let mut places = places(catalog, case);
+    let mut candidates = Vec::new();
+    for number in 0..places.len() {
+        let Some(place) = places.get(number) else { continue };
+        candidates.extend(from_text(catalog, place, number));
+        candidates.extend(from_field(catalog, case.source, place, number));
+    }
+    candidates.extend(from_termination_type(catalog, case, &places));
+    candidates.sort_by_key(|c: &Candidate| std::cmp::Reverse((c.rank, c.place_order(&places), c.span.start)));
+    vote(&mut candidates);
+    let guess = super::shape::guess(catalog, &places);
+    let veto = veto(catalog, &candidates);
+    places.shrink_to_fit();
+    Verdict { places, candidates, guess, veto }
+}
+
+impl Candidate {
+    /// Evidence beats the message, the message beats fields.
+    fn place_order(&self, places: &[Place<'_>]) -> u8 {
+        match places.get(self.place).map(|place| place.source.as_ref()) {
+            Some("message") => 2,
+            Some("error_code") => 1,
+            Some(source) if source.starts_with("context.") => 0,
+            _ => 3,
+        }
+    }
+}
+
+fn places<'a>(catalog: &Catalog, case: &'a Case) -> Vec<Place<'a>> {
+    let scan = |text: &str| catalog.scanner().scan(text);
+    let mut places = vec![Place { source: "message".into(), text: &case.message, hits: scan(&case.message) }];
+    if let Some(code) = case.error_code.as_deref().filter(|code| !code.trim().is_empty()) {
+        places.push(Place { source: "error_code".into(), text: code, hits: Hits::default() });
+    }
+    for (name, value) in &case.context {
+        if tells(name) {
+            let hits = if value.contains(' ') { scan(value) } else { Hits::default() };
+            places.push(Place { source: format!("context.{name}").into(), text: value, hits });
+        }
+    }
+    for (id, text) in &case.evidence {
+        places.push(Place { source: id.as_str().into(), text, hits: scan(text) });
+    }
+    places
+}
+
+/// Context that may hold a code or a message; names of assets do not.
+fn tells(name: &str) -> bool {
+    ["code", "reason", "error", "exception", "result_state", "life_cycle", "state_message", "detail"]
+        .iter()
+        .any(|part| name.to_ascii_lowercase().contains(part))
+}
+
+fn from_text(catalog: &Catalog, place: &Place<'_>, number: usize) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    for (pattern, span) in &place.hits.patterns {
+        if let Some(pattern) = catalog.scanner().pattern(*pattern) {
+            out.push(Candidate {
+                cause: pattern.cause,
+                rank: pattern.rank,
+                place: number,
+                span: *span,
+                sign: format!("\"{}\"", pattern.written),
+            });
+        }
+    }
+    for found in &place.hits.found {
+        let Some(rule) = catalog.scanner().entity(found.rule) else { continue };
+        let (Some(space), Some(value)) = (&rule.code, place.text.get(found.span.start..found.span.end)) else { continue };
+        let key = format!("{space}:{}", value.trim_start_matches('0').to_ascii_lowercase());
+        let entry = catalog.code(&key).or_else(|| family(catalog, space, value)).or_else(|| {
+            // Drivers for both write their numbers alike.
+            if space == "mysql" { catalog.code(&format!("sql:{value}")) } else { None }
+        });
+        if let Some(entry) = entry {
+            out.push(Candidate { cause: entry.cause, rank: entry.rank, place: number, span: found.span, sign: key });
+        }
+    }
+    out
+}
+
+/// Numbers whose beginning says enough: SQLSTATE classes, HTTP hundreds.
+fn family(catalog: &Catalog, space: &str, value: &str) -> Option<super::catalog::CodeEntry> {
+    let head = match space {
+        "sqlstate" => value.get(..2)?,
+        "http" => value.get(..1)?,
+        _ => return None,
+    };
+    catalog
+        .code(&format!("{space}:{}xx", head.to_ascii_lowercase()))
+        .map(|entry| super::catalog::CodeEntry { rank: rank::HINT, ..entry })
+}
+
+fn from_field(catalog: &Catalog, source: Source, place: &Place<'_>, number: usize) -> Option<Candidate> {
+    let is_code = place.source == "error_code" || place.source.starts_with("context.");
+    if !is_code || place.text.len() > 200 {
+        return None;
+    }
+    let text = place.text.trim();
+    let entry = lookup(catalog, source, text)?;
+    let context = place.source.starts_with("context.");
+    Some(Candidate {
+        cause: entry.cause,
+        rank: if context { entry.rank.min(rank::WEAK_CODE) } else { entry.rank },
+        place: number,
+        span: Span { start: 0, end: place.text.len() },
+        sign: text.to_owned(),
+    })
+}
+
+/// Looks a code up as vendors write it: whole, without its sub-class, as the class name of an exception.
+fn lookup(catalog: &Catalog, source: Source, code: &str) -> Option<super::catalog::CodeEntry> {
+    let key = code.to_ascii_lowercase();
+    if code.bytes().all(|b| b.is_ascii_digit()) {
+        let space = if source == Source::Adf { "adf" } else { "http" };
+        return catalog
+            .code(&format!("{space}:{key}"))
+            .or_else(|| catalog.code(&format!("http:{key}")))
+            .or_else(|| catalog.code(&format!("sql:{key}")));
+    }
+    catalog
+        .code(&key)
+        .or_else(|| catalog.code(&key.replace([' ', '-'], "_")))
+        .or_else(|| catalog.code(key.strip_prefix("usererror")?))
+        .or_else(|| catalog.code(key.split('.').next()?))
+        .or_else(|| catalog.code(key.rsplit('.').next()?))
+        .or_else(|| catalog.code(&format!("ora:{}", key.strip_prefix("ora-")?.trim_start_matches('0'))))
+        .or_else(|| catalog.code(&format!("aadsts:{}", key.strip_prefix("aadsts")?)))
+}
+
+/// An unknown Databricks code is decided by its termination type.
+fn from_termination_type(catalog: &Catalog, case: &Case, places: &[Place<'_>]) -> Option<Candidate> {
+    let kind = case.context.get(field::TERMINATION_TYPE)?;
+    let code = case.error_code.as_deref().unwrap_or_default();
+    if !code.is_empty() && catalog.knows_code(code) {
+        return None;
+    }
+    let entry = catalog.code(&format!("type:{}", kind.to_ascii_lowercase()))?;
+    let (place, length) =
+        places.iter().enumerate().find(|(_, p)| p.source == "error_code").map_or((0, 0), |(i, p)| (i, p.text.len()));
+    Some(Candidate {
+        cause: entry.cause,
+        rank: rank::HINT,
+        place,
+        span: Span { start: 0, end: length },
+        sign: format!("type {kind}"),
+    })
+}
+
+/// Where only ordinary words speak, the cause with the most and longest of them wins.
+fn vote(candidates: &mut [Candidate]) {
+    if candidates.first().is_none_or(|first| first.rank != rank::WORDS) {
+        return;
+    }
+    let words: Vec<(usize, usize)> =
+        candidates.iter().filter(|c| c.rank == rank::WORDS).map(|c| (c.cause, c.sign.len())).collect();
+    let votes = |cause: usize| words.iter().filter(|(other, _)| *other == cause).map(|(_, length)| length).sum::<usize>();
+    candidates.sort_by_key(|c| std::cmp::Reverse((c.rank, if c.rank == rank::WORDS { votes(c.cause) } else { 0 })));
+}
+
+/// A sign of an error that repetition never heals counts when it is nearly as specific as the winner,
+/// any other non-acting sign when it is just as specific.
+fn speaks_against(rank: u8, winner: u8, category: Category) -> bool {
+    if may_act(category) { rank >= rank::SUGGESTS && rank >= winner } else { rank >= rank::HINT && rank + 2 >= winner }
+}
+
+/// What speaks against an acting winner: a vague word alone (a hint that is no number), or another sign.
+fn veto(catalog: &Catalog, candidates: &[Candidate]) -> Option<String> {
+    let winner = candidates.first()?;
+    if !catalog.cause(winner.cause)?.act.acts() {
+        return None;
+    }
+    if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
+        return Some("a vague word alone".into());
+    }
+    candidates
+        .iter()
+        .skip(1)
+        .find(|other| {
+            catalog
+                .cause(other.cause)
+                .is_some_and(|cause| !cause.act.acts() && speaks_against(other.rank, winner.rank, cause.category))
+        })
+        .map(|other| other.sign.clone())
+}

@@ -1,0 +1,167 @@
+//! Entities: the named things in an error text (host, table, column, path, cluster, numbers …).
+//!
+//! In: a text and the place of an anchor (`SqlErrorNumber=`, `column`, `.dfs.core.windows.net`). Out: the
+//! span of the value beside it. Which anchors there are is data (`catalog/entities.toml`). The readers look
+//! at a small window only, allocate nothing and cannot fail; what they cannot read they leave alone.
+
+use super::catalog::Take;
+use super::scan::Span;
+
+/// How far from its anchor a value may reach, in bytes.
+const WINDOW: usize = 300;
+/// The longest unquoted value.
+const WORD: usize = 200;
+
+/// Reads the value at an anchor.
+pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
+    match how {
+        Take::Quoted => quoted(text, skip(text, anchor.end)),
+        Take::Name => {
+            let start = skip(text, anchor.end);
+            quoted(text, start).or_else(|| bare_name(text, start))
+        }
+        Take::Word => {
+            let start = skip(text, anchor.end);
+            quoted(text, start).or_else(|| word(text, start))
+        }
+        Take::Number => number(text, skip(text, anchor.end)),
+        Take::Status => status(text, skip(text, anchor.end)),
+        Take::State => state(text, skip(text, anchor.end)),
+        Take::Host => host(text, anchor),
+        Take::Url => word(text, anchor.start),
+        Take::Around => around(text, anchor),
+    }
+}
+
+/// Skips what stands between an anchor and its value: white space, `:`, `=`, `(`, `[`, `#`, `is`.
+fn skip(text: &str, from: usize) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = from;
+    while at < from + 12 && matches!(bytes.get(at), Some(b' ' | b'\t' | b':' | b'=' | b'(' | b'[' | b'#' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+fn closing(open: u8) -> Option<u8> {
+    match open {
+        b'\'' => Some(b'\''),
+        b'"' => Some(b'"'),
+        b'`' => Some(b'`'),
+        b'[' => Some(b']'),
+        b'<' => Some(b'>'),
+        _ => None,
+    }
+}
+
+fn quoted(text: &str, start: usize) -> Option<Span> {
+    let bytes = text.as_bytes();
+    // An escaped quote (`\'`, `\"`) opens as well.
+    let open_at = if bytes.get(start) == Some(&b'\\') { start + 1 } else { start };
+    let open = *bytes.get(open_at)?;
+    let close = closing(open)?;
+    let begin = open_at + 1;
+    let window = bytes.get(begin..(begin + WINDOW).min(bytes.len()))?;
+    let mut length = window.iter().position(|b| *b == close)?;
+    if length > 0 && window.get(length - 1) == Some(&b'\\') {
+        length -= 1;
+    }
+    let mut end = begin + length;
+    // `catalog`.`schema`.`table` is one name.
+    while open == b'`' && bytes.get(end + 1) == Some(&b'.') && bytes.get(end + 2) == Some(&b'`') {
+        let rest = bytes.get(end + 3..(end + 3 + WORD).min(bytes.len()))?;
+        let Some(more) = rest.iter().position(|b| *b == b'`') else { break };
+        end = end + 3 + more;
+    }
+    let value = text.get(begin..end)?;
+    let sane = !value.trim().is_empty() && !value.contains('\n');
+    sane.then_some(Span { start: begin, end })
+}
+
+/// Words that never are names.
+const STOP: [&str; 58] = [
+    "a", "an", "and", "are", "as", "at", "be", "because", "by", "can", "cannot", "could", "did", "do", "does", "doesn", "error",
+    "exists", "failed", "failure", "for", "found", "from", "had", "has", "have", "if", "in", "invalid", "into", "is", "isn",
+    "it", "may", "missing", "must", "name", "no", "not", "null", "of", "on", "or", "that", "the", "this", "to", "type", "value",
+    "values", "was", "when", "which", "while", "will", "with", "you", "your",
+];
+
+fn bare_name(text: &str, start: usize) -> Option<Span> {
+    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'$' | b'@' | b'/' | b'*') || b >= 0x80;
+    let span = run(text, start, name)?;
+    let value = text.get(span.start..span.end)?;
+    let letters = value.bytes().any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
+    (letters && !STOP.iter().any(|stop| value.eq_ignore_ascii_case(stop))).then_some(span)
+}
+
+fn word(text: &str, start: usize) -> Option<Span> {
+    run(text, start, |b| {
+        !matches!(
+            b,
+            b' ' | b'\t' | b'\r' | b'\n' | b'\'' | b'"' | b'`' | b'<' | b'>' | b',' | b';' | b')' | b']' | b'}' | b'\\' | b'|'
+        )
+    })
+}
+
+/// A run of accepted bytes without sentence punctuation at its end.
+fn run(text: &str, start: usize, accept: impl Fn(u8) -> bool) -> Option<Span> {
+    let bytes = text.as_bytes();
+    let window = bytes.get(start..(start + WORD).min(bytes.len()))?;
+    let mut length = window.iter().position(|b| !accept(*b)).unwrap_or(window.len());
+    while length > 0 && matches!(window.get(length - 1), Some(b'.' | b':' | b'-' | b'?' | b'/')) {
+        length -= 1;
+    }
+    let end = start + length;
+    (length > 0 && text.is_char_boundary(end) && text.is_char_boundary(start)).then_some(Span { start, end })
+}
+
+fn number(text: &str, start: usize) -> Option<Span> {
+    let bytes = text.as_bytes();
+    let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) { start + 1 } else { start };
+    let digits_at = if bytes.get(begin) == Some(&b'-') { begin + 1 } else { begin };
+    let digits = bytes.get(digits_at..)?.iter().take(12).take_while(|b| b.is_ascii_digit()).count();
+    let end = digits_at + digits;
+    let open = bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
+    (digits > 0 && !open).then_some(Span { start: begin, end })
+}
+
+fn status(text: &str, start: usize) -> Option<Span> {
+    let span = number(text, start)?;
+    let value = text.get(span.start..span.end)?;
+    (value.len() == 3 && matches!(value.as_bytes().first(), Some(b'4' | b'5'))).then_some(span)
+}
+
+fn state(text: &str, start: usize) -> Option<Span> {
+    let bytes = text.as_bytes();
+    let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) { start + 1 } else { start };
+    let length = bytes.get(begin..)?.iter().take(6).take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
+    (length == 5).then_some(Span { start: begin, end: begin + 5 })
+}
+
+fn host(text: &str, anchor: Span) -> Option<Span> {
+    let bytes = text.as_bytes();
+    let mut start = anchor.start;
+    let floor = start.saturating_sub(120);
+    while start > floor
+        && bytes.get(start - 1).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'))
+    {
+        start -= 1;
+    }
+    (start < anchor.start).then_some(Span { start, end: anchor.end })
+}
+
+fn around(text: &str, anchor: Span) -> Option<Span> {
+    let bytes = text.as_bytes();
+    let name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$' | b'-' | b'/');
+    let (mut start, mut end) = (anchor.start, anchor.end);
+    while start > anchor.start.saturating_sub(160) && start > 0 && bytes.get(start - 1).is_some_and(name) {
+        start -= 1;
+    }
+    while end < anchor.end + 60 && bytes.get(end).is_some_and(name) {
+        end += 1;
+    }
+    while end > anchor.end && matches!(bytes.get(end - 1), Some(b'.' | b'-' | b'/')) {
+        end -= 1;
+    }
+    (text.is_char_boundary(start) && text.is_char_boundary(end)).then_some(Span { start, end })
+}

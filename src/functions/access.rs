@@ -1,0 +1,117 @@
+//! The lock of dashboard and API: Entra (App Service authentication headers), or a key exchanged for a cookie.
+//!
+//! Open only in `local`. The cookie is an HMAC over its expiry with the dashboard key: nothing is kept, any
+//! process can check it. Requests that change something need the key in a header, or the cookie together
+//! with a token that only our own pages carry.
+
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::wire::Request;
+
+const COOKIE: &str = "aiops-rca";
+const SESSION_SECONDS: i64 = 8 * 3600;
+
+/// Who may see and use dashboard and API.
+#[derive(Debug, Clone)]
+pub enum DashboardLock {
+    /// Everybody: only in `local`.
+    Open,
+    /// Whoever App Service authentication let in (`X-MS-CLIENT-PRINCIPAL-*`). Machines use the key, if one is set.
+    Entra {
+        /// Key for machines.
+        key: Option<SecretString>,
+    },
+    /// Whoever knows the key.
+    Key(SecretString),
+    /// Nobody: no lock is configured.
+    Closed,
+}
+
+/// Who came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// As people read it in the audit.
+    pub name: String,
+    /// The token pages put into their forms; a form without it changes nothing.
+    pub form_token: String,
+}
+
+/// Why somebody did not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEntry {
+    /// No lock is configured.
+    Closed,
+    /// No or a wrong credential.
+    Unknown,
+}
+
+fn same(given: &str, expected: &SecretString) -> bool {
+    let (given, expected) = (Sha256::digest(given), Sha256::digest(expected.expose_secret()));
+    !bool::from(expected.as_slice().ct_eq(Sha256::digest("").as_slice())) && bool::from(given.as_slice().ct_eq(expected.as_slice()))
+}
+
+fn sign(key: &SecretString, purpose: &str, text: &str) -> String {
+    match Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()) {
+        Ok(mac) => hex::encode(mac.chain_update(purpose).chain_update(b"|").chain_update(text).finalize().into_bytes()),
+        Err(_) => String::new(),
+    }
+}
+
+impl DashboardLock {
+    /// Lets a request in, or not.
+    pub fn enter(&self, request: &Request, now: DateTime<Utc>) -> Result<Visitor, NoEntry> {
+        match self {
+            Self::Closed => Err(NoEntry::Closed),
+            Self::Open => Ok(Visitor { name: "local user".to_owned(), form_token: "local".to_owned() }),
+            Self::Entra { key } => entra(request).or_else(|| machine(request, key.as_ref()?)).ok_or(NoEntry::Unknown),
+            Self::Key(key) => machine(request, key).or_else(|| session(request, key, now)).ok_or(NoEntry::Unknown),
+        }
+    }
+
+    /// A `Set-Cookie` value for whoever gave the right key.
+    pub fn cookie_for(&self, given: &str, now: DateTime<Utc>) -> Option<String> {
+        let Self::Key(key) = self else { return None };
+        if !same(given, key) {
+            return None;
+        }
+        let expires = now.timestamp() + SESSION_SECONDS;
+        let signature = sign(key, "session", &expires.to_string());
+        Some(format!("{COOKIE}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; Secure; SameSite=Strict"))
+    }
+
+    /// May this request change something? Machines with a key may; forms need their token.
+    pub fn may_change(visitor: &Visitor, request: &Request, form_token: Option<&str>) -> bool {
+        let by_key = request.header("x-dashboard-key").is_some();
+        let by_form = form_token.is_some_and(|given| bool::from(given.as_bytes().ct_eq(visitor.form_token.as_bytes())));
+        // Browsers cannot send JSON across sites without asking first, and nothing here answers that question.
+        let by_script = request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+        by_key || by_form || by_script
+    }
+}
+
+/// The headers App Service sets and strips from outside requests.
+fn entra(request: &Request) -> Option<Visitor> {
+    let id = request.header("x-ms-client-principal-id").filter(|id| !id.is_empty())?;
+    let name = request.header("x-ms-client-principal-name").filter(|name| !name.is_empty()).unwrap_or(id);
+    let token = hex::encode(Sha256::digest(format!("form|{id}|{}", request.header("x-ms-client-principal").unwrap_or_default())));
+    Some(Visitor { name: name.chars().take(120).collect(), form_token: token })
+}
+
+fn machine(request: &Request, key: &SecretString) -> Option<Visitor> {
+    let given = request.header("x-dashboard-key")?;
+    same(given, key).then(|| Visitor { name: "API".to_owned(), form_token: sign(key, "form", "machine") })
+}
+
+fn session(request: &Request, key: &SecretString, now: DateTime<Utc>) -> Option<Visitor> {
+    let cookies = request.header("cookie")?;
+    let value = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;
+    let (expires, signature) = value.split_once('.')?;
+    let expected = sign(key, "session", expires);
+    let genuine = !expected.is_empty() && bool::from(signature.as_bytes().ct_eq(expected.as_bytes()));
+    let fresh = expires.parse::<i64>().is_ok_and(|at| at > now.timestamp());
+    (genuine && fresh).then(|| Visitor { name: "dashboard user".to_owned(), form_token: sign(key, "form", expires) })
+}

@@ -1,0 +1,167 @@
+//! The doors of people and playbooks: JIRA's webhook, Slack's buttons, the playbook's callback.
+//!
+//! Each has its own lock, closed when its secret is not configured, compared in constant time (law L11).
+//! Every refused or late event changes nothing and is answered so that its sender does not come again.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use warp::http::StatusCode;
+
+use super::Handler;
+use super::wire::{Request, Response};
+use crate::fault::Fault;
+use crate::pipeline::Pipeline;
+use crate::sinks::jira::webhook::{self, JiraEvent};
+use crate::sinks::playbook;
+use crate::sinks::slack::interaction::{self, Interaction};
+use crate::ticket::machine::Event;
+use crate::ticket::store::UpdateError;
+use crate::ticket::{Actor, Channel, Ticket, TicketId};
+
+fn forbidden(message: &str) -> Response {
+    Response::error(StatusCode::UNAUTHORIZED, "not_allowed", message, "")
+}
+
+fn closed(setting: &str) -> Response {
+    Response::error(StatusCode::SERVICE_UNAVAILABLE, "door_closed", &format!("this door opens when {setting} is set"), "")
+}
+
+/// What a person's or playbook's event came to.
+pub(super) fn outcome(result: Result<Ticket, UpdateError>) -> Response {
+    match result {
+        Ok(ticket) => Response::json(
+            StatusCode::OK,
+            &json!({"status": "applied", "ticket_id": ticket.id, "ticket_status": ticket.status, "remediation": ticket.remediation.state}),
+        ),
+        Err(UpdateError::Missing) => Response::error(StatusCode::NOT_FOUND, "unknown_ticket", "there is no such ticket", ""),
+        Err(UpdateError::Refused(refusal)) => Response::error(StatusCode::CONFLICT, "refused", &refusal.to_string(), ""),
+        Err(UpdateError::Store(fault)) => {
+            tracing::error!(reason = fault.reason(), "an event could not be stored; its sender was asked to send it again");
+            Response::unavailable()
+        }
+    }
+}
+
+fn ignored(reason: &str) -> Response {
+    Response::json(StatusCode::OK, &json!({"status": "ignored", "reason": reason}))
+}
+
+impl Handler {
+    pub(super) async fn jira_webhook(&self, request: &Request, now: DateTime<Utc>) -> Response {
+        let Ok(pipeline) = self.doors.pipeline.as_ref() else { return Response::unavailable() };
+        let Some(secret) = pipeline.jira.as_ref().and_then(|jira| jira.settings().webhook_secret.as_ref()) else {
+            return closed("JIRA_WEBHOOK_SECRET (with ITSM_TOOL=jira)");
+        };
+        let signature = request.header("x-hub-signature");
+        let given = request.parameter("secret");
+        if webhook::authenticate(signature, given.as_deref(), &request.body, secret).is_err() {
+            return forbidden("the signature or the secret is missing or wrong");
+        }
+        let event = match webhook::parse(&request.body) {
+            Ok(event) => event,
+            Err(bad) => return Response::error(StatusCode::BAD_REQUEST, bad.code, &bad.message, &bad.path),
+        };
+        match self.pipeline().await {
+            Ok(pipeline) => self.jira_event(pipeline, event, now).await.unwrap_or_else(|_| Response::unavailable()),
+            Err(_) => Response::unavailable(),
+        }
+    }
+
+    async fn jira_event(&self, pipeline: &Pipeline, event: JiraEvent, now: DateTime<Utc>) -> Result<Response, Fault> {
+        let (key, labelled, event) = match event {
+            JiraEvent::Ignored(reason) => return Ok(ignored(&reason)),
+            JiraEvent::IssueDeleted(gone) => {
+                let by = Actor { channel: Channel::Jira, name: gone.by };
+                (gone.issue_key, gone.ticket, Event::IssueDeleted { by })
+            }
+            JiraEvent::StatusChanged(change) => {
+                if let (Some(jira), Some(account)) = (&pipeline.jira, &change.account_id)
+                    && jira.account_id(now).await.is_ok_and(|ours| ours == *account)
+                {
+                    return Ok(ignored("our own change came back"));
+                }
+                let by = Actor { channel: Channel::Jira, name: change.by };
+                let event = Event::StatusChanged { to: change.status, by, at: change.at, jira_status: Some(change.to_name) };
+                (change.issue_key, change.ticket, event)
+            }
+        };
+        let id = match pipeline.store.by_issue(&key).await? {
+            Some(id) => Some(id),
+            None => match labelled {
+                // A label can be typed by anybody: it counts only if that ticket has no other issue.
+                Some(id) => pipeline.store.load(&id).await?.filter(|t| t.jira.key.as_ref().is_none_or(|known| *known == key)).map(|t| t.id),
+                None => None,
+            },
+        };
+        let Some(id) = id else { return Ok(ignored("the issue is not one of ours")) };
+        Ok(match pipeline.apply(&id, &event, now).await {
+            // JIRA repeats what it thinks was not taken: a late or repeated event is taken and changes nothing.
+            Err(UpdateError::Refused(refusal)) => ignored(&refusal.to_string()),
+            Err(UpdateError::Missing) => ignored("the ticket of this issue is gone"),
+            other => outcome(other),
+        })
+    }
+
+    pub(super) async fn slack_interaction(&self, request: &Request, now: DateTime<Utc>) -> Response {
+        let Ok(pipeline) = self.doors.pipeline.as_ref() else { return Response::unavailable() };
+        let Some(slack) = &pipeline.slack else { return closed("SLACK_BOT_TOKEN") };
+        let settings = slack.settings();
+        let Some(secret) = &settings.signing_secret else { return closed("SLACK_SIGNING_SECRET") };
+        let (at, signature) = (request.header("x-slack-request-timestamp"), request.header("x-slack-signature"));
+        if interaction::verify(at, signature, &request.body, secret, now).is_err() {
+            return forbidden("the signature is missing, wrong or too old");
+        }
+        let decision = match interaction::parse(&request.body) {
+            Ok(Interaction::Acknowledge(reason)) => {
+                tracing::info!(reason = %reason, "a Slack interaction was acknowledged");
+                return Response::empty(StatusCode::OK);
+            }
+            Ok(decision) => decision,
+            Err(_) => return Response::error(StatusCode::BAD_REQUEST, "malformed", "the interaction cannot be read", ""),
+        };
+        let Interaction::Decision { ticket_id, approval_id, plan, approved, user_id, user_name, .. } = decision else {
+            return Response::empty(StatusCode::OK);
+        };
+        let Ok(pipeline) = self.pipeline().await else { return Response::unavailable() };
+        if !settings.may_approve(&user_id) {
+            tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to decide");
+            return Response::empty(StatusCode::OK);
+        }
+        let by = Actor { channel: Channel::Slack, name: user_name };
+        let event = Event::ApprovalAnswered { approval: approval_id, plan, approved, by };
+        match pipeline.apply(&ticket_id, &event, now).await {
+            Err(UpdateError::Store(_)) => Response::unavailable(),
+            Err(refused) => {
+                tracing::info!(ticket.id = %ticket_id, reason = %refused, "a decision changed nothing");
+                Response::empty(StatusCode::OK)
+            }
+            Ok(_) => Response::empty(StatusCode::OK),
+        }
+    }
+
+    pub(super) async fn remediation_callback(&self, request: &Request, now: DateTime<Utc>) -> Response {
+        let Ok(pipeline) = self.doors.pipeline.as_ref() else { return Response::unavailable() };
+        let Some(sink) = &pipeline.playbook else { return closed("CALLBACK_SIGNING_KEY (with a PLAYBOOK_… URL)") };
+        let (ticket, attempt, token) = (request.parameter("ticket"), request.parameter("attempt"), request.parameter("token"));
+        let (Some(ticket), Some(attempt), Some(token)) = (ticket.as_deref().and_then(TicketId::parse), attempt, token) else {
+            return forbidden("the callback's token is missing");
+        };
+        if !sink.verify_callback(ticket.as_str(), &attempt, &token) {
+            return forbidden("the callback's token is wrong");
+        }
+        let callback = match playbook::callback::parse(&request.body) {
+            Ok(callback) => callback,
+            Err(refused) => return Response::error(StatusCode::BAD_REQUEST, "malformed", &refused.to_string(), ""),
+        };
+        if callback.ticket_id.as_ref().is_some_and(|named| *named != ticket) {
+            return Response::error(StatusCode::CONFLICT, "wrong_ticket", "the body names another ticket than the callback URL", "ticket_id");
+        }
+        let Ok(pipeline) = self.pipeline().await else { return Response::unavailable() };
+        match pipeline.callback(&ticket, &attempt, &callback, now).await {
+            // The playbook's own retries must end: a late or repeated callback is taken and changes nothing.
+            Err(UpdateError::Refused(refusal)) => ignored(&refusal.to_string()),
+            Err(other) => outcome(Err(other)),
+            Ok(decision) => Response::json(StatusCode::OK, &json!({"status": "applied", "ticket_id": ticket, "remediation": decision})),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The doors of the monitors: parse → accept → the ingest answer of the contract.
+
+use chrono::{DateTime, Utc};
+use warp::http::StatusCode;
+
+use super::Handler;
+use super::wire::{Request, Response};
+use crate::sources::{airflow, azure_monitor, databricks};
+
+impl Handler {
+    pub(super) async fn ingest(&self, name: &str, request: &Request, now: DateTime<Utc>) -> Response {
+        if name == "AzureMonitor"
+            && let Some(lock) = &self.doors.secure_webhook
+            && let Err(refused) = lock.check(request.header("authorization"), now).await
+        {
+            return refused.response();
+        }
+        let parsed = match name {
+            "DatabricksMonitor" => databricks::parse(&request.body),
+            "AirflowMonitor" => airflow::parse(&request.body),
+            _ => azure_monitor::parse(&request.body),
+        };
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(malformed) => {
+                tracing::info!(door = name, error.code = malformed.code, error.path = %malformed.path, "a body could not be read");
+                return Response::error(StatusCode::BAD_REQUEST, malformed.code, &malformed.message, &malformed.path);
+            }
+        };
+        let accepted = match self.pipeline().await {
+            Ok(pipeline) => pipeline.accept(parsed, request.trace(), now).await,
+            Err(fault) => Err(fault),
+        };
+        match accepted {
+            Ok(accepted) => {
+                self.metrics.accepted(&accepted);
+                Response::json(StatusCode::OK, &accepted)
+            }
+            Err(fault) => {
+                tracing::error!(door = name, reason = fault.reason(), "a failure could not be stored; the sender was asked to send it again");
+                Response::unavailable()
+            }
+        }
+    }
+}

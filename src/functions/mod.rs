@@ -1,0 +1,165 @@
+//! The doors: one row per `functions/<Name>/function.json`; the wire format of the host.
+//!
+//! In: the host's HTTP. Out: contract answers. A door authenticates, caps, parses, calls the corridor and
+//! words the outcome; it decides nothing. HTTP and queue functions may run in different processes, so
+//! nothing is kept here that matters (law L9).
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::OnceCell;
+use warp::http::{Method, StatusCode};
+
+use crate::fault::Fault;
+use crate::pipeline::Pipeline;
+
+pub mod access;
+pub mod envelope;
+pub mod events;
+pub mod ingest;
+pub mod pages;
+pub mod queues;
+pub mod secure_webhook;
+pub mod wire;
+
+use access::DashboardLock;
+use secure_webhook::SecureWebhook;
+use wire::{Request, Response};
+
+/// How a function is triggered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// HTTP at this route (ASP.NET syntax), with these methods.
+    Http {
+        /// The route.
+        route: &'static str,
+        /// The methods, lower case.
+        methods: &'static [&'static str],
+        /// `function` or `anonymous`.
+        auth_level: &'static str,
+    },
+    /// A queue, by bare name.
+    Queue(&'static str),
+    /// A timer, with its six-field schedule.
+    Timer(&'static str),
+}
+
+/// One row per folder of `functions/`.
+pub const TABLE: [(&str, Trigger); 14] = [
+    ("AzureMonitor", http("azure-monitor", &["post"], "function")),
+    ("DatabricksMonitor", http("databricks-monitor", &["post"], "function")),
+    ("AirflowMonitor", http("airflow-monitor", &["post"], "function")),
+    ("JiraWebhook", http("jira-webhook", &["post"], "anonymous")),
+    ("RemediationCallback", http("remediation-callback", &["post"], "anonymous")),
+    ("SlackInteractions", http("slack/interactions", &["post"], "anonymous")),
+    ("Dashboard", http("dashboard/{*path}", &["get", "post"], "anonymous")),
+    ("Api", http("api/{*path}", &["get", "post"], "anonymous")),
+    ("Health", http("health", &["get"], "anonymous")),
+    ("AnalyseFailure", Trigger::Queue("failures")),
+    ("DeliverTicket", Trigger::Queue("deliveries")),
+    ("RecordPoisonFailure", Trigger::Queue("failures-poison")),
+    ("RecordPoisonDelivery", Trigger::Queue("deliveries-poison")),
+    ("Sweep", Trigger::Timer("0 * * * * *")),
+];
+
+const fn http(route: &'static str, methods: &'static [&'static str], auth_level: &'static str) -> Trigger {
+    Trigger::Http { route, methods, auth_level }
+}
+
+/// What the doors need besides the corridor.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// The corridor; `Err` when the store's settings are unusable: every door that needs it answers 503.
+    pub pipeline: Result<Pipeline, Fault>,
+    /// The optional lock of secure webhooks on top of the function key.
+    pub secure_webhook: Option<SecureWebhook>,
+    /// The lock of dashboard and API.
+    pub dashboard: DashboardLock,
+    /// Problems of the settings, for the dashboard.
+    pub problems: Vec<String>,
+}
+
+/// The handler: routes requests to doors.
+#[derive(Debug, Clone)]
+pub struct Handler {
+    doors: Arc<Doors>,
+    prepared: Arc<OnceCell<()>>,
+    metrics: Arc<pages::Counters>,
+}
+
+impl Handler {
+    /// Nothing is opened before the first request that needs it: `GET /` answers at once.
+    pub fn new(doors: Doors) -> Self {
+        Self { doors: Arc::new(doors), prepared: Arc::new(OnceCell::new()), metrics: Arc::default() }
+    }
+
+    /// The corridor, with its tables and queues in place.
+    async fn pipeline(&self) -> Result<&Pipeline, Fault> {
+        let pipeline = self.doors.pipeline.as_ref().map_err(Clone::clone)?;
+        self.prepared.get_or_try_init(|| pipeline.prepare()).await?;
+        Ok(pipeline)
+    }
+
+    /// Answers one request.
+    pub async fn answer(self, request: Request) -> Response {
+        let now = Utc::now();
+        let started = std::time::Instant::now();
+        let path = request.path.trim_end_matches('/').to_owned();
+        let name = door_of(&path);
+        let response = self.route(name, &path, request, now).await;
+        self.metrics.count(name.unwrap_or("none"), response.status.as_u16(), started.elapsed());
+        response
+    }
+
+    async fn route(&self, name: Option<&'static str>, path: &str, request: Request, now: DateTime<Utc>) -> Response {
+        let Some(name) = name else {
+            return if path.is_empty() { ready() } else { Response::error(StatusCode::NOT_FOUND, "no_such_route", "there is nothing here", "") };
+        };
+        let allowed = match TABLE.iter().find(|(row, _)| *row == name).map(|(_, trigger)| trigger) {
+            Some(Trigger::Http { methods, .. }) => {
+                let method = if request.method == Method::HEAD { Method::GET } else { request.method.clone() };
+                methods.iter().any(|allowed| method.as_str().eq_ignore_ascii_case(allowed))
+            }
+            _ => request.method == Method::POST,
+        };
+        if !allowed {
+            return Response::error(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this method is not served here", "");
+        }
+        match name {
+            "AzureMonitor" | "DatabricksMonitor" | "AirflowMonitor" => self.ingest(name, &request, now).await,
+            "JiraWebhook" => self.jira_webhook(&request, now).await,
+            "RemediationCallback" => self.remediation_callback(&request, now).await,
+            "SlackInteractions" => self.slack_interaction(&request, now).await,
+            "Dashboard" => self.dashboard(path, &request, now).await,
+            "Api" => self.api(path, &request, now).await,
+            "Health" => self.health().await,
+            queue_or_timer => self.invoke(queue_or_timer, &request, now).await,
+        }
+    }
+
+    async fn health(&self) -> Response {
+        match self.pipeline().await {
+            Ok(_) => Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
+            Err(_) => Response::json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({"status": "unavailable"})),
+        }
+    }
+}
+
+fn ready() -> Response {
+    Response::json(StatusCode::OK, &serde_json::json!({"status": "ready"}))
+}
+
+/// The row of a path: HTTP routes as callers see them, other functions by their name.
+fn door_of(path: &str) -> Option<&'static str> {
+    let path = path.strip_prefix('/')?;
+    TABLE.iter().find_map(|(name, trigger)| {
+        let hit = match trigger {
+            Trigger::Http { route, .. } => match route.strip_suffix("/{*path}") {
+                Some(prefix) => path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')),
+                None => path.eq_ignore_ascii_case(route),
+            },
+            Trigger::Queue(_) | Trigger::Timer(_) => path == *name,
+        };
+        hit.then_some(*name)
+    })
+}

@@ -1,0 +1,206 @@
+//! The demo: real sample failures, played against simulators a person can look at.
+//!
+//! In: a running stand-in host's port. Out: lines for the terminal, and whether everything arrived. It talks
+//! to the app only through its doors and its API, as the outside world does; JIRA, Slack, the playbook and
+//! the vendors are the simulators next door. Nothing outside this machine is reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::Value;
+use url::Url;
+
+use super::simulators::data_factory::{DataFactorySite, Ending};
+use super::simulators::databricks::DatabricksSite;
+use super::simulators::identity::IdentitySite;
+use super::simulators::jira::{self, JiraSimulator};
+use super::simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
+use super::simulators::slack::{SlackOptions, SlackSimulator};
+use super::simulators::{Server, serve};
+use crate::http::Http;
+
+mod story;
+
+const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
+const GROUP: &str = "rg-data";
+const FACTORY: &str = "adf-prod";
+const IDENTITY_HEADER: &str = "demo-identity-header";
+const DATABRICKS_TOKEN: &str = "demo-databricks-token";
+const MANAGEMENT: &str = "https://management.azure.com";
+const WEBHOOK_SECRET: &str = "demo-webhook-secret";
+const PLAYBOOK: &str = "retry-adf-pipeline";
+const RETRY_ADF: &str = include_str!("../../../infra/playbooks/retry-adf-pipeline.json");
+const RUN: &str = include_str!("samples/adf-gateway-timeout-run.json");
+const ACTIVITIES: &str = include_str!("samples/adf-gateway-timeout-activities.json");
+const JOB_RUN: &str = include_str!("../../../tests/fixtures/vendor/dbx-runs-get-library-error.json");
+
+/// The simulators of one demo.
+#[derive(Debug)]
+pub struct Demo {
+    jira: JiraSimulator,
+    slack: SlackSimulator,
+    playbooks: LogicAppSimulator,
+    factory: Server,
+    databricks: Server,
+    identity: Server,
+    base: Url,
+}
+
+fn json(text: &str) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(text)?)
+}
+
+impl Demo {
+    /// Starts the simulators for an app on this port.
+    pub async fn start(port: u16) -> anyhow::Result<Self> {
+        let base = Url::parse(&format!("http://localhost:{port}/"))?;
+        let mut hook = base.join("jira-webhook")?;
+        hook.query_pairs_mut().append_pair("secret", WEBHOOK_SECRET);
+        let hook = jira::Hook { url: hook, secret: Some(SecretString::from(WEBHOOK_SECRET)), retry_after: Duration::from_secs(2) };
+        let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await?;
+        let slack = SlackSimulator::start_with(0, SlackOptions { door: Some(base.join("slack/interactions")?), ..SlackOptions::default() }).await?;
+        let factory_site = DataFactorySite::new(SUBSCRIPTION, GROUP, FACTORY, &IdentitySite::token_for(MANAGEMENT));
+        let run = json(RUN)?;
+        factory_site.put_run(run.clone());
+        let activities = json(ACTIVITIES)?;
+        let run_id = run.get("runId").and_then(Value::as_str).unwrap_or_default();
+        factory_site.put_activities(run_id, activities.as_array().map(Vec::as_slice).unwrap_or_default());
+        factory_site.script("pl_refresh_finance", 2, Ending::Succeeds);
+        let factory = serve(0, Arc::new(factory_site)).await?;
+        let databricks_site = DatabricksSite::new(DATABRICKS_TOKEN);
+        databricks_site.put_run(json(JOB_RUN)?);
+        let databricks = serve(0, Arc::new(databricks_site)).await?;
+        let identity = serve(0, Arc::new(IdentitySite::new(IDENTITY_HEADER))).await?;
+        let playbooks = LogicAppSimulator::start(0, playbook_settings(&base, &factory)?).await?;
+        Ok(Self { jira, slack, playbooks, factory, databricks, identity, base })
+    }
+
+    /// The app's settings that lead to the simulators.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let slack = SlackOptions::default();
+        let site = jira::Config::default();
+        let approvers: Vec<String> = slack.people.iter().map(|(id, _)| id.clone()).collect();
+        let channel = slack.channels.first().map(|channel| channel.id.clone()).unwrap_or_default();
+        let playbook = self.playbooks.url(PLAYBOOK).map(String::from).unwrap_or_default();
+        [
+            ("ITSM_TOOL", "jira".to_owned()),
+            ("JIRA_DOMAIN", self.jira.base_url()),
+            ("JIRA_USER_EMAIL", site.email),
+            ("JIRA_API_TOKEN", site.token),
+            ("JIRA_PROJECT_KEY", site.project),
+            ("JIRA_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("SLACK_BOT_TOKEN", slack.token),
+            ("SLACK_ALERT_CHANNEL", channel),
+            ("SLACK_SIGNING_SECRET", slack.signing_secret),
+            ("SLACK_APPROVERS", approvers.join(",")),
+            ("SLACK_API_URL", self.slack.api_base()),
+            ("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION.to_owned()),
+            ("AZURE_RESOURCE_GROUP", GROUP.to_owned()),
+            ("AZURE_DATA_FACTORY_NAME", FACTORY.to_owned()),
+            ("AZURE_MANAGEMENT_URL", self.factory.url()),
+            ("IDENTITY_ENDPOINT", format!("{}/msi/token", self.identity.url().trim_end_matches('/'))),
+            ("IDENTITY_HEADER", IDENTITY_HEADER.to_owned()),
+            ("DATABRICKS_WORKSPACE_URL", self.databricks.url()),
+            ("DATABRICKS_TOKEN", DATABRICKS_TOKEN.to_owned()),
+            ("AUTO_REMEDIATION_ENABLED", "true".to_owned()),
+            ("PLAYBOOK_RETRY_PIPELINE", playbook),
+            ("CALLBACK_SIGNING_KEY", "demo-callback-signing-key".to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// Posts the samples, follows their tickets, says what happens; `true` when everything arrived.
+    pub async fn play(&self, pace: Duration, say: impl Fn(&str)) -> bool {
+        let Ok(http) = Http::new(None) else { return false };
+        say(&format!("dashboard  {}dashboard", self.base));
+        say(&format!("JIRA       {}", self.jira.base_url()));
+        say(&format!("Slack      {}", self.slack.url()));
+        let mut wanted = BTreeSet::new();
+        let mut all_understood = true;
+        for scene in story::SCENES {
+            tokio::time::sleep(pace).await;
+            match self.post(&http, scene).await {
+                Ok(answer) => all_understood &= scene.tell(&answer, &mut wanted, &say),
+                Err(why) => {
+                    say(&format!("{}: {why}", scene.title));
+                    all_understood = false;
+                }
+            }
+        }
+        let arrived = self.follow(&http, wanted, &say).await;
+        say(&format!("{} issue(s) in JIRA, {} message(s) in Slack, {} playbook run(s)", self.jira.issues().len(), self.posts(), self.playbooks.runs().len()));
+        all_understood && arrived
+    }
+
+    /// Messages of the channel itself, without threads.
+    fn posts(&self) -> usize {
+        self.slack.messages().iter().filter(|message| message.thread_ts.is_none()).count()
+    }
+
+    async fn post(&self, http: &Http, scene: &story::Scene) -> Result<Value, String> {
+        let url = self.base.join(scene.door).map_err(|error| error.to_string())?;
+        // The handler may still be starting.
+        for _ in 0..50 {
+            let request = http.request(Method::POST, &url).header("content-type", "application/json").body(scene.body);
+            match http.send("the app", request).await {
+                Ok(reply) if reply.is_success() => return reply.json("the app").map_err(|fault| fault.reason().to_owned()),
+                Ok(reply) if reply.status != 503 => return Err(format!("the door answered {}", reply.status)),
+                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+        Err("the door did not open".to_owned())
+    }
+
+    /// Waits until every ticket is in JIRA and Slack, and what is healed automatically is healed.
+    async fn follow(&self, http: &Http, mut wanted: BTreeSet<String>, say: &impl Fn(&str)) -> bool {
+        let give_up = Instant::now() + Duration::from_secs(120);
+        let mut told = BTreeSet::new();
+        while !wanted.is_empty() && Instant::now() < give_up {
+            let mut done = BTreeSet::new();
+            for id in &wanted {
+                let Some(ticket) = self.ticket(http, id).await else { continue };
+                if story::is_shown(&ticket) && told.insert(id.clone()) {
+                    story::tell_ticket(&ticket, &self.base, |key| self.jira.browse_url(key), say);
+                }
+                if story::has_settled(&ticket) {
+                    story::tell_end(&ticket, say);
+                    done.insert(id.clone());
+                }
+            }
+            wanted.retain(|id| !done.contains(id));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        for id in &wanted {
+            say(&format!("{id} has not arrived everywhere"));
+        }
+        wanted.is_empty()
+    }
+
+    async fn ticket(&self, http: &Http, id: &str) -> Option<Value> {
+        let url = self.base.join(&format!("api/tickets/{id}")).ok()?;
+        let reply = http.send("the app", http.request(Method::GET, &url)).await.ok()?;
+        reply.is_success().then(|| reply.json("the app").ok()).flatten()
+    }
+}
+
+fn playbook_settings(base: &Url, factory: &Server) -> anyhow::Result<LogicAppSettings> {
+    let factory_id = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.DataFactory/factories/{FACTORY}");
+    let parameters = BTreeMap::from([
+        ("callbackBase".to_owned(), Value::from(format!("{base}remediation-callback?"))),
+        ("factoryId".to_owned(), Value::from(factory_id)),
+    ]);
+    let deployment = Deployment { name: PLAYBOOK.to_owned(), definition: json(RETRY_ADF)?, parameters };
+    let here = base.as_str().trim_end_matches('/').to_owned();
+    Ok(LogicAppSettings {
+        deployments: vec![deployment],
+        hosts: BTreeMap::from([(MANAGEMENT.to_owned(), Url::parse(&factory.url())?), (here, base.clone())]),
+        tokens: BTreeMap::from([(MANAGEMENT.to_owned(), IdentitySite::token_for(MANAGEMENT))]),
+        pace: Duration::from_millis(500),
+        ..LogicAppSettings::default()
+    })
+}

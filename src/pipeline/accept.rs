@@ -1,0 +1,198 @@
+//! Accept: what a door has parsed becomes durable, exactly once a run (laws L1 and L2).
+//!
+//! claim → enqueue. The failure waits in the active index under its ticket's id before the claim is made, so
+//! a crash anywhere leaves either nothing the sender was told about, or something the next report or the
+//! sweep picks up.
+
+use chrono::{DateTime, Utc};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{FAILURES, FailureMessage, Pipeline};
+use crate::failure::{Failure, RunKey, Source};
+use crate::fault::Fault;
+use crate::sources::{Parsed, RowsRequest};
+use crate::ticket::TicketId;
+use crate::ticket::machine::{Event, Report};
+use crate::ticket::store::{Claim, UpdateError, Waiting};
+
+/// How many failures of one alert are claimed at once.
+const AT_ONCE: usize = 16;
+
+/// What became of a body, as the sender reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AcceptStatus {
+    /// At least one failure is new.
+    Accepted,
+    /// All failures were known.
+    Duplicate,
+    /// Understood, and no failure.
+    Ignored,
+    /// An alert without rows: to be expanded.
+    Pending,
+}
+
+/// The ingest answer of the contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accepted {
+    /// Of the whole body.
+    pub status: AcceptStatus,
+    /// The first ticket.
+    pub ticket_id: Option<TicketId>,
+    /// One entry a failure.
+    pub tickets: Vec<AcceptedTicket>,
+    /// Why it was ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One failure of the body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AcceptedTicket {
+    /// Its ticket.
+    pub ticket_id: TicketId,
+    /// `accepted` or `duplicate`.
+    pub status: AcceptStatus,
+    /// The vendor's run.
+    pub run_id: Option<String>,
+    /// The platform.
+    pub source: Source,
+}
+
+/// The key under which alerts about a run of a remediation arrive.
+pub fn remediation_key(failure: &Failure, run_id: &str) -> RunKey {
+    RunKey::new(failure.source, "", run_id, "", "")
+}
+
+impl Pipeline {
+    /// Makes a parsed body durable.
+    pub async fn accept(&self, parsed: Parsed, trace: Option<&str>, now: DateTime<Utc>) -> Result<Accepted, Fault> {
+        match parsed {
+            Parsed::Ignored(reason) => {
+                tracing::info!(accept.reason = %reason, "ignored: understood and no failure");
+                Ok(Accepted { status: AcceptStatus::Ignored, ticket_id: None, tickets: Vec::new(), reason: Some(reason) })
+            }
+            Parsed::NeedsRows(request) => {
+                self.accept_rows(&request, trace).await?;
+                Ok(Accepted { status: AcceptStatus::Pending, ticket_id: None, tickets: Vec::new(), reason: None })
+            }
+            Parsed::Failures(failures) => {
+                let tickets = self.accept_failures(failures, trace, now).await?;
+                let new = tickets.iter().any(|ticket| ticket.status == AcceptStatus::Accepted);
+                Ok(Accepted {
+                    status: if new { AcceptStatus::Accepted } else { AcceptStatus::Duplicate },
+                    ticket_id: tickets.first().map(|ticket| ticket.ticket_id.clone()),
+                    tickets,
+                    reason: None,
+                })
+            }
+        }
+    }
+
+    /// Claims and enqueues each failure, several at once, answers in their order.
+    pub(super) async fn accept_failures(
+        &self,
+        failures: Vec<Failure>,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<AcceptedTicket>, Fault> {
+        let accepts = failures.into_iter().map(|failure| self.accept_failure(failure.sealed(), trace, now).boxed());
+        futures::stream::iter(accepts).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn accept_failure(&self, failure: Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<AcceptedTicket, Fault> {
+        let answer = |ticket_id: TicketId, status: AcceptStatus, failure: &Failure| AcceptedTicket {
+            ticket_id,
+            status,
+            run_id: failure.run_id.clone(),
+            source: failure.source,
+        };
+        if let Some(healing) = self.healing_ticket(&failure).await? {
+            self.remediation_run_failed(&healing, &failure, now).await?;
+            return Ok(answer(healing, AcceptStatus::Duplicate, &failure));
+        }
+        if let Some(owner) = self.store.claimed(&failure.key).await? {
+            self.reported_again(&owner, &failure, trace, now).await?;
+            return Ok(answer(owner, AcceptStatus::Duplicate, &failure));
+        }
+        let offer = self.offer(&failure, trace, now).await?;
+        match self.store.claim(&failure.key, &offer).await? {
+            Claim::Ours => {
+                self.put_failure(&offer, trace).await?;
+                tracing::info!(ticket.id = %offer, failure.source = %failure.source, "failure accepted");
+                Ok(answer(offer, AcceptStatus::Accepted, &failure))
+            }
+            Claim::Theirs(owner) => {
+                self.store.drop_active(offer.as_str()).await?;
+                self.reported_again(&owner, &failure, trace, now).await?;
+                Ok(answer(owner, AcceptStatus::Duplicate, &failure))
+            }
+        }
+    }
+
+    /// A fresh ticket id with the failure waiting under it.
+    async fn offer(&self, failure: &Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<TicketId, Fault> {
+        let waiting = Waiting { failure: failure.clone(), received_at: now, trace: trace.map(str::to_owned) };
+        for _ in 0..8 {
+            let id = TicketId::new(failure.source, now, fastrand::u32(..));
+            if self.store.put_waiting_if_absent(&id, &waiting).await? {
+                return Ok(id);
+            }
+        }
+        Err(Fault::transient("no free ticket id in this second"))
+    }
+
+    async fn put_failure(&self, id: &TicketId, trace: Option<&str>) -> Result<(), Fault> {
+        let message = FailureMessage::Failure { ticket: id.clone(), trace: trace.map(str::to_owned) };
+        self.put(FAILURES, &message, std::time::Duration::ZERO).await
+    }
+
+    /// Counts the report; heals a claim whose ticket does not exist (a crash between claim and enqueue).
+    async fn reported_again(&self, owner: &TicketId, failure: &Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<(), Fault> {
+        match self.apply(owner, &Event::ReportedAgain, now).await {
+            Ok(ticket) => {
+                if failure.source == Source::Databricks && ticket.is_closed() {
+                    // A failed repair keeps its run id: the queue function asks Databricks which it is.
+                    let message = FailureMessage::Recheck { ticket: owner.clone() };
+                    self.put(FAILURES, &message, std::time::Duration::ZERO).await?;
+                }
+                Ok(())
+            }
+            Err(UpdateError::Missing) => {
+                let waiting = Waiting { failure: failure.clone(), received_at: now, trace: trace.map(str::to_owned) };
+                self.store.put_waiting_if_absent(owner, &waiting).await?;
+                self.put_failure(owner, trace).await
+            }
+            Err(UpdateError::Refused(_)) => Ok(()),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+
+    /// The ticket this run was started to heal, if it was started by a playbook.
+    async fn healing_ticket(&self, failure: &Failure) -> Result<Option<TicketId>, Fault> {
+        let Some(run) = &failure.run_id else { return Ok(None) };
+        self.store.by_remediation_run(&remediation_key(failure, run)).await
+    }
+
+    async fn remediation_run_failed(&self, healing: &TicketId, failure: &Failure, now: DateTime<Utc>) -> Result<(), Fault> {
+        let Some(ticket) = self.store.load(healing).await? else { return Ok(()) };
+        let Some(attempt) = ticket.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
+        let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
+        let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: failure.run_id.clone() };
+        match self.apply(healing, &event, now).await {
+            Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+
+    /// Keeps the alert under a row of the active index, then enqueues its expansion.
+    async fn accept_rows(&self, request: &RowsRequest, trace: Option<&str>) -> Result<(), Fault> {
+        let digest = hex::encode(Sha256::digest(format!("{:?}\n{}\n{:?}", request.rows_of, request.alert.id, request.asset)));
+        let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
+        let document = serde_json::to_string(request).map_err(|_| Fault::permanent("an alert could not be written as JSON"))?;
+        self.store.put_active(&row, &document).await?;
+        self.put(FAILURES, &FailureMessage::Rows { row, round: 0, trace: trace.map(str::to_owned) }, std::time::Duration::ZERO).await
+    }
+}

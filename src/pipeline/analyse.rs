@@ -1,0 +1,260 @@
+//! Analyse: a waiting failure becomes a ticket with its root cause; an alert without rows becomes failures.
+//!
+//! Re-running it any number of times ends in the same state: the ticket is inserted if absent, and
+//! deliveries are put for whatever lags.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{DELIVERIES, FAILURES, FailureMessage, Pipeline, append};
+use crate::diagnosis::{Case, diagnose};
+use crate::evidence::{Collected, Evidence, Gap};
+use crate::failure::{Failure, Source, field};
+use crate::fault::Fault;
+use crate::redaction::redact;
+use crate::remediation;
+use crate::sources::RowsRequest;
+use crate::ticket::machine::{self, Change, Event, Opening, Report};
+use crate::ticket::store::{UpdateError, Waiting};
+use crate::ticket::{Sink, Ticket, TicketId};
+
+/// Delays before Log Analytics or ADF is asked again for rows that are not there yet.
+const INGESTION_LAG: [Duration; 4] =
+    [Duration::from_secs(60), Duration::from_secs(180), Duration::from_secs(300), Duration::from_secs(600)];
+
+impl Pipeline {
+    /// Handles one message of the queue `failures`. An error means: deliver it again.
+    pub async fn analyse(&self, message: FailureMessage, now: DateTime<Utc>) -> Result<(), Fault> {
+        match message {
+            FailureMessage::Failure { ticket, .. } => self.analyse_failure(&ticket, now).await,
+            FailureMessage::Rows { row, round, trace } => self.expand_rows(&row, round, trace, now).await,
+            FailureMessage::Recheck { ticket } => self.recheck(&ticket, now).await,
+        }
+    }
+
+    async fn analyse_failure(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
+        if let Some(ticket) = self.store.load(id).await? {
+            self.store.mark_active(id).await?;
+            return self.put_all(&ticket, now).await;
+        }
+        let Some(Waiting { failure, received_at, trace }) = self.store.waiting(id).await? else {
+            tracing::warn!(ticket.id = %id, "nothing waits under this id: the message is an old copy");
+            return Ok(());
+        };
+        let collected = self.collector.collect(&failure, now).await;
+        if let Some(why) = &collected.no_failure {
+            tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
+            return self.store.drop_active(id.as_str()).await;
+        }
+        if self.is_remediation_run(&failure, now).await? {
+            return self.store.drop_active(id.as_str()).await;
+        }
+        let change = self.open(id, failure, received_at, trace, collected, now).await?;
+        let ticket = change.ticket;
+        if self.store.insert(&ticket).await? {
+            tracing::info!(
+                ticket.id = %id,
+                failure.source = %ticket.failure.source,
+                diagnosis.category = ticket.diagnosis.category.words(),
+                diagnosis.rule = %ticket.diagnosis.rule,
+                "ticket opened"
+            );
+        }
+        self.store.mark_active(id).await?;
+        self.put_all(&ticket, now).await
+    }
+
+    /// Diagnoses and decides: the ticket's first version, not yet stored; its evidence is stored.
+    async fn open(
+        &self,
+        id: &TicketId,
+        failure: Failure,
+        received_at: DateTime<Utc>,
+        trace: Option<String>,
+        collected: Collected,
+        now: DateTime<Utc>,
+    ) -> Result<Change, Fault> {
+        let failure = collected.refine(failure);
+        let mut evidence = vec![Evidence {
+            id: "e0".to_owned(),
+            source: "alert".to_owned(),
+            title: format!("As reported{}", failure.error_code.as_deref().map(|code| format!(", code {code}")).unwrap_or_default()),
+            text: failure.message.clone(),
+            at: received_at,
+        }];
+        for (number, piece) in (1..).zip(collected.evidence) {
+            evidence.push(Evidence { id: format!("e{number}"), ..piece });
+        }
+        let mut gaps = collected.gaps;
+        let mut diagnosis = diagnose(&Case::of(&failure, &evidence));
+        if let Some(model) = &self.model {
+            diagnosis = self.word(model, diagnosis, &failure, &evidence, &mut gaps, now).await;
+        }
+        let healings = self.store.healings(&failure, &diagnosis.fingerprint).await?;
+        self.store.put_evidence(id, &evidence).await?;
+        let opening = Opening {
+            id: id.clone(),
+            failure,
+            received_at,
+            diagnosis,
+            evidence_count: u32::try_from(evidence.len()).unwrap_or(u32::MAX),
+            gaps,
+            trace,
+            sinks_off: self.sinks_off(),
+        };
+        let ticket = machine::open(opening, now);
+        let decision = remediation::decide(&ticket, &self.remediation, &healings, now);
+        let opened = Change { ticket, visible: true };
+        append(opened, &Event::Decided(decision), now).map_err(|refusal| Fault::permanent(refusal.to_string()))
+    }
+
+    /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.
+    async fn word(
+        &self,
+        model: &crate::diagnosis::model::Model,
+        diagnosis: crate::diagnosis::Diagnosis,
+        failure: &Failure,
+        evidence: &[Evidence],
+        gaps: &mut Vec<Gap>,
+        now: DateTime<Utc>,
+    ) -> crate::diagnosis::Diagnosis {
+        let day = now.format("%Y%m%d").to_string();
+        match self.store.spend("model", &day, 1, model.daily_budget()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                gaps.push(Gap { source: "model".to_owned(), reason: "the model's budget of this day is used up (AI_DAILY_BUDGET)".to_owned() });
+                return diagnosis;
+            }
+            Err(fault) => {
+                gaps.push(Gap { source: "model".to_owned(), reason: fault.reason().to_owned() });
+                return diagnosis;
+            }
+        }
+        let (worded, gap) = model.word(diagnosis, failure, evidence, now).await;
+        gaps.extend(gap);
+        worded
+    }
+
+    /// Deliveries for lagging sinks; the playbook's waits until its attempt is due.
+    async fn put_all(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
+        for sink in Sink::ALL {
+            if !ticket.lags(sink) {
+                continue;
+            }
+            let due = ticket.current_attempt().filter(|_| sink == Sink::Playbook).map(|attempt| attempt.due_at - now);
+            self.put_delivery(ticket, sink, due.and_then(|due| due.to_std().ok()).unwrap_or_default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Is this failed run the one that an unfinished attempt on the same asset started? Then it belongs to that attempt.
+    async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
+        let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?) else { return Ok(false) };
+        let Some(healing) = self.store.load(&lock.ticket).await? else { return Ok(false) };
+        let Some((attempt, called_at)) = healing.current_attempt().and_then(|a| Some((a, a.called_at?))) else { return Ok(false) };
+        let found = self.collector.find_attempt_run(&healing.failure, attempt.action.name(), &attempt.id, called_at, now).await;
+        if !matches!(&found, Ok(Some(found)) if found == run) {
+            return Ok(false);
+        }
+        let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
+        let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: Some(run.clone()) };
+        match self.apply(&lock.ticket, &event, now).await {
+            Ok(_) | Err(UpdateError::Refused(_)) => Ok(true),
+            Err(UpdateError::Missing) => Ok(false),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+
+    /// Asks the vendor for the runs behind an alert and accepts each of them.
+    async fn expand_rows(&self, row: &str, round: u32, trace: Option<String>, now: DateTime<Utc>) -> Result<(), Fault> {
+        let Some(document) = self.store.active_document(row).await? else { return Ok(()) };
+        let Ok(request) = serde_json::from_str::<RowsRequest>(&document) else {
+            return Err(Fault::permanent("a waiting alert cannot be read"));
+        };
+        let last = usize::try_from(round).is_ok_and(|round| round >= INGESTION_LAG.len());
+        let expanded = match self.collector.expand(&request, now).await {
+            Ok(expanded) => expanded,
+            Err(fault) if fault.is_transient() && !last => return self.ask_again(row, round, trace).await,
+            Err(fault) => {
+                let gap = Gap { source: "rows".to_owned(), reason: fault.reason().to_owned() };
+                crate::evidence::Expanded { failures: Vec::new(), gaps: vec![gap], ask_again: false }
+            }
+        };
+        if expanded.ask_again && !last {
+            if !expanded.failures.is_empty() {
+                self.accept_failures(expanded.failures, trace.as_deref(), now).await?;
+            }
+            return self.ask_again(row, round, trace).await;
+        }
+        let failures = if expanded.failures.is_empty() { vec![nameless(&request, &expanded.gaps)] } else { expanded.failures };
+        self.accept_failures(failures, trace.as_deref(), now).await?;
+        self.store.drop_active(row).await
+    }
+
+    async fn ask_again(&self, row: &str, round: u32, trace: Option<String>) -> Result<(), Fault> {
+        let delay = usize::try_from(round).ok().and_then(|round| INGESTION_LAG.get(round)).copied().unwrap_or(Duration::from_secs(600));
+        self.put(FAILURES, &FailureMessage::Rows { row: row.to_owned(), round: round + 1, trace }, delay).await
+    }
+
+    /// A closed Databricks run was reported again: a repair that failed keeps its run id and gets a ticket of its own.
+    async fn recheck(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
+        let Some(ticket) = self.store.load(id).await? else { return Ok(()) };
+        let collected = self.collector.collect(&ticket.failure, now).await;
+        let repair = collected.refinement.context.get("repair_id").cloned().unwrap_or_default();
+        let known = ticket.failure.field("repair_id").unwrap_or_default();
+        if collected.no_failure.is_some() || repair.is_empty() || repair == known {
+            return Ok(());
+        }
+        let mut failure = collected.refine(ticket.failure.clone());
+        failure.key = crate::failure::RunKey::new(
+            Source::Databricks,
+            "",
+            failure.run_id.as_deref().unwrap_or_default(),
+            "",
+            &format!("repair-{repair}"),
+        );
+        self.accept_failures(vec![failure], None, now).await.map(|_| ())
+    }
+
+    /// Puts a delivery message back with a delay.
+    pub(super) async fn put_later(&self, message: &super::DeliveryMessage, delay: Duration) -> Result<(), Fault> {
+        self.put(DELIVERIES, message, delay).await
+    }
+}
+
+/// The alert itself as one failure, when nobody could name its runs: never lost, and the gap is said.
+fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
+    use crate::failure::{AssetKind, RunKey};
+    use crate::sources::RowsOf;
+    let (kind, word) = match request.rows_of {
+        RowsOf::AdfRuns => (AssetKind::Pipeline, "pipeline run"),
+        RowsOf::DatabricksClusters => (AssetKind::Cluster, "cluster"),
+        RowsOf::DatabricksJobs => (AssetKind::Job, "job run"),
+    };
+    let count = request.count.map_or_else(|| "At least one".to_owned(), |count| count.to_string());
+    let rule = request.alert.rule.as_deref().unwrap_or("an alert rule without a name");
+    let why: Vec<&str> = gaps.iter().map(|gap| gap.reason.as_str()).collect();
+    let why = if why.is_empty() { "no rows were found in the alert's window".to_owned() } else { why.join("; ") };
+    Failure {
+        source: request.source,
+        key: RunKey::new(
+            request.source,
+            "alert",
+            request.run_id.as_deref().unwrap_or(&request.alert.id),
+            request.asset.as_deref().unwrap_or_default(),
+            "",
+        ),
+        kind,
+        asset: request.asset.clone().unwrap_or_else(|| rule.to_owned()),
+        run_id: request.run_id.clone(),
+        run_url: None,
+        error_code: None,
+        message: redact(&format!("{count} failed {word}(s) reported by alert rule {rule}; which runs they are could not be found out: {why}")),
+        context: request.resource.clone().map(|resource| (field::FACTORY.to_owned(), resource)).into_iter().collect(),
+        occurred_at: request.to,
+        source_severity: request.severity,
+        alert: Some(request.alert.clone()),
+    }
+    .sealed()
+}

@@ -1,0 +1,57 @@
+//! Dead letters: messages the host moved to a poison queue are recorded, shown, announced once, and can be replayed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use super::{DELIVERIES, DeliveryMessage, FAILURES, Pipeline};
+use crate::fault::Fault;
+use crate::redaction::{cap, redact};
+use crate::ticket::machine::Event;
+use crate::ticket::store::{DeadLetter, UpdateError};
+use crate::ticket::{DeliveryFault, Ticket};
+
+impl Pipeline {
+    /// Records a message from the poison queue of `queue` (a bare name).
+    pub async fn record_dead_letter(&self, queue: &str, text: &str, now: DateTime<Utc>) -> Result<(), Fault> {
+        let digest = hex::encode(Sha256::digest(format!("{queue}\n{text}")));
+        let letter = DeadLetter {
+            id: format!("{}-{}", now.format("%Y%m%dT%H%M"), digest.get(..16).unwrap_or_default()),
+            queue: queue.to_owned(),
+            text: cap(&redact(text), 32 * 1024),
+            reason: "the function failed on it more often than the host tries, or it could not be decoded".to_owned(),
+            at: now,
+            replayed_at: None,
+        };
+        if self.store.record_dead_letter(&letter).await? {
+            tracing::error!(queue.name = queue, letter.id = %letter.id, "a message was given up: see the dashboard, then `aiops-rca replay`");
+        }
+        if let Ok(message) = serde_json::from_str::<DeliveryMessage>(text) {
+            let fault = DeliveryFault { reason: format!("given up after repeated crashes (dead letter {})", letter.id), at: now, retrying: false };
+            let event = Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown: None, fault: Some(fault) };
+            match self.store.update(&message.ticket, |ticket: &Ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
+                Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
+                Err(UpdateError::Store(fault)) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts dead letters back into their queues: the one with this id, or all that were not replayed yet.
+    pub async fn replay(&self, id: Option<&str>, now: DateTime<Utc>) -> Result<Vec<DeadLetter>, Fault> {
+        let mut replayed = Vec::new();
+        for mut letter in self.store.dead_letters().await? {
+            let wanted = id.map_or(letter.replayed_at.is_none(), |id| id == letter.id);
+            let known = matches!(letter.queue.as_str(), FAILURES | DELIVERIES);
+            if !wanted || !known {
+                continue;
+            }
+            self.storage().put(&letter.queue, &letter.text, Duration::ZERO).await?;
+            letter.replayed_at = Some(now);
+            self.store.update_dead_letter(&letter).await?;
+            replayed.push(letter);
+        }
+        Ok(replayed)
+    }
+}

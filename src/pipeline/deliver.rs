@@ -1,0 +1,190 @@
+//! Deliver: bring one sink of one ticket up to date, step by step, each step recorded before the next.
+//!
+//! A lease on the ticket keeps two deliveries from working on one sink at once; it runs out when its holder
+//! dies. Transient faults put the message again with our own delay; the host's dequeue count is for crashes.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{DeliveryMessage, Pipeline};
+use crate::fault::Fault;
+use crate::sinks::Step;
+use crate::ticket::machine::{Event, Refusal};
+use crate::ticket::store::UpdateError;
+use crate::ticket::{DeliveryFault, Lease, Sink, Ticket};
+
+/// Longer than any one step can take (the HTTP client gives up after ten seconds, a step makes few calls).
+const LEASE: chrono::Duration = chrono::Duration::seconds(30);
+/// More steps than any story needs; a sink that never comes to rest is a bug.
+const MAX_STEPS: u32 = 400;
+const MAX_DELAY: Duration = Duration::from_secs(3600);
+
+/// How a run of steps ended.
+pub(super) enum End {
+    /// The sink shows this version.
+    UpToDate(u64),
+    /// Again after this time.
+    Later(Duration),
+    /// It failed.
+    Failed(Fault),
+    /// The lease was lost to another delivery, which goes on.
+    LostLease,
+}
+
+impl Pipeline {
+    /// Handles one message of the queue `deliveries`. An error means: deliver it again.
+    pub async fn deliver(&self, message: DeliveryMessage, now: impl Fn() -> DateTime<Utc> + Send + Sync) -> Result<(), Fault> {
+        let id = &message.ticket;
+        let Some(ticket) = self.store.load(id).await? else {
+            tracing::warn!(ticket.id = %id, "a delivery for a ticket that does not exist");
+            return Ok(());
+        };
+        if !ticket.lags(message.sink) {
+            return Ok(());
+        }
+        let holder = format!("{:016x}", fastrand::u64(..));
+        let ticket = match self.lease(&message, &holder, now()).await? {
+            Ok(ticket) => ticket,
+            Err(wait) => return self.put_later(&message, wait).await,
+        };
+        let end = match message.sink {
+            Sink::Jira => self.run_jira(ticket, &holder, &now).await,
+            Sink::Slack => self.run_slack(ticket, &holder, &now).await,
+            Sink::Playbook => self.run_playbook(ticket, &holder, &now).await,
+        };
+        self.end_delivery(&message, &holder, end?, now()).await
+    }
+
+    /// Takes the sink; `Err(wait)` when another delivery has it.
+    async fn lease(&self, message: &DeliveryMessage, holder: &str, now: DateTime<Utc>) -> Result<Result<Ticket, Duration>, Fault> {
+        match self.store.update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)).await {
+            Ok(change) => Ok(Ok(change.ticket)),
+            // Soon enough to pick up what the holder may have missed, late enough not to spin.
+            Err(UpdateError::Refused(_)) => Ok(Err(Duration::from_secs(5))),
+            Err(UpdateError::Missing) => Err(Fault::permanent("the ticket vanished")),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+
+    /// Stores a record together with a prolonged lease; `None` when the lease was lost.
+    pub(super) async fn record(
+        &self,
+        ticket: &Ticket,
+        sink: Sink,
+        holder: &str,
+        event: &Event,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Ticket>, Fault> {
+        let updated = self
+            .store
+            .update(&ticket.id, |ticket| {
+                let held = ticket.books.leases.get(&sink).is_some_and(|lease| lease.holder == holder);
+                if !held {
+                    return Err(Refusal::Contradicts("the lease was lost".to_owned()));
+                }
+                let change = crate::ticket::machine::apply(ticket, event, now)?;
+                super::append(change, &leased(sink, holder, now), now)
+            })
+            .await;
+        match updated {
+            Ok(change) => {
+                if change.visible {
+                    self.put_deliveries_except(&change.ticket, sink).await?;
+                }
+                Ok(Some(change.ticket))
+            }
+            Err(UpdateError::Refused(_)) => Ok(None),
+            Err(UpdateError::Missing) => Err(Fault::permanent("the ticket vanished")),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+
+    async fn put_deliveries_except(&self, ticket: &Ticket, sink: Sink) -> Result<(), Fault> {
+        for other in Sink::ALL {
+            if other != sink && other != Sink::Playbook && ticket.lags(other) {
+                self.put_delivery(ticket, other, Duration::ZERO).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_jira(&self, mut ticket: Ticket, holder: &str, now: &(impl Fn() -> DateTime<Utc> + Sync)) -> Result<End, Fault> {
+        let Some(jira) = &self.jira else { return Ok(End::UpToDate(ticket.version)) };
+        for _ in 0..MAX_STEPS {
+            match jira.step(&ticket, now()).await {
+                Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
+                Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),
+                Err(fault) => return Ok(End::Failed(fault)),
+                Ok(Step::Recorded(record)) => {
+                    if let Some(key) = record.key.as_deref().filter(|_| record.key != ticket.jira.key) {
+                        self.store.index_issue(key, &ticket.id).await?;
+                    }
+                    match self.record(&ticket, Sink::Jira, holder, &Event::JiraRecorded(record), now()).await? {
+                        Some(stored) => ticket = stored,
+                        None => return Ok(End::LostLease),
+                    }
+                }
+            }
+        }
+        Ok(End::Failed(Fault::permanent("the JIRA sink does not come to rest")))
+    }
+
+    async fn run_slack(&self, mut ticket: Ticket, holder: &str, now: &(impl Fn() -> DateTime<Utc> + Sync)) -> Result<End, Fault> {
+        let Some(slack) = &self.slack else { return Ok(End::UpToDate(ticket.version)) };
+        for _ in 0..MAX_STEPS {
+            match slack.step(&ticket, now()).await {
+                Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
+                Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),
+                Err(fault) => return Ok(End::Failed(fault)),
+                Ok(Step::Recorded(record)) => {
+                    match self.record(&ticket, Sink::Slack, holder, &Event::SlackRecorded(record), now()).await? {
+                        Some(stored) => ticket = stored,
+                        None => return Ok(End::LostLease),
+                    }
+                }
+            }
+        }
+        Ok(End::Failed(Fault::permanent("the Slack sink does not come to rest")))
+    }
+
+    async fn end_delivery(&self, message: &DeliveryMessage, holder: &str, end: End, now: DateTime<Utc>) -> Result<(), Fault> {
+        let fault = |fault: &Fault, retrying| Some(DeliveryFault { reason: fault.reason().to_owned(), at: now, retrying });
+        let (shown, fault, again) = match end {
+            End::LostLease => return Ok(()),
+            End::UpToDate(version) => (Some(version), None, None),
+            End::Later(delay) => (None, None, Some((delay, message.attempt))),
+            End::Failed(Fault::Transient { reason, retry_after }) => {
+                let delay = retry_after.unwrap_or_else(|| backoff(message.attempt));
+                tracing::warn!(ticket.id = %message.ticket, sink.name = message.sink.name(), attempt = message.attempt, reason = %reason, "delivery will be tried again");
+                (None, fault(&Fault::transient(reason), true), Some((delay, message.attempt.saturating_add(1))))
+            }
+            End::Failed(permanent) => {
+                tracing::error!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery failed for good");
+                (self.store.load(&message.ticket).await?.map(|ticket| ticket.version), fault(&permanent, false), None)
+            }
+        };
+        let event = Event::DeliveryEnded { sink: message.sink, holder: holder.to_owned(), shown, fault };
+        let ended = match self.store.update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
+            Ok(change) => change.ticket,
+            Err(UpdateError::Store(fault)) => return Err(fault),
+            Err(UpdateError::Missing | UpdateError::Refused(_)) => return Ok(()),
+        };
+        match again {
+            Some((delay, attempt)) => self.put_later(&DeliveryMessage { attempt, ..message.clone() }, delay.min(MAX_DELAY)).await,
+            // Something changed while this version was being shown.
+            None if ended.lags(message.sink) => self.put_later(&DeliveryMessage { attempt: 0, ..message.clone() }, Duration::ZERO).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn leased(sink: Sink, holder: &str, now: DateTime<Utc>) -> Event {
+    Event::Leased { sink, lease: Lease { holder: holder.to_owned(), until: now + LEASE } }
+}
+
+/// 2 s, 4 s, 8 s … an hour, with jitter.
+fn backoff(attempt: u32) -> Duration {
+    let seconds = 2_u64.saturating_mul(1_u64.checked_shl(attempt.min(20)).unwrap_or(u64::MAX)).min(MAX_DELAY.as_secs());
+    Duration::from_millis(seconds * 1000 * (75 + fastrand::u64(0..50)) / 100)
+}

@@ -1,0 +1,215 @@
+//! The corridor: accept → analyse → apply → deliver → sweep.
+//!
+//! In: parsed bodies, events of people and playbooks, queue messages, the timer. Out: durable changes, and
+//! calls of the rooms above in the right order. Everything here may be killed at any point and is healed by
+//! running it again (law L9): claims are insert-if-absent, tickets change by compare-and-set, deliveries
+//! reconcile. The corridor knows no vendor's wire format and no page; `now` comes from the doors.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::diagnosis::model::Model;
+use crate::evidence::Collector;
+use crate::fault::Fault;
+use crate::remediation::{self, RemediationSettings};
+use crate::sinks::jira::Jira;
+use crate::sinks::playbook::Playbooks;
+use crate::sinks::slack::Slack;
+use crate::storage::Storage;
+use crate::ticket::machine::{self, Change, Event, Refusal, Report};
+use crate::ticket::store::{Healing, TABLES, TicketStore, UpdateError};
+use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
+
+pub mod accept;
+pub mod analyse;
+pub mod dead_letters;
+pub mod deliver;
+pub mod remediate;
+pub mod sweep;
+
+/// The queue of failures to analyse, by bare name.
+pub const FAILURES: &str = "failures";
+/// The queue of deliveries, by bare name.
+pub const DELIVERIES: &str = "deliveries";
+/// All queues, poison queues included, by bare name.
+pub const QUEUES: [&str; 4] = [FAILURES, DELIVERIES, "failures-poison", "deliveries-poison"];
+
+/// What the queue `failures` carries. Small on purpose: the failure itself waits in the active index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FailureMessage {
+    /// Analyse the failure that waits for this ticket.
+    Failure {
+        /// The ticket's id.
+        ticket: TicketId,
+        /// W3C traceparent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<String>,
+    },
+    /// Expand the alert kept under this row of the active index.
+    Rows {
+        /// `rows-…`.
+        row: String,
+        /// How often the vendor was asked already.
+        round: u32,
+        /// W3C traceparent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<String>,
+    },
+    /// A known Databricks run was reported again: is it a new repair?
+    Recheck {
+        /// Whose run.
+        ticket: TicketId,
+    },
+}
+
+/// What the queue `deliveries` carries: bring this sink of this ticket up to date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryMessage {
+    /// Which ticket.
+    pub ticket: TicketId,
+    /// Which sink.
+    pub sink: Sink,
+    /// How often it failed transiently before.
+    pub attempt: u32,
+    /// W3C traceparent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// Everything the corridor works with.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Tickets, claims, evidence.
+    pub store: TicketStore,
+    /// The vendors' APIs.
+    pub collector: Collector,
+    /// The optional language model.
+    pub model: Option<Model>,
+    /// The JIRA sink, if it is on.
+    pub jira: Option<Jira>,
+    /// The Slack sink, if it is on.
+    pub slack: Option<Slack>,
+    /// The playbook sink, if any playbook is configured.
+    pub playbook: Option<Playbooks>,
+    /// What remediation may do.
+    pub remediation: RemediationSettings,
+}
+
+impl Pipeline {
+    /// Creates tables and queues that are missing.
+    pub async fn prepare(&self) -> Result<(), Fault> {
+        self.storage().prepare(&TABLES, &QUEUES).await
+    }
+
+    fn storage(&self) -> &Storage {
+        self.store.storage()
+    }
+
+    /// Sinks that are switched off, with the reason people read on the ticket.
+    fn sinks_off(&self) -> BTreeMap<String, String> {
+        [
+            (Sink::Jira, self.jira.is_none(), "JIRA is not configured (ITSM_TOOL)"),
+            (Sink::Slack, self.slack.is_none(), "Slack is not configured (SLACK_BOT_TOKEN)"),
+            (Sink::Playbook, self.playbook.is_none(), "no playbook is configured (PLAYBOOK_…)"),
+        ]
+        .into_iter()
+        .filter(|(_, off, _)| *off)
+        .map(|(sink, _, why)| (sink.name().to_owned(), why.to_owned()))
+        .collect()
+    }
+
+    async fn put<T: Serialize>(&self, queue: &str, message: &T, delay: Duration) -> Result<(), Fault> {
+        let text = serde_json::to_string(message).map_err(|_| Fault::permanent("a message could not be written as JSON"))?;
+        self.storage().put(queue, &text, delay).await
+    }
+
+    /// Puts a delivery for every sink that lags behind the ticket.
+    pub async fn put_deliveries(&self, ticket: &Ticket) -> Result<(), Fault> {
+        for sink in Sink::ALL {
+            if ticket.lags(sink) {
+                self.put_delivery(ticket, sink, Duration::ZERO).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_delivery(&self, ticket: &Ticket, sink: Sink, delay: Duration) -> Result<(), Fault> {
+        let message = DeliveryMessage { ticket: ticket.id.clone(), sink, attempt: 0, trace: ticket.trace.clone() };
+        self.put(DELIVERIES, &message, delay).await
+    }
+
+    /// Applies one event: state machine, then what the policy makes of it, in one compare-and-set; then deliveries.
+    pub async fn apply(&self, id: &TicketId, event: &Event, now: DateTime<Utc>) -> Result<Ticket, UpdateError> {
+        let healings = match event {
+            Event::AttemptReported { report: Report::Failed(_), .. } => match self.store.load(id).await? {
+                Some(ticket) => self.store.healings(&ticket.failure, &ticket.diagnosis.fingerprint).await?,
+                None => return Err(UpdateError::Missing),
+            },
+            _ => Vec::new(),
+        };
+        let change = self.store.update(id, |ticket| follow_through(ticket, event, &self.remediation, &healings, now)).await?;
+        if change.visible {
+            // Closing may settle a ticket that was settled before it was reopened.
+            self.store.mark_active(id).await?;
+            self.put_deliveries(&change.ticket).await?;
+        }
+        self.after_attempts(&change.ticket).await?;
+        Ok(change.ticket)
+    }
+
+    /// Bookkeeping of attempts outside the ticket; repeating it is harmless, and the sweep repeats it after a crash.
+    async fn after_attempts(&self, ticket: &Ticket) -> Result<(), Fault> {
+        if let Some(attempt) = ticket.current_attempt() {
+            if let Some(run) = &attempt.run_id {
+                self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
+            }
+            return Ok(());
+        }
+        if let Some(attempt) = ticket.remediation.attempts.last() {
+            if let Some(run) = &attempt.run_id {
+                self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
+            }
+            self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+            let healed = attempt.state == AttemptState::Succeeded;
+            let over = ticket.remediation.state == crate::ticket::RemediationState::Exhausted;
+            if (healed || over)
+                && let Some(at) = attempt.ended_at
+            {
+                self.store.record_healing(ticket, &Healing { at, healed }).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The event, and what the policy decides right after it.
+fn follow_through(
+    ticket: &Ticket,
+    event: &Event,
+    settings: &RemediationSettings,
+    healings: &[Healing],
+    now: DateTime<Utc>,
+) -> Result<Change, Refusal> {
+    let change = machine::apply(ticket, event, now)?;
+    if !matches!(event, Event::AttemptReported { report: Report::Failed(_), .. }) || change.ticket.is_closed() {
+        return Ok(change);
+    }
+    let decision = remediation::decide(&change.ticket, settings, healings, now);
+    append(change, &Event::Decided(decision), now)
+}
+
+/// Applies a second event to a change that is not stored yet, as one change.
+fn append(change: Change, event: &Event, now: DateTime<Utc>) -> Result<Change, Refusal> {
+    let audited = change.ticket.books.audited;
+    let mut entries = change.ticket.books.audit.clone();
+    let mut next = machine::apply(&change.ticket, event, now)?;
+    entries.append(&mut next.ticket.books.audit);
+    next.ticket.books.audit = entries;
+    next.ticket.books.audited = audited;
+    next.visible |= change.visible;
+    Ok(next)
+}

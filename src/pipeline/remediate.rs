@@ -1,0 +1,181 @@
+//! Remediate: call the playbook of an attempt at most once, and find out what became of it (law L5).
+//!
+//! The attempt is recorded as *calling* before the call. Whoever finds it in that state without the lease
+//! knows that the caller died: the outcome is unknown and the vendor is asked; it is never called again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::Pipeline;
+use super::deliver::End;
+use crate::evidence::RunOutcome;
+use crate::fault::Fault;
+use crate::sinks::playbook::callback::{Callback, Outcome};
+use crate::sinks::playbook::CallOutcome;
+use crate::ticket::machine::{Called, Event, Report};
+use crate::ticket::store::{AssetLock, UpdateError};
+use crate::ticket::{Attempt, AttemptState, Sink, Ticket, TicketId};
+
+/// How often a running remediation is looked at while its success is verified.
+const VERIFY_EVERY: Duration = Duration::from_secs(30);
+/// How long an attempt waits for its asset or for the global cap.
+const BUSY: Duration = Duration::from_secs(30);
+
+impl Pipeline {
+    pub(super) async fn run_playbook(
+        &self,
+        ticket: Ticket,
+        holder: &str,
+        now: &(impl Fn() -> DateTime<Utc> + Sync),
+    ) -> Result<End, Fault> {
+        let version = ticket.version;
+        let Some(attempt) = ticket.current_attempt().cloned() else { return Ok(End::UpToDate(version)) };
+        match attempt.state {
+            AttemptState::Scheduled => self.call(ticket, attempt, holder, now).await,
+            AttemptState::Calling => {
+                let outcome = Called::Unknown("the handler died during the call".to_owned());
+                self.tell(&ticket.id, Event::AttemptCalled { attempt: attempt.id, outcome }, now()).await?;
+                Ok(End::Later(Duration::from_secs(1)))
+            }
+            AttemptState::Unknown | AttemptState::Verifying => self.find_out(&ticket, &attempt, now()).await,
+            AttemptState::Accepted if attempt.deadline.is_some_and(|deadline| deadline <= now()) => {
+                self.find_out(&ticket, &attempt, now()).await
+            }
+            _ => Ok(End::UpToDate(version)),
+        }
+    }
+
+    async fn call(
+        &self,
+        ticket: Ticket,
+        attempt: Attempt,
+        holder: &str,
+        now: &(impl Fn() -> DateTime<Utc> + Sync),
+    ) -> Result<End, Fault> {
+        let Some(playbook) = &self.playbook else { return Ok(End::UpToDate(ticket.version)) };
+        if !self.remediation.enabled {
+            let why = "automatic remediation was switched off meanwhile".to_owned();
+            return Ok(End::Failed(Fault::permanent(why)));
+        }
+        if let Ok(wait) = (attempt.due_at - now()).to_std()
+            && !wait.is_zero()
+        {
+            return Ok(End::Later(wait));
+        }
+        if self.store.asset_locks().await?.len() >= self.remediation.max_running {
+            return Ok(End::Later(BUSY));
+        }
+        let lock = AssetLock { ticket: ticket.id.clone(), attempt: attempt.id.clone(), since: now() };
+        if self.store.lock_asset(&ticket.failure, &lock).await?.is_some() {
+            return Ok(End::Later(BUSY));
+        }
+        let deadline = now() + self.remediation.callback_deadline;
+        let calling = Event::AttemptCalling { attempt: attempt.id.clone(), deadline };
+        let Some(ticket) = self.record(&ticket, Sink::Playbook, holder, &calling, now()).await? else {
+            self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+            return Ok(End::LostLease);
+        };
+        let Some(attempt) = ticket.attempt(&attempt.id).cloned() else { return Ok(End::LostLease) };
+        let outcome = match playbook.call(&ticket, &attempt, now()).await {
+            CallOutcome::Accepted { .. } => Called::Accepted,
+            CallOutcome::Refused(why) => Called::Refused(why),
+            CallOutcome::Unknown(why) => Called::Unknown(why),
+            CallOutcome::NotSent(reason, retry_after) => {
+                let wait = retry_after.and_then(|after| chrono::Duration::from_std(after).ok()).unwrap_or_else(|| chrono::Duration::seconds(30));
+                Called::NotSent(reason, now() + wait)
+            }
+        };
+        self.tell(&ticket.id, Event::AttemptCalled { attempt: attempt.id, outcome }, now()).await?;
+        let latest = self.store.load(&ticket.id).await?;
+        let again = latest.as_ref().and_then(Ticket::current_attempt).map(|attempt| (attempt.state, attempt.due_at));
+        Ok(match again {
+            Some((AttemptState::Scheduled, due)) => End::Later((due - now()).to_std().unwrap_or_default()),
+            Some((AttemptState::Unknown | AttemptState::Verifying, _)) => End::Later(Duration::from_secs(5)),
+            _ => End::UpToDate(latest.map_or(ticket.version, |ticket| ticket.version)),
+        })
+    }
+
+    /// Asks the vendor what became of an attempt.
+    async fn find_out(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<End, Fault> {
+        let overdue = attempt.deadline.is_some_and(|deadline| deadline <= now);
+        let called_at = attempt.called_at.unwrap_or(attempt.due_at);
+        let run = match &attempt.run_id {
+            Some(run) => Some(run.clone()),
+            None => match self.collector.find_attempt_run(&ticket.failure, attempt.action.name(), &attempt.id, called_at, now).await {
+                Ok(found) => found,
+                Err(fault) if fault.is_transient() && !overdue => return Ok(End::Failed(fault)),
+                Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
+            },
+        };
+        let Some(run) = run else {
+            if overdue || attempt.state == AttemptState::Verifying {
+                return self.without_vendor(ticket, attempt, now).await;
+            }
+            return Ok(End::Later(VERIFY_EVERY));
+        };
+        let report = match self.collector.outcome(&ticket.failure, &run).await {
+            Ok(RunOutcome::Succeeded) => Report::Succeeded,
+            Ok(RunOutcome::Failed(why)) => Report::Failed(why),
+            Ok(RunOutcome::Running) if overdue => Report::Progress,
+            Ok(RunOutcome::Running) => {
+                if attempt.run_id.is_none() {
+                    let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Progress, run_id: Some(run) };
+                    self.tell(&ticket.id, event, now).await?;
+                }
+                return Ok(End::Later(VERIFY_EVERY));
+            }
+            Ok(RunOutcome::NotConfigured) => return self.without_vendor(ticket, attempt, now).await,
+            Ok(RunOutcome::NotFound) => return self.abandon(ticket, attempt, "the vendor does not know the run", now).await,
+            Err(fault) if fault.is_transient() => return Ok(End::Failed(fault)),
+            Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
+        };
+        let progress = report == Report::Progress;
+        self.tell(&ticket.id, Event::AttemptReported { attempt: attempt.id.clone(), report, run_id: Some(run) }, now).await?;
+        if progress { Ok(End::Later(VERIFY_EVERY)) } else { self.settled(ticket).await }
+    }
+
+    /// No vendor can be asked: the playbook's word counts, silence does not.
+    async fn without_vendor(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<End, Fault> {
+        if attempt.state == AttemptState::Verifying {
+            let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Succeeded, run_id: attempt.run_id.clone() };
+            self.tell(&ticket.id, event, now).await?;
+            return self.settled(ticket).await;
+        }
+        self.abandon(ticket, attempt, "no callback came and the vendor's API is not configured or knows no run", now).await
+    }
+
+    async fn abandon(&self, ticket: &Ticket, attempt: &Attempt, why: &str, now: DateTime<Utc>) -> Result<End, Fault> {
+        self.tell(&ticket.id, Event::AttemptAbandoned { attempt: attempt.id.clone(), why: why.to_owned() }, now).await?;
+        self.settled(ticket).await
+    }
+
+    async fn settled(&self, ticket: &Ticket) -> Result<End, Fault> {
+        let latest = self.store.load(&ticket.id).await?;
+        Ok(match latest.as_ref().and_then(Ticket::current_attempt) {
+            Some(next) => End::Later((next.due_at - Utc::now()).to_std().unwrap_or_default()),
+            None => End::UpToDate(latest.map_or(ticket.version, |ticket| ticket.version)),
+        })
+    }
+
+    /// Applies an event; that it came too late is no fault.
+    async fn tell(&self, id: &TicketId, event: Event, now: DateTime<Utc>) -> Result<(), Fault> {
+        match self.apply(id, &event, now).await {
+            Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+
+    /// Applies a playbook's callback whose token was verified. The answer says what it changed.
+    pub async fn callback(&self, ticket: &TicketId, attempt: &str, callback: &Callback, now: DateTime<Utc>) -> Result<String, UpdateError> {
+        let report = match &callback.outcome {
+            Outcome::Success => Report::ClaimsSuccess,
+            Outcome::Failed(_) if callback.contradictory => Report::ClaimsSuccess,
+            Outcome::Failed(why) => Report::Failed(why.clone()),
+            Outcome::Progress => Report::Progress,
+        };
+        let event = Event::AttemptReported { attempt: attempt.to_owned(), report, run_id: callback.remediation_run_id.clone() };
+        let ticket = self.apply(ticket, &event, now).await?;
+        Ok(ticket.remediation.decision)
+    }
+}

@@ -1,0 +1,161 @@
+//! Sweep: every minute, look after what waits. Bounded work per tick; it resumes where it stopped.
+//!
+//! SLA breaches, questions nobody answered, attempts without callback, tickets whose sinks lag, claims
+//! without tickets, alerts never expanded. Everything it does could also be done by a report or a delivery:
+//! the sweep only makes sure that it happens.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::{FutureExt, StreamExt};
+
+use super::{FAILURES, FailureMessage, Pipeline, QUEUES};
+use crate::fault::Fault;
+use crate::ticket::machine::Event;
+use crate::ticket::store::{ActiveRow, UpdateError};
+use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
+
+/// Rows a tick looks at.
+const ROWS_PER_TICK: u32 = 300;
+/// How long the ordinary way may take before the sweep steps in.
+const PATIENCE: chrono::Duration = chrono::Duration::minutes(2);
+const CURSOR: &str = "sweep";
+
+/// What one tick did, for the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rows looked at.
+    pub rows: usize,
+    /// Rows that needed something.
+    pub acted: usize,
+    /// Rows that could not be handled.
+    pub failed: usize,
+}
+
+impl Pipeline {
+    /// One tick.
+    pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, Fault> {
+        let after = self.store.cursor(CURSOR).await?;
+        let (rows, next) = self.store.active(ROWS_PER_TICK, after.as_ref()).await?;
+        let mut swept = Swept { rows: rows.len(), ..Swept::default() };
+        let looks = rows.into_iter().map(|row| async move { self.look_after(&row, now).await }.boxed());
+        let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks).buffer_unordered(8).collect().await;
+        for outcome in outcomes {
+            match outcome {
+                Ok(acted) => swept.acted += usize::from(acted),
+                Err(fault) => {
+                    swept.failed += 1;
+                    tracing::warn!(reason = fault.reason(), "the sweep could not look after a row");
+                }
+            }
+        }
+        self.store.set_cursor(CURSOR, next.as_ref()).await?;
+        for queue in QUEUES {
+            let depth = self.storage().depth(queue).await?;
+            if depth > 1000 {
+                tracing::warn!(queue.name = queue, queue.depth = depth, "a queue grows");
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn look_after(&self, row: &ActiveRow, now: DateTime<Utc>) -> Result<bool, Fault> {
+        if row.row.starts_with("rows-") {
+            return Ok(false);
+        }
+        let Some(id) = TicketId::parse(&row.row) else {
+            self.store.drop_active(&row.row).await?;
+            return Ok(true);
+        };
+        match self.store.load(&id).await? {
+            Some(ticket) => self.look_after_ticket(&ticket, now).await,
+            None => self.look_after_claim(&id, row, now).await,
+        }
+    }
+
+    /// A failure that waits: is its claim ours, then it is enqueued again; else the row is left over from a lost race.
+    async fn look_after_claim(&self, id: &TicketId, row: &ActiveRow, now: DateTime<Utc>) -> Result<bool, Fault> {
+        let Some(waiting) = self.store.waiting(id).await? else {
+            self.store.drop_active(&row.row).await?;
+            return Ok(true);
+        };
+        if now - waiting.received_at < PATIENCE {
+            return Ok(false);
+        }
+        match self.store.claimed(&waiting.failure.key).await? {
+            Some(owner) if owner == *id => {
+                let message = FailureMessage::Failure { ticket: id.clone(), trace: waiting.trace };
+                self.put(FAILURES, &message, Duration::ZERO).await?;
+            }
+            // Not claimed at all: the door died in between and told nobody. The failure is accepted now.
+            None => {
+                self.store.claim(&waiting.failure.key, id).await?;
+                let message = FailureMessage::Failure { ticket: id.clone(), trace: waiting.trace };
+                self.put(FAILURES, &message, Duration::ZERO).await?;
+            }
+            Some(_) => self.store.drop_active(&row.row).await?,
+        }
+        Ok(true)
+    }
+
+    async fn look_after_ticket(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<bool, Fault> {
+        let mut acted = false;
+        for event in [Event::SlaBreached, Event::ApprovalExpired] {
+            match self.apply(&ticket.id, &event, now).await {
+                Ok(_) => acted = true,
+                Err(UpdateError::Refused(_) | UpdateError::Missing) => {}
+                Err(UpdateError::Store(fault)) => return Err(fault),
+            }
+        }
+        if let Some(attempt) = ticket.current_attempt() {
+            let overdue = match attempt.state {
+                AttemptState::Scheduled => now - attempt.due_at > PATIENCE,
+                AttemptState::Accepted => attempt.deadline.is_some_and(|deadline| deadline <= now),
+                _ => attempt.called_at.is_none_or(|called| now - called > PATIENCE),
+            };
+            if overdue && !ticket.books.leases.get(&Sink::Playbook).is_some_and(|lease| lease.until > now) {
+                self.wake_playbook(ticket, now).await?;
+                acted = true;
+            }
+        } else {
+            self.after_attempts(ticket).await?;
+        }
+        for sink in [Sink::Jira, Sink::Slack] {
+            if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
+                self.put_delivery(ticket, sink, Duration::ZERO).await?;
+                acted = true;
+            }
+        }
+        let shown = !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack);
+        if !acted && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
+            self.store.drop_active(ticket.id.as_str()).await?;
+            acted = true;
+        }
+        Ok(acted)
+    }
+
+    /// The playbook's delivery may rest (up to date) while its attempt runs: it is woken.
+    async fn wake_playbook(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
+        let event = Event::Woken { sink: Sink::Playbook };
+        let woken = self.store.update(&ticket.id, |ticket| crate::ticket::machine::apply(ticket, &event, now));
+        match woken.await {
+            Ok(change) => self.put_delivery(&change.ticket, Sink::Playbook, Duration::ZERO).await,
+            Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+}
+
+/// No live lease, no retry under way, and the last change is not fresh.
+fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
+    let fault = match sink {
+        Sink::Jira => &ticket.jira.fault,
+        Sink::Slack => &ticket.slack.fault,
+        Sink::Playbook => &ticket.books.playbook_fault,
+    };
+    let leased = ticket.books.leases.get(&sink).is_some_and(|lease| lease.until > now);
+    // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
+    let retrying = fault.as_ref().is_some_and(|fault| fault.retrying && now - fault.at < chrono::Duration::minutes(90));
+    let fresh = now - ticket.status_at.max(ticket.last_seen).max(ticket.story.last().map_or(ticket.received_at, |c| c.at)) < PATIENCE;
+    !leased && !retrying && !fresh
+}

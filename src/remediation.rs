@@ -1,0 +1,314 @@
+//! Remediation policy: run this playbook | ask a person | leave it, and why.
+//!
+//! Pure: (ticket, settings, history, now) → [`Decision`]. The catalog says what *could* help (law L6), the
+//! settings say what is allowed on this asset, the history says what was tried. Wrongly acting is the worst
+//! error (law L8), so every guard that does not hold ends in a question or in leaving it, never in acting.
+//! This room calls nothing: attempts are recorded by the machine and made by the corridor.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Duration, NaiveTime, Utc};
+use globset::{Glob, GlobMatcher};
+use sha2::{Digest, Sha256};
+
+use crate::diagnosis::{Action, Risk, Severity};
+use crate::ticket::machine::Decision;
+use crate::ticket::store::Healing;
+use crate::ticket::{AttemptState, Ticket};
+
+/// How an asset may be healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Running it again is safe.
+    Safe,
+    /// Only actions that go on from the failed step are safe (rerun from failure, repair, clear the task).
+    FromFailure,
+    /// A person is asked every time.
+    Ask,
+    /// Nothing is ever done.
+    Never,
+}
+
+impl Mode {
+    /// `safe`, `from_failure`, `ask`, `never`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "safe" => Some(Self::Safe),
+            "from_failure" => Some(Self::FromFailure),
+            "ask" => Some(Self::Ask),
+            "never" => Some(Self::Never),
+            _ => None,
+        }
+    }
+}
+
+/// What is allowed on assets whose name matches.
+#[derive(Debug, Clone)]
+pub struct AssetPolicy {
+    glob: String,
+    /// Every asset when absent.
+    matcher: Option<GlobMatcher>,
+    /// How it may be healed.
+    pub mode: Mode,
+    /// At most so many attempts; the risk's own number when absent.
+    pub max_attempts: Option<u32>,
+    /// No new attempt for so long after all attempts failed; the general one when absent.
+    pub cooldown: Option<Duration>,
+}
+
+impl AssetPolicy {
+    /// Stands in for a rule nobody could read.
+    pub fn ask_about_everything() -> Self {
+        Self { glob: "*".to_owned(), matcher: None, mode: Mode::Ask, max_attempts: None, cooldown: None }
+    }
+
+    fn is_for(&self, asset: &str) -> bool {
+        self.matcher.as_ref().is_none_or(|matcher| matcher.is_match(asset))
+    }
+
+    /// One line of `REMEDIATION_ASSETS`: `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`.
+    pub fn parse(line: &str) -> Result<Self, String> {
+        let (glob, rules) = line
+            .rsplit_once('=')
+            .filter(|_| !line.contains(','))
+            .or_else(|| {
+                let (head, _) = line.split_once(',')?;
+                let at = head.rfind('=')?;
+                Some((line.get(..at)?, line.get(at + 1..)?))
+            })
+            .ok_or_else(|| format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`"))?;
+        let glob = glob.trim();
+        let matcher = Some(Glob::new(glob).map_err(|_| format!("`{glob}` is not a glob"))?.compile_matcher());
+        let mut words = rules.split(',');
+        let mode = words
+            .next()
+            .and_then(Mode::from_name)
+            .ok_or_else(|| format!("the mode of `{glob}` is not safe, from_failure, ask or never"))?;
+        let mut policy = Self { glob: glob.to_owned(), matcher, mode, max_attempts: None, cooldown: None };
+        for word in words {
+            let number = |value: &str| value.trim().parse::<u32>().map_err(|_| format!("`{word}` of `{glob}` is not a number"));
+            match word.trim().split_once('=') {
+                Some(("max", value)) => policy.max_attempts = Some(number(value)?),
+                Some(("cooldown", value)) => policy.cooldown = Some(Duration::minutes(i64::from(number(value)?))),
+                _ => return Err(format!("`{word}` of `{glob}` is neither max=<n> nor cooldown=<minutes>")),
+            }
+        }
+        Ok(policy)
+    }
+}
+
+/// Hours (UTC) in which nothing is done without a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuietHours {
+    /// From, included.
+    pub from: NaiveTime,
+    /// To, excluded; may lie past midnight.
+    pub to: NaiveTime,
+}
+
+impl QuietHours {
+    /// `22:00-06:00`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once('-')?;
+        let time = |text: &str| NaiveTime::parse_from_str(text.trim(), "%H:%M").ok();
+        Some(Self { from: time(from)?, to: time(to)? })
+    }
+
+    fn contains(self, now: DateTime<Utc>) -> bool {
+        let time = now.time();
+        if self.from <= self.to { self.from <= time && time < self.to } else { time >= self.from || time < self.to }
+    }
+}
+
+/// What remediation may do.
+#[derive(Debug, Clone)]
+pub struct RemediationSettings {
+    /// `AUTO_REMEDIATION_ENABLED`: nothing is ever called without it.
+    pub enabled: bool,
+    /// Actions that have a playbook.
+    pub playbooks: BTreeSet<Action>,
+    /// The first that matches decides.
+    pub assets: Vec<AssetPolicy>,
+    /// For assets that no policy names.
+    pub default_mode: Mode,
+    /// Hours in which a person is asked.
+    pub quiet_hours: Option<QuietHours>,
+    /// At most so many attempts at once, over all assets.
+    pub max_running: usize,
+    /// No new attempt for so long after all attempts failed.
+    pub cooldown: Duration,
+    /// Healed so often within a week and failed again: a person is asked.
+    pub flapping_limit: usize,
+    /// Below that a person is asked.
+    pub low_confidence: f32,
+    /// How long a question to a person stands.
+    pub approval_ttl: Duration,
+    /// How long a playbook may stay silent.
+    pub callback_deadline: Duration,
+}
+
+impl Default for RemediationSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            playbooks: BTreeSet::new(),
+            assets: Vec::new(),
+            default_mode: Mode::Safe,
+            quiet_hours: None,
+            max_running: 10,
+            cooldown: Duration::hours(2),
+            flapping_limit: 3,
+            low_confidence: 0.5,
+            approval_ttl: Duration::hours(4),
+            callback_deadline: Duration::hours(2),
+        }
+    }
+}
+
+/// Attempts and their delays by risk: Low 3 (30 s, 60 s, 120 s), Medium 2 (60 s, 180 s), High 1 (180 s).
+pub fn schedule(risk: Risk) -> &'static [i64] {
+    match risk {
+        Risk::Low => &[30, 60, 120],
+        Risk::Medium => &[60, 180],
+        Risk::High => &[180],
+    }
+}
+
+const FLAPPING_WINDOW: Duration = Duration::days(7);
+
+/// Decides what becomes of this ticket next. `healings`: how healing this fingerprint on this asset ended before.
+pub fn decide(ticket: &Ticket, settings: &RemediationSettings, healings: &[Healing], now: DateTime<Utc>) -> Decision {
+    match permitted(ticket, settings, healings, now) {
+        Err(leave) => leave,
+        Ok(permit) => propose(ticket, settings, healings, &permit, now),
+    }
+}
+
+/// What the policy of the asset leaves room for.
+struct Permit {
+    mode: Mode,
+    max_attempts: u32,
+    made: u32,
+}
+
+fn permitted(
+    ticket: &Ticket,
+    settings: &RemediationSettings,
+    healings: &[Healing],
+    now: DateTime<Utc>,
+) -> Result<Permit, Decision> {
+    let leave = |why: String| Err(Decision::Leave { why, exhausted: false });
+    let diagnosis = &ticket.diagnosis;
+    let action = diagnosis.action;
+    let advice = action == Action::CheckUpstream && settings.playbooks.contains(&action);
+    if ticket.is_closed() {
+        return leave("the ticket is closed".to_owned());
+    }
+    if !(diagnosis.remediable && action.acts()) && !advice {
+        return leave(match action {
+            Action::None => format!("{} errors need a person", diagnosis.category.words()),
+            action => format!("\"{}\" is advice for a person, not something to do automatically", action.words()),
+        });
+    }
+    if !settings.enabled {
+        return leave("automatic remediation is switched off (AUTO_REMEDIATION_ENABLED)".to_owned());
+    }
+    if !settings.playbooks.contains(&action) {
+        return leave(format!("no playbook is configured for \"{}\"", action.words()));
+    }
+    let policy = settings.assets.iter().find(|policy| policy.is_for(&ticket.failure.asset));
+    let mode = policy.map_or(settings.default_mode, |policy| policy.mode);
+    if mode == Mode::Never {
+        let rule = policy.map_or("the default".to_owned(), |policy| format!("the rule `{}`", policy.glob));
+        return leave(format!("{rule} says never for this asset"));
+    }
+    let of_risk = u32::try_from(schedule(diagnosis.risk).len()).unwrap_or(1);
+    let max_attempts = policy.and_then(|policy| policy.max_attempts).map_or(of_risk, |max| max.min(of_risk));
+    let made = u32::try_from(ticket.remediation.attempts.iter().filter(|a| a.state != AttemptState::Cancelled).count())
+        .unwrap_or(u32::MAX);
+    if made >= max_attempts {
+        return Err(Decision::Leave { why: format!("all {max_attempts} attempts were made"), exhausted: made > 0 });
+    }
+    let cooldown = policy.and_then(|policy| policy.cooldown).unwrap_or(settings.cooldown);
+    if made == 0
+        && let Some(last) = healings.iter().filter(|healing| !healing.healed).map(|healing| healing.at).max()
+        && now < last + cooldown
+    {
+        return leave(format!(
+            "healing the same failure of this asset failed at {}: cooling down",
+            last.format("%Y-%m-%d %H:%M UTC")
+        ));
+    }
+    Ok(Permit { mode, max_attempts, made })
+}
+
+fn propose(
+    ticket: &Ticket,
+    settings: &RemediationSettings,
+    healings: &[Healing],
+    permit: &Permit,
+    now: DateTime<Utc>,
+) -> Decision {
+    let diagnosis = &ticket.diagnosis;
+    let (action, risk, max_attempts) = (diagnosis.action, diagnosis.risk, permit.max_attempts);
+    let why = format!(
+        "{} is {} and the catalog allows to {} (rule {}, risk {risk:?}, confidence {})",
+        diagnosis.error_type,
+        if diagnosis.transient { "transient" } else { "remediable" },
+        action.words(),
+        diagnosis.rule,
+        diagnosis.confidence_word(),
+    );
+    let reasons = reasons_to_ask(ticket, settings, healings, permit, now);
+    if reasons.is_empty() {
+        let delays = schedule(risk);
+        let delay = usize::try_from(permit.made).ok().and_then(|made| delays.get(made)).or(delays.last()).copied().unwrap_or(60);
+        return Decision::Run { action, risk, max_attempts, due_at: now + Duration::seconds(delay), why };
+    }
+    let attempt = permit.made + 1;
+    let plan_text = format!(
+        "Attempt {attempt} of {max_attempts}: {} {} (run {}). Risk {risk:?}.",
+        action.words(),
+        ticket.failure.asset,
+        ticket.failure.run_id.as_deref().unwrap_or("unknown"),
+    );
+    let plan = hex::encode(Sha256::digest(format!("{}\n{attempt}\n{plan_text}", ticket.id)));
+    Decision::Ask {
+        action,
+        risk,
+        max_attempts,
+        plan: plan.get(..16).unwrap_or_default().to_owned(),
+        plan_text,
+        why: reasons.join("; "),
+        expires_at: now + settings.approval_ttl,
+    }
+}
+
+fn reasons_to_ask(
+    ticket: &Ticket,
+    settings: &RemediationSettings,
+    healings: &[Healing],
+    permit: &Permit,
+    now: DateTime<Utc>,
+) -> Vec<String> {
+    let diagnosis = &ticket.diagnosis;
+    let goes_on = matches!(diagnosis.action, Action::RetryPipeline | Action::RetryJob | Action::RetryTask);
+    let healed = healings.iter().filter(|healing| healing.healed && now < healing.at + FLAPPING_WINDOW).count();
+    let failed_before = healings.iter().any(|healing| !healing.healed && now < healing.at + FLAPPING_WINDOW);
+    [
+        (permit.mode == Mode::Ask, "the policy of this asset says ask".to_owned()),
+        (permit.mode == Mode::FromFailure && !goes_on, "only going on from the failed step is allowed on this asset".to_owned()),
+        (diagnosis.action == Action::CheckUpstream, "rerunning another pipeline is a person's decision".to_owned()),
+        (diagnosis.risk == Risk::High, "the risk is High".to_owned()),
+        (ticket.severity == Severity::Critical, "the severity is Critical".to_owned()),
+        (diagnosis.confidence < settings.low_confidence, "the confidence is low".to_owned()),
+        // Low-risk attempts follow their own schedule; anything riskier asks again after a failed attempt.
+        (permit.made > 0 && diagnosis.risk != Risk::Low, "an earlier attempt failed".to_owned()),
+        (permit.made == 0 && failed_before, "healing the same failure failed within a week".to_owned()),
+        (healed >= settings.flapping_limit, format!("the same failure was healed {healed} times within a week and came back")),
+        (settings.quiet_hours.is_some_and(|quiet| quiet.contains(now)), "it is quiet hours".to_owned()),
+    ]
+    .into_iter()
+    .filter_map(|(holds, why)| holds.then_some(why))
+    .collect()
+}

@@ -1,1 +1,0 @@
-//! JIRA sink (being built).

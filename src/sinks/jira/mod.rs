@@ -1,0 +1,299 @@
+//! Keeps one JIRA issue true to its ticket.
+//!
+//! In: the ticket as it stands, with the [`JiraRecord`] of what was done before. Out: one [`Step`]: the next
+//! difference removed, in the order *create, edit, comment, move*. Each writing call that is not idempotent
+//! is announced on the record first, so that after a lost answer or a crash we look before doing it again:
+//! an issue by its label `rca-<ticket id>` (the search index lags, so for a while), a comment by its marker.
+//! A person's later change of status wins over ours, and a machine never reopens what a person closed.
+//! A refused detail (a field, a transition) is noted on the record and the rest goes on; a refused call is a
+//! [`Fault`] that says what to do. This room does not know the store, nor when it is called again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use super::Step;
+use crate::fault::Fault;
+use crate::http::Http;
+use crate::ticket::{DeliveryFault, JiraRecord, Status, Ticket};
+use claims::{Claims, Standing};
+use client::{Client, Failed};
+
+mod claims;
+mod client;
+mod creating;
+mod doctor;
+pub mod document;
+mod moving;
+mod telling;
+pub mod webhook;
+mod wire;
+
+/// How long after an unanswered create call the issue may still turn up: our timeout, JIRA's own work and
+/// the lag of its index, with room to spare.
+const SETTLE: Duration = Duration::from_mins(1);
+
+/// How long a claimed edit or transition may be under way: the claim's own time and the call's.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Where issues go, and as whom.
+#[derive(Debug, Clone)]
+pub struct JiraSettings {
+    /// `JIRA_DOMAIN`, e.g. `https://your-company.atlassian.net`.
+    pub domain: Url,
+    /// `JIRA_USER_EMAIL`.
+    pub user_email: String,
+    /// `JIRA_API_TOKEN`.
+    pub api_token: SecretString,
+    /// `JIRA_PROJECT_KEY`, e.g. `APAIOPS`.
+    pub project_key: String,
+    /// `JIRA_ISSUE_TYPE`, by name; [`DEFAULT_ISSUE_TYPE`] when empty.
+    pub issue_type: String,
+    /// `JIRA_WEBHOOK_SECRET`; without it the way back is closed.
+    pub webhook_secret: Option<SecretString>,
+    /// `PUBLIC_BASE_URL`: where the issue's dashboard link leads.
+    pub dashboard_base: Option<Url>,
+}
+
+/// The type of issues made when no other is configured.
+pub const DEFAULT_ISSUE_TYPE: &str = "Task";
+
+/// JIRA's three kinds of statuses; names are translated and customised, kinds are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatusCategory {
+    /// `new`: to do.
+    New,
+    /// `indeterminate`: in progress.
+    Indeterminate,
+    /// `done`.
+    Done,
+}
+
+impl StatusCategory {
+    /// Reads `statusCategory.key`; `undefined` and unknown keys are none.
+    pub fn from_key(key: &str) -> Option<Self> {
+        match key {
+            "new" => Some(Self::New),
+            "indeterminate" => Some(Self::Indeterminate),
+            "done" => Some(Self::Done),
+            _ => None,
+        }
+    }
+}
+
+/// What a JIRA status means for a ticket: the guide's table by name, any other name by its kind.
+pub fn ticket_status(name: &str, category: Option<StatusCategory>) -> Option<Status> {
+    match name.trim().to_lowercase().as_str() {
+        "done" | "closed" => Some(Status::Acknowledged),
+        "in progress" | "reopened" => Some(Status::InProgress),
+        "to do" | "open" => Some(Status::Open),
+        _ => category.map(|category| match category {
+            StatusCategory::New => Status::Open,
+            StatusCategory::Indeterminate => Status::InProgress,
+            StatusCategory::Done => Status::Acknowledged,
+        }),
+    }
+}
+
+/// The JIRA sink; cloning is cheap and shares what is remembered.
+#[derive(Debug, Clone)]
+pub struct Jira {
+    settings: Arc<JiraSettings>,
+    client: Client,
+    account_id: Arc<OnceCell<String>>,
+    claims: Arc<Claims>,
+    settle: Duration,
+}
+
+impl Jira {
+    /// Nothing is asked before the first step.
+    pub fn new(mut settings: JiraSettings, http: Http) -> Self {
+        if settings.issue_type.trim().is_empty() {
+            DEFAULT_ISSUE_TYPE.clone_into(&mut settings.issue_type);
+        }
+        let client = Client::new(http, settings.domain.clone(), settings.user_email.clone(), settings.api_token.clone());
+        let (account_id, claims) = (Arc::new(OnceCell::new()), Arc::new(Claims::new()));
+        Self { settings: Arc::new(settings), client, account_id, claims, settle: SETTLE }
+    }
+
+    /// As it is, but waiting `settle` instead of a minute for an issue whose creation was not answered.
+    #[must_use]
+    pub fn settling(mut self, settle: Duration) -> Self {
+        self.settle = settle;
+        self
+    }
+
+    /// What it works with.
+    pub fn settings(&self) -> &JiraSettings {
+        &self.settings
+    }
+
+    /// The page of an issue, for people.
+    pub fn browse_link(&self, key: &str) -> Url {
+        let mut link = self.settings.domain.clone();
+        if let Ok(mut path) = link.path_segments_mut() {
+            path.pop_if_empty().extend(["browse", key]);
+        }
+        link
+    }
+
+    /// Our own account id, asked once: changes made by it are echoes of ours.
+    pub async fn account_id(&self, now: DateTime<Utc>) -> Result<String, Fault> {
+        let asked = self.account_id.get_or_try_init(async || self.client.myself(now).await.map(|(id, _)| id)).await;
+        asked.cloned().map_err(|failed| failed.fault("asking who we are"))
+    }
+
+    /// Does the next thing that the issue lacks: at most one writing call. Store the record, then call again.
+    ///
+    /// # Errors
+    /// A transient [`Fault`] with JIRA's own delay, or a permanent one that says what to set or grant.
+    pub async fn step(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
+        if ticket.jira.deleted {
+            return Ok(Step::UpToDate);
+        }
+        let Some(key) = ticket.jira.key.as_deref() else { return self.create(ticket, now).await };
+        match self.keep(ticket, key, now).await {
+            Ok(step) => Ok(step),
+            Err(Failed::NotFound) => self.gone(&ticket.jira, now).await,
+            Err(failed) => Err(failed.fault("keeping the issue true")),
+        }
+    }
+
+    /// Reads the issue back, for when a webhook was lost: the event that should have come, if somebody else
+    /// brought the issue to a status that the ticket does not have. Compare its time with the ticket's.
+    pub async fn observe(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Option<webhook::JiraEvent>, Fault> {
+        let Some(key) = ticket.jira.key.as_deref().filter(|_| !ticket.jira.deleted) else { return Ok(None) };
+        let issue = match self.client.issue(key, now).await {
+            Ok(issue) => issue,
+            // A deletion is found, and told apart from lost permissions, by the next step.
+            Err(Failed::NotFound) => return Ok(None),
+            Err(failed) => return Err(failed.fault("reading the issue")),
+        };
+        let Some(status) = ticket_status(&issue.status, issue.category).filter(|status| *status != ticket.status) else {
+            return Ok(None);
+        };
+        let us = self.account_id(now).await?;
+        let last = issue.moves.into_iter().next();
+        Ok(last.filter(|last| last.account_id.as_deref() != Some(us.as_str())).map(|last| {
+            webhook::JiraEvent::StatusChanged(webhook::StatusChange {
+                issue_key: issue.key,
+                issue_id: issue.id,
+                ticket: Some(ticket.id.clone()),
+                from: last.from,
+                to_name: issue.status,
+                category: issue.category,
+                status,
+                by: webhook::person(last.name.as_deref()),
+                account_id: last.account_id,
+                at: last.at,
+            })
+        }))
+    }
+
+    async fn keep(&self, ticket: &Ticket, key: &str, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Failed> {
+        if let Some(step) = self.distrust(ticket, now) {
+            return Ok(step);
+        }
+        if let Some(step) = self.show(ticket, key, now).await? {
+            return Ok(step);
+        }
+        if let Some(step) = self.tell(ticket, key, now).await? {
+            return Ok(step);
+        }
+        Ok(self.bring_status(ticket, key, now).await?.unwrap_or(Step::UpToDate))
+    }
+
+    /// A claimed change that was never recorded: somebody makes it right now, or its outcome was lost and the
+    /// issue may show an older ticket. Then nothing that was recorded about its words and status counts.
+    fn distrust(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Step<JiraRecord>> {
+        let record = &ticket.jira;
+        let since = record.changing_since?;
+        match self.claims.standing(&changing(ticket), record.changing_by.as_deref(), since, now) {
+            Standing::Ours => return None,
+            Standing::Unknown if now < since + LEASE.min(self.settle) => {
+                let left = (since + LEASE.min(self.settle) - now).min(TimeDelta::seconds(5));
+                let reason = "another process is changing the JIRA issue".to_owned();
+                return Some(Step::Wait(left.to_std().unwrap_or_default(), reason));
+            }
+            Standing::Over | Standing::Unknown => {}
+        }
+        let status_version = record.status_version.min(ticket.status_version.saturating_sub(1));
+        let unclaimed = JiraRecord { changing_since: None, changing_by: None, ..record.clone() };
+        Some(Step::Recorded(JiraRecord { shown: None, status_version, ..unclaimed }))
+    }
+
+    /// May this ticket be written over what the issue shows? Storing the claim proves that the ticket is still
+    /// the one we hold, and keeps others away while the call is under way. `next` is stored with the claim.
+    fn lease(&self, ticket: &Ticket, next: &JiraRecord, now: DateTime<Utc>) -> Result<DateTime<Utc>, Box<Step<JiraRecord>>> {
+        let Some(since) = ticket.jira.changing_since else {
+            let by = Some(self.claims.name());
+            let claimed = JiraRecord { changing_since: Some(now), changing_by: by, ..next.clone() };
+            return Err(Box::new(Step::Recorded(claimed)));
+        };
+        if self.claims.spend(&changing(ticket), since) {
+            return Ok(since);
+        }
+        Err(Box::new(Step::Wait(Duration::from_secs(1), "another task is changing the JIRA issue".to_owned())))
+    }
+
+    fn release(&self, ticket: &Ticket, lease: DateTime<Utc>) {
+        self.claims.end(&changing(ticket), lease);
+    }
+
+    /// The issue cannot be seen. It is deleted only if we are who we are and still see its project: a wrong
+    /// token makes us anonymous, and JIRA answers 404 to strangers.
+    async fn gone(&self, record: &JiraRecord, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
+        self.client.myself(now).await.map_err(|failed| failed.fault("asking who we are"))?;
+        let project = self.client.project(&self.settings.project_key, now).await;
+        project.map_err(|failed| failed.fault("looking for the project"))?;
+        Ok(Step::Recorded(JiraRecord {
+            deleted: true,
+            telling: None,
+            changing_since: None,
+            changing_by: None,
+            fault: None,
+            ..record.clone()
+        }))
+    }
+
+    fn page(&self, ticket: &Ticket, left_out: &[String]) -> Page {
+        let summary = document::summary(&ticket.failure);
+        let description = if left_out.iter().any(|field| field == field::DESCRIPTION) {
+            Value::Null
+        } else {
+            document::description(ticket, self.settings.dashboard_base.as_ref(), left_out)
+        };
+        let hash = document::hash(&summary, &description);
+        Page { summary, description, hash }
+    }
+}
+
+fn changing(ticket: &Ticket) -> String {
+    format!("changing {}", ticket.id)
+}
+
+/// What an issue is to show; without a description where JIRA refuses it.
+struct Page {
+    summary: String,
+    description: Value,
+    hash: String,
+}
+
+/// Fields that an issue can do without.
+mod field {
+    pub(super) const PRIORITY: &str = "priority";
+    pub(super) const LABELS: &str = "labels";
+    pub(super) const ISSUE_TYPE: &str = "issuetype";
+    pub(super) const DESCRIPTION: &str = "description";
+    pub(super) const OPTIONAL: [&str; 4] = [PRIORITY, LABELS, ISSUE_TYPE, DESCRIPTION];
+}
+
+/// A refused detail, noted while the rest goes on.
+fn noted(reason: String, at: DateTime<Utc>) -> DeliveryFault {
+    DeliveryFault { reason, at, retrying: false }
+}

@@ -1,0 +1,301 @@
+//! What people see in Slack: the one message of a ticket, and the entries of its thread. Pure.
+//!
+//! In: a ticket and what the settings show. Out: blocks and the notification's text, within Slack's limits.
+//! The alert and the closed message have the integration guide's lines, word for word; in progress and
+//! reopened follow their style. Paragraphs of the guide are blocks here. Nothing bold and no links but our
+//! own, so what stands in a message is what the guide says stands there. The same ticket always gives the
+//! same blocks: their [`Post::hash`] tells whether Slack has to be told.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
+use super::text::{len, mrkdwn, mrkdwn_lines, plain};
+use crate::ticket::{Answer, Approval, Chapter, ChapterKind, Priority, RemediationState, Sink, Status, Ticket};
+
+/// Longest `plain_text` of a header block.
+pub const HEADER_LIMIT: usize = 150;
+/// Longest text of a section block.
+pub const SECTION_LIMIT: usize = 3000;
+/// Longest URL of a button.
+pub const URL_LIMIT: usize = 3000;
+/// Longest text of a confirm dialog.
+pub const CONFIRM_LIMIT: usize = 300;
+/// What Slack recommends for the text beside blocks; its hard limit is ten times that.
+pub const TEXT_LIMIT: usize = 4000;
+/// Longest name or id shown on a line.
+const NAME_LIMIT: usize = 500;
+/// Steps shown; the dashboard has them all.
+const STEPS: usize = 10;
+/// Approvers named when their answer is needed.
+const MENTIONS: usize = 10;
+
+/// What the settings show.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look<'a> {
+    /// Where the dashboard is; without it there is no button.
+    pub dashboard_base: Option<&'a Url>,
+    /// The JIRA site; without it the issue's key is no link.
+    pub issue_base: Option<&'a Url>,
+    /// Slack's ids of the people who may answer; without any there are no buttons.
+    pub approvers: &'a [String],
+}
+
+/// A message as Slack takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Post {
+    /// Shown in notifications and by screen readers.
+    pub text: String,
+    /// What is shown in the channel.
+    pub blocks: Vec<Value>,
+}
+
+impl Post {
+    /// Names this very content.
+    pub fn hash(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.text.as_bytes());
+        digest.update(Value::from(self.blocks.clone()).to_string().as_bytes());
+        hex::encode(digest.finalize()).chars().take(32).collect()
+    }
+}
+
+/// Which of the texts a ticket has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Alert,
+    InProgress,
+    Reopened,
+    Closed,
+}
+
+impl State {
+    fn of(ticket: &Ticket) -> Self {
+        match (ticket.status, ticket.books.status_from) {
+            (Status::Acknowledged, _) => Self::Closed,
+            (_, Some(Status::Acknowledged)) => Self::Reopened,
+            (Status::InProgress, _) => Self::InProgress,
+            (Status::Open, _) => Self::Alert,
+        }
+    }
+
+    /// The word of the header and of the line `Status:`; how a person brought it there.
+    fn words(self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self {
+            Self::Alert => None,
+            Self::InProgress => Some(("🔄", "IN PROGRESS", "Taken")),
+            Self::Reopened => Some(("🔁", "REOPENED", "Reopened")),
+            Self::Closed => Some(("✅", "CLOSED", "Closed")),
+        }
+    }
+}
+
+/// The message as it has to look for this ticket.
+pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
+    let state = State::of(ticket);
+    let title = plain_text(&header(ticket, state, plain));
+    let mut blocks = vec![json!({"type": "header", "text": title}), section(&facts(ticket, state, look))];
+    let error_type = format!("Error Type: {}", mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT));
+    let confidence = format!("Confidence: {}", ticket.diagnosis.confidence_word());
+    let tail = match state.words() {
+        None => confidence,
+        Some((_, _, how)) => {
+            let by = mrkdwn(&ticket.status_by.name, NAME_LIMIT);
+            blocks.push(section(&format!("{how} by {by} on {}", time(ticket.status_at))));
+            format!("{confidence}\n{error_type}")
+        }
+    };
+    blocks.push(section(&root_cause(ticket, &tail)));
+    blocks.extend(steps(ticket).map(|steps| section(&steps)));
+    blocks.extend(question(ticket, state, look));
+    blocks.extend(dashboard_button(ticket, look));
+    let text = format!(
+        "{} · {} · {}",
+        header(ticket, state, mrkdwn),
+        ticket.id,
+        mrkdwn(&ticket.diagnosis.root_cause, TEXT_LIMIT - HEADER_LIMIT - 100)
+    );
+    Post { text, blocks }
+}
+
+/// One entry of the thread.
+pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
+    let sign = match chapter.kind {
+        ChapterKind::RemediationPlanned => "🗓️",
+        ChapterKind::RemediationStarted => "🔧",
+        ChapterKind::RemediationSucceeded | ChapterKind::Closed => "✅",
+        ChapterKind::RemediationFailed => "❌",
+        ChapterKind::RemediationUnknown => "❔",
+        ChapterKind::RemediationExhausted => "🧑‍🔧",
+        ChapterKind::ApprovalAsked => "🙋",
+        ChapterKind::ApprovalGiven => "👍",
+        ChapterKind::ApprovalRejected => "👎",
+        ChapterKind::ApprovalExpired => "⌛",
+        ChapterKind::SlaBreached => "⏰",
+        ChapterKind::Reopened => "🔁",
+        ChapterKind::InProgress => "🔄",
+        ChapterKind::Recurrence => "♻️",
+    };
+    // An edited message notifies nobody; a name in the thread does.
+    let asked: Vec<String> = match chapter.kind {
+        ChapterKind::ApprovalAsked => approvers(look).take(MENTIONS).map(|id| format!("<@{id}>")).collect(),
+        _ => Vec::new(),
+    };
+    let asked = if asked.is_empty() { String::new() } else { format!("\n{}", asked.join(" ")) };
+    let body = mrkdwn_lines(&chapter.text, SECTION_LIMIT - len(sign) - 1 - len(&asked));
+    let text = format!("{sign} {body}{asked}");
+    let about = format!("{} · {}", ticket.id, time(chapter.at));
+    let context = json!({"type": "context", "elements": [{"type": "mrkdwn", "text": about, "verbatim": true}]});
+    Post { blocks: vec![section(&text), context], text }
+}
+
+/// The guide's first line, on one line of 150 characters: the asset's name gives way.
+fn header(ticket: &Ticket, state: State, safe: fn(&str, usize) -> String) -> String {
+    let (before, after) = match state.words() {
+        None => ("🔴 ALERT: ".to_owned(), format!(" - {:?} ({})", ticket.severity, priority(ticket.priority))),
+        Some((sign, word, _)) => (format!("{sign} "), format!(" - {word}")),
+    };
+    let asset = safe(&ticket.failure.asset, HEADER_LIMIT - len(&before) - len(&after));
+    format!("{before}{asset}{after}")
+}
+
+fn facts(ticket: &Ticket, state: State, look: &Look<'_>) -> String {
+    let run = ticket.failure.run_id.as_deref().map_or_else(|| "not known".to_owned(), |run| mrkdwn(run, NAME_LIMIT));
+    let last = match state.words() {
+        None => format!("Error Type: {}", mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT)),
+        Some((_, word, _)) => format!("Status: {word}"),
+    };
+    format!("Ticket: {}\nITSM Ticket: {}\nRun ID: {run}\n{last}", ticket.id, itsm(ticket, look))
+}
+
+fn itsm(ticket: &Ticket, look: &Look<'_>) -> String {
+    let Some(key) = ticket.jira.key.as_deref() else {
+        if let Some(why) = ticket.sinks_off.get(Sink::Jira.name()) {
+            return format!("none ({})", mrkdwn(why, NAME_LIMIT));
+        }
+        let stopped = ticket.jira.fault.as_ref().is_some_and(|fault| !fault.retrying);
+        return if stopped { "not created, see the dashboard".to_owned() } else { "pending".to_owned() };
+    };
+    let shown = mrkdwn(key, NAME_LIMIT);
+    if ticket.jira.deleted {
+        return format!("{shown} (deleted)");
+    }
+    let plain_key =
+        !key.is_empty() && key.len() <= 100 && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    match look.issue_base.filter(|_| plain_key).and_then(|base| below(base, &["browse", key])) {
+        Some(url) => format!("<{}|{shown}>", url.as_str().replace('&', "&amp;")),
+        None => shown,
+    }
+}
+
+fn root_cause(ticket: &Ticket, tail: &str) -> String {
+    const LABEL: &str = "Root Cause: ";
+    let cause = mrkdwn(&ticket.diagnosis.root_cause, SECTION_LIMIT - len(LABEL) - len(tail) - 1);
+    format!("{LABEL}{cause}\n{tail}")
+}
+
+fn steps(ticket: &Ticket) -> Option<String> {
+    const LABEL: &str = "Resolution Steps:";
+    let steps: Vec<&String> =
+        ticket.diagnosis.recommendations.iter().filter(|step| !step.trim().is_empty()).take(STEPS).collect();
+    let room = (SECTION_LIMIT - len(LABEL)) / steps.len().max(1) - 3;
+    let lines: Vec<String> = steps.iter().map(|step| format!("\n• {}", mrkdwn(step, room))).collect();
+    (!lines.is_empty()).then(|| format!("{LABEL}{}", lines.concat()))
+}
+
+/// The question to a person, or who answered it.
+fn question(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
+    let Some(approval) = &ticket.remediation.approval else { return Vec::new() };
+    match (&approval.answer, ticket.remediation.state) {
+        (Some(answer), _) => vec![section(&answered(approval, answer))],
+        (None, RemediationState::AwaitingApproval) if state != State::Closed => asked(ticket, approval, look),
+        (None, RemediationState::Rejected) => {
+            vec![section(&format!("Approval expired on {} without an answer", time(approval.expires_at)))]
+        }
+        (None, _) => Vec::new(),
+    }
+}
+
+fn answered(approval: &Approval, answer: &Answer) -> String {
+    let word = if answer.approved { "👍 Approved" } else { "👎 Rejected" };
+    let by = mrkdwn(&answer.by.name, NAME_LIMIT);
+    format!("{word} by {by} on {}\n{}", time(answer.at), mrkdwn(&approval.plan_text, SECTION_LIMIT / 3))
+}
+
+fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> Vec<Value> {
+    let value = button_value(&ticket.id, approval).filter(|_| approvers(look).next().is_some());
+    let plan = mrkdwn_lines(&approval.plan_text, SECTION_LIMIT / 2);
+    let why = mrkdwn(&approval.why, SECTION_LIMIT / 3);
+    let place = if value.is_some() { "" } else { "\nAnswer on the dashboard." };
+    let text = format!("🙋 Approval needed: {plan}\nWhy: {why}\nExpires: {}{place}", time(approval.expires_at));
+    let mut blocks = vec![section(&text)];
+    if let Some(value) = value {
+        let number = approval.attempt;
+        let yes = format!(
+            "{}\n\nThis starts attempt {number} of this ticket's remediation.",
+            plain(&approval.plan_text, CONFIRM_LIMIT - 80)
+        );
+        let no = "Nothing will be done automatically; a person takes over.".to_owned();
+        blocks.push(json!({"type": "actions", "block_id": "rca_approval", "elements": [
+            button(APPROVE, "Approve", "primary", &value, "Run this remediation?", &yes),
+            button(REJECT, "Reject", "danger", &value, "Reject this remediation?", &no),
+        ]}));
+    }
+    blocks
+}
+
+fn button(action: &str, word: &str, style: &str, value: &str, title: &str, text: &str) -> Value {
+    json!({
+        "type": "button", "action_id": action, "text": plain_text(word), "style": style, "value": value,
+        "confirm": {
+            "title": plain_text(title), "text": plain_text(text), "confirm": plain_text(word), "deny": plain_text("Cancel"), "style": style,
+        },
+    })
+}
+
+fn dashboard_button(ticket: &Ticket, look: &Look<'_>) -> Option<Value> {
+    let mut url = below(look.dashboard_base?, &["dashboard"])?;
+    url.query_pairs_mut().append_pair("ticket", ticket.id.as_str());
+    if len(url.as_str()) > URL_LIMIT {
+        return None;
+    }
+    Some(json!({"type": "actions", "block_id": "rca_links", "elements": [
+        {"type": "button", "action_id": OPEN_DASHBOARD, "text": plain_text("Open in Dashboard"), "url": url.as_str()},
+    ]}))
+}
+
+fn approvers<'a>(look: &Look<'a>) -> impl Iterator<Item = &'a str> {
+    look.approvers.iter().map(String::as_str).filter(|id| is_id(id))
+}
+
+/// `base` with further path pieces, without query and fragment.
+fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.path_segments_mut().ok()?.pop_if_empty().extend(pieces);
+    Some(url)
+}
+
+fn section(text: &str) -> Value {
+    json!({"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": true}})
+}
+
+fn plain_text(text: &str) -> Value {
+    json!({"type": "plain_text", "text": text, "emoji": true})
+}
+
+fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::P1 => "P1",
+        Priority::P2 => "P2",
+        Priority::P3 => "P3",
+        Priority::P4 => "P4",
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}

@@ -1,0 +1,316 @@
+//! One Slack message per ticket, edited in place, with its story in its thread.
+//!
+//! In: the ticket as it stands. Out: one step towards a channel that shows it ([`Slack::step`]), and what
+//! people press ([`interaction`]). Before a call that must not be made twice its intent is recorded; if its
+//! outcome stays unknown (timeout, crash), the next step looks for the message before it posts, and posts
+//! under the same `client_msg_id`, so that Slack itself answers a repeat with the first message. A message that
+//! somebody deleted is posted anew once, then left. The room does not know the store, JIRA's wire or the
+//! clock. What people read is made in [`blocks`], the wire is `client`'s.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
+use serde_json::json;
+use url::Url;
+use uuid::Uuid;
+
+use crate::fault::Fault;
+use crate::http::Http;
+use crate::sinks::Step;
+use crate::ticket::{Chapter, SlackRecord, Ticket};
+use blocks::{Look, Post};
+use client::{Client, Failed};
+use pace::Pace;
+
+pub mod blocks;
+mod check;
+mod client;
+pub mod interaction;
+mod lookup;
+mod pace;
+mod text;
+
+/// The type of the metadata on every message we post.
+pub(crate) const EVENT_TYPE: &str = "rca_ticket";
+/// Slack asks for "some seconds" when it names no time.
+const DEFAULT_HOLD: Duration = Duration::from_secs(30);
+
+/// Where and as whom to post, and who may answer.
+#[derive(Debug, Clone)]
+pub struct SlackSettings {
+    /// `SLACK_BOT_TOKEN`, `xoxb-…`.
+    pub bot_token: SecretString,
+    /// `SLACK_ALERT_CHANNEL`: an id, or a name with or without `#`.
+    pub channel: String,
+    /// `SLACK_SIGNING_SECRET`; without it no click is believed, and no buttons are shown.
+    pub signing_secret: Option<SecretString>,
+    /// `SLACK_APPROVERS`: Slack's ids (`U…`) of the people who may answer; nobody when empty.
+    pub approvers: Vec<String>,
+    /// The Web API, `https://slack.com/api/`.
+    pub api_base: Url,
+    /// `PUBLIC_BASE_URL`: where people find the dashboard; without it there is no button.
+    pub dashboard_base: Option<Url>,
+    /// The JIRA site, to link the issue's key.
+    pub issue_base: Option<Url>,
+}
+
+impl SlackSettings {
+    /// May this person approve or reject? Slack's signature proves only that Slack sent the click.
+    pub fn may_approve(&self, user_id: &str) -> bool {
+        self.approvers.iter().any(|approver| approver == user_id)
+    }
+
+    /// What these settings show of a ticket.
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            dashboard_base: self.dashboard_base.as_ref(),
+            issue_base: self.issue_base.as_ref(),
+            approvers: if self.signing_secret.is_some() { &self.approvers } else { &[] },
+        }
+    }
+}
+
+/// The Slack sink; cloning shares its pace and its memory of the channel's id.
+#[derive(Debug, Clone)]
+pub struct Slack {
+    settings: Arc<SlackSettings>,
+    client: Client,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// Hints only: after a restart everything is found again (law L9).
+#[derive(Debug, Default)]
+struct Shared {
+    posts: Pace,
+    updates: Pace,
+    /// The id of the channel that the settings name.
+    channel: Option<String>,
+    /// The token may not read the channel's history: not asked again.
+    no_history: bool,
+    /// Intents recorded by this process whose call was not made yet, or was refused: no need to look first.
+    untried: BTreeMap<String, (Write, DateTime<Utc>)>,
+}
+
+/// A call that must not be made twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    /// The message itself, intended since then.
+    Post(DateTime<Utc>),
+    /// A chapter, in the thread.
+    Tell(u32),
+}
+
+impl Slack {
+    /// Nothing is called before the first step.
+    pub fn new(settings: SlackSettings, http: Http) -> Self {
+        let client = Client::new(http, settings.api_base.clone(), settings.bot_token.clone());
+        Self { settings: Arc::new(settings), client, shared: Arc::default() }
+    }
+
+    /// Another time between two messages than Slack's second: for workspaces with other limits, and stand-ins.
+    #[must_use]
+    pub fn paced(self, gap: Duration) -> Self {
+        self.shared().posts.set_gap(TimeDelta::from_std(gap).unwrap_or(TimeDelta::seconds(1)));
+        self
+    }
+
+    /// The settings it was made with.
+    pub fn settings(&self) -> &SlackSettings {
+        &self.settings
+    }
+
+    /// One step towards Slack showing this ticket; at most one writing call.
+    ///
+    /// Store the record before the next step. Only one delivery at a time may step a ticket's Slack sink.
+    /// A record that is lost costs a look into the channel's history, not a second message.
+    pub async fn step(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Step<SlackRecord>, Fault> {
+        let record = &ticket.slack;
+        if record.deleted {
+            return Ok(Step::UpToDate);
+        }
+        let message = blocks::message(ticket, &self.settings.look());
+        let Some(ts) = &record.ts else { return self.post(ticket, &message, now).await };
+        let channel = record.channel.as_deref().unwrap_or(&self.settings.channel);
+        if record.shown.as_deref() != Some(&message.hash()) {
+            return self.update(ticket, channel, ts, &message, now).await;
+        }
+        match ticket.story.iter().find(|chapter| chapter.number > record.told) {
+            Some(chapter) => self.tell(ticket, channel, ts, chapter, now).await,
+            None if record.frozen => Err(Fault::permanent(
+                "Slack no longer lets the message be edited; what changed since is told in its thread. \
+                 Allow message editing for apps (workspace settings, Message Editing)",
+            )),
+            None => Ok(Step::UpToDate),
+        }
+    }
+
+    async fn post(&self, ticket: &Ticket, message: &Post, now: DateTime<Utc>) -> Result<Step<SlackRecord>, Fault> {
+        let record = &ticket.slack;
+        let Some(since) = record.posting_since else {
+            let channel = self.channel_id(now).await?;
+            self.remember_untried(ticket, Write::Post(now), now);
+            return Ok(Step::Recorded(SlackRecord { posting_since: Some(now), channel, ..record.clone() }));
+        };
+        if let Some(wait) = self.shared().posts.claim(ticket.id.as_str(), now) {
+            return Ok(Step::Wait(wait, "one message a second and channel".into()));
+        }
+        let write = Write::Post(since);
+        let first_try = self.take_untried(ticket, write);
+        if !first_try
+            && let Some(channel) = &record.channel
+            && let Some(ts) = self.posted_already(ticket, channel, since, now).await?
+        {
+            return Ok(Step::Recorded(SlackRecord { ts: Some(ts), shown: None, fault: None, ..record.clone() }));
+        }
+        let channel = record.channel.clone().unwrap_or_else(|| format!("#{}", self.channel_name()));
+        let arguments = json!({
+            "channel": channel, "text": message.text, "blocks": message.blocks, "parse": "none",
+            "unfurl_links": false, "unfurl_media": false,
+            "client_msg_id": message_id(ticket, &format!("post {}", record.reposted)),
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"ticket_id": ticket.id, "post": record.reposted}},
+        });
+        match self.client.post("chat.postMessage", &arguments, now).await {
+            Ok(answer) => {
+                let text = |name: &str| answer.body.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+                let (Some(channel), Some(ts)) = (text("channel"), text("ts")) else {
+                    return Err(Fault::transient("Slack took the message and did not say where it is"));
+                };
+                // The answer to a repeat is the first message, which may show the ticket as it was then.
+                let shown = first_try.then(|| message.hash());
+                Ok(Step::Recorded(SlackRecord { channel: Some(channel), ts: Some(ts), shown, fault: None, ..record.clone() }))
+            }
+            // Slack knows this client_msg_id, and the message is gone again.
+            Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(gone(record))),
+            Err(failed) => {
+                if failed.code() == Some("channel_not_found") {
+                    self.shared().channel = None;
+                }
+                Err(self.refused(ticket, Some(write), "chat.postMessage", &failed, now))
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        ticket: &Ticket,
+        channel: &str,
+        ts: &str,
+        message: &Post,
+        now: DateTime<Utc>,
+    ) -> Result<Step<SlackRecord>, Fault> {
+        let record = &ticket.slack;
+        if let Some(wait) = self.shared().updates.held(now) {
+            return Ok(Step::Wait(wait, "Slack asked to slow down".into()));
+        }
+        let arguments = json!({
+            "channel": channel, "ts": ts, "text": message.text, "blocks": message.blocks, "parse": "none",
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"ticket_id": ticket.id, "post": record.reposted}},
+        });
+        let shown = Some(message.hash());
+        match self.client.post("chat.update", &arguments, now).await {
+            Ok(_) => Ok(Step::Recorded(SlackRecord { shown, frozen: false, fault: None, ..record.clone() })),
+            Err(failed) => match failed.code() {
+                Some("message_not_found") => Ok(Step::Recorded(gone(record))),
+                Some("cant_update_message" | "edit_window_closed") => {
+                    Ok(Step::Recorded(SlackRecord { shown, frozen: true, ..record.clone() }))
+                }
+                _ => Err(self.refused(ticket, None, "chat.update", &failed, now)),
+            },
+        }
+    }
+
+    async fn tell(
+        &self,
+        ticket: &Ticket,
+        channel: &str,
+        ts: &str,
+        chapter: &Chapter,
+        now: DateTime<Utc>,
+    ) -> Result<Step<SlackRecord>, Fault> {
+        let record = &ticket.slack;
+        let write = Write::Tell(chapter.number);
+        let told = SlackRecord { told: chapter.number, telling: None, fault: None, ..record.clone() };
+        if record.telling != Some(chapter.number) {
+            self.remember_untried(ticket, write, now);
+            return Ok(Step::Recorded(SlackRecord { telling: Some(chapter.number), ..record.clone() }));
+        }
+        if let Some(wait) = self.shared().posts.claim(ticket.id.as_str(), now) {
+            return Ok(Step::Wait(wait, "one message a second and channel".into()));
+        }
+        if !self.take_untried(ticket, write) && self.told_already(ticket, channel, ts, chapter.number, now).await? {
+            return Ok(Step::Recorded(told));
+        }
+        let entry = blocks::chapter(ticket, chapter, &self.settings.look());
+        let arguments = json!({
+            "channel": channel, "thread_ts": ts, "text": entry.text, "blocks": entry.blocks, "parse": "none",
+            "unfurl_links": false, "unfurl_media": false,
+            "client_msg_id": message_id(ticket, &format!("chapter {} below {ts}", chapter.number)),
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"ticket_id": ticket.id, "chapter": chapter.number}},
+        });
+        match self.client.post("chat.postMessage", &arguments, now).await {
+            Ok(_) => Ok(Step::Recorded(told)),
+            Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(told)),
+            Err(failed) => match failed.code() {
+                Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") => Ok(Step::Recorded(gone(record))),
+                _ => Err(self.refused(ticket, Some(write), "chat.postMessage", &failed, now)),
+            },
+        }
+    }
+
+    /// Sorts a failure; keeps Slack's wish for silence, and that nothing was done.
+    fn refused(&self, ticket: &Ticket, write: Option<Write>, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
+        let fault = failed.fault(method, &self.settings.channel);
+        if let Failed::Refused(refusal) = failed {
+            if let Some(write) = write {
+                self.remember_untried(ticket, write, now);
+            }
+            if refusal.code.contains("limit") && fault.is_transient() {
+                let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD)).unwrap_or(TimeDelta::minutes(1));
+                let mut shared = self.shared();
+                let pace = if method == "chat.update" { &mut shared.updates } else { &mut shared.posts };
+                pace.hold(now + wait);
+            }
+        }
+        fault
+    }
+
+    /// The configured channel without `#`.
+    fn channel_name(&self) -> &str {
+        self.settings.channel.trim().trim_start_matches('#')
+    }
+
+    fn remember_untried(&self, ticket: &Ticket, write: Write, now: DateTime<Utc>) {
+        let mut shared = self.shared();
+        shared.untried.retain(|_, (_, at)| *at + TimeDelta::hours(2) > now);
+        shared.untried.insert(ticket.id.to_string(), (write, now));
+    }
+
+    /// Did this process record the intent, and was the call not made since? Asked once.
+    fn take_untried(&self, ticket: &Ticket, write: Write) -> bool {
+        self.shared().untried.remove(ticket.id.as_str()).is_some_and(|(untried, _)| untried == write)
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The record after Slack said that the message is no longer there: posted anew once, then left.
+fn gone(record: &SlackRecord) -> SlackRecord {
+    if record.reposted > 0 {
+        return SlackRecord { deleted: true, telling: None, ..record.clone() };
+    }
+    SlackRecord { ts: None, shown: None, posting_since: None, telling: None, reposted: 1, frozen: false, ..record.clone() }
+}
+
+fn is_duplicate(failed: &Failed) -> bool {
+    matches!(failed.code(), Some("duplicate_message_not_found" | "duplicate_channel_not_found"))
+}
+
+/// The same for every try of the same write: Slack answers a repeat with the first message.
+fn message_id(ticket: &Ticket, what: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("aiops-rca {} {what}", ticket.id).as_bytes()).to_string()
+}

@@ -1,0 +1,97 @@
+//! When the next message may be posted: one a second and channel, and never before Slack's own Retry-After.
+//!
+//! Pure bookkeeping of one process, by the caller's clock. A ticket that has to wait is promised a place, so
+//! that a hundred waiting tickets come back one after the other and not all at once. What other processes
+//! post is not known here: Slack's 429 tells.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A promised place that nobody came for.
+const FORGOTTEN: TimeDelta = TimeDelta::seconds(30);
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    gap: TimeDelta,
+    /// Nothing is posted before.
+    free_at: Option<DateTime<Utc>>,
+    promised: BTreeMap<String, DateTime<Utc>>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { gap: TimeDelta::seconds(1), free_at: None, promised: BTreeMap::new() }
+    }
+}
+
+impl Pace {
+    /// Another time between two messages than a second.
+    pub(super) fn set_gap(&mut self, gap: TimeDelta) {
+        self.gap = gap;
+    }
+
+    /// Takes a place for `who` now; or says how long to wait for it.
+    pub(super) fn claim(&mut self, who: &str, now: DateTime<Utc>) -> Option<std::time::Duration> {
+        self.promised.retain(|_, at| *at + FORGOTTEN > now);
+        let promise = self.promised.remove(who);
+        let free = self.free_at.unwrap_or(now);
+        let behind = self.promised.values().max().map_or(free, |last| (*last + self.gap).max(free));
+        let place = promise.map_or(behind, |at| at.max(free));
+        if place <= now {
+            self.free_at = Some(now + self.gap);
+            return None;
+        }
+        self.promised.insert(who.to_owned(), place);
+        (place - now).to_std().ok()
+    }
+
+    /// Slack asked for silence until then.
+    pub(super) fn hold(&mut self, until: DateTime<Utc>) {
+        self.free_at = Some(self.free_at.map_or(until, |free| free.max(until)));
+    }
+
+    /// How long Slack's silence still lasts; takes no place.
+    pub(super) fn held(&self, now: DateTime<Utc>) -> Option<std::time::Duration> {
+        self.free_at.filter(|free| *free > now).and_then(|free| (free - now).to_std().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(milliseconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(1_700_000_000_000 + milliseconds).unwrap()
+    }
+
+    #[test]
+    fn waiting_tickets_get_places_one_after_the_other() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.claim("a", at(0)), None);
+        assert_eq!(pace.claim("b", at(100)), Some(Duration::from_millis(900)));
+        assert_eq!(pace.claim("c", at(100)), Some(Duration::from_millis(1900)));
+        assert_eq!(pace.claim("c", at(1000)), Some(Duration::from_secs(1)), "b is first");
+        assert_eq!(pace.claim("b", at(1000)), None);
+        assert_eq!(pace.claim("c", at(2000)), None);
+        assert_eq!(pace.claim("d", at(9000)), None);
+    }
+
+    #[test]
+    fn slacks_wish_is_kept_and_forgotten_places_are_free_again() {
+        let mut pace = Pace::default();
+        pace.hold(at(30_000));
+        assert_eq!(pace.claim("a", at(0)), Some(Duration::from_secs(30)));
+        assert_eq!(pace.held(at(29_000)), Some(Duration::from_secs(1)));
+        assert_eq!(pace.claim("b", at(61_000)), None, "a never came back");
+    }
+
+    #[test]
+    fn without_a_gap_nobody_waits() {
+        let mut pace = Pace::default();
+        pace.set_gap(TimeDelta::zero());
+        assert_eq!((pace.claim("a", at(0)), pace.claim("b", at(0))), (None, None));
+    }
+}

@@ -1,0 +1,182 @@
+//! The file of the embedded store and its connections: one that writes, a few that read.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::super::limits::missing;
+use super::super::names::Prefix;
+use crate::fault::Fault;
+
+const BUSY: Duration = Duration::from_secs(5);
+/// Open connections kept for reading; more are opened and closed under load.
+const IDLE_READERS: usize = 4;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS container (kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL);
+INSERT OR IGNORE INTO counter (id, last) VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS entity (
+  table_name TEXT NOT NULL, partition TEXT NOT NULL, row TEXT NOT NULL, etag INTEGER NOT NULL, document TEXT NOT NULL,
+  UNIQUE (table_name, partition, row));
+CREATE TABLE IF NOT EXISTS message (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, receipt TEXT NOT NULL, text TEXT NOT NULL,
+  dequeue_count INTEGER NOT NULL, inserted_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, visible_at INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS message_by_visibility ON message (queue, visible_at, sequence);
+CREATE UNIQUE INDEX IF NOT EXISTS message_by_id ON message (queue, id);
+";
+
+/// The file; cloning shares its connections.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    pub(super) prefix: Prefix,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+    /// Tables and queues seen to exist; they are never removed.
+    known: Mutex<HashSet<(Kind, String)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Table,
+    Queue,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Queue => "queue",
+        }
+    }
+}
+
+impl File {
+    /// Opens or creates the file and its folder. Blocking, a few milliseconds.
+    pub(super) fn open(path: &Path, prefix: Prefix) -> Result<Self, Fault> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Fault::permanent(format!("the folder of the embedded store cannot be made: {error}")))?;
+        }
+        let writer = Mutex::new(create(path).map_err(|error| fault(&error))?);
+        let inner = Inner { path: path.to_owned(), writer, readers: Mutex::default(), known: Mutex::default() };
+        Ok(Self { prefix, inner: Arc::new(inner) })
+    }
+
+    /// A fault when `prepare` was never called for it.
+    pub(super) async fn check_exists(&self, kind: Kind, name: &str) -> Result<(), Fault> {
+        let wanted = (kind, name.to_owned());
+        if lock(&self.inner.known).contains(&wanted) {
+            return Ok(());
+        }
+        let name = name.to_owned();
+        let exists = self
+            .read(move |connection| {
+                connection
+                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM container WHERE kind = ?1 AND name = ?2)")?
+                    .query_row(params![kind.name(), name], |found| found.get::<_, bool>(0))
+            })
+            .await?;
+        if !exists {
+            return Err(missing(kind.name(), &wanted.1));
+        }
+        lock(&self.inner.known).insert(wanted);
+        Ok(())
+    }
+
+    /// One short transaction that takes the write lock at its start.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let file = Arc::clone(&self.inner);
+        blocking(move || {
+            let mut writer = lock(&file.writer);
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })
+        .await
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let file = Arc::clone(&self.inner);
+        blocking(move || {
+            let idle = lock(&file.readers).pop();
+            let reader = match idle {
+                Some(reader) => reader,
+                None => connect(&file.path)?,
+            };
+            let value = work(&reader)?;
+            let mut readers = lock(&file.readers);
+            if readers.len() < IDLE_READERS {
+                readers.push(reader);
+            }
+            Ok(value)
+        })
+        .await
+    }
+}
+
+/// Switching to WAL does not wait for another process that does the same at this moment; so we do.
+fn create(path: &Path) -> rusqlite::Result<Connection> {
+    let mut tries = 0;
+    loop {
+        let outcome = connect(path).and_then(|connection| {
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        });
+        tries += 1;
+        match outcome {
+            Err(error) if tries < 40 && fault(&error).is_transient() => std::thread::sleep(Duration::from_millis(50)),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // WAL + NORMAL survives the death of the process; only a power cut can lose the last commits.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| fault(&error)),
+        Err(_) => Err(Fault::transient("the embedded store was interrupted")),
+    }
+}
+
+/// Busy and I/O may pass; the words of SQLite name no values.
+fn fault(error: &rusqlite::Error) -> Fault {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+    match error.sqlite_error_code() {
+        Some(DatabaseBusy | DatabaseLocked) => Fault::transient("the embedded store is busy"),
+        Some(DiskFull) => Fault::transient("the disk of the embedded store is full"),
+        Some(SystemIoFailure) => Fault::transient("the embedded store cannot read or write its file"),
+        Some(CannotOpen) => Fault::permanent("the file of the embedded store cannot be opened: check its path and rights"),
+        Some(code) => Fault::permanent(format!("the embedded store failed: {code:?}")),
+        None => Fault::permanent("the embedded store holds something it cannot read"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,64 @@
+//! The limits every backend keeps alike, so that what works on one works on the other.
+
+use std::time::Duration;
+
+use super::{DOCUMENT_CAP, MESSAGE_CAP};
+use crate::fault::Fault;
+
+/// How long a message lives when nobody deletes it.
+pub(super) const TIME_TO_LIVE: Duration = Duration::from_secs(TIME_TO_LIVE_MILLIS.unsigned_abs() / 1000);
+/// The same in milliseconds.
+pub(super) const TIME_TO_LIVE_MILLIS: i64 = 7 * 24 * 3600 * 1000;
+/// A message must become visible while it lives.
+const LONGEST_DELAY: Duration = Duration::from_hours(7 * 24 - 1);
+/// What Table Storage gives in one answer at most.
+const LARGEST_PAGE: u32 = 1000;
+/// What a queue takes on the wire.
+const WIRE_CAP: usize = 64 * 1024;
+
+pub(super) fn check_document(document: &str) -> Result<(), Fault> {
+    if document.len() > DOCUMENT_CAP {
+        return Err(Fault::permanent(format!("a document of {} bytes is too long to store", document.len())));
+    }
+    Ok(())
+}
+
+pub(super) fn check_message(text: &str) -> Result<(), Fault> {
+    if text.len() > MESSAGE_CAP {
+        return Err(Fault::permanent(format!("a message of {} bytes is too long for a queue", text.len())));
+    }
+    Ok(())
+}
+
+/// A text that goes on the wire as it is has to fit into the XML of a queue.
+pub(super) fn check_wire_text(text: &str) -> Result<(), Fault> {
+    let xml = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    if text.len() > WIRE_CAP || !text.chars().all(xml) {
+        return Err(Fault::permanent("the text is too long for a queue, or holds characters that XML cannot carry"));
+    }
+    Ok(())
+}
+
+/// Whole seconds (rounded up), and never past the end of a message's life.
+pub(super) fn whole_seconds(delay: Duration) -> Duration {
+    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    Duration::from_secs(seconds).min(LONGEST_DELAY)
+}
+
+/// A delay in milliseconds, never past the end of a message's life.
+pub(super) fn delay_millis(delay: Duration) -> i64 {
+    i64::try_from(delay.min(LONGEST_DELAY).as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+pub(super) fn page_size(limit: u32) -> u32 {
+    limit.clamp(1, LARGEST_PAGE)
+}
+
+/// Transient: somebody may be about to create it, and the caller's work must not be lost.
+pub(super) fn missing(kind: &str, name: &str) -> Fault {
+    Fault::transient(format!("the {kind} `{name}` does not exist yet"))
+}
+
+pub(super) fn bad_continuation() -> Fault {
+    Fault::permanent("the continuation of a query is not one of ours")
+}

@@ -1,0 +1,374 @@
+//! Every text people read, and every limit.
+
+use aiops_rca::local::simulators::slack::block_problems;
+use aiops_rca::sinks::slack::blocks::{HEADER_LIMIT, Look, Post, SECTION_LIMIT, TEXT_LIMIT, chapter, message};
+use aiops_rca::ticket::machine::{Event, Report};
+use aiops_rca::ticket::{Channel, Chapter, ChapterKind, DeliveryFault, Status, Ticket};
+use proptest::prelude::*;
+use serde_json::Value;
+use url::Url;
+
+use super::stage::{answer, ask, at, attempt, happen, healing, issue, person, status, ticket};
+
+struct Bases(Url, Url, Vec<String>);
+
+fn bases() -> Bases {
+    let url = |text: &str| text.parse().unwrap();
+    Bases(
+        url("https://your-rca-server.com"),
+        url("https://your-company.atlassian.net"),
+        vec!["U0JOHNDOE".into(), "not an id".into()],
+    )
+}
+
+impl Bases {
+    fn look(&self) -> Look<'_> {
+        Look { dashboard_base: Some(&self.0), issue_base: Some(&self.1), approvers: &self.2 }
+    }
+}
+
+fn shown(ticket: &Ticket) -> Post {
+    let post = message(ticket, &bases().look());
+    assert_eq!(block_problems(&post.blocks), Vec::<String>::new());
+    post
+}
+
+/// The message as the guide prints it: blocks are paragraphs, links show their label.
+fn reading(post: &Post) -> String {
+    let paragraphs = post.blocks.iter().map(|block| {
+        if let Some(elements) = block["elements"].as_array() {
+            let label = |element: &Value| {
+                let text = element["text"]["text"].as_str().or(element["text"].as_str()).unwrap();
+                if element["type"] == "button" { format!("[{text}] (button)") } else { text.to_owned() }
+            };
+            return elements.iter().map(label).collect::<Vec<_>>().join(" ");
+        }
+        block["text"]["text"].as_str().unwrap().to_owned()
+    });
+    let text = paragraphs.collect::<Vec<_>>().join("\n\n");
+    text.replace("<https://your-company.atlassian.net/browse/APAIOPS-123|APAIOPS-123>", "APAIOPS-123")
+}
+
+#[test]
+fn the_alert_is_the_guides_text() {
+    let mut ticket = ticket();
+    issue(&mut ticket);
+    assert_eq!(
+        reading(&shown(&ticket)),
+        "🔴 ALERT: pipeline-name - Medium (P3)
+
+Ticket: ADF-20251212T100000-abc123
+ITSM Ticket: APAIOPS-123
+Run ID: run-id-12345
+Error Type: UserErrorSourceBlobNotExists
+
+Root Cause: The pipeline failed because the source blob file was not found...
+Confidence: High
+
+Resolution Steps:
+• Check upstream data availability
+• Verify file path configuration
+• Review pipeline schedule
+
+[Open in Dashboard] (button)"
+    );
+    insta::assert_json_snapshot!("slack_alert", shown(&ticket).blocks);
+}
+
+#[test]
+fn the_closed_message_is_the_guides_text() {
+    let mut ticket = ticket();
+    issue(&mut ticket);
+    status(&mut ticket, Status::Acknowledged, person("John Doe", Channel::Jira), at("10:30:00"));
+    assert_eq!(
+        reading(&shown(&ticket)),
+        "✅ pipeline-name - CLOSED
+
+Ticket: ADF-20251212T100000-abc123
+ITSM Ticket: APAIOPS-123
+Run ID: run-id-12345
+Status: CLOSED
+
+Closed by John Doe on 2025-12-12 10:30:00 UTC
+
+Root Cause: The pipeline failed because the source blob file was not found...
+Confidence: High
+Error Type: UserErrorSourceBlobNotExists
+
+Resolution Steps:
+• Check upstream data availability
+• Verify file path configuration
+• Review pipeline schedule
+
+[Open in Dashboard] (button)"
+    );
+    insta::assert_json_snapshot!("slack_closed", shown(&ticket).blocks);
+}
+
+#[test]
+fn every_other_state_follows_their_style() {
+    let mut states = Vec::new();
+    let mut record = |name: &str, ticket: &Ticket| states.push(format!("=== {name}\n{}", reading(&shown(ticket))));
+    let john = || person("John Doe", Channel::Jira);
+
+    let mut fresh = ticket();
+    record("issue pending", &fresh);
+    let mut off = fresh.clone();
+    off.sinks_off.insert("jira".into(), "ITSM_TOOL=none".into());
+    record("no JIRA", &off);
+    fresh.jira.fault = Some(DeliveryFault { reason: "401".into(), at: at("10:00:09"), retrying: false });
+    record("JIRA refused", &fresh);
+
+    let mut taken = ticket();
+    issue(&mut taken);
+    status(&mut taken, Status::InProgress, john(), at("10:10:00"));
+    record("in progress", &taken);
+    status(&mut taken, Status::Acknowledged, john(), at("10:30:00"));
+    status(&mut taken, Status::InProgress, person("Jane Roe", Channel::Jira), at("10:40:00"));
+    record("reopened", &taken);
+    happen(&mut taken, &Event::IssueDeleted { by: john() }, at("10:41:00"));
+    record("issue deleted", &taken);
+
+    let mut asked = ticket();
+    issue(&mut asked);
+    ask(&mut asked);
+    record("approval asked", &asked);
+    let mut closed = asked.clone();
+    status(&mut closed, Status::Acknowledged, john(), at("10:30:00"));
+    record("closed while asked", &closed);
+    let mut expired = asked.clone();
+    happen(&mut expired, &Event::ApprovalExpired, at("11:00:00"));
+    record("approval expired", &expired);
+    let mut rejected = asked.clone();
+    answer(&mut rejected, false);
+    record("rejected", &rejected);
+    answer(&mut asked, true);
+    record("approved", &asked);
+    attempt(&mut asked, "10:06:00", &Report::Succeeded);
+    record("healed", &asked);
+    insta::assert_snapshot!("slack_states", states.join("\n\n"));
+}
+
+#[test]
+fn the_question_has_two_buttons_that_ask_again() {
+    let mut ticket = ticket();
+    ask(&mut ticket);
+    insta::assert_json_snapshot!("slack_question", shown(&ticket).blocks[4..6]);
+}
+
+#[test]
+fn without_anybody_to_answer_in_slack_there_are_no_buttons() {
+    let mut ticket = ticket();
+    ask(&mut ticket);
+    let post = message(&ticket, &Look::default());
+    assert!(post.blocks.iter().all(|block| block["type"] != "actions"));
+    assert!(reading(&post).contains("Answer on the dashboard."));
+}
+
+#[test]
+fn a_question_that_does_not_fit_a_button_is_answered_on_the_dashboard() {
+    let mut ticket = ticket();
+    ask(&mut ticket);
+    ticket.remediation.approval.as_mut().unwrap().plan = "x".repeat(201);
+    assert!(reading(&shown(&ticket)).contains("Answer on the dashboard."));
+    ticket.remediation.approval.as_mut().unwrap().plan = "x".repeat(200);
+    assert!(reading(&shown(&ticket)).contains("[Approve] (button)"));
+}
+
+#[test]
+fn a_closed_ticket_asks_nobody() {
+    let mut ticket = ticket();
+    ask(&mut ticket);
+    assert!(reading(&shown(&ticket)).contains("[Approve] (button)"));
+    ticket.status = Status::Acknowledged;
+    assert!(!reading(&shown(&ticket)).contains("[Approve] (button)"));
+}
+
+#[test]
+fn the_thread_tells_the_story() {
+    let mut healed = ticket();
+    healing(&mut healed);
+    let mut late = ticket();
+    happen(&mut late, &Event::SlaBreached, at("12:00:00"));
+    ask(&mut late);
+    answer(&mut late, false);
+    let dashboard = || person("Jane Roe", Channel::Dashboard);
+    status(&mut late, Status::InProgress, dashboard(), at("12:10:00"));
+    status(&mut late, Status::Acknowledged, dashboard(), at("12:20:00"));
+    status(&mut late, Status::Open, dashboard(), at("12:30:00"));
+    let mut lines = Vec::new();
+    for ticket in [&healed, &late] {
+        for entry in &ticket.story {
+            let post = chapter(ticket, entry, &bases().look());
+            assert_eq!(block_problems(&post.blocks), Vec::<String>::new());
+            lines.push(reading(&post));
+        }
+    }
+    insta::assert_snapshot!("slack_thread", lines.join("\n---\n"));
+}
+
+#[test]
+fn every_kind_of_chapter_has_a_sign_of_its_own_or_shares_success() {
+    let kinds = [
+        ChapterKind::RemediationPlanned,
+        ChapterKind::RemediationStarted,
+        ChapterKind::RemediationSucceeded,
+        ChapterKind::RemediationFailed,
+        ChapterKind::RemediationUnknown,
+        ChapterKind::RemediationExhausted,
+        ChapterKind::ApprovalAsked,
+        ChapterKind::ApprovalGiven,
+        ChapterKind::ApprovalRejected,
+        ChapterKind::ApprovalExpired,
+        ChapterKind::SlaBreached,
+        ChapterKind::Closed,
+        ChapterKind::Reopened,
+        ChapterKind::InProgress,
+        ChapterKind::Recurrence,
+    ];
+    let ticket = ticket();
+    let entries: Vec<Value> = kinds
+        .iter()
+        .map(|kind| {
+            let entry = Chapter { number: 1, at: at("10:20:00"), kind: *kind, text: "What <happened> & *why*, *now*".into() };
+            Value::from(chapter(&ticket, &entry, &bases().look()).text)
+        })
+        .collect();
+    insta::assert_json_snapshot!("slack_chapter_kinds", entries);
+}
+
+fn text_of(post: &Post, start: &str) -> String {
+    let texts = post.blocks.iter().filter_map(|block| block["text"]["text"].as_str());
+    texts.into_iter().find(|text| text.starts_with(start)).unwrap().to_owned()
+}
+
+fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// At the limit the whole text is shown; one past it, it is cut on a character and stays within.
+fn at_the_limit(limit: usize, start: &str, put: impl Fn(&mut Ticket, String)) {
+    for unit in ["x", "ü", "日", "🔥", "&", "<"] {
+        let cost = match unit {
+            "&" => 5,
+            "<" => 4,
+            unit => units(unit),
+        };
+        let show = |length: usize| {
+            let mut ticket = ticket();
+            put(&mut ticket, format!("{}{}", "x".repeat(length % cost), unit.repeat(length / cost)));
+            text_of(&shown(&ticket), start)
+        };
+        let frame = units(&show(cost)) - cost;
+        let full = show(limit - frame);
+        assert_eq!(units(&full), limit, "{unit} fills {start}");
+        assert!(!full.contains('…'), "{unit} is whole in {start}");
+        let past = show(limit - frame + 1);
+        assert!(past.contains('…') && units(&past) <= limit, "{unit} is cut in {start}");
+    }
+}
+
+#[test]
+fn the_header_at_its_limit() {
+    at_the_limit(HEADER_LIMIT, "🔴 ALERT: ", |ticket, text| ticket.failure.asset = text);
+}
+
+#[test]
+fn the_root_cause_at_its_limit() {
+    at_the_limit(SECTION_LIMIT, "Root Cause: ", |ticket, text| ticket.diagnosis.root_cause = text);
+}
+
+#[test]
+fn the_closed_header_at_its_limit() {
+    at_the_limit(HEADER_LIMIT, "✅ ", |ticket, text| {
+        ticket.failure.asset = text;
+        ticket.status = Status::Acknowledged;
+    });
+}
+
+#[test]
+fn a_single_step_at_its_limit() {
+    // One unit of the section stays free: steps share it evenly.
+    at_the_limit(SECTION_LIMIT, "Resolution Steps:", |ticket, text| ticket.diagnosis.recommendations = vec![text]);
+}
+
+#[test]
+fn many_and_long_steps_share_their_section() {
+    let mut ticket = ticket();
+    ticket.diagnosis.recommendations = vec!["<&>日🔥".repeat(400); 30];
+    let steps = text_of(&shown(&ticket), "Resolution Steps:");
+    assert_eq!(steps.matches("\n• ").count(), 10);
+    assert!(units(&steps) <= SECTION_LIMIT);
+}
+
+#[test]
+fn a_chapter_at_its_limit() {
+    let entry = |text: String| Chapter { number: 1, at: at("10:20:00"), kind: ChapterKind::ApprovalAsked, text };
+    let show = |text: String| chapter(&ticket(), &entry(text), &bases().look()).text;
+    let frame = units(&show("日".into())) - 1;
+    assert_eq!(units(&show("日".repeat(SECTION_LIMIT - frame))), SECTION_LIMIT);
+    let past = show("日".repeat(SECTION_LIMIT - frame + 1));
+    assert!(past.contains('…') && past.ends_with("<@U0JOHNDOE>") && units(&past) <= SECTION_LIMIT);
+}
+
+#[test]
+fn the_same_ticket_has_the_same_hash_and_bookkeeping_does_not_change_it() {
+    let mut ticket = ticket();
+    let before = shown(&ticket).hash();
+    ticket.version += 7;
+    ticket.slack.told = 3;
+    ticket.last_seen = at("10:50:00");
+    assert_eq!(shown(&ticket).hash(), before);
+    issue(&mut ticket);
+    assert_ne!(shown(&ticket).hash(), before);
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        any::<String>(),
+        Just("<!channel> <!here> <@U123> <https://evil.example|ok>".to_owned()),
+        Just("*b* _i_ ~s~ `c` ```block``` &amp; > quote\n> quote".to_owned()),
+        Just("日本語🔥\u{202e}\u{0}\u{1b}[31m".to_owned()),
+        "[&<>x]{0,4000}",
+    ];
+    proptest::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_in_it_slack_takes_it_and_nobody_is_pinged(asset in hostile(), cause in hostile(), step in hostile(), who in hostile(),
+        plan in hostile(), closed: bool)
+    {
+        let mut ticket = ticket();
+        ask(&mut ticket);
+        ticket.failure.asset = asset;
+        ticket.failure.run_id = Some(step.clone());
+        ticket.diagnosis.root_cause = cause;
+        ticket.diagnosis.error_type.clone_from(&step);
+        ticket.diagnosis.recommendations = vec![step; 5];
+        ticket.jira.key = Some(who.clone());
+        ticket.status_by.name = who;
+        let approval = ticket.remediation.approval.as_mut().unwrap();
+        approval.plan_text.clone_from(&plan);
+        approval.why = plan;
+        if closed {
+            ticket.status = Status::Acknowledged;
+        }
+        let bases = bases();
+        let mut posts = vec![message(&ticket, &bases.look())];
+        posts.extend(ticket.story.iter().map(|entry| chapter(&ticket, entry, &bases.look())));
+        for post in posts {
+            prop_assert_eq!(block_problems(&post.blocks), Vec::<String>::new());
+            prop_assert!(units(&post.text) <= TEXT_LIMIT);
+            prop_assert!(post.blocks.len() <= 50);
+            let texts = post.blocks.iter().map(|block| &block["text"]).filter(|text| text["type"] == "mrkdwn");
+            for text in texts.filter_map(|text| text["text"].as_str()).chain([post.text.as_str()]) {
+                let own = text.replace("<https://your-company.atlassian.net/browse/", "").replace("<@U0JOHNDOE>", "");
+                prop_assert!(!own.contains('<'), "{}", own);
+                prop_assert!(!text.contains(['`', '\u{202e}', '\u{0}']), "{}", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A town to walk a story through: the real binary under the stand-in host, simulators around it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use aiops_rca::http::{Http, Reply};
+use aiops_rca::local::host::event::{HostEvent, LineLevel};
+use aiops_rca::local::host::{Host, HostOptions, RunningHost};
+use aiops_rca::local::simulators::jira::{self, Issue, JiraSimulator};
+use aiops_rca::local::simulators::slack::{SlackMessage, SlackOptions, SlackSimulator};
+use aiops_rca::storage::{Storage, StorageSettings};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::support;
+
+pub(super) const WEBHOOK_SECRET: &str = "town-webhook-secret";
+
+/// Where the town keeps its tickets.
+#[derive(Debug, Clone)]
+pub(super) enum Ground {
+    /// The embedded store.
+    Embedded,
+    /// Azurite, or something in front of it, by its connection string.
+    Account(String),
+}
+
+impl Ground {
+    pub(super) fn azurite() -> Self {
+        Self::Account(support::azurite())
+    }
+}
+
+/// Everything that runs.
+pub(super) struct Town {
+    pub(super) host: RunningHost,
+    pub(super) jira: JiraSimulator,
+    pub(super) slack: SlackSimulator,
+    pub(super) store: std::path::PathBuf,
+    http: Http,
+    base: Url,
+}
+
+impl Town {
+    pub(super) async fn build(ground: &Ground, more: &[(&str, String)]) -> Self {
+        let port = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port();
+        let base = Url::parse(&format!("http://localhost:{port}/")).unwrap();
+        let hook = jira::Hook {
+            url: base.join("jira-webhook").unwrap(),
+            secret: Some(SecretString::from(WEBHOOK_SECRET)),
+            retry_after: Duration::from_millis(300),
+        };
+        let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await.unwrap();
+        let options = SlackOptions { door: Some(base.join("slack/interactions").unwrap()), ..SlackOptions::default() };
+        let slack = SlackSimulator::start_with(0, options).await.unwrap();
+        let store = support::embedded_path();
+        let prefix = support::prefix();
+        let mut settings = settings(&jira, &slack, &base, &prefix);
+        let storage = match ground {
+            Ground::Embedded => {
+                settings.insert("AIOPS_RCA_STORE".to_owned(), store.to_string_lossy().into_owned());
+                StorageSettings::embedded(&store)
+            }
+            Ground::Account(text) => {
+                settings.insert("AzureWebJobsStorage".to_owned(), text.clone());
+                StorageSettings::from_connection_string(&support::azurite()).unwrap()
+            }
+        };
+        let storage = Storage::open(&storage.with_prefix(prefix.clone()), &support::http()).unwrap();
+        settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let mut options = HostOptions::new(env!("CARGO_MANIFEST_DIR"), storage, prefix);
+        options.executable = Some(env!("CARGO_BIN_EXE_aiops-rca").into());
+        options.arguments = Some(Vec::new());
+        options.address = ([127, 0, 0, 1], port).into();
+        options.settings = settings;
+        options.knobs.crash_limit = None;
+        options.knobs.visibility_timeout = Some(Duration::from_millis(300));
+        options.knobs.dequeue_invisibility = Duration::from_secs(20);
+        options.knobs.poll_max = Some(Duration::from_millis(200));
+        let host = Host::start(options).await.unwrap();
+        assert!(host.ready(Duration::from_secs(20)).await, "the handler does not become ready");
+        Self { host, jira, slack, store, http: support::http(), base }
+    }
+
+    pub(super) async fn post(&self, door: &str, body: impl Into<reqwest::Body>) -> Option<Reply> {
+        let url = self.base.join(door).unwrap();
+        let request = self.http.request(reqwest::Method::POST, &url).header("content-type", "application/json").body(body);
+        self.http.send("the app", request).await.ok()
+    }
+
+    /// Posts until the door takes it, as Azure Monitor does.
+    pub(super) async fn deliver(&self, door: &str, body: &Value) -> Value {
+        for _ in 0..60 {
+            match self.post(door, body.to_string()).await {
+                Some(reply) if reply.is_success() => return reply.json("the app").unwrap(),
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+        panic!("{door} never took the body");
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Option<Reply> {
+        let url = self.base.join(path).unwrap();
+        self.http.send("the app", self.http.request(reqwest::Method::GET, &url)).await.ok()
+    }
+
+    pub(super) async fn ticket(&self, id: &str) -> Option<Value> {
+        let reply = self.get(&format!("api/tickets/{id}")).await?;
+        reply.is_success().then(|| reply.json("the app").unwrap())
+    }
+
+    pub(super) fn issues(&self) -> Vec<Issue> {
+        self.jira.issues()
+    }
+
+    /// The channel's own messages, without threads.
+    pub(super) fn messages(&self) -> Vec<SlackMessage> {
+        self.slack.messages().into_iter().filter(|message| message.thread_ts.is_none()).collect()
+    }
+
+    /// Waits until `holds`, or fails saying `what`.
+    pub(super) async fn until(&self, what: &str, within: Duration, mut holds: impl AsyncFnMut(&Self) -> bool) {
+        let give_up = Instant::now() + within;
+        while !holds(self).await {
+            if Instant::now() > give_up {
+                let last: Vec<_> = self.host.events_so_far().into_iter().rev().take(60).collect();
+                panic!("not within {within:?}: {what}\nlast events, newest first: {last:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until each of these tickets is in JIRA and in Slack and nothing lags.
+    pub(super) async fn until_shown(&self, tickets: &[String], within: Duration) {
+        let give_up = Instant::now() + within;
+        for id in tickets {
+            loop {
+                let ticket = self.ticket(id).await.unwrap_or_default();
+                let version = ticket["version"].as_u64().unwrap_or(u64::MAX);
+                let shown = ["jira", "slack"].iter().all(|sink| ticket["deliveries"][sink].as_u64() >= Some(version));
+                if shown && !ticket["jira"]["key"].is_null() && !ticket["slack"]["ts"].is_null() {
+                    break;
+                }
+                assert!(Instant::now() < give_up, "{id} is not shown within {within:?}: {ticket:#}\n{}", self.log());
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    /// Everything the handler has written to its log.
+    pub(super) fn log(&self) -> String {
+        let lines = self.host.events_so_far().into_iter().filter_map(|event| match event {
+            HostEvent::ChildLine { text, .. } => Some(text),
+            _ => None,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The laws of the wire: nothing on stderr, no answer that would hang.
+    pub(super) fn assert_wire_laws(&self) {
+        for event in self.host.events_so_far() {
+            match event {
+                HostEvent::ChildLine { level: LineLevel::Error | LineLevel::Warning, text, .. } => panic!("on stderr: {text}"),
+                HostEvent::Hang { function, why } => panic!("{function} would hang: {why}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn settings(jira: &JiraSimulator, slack: &SlackSimulator, base: &Url, prefix: &str) -> BTreeMap<String, String> {
+    let (site, workspace) = (jira::Config::default(), SlackOptions::default());
+    [
+        ("AIOPS_RCA_LOCAL", "true".to_owned()),
+        ("STORAGE_PREFIX", prefix.to_owned()),
+        ("PUBLIC_BASE_URL", base.to_string()),
+        ("ITSM_TOOL", "jira".to_owned()),
+        ("JIRA_DOMAIN", jira.base_url()),
+        ("JIRA_USER_EMAIL", site.email),
+        ("JIRA_API_TOKEN", site.token),
+        ("JIRA_PROJECT_KEY", site.project),
+        ("JIRA_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+        ("SLACK_BOT_TOKEN", workspace.token),
+        ("SLACK_ALERT_CHANNEL", "aiops-rca-alerts".to_owned()),
+        ("SLACK_SIGNING_SECRET", workspace.signing_secret),
+        ("SLACK_APPROVERS", "U0JOHNDOE".to_owned()),
+        ("SLACK_API_URL", slack.api_base()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// One failed ADF run, as a row of the guide's rule.
+pub(super) fn row(pipeline: &str, run: &str, code: &str, message: &str) -> Value {
+    json!(["2026-07-27T09:12:03.1123Z", pipeline, run, "Copy_Data", code, message])
+}
+
+/// An alert of the guide's rule as the V1 schema delivers it, with these rows.
+pub(super) fn alert(id: &str, rows: &[Value]) -> Value {
+    let columns: Vec<Value> = ["TimeGenerated", "PipelineName", "RunId", "ActivityName", "ErrorCode", "ErrorMessage"]
+        .iter()
+        .map(|name| json!({"name": name, "type": "string"}))
+        .collect();
+    json!({
+        "schemaId": "azureMonitorCommonAlertSchema",
+        "data": {
+            "essentials": {
+                "alertId": format!("/subscriptions/s/providers/Microsoft.AlertsManagement/alerts/{id}"),
+                "alertRule": "adf-pipeline-failure-alert", "severity": "Sev3", "signalType": "Log",
+                "monitorCondition": "Fired", "monitoringService": "Log Analytics",
+                "alertTargetIDs": ["/subscriptions/s/resourcegroups/rg/providers/microsoft.operationalinsights/workspaces/w"],
+                "firedDateTime": "2026-07-27T09:15:31.4471205Z", "essentialsVersion": "1.0", "alertContextVersion": "1.1"
+            },
+            "alertContext": {
+                "SearchQuery": "ADFPipelineRun", "ResultCount": rows.len(), "AlertType": "Number of results",
+                "SearchIntervalStartTimeUtc": "2026-07-27T09:00:00Z", "SearchIntervalEndtimeUtc": "2026-07-27T09:15:00Z",
+                "IncludedSearchResults": "True",
+                "SearchResults": {"tables": [{"name": "PrimaryResult", "columns": columns, "rows": rows}], "dataSources": []}
+            }
+        }
+    })
+}
+
+pub(super) const BLOB_MISSING: &str = "ErrorCode=UserErrorSourceBlobNotExist,'Type=Microsoft.DataTransfer.Common.Shared.HybridDeliveryException,\
+    Message=The required Blob is missing. ContainerName: https://stprod.blob.core.windows.net/in, path: sales/2026.csv.,Source=Microsoft.DataTransfer.ClientLibrary,'";
+
+pub(super) fn run(number: u32) -> String {
+    format!("2f7fdb90-5df1-4b8e-ac2f-{number:012x}")
+}
+
+/// The ids of an ingest answer, in order.
+pub(super) fn ids(answer: &Value) -> Vec<String> {
+    answer["tickets"].as_array().unwrap().iter().map(|ticket| ticket["ticket_id"].as_str().unwrap().to_owned()).collect()
+}
