@@ -333,7 +333,11 @@ fn fault_in(cause: &Cause) -> Option<String> {
 fn searchable(code: &str) -> bool {
     let humps = code.chars().filter(char::is_ascii_uppercase).count();
     let lower = code.chars().any(|c| c.is_ascii_lowercase());
-    code.len() >= 6 && (code.contains('_') || code.contains('-') || (lower && humps >= 2)) && !code.contains(':')
+    // A life-cycle state as well, so it says nothing inside a text.
+    code != "INTERNAL_ERROR"
+        && code.len() >= 6
+        && (code.contains('_') || code.contains('-') || (lower && humps >= 2))
+        && !code.contains(':')
 }
 
 /// Is this a code that texts also write in words (`CLOUD_PROVIDER_SHUTDOWN`, "Cloud Provider Shutdown")?

@@ -76,7 +76,7 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
     candidates.sort_by_key(|c: &Candidate| std::cmp::Reverse((c.rank, c.place_order(&places), c.span.start)));
     vote(&mut candidates);
     let guess = super::shape::guess(catalog, &places);
-    let veto = veto(catalog, &candidates);
+    let veto = veto(catalog, case, &candidates);
     places.shrink_to_fit();
     Verdict { places, candidates, guess, veto }
 }
@@ -228,17 +228,25 @@ fn vote(candidates: &mut [Candidate]) {
 /// A sign of an error that repetition never heals counts when it is nearly as specific as the winner,
 /// any other non-acting sign when it is just as specific.
 fn speaks_against(rank: u8, winner: u8, category: Category) -> bool {
-    if may_act(category) { rank >= rank::SUGGESTS && rank >= winner } else { rank >= rank::HINT && rank + 2 >= winner }
+    if may_act(category) {
+        return rank >= rank::SUGGESTS && rank >= winner;
+    }
+    // A family's code alone acts only when not even ordinary words speak of something else.
+    (rank >= rank::HINT && rank + 2 >= winner) || (rank == rank::WORDS && winner == rank::WEAK_CODE)
 }
 
 /// What speaks against an acting winner: a vague word alone (a hint that is no number), or another sign.
-fn veto(catalog: &Catalog, candidates: &[Candidate]) -> Option<String> {
+fn veto(catalog: &Catalog, case: &Case, candidates: &[Candidate]) -> Option<String> {
     let winner = candidates.first()?;
     if !catalog.cause(winner.cause)?.act.acts() {
         return None;
     }
     if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
         return Some("a vague word alone".into());
+    }
+    let kind = case.context.get(field::TERMINATION_TYPE).filter(|kind| kind.eq_ignore_ascii_case("CLIENT_ERROR"));
+    if let Some(kind) = kind {
+        return Some(format!("type {kind}"));
     }
     candidates
         .iter()

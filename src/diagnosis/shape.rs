@@ -34,13 +34,18 @@ pub(super) fn guess(catalog: &Catalog, places: &[Place<'_>]) -> Option<Guess> {
             if place.source == "error_code" { vec![Span { start: 0, end: place.text.len() }] } else { names(catalog, place) };
         all.extend(spans.into_iter().filter_map(|span| of_name(catalog, place.text.get(span.start..span.end)?, number, span)));
     }
-    all.into_iter().max_by_key(|guess| guess.rank)
+    // Of equals the first: codes before exceptions, the innermost of each before the outer ones.
+    all.into_iter().rev().max_by_key(|guess| guess.rank)
 }
 
 fn names(catalog: &Catalog, place: &Place<'_>) -> Vec<Span> {
     let named = |rule: usize, name: &str| catalog.scanner().entity(rule).is_some_and(|rule| rule.name == name);
     let of = |name: &'static str| place.hits.found.iter().filter(move |found| named(found.rule, name)).map(|found| found.span);
-    of("code").chain(of("exception")).collect()
+    let (mut codes, mut exceptions): (Vec<_>, Vec<_>) = (of("code").collect(), of("exception").collect());
+    codes.reverse();
+    exceptions.reverse();
+    codes.append(&mut exceptions);
+    codes
 }
 
 fn of_name(catalog: &Catalog, name: &str, place: usize, span: Span) -> Option<Guess> {

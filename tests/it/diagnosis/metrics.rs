@@ -191,3 +191,10 @@ fn further_messages() {
     check(&figures);
     insta::assert_snapshot!(figures.table());
 }
+
+#[test]
+fn a_third_batch() {
+    let figures = measure(include_str!("../../eval/third.jsonl"));
+    check(&figures);
+    insta::assert_snapshot!(figures.table());
+}
