@@ -156,6 +156,7 @@ fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
     let leased = ticket.books.leases.get(&sink).is_some_and(|lease| lease.until > now);
     // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
     let retrying = fault.as_ref().is_some_and(|fault| fault.retrying && now - fault.at < chrono::Duration::minutes(90));
-    let fresh = now - ticket.status_at.max(ticket.last_seen).max(ticket.story.last().map_or(ticket.received_at, |c| c.at)) < PATIENCE;
+    let fresh =
+        now - ticket.status_at.max(ticket.last_seen).max(ticket.story.last().map_or(ticket.received_at, |c| c.at)) < PATIENCE;
     !leased && !retrying && !fresh
 }
