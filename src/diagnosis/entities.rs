@@ -222,7 +222,8 @@ fn state(text: &str, start: usize) -> Option<Span> {
     let bytes = text.as_bytes();
     let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) { start + 1 } else { start };
     let length = bytes.get(begin..)?.iter().take(6).take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
-    (length == 5).then_some(Span { start: begin, end: begin + 5 })
+    let open = bytes.get(begin + 5).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    (length == 5 && !open).then_some(Span { start: begin, end: begin + 5 })
 }
 
 fn host(text: &str, anchor: Span) -> Option<Span> {
