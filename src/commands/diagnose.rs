@@ -219,7 +219,6 @@ struct Answer {
     recommendations: Vec<String>,
     evidence: Vec<Quote>,
     rule: String,
-    fingerprint: String,
 }
 
 impl Answer {
@@ -237,7 +236,6 @@ impl Answer {
             recommendations: found.recommendations,
             evidence: found.evidence,
             rule: found.rule,
-            fingerprint: found.fingerprint,
         }
     }
 }
