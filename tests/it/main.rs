@@ -6,6 +6,7 @@ mod evidence;
 mod host;
 mod identity;
 mod jira;
+mod model;
 mod package;
 mod playbooks;
 mod redaction;
