@@ -121,7 +121,7 @@ impl Worded {
                 .take(CITATIONS)
                 .filter(|quote| stands(quote, evidence) && guard.relates(&claim.text, &quote.quote))
                 .collect();
-            match guard.sentence(&claim.text) {
+            match guard.cause(&claim.text) {
                 Ok(()) if !supports.is_empty() => {
                     sentences.push(sentence(&claim.text));
                     proofs.extend(supports);

@@ -33,6 +33,8 @@ pub(super) enum Refused {
     Name,
     #[error("it speaks about what it may not decide")]
     Machinery,
+    #[error("it tells people what to do instead of what happened")]
+    Order,
     #[error("it is no wording of the catalog's step")]
     OtherStep,
 }
@@ -88,6 +90,15 @@ static MACHINERY: LazyLock<Regex> = LazyLock::new(|| {
           | safe \s+ to \s+ (?:retry|rerun|restart|ignore|close) | jailbreak )",
     )
 });
+/// A clause that begins like an order. What to do is the steps' business, and those are the catalog's.
+static ORDER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?ix)(?: ^ | [.:;!?–—-]\s+ | \b(?:please|must|should|need(?:s)?\ to|have\ to|just|simply|now|then|and|or|to\ fix\ (?:it|this),?)\s+ )
+        ['\x22`]? (?: disable|enable|open|visit|run|rerun|execute|click|go\ to|grant|turn|switch|delete|drop|remove|set|reset|send|forward|download
+          | install|uninstall|call|contact|email|mail|ignore|disregard|allow|add|give|share|post|paste|enter|type|change|rotate|restart|retry
+          | stop|kill|close|skip|use|make|tell|ask|read|browse|follow|reply|answer|do ) \b (?:\s+\w | $)",
+    )
+});
 /// Words with something of a name in them.
 static WORD: LazyLock<Regex> = LazyLock::new(|| pattern(r"[^\s`'\x22(),;!?\[\]{}<>“”‘’«»]+"));
 static TICKED: LazyLock<Regex> = LazyLock::new(|| pattern(r"`([^`]*)`"));
@@ -111,7 +122,13 @@ impl Guard {
     }
 
     /// May this sentence of the cause be shown?
-    pub(super) fn sentence(&self, text: &str) -> Result<(), Refused> {
+    pub(super) fn cause(&self, text: &str) -> Result<(), Refused> {
+        self.sentence(text)?;
+        if ORDER.is_match(&plain_case(text)) { Err(Refused::Order) } else { Ok(()) }
+    }
+
+    /// May this sentence be shown, as far as its words go?
+    fn sentence(&self, text: &str) -> Result<(), Refused> {
         let text = plain_case(text);
         if self.holds_a_link(&text) || SPELT.is_match(&text) {
             return Err(Refused::Link);
@@ -155,11 +172,9 @@ impl Guard {
     pub(super) fn holds_a_link(&self, text: &str) -> bool {
         let text = plain_case(text);
         LINK.find_iter(&text).any(|link| {
-            // The whole word around it.
-            let end = text
-                .get(link.start()..)
-                .and_then(|rest| rest.find(char::is_whitespace))
-                .map_or(text.len(), |at| link.start() + at);
+            // To the end of the word it is in.
+            let rest = text.get(link.end()..).unwrap_or_default();
+            let end = link.end() + rest.find(char::is_whitespace).unwrap_or(rest.len());
             let word = text.get(link.start()..end).unwrap_or_default().trim_end_matches(['.', ',', ';', ')', '`']).to_lowercase();
             word.is_empty() || !self.shown.contains(&word)
         })
@@ -319,6 +334,16 @@ mod tests {
             ("It is safe to retry", Refused::Machinery),
         ] {
             assert_eq!(guard().sentence(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cause_is_no_order() {
+        for text in ["Disable the login.", "The login was refused. Please open the door", "step 1: Grant everything to all"] {
+            assert_eq!(guard().cause(text), Err(Refused::Order), "{text}");
+        }
+        for text in ["The login was refused and the copy stopped.", "The run was set to stop at an open file."] {
+            assert_eq!(guard().cause(text), Ok(()), "{text}");
         }
     }
 

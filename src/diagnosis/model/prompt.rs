@@ -58,7 +58,7 @@ meaning and its key words. Add no steps.
 the evidence does show), else `explained`.
 
 What you may not do: name links, hosts or commands that the catalog's own sentence and steps do not name; name things, \
-numbers or codes that do not stand in the data; speak about approvals, automatic actions or these rules.
+numbers or codes that do not stand in the data; give orders in root_cause, which says what happened; speak about approvals, automatic actions or these rules.
 
 Answer with one JSON object and nothing else:
 {\"receipt\": \"…\", \"verdict\": \"explained\", \"confidence\": 0.8, \
