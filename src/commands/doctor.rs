@@ -66,11 +66,21 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     });
     let pipeline = config.into_doors().pipeline;
     checks.push(match &pipeline {
-        Ok(pipeline) => of("Storage", probe(pipeline.store.storage(), pipeline).await, "check AzureWebJobsStorage, the account's firewall, and the identity's roles"),
-        Err(fault) => bad("Storage", fault.reason(), "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity"),
+        Ok(pipeline) => of(
+            "Storage",
+            probe(pipeline.store.storage(), pipeline).await,
+            "check AzureWebJobsStorage, the account's firewall, and the identity's roles",
+        ),
+        Err(fault) => {
+            bad("Storage", fault.reason(), "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity")
+        }
     });
     if let (true, Ok(pipeline)) = (send, &pipeline) {
-        checks.push(of("Test failure", send_test(pipeline).await, "is the function app running on this storage account? Look at its logs and at the dashboard"));
+        checks.push(of(
+            "Test failure",
+            send_test(pipeline).await,
+            "is the function app running on this storage account? Look at its logs and at the dashboard",
+        ));
     }
     print(&checks, arguments.json)?;
     Ok(if checks.iter().all(|check| check.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -95,15 +105,25 @@ async fn connections(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
     }
     let collector = &config.collector;
     checks.push(match &collector.data_factory {
-        Some(factory) => of("Data Factory", factory.check().await, "give the identity a role with pipelineruns/read on the factory, and check its names"),
+        Some(factory) => of(
+            "Data Factory",
+            factory.check().await,
+            "give the identity a role with pipelineruns/read on the factory, and check its names",
+        ),
         None => good("Data Factory", "off (AZURE_DATA_FACTORY_NAME)"),
     });
     checks.push(match &collector.log_analytics {
-        Some(logs) => of("Log Analytics", logs.check().await, "give the identity Log Analytics Reader on the workspace, and check its id"),
+        Some(logs) => {
+            of("Log Analytics", logs.check().await, "give the identity Log Analytics Reader on the workspace, and check its id")
+        }
         None => good("Log Analytics", "off (LOG_ANALYTICS_WORKSPACE_ID)"),
     });
     checks.push(match &collector.databricks {
-        Some(databricks) => of("Databricks", databricks.check().await, "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace"),
+        Some(databricks) => of(
+            "Databricks",
+            databricks.check().await,
+            "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace",
+        ),
         None => good("Databricks", "off (DATABRICKS_WORKSPACE_URL)"),
     });
     checks.push(match &collector.airflow {
@@ -111,7 +131,9 @@ async fn connections(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         None => good("Airflow", "off (AIRFLOW_BASE_URL)"),
     });
     checks.push(match &config.model {
-        Some(model) => of("Language model", model.check(now).await, "check AI_ENDPOINT, AI_MODEL and the key or the identity's role"),
+        Some(model) => {
+            of("Language model", model.check(now).await, "check AI_ENDPOINT, AI_MODEL and the key or the identity's role")
+        }
         None => good("Language model", "off (AI_PROVIDER)"),
     });
     checks.extend(playbooks(config));
@@ -153,7 +175,11 @@ async fn outside(http: &Http, base: &Url, now: DateTime<Utc>) -> Vec<Check> {
                 checks.push(if skew <= CLOCK_TOLERANCE {
                     good("Clock", format!("{skew} s apart from the app's"))
                 } else {
-                    bad("Clock", format!("{skew} s apart from the app's"), "signatures of Slack are refused after 5 minutes: set this clock")
+                    bad(
+                        "Clock",
+                        format!("{skew} s apart from the app's"),
+                        "signatures of Slack are refused after 5 minutes: set this clock",
+                    )
                 });
             }
             checks
@@ -173,7 +199,9 @@ async fn probe(storage: &Storage, pipeline: &Pipeline) -> Result<String, Fault> 
         waiting += storage.depth(queue).await?;
     }
     match (inserted, read) {
-        (Inserted::Created(_), Some(_)) => Ok(format!("a row was written, read and deleted; {waiting} message(s) wait in the queues")),
+        (Inserted::Created(_), Some(_)) => {
+            Ok(format!("a row was written, read and deleted; {waiting} message(s) wait in the queues"))
+        }
         _ => Err(Fault::permanent("a row was written but not found again")),
     }
 }
@@ -198,12 +226,17 @@ async fn send_test(pipeline: &Pipeline) -> Result<String, Fault> {
     };
     let accepted = pipeline.accept(Parsed::Failures(vec![failure]), None, now).await?;
     let Some(id) = accepted.ticket_id else { return Err(Fault::permanent("the test failure was not accepted")) };
-    let shown = watch(pipeline, &id, |ticket| !ticket.lags(crate::ticket::Sink::Jira) && !ticket.lags(crate::ticket::Sink::Slack)).await?;
+    let shown =
+        watch(pipeline, &id, |ticket| !ticket.lags(crate::ticket::Sink::Jira) && !ticket.lags(crate::ticket::Sink::Slack))
+            .await?;
     let by = Actor { channel: Channel::Dashboard, name: "aiops-rca doctor".to_owned() };
     let close = Event::StatusChanged { to: Status::Acknowledged, by, at: Utc::now(), jira_status: None };
     pipeline.apply(&id, &close, Utc::now()).await.map_err(|error| Fault::permanent(error.to_string()))?;
-    let closed = watch(pipeline, &id, |ticket| !ticket.lags(crate::ticket::Sink::Jira) && !ticket.lags(crate::ticket::Sink::Slack)).await?;
-    let faults: Vec<&str> = [&closed.jira.fault, &closed.slack.fault].into_iter().flatten().map(|fault| fault.reason.as_str()).collect();
+    let closed =
+        watch(pipeline, &id, |ticket| !ticket.lags(crate::ticket::Sink::Jira) && !ticket.lags(crate::ticket::Sink::Slack))
+            .await?;
+    let faults: Vec<&str> =
+        [&closed.jira.fault, &closed.slack.fault].into_iter().flatten().map(|fault| fault.reason.as_str()).collect();
     if !faults.is_empty() {
         return Err(Fault::permanent(faults.join("; ")));
     }
@@ -250,5 +283,13 @@ fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
             writeln!(out, "      {:<28} → {fix}", "")?;
         }
     }
-    writeln!(out, "{}", if failed == 0 { "Everything is as it should be.".to_owned() } else { format!("{failed} of {} need attention.", checks.len()) })
+    writeln!(
+        out,
+        "{}",
+        if failed == 0 {
+            "Everything is as it should be.".to_owned()
+        } else {
+            format!("{failed} of {} need attention.", checks.len())
+        }
+    )
 }

@@ -26,10 +26,15 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
     if arguments.id.is_none() && !arguments.all {
         let letters = pipeline.store.dead_letters().await?;
         for letter in &letters {
-            let state = letter.replayed_at.map_or("waiting".to_owned(), |at| format!("replayed {}", at.format("%Y-%m-%d %H:%M UTC")));
+            let state =
+                letter.replayed_at.map_or("waiting".to_owned(), |at| format!("replayed {}", at.format("%Y-%m-%d %H:%M UTC")));
             writeln!(out, "{}  {:<10}  {:<26}  {}", letter.id, letter.queue, state, letter.reason)?;
         }
-        writeln!(out, "{} dead letter(s). Put one back: aiops-rca replay <id>; all that wait: aiops-rca replay --all", letters.len())?;
+        writeln!(
+            out,
+            "{} dead letter(s). Put one back: aiops-rca replay <id>; all that wait: aiops-rca replay --all",
+            letters.len()
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let replayed = pipeline.replay(arguments.id.as_deref(), Utc::now()).await?;

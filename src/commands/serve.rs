@@ -14,7 +14,9 @@ pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
     let config = Config::read(&environment)?;
     telemetry::start(&config.log_filter);
     let Some(port) = config.port else {
-        anyhow::bail!("FUNCTIONS_CUSTOMHANDLER_PORT is not set: the Functions host starts this program. To try it here: aiops-rca local --demo");
+        anyhow::bail!(
+            "FUNCTIONS_CUSTOMHANDLER_PORT is not set: the Functions host starts this program. To try it here: aiops-rca local --demo"
+        );
     };
     let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("cannot listen on port {port}"))?;
     for problem in &config.problems {

@@ -192,11 +192,17 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
                 }
             },
             (None, None, _) => {
-                r.problem("AzureWebJobsStorage__tableServiceUri", "is missing: both service URIs, or the account's name, are needed");
+                r.problem(
+                    "AzureWebJobsStorage__tableServiceUri",
+                    "is missing: both service URIs, or the account's name, are needed",
+                );
                 Err(Fault::permanent("AzureWebJobsStorage__tableServiceUri is missing"))
             }
             (None, Some(_), None) => {
-                r.problem("AzureWebJobsStorage__queueServiceUri", "is missing: both service URIs, or the account's name, are needed");
+                r.problem(
+                    "AzureWebJobsStorage__queueServiceUri",
+                    "is missing: both service URIs, or the account's name, are needed",
+                );
                 Err(Fault::permanent("AzureWebJobsStorage__queueServiceUri is missing"))
             }
         };
@@ -204,7 +210,10 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
     match r.text("AIOPS_RCA_STORE") {
         Some(path) => open(StorageSettings::embedded(path)),
         None => {
-            r.problem("AzureWebJobsStorage", "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity");
+            r.problem(
+                "AzureWebJobsStorage",
+                "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity",
+            );
             Err(Fault::permanent("AzureWebJobsStorage is missing"))
         }
     }
@@ -238,7 +247,11 @@ fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<JiraSettings>
 
 fn slack(r: &mut Reader<'_>, dashboard_base: Option<Url>, issue_base: Option<Url>) -> Option<SlackSettings> {
     let channel = r.text("SLACK_ALERT_CHANNEL");
-    let bot_token = if channel.is_some() { r.required_secret("SLACK_BOT_TOKEN", "SLACK_ALERT_CHANNEL is set") } else { r.secret("SLACK_BOT_TOKEN") }?;
+    let bot_token = if channel.is_some() {
+        r.required_secret("SLACK_BOT_TOKEN", "SLACK_ALERT_CHANNEL is set")
+    } else {
+        r.secret("SLACK_BOT_TOKEN")
+    }?;
     let channel = r.required("SLACK_ALERT_CHANNEL", "SLACK_BOT_TOKEN is set")?;
     Some(SlackSettings {
         bot_token,

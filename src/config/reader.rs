@@ -97,7 +97,12 @@ impl<'a> Reader<'a> {
         self.url(name)
     }
 
-    pub(super) fn number<N: std::str::FromStr + PartialOrd + fmt::Display>(&mut self, name: &'static str, from: N, to: N) -> Option<N> {
+    pub(super) fn number<N: std::str::FromStr + PartialOrd + fmt::Display>(
+        &mut self,
+        name: &'static str,
+        from: N,
+        to: N,
+    ) -> Option<N> {
         let text = self.text(name)?;
         match text.parse::<N>() {
             Ok(number) if number >= from && number <= to => Some(number),

@@ -123,7 +123,11 @@ fn frame(title: &str, visitor: Option<&str>, body: &maud::Markup) -> maud::Marku
 
 /// A page with one sentence.
 pub fn message(title: &str, text: &str) -> maud::Markup {
-    frame(title, None, &maud::html! { section.card { h1 { (title) } p { (text) } p { a href="/dashboard" { "Back to all tickets" } } } })
+    frame(
+        title,
+        None,
+        &maud::html! { section.card { h1 { (title) } p { (text) } p { a href="/dashboard" { "Back to all tickets" } } } },
+    )
 }
 
 /// The page that asks for the key.
@@ -180,8 +184,20 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
 pub fn csv(tickets: &[&Ticket]) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
-        "id", "source", "asset", "run_id", "status", "severity", "priority", "category", "error_type", "root_cause", "received_at",
-        "closed_by", "jira_key", "remediation",
+        "id",
+        "source",
+        "asset",
+        "run_id",
+        "status",
+        "severity",
+        "priority",
+        "category",
+        "error_type",
+        "root_cause",
+        "received_at",
+        "closed_by",
+        "jira_key",
+        "remediation",
     ];
     let mut written = writer.write_record(header);
     for ticket in tickets {

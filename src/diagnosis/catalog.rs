@@ -95,6 +95,8 @@ pub(super) struct Cause {
     suggests: Vec<String>,
     #[serde(default)]
     hints: Vec<String>,
+    #[serde(default)]
+    words: Vec<String>,
     /// Where the row comes from.
     #[serde(default)]
     #[expect(dead_code, reason = "provenance for the reader of the file")]
@@ -113,6 +115,9 @@ pub(super) struct CategoryDefaults {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shape {
+    /// Says little: the words of the text know better.
+    #[serde(default)]
+    pub(super) generic: bool,
     pub(super) contains: Vec<String>,
     pub(super) category: Category,
     pub(super) act: Act,
@@ -184,14 +189,16 @@ pub struct Catalog {
 
 /// Ranks: how specific a sign is. The highest wins; see `classify.rs`.
 pub(super) mod rank {
-    pub(in crate::diagnosis) const ALWAYS: u8 = 9;
-    pub(in crate::diagnosis) const NUMBER: u8 = 8;
-    pub(in crate::diagnosis) const SAYS: u8 = 7;
-    pub(in crate::diagnosis) const CODE: u8 = 6;
-    pub(in crate::diagnosis) const SUGGESTS: u8 = 5;
-    pub(in crate::diagnosis) const WEAK_CODE: u8 = 4;
-    pub(in crate::diagnosis) const HINT: u8 = 3;
-    pub(in crate::diagnosis) const SHAPE: u8 = 2;
+    pub(in crate::diagnosis) const ALWAYS: u8 = 11;
+    pub(in crate::diagnosis) const NUMBER: u8 = 10;
+    pub(in crate::diagnosis) const SAYS: u8 = 9;
+    pub(in crate::diagnosis) const CODE: u8 = 8;
+    pub(in crate::diagnosis) const SUGGESTS: u8 = 7;
+    pub(in crate::diagnosis) const WEAK_CODE: u8 = 6;
+    pub(in crate::diagnosis) const HINT: u8 = 5;
+    pub(in crate::diagnosis) const SHAPE: u8 = 4;
+    pub(in crate::diagnosis) const WORDS: u8 = 3;
+    pub(in crate::diagnosis) const GENERIC_SHAPE: u8 = 2;
     pub(in crate::diagnosis) const WRAPPER: u8 = 1;
 
     /// What a number in this name space says.
@@ -326,7 +333,16 @@ fn fault_in(cause: &Cause) -> Option<String> {
 fn searchable(code: &str) -> bool {
     let humps = code.chars().filter(char::is_ascii_uppercase).count();
     let lower = code.chars().any(|c| c.is_ascii_lowercase());
-    code.len() >= 6 && (code.contains('_') || code.contains('-') || (lower && humps >= 2)) && !code.contains(':')
+    // A life-cycle state as well, so it says nothing inside a text.
+    code != "INTERNAL_ERROR"
+        && code.len() >= 6
+        && (code.contains('_') || code.contains('-') || (lower && humps >= 2))
+        && !code.contains(':')
+}
+
+/// Is this a code that texts also write in words (`CLOUD_PROVIDER_SHUTDOWN`, "Cloud Provider Shutdown")?
+fn spoken(code: &str) -> bool {
+    code.matches('_').count() >= 2 && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
 }
 
 fn index(causes: &[Cause], entities: Vec<EntityRule>, problems: &mut Vec<String>) -> (HashMap<String, CodeEntry>, Scanner) {
@@ -347,6 +363,9 @@ fn index(causes: &[Cause], entities: Vec<EntityRule>, problems: &mut Vec<String>
             if searchable(code) {
                 builder.pattern(code, number, code_rank);
             }
+            if spoken(code) {
+                builder.pattern(&code.replace('_', " "), number, code_rank.min(rank::WEAK_CODE));
+            }
             if !key.starts_with("usererror") && searchable(code) && !code.contains('_') {
                 let alias = format!("UserError{code}");
                 codes.entry(alias.to_ascii_lowercase()).or_insert(entry);
@@ -366,6 +385,7 @@ fn index(causes: &[Cause], entities: Vec<EntityRule>, problems: &mut Vec<String>
             (&cause.says, rank::SAYS),
             (&cause.suggests, rank::SUGGESTS),
             (&cause.hints, rank::HINT),
+            (&cause.words, rank::WORDS),
         ];
         for (patterns, level) in levels {
             for pattern in patterns {

@@ -3,15 +3,16 @@
 //! In: a [`Case`]. Out: a [`Verdict`]: the winning cause (or none), why, the entities and the telling spans.
 //!
 //! **The order of decision.** Every sign (a code in a field, a code or number inside the text, a phrase) is
-//! a candidate with a rank; the highest rank wins: 9 phrases that settle it, 8 vendors' numbered errors
-//! (SQL, ORA, AADSTS …), 7 specific phrases, 6 codes that name a cause, 5 general phrases and SQLSTATEs,
-//! 4 codes that name a family, 3 hints and HTTP statuses, 2 the shape of an unknown code or exception name,
-//! 1 wrappers ("an inner activity failed"). So wrappers are peeled without a special case. Of two signs of one
-//! rank the later one wins, because the innermost error (`Caused by`, the last exception of a traceback,
-//! ADF's inner `'Type=`) stands last; evidence beats the report, because it is nearer to the failure.
+//! a candidate with a rank; the highest rank wins: 11 phrases that settle it (`always`), 10 vendors' numbered
+//! errors (SQL, ORA, AADSTS …), 9 specific phrases (`says`), 8 codes that name a cause, 7 general phrases
+//! (`suggests`) and SQLSTATEs, 6 codes that name a family, 5 `hints` and HTTP statuses, 4 the telling shape of an
+//! unknown code or exception name, 3 ordinary `words`, by vote, 2 a vague shape, 1 wrappers ("an inner activity
+//! failed"). So wrappers are peeled without a special case. Of two signs of one rank the later one wins, because
+//! the innermost error (`Caused by`, the last exception of a traceback, ADF's inner `'Type=`) stands last; evidence
+//! beats the report, because it is nearer to the failure.
 //!
 //! **Safety.** An acting winner loses its action when something of nearly its rank speaks of an error that
-//! repetition cannot heal. Shapes never act (L8).
+//! repetition cannot heal. Vague words and shapes never act (L8).
 
 use std::borrow::Cow;
 
@@ -46,6 +47,7 @@ pub(super) struct Guess {
     pub(super) category: Category,
     pub(super) act: Act,
     pub(super) text: String,
+    pub(super) rank: u8,
     pub(super) place: usize,
     pub(super) span: Span,
 }
@@ -71,10 +73,10 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         candidates.extend(from_field(catalog, case.source, place, number));
     }
     candidates.extend(from_termination_type(catalog, case, &places));
-    candidates
-        .sort_by(|a, b| (b.rank, b.place_order(&places), b.span.start).cmp(&(a.rank, a.place_order(&places), a.span.start)));
+    candidates.sort_by_key(|c: &Candidate| std::cmp::Reverse((c.rank, c.place_order(&places), c.span.start)));
+    vote(&mut candidates);
     let guess = super::shape::guess(catalog, &places);
-    let veto = veto(catalog, &candidates);
+    let veto = veto(catalog, case, &candidates);
     places.shrink_to_fit();
     Verdict { places, candidates, guess, veto }
 }
@@ -205,27 +207,46 @@ fn from_termination_type(catalog: &Catalog, case: &Case, places: &[Place<'_>]) -
         places.iter().enumerate().find(|(_, p)| p.source == "error_code").map_or((0, 0), |(i, p)| (i, p.text.len()));
     Some(Candidate {
         cause: entry.cause,
-        rank: rank::SHAPE,
+        rank: rank::HINT,
         place,
         span: Span { start: 0, end: length },
         sign: format!("type {kind}"),
     })
 }
 
+/// Where only ordinary words speak, the cause with the most and longest of them wins.
+fn vote(candidates: &mut [Candidate]) {
+    if candidates.first().is_none_or(|first| first.rank != rank::WORDS) {
+        return;
+    }
+    let words: Vec<(usize, usize)> =
+        candidates.iter().filter(|c| c.rank == rank::WORDS).map(|c| (c.cause, c.sign.len())).collect();
+    let votes = |cause: usize| words.iter().filter(|(other, _)| *other == cause).map(|(_, length)| length).sum::<usize>();
+    candidates.sort_by_key(|c| std::cmp::Reverse((c.rank, if c.rank == rank::WORDS { votes(c.cause) } else { 0 })));
+}
+
 /// A sign of an error that repetition never heals counts when it is nearly as specific as the winner,
 /// any other non-acting sign when it is just as specific.
 fn speaks_against(rank: u8, winner: u8, category: Category) -> bool {
-    if may_act(category) { rank >= rank::SUGGESTS && rank >= winner } else { rank >= rank::HINT && rank + 2 >= winner }
+    if may_act(category) {
+        return rank >= rank::SUGGESTS && rank >= winner;
+    }
+    // A family's code alone acts only when not even ordinary words speak of something else.
+    (rank >= rank::HINT && rank + 2 >= winner) || (rank == rank::WORDS && winner == rank::WEAK_CODE)
 }
 
 /// What speaks against an acting winner: a vague word alone (a hint that is no number), or another sign.
-fn veto(catalog: &Catalog, candidates: &[Candidate]) -> Option<String> {
+fn veto(catalog: &Catalog, case: &Case, candidates: &[Candidate]) -> Option<String> {
     let winner = candidates.first()?;
     if !catalog.cause(winner.cause)?.act.acts() {
         return None;
     }
-    if winner.rank == rank::HINT && winner.sign.starts_with('"') {
+    if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
         return Some("a vague word alone".into());
+    }
+    let kind = case.context.get(field::TERMINATION_TYPE).filter(|kind| kind.eq_ignore_ascii_case("CLIENT_ERROR"));
+    if let Some(kind) = kind {
+        return Some(format!("type {kind}"));
     }
     candidates
         .iter()

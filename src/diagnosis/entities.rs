@@ -121,7 +121,7 @@ fn number(text: &str, start: usize) -> Option<Span> {
     let digits_at = if bytes.get(begin) == Some(&b'-') { begin + 1 } else { begin };
     let digits = bytes.get(digits_at..)?.iter().take(12).take_while(|b| b.is_ascii_digit()).count();
     let end = digits_at + digits;
-    let open = bytes.get(end).is_some_and(|b| b.is_ascii_alphanumeric());
+    let open = bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
     (digits > 0 && !open).then_some(Span { start: begin, end })
 }
 

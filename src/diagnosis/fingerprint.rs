@@ -35,12 +35,14 @@ pub fn stable(text: &str) -> String {
             break;
         }
         for piece in pieces(word) {
-            if !out.is_empty() && !(piece == "#" && out.ends_with('#')) {
+            // Neighbouring marks are one, so the number of rubbed-out pieces does not matter.
+            if piece == "#" && out.ends_with('#') {
+                continue;
+            }
+            if !out.is_empty() {
                 out.push(' ');
             }
-            if !(piece == "#" && out.ends_with('#')) {
-                out.push_str(&piece);
-            }
+            out.push_str(&piece);
         }
     }
     out

@@ -8,6 +8,7 @@
 //! matched, never obeyed, so an instruction inside a message changes nothing but the text shown.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -237,14 +238,19 @@ impl Case {
         self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("cluster"))
     }
 
+    /// A job run brings its own cluster mostly: running it again is the restart.
+    fn is_job(&self) -> bool {
+        self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("job"))
+    }
+
     fn action(&self, act: Act) -> Action {
         match (act, self.source) {
             (Act::Retry | Act::Restart | Act::Reinstall, Source::Adf) => Action::RetryPipeline,
             (Act::Retry | Act::Restart | Act::Reinstall, Source::Airflow) => Action::RetryTask,
             (Act::Reinstall, Source::Databricks) => Action::ReinstallLibraries,
-            (Act::Restart, Source::Databricks) => Action::RestartCluster,
+            (Act::Restart, Source::Databricks) if !self.is_job() => Action::RestartCluster,
             (Act::Retry, Source::Databricks) if self.is_cluster() => Action::RestartCluster,
-            (Act::Retry, Source::Databricks) => Action::RetryJob,
+            (Act::Retry | Act::Restart, Source::Databricks) => Action::RetryJob,
             (Act::CheckUpstream, _) => Action::CheckUpstream,
             (Act::Scale, _) => Action::ScaleResources,
             (Act::None, _) => Action::None,
@@ -256,40 +262,40 @@ impl Case {
 pub fn diagnose(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
     let verdict = classify::classify(catalog, case);
-    match (verdict.candidates.first(), &verdict.guess) {
-        (Some(winner), _) if winner.rank > rank::SHAPE => of_cause(catalog, case, &verdict),
-        (_, Some(_)) => of_guess(catalog, case, &verdict),
-        (Some(_), None) => of_cause(catalog, case, &verdict),
-        (None, None) => undetermined(catalog, case, &verdict),
+    let rank_of_guess = verdict.guess.as_ref().map_or(0, |guess| guess.rank);
+    match verdict.candidates.first() {
+        Some(winner) if winner.rank >= rank_of_guess => of_cause(catalog, case, &verdict),
+        _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
+        _ => undetermined(catalog, case, &verdict),
     }
 }
 
 fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
-    let Some((winner, cause)) = verdict.candidates.first().and_then(|w| Some((w, catalog.cause(w.cause)?))) else {
+    let Some((winner, found)) = verdict.candidates.first().and_then(|w| Some((w, catalog.cause(w.cause)?))) else {
         return undetermined(catalog, case, verdict);
     };
     let entities = wording::entities(catalog, verdict);
-    let act = if verdict.veto.is_some() { Act::None } else { cause.act };
+    let act = if verdict.veto.is_some() { Act::None } else { found.act };
     let confidence = confidence(catalog, verdict);
     let action = case.action(act);
-    let mut rule = format!("{}: {}", cause.name, winner.sign);
+    let mut rule = format!("{}: {}", found.name, winner.sign);
     if let Some(sign) = &verdict.veto {
-        rule.push_str(&format!("; does not act because of {sign}"));
+        let _ = write!(rule, "; does not act because of {sign}");
     }
     Diagnosis {
-        category: cause.category,
-        error_type: cause.name.clone(),
-        transient: cause.transient.unwrap_or(cause.act.acts()),
+        category: found.category,
+        error_type: found.name.clone(),
+        transient: found.transient.unwrap_or(found.act.acts()),
         remediable: act.acts(),
         action,
         risk: risk(action),
-        severity: cause.severity.or_else(|| catalog.defaults(cause.category).map(|d| d.severity)).unwrap_or(Severity::Medium),
+        severity: found.severity.or_else(|| catalog.defaults(found.category).map(|d| d.severity)).unwrap_or(Severity::Medium),
         confidence,
-        root_cause: sentence(case, &wording::fill(&cause.text, &entities), &entities),
-        recommendations: steps(catalog, cause.category, &cause.steps, &entities),
+        root_cause: sentence(case, &wording::fill(&found.text, &entities), &entities),
+        recommendations: steps(catalog, found.category, &found.steps, &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule,
-        fingerprint: print(case, &cause.name, verdict, Some((winner.place, winner.span))),
+        fingerprint: print(case, &found.name, verdict, Some((winner.place, winner.span))),
         entities,
         worded_by: "catalog".into(),
     }
@@ -309,7 +315,7 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
         action,
         risk: risk(action),
         severity: catalog.defaults(guess.category).map_or(Severity::Medium, |d| d.severity),
-        confidence: 0.4,
+        confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
         root_cause: sentence(case, &wording::fill(&guess.text, &entities), &entities),
         recommendations: steps(catalog, guess.category, &[], &entities),
         evidence: wording::quotes(catalog, verdict, Some((guess.place, guess.span))),
@@ -354,7 +360,7 @@ fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
         rank::SUGGESTS => 0.7,
         rank::WEAK_CODE => 0.6,
         rank::HINT => 0.5,
-        rank::SHAPE => 0.4,
+        rank::SHAPE | rank::WORDS => 0.35,
         _ => 0.25,
     };
     let others = || verdict.candidates.iter().skip(1).filter(|other| other.cause != winner.cause && other.rank >= rank::HINT);
@@ -383,8 +389,8 @@ fn risk(action: Action) -> Risk {
 }
 
 /// The cause's sentence, with where it happened when the text says so.
-fn sentence(case: &Case, cause: &str, entities: &BTreeMap<String, String>) -> String {
-    let mut out = cause.trim().to_owned();
+fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> String {
+    let mut out = words.trim().to_owned();
     let mut whereabouts = Vec::new();
     let named = |out: &str, value: &str| out.contains(value);
     if let Some(inner) = entities.get("inner_activity").or_else(|| entities.get("activity"))
@@ -406,7 +412,7 @@ fn sentence(case: &Case, cause: &str, entities: &BTreeMap<String, String>) -> St
         if out.ends_with('.') {
             out.pop();
         }
-        out.push_str(&format!(" ({}).", whereabouts.join(", ")));
+        let _ = write!(out, " ({}).", whereabouts.join(", "));
     }
     out
 }

@@ -3,37 +3,65 @@
 //! In: the places of a case. Out: at most one guess, from the last such name. A guess never acts (L8): it
 //! only says where a person should look.
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, rank};
 use super::classify::{Guess, Place};
 use super::scan::Span;
 
-/// The guess, if a name has a telling shape.
+/// Names that only wrap others, or are ordinary words.
+const EMPTY: [&str; 14] = [
+    "exception",
+    "error",
+    "hybriddeliveryexception",
+    "airflowexception",
+    "sparkexception",
+    "py4jjavaerror",
+    "errorcode",
+    "errormessage",
+    "runtimeexception",
+    "executionexception",
+    "ioexception",
+    "systemexception",
+    "failure",
+    "failed",
+];
+
+/// The guess, if a name has a telling shape: the field's code first, then the last name with a telling shape,
+/// then any name.
 pub(super) fn guess(catalog: &Catalog, places: &[Place<'_>]) -> Option<Guess> {
-    places.iter().enumerate().rev().find_map(|(number, place)| {
+    let mut all: Vec<Guess> = Vec::new();
+    for (number, place) in places.iter().enumerate() {
         let spans =
             if place.source == "error_code" { vec![Span { start: 0, end: place.text.len() }] } else { names(catalog, place) };
-        spans.into_iter().rev().find_map(|span| of_name(catalog, place.text.get(span.start..span.end)?, number, span))
-    })
+        all.extend(spans.into_iter().filter_map(|span| of_name(catalog, place.text.get(span.start..span.end)?, number, span)));
+    }
+    // Of equals the first: codes before exceptions, the innermost of each before the outer ones.
+    all.into_iter().rev().max_by_key(|guess| guess.rank)
 }
 
 fn names(catalog: &Catalog, place: &Place<'_>) -> Vec<Span> {
-    place
-        .hits
-        .found
-        .iter()
-        .filter(|found| {
-            catalog.scanner().entity(found.rule).is_some_and(|rule| matches!(rule.name.as_str(), "exception" | "code"))
-        })
-        .map(|found| found.span)
-        .collect()
+    let named = |rule: usize, name: &str| catalog.scanner().entity(rule).is_some_and(|rule| rule.name == name);
+    let of = |name: &'static str| place.hits.found.iter().filter(move |found| named(found.rule, name)).map(|found| found.span);
+    let (mut codes, mut exceptions): (Vec<_>, Vec<_>) = (of("code").collect(), of("exception").collect());
+    codes.reverse();
+    exceptions.reverse();
+    codes.append(&mut exceptions);
+    codes
 }
 
 fn of_name(catalog: &Catalog, name: &str, place: usize, span: Span) -> Option<Guess> {
-    let last = name.rsplit(['.', '$']).next().unwrap_or(name);
-    if last.len() < 4 || last.len() > 120 {
+    let last = name.trim_end_matches(':').rsplit(['.', '$']).next().unwrap_or(name);
+    let key = last.to_ascii_lowercase().replace('_', "");
+    if last.len() < 4 || last.len() > 120 || EMPTY.contains(&key.as_str()) {
         return None;
     }
-    let key = last.to_ascii_lowercase().replace('_', "");
     let shape = catalog.shapes().iter().find(|shape| shape.contains.iter().any(|part| key.contains(part.as_str())))?;
-    Some(Guess { name: last.to_owned(), category: shape.category, act: shape.act, text: shape.text.clone(), place, span })
+    Some(Guess {
+        name: last.to_owned(),
+        category: shape.category,
+        act: shape.act,
+        text: shape.text.clone(),
+        rank: if shape.generic { rank::GENERIC_SHAPE } else { rank::SHAPE },
+        place,
+        span,
+    })
 }

@@ -64,7 +64,7 @@ pub(super) fn fill(template: &str, entities: &BTreeMap<String, String>) -> Strin
         out.push_str(&plain(rest.get(..open).unwrap_or_default(), entities));
         let after = rest.get(open + 1..).unwrap_or_default();
         let close = after.find(']').unwrap_or(after.len());
-        if let Some(part) = optional(after.get(..close).unwrap_or_default(), entities) {
+        if let Some(part) = optional(after.get(..close).unwrap_or_default(), entities, &out) {
             out.push_str(&part);
         }
         rest = after.get(close + 1..).unwrap_or_default();
@@ -73,12 +73,16 @@ pub(super) fn fill(template: &str, entities: &BTreeMap<String, String>) -> Strin
     out
 }
 
-fn optional(part: &str, entities: &BTreeMap<String, String>) -> Option<String> {
+/// A part with its entities; none when one is missing, or when it would only repeat what is said already.
+fn optional(part: &str, entities: &BTreeMap<String, String>, said: &str) -> Option<String> {
     let mut text = part.to_owned();
+    let mut news = names(part).next().is_none();
     for name in names(part) {
-        text = text.replace(&format!("{{{name}}}"), entities.get(name)?);
+        let value = entities.get(name)?;
+        news |= value.len() < 4 || !said.contains(value.as_str());
+        text = text.replace(&format!("{{{name}}}"), value);
     }
-    Some(text)
+    news.then_some(text)
 }
 
 fn plain(part: &str, entities: &BTreeMap<String, String>) -> String {
@@ -111,7 +115,12 @@ pub(super) fn quotes(catalog: &Catalog, verdict: &Verdict<'_>, extra: Option<(us
     if let Some(text) = verdict.places.first().map(|place| place.text) {
         add(&verdict.places, &mut taken, 0, Span { start: 0, end: text.ceil_char_boundary(text.len().min(1)) });
         let last = text.trim_end();
-        add(&verdict.places, &mut taken, 0, Span { start: last.floor_char_boundary(last.len().saturating_sub(1)), end: last.len() });
+        add(
+            &verdict.places,
+            &mut taken,
+            0,
+            Span { start: last.floor_char_boundary(last.len().saturating_sub(1)), end: last.len() },
+        );
     }
     taken.iter().filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span)).collect()
 }

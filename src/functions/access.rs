@@ -51,7 +51,8 @@ pub enum NoEntry {
 
 fn same(given: &str, expected: &SecretString) -> bool {
     let (given, expected) = (Sha256::digest(given), Sha256::digest(expected.expose_secret()));
-    !bool::from(expected.as_slice().ct_eq(Sha256::digest("").as_slice())) && bool::from(given.as_slice().ct_eq(expected.as_slice()))
+    !bool::from(expected.as_slice().ct_eq(Sha256::digest("").as_slice()))
+        && bool::from(given.as_slice().ct_eq(expected.as_slice()))
 }
 
 fn sign(key: &SecretString, purpose: &str, text: &str) -> String {

@@ -89,7 +89,12 @@ impl Handler {
             Some(id) => Some(id),
             None => match labelled {
                 // A label can be typed by anybody: it counts only if that ticket has no other issue.
-                Some(id) => pipeline.store.load(&id).await?.filter(|t| t.jira.key.as_ref().is_none_or(|known| *known == key)).map(|t| t.id),
+                Some(id) => pipeline
+                    .store
+                    .load(&id)
+                    .await?
+                    .filter(|t| t.jira.key.as_ref().is_none_or(|known| *known == key))
+                    .map(|t| t.id),
                 None => None,
             },
         };
@@ -154,14 +159,21 @@ impl Handler {
             Err(refused) => return Response::error(StatusCode::BAD_REQUEST, "malformed", &refused.to_string(), ""),
         };
         if callback.ticket_id.as_ref().is_some_and(|named| *named != ticket) {
-            return Response::error(StatusCode::CONFLICT, "wrong_ticket", "the body names another ticket than the callback URL", "ticket_id");
+            return Response::error(
+                StatusCode::CONFLICT,
+                "wrong_ticket",
+                "the body names another ticket than the callback URL",
+                "ticket_id",
+            );
         }
         let Ok(pipeline) = self.pipeline().await else { return Response::unavailable() };
         match pipeline.callback(&ticket, &attempt, &callback, now).await {
             // The playbook's own retries must end: a late or repeated callback is taken and changes nothing.
             Err(UpdateError::Refused(refusal)) => ignored(&refusal.to_string()),
             Err(other) => outcome(Err(other)),
-            Ok(decision) => Response::json(StatusCode::OK, &json!({"status": "applied", "ticket_id": ticket, "remediation": decision})),
+            Ok(decision) => {
+                Response::json(StatusCode::OK, &json!({"status": "applied", "ticket_id": ticket, "remediation": decision}))
+            }
         }
     }
 }

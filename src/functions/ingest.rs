@@ -37,7 +37,11 @@ impl Handler {
                 Response::json(StatusCode::OK, &accepted)
             }
             Err(fault) => {
-                tracing::error!(door = name, reason = fault.reason(), "a failure could not be stored; the sender was asked to send it again");
+                tracing::error!(
+                    door = name,
+                    reason = fault.reason(),
+                    "a failure could not be stored; the sender was asked to send it again"
+                );
                 Response::unavailable()
             }
         }

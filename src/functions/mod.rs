@@ -113,7 +113,11 @@ impl Handler {
 
     async fn route(&self, name: Option<&'static str>, path: &str, request: Request, now: DateTime<Utc>) -> Response {
         let Some(name) = name else {
-            return if path.is_empty() { ready() } else { Response::error(StatusCode::NOT_FOUND, "no_such_route", "there is nothing here", "") };
+            return if path.is_empty() {
+                ready()
+            } else {
+                Response::error(StatusCode::NOT_FOUND, "no_such_route", "there is nothing here", "")
+            };
         };
         let allowed = match TABLE.iter().find(|(row, _)| *row == name).map(|(_, trigger)| trigger) {
             Some(Trigger::Http { methods, .. }) => {

@@ -24,7 +24,8 @@ use crate::ticket::{Actor, Channel, Status, TicketId};
 
 const HTML: &str = "text/html; charset=utf-8";
 /// Nothing from elsewhere, no scripts at all, no frames.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Counters of this process, as `/api/metrics` shows them.
 #[derive(Debug, Default)]
@@ -67,8 +68,11 @@ impl Counters {
         if let Ok(requests) = self.requests.lock() {
             for ((door, status), (count, took)) in requests.iter() {
                 let _infallible = writeln!(text, "aiops_rca_requests_total{{door=\"{door}\",status=\"{status}\"}} {count}");
-                let _infallible =
-                    writeln!(text, "aiops_rca_request_seconds_total{{door=\"{door}\",status=\"{status}\"}} {:.6}", took.as_secs_f64());
+                let _infallible = writeln!(
+                    text,
+                    "aiops_rca_request_seconds_total{{door=\"{door}\",status=\"{status}\"}} {:.6}",
+                    took.as_secs_f64()
+                );
             }
         }
         text.push_str("# TYPE aiops_rca_failures_total counter\n");
@@ -110,7 +114,9 @@ impl Handler {
     pub(super) async fn dashboard(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
         if let Some(name) = path.strip_prefix("/dashboard/assets/") {
             return match dashboard::asset(name) {
-                Some((content_type, body)) => Response::text(StatusCode::OK, content_type, body).with("cache-control", "max-age=3600"),
+                Some((content_type, body)) => {
+                    Response::text(StatusCode::OK, content_type, body).with("cache-control", "max-age=3600")
+                }
                 None => Response::error(StatusCode::NOT_FOUND, "no_such_asset", "there is nothing here", ""),
             };
         }
@@ -120,13 +126,19 @@ impl Handler {
         let visitor = match self.doors.dashboard.enter(request, now) {
             Ok(visitor) => visitor,
             Err(NoEntry::Closed) => {
-                return page(StatusCode::SERVICE_UNAVAILABLE, dashboard::message("The dashboard is closed", "Set DASHBOARD_AUTH=entra, or DASHBOARD_KEY."));
+                return page(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    dashboard::message("The dashboard is closed", "Set DASHBOARD_AUTH=entra, or DASHBOARD_KEY."),
+                );
             }
             Err(NoEntry::Unknown) if matches!(self.doors.dashboard, DashboardLock::Key(_)) => {
                 return page(StatusCode::UNAUTHORIZED, dashboard::login(false));
             }
             Err(NoEntry::Unknown) => {
-                return page(StatusCode::UNAUTHORIZED, dashboard::message("Sign in first", "This dashboard is for people of your organisation."));
+                return page(
+                    StatusCode::UNAUTHORIZED,
+                    dashboard::message("Sign in first", "This dashboard is for people of your organisation."),
+                );
             }
         };
         let pipeline = match self.pipeline().await {
@@ -152,7 +164,13 @@ impl Handler {
         }
     }
 
-    async fn overview(&self, pipeline: &Pipeline, request: &Request, visitor: &Visitor, now: DateTime<Utc>) -> Result<Response, Fault> {
+    async fn overview(
+        &self,
+        pipeline: &Pipeline,
+        request: &Request,
+        visitor: &Visitor,
+        now: DateTime<Utc>,
+    ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
         let tickets = pipeline.store.recent(now, filter.days, 2000).await?;
         let dead_letters = pipeline.store.dead_letters().await?;
@@ -168,7 +186,9 @@ impl Handler {
     }
 
     async fn ticket_page(&self, pipeline: &Pipeline, id: &str, visitor: &Visitor, now: DateTime<Utc>) -> Result<Response, Fault> {
-        let missing = || page(StatusCode::NOT_FOUND, dashboard::message("No such ticket", "It may still be analysed: look again in a moment."));
+        let missing = || {
+            page(StatusCode::NOT_FOUND, dashboard::message("No such ticket", "It may still be analysed: look again in a moment."))
+        };
         let Some(id) = TicketId::parse(id) else { return Ok(missing()) };
         let Some(ticket) = pipeline.store.load(&id).await? else { return Ok(missing()) };
         let evidence = pipeline.store.evidence(&id).await?;
@@ -193,7 +213,9 @@ impl Handler {
         if !DashboardLock::may_change(visitor, request, field("token")) {
             return Response::error(StatusCode::FORBIDDEN, "no_token", "the form's token is missing or wrong", "token");
         }
-        let Some((id, action)) = path.strip_prefix("/dashboard/tickets/").and_then(|rest| rest.split_once('/')) else { return not_found() };
+        let Some((id, action)) = path.strip_prefix("/dashboard/tickets/").and_then(|rest| rest.split_once('/')) else {
+            return not_found();
+        };
         let Some(id) = TicketId::parse(id) else { return not_found() };
         let Some(event) = event_of(action, visitor, field("approval"), field("plan"), now) else { return not_found() };
         match pipeline.apply(&id, &event, now).await {
@@ -209,7 +231,12 @@ impl Handler {
         let visitor = match self.doors.dashboard.enter(request, now) {
             Ok(visitor) => visitor,
             Err(NoEntry::Closed) => {
-                return Response::error(StatusCode::SERVICE_UNAVAILABLE, "door_closed", "this door opens when DASHBOARD_AUTH or DASHBOARD_KEY is set", "");
+                return Response::error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "door_closed",
+                    "this door opens when DASHBOARD_AUTH or DASHBOARD_KEY is set",
+                    "",
+                );
             }
             Err(NoEntry::Unknown) => {
                 return Response::error(StatusCode::UNAUTHORIZED, "not_allowed", "send the dashboard key in x-dashboard-key", "");
@@ -224,7 +251,11 @@ impl Handler {
             ("GET", ["tickets"]) => self.list(pipeline, request, now, false).await,
             ("GET", ["tickets.csv"]) => self.list(pipeline, request, now, true).await,
             ("GET", ["tickets", id]) => self.one(pipeline, id).await,
-            ("GET", ["deadletters"]) => pipeline.store.dead_letters().await.map(|letters| Response::json(StatusCode::OK, &json!({"dead_letters": letters}))),
+            ("GET", ["deadletters"]) => pipeline
+                .store
+                .dead_letters()
+                .await
+                .map(|letters| Response::json(StatusCode::OK, &json!({"dead_letters": letters}))),
             ("GET", ["metrics"]) => self.metrics_text(pipeline).await,
             ("POST", ["tickets", id, action]) => return self.act(pipeline, id, action, request, &visitor, now).await,
             _ => return Response::error(StatusCode::NOT_FOUND, "no_such_route", "there is nothing here", ""),
@@ -256,7 +287,15 @@ impl Handler {
         Ok(Response::json(StatusCode::OK, &dashboard::details(&ticket, &evidence, &audit)))
     }
 
-    async fn act(&self, pipeline: &Pipeline, id: &str, action: &str, request: &Request, visitor: &Visitor, now: DateTime<Utc>) -> Response {
+    async fn act(
+        &self,
+        pipeline: &Pipeline,
+        id: &str,
+        action: &str,
+        request: &Request,
+        visitor: &Visitor,
+        now: DateTime<Utc>,
+    ) -> Response {
         #[derive(serde::Deserialize, Default)]
         struct Body {
             by: Option<String>,
@@ -271,7 +310,14 @@ impl Handler {
         } else {
             match serde_json::from_slice(&request.body) {
                 Ok(body) => body,
-                Err(_) => return Response::error(StatusCode::BAD_REQUEST, "not_json", "the body is not the JSON that is expected here", ""),
+                Err(_) => {
+                    return Response::error(
+                        StatusCode::BAD_REQUEST,
+                        "not_json",
+                        "the body is not the JSON that is expected here",
+                        "",
+                    );
+                }
             }
         };
         let Some(id) = TicketId::parse(id) else { return not_found() };
@@ -281,7 +327,12 @@ impl Handler {
         }
         match event_of(action, &visitor, body.approval.as_deref(), body.plan.as_deref(), now) {
             Some(event) => outcome(pipeline.apply(&id, &event, now).await),
-            None => Response::error(StatusCode::NOT_FOUND, "no_such_action", "a ticket can be acknowledged, reopened, started, approved or rejected", ""),
+            None => Response::error(
+                StatusCode::NOT_FOUND,
+                "no_such_action",
+                "a ticket can be acknowledged, reopened, started, approved or rejected",
+                "",
+            ),
         }
     }
 
@@ -291,7 +342,11 @@ impl Handler {
             depths.push((queue, pipeline.store.storage().depth(queue).await?));
         }
         let (open, _) = pipeline.store.active(1000, None).await?;
-        Ok(Response::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.prometheus(&depths, open.len())))
+        Ok(Response::text(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            self.metrics.prometheus(&depths, open.len()),
+        ))
     }
 }
 

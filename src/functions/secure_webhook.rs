@@ -139,8 +139,13 @@ impl SecureWebhook {
                 return Err(Refused::Invalid);
             }
         }
-        let url = self.settings.authority.join(&format!("{}/discovery/v2.0/keys", self.settings.tenant)).map_err(|_| Refused::Unavailable)?;
-        let reply = self.http.send("Entra", self.http.request(reqwest::Method::GET, &url)).await.map_err(|_| Refused::Unavailable)?;
+        let url = self
+            .settings
+            .authority
+            .join(&format!("{}/discovery/v2.0/keys", self.settings.tenant))
+            .map_err(|_| Refused::Unavailable)?;
+        let reply =
+            self.http.send("Entra", self.http.request(reqwest::Method::GET, &url)).await.map_err(|_| Refused::Unavailable)?;
         let set: KeySet = reply.json("Entra").map_err(|_| Refused::Unavailable)?;
         let by_id: HashMap<_, _> = set.keys.into_iter().filter_map(|key| Some((key.kid, (key.n?, key.e?)))).collect();
         let key = by_id.get(id).cloned();

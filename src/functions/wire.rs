@@ -128,28 +128,28 @@ where
 {
     let answer = Arc::new(answer);
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let routes = warp::method()
-        .and(warp::path::full())
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(move |method: Method, path: warp::path::FullPath, query: String, headers, body| {
-            let answer = Arc::clone(&answer);
-            async move {
-                let head = method == Method::HEAD;
-                let Ok(body) = read(body).await else {
-                    return Response::error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than 1 MiB", "").into_http(head);
-                };
-                let request = Request { method, path: path.as_str().to_owned(), query, headers, body };
-                match tokio::spawn(answer(request)).await {
-                    Ok(response) => response.into_http(head),
-                    Err(_) => {
-                        tracing::error!("a request ended in a panic");
-                        Response::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be handled", "").into_http(head)
+    let routes =
+        warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned()).and(warp::body::stream()).then(
+            move |method: Method, path: warp::path::FullPath, query: String, headers, body| {
+                let answer = Arc::clone(&answer);
+                async move {
+                    let head = method == Method::HEAD;
+                    let Ok(body) = read(body).await else {
+                        return Response::error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than 1 MiB", "")
+                            .into_http(head);
+                    };
+                    let request = Request { method, path: path.as_str().to_owned(), query, headers, body };
+                    match tokio::spawn(answer(request)).await {
+                        Ok(response) => response.into_http(head),
+                        Err(_) => {
+                            tracing::error!("a request ended in a panic");
+                            Response::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be handled", "")
+                                .into_http(head)
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     warp::serve(routes).incoming(listener).graceful(stop).run().await;
 }
 

@@ -134,7 +134,8 @@ impl Pipeline {
 
     /// A fresh ticket id with the failure waiting under it.
     async fn offer(&self, failure: &Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<TicketId, Fault> {
-        let waiting = Waiting { failure: failure.clone(), received_at: now, trace: trace.map(str::to_owned) };
+        let waiting =
+            Waiting { failure: failure.clone(), received_at: now, trace: trace.map(str::to_owned), nudges: 0, nudged_at: None };
         for _ in 0..8 {
             let id = TicketId::new(failure.source, now, fastrand::u32(..));
             if self.store.put_waiting_if_absent(&id, &waiting).await? {
@@ -150,7 +151,13 @@ impl Pipeline {
     }
 
     /// Counts the report; heals a claim whose ticket does not exist (a crash between claim and enqueue).
-    async fn reported_again(&self, owner: &TicketId, failure: &Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<(), Fault> {
+    async fn reported_again(
+        &self,
+        owner: &TicketId,
+        failure: &Failure,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         match self.apply(owner, &Event::ReportedAgain, now).await {
             Ok(ticket) => {
                 if failure.source == Source::Databricks && ticket.is_closed() {
@@ -161,7 +168,13 @@ impl Pipeline {
                 Ok(())
             }
             Err(UpdateError::Missing) => {
-                let waiting = Waiting { failure: failure.clone(), received_at: now, trace: trace.map(str::to_owned) };
+                let waiting = Waiting {
+                    failure: failure.clone(),
+                    received_at: now,
+                    trace: trace.map(str::to_owned),
+                    nudges: 0,
+                    nudged_at: None,
+                };
                 self.store.put_waiting_if_absent(owner, &waiting).await?;
                 self.put_failure(owner, trace).await
             }
@@ -180,7 +193,8 @@ impl Pipeline {
         let Some(ticket) = self.store.load(healing).await? else { return Ok(()) };
         let Some(attempt) = ticket.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
-        let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: failure.run_id.clone() };
+        let event =
+            Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: failure.run_id.clone() };
         match self.apply(healing, &event, now).await {
             Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
             Err(UpdateError::Store(fault)) => Err(fault),
@@ -193,6 +207,7 @@ impl Pipeline {
         let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
         let document = serde_json::to_string(request).map_err(|_| Fault::permanent("an alert could not be written as JSON"))?;
         self.store.put_active(&row, &document).await?;
-        self.put(FAILURES, &FailureMessage::Rows { row, round: 0, trace: trace.map(str::to_owned) }, std::time::Duration::ZERO).await
+        self.put(FAILURES, &FailureMessage::Rows { row, round: 0, trace: trace.map(str::to_owned) }, std::time::Duration::ZERO)
+            .await
     }
 }

@@ -39,7 +39,7 @@ impl Pipeline {
             self.store.mark_active(id).await?;
             return self.put_all(&ticket, now).await;
         }
-        let Some(Waiting { failure, received_at, trace }) = self.store.waiting(id).await? else {
+        let Some(Waiting { failure, received_at, trace, .. }) = self.store.waiting(id).await? else {
             tracing::warn!(ticket.id = %id, "nothing waits under this id: the message is an old copy");
             return Ok(());
         };
@@ -80,7 +80,10 @@ impl Pipeline {
         let mut evidence = vec![Evidence {
             id: "e0".to_owned(),
             source: "alert".to_owned(),
-            title: format!("As reported{}", failure.error_code.as_deref().map(|code| format!(", code {code}")).unwrap_or_default()),
+            title: format!(
+                "As reported{}",
+                failure.error_code.as_deref().map(|code| format!(", code {code}")).unwrap_or_default()
+            ),
             text: failure.message.clone(),
             at: received_at,
         }];
@@ -164,13 +167,16 @@ impl Pipeline {
     async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
         let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?) else { return Ok(false) };
         let Some(healing) = self.store.load(&lock.ticket).await? else { return Ok(false) };
-        let Some((attempt, called_at)) = healing.current_attempt().and_then(|a| Some((a, a.called_at?))) else { return Ok(false) };
+        let Some((attempt, called_at)) = healing.current_attempt().and_then(|a| Some((a, a.called_at?))) else {
+            return Ok(false);
+        };
         let found = self.collector.find_attempt_run(&healing.failure, attempt.action.name(), &attempt.id, called_at, now).await;
         if !matches!(&found, Ok(Some(found)) if found == run) {
             return Ok(false);
         }
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
-        let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: Some(run.clone()) };
+        let event =
+            Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: Some(run.clone()) };
         match self.apply(&lock.ticket, &event, now).await {
             Ok(_) | Err(UpdateError::Refused(_)) => Ok(true),
             Err(UpdateError::Missing) => Ok(false),
@@ -205,7 +211,8 @@ impl Pipeline {
     }
 
     async fn ask_again(&self, row: &str, round: u32, trace: Option<String>) -> Result<(), Fault> {
-        let delay = usize::try_from(round).ok().and_then(|round| INGESTION_LAG.get(round)).copied().unwrap_or(Duration::from_secs(600));
+        let delay =
+            usize::try_from(round).ok().and_then(|round| INGESTION_LAG.get(round)).copied().unwrap_or(Duration::from_secs(600));
         self.put(FAILURES, &FailureMessage::Rows { row: row.to_owned(), round: round + 1, trace }, delay).await
     }
 
@@ -262,7 +269,9 @@ fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
         run_id: request.run_id.clone(),
         run_url: None,
         error_code: None,
-        message: redact(&format!("{count} failed {word}(s) reported by alert rule {rule}; which runs they are could not be found out: {why}")),
+        message: redact(&format!(
+            "{count} failed {word}(s) reported by alert rule {rule}; which runs they are could not be found out: {why}"
+        )),
         context: request.resource.clone().map(|resource| (field::FACTORY.to_owned(), resource)).into_iter().collect(),
         occurred_at: request.to,
         source_severity: request.severity,

@@ -28,7 +28,11 @@ impl Pipeline {
             tracing::error!(queue.name = queue, letter.id = %letter.id, "a message was given up: see the dashboard, then `aiops-rca replay`");
         }
         if let Ok(message) = serde_json::from_str::<DeliveryMessage>(text) {
-            let fault = DeliveryFault { reason: format!("given up after repeated crashes (dead letter {})", letter.id), at: now, retrying: false };
+            let fault = DeliveryFault {
+                reason: format!("given up after repeated crashes (dead letter {})", letter.id),
+                at: now,
+                retrying: false,
+            };
             let event = Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown: None, fault: Some(fault) };
             match self.store.update(&message.ticket, |ticket: &Ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
                 Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}

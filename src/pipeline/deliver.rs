@@ -57,8 +57,17 @@ impl Pipeline {
     }
 
     /// Takes the sink; `Err(wait)` when another delivery has it.
-    async fn lease(&self, message: &DeliveryMessage, holder: &str, now: DateTime<Utc>) -> Result<Result<Ticket, Duration>, Fault> {
-        match self.store.update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)).await {
+    async fn lease(
+        &self,
+        message: &DeliveryMessage,
+        holder: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Result<Ticket, Duration>, Fault> {
+        match self
+            .store
+            .update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now))
+            .await
+        {
             Ok(change) => Ok(Ok(change.ticket)),
             // Soon enough to pick up what the holder may have missed, late enough not to spin.
             Err(UpdateError::Refused(_)) => Ok(Err(Duration::from_secs(5))),
@@ -173,7 +182,9 @@ impl Pipeline {
         match again {
             Some((delay, attempt)) => self.put_later(&DeliveryMessage { attempt, ..message.clone() }, delay.min(MAX_DELAY)).await,
             // Something changed while this version was being shown.
-            None if ended.lags(message.sink) => self.put_later(&DeliveryMessage { attempt: 0, ..message.clone() }, Duration::ZERO).await,
+            None if ended.lags(message.sink) => {
+                self.put_later(&DeliveryMessage { attempt: 0, ..message.clone() }, Duration::ZERO).await
+            }
             None => Ok(()),
         }
     }

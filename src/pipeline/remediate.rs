@@ -11,8 +11,8 @@ use super::Pipeline;
 use super::deliver::End;
 use crate::evidence::RunOutcome;
 use crate::fault::Fault;
-use crate::sinks::playbook::callback::{Callback, Outcome};
 use crate::sinks::playbook::CallOutcome;
+use crate::sinks::playbook::callback::{Callback, Outcome};
 use crate::ticket::machine::{Called, Event, Report};
 use crate::ticket::store::{AssetLock, UpdateError};
 use crate::ticket::{Attempt, AttemptState, Sink, Ticket, TicketId};
@@ -82,7 +82,9 @@ impl Pipeline {
             CallOutcome::Refused(why) => Called::Refused(why),
             CallOutcome::Unknown(why) => Called::Unknown(why),
             CallOutcome::NotSent(reason, retry_after) => {
-                let wait = retry_after.and_then(|after| chrono::Duration::from_std(after).ok()).unwrap_or_else(|| chrono::Duration::seconds(30));
+                let wait = retry_after
+                    .and_then(|after| chrono::Duration::from_std(after).ok())
+                    .unwrap_or_else(|| chrono::Duration::seconds(30));
                 Called::NotSent(reason, now() + wait)
             }
         };
@@ -102,11 +104,13 @@ impl Pipeline {
         let called_at = attempt.called_at.unwrap_or(attempt.due_at);
         let run = match &attempt.run_id {
             Some(run) => Some(run.clone()),
-            None => match self.collector.find_attempt_run(&ticket.failure, attempt.action.name(), &attempt.id, called_at, now).await {
-                Ok(found) => found,
-                Err(fault) if fault.is_transient() && !overdue => return Ok(End::Failed(fault)),
-                Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
-            },
+            None => {
+                match self.collector.find_attempt_run(&ticket.failure, attempt.action.name(), &attempt.id, called_at, now).await {
+                    Ok(found) => found,
+                    Err(fault) if fault.is_transient() && !overdue => return Ok(End::Failed(fault)),
+                    Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
+                }
+            }
         };
         let Some(run) = run else {
             if overdue || attempt.state == AttemptState::Verifying {
@@ -120,7 +124,8 @@ impl Pipeline {
             Ok(RunOutcome::Running) if overdue => Report::Progress,
             Ok(RunOutcome::Running) => {
                 if attempt.run_id.is_none() {
-                    let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Progress, run_id: Some(run) };
+                    let event =
+                        Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Progress, run_id: Some(run) };
                     self.tell(&ticket.id, event, now).await?;
                 }
                 return Ok(End::Later(VERIFY_EVERY));
@@ -138,7 +143,8 @@ impl Pipeline {
     /// No vendor can be asked: the playbook's word counts, silence does not.
     async fn without_vendor(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<End, Fault> {
         if attempt.state == AttemptState::Verifying {
-            let event = Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Succeeded, run_id: attempt.run_id.clone() };
+            let event =
+                Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Succeeded, run_id: attempt.run_id.clone() };
             self.tell(&ticket.id, event, now).await?;
             return self.settled(ticket).await;
         }
@@ -167,7 +173,13 @@ impl Pipeline {
     }
 
     /// Applies a playbook's callback whose token was verified. The answer says what it changed.
-    pub async fn callback(&self, ticket: &TicketId, attempt: &str, callback: &Callback, now: DateTime<Utc>) -> Result<String, UpdateError> {
+    pub async fn callback(
+        &self,
+        ticket: &TicketId,
+        attempt: &str,
+        callback: &Callback,
+        now: DateTime<Utc>,
+    ) -> Result<String, UpdateError> {
         let report = match &callback.outcome {
             Outcome::Success => Report::ClaimsSuccess,
             Outcome::Failed(_) if callback.contradictory => Report::ClaimsSuccess,

@@ -18,7 +18,7 @@ use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
 /// Rows a tick looks at.
 const ROWS_PER_TICK: u32 = 300;
 /// How long the ordinary way may take before the sweep steps in.
-const PATIENCE: chrono::Duration = chrono::Duration::minutes(2);
+const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
 const CURSOR: &str = "sweep";
 
 /// What one tick did, for the log.
@@ -73,27 +73,35 @@ impl Pipeline {
         }
     }
 
-    /// A failure that waits: is its claim ours, then it is enqueued again; else the row is left over from a lost race.
+    /// A failure that waits: is its claim ours, then it is enqueued again, ever more seldom; else the row is left over
+    /// from a lost race.
     async fn look_after_claim(&self, id: &TicketId, row: &ActiveRow, now: DateTime<Utc>) -> Result<bool, Fault> {
-        let Some(waiting) = self.store.waiting(id).await? else {
+        let Some(mut waiting) = self.store.waiting(id).await? else {
             self.store.drop_active(&row.row).await?;
             return Ok(true);
         };
-        if now - waiting.received_at < PATIENCE {
+        let patience = PATIENCE * 2_i32.saturating_pow(waiting.nudges.min(10));
+        if now - waiting.nudged_at.unwrap_or(waiting.received_at) < patience {
             return Ok(false);
         }
         match self.store.claimed(&waiting.failure.key).await? {
-            Some(owner) if owner == *id => {
-                let message = FailureMessage::Failure { ticket: id.clone(), trace: waiting.trace };
-                self.put(FAILURES, &message, Duration::ZERO).await?;
+            Some(owner) if owner != *id => {
+                self.store.drop_active(&row.row).await?;
+                return Ok(true);
             }
+            Some(_) => {}
             // Not claimed at all: the door died in between and told nobody. The failure is accepted now.
             None => {
                 self.store.claim(&waiting.failure.key, id).await?;
-                let message = FailureMessage::Failure { ticket: id.clone(), trace: waiting.trace };
-                self.put(FAILURES, &message, Duration::ZERO).await?;
             }
-            Some(_) => self.store.drop_active(&row.row).await?,
+        }
+        let message = FailureMessage::Failure { ticket: id.clone(), trace: waiting.trace.clone() };
+        self.put(FAILURES, &message, Duration::ZERO).await?;
+        waiting.nudges = waiting.nudges.saturating_add(1);
+        waiting.nudged_at = Some(now);
+        // The ticket may have been opened meanwhile: then the row is its own again.
+        if !self.store.exists(id).await? {
+            self.store.update_waiting(id, &waiting).await?;
         }
         Ok(true)
     }
@@ -155,7 +163,9 @@ fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
     };
     let leased = ticket.books.leases.get(&sink).is_some_and(|lease| lease.until > now);
     // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
-    let retrying = fault.as_ref().is_some_and(|fault| fault.retrying && now - fault.at < chrono::Duration::minutes(90));
-    let fresh = now - ticket.status_at.max(ticket.last_seen).max(ticket.story.last().map_or(ticket.received_at, |c| c.at)) < PATIENCE;
+    let rest = |fault: &crate::ticket::DeliveryFault| if fault.retrying { chrono::Duration::minutes(90) } else { PATIENCE };
+    let retrying = fault.as_ref().is_some_and(|fault| now - fault.at < rest(fault));
+    let fresh =
+        now - ticket.status_at.max(ticket.last_seen).max(ticket.story.last().map_or(ticket.received_at, |c| c.at)) < PATIENCE;
     !leased && !retrying && !fresh
 }

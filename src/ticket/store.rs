@@ -67,6 +67,12 @@ pub struct Waiting {
     /// W3C traceparent of the report.
     #[serde(default)]
     pub trace: Option<String>,
+    /// How often the sweep enqueued it again.
+    #[serde(default)]
+    pub nudges: u32,
+    /// When it did so last.
+    #[serde(default)]
+    pub nudged_at: Option<DateTime<Utc>>,
 }
 
 /// Who holds the claim on a run.
@@ -198,6 +204,11 @@ impl TicketStore {
     pub async fn put_waiting_if_absent(&self, id: &TicketId, waiting: &Waiting) -> Result<bool, Fault> {
         let outcome = self.storage.insert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await?;
         Ok(matches!(outcome, Inserted::Created(_)))
+    }
+
+    /// Writes a waiting failure back.
+    pub async fn update_waiting(&self, id: &TicketId, waiting: &Waiting) -> Result<(), Fault> {
+        self.storage.upsert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await
     }
 
     /// The failure that waits for this ticket; `None` once the ticket exists.

@@ -1,6 +1,6 @@
 //! What the vendors say, asked of stateful stand-ins of them.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests may fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may fail as tests do")]
 
 mod airflow;
 mod data_factory;

@@ -1,6 +1,12 @@
 //! Playbooks: calling them, reading their callbacks, and the shipped definitions run against fakes.
 
-#![expect(clippy::unwrap_used, clippy::string_slice, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on should stop"
+)]
 
 mod airflow;
 mod callback;
@@ -8,6 +14,7 @@ mod client;
 mod databricks;
 mod definitions;
 mod guide;
+mod interpreter;
 mod pipelines;
 mod support;
 mod world;

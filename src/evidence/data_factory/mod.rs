@@ -188,7 +188,7 @@ impl DataFactory {
         let filters = vec![("PipelineName", vec![pipeline.to_owned()])];
         let mut runs = self.pipeline_runs(&Query { from, to, filters, order_by: "RunStart" }).await?;
         runs.retain(|run| {
-            run.pipeline_name == pipeline
+            run.pipeline_name.eq_ignore_ascii_case(pipeline)
                 && !run.run_id.eq_ignore_ascii_case(original_run)
                 && run.run_start.is_some_and(|start| start >= from)
         });

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use chrono::{DateTime, Utc};
 use regex::Regex;
 
 use super::super::RunOutcome;
+use super::super::asking::from_millis;
 use super::wire::{Cluster, Event, Library, Run, State, Status, Task, Termination};
 
 /// Results that follow from another task's failure, or from a condition.
@@ -132,6 +134,13 @@ pub(super) fn cluster_outcome(cluster: &Cluster, libraries: &[Library]) -> RunOu
     }
     let busy = |library: &Library| ["PENDING", "RESOLVING", "INSTALLING"].contains(&library.status.to_ascii_uppercase().as_str());
     if libraries.iter().any(busy) { RunOutcome::Running } else { RunOutcome::Succeeded }
+}
+
+/// Is the cluster being started, or was it started or did it end since then?
+pub(super) fn moved_since(cluster: &Cluster, since: DateTime<Utc>) -> bool {
+    let times = [cluster.last_restarted_time, cluster.start_time, cluster.terminated_time];
+    matches!(cluster.state.to_ascii_uppercase().as_str(), "PENDING" | "RESTARTING")
+        || times.into_iter().filter_map(from_millis).any(|at| at >= since)
 }
 
 /// Is this end of a cluster no failure?

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::asking::{Key, around, ask, from_millis, plain_code, url_under};
+use super::asking::{Key, around, ask, plain_code, url_under};
 use super::{Collected, RunOutcome, window};
 use crate::failure::{AssetKind, Failure, field};
 use crate::fault::Fault;
@@ -148,9 +148,8 @@ impl Databricks {
         let since = around(called_at, SKEW).0;
         if matches!(action, "restart_cluster" | "reinstall_libraries") {
             let cluster_id = failure.field(field::CLUSTER_ID).ok_or_else(|| Fault::permanent("the failure names no cluster"))?;
-            let cluster = self.cluster(cluster_id).await?;
-            let started = cluster.and_then(|cluster| from_millis(cluster.last_restarted_time.or(cluster.start_time)));
-            return Ok(started.filter(|at| *at >= since).map(|_| cluster_id.to_owned()));
+            let moved = self.cluster(cluster_id).await?.is_some_and(|cluster| judge::moved_since(&cluster, since));
+            return Ok(moved.then(|| cluster_id.to_owned()));
         }
         let run_id = failure.run_id.as_deref().ok_or_else(|| Fault::permanent("the report names no run id"))?;
         let run = self.run(run_id).await?;

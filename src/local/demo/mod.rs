@@ -59,9 +59,14 @@ impl Demo {
         let base = Url::parse(&format!("http://localhost:{port}/"))?;
         let mut hook = base.join("jira-webhook")?;
         hook.query_pairs_mut().append_pair("secret", WEBHOOK_SECRET);
-        let hook = jira::Hook { url: hook, secret: Some(SecretString::from(WEBHOOK_SECRET)), retry_after: Duration::from_secs(2) };
+        let hook =
+            jira::Hook { url: hook, secret: Some(SecretString::from(WEBHOOK_SECRET)), retry_after: Duration::from_secs(2) };
         let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await?;
-        let slack = SlackSimulator::start_with(0, SlackOptions { door: Some(base.join("slack/interactions")?), ..SlackOptions::default() }).await?;
+        let slack = SlackSimulator::start_with(
+            0,
+            SlackOptions { door: Some(base.join("slack/interactions")?), ..SlackOptions::default() },
+        )
+        .await?;
         let factory_site = DataFactorySite::new(SUBSCRIPTION, GROUP, FACTORY, &IdentitySite::token_for(MANAGEMENT));
         let run = json(RUN)?;
         factory_site.put_run(run.clone());
@@ -133,7 +138,12 @@ impl Demo {
             }
         }
         let arrived = self.follow(&http, wanted, &say).await;
-        say(&format!("{} issue(s) in JIRA, {} message(s) in Slack, {} playbook run(s)", self.jira.issues().len(), self.posts(), self.playbooks.runs().len()));
+        say(&format!(
+            "{} issue(s) in JIRA, {} message(s) in Slack, {} playbook run(s)",
+            self.jira.issues().len(),
+            self.posts(),
+            self.playbooks.runs().len()
+        ));
         all_understood && arrived
     }
 
@@ -189,7 +199,8 @@ impl Demo {
 }
 
 fn playbook_settings(base: &Url, factory: &Server) -> anyhow::Result<LogicAppSettings> {
-    let factory_id = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.DataFactory/factories/{FACTORY}");
+    let factory_id =
+        format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.DataFactory/factories/{FACTORY}");
     let parameters = BTreeMap::from([
         ("callbackBase".to_owned(), Value::from(format!("{base}remediation-callback?"))),
         ("factoryId".to_owned(), Value::from(factory_id)),

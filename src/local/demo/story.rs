@@ -18,7 +18,12 @@ const ALERT: &str = include_str!("../../../tests/fixtures/vendor/azmon-logv1-com
 
 pub(super) const SCENES: &[Scene] = &[
     Scene { title: "Azure Monitor: an alert with failed ADF runs", door: "azure-monitor", body: ALERT, expected: "accepted" },
-    Scene { title: "Azure Monitor: the same rows again, five minutes later", door: "azure-monitor", body: ALERT, expected: "duplicate" },
+    Scene {
+        title: "Azure Monitor: the same rows again, five minutes later",
+        door: "azure-monitor",
+        body: ALERT,
+        expected: "duplicate",
+    },
     Scene {
         title: "Azure Monitor: an ADF run timed out at a gateway",
         door: "azure-monitor",

@@ -166,7 +166,7 @@ impl LineLevel {
 }
 
 /// Why the host ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
     /// Somebody asked.
     Asked,

@@ -205,7 +205,7 @@ async fn free_port() -> Result<u16, HostError> {
 async fn close(core: Arc<Core>, front: JoinHandle<()>, done: watch::Sender<Option<StopReason>>) {
     let mut stopping = core.stopping.subscribe();
     let reason = match stopping.wait_for(Option::is_some).await {
-        Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
+        Ok(reason) => reason.unwrap_or(StopReason::Asked),
         Err(_) => StopReason::Asked,
     };
     if reason == StopReason::Asked {
@@ -216,7 +216,7 @@ async fn close(core: Arc<Core>, front: JoinHandle<()>, done: watch::Sender<Optio
     // The port is free again when this is done.
     front.abort();
     let _aborted = front.await;
-    core.events.push(HostEvent::Stopped(reason.clone()));
+    core.events.push(HostEvent::Stopped(reason));
     done.send_replace(Some(reason));
 }
 
@@ -288,7 +288,7 @@ impl RunningHost {
     pub async fn wait(&self) -> StopReason {
         let mut stopped = self.stopped.clone();
         match stopped.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
+            Ok(reason) => reason.unwrap_or(StopReason::Asked),
             Err(_) => StopReason::Asked,
         }
     }

@@ -231,7 +231,8 @@ impl LogicAppSimulator {
 
     /// Cancels a run, as an operator does: nothing of it goes on, not even its callback.
     pub fn cancel(&self, run_id: &str) {
-        if let Some(abort) = lock(&self.world.aborts).remove(run_id) {
+        let abort = lock(&self.world.aborts).remove(run_id);
+        if let Some(abort) = abort {
             abort.abort();
             self.world.end(run_id, RunStatus::Cancelled, None);
         }

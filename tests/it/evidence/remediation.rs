@@ -175,7 +175,7 @@ async fn a_restarted_cluster_is_well_when_it_runs_and_its_libraries_are_there() 
     assert_eq!(world.find(&cluster(None), "restart_cluster").await, None);
     assert_eq!(world.call_workspace("2.1/clusters/restart", &body).await.1["error_code"], "INVALID_STATE");
     assert_eq!(world.call_workspace("2.1/clusters/start", &body).await.0, 200);
-    assert_eq!(world.outcome(&cluster(None), CLUSTER).await, RunOutcome::Running);
+    assert_eq!(world.find(&cluster(None), "restart_cluster").await.as_deref(), Some(CLUSTER), "it is being started");
     assert_eq!(world.outcome(&cluster(None), CLUSTER).await, RunOutcome::Running, "libraries are being installed");
     assert_eq!(world.find(&cluster(None), "restart_cluster").await.as_deref(), Some(CLUSTER));
     assert_eq!(world.outcome(&cluster(None), CLUSTER).await, RunOutcome::Running);

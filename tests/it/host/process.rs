@@ -235,3 +235,27 @@ async fn after_the_stop_the_port_is_free() {
     assert_eq!(second.get("/echo").await.status, 201);
     second.host.stop().await;
 }
+
+/// The real command: a signal must not leave a handler behind.
+#[tokio::test]
+async fn a_signal_stops_the_command_and_its_child() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let app = App::new().http("Echo", "echo", &[], "anonymous");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_aiops-rca"));
+    command.args(["local", "--port", "0", "--root"]).arg(app.path()).arg("--executable").arg(super::support::scripted_handler());
+    let mut command = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(command.stdout.take().unwrap()).lines();
+    let started = regex::Regex::new(r"process (\d+) on port").unwrap();
+    let mut child = None;
+    while let Some(line) = lines.next_line().await.unwrap() {
+        child = child.or_else(|| started.captures(&line).map(|found| found[1].to_owned()));
+        if line.contains("ready after") {
+            break;
+        }
+    }
+    let (child, host) = (child.unwrap(), command.id().unwrap().to_string());
+    assert!(std::process::Command::new("kill").args(["-TERM", &host]).status().unwrap().success());
+    let status = tokio::time::timeout(PATIENCE, command.wait()).await.unwrap().unwrap();
+    assert!(status.success(), "{status}");
+    assert!(!std::path::Path::new(&format!("/proc/{child}")).exists(), "process {child} still runs");
+}

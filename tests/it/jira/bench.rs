@@ -127,6 +127,10 @@ pub(crate) fn set_status(ticket: &mut Ticket, status: Status, by: Channel, at: D
 }
 
 pub(crate) fn sink(simulator: &JiraSimulator) -> Jira {
+    sink_with(simulator, &Http::new(None).unwrap())
+}
+
+pub(crate) fn sink_with(simulator: &JiraSimulator, http: &Http) -> Jira {
     let config = Config::default();
     let settings = JiraSettings {
         domain: simulator.base_url().parse().unwrap(),
@@ -137,7 +141,7 @@ pub(crate) fn sink(simulator: &JiraSimulator) -> Jira {
         webhook_secret: None,
         dashboard_base: Some("https://your-rca-server.com".parse().unwrap()),
     };
-    Jira::new(settings, Http::with_timeout(None, std::time::Duration::from_secs(2)).unwrap())
+    Jira::new(settings, http.clone())
 }
 
 /// Calls that change something in JIRA.

@@ -7,7 +7,7 @@ use aiops_rca::ticket::Priority;
 use chrono::TimeDelta;
 use std::time::Duration;
 
-use super::bench::{Bench, fixture_json, sink, writes};
+use super::bench::{Bench, fixture_json, sink, sink_with, writes};
 
 #[tokio::test]
 async fn a_failure_becomes_one_issue_and_a_repeat_does_nothing() {
@@ -269,7 +269,6 @@ async fn transient_refusals_pass() {
             "JIRA answered 201 with JSON that we cannot read (line 1): a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
             None,
         ),
-        ("POST", create, Script::Delay(Duration::from_millis(2300)), "JIRA did not answer in time", None),
     ] {
         assert_eq!(survived(method, path, script).await, (reason.to_owned(), wait));
     }
@@ -279,6 +278,21 @@ async fn transient_refusals_pass() {
         wait.is_some_and(|wait| wait > Duration::from_secs(55) && wait <= Duration::from_mins(1)),
         "until the reset: {wait:?}"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_makes_no_second_issue() {
+    let mut bench = Bench::new().await;
+    let http = aiops_rca::http::Http::with_timeout(None, Duration::from_millis(700)).unwrap();
+    bench.jira = sink_with(&bench.simulator, &http);
+    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", Script::Delay(Duration::from_millis(900)));
+    while bench.faults.is_empty() {
+        let outcome = bench.step().await;
+        bench.settle(outcome).unwrap();
+    }
+    assert_eq!(bench.faults[0].reason(), "JIRA did not answer in time");
+    bench.run().await.unwrap();
+    bench.only_issue();
 }
 
 #[tokio::test]

@@ -246,7 +246,7 @@ async fn failed_libraries_are_taken_away_and_installed_anew() {
         world.heal(&ticket).await.succeeded();
         let failed = json!([{"pypi": {"package": "pandas==99.0"}}]);
         let wanted = json!({"cluster_id": CLUSTER, "libraries": failed});
-        assert_eq!(sent(&world, "/libraries/uninstall"), [wanted.clone()]);
+        assert_eq!(sent(&world, "/libraries/uninstall"), std::slice::from_ref(&wanted));
         assert_eq!(sent(&world, "/libraries/install"), [wanted]);
         let order: Vec<String> =
             world.databricks_server.requests().into_iter().filter(|r| r.method == "POST").map(|r| r.path).collect();

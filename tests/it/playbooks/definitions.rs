@@ -60,7 +60,7 @@ fn loops_are_bounded_and_what_must_not_be_repeated_has_no_retries() {
     for (playbook, definition) in shipped() {
         for (name, action) in actions(&definition) {
             if action["type"] == "Until" {
-                assert!(action["limit"]["count"].as_u64().unwrap() <= 120, "{playbook}.{name}");
+                assert!(action["limit"]["count"].as_u64().unwrap() <= 110, "{playbook}.{name}");
                 assert!(action["limit"]["timeout"].is_string(), "{playbook}.{name}");
             }
             let uri = action["inputs"]["uri"].as_str().unwrap_or_default();

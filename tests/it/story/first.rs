@@ -7,13 +7,21 @@ use aiops_rca::local::simulators::Fault;
 use serde_json::json;
 
 use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
-use crate::support::{self, proxy::{Fate, Proxy}};
+use crate::support::{
+    self,
+    proxy::{Fate, Proxy},
+};
 
 fn three() -> Vec<serde_json::Value> {
     vec![
         row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING),
         row("pl_load_dwh", &run(2), "GatewayTimeout", "The gateway did not answer in time."),
-        row("pl_notify", &run(3), "2108", "Error calling the endpoint 'https://hooks.example.com'. Response status code: 'NotFound'."),
+        row(
+            "pl_notify",
+            &run(3),
+            "2108",
+            "Error calling the endpoint 'https://hooks.example.com'. Response status code: 'NotFound'.",
+        ),
     ]
 }
 
@@ -31,23 +39,29 @@ async fn three_runs_in_two_alerts(ground: Ground) {
     let issues = town.issues();
     assert_eq!(issues.len(), 3);
     assert_eq!(town.messages().len(), 3);
-    let labels: BTreeSet<String> = issues.iter().flat_map(|issue| issue.labels.clone()).collect();
+    let labels: BTreeSet<String> =
+        issues.iter().flat_map(|issue| issue.labels.clone()).filter(|label| label.starts_with("rca-")).collect();
     assert_eq!(labels, ids.iter().map(|id| format!("rca-{id}")).collect());
     let sales = issues.iter().find(|issue| issue.summary == "ADF Pipeline Failure: pl_ingest_sales").unwrap();
     let text = sales.description_text();
-    for line in ["Ticket ID: ", "Pipeline: pl_ingest_sales", "Severity: Medium", "Priority: P3", "SLA: 2 hours", "Root Cause Analysis:"] {
+    for line in
+        ["Ticket ID: ", "Pipeline: pl_ingest_sales", "Severity: Medium", "Priority: P3", "SLA: 2 hours", "Root Cause Analysis:"]
+    {
         assert!(text.contains(line), "{line} is missing in:\n{text}");
     }
     let shown = serde_json::to_string(&town.messages()[0].blocks).unwrap();
     assert!(shown.contains("🔴 ALERT: "), "{shown}");
-    assert!(town.messages().iter().all(|m| serde_json::to_string(&m.blocks).unwrap().contains("APAIOPS-")), "keys have arrived in Slack");
+    assert!(
+        town.messages().iter().all(|m| serde_json::to_string(&m.blocks).unwrap().contains("APAIOPS-")),
+        "keys have arrived in Slack"
+    );
 
     // A person closes one through the API: JIRA and Slack follow.
     let closed = town.post(&format!("api/tickets/{}/acknowledge", ids[0]), r#"{"by":"Jane Roe"}"#).await.unwrap();
     assert_eq!(closed.status, 200);
     town.until_shown(&ids, Duration::from_secs(20)).await;
     town.until("the issue is done", Duration::from_secs(10), async |town: &Town| {
-        town.issues().iter().any(|issue| issue.labels == [format!("rca-{}", ids[0])] && issue.status == "Done")
+        town.issues().iter().any(|issue| issue.labels.contains(&format!("rca-{}", ids[0])) && issue.status == "Done")
     })
     .await;
     let messages = serde_json::to_string(&town.messages().iter().map(|m| &m.blocks).collect::<Vec<_>>()).unwrap();
@@ -79,16 +93,18 @@ async fn killed_twenty_times(ground: Ground, seed: u64) {
             tokio::time::sleep(Duration::from_millis(dice.u64(0..250))).await;
             town.host.kill_child();
         };
-        let (answer, ()) = tokio::join!(async { town.deliver("azure-monitor", &alert(&format!("s{seed}-{round}"), &rows)).await }, kill);
+        let (answer, ()) =
+            tokio::join!(async { town.deliver("azure-monitor", &alert(&format!("s{seed}-{round}"), &rows)).await }, kill);
         wanted.insert(ids(&answer)[0].clone());
         assert!(town.host.ready(Duration::from_secs(20)).await, "round {round} of seed {seed}");
     }
     let wanted: Vec<String> = wanted.into_iter().collect();
     assert_eq!(wanted.len(), 20, "seed {seed}");
     town.until_shown(&wanted, Duration::from_secs(120)).await;
-    let labels: BTreeSet<String> = town.issues().iter().flat_map(|issue| issue.labels.clone()).collect();
-    assert_eq!(town.issues().len(), 20, "one issue a ticket, seed {seed}");
-    assert_eq!(labels.len(), 20, "seed {seed}");
+    let mut labels: Vec<String> =
+        town.issues().iter().flat_map(|issue| issue.labels.clone()).filter(|label| label.starts_with("rca-")).collect();
+    labels.sort();
+    assert_eq!(labels, wanted.iter().map(|id| format!("rca-{id}")).collect::<Vec<_>>(), "one issue a ticket, seed {seed}");
     assert_eq!(town.messages().len(), 20, "one message a ticket, seed {seed}");
     town.host.stop().await;
 }
@@ -111,7 +127,10 @@ async fn jira_in_trouble_gets_one_issue_and_does_not_hold_up_slack() {
     town.jira.faults().next_on("POST", "/rest/api/3/issue", Fault::status(500));
     town.jira.faults().next_on("POST", "/rest/api/3/issue", Fault::AcceptThenDrop);
     let answer = town.deliver("azure-monitor", &alert("t1", &three()[..1])).await;
-    town.until("Slack shows it while JIRA is in trouble", Duration::from_secs(10), async |town: &Town| town.messages().len() == 1).await;
+    town.until("Slack shows it while JIRA is in trouble", Duration::from_secs(10), async |town: &Town| {
+        town.messages().len() == 1
+    })
+    .await;
     assert!(!town.jira.faults().is_drained(), "Slack was first");
     town.until_shown(&ids(&answer), Duration::from_secs(90)).await;
     assert_eq!(town.issues().len(), 1);

@@ -67,7 +67,7 @@ async fn bodies_that_cannot_be_read_are_4xx_and_never_more() {
         (Vec::new(), 400),
         (b"[]".to_vec(), 400),
         (b"null".to_vec(), 400),
-        (br#"{"schemaId": 7}"#.to_vec(), 400),
+        (b"{}".to_vec(), 400),
         (b"\xff\xfe\x00".to_vec(), 400),
         (deep.into_bytes(), 400),
         (vec![b' '; 2 * 1024 * 1024], 413),

@@ -20,9 +20,15 @@ async fn the_guides_end_to_end_test_steps_1_to_6() {
     let john = Person::named("John Doe");
 
     assert!(town.jira.moves(&key, "In Progress", &john));
-    town.until("the ticket is in progress", Duration::from_secs(10), async |town: &Town| status(town, &id).await == "in_progress").await;
+    town.until("the ticket is in progress", Duration::from_secs(10), async |town: &Town| {
+        status(town, &id).await == "in_progress"
+    })
+    .await;
     assert!(town.jira.moves(&key, "Done", &john));
-    town.until("the ticket is acknowledged", Duration::from_secs(10), async |town: &Town| status(town, &id).await == "acknowledged").await;
+    town.until("the ticket is acknowledged", Duration::from_secs(10), async |town: &Town| {
+        status(town, &id).await == "acknowledged"
+    })
+    .await;
     town.until("the message says so", Duration::from_secs(10), async |town: &Town| {
         let shown = serde_json::to_string(&town.messages()[0].blocks).unwrap();
         shown.contains("pl_ingest_sales - CLOSED") && shown.contains("Closed by John Doe on ")

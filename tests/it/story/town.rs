@@ -133,18 +133,19 @@ impl Town {
 
     /// Waits until each of these tickets is in JIRA and in Slack and nothing lags.
     pub(super) async fn until_shown(&self, tickets: &[String], within: Duration) {
-        self.until("every ticket is in JIRA and Slack", within, async |town: &Self| {
-            for id in tickets {
-                let Some(ticket) = town.ticket(id).await else { return false };
-                let version = ticket["version"].as_u64();
-                let shown = ["jira", "slack"].iter().all(|sink| ticket["deliveries"][sink].as_u64() >= version);
-                if !shown || ticket["jira"]["key"].is_null() || ticket["slack"]["ts"].is_null() {
-                    return false;
+        let give_up = Instant::now() + within;
+        for id in tickets {
+            loop {
+                let ticket = self.ticket(id).await.unwrap_or_default();
+                let version = ticket["version"].as_u64().unwrap_or(u64::MAX);
+                let shown = ["jira", "slack"].iter().all(|sink| ticket["deliveries"][sink].as_u64() >= Some(version));
+                if shown && !ticket["jira"]["key"].is_null() && !ticket["slack"]["ts"].is_null() {
+                    break;
                 }
+                assert!(Instant::now() < give_up, "{id} is not shown within {within:?}: {ticket:#}\n{}", self.log());
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            true
-        })
-        .await;
+        }
     }
 
     /// Everything the handler has written to its log.

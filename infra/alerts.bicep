@@ -1,0 +1,160 @@
+// The alerts: an action group that calls /azure-monitor, and the rules that find failures in the logs.
+// Deployed after the package, because the function's key exists only once the function does:
+//
+//   az deployment group create --resource-group <group> --template-file infra/alerts.bicep \
+//     --parameters functionAppName=<output of main> workspaceId=<output of main>
+
+targetScope = 'resourceGroup'
+
+@description('The function app, as infra/main.bicep put it out.')
+param functionAppName string
+
+@description('The workspace with the diagnostic logs, as infra/main.bicep put it out.')
+param workspaceId string
+
+@description('Region of the rules: that of the workspace.')
+param location string = resourceGroup().location
+
+@description('Watch pipeline runs of Data Factory.')
+param watchPipelines bool = true
+
+@description('Watch single activities as well, also those whose failure the pipeline handles itself: more, and noisier.')
+param watchActivities bool = false
+
+@description('Watch Databricks clusters.')
+param watchClusters bool = false
+
+@description('Watch Databricks jobs. Better: a webhook on the job itself (README), which is there at once.')
+param watchJobs bool = false
+
+@description('Severity of the pipeline alerts, 0 (worst) to 4. The ticket\'s own severity comes from the diagnosis.')
+@minValue(0)
+@maxValue(4)
+param pipelineSeverity int = 3
+
+@description('Severity of the Databricks alerts.')
+@minValue(0)
+@maxValue(4)
+param databricksSeverity int = 2
+
+@description('With a secure webhook: object id of the Entra application that the function app accepts tokens for; empty: a function key is the lock.')
+param secureWebhookObjectId string = ''
+
+@description('Its identifier URI, equal to secureWebhookAudience of infra/main.bicep.')
+param secureWebhookIdentifierUri string = ''
+
+resource app 'Microsoft.Web/sites@2024-04-01' existing = {
+  name: functionAppName
+
+  resource azureMonitor 'functions' existing = {
+    name: 'AzureMonitor'
+  }
+}
+
+var secure = !empty(secureWebhookObjectId)
+var door = 'https://${app.properties.defaultHostName}/azure-monitor'
+// The key of this one function, not the host's: it opens nothing else.
+var key = app::azureMonitor.listKeys().default
+
+var receiver = {
+  name: 'rca-webhook'
+  serviceUri: '${door}?code=${uriComponent(key)}'
+  useCommonAlertSchema: true
+  useAadAuth: secure
+}
+var entra = {
+  objectId: secureWebhookObjectId
+  identifierUri: secureWebhookIdentifierUri
+  tenantId: tenant().tenantId
+}
+
+resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
+  name: 'rca-webhook-action-group'
+  location: 'global'
+  properties: {
+    enabled: true
+    groupShortName: 'rcawebhook'
+    webhookReceivers: [union(receiver, secure ? entra : {})]
+  }
+}
+
+// Every rule is split by the run, so that one alert is one run: an alert of many rows is cut to its first ten.
+// Windows are longer than frequencies and the queries look at ingestion time, so late rows are seen and early
+// ones at most twice; aiops-rca knows a run again. The rules are stateless (autoMitigate false): a failed run
+// does not heal because no further one fails.
+var rules = [
+  {
+    name: 'adf-pipeline-failure-alert'
+    about: 'A pipeline run of Data Factory failed.'
+    enabled: watchPipelines
+    query: loadTextContent('queries/adf-pipelines.kql')
+    severity: pipelineSeverity
+    frequency: 'PT5M'
+    window: 'PT1H'
+    columns: ['RunId', 'PipelineName', 'ActivityName', 'ErrorCode']
+  }
+  {
+    name: 'adf-activity-failure-alert'
+    about: 'An activity of Data Factory failed.'
+    enabled: watchActivities
+    query: loadTextContent('queries/adf-activities.kql')
+    severity: pipelineSeverity
+    frequency: 'PT5M'
+    window: 'PT1H'
+    columns: ['RunId', 'PipelineName', 'ActivityName', 'ErrorCode']
+  }
+  {
+    name: 'databricks-cluster-failure'
+    about: 'A Databricks cluster ended for a reason nobody wanted.'
+    enabled: watchClusters
+    query: loadTextContent('queries/databricks-clusters.kql')
+    severity: databricksSeverity
+    frequency: 'PT15M'
+    window: 'PT3H'
+    columns: ['clusterId', 'clusterName', 'clusterState', 'termination']
+  }
+  {
+    name: 'databricks-job-failure'
+    about: 'A run of a Databricks job failed.'
+    enabled: watchJobs
+    query: loadTextContent('queries/databricks-jobs.kql')
+    severity: databricksSeverity
+    frequency: 'PT15M'
+    window: 'PT3H'
+    columns: ['runId', 'jobId', 'jobTerminalState']
+  }
+]
+
+resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for entry in rules: if (entry.enabled) {
+    name: entry.name
+    location: location
+    kind: 'LogAlert'
+    properties: {
+      displayName: entry.name
+      description: entry.about
+      enabled: true
+      severity: entry.severity
+      scopes: [workspaceId]
+      evaluationFrequency: entry.frequency
+      windowSize: entry.window
+      autoMitigate: false
+      // The tables exist only after the first row: the rules may be there before.
+      skipQueryValidation: true
+      criteria: {
+        allOf: [
+          {
+            query: entry.query
+            timeAggregation: 'Count'
+            operator: 'GreaterThan'
+            threshold: 0
+            resourceIdColumn: '_ResourceId'
+            dimensions: [for column in entry.columns: { name: column, operator: 'Include', values: ['*'] }]
+            failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+          }
+        ]
+      }
+      actions: { actionGroups: [actionGroup.id] }
+    }
+  }
+]

@@ -1,0 +1,389 @@
+// aiops-rca in one resource group: function app, storage, vault, logs, diagnostic settings, playbooks.
+//
+//   az deployment group create --resource-group <group> --template-file infra/main.bicep --parameters infra/main.bicepparam
+//
+// Then publish the package, then deploy infra/alerts.bicep: its action group needs a key that exists only
+// once the function does. `azd up` does the three steps in order (azure.yaml).
+
+targetScope = 'resourceGroup'
+
+// ---- names and places
+@description('Stands at the beginning of every resource name.')
+@minLength(3)
+@maxLength(14)
+param name string = 'aiops-rca'
+
+@description('Region of everything new. Flex Consumption must be offered there.')
+param location string = resourceGroup().location
+
+@description('Stands before every table and queue name, so that several deployments can share an account.')
+@minLength(1)
+@maxLength(20)
+param storagePrefix string = 'rca'
+
+@description('Resource id of a Log Analytics workspace that already collects the diagnostic logs; empty: a new one.')
+param workspaceId string = ''
+
+// ---- what is watched
+@description('The data factory to watch; empty: none.')
+param dataFactoryName string = ''
+
+@description('Its resource group.')
+param dataFactoryResourceGroup string = resourceGroup().name
+
+@description('The Databricks workspace to watch (Premium: only that tier has audit logs); empty: none.')
+param databricksWorkspaceName string = ''
+
+@description('Its resource group.')
+param databricksResourceGroup string = resourceGroup().name
+
+@description('The Airflow web server, for task logs and retries; empty: none.')
+param airflowBaseUrl string = ''
+
+@description('v1 for Airflow 2, v2 for Airflow 3.')
+@allowed(['v1', 'v2'])
+param airflowApiVersion string = 'v2'
+
+@description('The Airflow user of aiops-rca and its playbooks.')
+param airflowUsername string = ''
+
+@description('That user\'s password; kept in the vault. Without it the Airflow playbooks are not deployed.')
+@secure()
+param airflowPassword string = ''
+
+@description('A Databricks token; empty (better): the managed identity, added to the workspace as a service principal.')
+@secure()
+param databricksToken string = ''
+
+// ---- JIRA
+@description('https://your-company.atlassian.net; empty: no JIRA.')
+param jiraDomain string = ''
+
+@description('The account that writes the issues.')
+param jiraUserEmail string = ''
+
+@description('The project\'s key.')
+param jiraProjectKey string = ''
+
+@description('The type of new issues.')
+param jiraIssueType string = 'Task'
+
+@description('The account\'s API token.')
+@secure()
+param jiraApiToken string = ''
+
+@description('Secret of the JIRA webhook; without it that door stays closed.')
+@secure()
+param jiraWebhookSecret string = ''
+
+// ---- Slack
+@description('Channel id or name for alerts.')
+param slackAlertChannel string = ''
+
+@description('Slack user ids, separated by commas, that may approve remediations.')
+param slackApprovers string = ''
+
+@description('The bot token (xoxb-…); empty: no Slack.')
+@secure()
+param slackBotToken string = ''
+
+@description('The app\'s signing secret; without it no buttons are shown.')
+@secure()
+param slackSigningSecret string = ''
+
+// ---- remediation
+@description('true lets playbooks be called. Start with false and read what would have been done.')
+param autoRemediationEnabled bool = false
+
+@description('Signs the one-time token in callback addresses: openssl rand -hex 32.')
+@minLength(32)
+@secure()
+param callbackSigningKey string
+
+@description('For assets that no rule names: safe, from_failure, ask or never.')
+@allowed(['safe', 'from_failure', 'ask', 'never'])
+param remediationDefault string = 'safe'
+
+@description('Rules <glob>=<mode>[,max=<n>][,cooldown=<minutes>], separated by semicolons; the first match wins.')
+param remediationAssets string = ''
+
+@description('Node types that the restart playbook may change a cluster to.')
+param allowedNodeTypes array = []
+
+@description('Which pipeline feeds which, for the upstream playbook: { pl_load_sales: \'pl_export_sales\' }.')
+param upstreamPipelines object = {}
+
+// ---- access
+@description('Key of dashboard and API: openssl rand -hex 32.')
+@minLength(32)
+@secure()
+param dashboardKey string
+
+@description('Application (client) id of the Entra app that people sign in to the dashboard with; empty: the key alone opens it.')
+param dashboardClientId string = ''
+
+@description('Audience of the tokens of a secure webhook (action group); empty: a function key is the lock.')
+param secureWebhookAudience string = ''
+
+// ---- language model
+@description('none, azure-openai or openai-compatible.')
+@allowed(['none', 'azure-openai', 'openai-compatible'])
+param aiProvider string = 'none'
+
+@description('Its endpoint.')
+param aiEndpoint string = ''
+
+@description('The model, or the deployment\'s name.')
+param aiModel string = ''
+
+@description('Its key; azure-openai works without, by managed identity.')
+@secure()
+param aiApiKey string = ''
+
+// ---- size
+@description('Memory of an instance in MB.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 512
+
+@description('No more instances than this (40 is the least that Flex takes).')
+@minValue(40)
+@maxValue(1000)
+param maximumInstanceCount int = 40
+
+@description('Spread the app over availability zones, where the region has them; costs always-ready capacity.')
+param zoneRedundant bool = false
+
+@description('How long logs are kept, in days.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+var suffix = uniqueString(resourceGroup().id, name)
+var functionAppName = '${name}-${suffix}'
+var vaultName = take('${name}-${suffix}', 24)
+var storageName = take('${replace(name, '-', '')}${suffix}', 24)
+var databricks = !empty(databricksWorkspaceName)
+var airflow = !empty(airflowBaseUrl)
+// The Airflow playbooks sign in with the password in the vault.
+var airflowPlaybooks = airflow && !empty(airflowPassword)
+var factory = !empty(dataFactoryName)
+var factoryId = resourceId(subscription().subscriptionId, dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName)
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: '${name}-identity'
+  location: location
+}
+
+module storage 'modules/storage.bicep' = {
+  params: {
+    name: storageName
+    location: location
+    prefix: storagePrefix
+    principalId: identity.properties.principalId
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  params: {
+    name: name
+    location: location
+    workspaceId: workspaceId
+    retentionDays: logRetentionDays
+    principalId: identity.properties.principalId
+  }
+}
+
+module vault 'modules/vault.bicep' = {
+  params: {
+    name: vaultName
+    location: location
+    principalId: identity.properties.principalId
+    workspaceId: monitoring.outputs.workspaceId
+    secrets: {
+      CALLBACK_SIGNING_KEY: callbackSigningKey
+      DASHBOARD_KEY: dashboardKey
+      JIRA_API_TOKEN: jiraApiToken
+      JIRA_WEBHOOK_SECRET: jiraWebhookSecret
+      SLACK_BOT_TOKEN: slackBotToken
+      SLACK_SIGNING_SECRET: slackSigningSecret
+      DATABRICKS_TOKEN: databricksToken
+      AIRFLOW_PASSWORD: airflowPassword
+      AI_API_KEY: aiApiKey
+    }
+  }
+}
+
+module functionApp 'modules/function.bicep' = {
+  params: {
+    name: functionAppName
+    location: location
+    identityId: identity.id
+    storageBlobEndpoint: storage.outputs.blobEndpoint
+    deploymentContainer: storage.outputs.deploymentContainer
+    workspaceId: monitoring.outputs.workspaceId
+    instanceMemoryMB: instanceMemoryMB
+    maximumInstanceCount: maximumInstanceCount
+    zoneRedundant: zoneRedundant
+  }
+}
+
+module authentication 'modules/authentication.bicep' = if (!empty(dashboardClientId)) {
+  params: {
+    functionAppName: functionApp.outputs.name
+    clientId: dashboardClientId
+  }
+}
+
+module factoryDiagnostics 'modules/data-factory.bicep' = if (factory) {
+  scope: resourceGroup(dataFactoryResourceGroup)
+  params: {
+    factoryName: dataFactoryName
+    workspaceId: monitoring.outputs.workspaceId
+    readerPrincipalId: identity.properties.principalId
+  }
+}
+
+module databricksDiagnostics 'modules/databricks.bicep' = if (databricks) {
+  scope: resourceGroup(databricksResourceGroup)
+  params: {
+    workspaceName: databricksWorkspaceName
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+var databricksHost = databricks ? 'https://${databricksDiagnostics!.outputs.workspaceHost}' : ''
+
+module playbooks 'playbooks/playbooks.bicep' = {
+  params: {
+    location: location
+    callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'
+    vaultName: vault.outputs.name
+    workspaceId: monitoring.outputs.workspaceId
+    factoryId: factory ? factoryId : ''
+    databricksHost: databricksHost
+    allowedNodeTypes: allowedNodeTypes
+    airflowHost: airflowPlaybooks ? airflowBaseUrl : ''
+    airflowApi: airflowApiVersion
+    airflowUser: airflowUsername
+    upstreamPipelines: upstreamPipelines
+  }
+}
+
+// App settings: only what is configured is set, for everything else the defaults hold. Secrets are references
+// into the vault, where each lies under its setting's name with dashes.
+var secret = '@Microsoft.KeyVault(VaultName=${vaultName};SecretName='
+
+var baseSettings = {
+  AzureWebJobsStorage__accountName: storage.outputs.name
+  AzureWebJobsStorage__clientId: identity.properties.clientId
+  AzureWebJobsStorage__credential: 'managedidentity'
+  APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+  AZURE_CLIENT_ID: identity.properties.clientId
+  STORAGE_PREFIX: storagePrefix
+  PUBLIC_BASE_URL: 'https://${functionApp.outputs.hostName}'
+  LOG_ANALYTICS_WORKSPACE_ID: monitoring.outputs.customerId
+  AUTO_REMEDIATION_ENABLED: autoRemediationEnabled ? 'true' : 'false'
+  REMEDIATION_DEFAULT: remediationDefault
+  CALLBACK_SIGNING_KEY: '${secret}CALLBACK-SIGNING-KEY)'
+  DASHBOARD_AUTH: empty(dashboardClientId) ? 'key' : 'entra'
+  DASHBOARD_KEY: '${secret}DASHBOARD-KEY)'
+  AI_PROVIDER: aiProvider
+}
+
+var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
+
+var factorySettings = {
+  AZURE_SUBSCRIPTION_ID: subscription().subscriptionId
+  AZURE_RESOURCE_GROUP: dataFactoryResourceGroup
+  AZURE_DATA_FACTORY_NAME: dataFactoryName
+  PLAYBOOK_RETRY_PIPELINE: '${secret}PLAYBOOK-RETRY-PIPELINE)'
+  PLAYBOOK_RERUN_UPSTREAM: '${secret}PLAYBOOK-RERUN-UPSTREAM)'
+}
+
+var databricksSettings = {
+  DATABRICKS_WORKSPACE_URL: databricksHost
+  PLAYBOOK_RETRY_JOB: '${secret}PLAYBOOK-RETRY-JOB)'
+  PLAYBOOK_RESTART_CLUSTER: '${secret}PLAYBOOK-RESTART-CLUSTER)'
+  PLAYBOOK_REINSTALL_LIBRARIES: '${secret}PLAYBOOK-REINSTALL-LIBRARIES)'
+}
+
+var databricksTokenSettings = { DATABRICKS_TOKEN: '${secret}DATABRICKS-TOKEN)' }
+
+var airflowSettings = {
+  AIRFLOW_BASE_URL: airflowBaseUrl
+  AIRFLOW_API_VERSION: airflowApiVersion
+}
+
+var airflowLoginSettings = {
+  AIRFLOW_USERNAME: airflowUsername
+  AIRFLOW_PASSWORD: '${secret}AIRFLOW-PASSWORD)'
+  PLAYBOOK_RETRY_AIRFLOW_TASK: '${secret}PLAYBOOK-RETRY-AIRFLOW-TASK)'
+  PLAYBOOK_RERUN_UPSTREAM: '${secret}PLAYBOOK-RERUN-UPSTREAM)'
+}
+
+var jiraSettings = {
+  ITSM_TOOL: 'jira'
+  JIRA_DOMAIN: jiraDomain
+  JIRA_USER_EMAIL: jiraUserEmail
+  JIRA_PROJECT_KEY: jiraProjectKey
+  JIRA_ISSUE_TYPE: jiraIssueType
+}
+
+var jiraTokenSettings = { JIRA_API_TOKEN: '${secret}JIRA-API-TOKEN)' }
+
+var jiraWebhookSettings = { JIRA_WEBHOOK_SECRET: '${secret}JIRA-WEBHOOK-SECRET)' }
+
+var slackSettings = {
+  SLACK_ALERT_CHANNEL: slackAlertChannel
+  SLACK_BOT_TOKEN: '${secret}SLACK-BOT-TOKEN)'
+}
+
+var slackButtonSettings = {
+  SLACK_APPROVERS: slackApprovers
+  SLACK_SIGNING_SECRET: '${secret}SLACK-SIGNING-SECRET)'
+}
+
+var secureWebhookSettings = {
+  SECURE_WEBHOOK_TENANT_ID: tenant().tenantId
+  SECURE_WEBHOOK_AUDIENCE: secureWebhookAudience
+}
+
+var modelSettings = {
+  AI_ENDPOINT: aiEndpoint
+  AI_MODEL: aiModel
+}
+
+var modelKeySettings = { AI_API_KEY: '${secret}AI-API-KEY)' }
+
+var azureSettings = union(factory ? factorySettings : {}, databricks ? databricksSettings : {}, empty(databricksToken) ? {} : databricksTokenSettings)
+var otherSettings = union(airflow ? airflowSettings : {}, airflowPlaybooks ? airflowLoginSettings : {}, assetSettings)
+var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiToken) ? {} : jiraTokenSettings, empty(jiraWebhookSecret) ? {} : jiraWebhookSettings)
+var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
+var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
+
+// After the playbooks, so that every reference finds its secret.
+module settings 'modules/settings.bicep' = {
+  params: {
+    functionAppName: functionApp.outputs.name
+    settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
+  }
+  dependsOn: [
+    playbooks
+  ]
+}
+
+@description('For the package: az functionapp deployment source config-zip --name …')
+output functionAppName string = functionApp.outputs.name
+
+@description('Where the dashboard is.')
+output dashboardUrl string = 'https://${functionApp.outputs.hostName}/dashboard'
+
+@description('For infra/alerts.bicep.')
+output workspaceId string = monitoring.outputs.workspaceId
+
+@description('The identity to add to Databricks as a service principal, and to Azure OpenAI as Cognitive Services OpenAI User.')
+output identityClientId string = identity.properties.clientId
+
+@description('The playbooks\' identities, to add to Databricks as service principals.')
+output playbookPrincipals array = playbooks.outputs.principals

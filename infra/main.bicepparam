@@ -1,0 +1,59 @@
+// Every knob of infra/main.bicep. Secrets come from the environment, never from this file:
+//   export CALLBACK_SIGNING_KEY=$(openssl rand -hex 32) DASHBOARD_KEY=$(openssl rand -hex 32) JIRA_API_TOKEN=… SLACK_BOT_TOKEN=…
+using 'main.bicep'
+
+// ---- names and places
+param name = 'aiops-rca'                              // stands at the beginning of every resource name
+// param location = 'westeurope'                      // default: the resource group's region
+param storagePrefix = 'rca'                           // stands before table and queue names
+param workspaceId = ''                                // a workspace that already has the diagnostic logs; empty: a new one
+
+// ---- what is watched: leave empty what you do not have
+param dataFactoryName = readEnvironmentVariable('AZURE_DATA_FACTORY_NAME', '')
+// param dataFactoryResourceGroup = 'rg-data'         // default: this resource group
+param databricksWorkspaceName = readEnvironmentVariable('DATABRICKS_WORKSPACE_NAME', '')
+// param databricksResourceGroup = 'rg-data'
+param airflowBaseUrl = readEnvironmentVariable('AIRFLOW_BASE_URL', '')
+param airflowApiVersion = 'v2'                        // v1: Airflow 2, v2: Airflow 3
+param airflowUsername = readEnvironmentVariable('AIRFLOW_USERNAME', '')
+param airflowPassword = readEnvironmentVariable('AIRFLOW_PASSWORD', '')
+param databricksToken = readEnvironmentVariable('DATABRICKS_TOKEN', '') // better empty: the managed identity
+
+// ---- JIRA: empty domain, no JIRA
+param jiraDomain = readEnvironmentVariable('JIRA_DOMAIN', '')
+param jiraUserEmail = readEnvironmentVariable('JIRA_USER_EMAIL', '')
+param jiraProjectKey = readEnvironmentVariable('JIRA_PROJECT_KEY', '')
+param jiraIssueType = 'Task'
+param jiraApiToken = readEnvironmentVariable('JIRA_API_TOKEN', '')
+param jiraWebhookSecret = readEnvironmentVariable('JIRA_WEBHOOK_SECRET', '')
+
+// ---- Slack: empty token, no Slack
+param slackAlertChannel = readEnvironmentVariable('SLACK_ALERT_CHANNEL', '')
+param slackApprovers = readEnvironmentVariable('SLACK_APPROVERS', '')
+param slackBotToken = readEnvironmentVariable('SLACK_BOT_TOKEN', '')
+param slackSigningSecret = readEnvironmentVariable('SLACK_SIGNING_SECRET', '')
+
+// ---- remediation: off until you have read what it would have done
+param autoRemediationEnabled = false
+param callbackSigningKey = readEnvironmentVariable('CALLBACK_SIGNING_KEY')
+param remediationDefault = 'safe'                     // safe, from_failure, ask, never
+param remediationAssets = ''                          // e.g. 'pl_payroll*=never;pl_ingest_*=from_failure,max=2'
+param allowedNodeTypes = []                           // e.g. ['Standard_D8ds_v5']: what a cluster may be changed to
+param upstreamPipelines = {}                          // e.g. { pl_load_sales: 'pl_export_sales' }
+
+// ---- access
+param dashboardKey = readEnvironmentVariable('DASHBOARD_KEY')
+param dashboardClientId = readEnvironmentVariable('DASHBOARD_CLIENT_ID', '') // Entra app for signing in; empty: the key
+param secureWebhookAudience = ''                      // 'api://…': Azure Monitor must bring an Entra token
+
+// ---- language model: words the root cause, decides nothing
+param aiProvider = 'none'                             // azure-openai, openai-compatible
+param aiEndpoint = readEnvironmentVariable('AI_ENDPOINT', '')
+param aiModel = readEnvironmentVariable('AI_MODEL', '')
+param aiApiKey = readEnvironmentVariable('AI_API_KEY', '')
+
+// ---- size
+param instanceMemoryMB = 512                          // the handler needs a few dozen
+param maximumInstanceCount = 40
+param zoneRedundant = false                           // over availability zones, where the region has them
+param logRetentionDays = 30

@@ -1,0 +1,25 @@
+// The watched Databricks workspace: its audit logs (Premium tier only) in resource-specific tables.
+// Rights inside the workspace are the workspace's own: add the identities there as service principals.
+
+param workspaceName string
+param workspaceId string
+
+resource workspace 'Microsoft.Databricks/workspaces@2024-05-01' existing = {
+  name: workspaceName
+}
+
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  scope: workspace
+  name: 'databricks-diagnostics'
+  properties: {
+    workspaceId: workspaceId
+    logAnalyticsDestinationType: 'Dedicated'
+    logs: [
+      { category: 'clusters', enabled: true }
+      { category: 'jobs', enabled: true }
+      { category: 'notebook', enabled: true }
+    ]
+  }
+}
+
+output workspaceHost string = workspace.properties.workspaceUrl

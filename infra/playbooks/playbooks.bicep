@@ -1,0 +1,149 @@
+// The playbooks: each definition beside this file becomes one Logic App (Consumption) with an identity of its
+// own and the rights it needs, no more. Only those whose system is configured are deployed.
+
+param location string
+
+@description('The only address callbacks may go to: https://<app>/remediation-callback?')
+param callbackBase string
+param vaultName string
+param workspaceId string
+
+@description('Resource id of the data factory; empty: none.')
+param factoryId string
+
+@description('https://adb-….azuredatabricks.net; empty: none.')
+param databricksHost string
+param allowedNodeTypes array
+
+@description('https://airflow.example.com; empty: none.')
+param airflowHost string
+param airflowApi string
+param airflowUser string
+param upstreamPipelines object
+
+var vaultHost = 'https://${vaultName}${environment().suffixes.keyvaultDns}'
+var airflowSecret = 'AIRFLOW-PASSWORD'
+var withFactory = !empty(factoryId)
+var withDatabricks = !empty(databricksHost)
+var withAirflow = !empty(airflowHost)
+// Scopes are read even where nothing is deployed to them: they must always be well formed.
+var factoryParts = split(withFactory ? factoryId : resourceId('Microsoft.DataFactory/factories', 'none'), '/')
+var factoryParameters = { factoryId: { value: factoryId } }
+var databricksParameters = { databricksHost: { value: databricksHost } }
+var airflowParameters = {
+  airflowHost: { value: airflowHost }
+  airflowApi: { value: airflowApi }
+  airflowUser: { value: airflowUser }
+  keyVaultHost: { value: vaultHost }
+  airflowSecretName: { value: airflowSecret }
+}
+
+module retryAdfPipeline 'workflow.bicep' = if (withFactory) {
+  params: {
+    name: 'playbook-retry-adf-pipeline'
+    location: location
+    definition: loadJsonContent('retry-adf-pipeline.json')
+    values: factoryParameters
+    callbackBase: callbackBase
+    vaultName: vaultName
+    setting: 'PLAYBOOK_RETRY_PIPELINE'
+    workspaceId: workspaceId
+  }
+}
+
+module retryDatabricksJob 'workflow.bicep' = if (withDatabricks) {
+  params: {
+    name: 'playbook-retry-databricks-job'
+    location: location
+    definition: loadJsonContent('retry-databricks-job.json')
+    values: databricksParameters
+    callbackBase: callbackBase
+    vaultName: vaultName
+    setting: 'PLAYBOOK_RETRY_JOB'
+    workspaceId: workspaceId
+  }
+}
+
+module restartCluster 'workflow.bicep' = if (withDatabricks) {
+  params: {
+    name: 'playbook-restart-cluster'
+    location: location
+    definition: loadJsonContent('restart-cluster.json')
+    values: union(databricksParameters, { allowedNodeTypes: { value: allowedNodeTypes } })
+    callbackBase: callbackBase
+    vaultName: vaultName
+    setting: 'PLAYBOOK_RESTART_CLUSTER'
+    workspaceId: workspaceId
+  }
+}
+
+module reinstallLibraries 'workflow.bicep' = if (withDatabricks) {
+  params: {
+    name: 'playbook-reinstall-libraries'
+    location: location
+    definition: loadJsonContent('reinstall-libraries.json')
+    values: databricksParameters
+    callbackBase: callbackBase
+    vaultName: vaultName
+    setting: 'PLAYBOOK_REINSTALL_LIBRARIES'
+    workspaceId: workspaceId
+  }
+}
+
+module retryAirflowTask 'workflow.bicep' = if (withAirflow) {
+  params: {
+    name: 'playbook-retry-airflow-task'
+    location: location
+    definition: loadJsonContent('retry-airflow-task.json')
+    values: airflowParameters
+    callbackBase: callbackBase
+    vaultName: vaultName
+    setting: 'PLAYBOOK_RETRY_AIRFLOW_TASK'
+    workspaceId: workspaceId
+  }
+}
+
+module rerunUpstream 'workflow.bicep' = if (withFactory || withAirflow) {
+  params: {
+    name: 'playbook-rerun-upstream'
+    location: location
+    definition: loadJsonContent('rerun-upstream.json')
+    values: union(factoryParameters, airflowParameters, { upstreamPipelines: { value: upstreamPipelines } })
+    callbackBase: callbackBase
+    vaultName: vaultName
+    setting: 'PLAYBOOK_RERUN_UPSTREAM'
+    workspaceId: workspaceId
+  }
+}
+
+module runPipelines 'pipeline-runner.bicep' = if (withFactory) {
+  scope: resourceGroup(factoryParts[2], factoryParts[4])
+  params: {
+    factoryName: factoryParts[8]
+    principals: {
+      retry: retryAdfPipeline!.outputs.principalId
+      upstream: rerunUpstream!.outputs.principalId
+    }
+  }
+}
+
+// Airflow has no Entra sign-in: its password is the one secret a playbook reads, and only that one.
+module readPassword 'secret-reader.bicep' = if (withAirflow) {
+  params: {
+    vaultName: vaultName
+    secretName: airflowSecret
+    principals: {
+      retry: retryAirflowTask!.outputs.principalId
+      upstream: rerunUpstream!.outputs.principalId
+    }
+  }
+}
+
+var databricksPrincipals = [
+  { name: 'playbook-retry-databricks-job', principalId: retryDatabricksJob!.outputs.principalId }
+  { name: 'playbook-restart-cluster', principalId: restartCluster!.outputs.principalId }
+  { name: 'playbook-reinstall-libraries', principalId: reinstallLibraries!.outputs.principalId }
+]
+
+@description('Add those of the Databricks playbooks to the workspace as service principals.')
+output principals array = withDatabricks ? databricksPrincipals : []
