@@ -1,6 +1,12 @@
 //! A wording is kept and used again, as far as it still holds.
 
 use aiops_rca::diagnosis::model::{Worded, cache_key};
+use aiops_rca::evidence::Collector;
+use aiops_rca::pipeline::{FailureMessage, Pipeline};
+use aiops_rca::remediation::RemediationSettings;
+use aiops_rca::sources::Parsed;
+use aiops_rca::ticket::Ticket;
+use aiops_rca::ticket::store::TicketStore;
 
 use super::*;
 
@@ -46,4 +52,57 @@ fn the_key_forgets_times_and_ids_and_nothing_else() {
     let richer = Story::with(&story.failure.message, &[("adf.activity_runs", "more is known")]);
     let others = [key(&story, "n"), key(&renamed, "m"), key(&richer, "m"), key(&Story::of(THROTTLED), "m")];
     assert!(others.iter().all(|other| *other != key(&story, "m")), "{others:?}");
+}
+
+/// A corridor over an embedded store, with the bench's model and nobody else.
+async fn corridor(model: Model) -> Pipeline {
+    let pipeline = Pipeline {
+        store: TicketStore::new(crate::support::embedded()),
+        collector: Collector::default(),
+        model: Some(model),
+        jira: None,
+        slack: None,
+        playbook: None,
+        remediation: RemediationSettings::default(),
+    };
+    pipeline.prepare().await.unwrap();
+    pipeline
+}
+
+async fn ticket_of(pipeline: &Pipeline, run: &str, message: &str) -> Ticket {
+    let failure =
+        Failure { key: RunKey::new(Source::Adf, "factory", run, "", ""), run_id: Some(run.to_owned()), ..failure(message) };
+    let accepted = pipeline.accept(Parsed::Failures(vec![failure]), None, now()).await.unwrap();
+    let ticket = accepted.ticket_id.unwrap();
+    pipeline.analyse(FailureMessage::Failure { ticket: ticket.clone(), trace: None }, now()).await.unwrap();
+    pipeline.store.load(&ticket).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
+    let bench = Bench::new(Vendor::OpenAi).await;
+    bench.site.think(mind(&says(&[(CAUSE, &[("e0", "The login failed with error 18456.")])], &[])));
+    let settings = ModelSettings {
+        provider: Provider::OpenAiCompatible,
+        endpoint: bench.server.url().parse().unwrap(),
+        model: "gpt-4o".to_owned(),
+        api_key: Some(KEY.to_owned().into()),
+        daily_budget: 2,
+    };
+    let pipeline = corridor(Model::new(settings, Http::new(None).unwrap(), None)).await;
+    for run in ["run-1", "run-2", "run-3"] {
+        let ticket = ticket_of(&pipeline, run, &format!("{REFUSED} Activity id {run}")).await;
+        assert_eq!((ticket.diagnosis.root_cause.as_str(), ticket.diagnosis.worded_by.as_str()), (CAUSE, "model gpt-4o"), "{run}");
+        assert!(!ticket.gaps.iter().any(|gap| gap.source == "model"));
+    }
+    assert_eq!(bench.asked(), 1);
+    // Another cause: it is asked, and what it says does not hold there.
+    let ticket = ticket_of(&pipeline, "run-4", THROTTLED).await;
+    assert!(ticket.diagnosis.worded_by.contains("nothing it said is supported"), "{}", ticket.diagnosis.worded_by);
+    assert!(ticket.diagnosis.remediable);
+    // The budget of two is used up.
+    let ticket = ticket_of(&pipeline, "run-5", THROTTLED).await;
+    assert!(ticket.diagnosis.worded_by.contains("AI_DAILY_BUDGET"), "{}", ticket.diagnosis.worded_by);
+    assert!(ticket.gaps.iter().any(|gap| gap.source == "model" && gap.reason.contains("AI_DAILY_BUDGET")));
+    assert_eq!(bench.asked(), 2);
 }
