@@ -182,7 +182,7 @@ impl Worded {
 /// What the catalog would have said, had it not been sure of anything.
 fn doubt(worded: &mut Diagnosis, catalog: &Diagnosis) {
     worded.category = Category::Undetermined;
-    worded.error_type = "Undetermined".to_owned();
+    "Undetermined".clone_into(&mut worded.error_type);
     worded.transient = false;
     worded.remediable = false;
     worded.action = Action::None;

@@ -189,7 +189,7 @@ impl Model {
 
     async fn within_budget(&self, ask: Ask<'_>, now: DateTime<Utc>) -> Result<String, Fault> {
         let deadline = Instant::now() + self.budget;
-        tokio::time::timeout_at(deadline, self.with_retries(ask, deadline, now))
+        tokio::time::timeout_at(deadline, Box::pin(self.with_retries(ask, deadline, now)))
             .await
             .unwrap_or_else(|_| Err(Fault::transient(format!("{WHAT} did not answer within {} s", self.budget.as_secs_f32()))))
     }
@@ -224,12 +224,12 @@ impl Model {
     async fn once(&self, ask: Ask<'_>, dialect: Dialect, deadline: Instant, now: DateTime<Utc>) -> Result<String, Refusal> {
         let Self { settings, http, .. } = self;
         let url = wire::address(settings.provider, &settings.endpoint, &settings.model);
-        let body = wire::body(settings.provider, &settings.endpoint, &settings.model, &ask, dialect);
+        let body = wire::body(settings.provider, &settings.endpoint, &settings.model, ask, dialect);
         let request = http.request(reqwest::Method::POST, &url).json(&body).timeout(deadline.duration_since(Instant::now()));
         let request = self.signed(request).await?;
         let reply: Reply = http.send(WHAT, request).await.map_err(Fault::from)?;
         match ask {
-            Ask::Word(prompt) => wire::read(&reply, dialect, prompt.system.len() + prompt.user.len(), now),
+            Ask::Word(prompt) => wire::read(&reply, dialect, prompt, now),
             Ask::Check => wire::read_check(&reply, dialect, now),
         }
     }

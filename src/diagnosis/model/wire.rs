@@ -22,8 +22,8 @@ const API_VERSION: &str = "2024-10-21";
 const ANSWER_TOKENS: u32 = 1200;
 /// The same for models that think first.
 const THINKING_TOKENS: u32 = 6000;
-/// No tokenizer makes fewer tokens of so many bytes of English and logs.
-const BYTES_A_TOKEN: usize = 9;
+/// No tokenizer puts so many letters and digits of English and logs into a token.
+const LETTERS_A_TOKEN: usize = 6;
 
 /// Where completions are asked for.
 pub(super) fn address(provider: Provider, endpoint: &Url, model: &str) -> Url {
@@ -64,7 +64,7 @@ pub(super) struct Dialect {
 }
 
 /// The body of a request; `schema` in the dialect only matters for a real question.
-pub(super) fn body(provider: Provider, endpoint: &Url, model: &str, ask: &Ask<'_>, dialect: Dialect) -> Value {
+pub(super) fn body(provider: Provider, endpoint: &Url, model: &str, ask: Ask<'_>, dialect: Dialect) -> Value {
     let messages = match ask {
         Ask::Word(prompt) => json!([
             {"role": "system", "content": prompt.system},
@@ -125,7 +125,7 @@ fn permanent<T>(reason: impl Into<String>) -> Result<T, Refusal> {
 }
 
 /// The text of an answer.
-pub(super) fn read(reply: &Reply, dialect: Dialect, asked_bytes: usize, now: DateTime<Utc>) -> Result<String, Refusal> {
+pub(super) fn read(reply: &Reply, dialect: Dialect, asked: &Prompt, now: DateTime<Utc>) -> Result<String, Refusal> {
     if !reply.is_success() {
         return Err(refusal(reply, dialect, now));
     }
@@ -144,7 +144,7 @@ pub(super) fn read(reply: &Reply, dialect: Dialect, asked_bytes: usize, now: Dat
     }
     let seen = answer.pointer("/usage/prompt_tokens").and_then(Value::as_u64).and_then(|tokens| usize::try_from(tokens).ok());
     if let Some(seen) = seen.filter(|seen| *seen > 0)
-        && seen * BYTES_A_TOKEN < asked_bytes
+        && seen * LETTERS_A_TOKEN < letters(asked)
     {
         return permanent(format!(
             "{WHAT} saw only the end of the prompt ({seen} tokens): raise its context window (Ollama: num_ctx)"
@@ -154,6 +154,15 @@ pub(super) fn read(reply: &Reply, dialect: Dialect, asked_bytes: usize, now: Dat
         Some(text) => Ok(text),
         None => permanent(format!("{WHAT} answered without text")),
     }
+}
+
+/// Letters and digits, repeated ones once: tokenizers make one token of a long line of dashes or zeros.
+fn letters(prompt: &Prompt) -> usize {
+    let count = |text: &str| {
+        let changes = text.chars().zip(text.chars().skip(1)).filter(|(before, c)| before != c);
+        changes.filter(|(_, c)| c.is_alphanumeric()).count()
+    };
+    count(&prompt.system) + count(&prompt.user)
 }
 
 /// Did a short check come through? Its text does not matter.
@@ -247,7 +256,9 @@ fn refusal(reply: &Reply, dialect: Dialect, now: DateTime<Utc>) -> Refusal {
 fn next_dialect(error: &ErrorObject, dialect: Dialect) -> Option<Dialect> {
     let about =
         |names: &[&str]| names.iter().any(|name| error.param == *name || error.param.is_empty() && error.message.contains(name));
-    if dialect.schema && (error.param.starts_with("response_format") || about(&["response_format", "json_schema"])) {
+    if dialect.schema
+        && (error.param.starts_with("response_format") || about(&["response_format", "schema", "additionalproperties"]))
+    {
         return Some(Dialect { schema: false, ..dialect });
     }
     if !dialect.thinks && about(&["max_tokens", "temperature"]) {

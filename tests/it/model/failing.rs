@@ -200,6 +200,12 @@ async fn a_prompt_that_was_cut_silently_is_noticed() {
     let reason = story.falls_back(&bench.model).await;
     assert!(reason.contains("context window"), "{reason}");
     assert_eq!(bench.site.answered(), 1);
+    // A server that counts tells it by its count, whatever it answers.
+    let receipt = story.prompt().receipt;
+    let answer = says(&[], &[]).to_string().replace("{receipt}", &receipt);
+    bench.site.answer_next(aiops_rca::local::simulators::model::completion("gpt-4o", &answer, 300));
+    let reason = story.falls_back(&bench.model).await;
+    assert!(reason.contains("saw only the end of the prompt (300 tokens)"), "{reason}");
     // A server that counts nothing is found out by the receipt, which stands at the head.
     bench.site.answer_next(json!({"choices": [{"finish_reason": "stop", "message": {"content": says(&[], &[]).to_string()}}]}));
     let reason = story.falls_back(&bench.model).await;
