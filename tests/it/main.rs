@@ -7,6 +7,7 @@ mod host;
 mod identity;
 mod infra;
 mod jira;
+mod model;
 mod package;
 mod playbooks;
 mod redaction;
