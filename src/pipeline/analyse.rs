@@ -91,7 +91,10 @@ impl Pipeline {
             evidence.push(Evidence { id: format!("e{number}"), ..piece });
         }
         let mut gaps = collected.gaps;
-        let mut diagnosis = diagnose(&Case::of(&failure, &evidence));
+        // `e0` is the message itself: the classifier reads it once.
+        let mut diagnosis = diagnose(&Case::of(&failure, evidence.get(1..).unwrap_or_default()));
+        let mut said = std::collections::BTreeSet::new();
+        diagnosis.evidence.retain(|quote| said.insert(quote.quote.clone()));
         if let Some(model) = &self.model {
             diagnosis = self.word(model, diagnosis, &failure, &evidence, &mut gaps, now).await;
         }

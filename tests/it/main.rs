@@ -5,6 +5,7 @@ mod diagnosis;
 mod evidence;
 mod host;
 mod identity;
+mod infra;
 mod jira;
 mod model;
 mod package;
