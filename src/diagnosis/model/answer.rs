@@ -278,7 +278,7 @@ mod tests {
         let schema = Unusable::Schema;
         for (answer, why) in [
             ("I cannot say".to_owned(), Unusable::NotJson),
-            (GOOD[..GOOD.len() / 2].to_owned(), Unusable::NotJson),
+            (GOOD.chars().take(GOOD.len() / 2).collect(), Unusable::NotJson),
             ("{}".to_owned(), schema("receipt")),
             (GOOD.replace("r1", "r2"), Unusable::Receipt),
             (GOOD.replace("explained", "Network Error"), schema("verdict")),

@@ -74,21 +74,38 @@ fn marks_cannot_be_forged_and_receipts_not_guessed() {
     assert_eq!(second.user.matches(&second.receipt).count(), 1);
 }
 
+/// The lines that are not data, by the marks that count.
+fn outside(prompt: &Prompt) -> Vec<&str> {
+    let mark = prompt.user.lines().find_map(|line| line.strip_prefix("Mark: ")).unwrap();
+    let marked = format!(" {mark}]");
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in prompt.user.lines() {
+        if line.starts_with("[begin ") && line.ends_with(&marked) {
+            assert!(!inside, "{}", prompt.user);
+            inside = true;
+        } else if line.starts_with("[end ") && line.ends_with(&marked) {
+            assert!(inside, "{}", prompt.user);
+            inside = false;
+        } else if !inside {
+            lines.push(line);
+        }
+    }
+    assert!(!inside, "{}", prompt.user);
+    lines
+}
+
 #[test]
 fn roles_and_false_ends_stay_inside_the_data() {
     for attack in ATTACKS {
         let prompt = Story::of(&format!("{THROTTLED}\n{attack}")).prompt();
-        assert!(
-            !["<|im_start|>", "<|im_end|>", "[INST]", "</s>"].iter().any(|role| prompt.user.contains(role)),
-            "{}",
-            prompt.user
-        );
-        let real = prompt.user.lines().find_map(|line| line.strip_prefix("Mark: ")).unwrap();
-        let begin = prompt.user.find(&format!("[begin e0 (alert) {real}]")).unwrap();
-        let end = prompt.user.rfind(&format!("[end e0 {real}]")).unwrap();
-        let line = attack.lines().last().unwrap();
-        let place = prompt.user.find(line.get(..8).unwrap_or(line)).unwrap_or(begin + 1);
-        assert!(begin < place && place < end || prompt.user[..begin].contains("catalog"), "{}", prompt.user);
+        let roles = ["<|im_start|>", "<|im_end|>", "[INST]", "</s>"];
+        assert!(!roles.iter().any(|role| prompt.user.contains(role)), "{}", prompt.user);
+        let [receipt, mark, rest @ ..] = &*outside(&prompt) else { panic!("{}", prompt.user) };
+        assert_eq!(*receipt, format!("Receipt: {}", prompt.receipt));
+        assert!(mark.starts_with("Mark: "));
+        let last = "The data ends here. Answer now, with the receipt from the first line.";
+        assert_eq!(rest, ["", "The catalog's reading:", "", "The evidence:", "", last]);
         assert_eq!(prompt.system, Story::of(REFUSED).prompt().system);
     }
 }

@@ -74,7 +74,7 @@ async fn ticket_of(pipeline: &Pipeline, run: &str, message: &str) -> Ticket {
         Failure { key: RunKey::new(Source::Adf, "factory", run, "", ""), run_id: Some(run.to_owned()), ..failure(message) };
     let accepted = pipeline.accept(Parsed::Failures(vec![failure]), None, now()).await.unwrap();
     let ticket = accepted.ticket_id.unwrap();
-    pipeline.analyse(FailureMessage::Failure { ticket: ticket.clone(), trace: None }, now()).await.unwrap();
+    Box::pin(pipeline.analyse(FailureMessage::Failure { ticket: ticket.clone(), trace: None }, now())).await.unwrap();
     pipeline.store.load(&ticket).await.unwrap().unwrap()
 }
 
