@@ -228,11 +228,7 @@ fn roles_are_given_by_name_and_every_name_is_known() {
         used.extend(all(&text, r"roles\['([^']+)'\]"));
         used.extend(all(&text, r"roles\.([A-Z]\w+)"));
         used.extend(all(&text, r"for role in \[(.*)\]").iter().flat_map(|names| all(names, "'([^']+)'")));
-        assert!(
-            !id.is_match(&text),
-            "{}: roles are given by name",
-            path.display()
-        );
+        assert!(!id.is_match(&text), "{}: roles are given by name", path.display());
         assert!(
             !["Owner'", "'Contributor'", "Data Factory Contributor'"]
                 .iter()
