@@ -10,10 +10,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{FAILURES, FailureMessage, Pipeline};
-use crate::failure::{Failure, RunKey, Source};
+use crate::failure::{Failure, RunKey, Source, field};
 use crate::fault::Fault;
 use crate::sources::{Parsed, RowsRequest};
-use crate::ticket::TicketId;
+use crate::ticket::{Ticket, TicketId};
 use crate::ticket::machine::{Event, Report};
 use crate::ticket::store::{Claim, UpdateError, Waiting};
 
@@ -61,9 +61,37 @@ pub struct AcceptedTicket {
     pub source: Source,
 }
 
-/// The key under which alerts about a run of a remediation arrive.
+/// The key under which alerts about a run of a remediation arrive. Airflow's run ids are one for all tasks of a DAG,
+/// and often for all DAGs.
 pub fn remediation_key(failure: &Failure, run_id: &str) -> RunKey {
-    RunKey::new(failure.source, "", run_id, "", "")
+    match failure.source {
+        Source::Airflow => {
+            RunKey::new(failure.source, &failure.asset, run_id, failure.field(field::MAP_INDEX).unwrap_or_default(), "")
+        }
+        Source::Adf | Source::Databricks => RunKey::new(failure.source, "", run_id, "", ""),
+    }
+}
+
+/// Is this failed run, whose id leads to this ticket, the ticket's own healing?
+///
+/// Databricks keeps a run's id when it is repaired, Airflow when a task is cleared, and a cluster its id for life: there
+/// the id alone says nothing, and only a later try during an attempt is its failure.
+pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
+    let ours = &ticket.failure;
+    let reused = ours.run_id == failure.run_id || ours.field(field::CLUSTER_ID) == failure.run_id.as_deref();
+    if !reused {
+        return true;
+    }
+    let under_way = ticket
+        .current_attempt()
+        .is_some_and(|attempt| attempt.called_at.is_some() && (attempt.run_id.is_none() || attempt.run_id == failure.run_id));
+    let tries = |failure: &Failure| failure.field(field::TRY_NUMBER).and_then(|number| number.parse::<i64>().ok());
+    let later = tries(ours).zip(tries(failure)).is_none_or(|(ours, theirs)| theirs > ours);
+    under_way
+        && later
+        && failure.key != ours.key
+        && failure.asset == ours.asset
+        && failure.field(field::MAP_INDEX) == ours.field(field::MAP_INDEX)
 }
 
 impl Pipeline {
@@ -77,6 +105,10 @@ impl Pipeline {
             Parsed::NeedsRows(request) => {
                 self.accept_rows(&request, trace).await?;
                 Ok(Accepted { status: AcceptStatus::Pending, ticket_id: None, tickets: Vec::new(), reason: None })
+            }
+            Parsed::Failures(failures) if failures.is_empty() => {
+                let reason = Some("no failure in it".to_owned());
+                Ok(Accepted { status: AcceptStatus::Ignored, ticket_id: None, tickets: Vec::new(), reason })
             }
             Parsed::Failures(failures) => {
                 let tickets = self.accept_failures(failures, trace, now).await?;
@@ -111,7 +143,7 @@ impl Pipeline {
         };
         if let Some(healing) = self.healing_ticket(&failure).await? {
             self.remediation_run_failed(&healing, &failure, now).await?;
-            return Ok(answer(healing, AcceptStatus::Duplicate, &failure));
+            return Ok(answer(healing.id, AcceptStatus::Duplicate, &failure));
         }
         if let Some(owner) = self.store.claimed(&failure.key).await? {
             self.reported_again(&owner, &failure, trace, now).await?;
@@ -184,18 +216,19 @@ impl Pipeline {
     }
 
     /// The ticket this run was started to heal, if it was started by a playbook.
-    async fn healing_ticket(&self, failure: &Failure) -> Result<Option<TicketId>, Fault> {
+    async fn healing_ticket(&self, failure: &Failure) -> Result<Option<Ticket>, Fault> {
         let Some(run) = &failure.run_id else { return Ok(None) };
-        self.store.by_remediation_run(&remediation_key(failure, run)).await
+        let Some(id) = self.store.by_remediation_run(&remediation_key(failure, run)).await? else { return Ok(None) };
+        Ok(self.store.load(&id).await?.filter(|ticket| is_run_of_attempt(ticket, failure)))
     }
 
-    async fn remediation_run_failed(&self, healing: &TicketId, failure: &Failure, now: DateTime<Utc>) -> Result<(), Fault> {
-        let Some(ticket) = self.store.load(healing).await? else { return Ok(()) };
-        let Some(attempt) = ticket.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
+    /// An attempt that is over already is not changed by it.
+    async fn remediation_run_failed(&self, healing: &Ticket, failure: &Failure, now: DateTime<Utc>) -> Result<(), Fault> {
+        let Some(attempt) = healing.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
         let event =
             Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: failure.run_id.clone() };
-        match self.apply(healing, &event, now).await {
+        match self.apply(&healing.id, &event, now).await {
             Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
             Err(UpdateError::Store(fault)) => Err(fault),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::accept::is_run_of_attempt;
 use super::{DELIVERIES, FAILURES, FailureMessage, Pipeline, append};
 use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
@@ -169,7 +170,9 @@ impl Pipeline {
     /// Is this failed run the one that an unfinished attempt on the same asset started? Then it belongs to that attempt.
     async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
         let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?) else { return Ok(false) };
-        let Some(healing) = self.store.load(&lock.ticket).await? else { return Ok(false) };
+        let Some(healing) = self.store.load(&lock.ticket).await?.filter(|healing| is_run_of_attempt(healing, failure)) else {
+            return Ok(false);
+        };
         let Some((attempt, called_at)) = healing.current_attempt().and_then(|a| Some((a, a.called_at?))) else {
             return Ok(false);
         };
@@ -223,8 +226,8 @@ impl Pipeline {
     async fn recheck(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
         let Some(ticket) = self.store.load(id).await? else { return Ok(()) };
         let collected = self.collector.collect(&ticket.failure, now).await;
-        let repair = collected.refinement.context.get("repair_id").cloned().unwrap_or_default();
-        let known = ticket.failure.field("repair_id").unwrap_or_default();
+        let repair = collected.refinement.context.get(field::REPAIR_ID).cloned().unwrap_or_default();
+        let known = ticket.failure.field(field::REPAIR_ID).unwrap_or_default();
         if collected.no_failure.is_some() || repair.is_empty() || repair == known {
             return Ok(());
         }

@@ -163,22 +163,21 @@ impl Pipeline {
 
     /// Bookkeeping of attempts outside the ticket; repeating it is harmless, and the sweep repeats it after a crash.
     async fn after_attempts(&self, ticket: &Ticket) -> Result<(), Fault> {
-        if let Some(attempt) = ticket.current_attempt() {
-            if let Some(run) = &attempt.run_id {
-                self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
-            }
-            return Ok(());
+        let attempts = &ticket.remediation.attempts;
+        for run in attempts.iter().rev().take(2).filter_map(|attempt| attempt.run_id.as_ref()) {
+            self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
         }
-        if let Some(attempt) = ticket.remediation.attempts.last() {
-            if let Some(run) = &attempt.run_id {
-                self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
-            }
-            self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+        // The next attempt may be planned already: it takes the asset anew when it is due.
+        if let Some(over) = attempts.iter().rev().find(|attempt| attempt.ended_at.is_some()) {
+            self.store.unlock_asset(&ticket.failure, &over.id).await?;
+        }
+        if ticket.current_attempt().is_none()
+            && let Some(attempt) = attempts.last()
+            && let Some(at) = attempt.ended_at
+        {
             let healed = attempt.state == AttemptState::Succeeded;
             let over = ticket.remediation.state == crate::ticket::RemediationState::Exhausted;
-            if (healed || over)
-                && let Some(at) = attempt.ended_at
-            {
+            if healed || over {
                 self.store.record_healing(ticket, &Healing { at, healed }).await?;
             }
         }

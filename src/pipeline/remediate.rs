@@ -63,11 +63,13 @@ impl Pipeline {
         {
             return Ok(End::Later(wait));
         }
-        if self.store.asset_locks().await?.len() >= self.remediation.max_running {
-            return Ok(End::Later(BUSY));
-        }
         let lock = AssetLock { ticket: ticket.id.clone(), attempt: attempt.id.clone(), since: now() };
-        if self.store.lock_asset(&ticket.failure, &lock).await?.is_some() {
+        if let Some(held) = self.store.lock_asset(&ticket.failure, &lock).await? {
+            return Ok(End::Later(if self.free_if_over(&held).await? { Duration::from_secs(1) } else { BUSY }));
+        }
+        // Counted with the lock in hand: of two at once none slips through.
+        if self.store.asset_locks().await?.len() > self.remediation.max_running {
+            self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
             return Ok(End::Later(BUSY));
         }
         let deadline = now() + self.remediation.callback_deadline;
@@ -96,6 +98,24 @@ impl Pipeline {
             Some((AttemptState::Unknown | AttemptState::Verifying, _)) => End::Later(Duration::from_secs(5)),
             _ => End::UpToDate(latest.map_or(ticket.version, |ticket| ticket.version)),
         })
+    }
+
+    /// Frees assets whose attempts are over: their handler died before it could. Says how many.
+    pub(super) async fn free_assets(&self) -> Result<usize, Fault> {
+        let mut freed = 0;
+        for lock in self.store.asset_locks().await? {
+            freed += usize::from(self.free_if_over(&lock).await?);
+        }
+        Ok(freed)
+    }
+
+    async fn free_if_over(&self, lock: &AssetLock) -> Result<bool, Fault> {
+        let Some(ticket) = self.store.load(&lock.ticket).await? else { return Ok(false) };
+        let over = ticket.attempt(&lock.attempt).is_none_or(|attempt| attempt.ended_at.is_some());
+        if over {
+            self.store.unlock_asset(&ticket.failure, &lock.attempt).await?;
+        }
+        Ok(over)
     }
 
     /// Asks the vendor what became of an attempt.

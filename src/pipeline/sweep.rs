@@ -50,6 +50,7 @@ impl Pipeline {
             }
         }
         self.store.set_cursor(CURSOR, next.as_ref()).await?;
+        swept.acted += self.free_assets().await?;
         for queue in QUEUES {
             let depth = self.storage().depth(queue).await?;
             if depth > 1000 {
