@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{DELIVERIES, FAILURES, FailureMessage, Pipeline, append};
+use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Gap};
 use crate::failure::{Failure, Source, field};
@@ -90,7 +91,10 @@ impl Pipeline {
             evidence.push(Evidence { id: format!("e{number}"), ..piece });
         }
         let mut gaps = collected.gaps;
-        let mut diagnosis = diagnose(&Case::of(&failure, &evidence));
+        // `e0` is the message itself: the classifier reads it once.
+        let mut diagnosis = diagnose(&Case::of(&failure, evidence.get(1..).unwrap_or_default()));
+        let mut said = std::collections::BTreeSet::new();
+        diagnosis.evidence.retain(|quote| said.insert(quote.quote.clone()));
         if let Some(model) = &self.model {
             diagnosis = self.word(model, diagnosis, &failure, &evidence, &mut gaps, now).await;
         }
@@ -113,6 +117,8 @@ impl Pipeline {
     }
 
     /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.
+    ///
+    /// What it said about such a failure before is used again, as far as it still holds; only then it is asked.
     async fn word(
         &self,
         model: &crate::diagnosis::model::Model,
@@ -122,24 +128,30 @@ impl Pipeline {
         gaps: &mut Vec<Gap>,
         now: DateTime<Utc>,
     ) -> crate::diagnosis::Diagnosis {
-        let day = now.format("%Y%m%d").to_string();
-        match self.store.spend("model", &day, 1, model.daily_budget()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                gaps.push(Gap {
-                    source: "model".to_owned(),
-                    reason: "the model's budget of this day is used up (AI_DAILY_BUDGET)".to_owned(),
-                });
-                return diagnosis;
-            }
-            Err(fault) => {
-                gaps.push(Gap { source: "model".to_owned(), reason: fault.reason().to_owned() });
-                return diagnosis;
-            }
+        let key = model.cache_key(&diagnosis, failure, evidence);
+        let kept = self.store.model_cache(&key).await.unwrap_or_default();
+        if let Some(Ok(worded)) = kept.map(|kept| kept.onto(&diagnosis, failure, evidence)) {
+            return worded;
         }
-        let (worded, gap) = model.word(diagnosis, failure, evidence, now).await;
-        gaps.extend(gap);
-        worded
+        let day = now.format("%Y%m%d").to_string();
+        let why = match self.store.spend("model", &day, 1, model.daily_budget()).await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the model's budget of this day is used up (AI_DAILY_BUDGET)".to_owned()),
+            Err(fault) => Some(fault.reason().to_owned()),
+        };
+        if let Some(why) = why {
+            let (diagnosis, gap) = not_worded(diagnosis, &why);
+            gaps.push(gap);
+            return diagnosis;
+        }
+        let asked = model.ask(diagnosis, failure, evidence, now).await;
+        gaps.extend(asked.gap);
+        if let Some(worded) = &asked.worded
+            && let Err(fault) = self.store.put_model_cache(&key, worded).await
+        {
+            tracing::warn!(fault = fault.reason(), "the model's words could not be kept for the next such failure");
+        }
+        asked.diagnosis
     }
 
     /// Deliveries for lagging sinks; the playbook's waits until its attempt is due.

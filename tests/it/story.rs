@@ -5,4 +5,5 @@
 mod first;
 mod hostile;
 mod people;
+mod reports;
 mod town;
