@@ -4,6 +4,7 @@ mod airflow_callback;
 mod diagnosis;
 mod evidence;
 mod host;
+mod house;
 mod identity;
 mod infra;
 mod jira;
