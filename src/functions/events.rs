@@ -166,6 +166,14 @@ impl Handler {
                 "ticket_id",
             );
         }
+        if callback.attempt_id.as_ref().is_some_and(|named| *named != attempt) {
+            return Response::error(
+                StatusCode::CONFLICT,
+                "wrong_attempt",
+                "the body names another attempt than the callback URL",
+                "attempt_id",
+            );
+        }
         let Ok(pipeline) = self.pipeline().await else { return Response::unavailable() };
         match pipeline.callback(&ticket, &attempt, &callback, now).await {
             // The playbook's own retries must end: a late or repeated callback is taken and changes nothing.
