@@ -31,6 +31,9 @@ pub struct DoctorArguments {
     /// Send a synthetic failure through everything (a real JIRA issue and Slack message), then close it
     #[arg(long)]
     send_test: bool,
+    /// Check the settings and the store of `local`: local.settings.json and .env of this folder
+    #[arg(long)]
+    local: bool,
 }
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,6 +57,7 @@ fn of(name: &str, outcome: Result<String, Fault>, fix: &str) -> Check {
 /// Checks everything; exit status 1 when anything is not as it should be.
 pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     let now = Utc::now();
+    let environment = if arguments.local { super::local::settings_here(environment)? } else { environment };
     let config = Config::read(&environment)?;
     let mut checks = settings(&config);
     checks.extend(connections(&config, now).await);

@@ -16,6 +16,9 @@ use crate::local::host::{HostOptions, Instances, StopReason};
 use crate::local::{self};
 use crate::storage::Storage;
 
+/// Where the embedded store lies in the root.
+const STORE: &str = ".aiops-rca/store.db";
+
 /// Arguments of `local`.
 #[derive(Debug, Args)]
 pub struct LocalArguments {
@@ -32,7 +35,7 @@ pub struct LocalArguments {
     #[arg(long, default_value = ".")]
     root: PathBuf,
     /// File of the embedded store (used when AzureWebJobsStorage is not set)
-    #[arg(long, default_value = ".aiops-rca/store.db")]
+    #[arg(long, default_value = STORE)]
     store: PathBuf,
     /// Run this executable instead of this one
     #[arg(long)]
@@ -50,20 +53,10 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
     let root = arguments.root.canonicalize().with_context(|| format!("there is no folder {}", arguments.root.display()))?;
     let scratch = arguments.demo.then(Scratch::new).transpose()?;
     let store = scratch.as_ref().map_or_else(|| root.join(&arguments.store), |scratch| scratch.0.join("store.db"));
-    let mut settings = if arguments.demo { nothing_configured() } else { from_files(&root, process)? };
+    let configured = if arguments.demo { nothing_configured() } else { from_files(&root, process)? };
+    let mut settings = with_store(configured, &store);
     let port = if arguments.port == 0 { free_port().await? } else { arguments.port };
-    let own = [
-        ("AIOPS_RCA_LOCAL", "true".to_owned()),
-        ("AIOPS_RCA_STORE", store.to_string_lossy().into_owned()),
-        ("PUBLIC_BASE_URL", format!("http://localhost:{port}")),
-        ("STORAGE_PREFIX", "rca".to_owned()),
-    ];
-    for (name, value) in own {
-        let entry = settings.entry(name.to_owned()).or_default();
-        if entry.is_empty() {
-            *entry = value;
-        }
-    }
+    if_absent(&mut settings, "PUBLIC_BASE_URL", format!("http://localhost:{port}"));
     let demo = if arguments.demo { Some(Demo::start(port).await?) } else { None };
     if let Some(demo) = &demo {
         settings.extend(demo.settings());
@@ -118,6 +111,27 @@ fn nothing_configured() -> Environment {
     SETTINGS.iter().map(|setting| (setting.name.to_owned(), String::new())).collect()
 }
 
+/// The settings of `local` for other commands: of the files in this folder, with the embedded store of `local`.
+pub(super) fn settings_here(process: Environment) -> anyhow::Result<Environment> {
+    let root = std::env::current_dir()?;
+    Ok(with_store(from_files(&root, process)?, &root.join(STORE)))
+}
+
+fn with_store(mut settings: Environment, store: &Path) -> Environment {
+    if_absent(&mut settings, "AIOPS_RCA_LOCAL", "true".to_owned());
+    if_absent(&mut settings, "AIOPS_RCA_STORE", store.to_string_lossy().into_owned());
+    if_absent(&mut settings, "STORAGE_PREFIX", "rca".to_owned());
+    settings
+}
+
+/// An empty value is none: `local.settings.json.example` lists every setting.
+fn if_absent(settings: &mut Environment, name: &str, value: String) {
+    let entry = settings.entry(name.to_owned()).or_default();
+    if entry.trim().is_empty() {
+        *entry = value;
+    }
+}
+
 /// The process's own environment, then `local.settings.json`, then `.env`: what is set first wins.
 fn from_files(root: &Path, process: Environment) -> anyhow::Result<Environment> {
     let mut settings: Environment =
@@ -128,14 +142,14 @@ fn from_files(root: &Path, process: Environment) -> anyhow::Result<Environment> 
         let document: serde_json::Value = serde_json::from_str(&text).context("local.settings.json is not JSON")?;
         for (name, value) in document.get("Values").and_then(|values| values.as_object()).into_iter().flatten() {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            settings.entry(name.clone()).or_insert(text);
+            if_absent(&mut settings, name, text);
         }
     }
     let path = root.join(".env");
     if path.is_file() {
         for pair in dotenvy::from_path_iter(&path).context(".env cannot be read")? {
             let (name, value) = pair.context("a line of .env cannot be read")?;
-            settings.entry(name).or_insert(value);
+            if_absent(&mut settings, &name, value);
         }
     }
     Ok(settings)

@@ -16,10 +16,14 @@ pub struct ReplayArguments {
     /// Put all back that were not replayed yet
     #[arg(long, conflicts_with = "id")]
     all: bool,
+    /// In the store of `local`: by local.settings.json and .env of this folder
+    #[arg(long)]
+    local: bool,
 }
 
 /// Without arguments: lists.
 pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow::Result<ExitCode> {
+    let environment = if arguments.local { super::local::settings_here(environment)? } else { environment };
     let pipeline = Config::read(&environment)?.into_doors().pipeline?;
     pipeline.prepare().await?;
     let mut out = std::io::stdout().lock();

@@ -2,6 +2,7 @@
 
 mod airflow_callback;
 mod diagnosis;
+mod documents;
 mod evidence;
 mod host;
 mod house;

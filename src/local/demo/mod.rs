@@ -34,6 +34,7 @@ const WEBHOOK_SECRET: &str = "demo-webhook-secret";
 const PLAYBOOK: &str = "retry-adf-pipeline";
 const RETRY_ADF: &str = include_str!("../../../infra/playbooks/retry-adf-pipeline.json");
 const RUN: &str = include_str!("samples/adf-gateway-timeout-run.json");
+const DEADLOCK_RUN: &str = include_str!("samples/adf-deadlock-run.json");
 const ACTIVITIES: &str = include_str!("samples/adf-gateway-timeout-activities.json");
 const JOB_RUN: &str = include_str!("../../../tests/fixtures/vendor/dbx-runs-get-library-error.json");
 
@@ -70,6 +71,7 @@ impl Demo {
         let factory_site = DataFactorySite::new(SUBSCRIPTION, GROUP, FACTORY, &IdentitySite::token_for(MANAGEMENT));
         let run = json(RUN)?;
         factory_site.put_run(run.clone());
+        factory_site.put_run(json(DEADLOCK_RUN)?);
         let activities = json(ACTIVITIES)?;
         let run_id = run.get("runId").and_then(Value::as_str).unwrap_or_default();
         factory_site.put_activities(run_id, activities.as_array().map(Vec::as_slice).unwrap_or_default());

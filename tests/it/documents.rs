@@ -1,0 +1,139 @@
+//! The documents say what the code does: settings, doors, links, and every command a newcomer would type.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use aiops_rca::config::SETTINGS;
+use aiops_rca::functions::{TABLE, Trigger};
+
+mod newcomer;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// What stands between two marks of the README, without blank lines around it.
+fn between(text: &str, mark: &str) -> String {
+    let (open, close) = (format!("<!-- {mark} -->"), format!("<!-- /{mark} -->"));
+    assert_eq!(text.matches(&open).count(), 1, "README has the mark {open} once");
+    let (_, rest) = text.split_once(&open).unwrap();
+    rest.split_once(&close).unwrap_or_else(|| panic!("README has the mark {close}")).0.trim().to_owned()
+}
+
+/// The settings as the README shows them.
+fn settings_tables() -> String {
+    let mut text = String::new();
+    let mut group = "";
+    for setting in SETTINGS {
+        if setting.group != group {
+            group = setting.group;
+            write!(text, "\n**{group}**\n\n| Setting | Default | |\n|---|---|---|\n").unwrap();
+        }
+        let default = match (setting.secret, setting.default) {
+            (true, _) => "*secret*".to_owned(),
+            (false, "") => String::new(),
+            (false, default) => format!("`{default}`"),
+        };
+        writeln!(text, "| `{}` | {default} | {} |", setting.name, setting.about).unwrap();
+    }
+    text.trim().to_owned()
+}
+
+#[test]
+fn the_readme_has_every_setting_once_in_order_with_its_default() {
+    let (found, expected) = (between(&read("README.md"), "settings"), settings_tables());
+    assert!(found == expected, "README must have between its marks `settings`:\n\n{expected}\n");
+}
+
+#[test]
+fn the_example_file_has_every_setting_once_in_order_with_its_default() {
+    let mut expected =
+        String::from("{\n  \"IsEncrypted\": false,\n  \"Values\": {\n    \"FUNCTIONS_WORKER_RUNTIME\": \"custom\"");
+    for setting in SETTINGS {
+        write!(expected, ",\n    \"{}\": {}", setting.name, serde_json::to_string(setting.default).unwrap()).unwrap();
+    }
+    expected.push_str("\n  }\n}\n");
+    let found = read("local.settings.json.example");
+    assert!(found == expected, "local.settings.json.example must be:\n\n{expected}");
+    let parsed: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(parsed["Values"].as_object().unwrap().len(), SETTINGS.len() + 1, "strict JSON, each name once");
+}
+
+#[test]
+fn the_readme_has_every_door() {
+    let table = between(&read("README.md"), "doors");
+    let found = table.lines().skip(2).map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        (cells[0].to_owned(), cells[1].to_owned())
+    });
+    let expected = TABLE.iter().map(|(name, trigger)| {
+        let trigger = match trigger {
+            Trigger::Http { route, methods, .. } => format!("`{} /{route}`", methods.join(", ").to_ascii_uppercase()),
+            Trigger::Queue(queue) => format!("queue `{queue}`"),
+            Trigger::Timer(schedule) => format!("timer `{schedule}`"),
+        };
+        (format!("`{name}`"), trigger)
+    });
+    assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+/// The text without fenced blocks.
+fn prose(text: &str) -> String {
+    let mut inside = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        inside ^= fence;
+        !inside && !fence
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = prose(text).lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    let slug = |heading: &String| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        words.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
+    };
+    headings.iter().map(slug).collect()
+}
+
+#[test]
+fn links_and_paths_of_the_documents_exist() {
+    let link = regex::Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let path =
+        regex::Regex::new(r"`((?:src|infra|tests|functions|examples|benches|fuzz|\.ci)/[^`*<>{}…\s]*|[a-z_.-]+\.rs)`").unwrap();
+    for document in ["README.md", "CONTRIBUTING.md", "infra/airflow/README.md"] {
+        let text = read(document);
+        let folder = root().join(document).parent().unwrap().to_owned();
+        let prose = prose(&text);
+        for found in link.captures_iter(&prose).map(|found| found.get(1).unwrap().as_str()) {
+            let (file, anchor) = found.split_once('#').map_or((found, None), |(file, anchor)| (file, Some(anchor)));
+            if found.starts_with("https://") {
+                continue;
+            }
+            let target = if file.is_empty() { root().join(document) } else { folder.join(file) };
+            assert!(target.exists(), "{document} links to {found}");
+            if let Some(anchor) = anchor {
+                assert!(anchors(&std::fs::read_to_string(&target).unwrap()).contains(anchor), "{document} links to {found}");
+            }
+        }
+        for found in path.captures_iter(&prose).map(|found| found.get(1).unwrap().as_str()) {
+            assert!(exists(found), "{document} names {found}");
+        }
+    }
+}
+
+/// A path from the root; a bare file name may be anywhere in `src/`.
+fn exists(path: &str) -> bool {
+    let somewhere =
+        |name: &str| walkdir::WalkDir::new(root().join("src")).into_iter().flatten().any(|file| file.file_name() == name);
+    if path.contains('/') { root().join(path).exists() } else { Path::new(path).exists() || somewhere(path) }
+}
