@@ -13,9 +13,9 @@ use super::{FAILURES, FailureMessage, Pipeline};
 use crate::failure::{Failure, RunKey, Source, field};
 use crate::fault::Fault;
 use crate::sources::{Parsed, RowsRequest};
-use crate::ticket::{Ticket, TicketId};
 use crate::ticket::machine::{Event, Report};
 use crate::ticket::store::{Claim, UpdateError, Waiting};
+use crate::ticket::{Ticket, TicketId};
 
 /// How many failures of one alert are claimed at once.
 const AT_ONCE: usize = 16;
