@@ -36,8 +36,21 @@ impl<'a> Reader<'a> {
         Self { environment, problems: Vec::new() }
     }
 
+    /// Notes a problem, once.
     pub(super) fn problem(&mut self, name: &'static str, text: impl Into<String>) {
-        self.problems.push(Problem { name, text: text.into() });
+        let problem = Problem { name, text: text.into() };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// A Key Vault reference that Azure could not resolve arrives as its own text.
+    fn is_unresolved(&mut self, name: &'static str) -> bool {
+        let unresolved = self.environment.get(name).is_some_and(|value| value.trim().starts_with("@Microsoft.KeyVault("));
+        if unresolved {
+            self.problem(name, "the Key Vault reference was not resolved: check the vault's access and the secret's name");
+        }
+        unresolved
     }
 
     /// The value, trimmed; its default when it is absent; `None` when both are empty.
@@ -56,14 +69,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
-        if self.environment.get(name).is_some_and(|value| value.trim().starts_with("@Microsoft.KeyVault(")) {
-            self.problem(name, "the Key Vault reference was not resolved: check the vault's access and the secret's name");
+        if self.is_unresolved(name) {
             return None;
         }
         self.text(name).map(SecretString::from)
     }
 
     pub(super) fn required(&mut self, name: &'static str, because: &str) -> Option<String> {
+        if self.is_unresolved(name) {
+            return None;
+        }
         let value = self.text(name);
         if value.is_none() {
             self.problem(name, format!("is missing, and needed because {because}"));
@@ -87,6 +102,10 @@ impl<'a> Reader<'a> {
         let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
         if !(url.scheme() == "https" || url.scheme() == "http" && local) || url.host_str().is_none() {
             self.problem(name, "must begin with https:// (http:// only for this machine)");
+            return None;
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            self.problem(name, "must not hold a user or a password");
             return None;
         }
         Some(url)

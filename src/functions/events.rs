@@ -75,10 +75,13 @@ impl Handler {
                 (gone.issue_key, gone.ticket, Event::IssueDeleted { by })
             }
             JiraEvent::StatusChanged(change) => {
-                if let (Some(jira), Some(account)) = (&pipeline.jira, &change.account_id)
-                    && jira.account_id(now).await.is_ok_and(|ours| ours == *account)
-                {
-                    return Ok(ignored("our own change came back"));
+                if let (Some(jira), Some(account)) = (&pipeline.jira, &change.account_id) {
+                    match jira.account_id(now).await {
+                        Ok(ours) if ours == *account => return Ok(ignored("our own change came back")),
+                        // Who we are is not known right now: JIRA sends it again.
+                        Err(fault) if fault.is_transient() => return Err(fault),
+                        Ok(_) | Err(_) => {}
+                    }
                 }
                 let by = Actor { channel: Channel::Jira, name: change.by };
                 let event = Event::StatusChanged { to: change.status, by, at: change.at, jira_status: Some(change.to_name) };

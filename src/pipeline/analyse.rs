@@ -231,6 +231,9 @@ impl Pipeline {
         if collected.no_failure.is_some() || repair.is_empty() || repair == known {
             return Ok(());
         }
+        if self.is_attempt_repair(&ticket).await? {
+            return Ok(());
+        }
         let mut failure = collected.refine(ticket.failure.clone());
         failure.key = crate::failure::RunKey::new(
             Source::Databricks,
@@ -240,6 +243,17 @@ impl Pipeline {
             &format!("repair-{repair}"),
         );
         self.accept_failures(vec![failure], None, now).await.map(|_| ())
+    }
+
+    /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.
+    async fn is_attempt_repair(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        let (Some(workspace), Some(run)) = (&self.collector.databricks, &ticket.failure.run_id) else { return Ok(false) };
+        let Some(began) = workspace.latest_repair(run).await?.and_then(|repair| repair.started_at) else { return Ok(false) };
+        let skew = chrono::Duration::minutes(1);
+        Ok(ticket.remediation.attempts.iter().any(|attempt| {
+            attempt.called_at.is_some_and(|called| called - skew <= began)
+                && attempt.ended_at.is_none_or(|end| began <= end + skew)
+        }))
     }
 
     /// Puts a delivery message back with a delay.

@@ -66,6 +66,16 @@ pub enum FailureMessage {
     },
 }
 
+impl FailureMessage {
+    /// The traceparent of the report.
+    pub fn trace(&self) -> Option<&str> {
+        match self {
+            Self::Failure { trace, .. } | Self::Rows { trace, .. } => trace.as_deref(),
+            Self::Recheck { .. } => None,
+        }
+    }
+}
+
 /// What the queue `deliveries` carries: bring this sink of this ticket up to date.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryMessage {

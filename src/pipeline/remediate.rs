@@ -11,6 +11,7 @@ use super::Pipeline;
 use super::deliver::End;
 use crate::evidence::RunOutcome;
 use crate::fault::Fault;
+use crate::redaction::{cap, redact};
 use crate::sinks::playbook::CallOutcome;
 use crate::sinks::playbook::callback::{Callback, Outcome};
 use crate::ticket::machine::{Called, Event, Report};
@@ -21,6 +22,8 @@ use crate::ticket::{Attempt, AttemptState, Sink, Ticket, TicketId};
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
 /// How long an attempt waits for its asset or for the global cap.
 const BUSY: Duration = Duration::from_secs(30);
+/// As much of a vendor's reason as a ticket shows.
+const REASON_CAP: usize = 2_000;
 
 impl Pipeline {
     pub(super) async fn run_playbook(
@@ -140,7 +143,8 @@ impl Pipeline {
         };
         let report = match self.collector.outcome(&ticket.failure, &run).await {
             Ok(RunOutcome::Succeeded) => Report::Succeeded,
-            Ok(RunOutcome::Failed(why)) => Report::Failed(why),
+            // The vendor's words are outside text (law L10).
+            Ok(RunOutcome::Failed(why)) => Report::Failed(cap(&redact(&why), REASON_CAP)),
             Ok(RunOutcome::Running) if overdue => Report::Progress,
             Ok(RunOutcome::Running) => {
                 if attempt.run_id.is_none() {

@@ -15,8 +15,10 @@ use crate::ticket::machine::Event;
 use crate::ticket::store::{ActiveRow, UpdateError};
 use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
 
-/// Rows a tick looks at.
-const ROWS_PER_TICK: u32 = 300;
+/// Rows looked at before the place is noted.
+const ROWS_AT_ONCE: u32 = 300;
+/// After that the next tick goes on: thousands of open tickets must not keep a watchdog waiting for long.
+const TICK: Duration = Duration::from_secs(30);
 /// How long the ordinary way may take before the sweep steps in.
 const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
 const CURSOR: &str = "sweep";
@@ -35,21 +37,29 @@ pub struct Swept {
 impl Pipeline {
     /// One tick.
     pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, Fault> {
-        let after = self.store.cursor(CURSOR).await?;
-        let (rows, next) = self.store.active(ROWS_PER_TICK, after.as_ref()).await?;
-        let mut swept = Swept { rows: rows.len(), ..Swept::default() };
-        let looks = rows.into_iter().map(|row| async move { self.look_after(&row, now).await }.boxed());
-        let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks).buffer_unordered(8).collect().await;
-        for outcome in outcomes {
-            match outcome {
-                Ok(acted) => swept.acted += usize::from(acted),
-                Err(fault) => {
-                    swept.failed += 1;
-                    tracing::warn!(reason = fault.reason(), "the sweep could not look after a row");
+        let started = std::time::Instant::now();
+        let mut swept = Swept::default();
+        let mut after = self.store.cursor(CURSOR).await?;
+        loop {
+            let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
+            swept.rows += rows.len();
+            let looks = rows.into_iter().map(|row| async move { self.look_after(&row, now).await }.boxed());
+            let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks).buffer_unordered(8).collect().await;
+            for outcome in outcomes {
+                match outcome {
+                    Ok(acted) => swept.acted += usize::from(acted),
+                    Err(fault) => {
+                        swept.failed += 1;
+                        tracing::warn!(reason = fault.reason(), "the sweep could not look after a row");
+                    }
                 }
             }
+            self.store.set_cursor(CURSOR, next.as_ref()).await?;
+            after = next;
+            if after.is_none() || started.elapsed() > TICK {
+                break;
+            }
         }
-        self.store.set_cursor(CURSOR, next.as_ref()).await?;
         swept.acted += self.free_assets().await?;
         for queue in QUEUES {
             let depth = self.storage().depth(queue).await?;

@@ -383,6 +383,10 @@ fn change_status(d: &mut Draft, to: Status, by: &Actor, at: DateTime<Utc>, jira_
         return Err(nothing(format!("the status is {} already", to.name())));
     }
     d.status(to, by, at);
+    if to == Status::Open && d.ticket.sla.breached_at.is_none() {
+        // Somebody had taken it: the clock starts anew for whoever takes it next.
+        d.ticket.sla.due_at = d.now + Duration::seconds(i64::from(d.ticket.sla.seconds));
+    }
     d.audit(
         by,
         "Status Changed",
@@ -454,6 +458,12 @@ fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> {
     if d.ticket.current_attempt().is_some() {
         return Err(contradicts("an attempt is under way"));
     }
+    match d.ticket.remediation.state {
+        RemediationState::AwaitingApproval => return Err(contradicts("a person is being asked")),
+        RemediationState::Rejected => return Err(contradicts("a person said no, or nobody answered")),
+        RemediationState::Succeeded => return Err(contradicts("it is healed")),
+        _ => {}
+    }
     let system = Actor::system();
     match decision {
         Decision::Run { action, risk, max_attempts, due_at, why } => {
@@ -485,7 +495,8 @@ fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> {
         }
         Decision::Leave { why, exhausted } => {
             d.ticket.remediation.decision.clone_from(why);
-            if *exhausted {
+            // Whatever keeps the policy from another try: after a failed one a person has to know.
+            if *exhausted || d.ticket.remediation.state == RemediationState::Exhausted {
                 d.ticket.remediation.state = RemediationState::Exhausted;
                 d.tell(ChapterKind::RemediationExhausted, format!("No further attempt: {why}. A person has to take over."));
             }
@@ -609,11 +620,15 @@ fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Refusal> {
     let system = Actor::system();
     let attempt = running(d, id)?;
     let (number, action) = (attempt.number, attempt.action);
+    if attempt.state == AttemptState::Scheduled {
+        return Err(contradicts("this attempt has not been called"));
+    }
     match outcome {
         Called::Accepted => {
             // A callback may have been faster than the answer to the call.
-            if attempt.state == AttemptState::Calling {
+            if matches!(attempt.state, AttemptState::Calling | AttemptState::Unknown) {
                 attempt.state = AttemptState::Accepted;
+                d.ticket.remediation.state = RemediationState::Running;
             }
             d.audit(&system, "Remediation Started", id.to_owned());
             let of = d.ticket.remediation.max_attempts;
@@ -621,6 +636,9 @@ fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Refusal> {
                 ChapterKind::RemediationStarted,
                 format!("Remediation started: {} (attempt {number} of {of})", action.words()),
             );
+        }
+        Called::Refused(_) if !matches!(attempt.state, AttemptState::Calling | AttemptState::Unknown) => {
+            return Err(nothing("a report came meanwhile"));
         }
         Called::Refused(why) => {
             end_attempt(d, id, AttemptState::Refused, format!("the playbook refused it: {why}"));
@@ -653,7 +671,6 @@ fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Refusal> {
             attempt.deadline = None;
             attempt.due_at = *again;
             d.ticket.remediation.state = RemediationState::Scheduled;
-            d.visible = true;
             d.audit(&system, "Playbook Not Reached", why.clone());
         }
     }
@@ -687,9 +704,13 @@ fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<&str>) -> R
             let patience =
                 attempt.deadline.zip(attempt.called_at).map_or(Duration::minutes(30), |(deadline, called)| deadline - called);
             attempt.deadline = Some(now + patience.clamp(Duration::minutes(1), Duration::hours(6)));
-            let settled = attempt.state == AttemptState::Accepted && !learnt;
-            attempt.state = AttemptState::Accepted;
-            d.ticket.remediation.state = RemediationState::Running;
+            // A success that was claimed stays to be verified: nobody else would look again.
+            let verifying = attempt.state == AttemptState::Verifying;
+            let settled = (verifying || attempt.state == AttemptState::Accepted) && !learnt;
+            if !verifying {
+                attempt.state = AttemptState::Accepted;
+                d.ticket.remediation.state = RemediationState::Running;
+            }
             if !settled {
                 d.visible = true;
                 d.audit(&playbook, "Remediation Running", run_id.unwrap_or("no run id").to_owned());
