@@ -55,7 +55,10 @@ fn start() -> Handler {
 /// One request on a connection of its own; the status.
 fn request(port: u16, method: &str, path: &str, body: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(body.as_bytes()).ok()?;
     let mut answer = String::new();
@@ -77,7 +80,12 @@ fn callback(number: u32) -> String {
 }
 
 fn percentile(sorted: &[Duration], share: f64) -> Duration {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index into a short list")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index into a short list"
+    )]
     let place = ((sorted.len() - 1) as f64 * share).round() as usize;
     sorted[place]
 }
@@ -87,7 +95,11 @@ fn main() {
     let mut starts: Vec<Duration> = (0..starts_wanted).map(|_| start().ready_after).collect();
     starts.sort();
     let median = percentile(&starts, 0.5);
-    println!("ready after exec: median {:.1} ms, slowest {:.1} ms of {starts_wanted}", millis(median), millis(starts[starts.len() - 1]));
+    println!(
+        "ready after exec: median {:.1} ms, slowest {:.1} ms of {starts_wanted}",
+        millis(median),
+        millis(starts[starts.len() - 1])
+    );
 
     let handler = start();
     std::thread::sleep(Duration::from_millis(500));
@@ -118,7 +130,12 @@ fn main() {
     }
     took.sort();
     let (p50, p99) = (percentile(&took, 0.5), percentile(&took, 0.99));
-    println!("ingest at {RATE}/s for {seconds} s: p50 {:.2} ms, p99 {:.2} ms, slowest {:.2} ms", millis(p50), millis(p99), millis(took[took.len() - 1]));
+    println!(
+        "ingest at {RATE}/s for {seconds} s: p50 {:.2} ms, p99 {:.2} ms, slowest {:.2} ms",
+        millis(p50),
+        millis(p99),
+        millis(took[took.len() - 1])
+    );
     println!("resident after it: {:.1} MB", resident_megabytes(handler.child.id()));
     if measured() {
         assert!(median < Duration::from_millis(50), "not ready within 50 ms");

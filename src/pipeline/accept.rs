@@ -184,12 +184,17 @@ impl Pipeline {
     }
 
     /// The ticket this run was started to heal, if it was started by a playbook.
-    async fn healing_ticket(&self, failure: &Failure) -> Result<Option<TicketId>, Fault> {
+    pub(super) async fn healing_ticket(&self, failure: &Failure) -> Result<Option<TicketId>, Fault> {
         let Some(run) = &failure.run_id else { return Ok(None) };
         self.store.by_remediation_run(&remediation_key(failure, run)).await
     }
 
-    async fn remediation_run_failed(&self, healing: &TicketId, failure: &Failure, now: DateTime<Utc>) -> Result<(), Fault> {
+    pub(super) async fn remediation_run_failed(
+        &self,
+        healing: &TicketId,
+        failure: &Failure,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         let Some(ticket) = self.store.load(healing).await? else { return Ok(()) };
         let Some(attempt) = ticket.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));

@@ -33,7 +33,8 @@ impl Pipeline {
                 at: now,
                 retrying: false,
             };
-            let event = Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown: None, fault: Some(fault) };
+            let event =
+                Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown: None, fault: Some(fault), again: None };
             match self.store.update(&message.ticket, |ticket: &Ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
                 Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
                 Err(UpdateError::Store(fault)) => return Err(fault),

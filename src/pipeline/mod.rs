@@ -27,6 +27,7 @@ pub mod accept;
 pub mod analyse;
 pub mod dead_letters;
 pub mod deliver;
+pub mod jira;
 pub mod remediate;
 pub mod sweep;
 
@@ -163,17 +164,16 @@ impl Pipeline {
 
     /// Bookkeeping of attempts outside the ticket; repeating it is harmless, and the sweep repeats it after a crash.
     async fn after_attempts(&self, ticket: &Ticket) -> Result<(), Fault> {
-        if let Some(attempt) = ticket.current_attempt() {
+        // The one before the last ended with the change that planned the last.
+        for attempt in ticket.remediation.attempts.iter().rev().take(2) {
             if let Some(run) = &attempt.run_id {
                 self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
             }
-            return Ok(());
+            if attempt.ended_at.is_some() {
+                self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+            }
         }
         if let Some(attempt) = ticket.remediation.attempts.last() {
-            if let Some(run) = &attempt.run_id {
-                self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
-            }
-            self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
             let healed = attempt.state == AttemptState::Succeeded;
             let over = ticket.remediation.state == crate::ticket::RemediationState::Exhausted;
             if (healed || over)

@@ -20,7 +20,8 @@ fn fixture(name: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_failure_through_all_its_doors_is_one_ticket() {
     let management = "https://management.azure.com";
-    let site = DataFactorySite::new("aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e", "rg-data", "adf-prod", &IdentitySite::token_for(management));
+    let site =
+        DataFactorySite::new("aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e", "rg-data", "adf-prod", &IdentitySite::token_for(management));
     site.put_run(fixture("adf-pipelineruns-get-failed"));
     let activities = fixture("adf-queryactivityruns-failed-copy");
     site.put_activities(RUN, activities["value"].as_array().unwrap());
@@ -63,8 +64,9 @@ async fn the_same_failure_through_all_its_doors_is_one_ticket() {
 async fn an_alert_with_500_rows_is_split_within_seconds_and_survives_a_kill() {
     let off = [("ITSM_TOOL", "none".to_owned()), ("SLACK_BOT_TOKEN", String::new()), ("SLACK_ALERT_CHANNEL", String::new())];
     let town = Town::build(&Ground::Embedded, &off).await;
-    let rows: Vec<Value> =
-        (0..500_u32).map(|n| row(&format!("pl_{}", n % 40), &format!("aaaaaaaa-0000-4000-8000-{n:012}"), "2200", BLOB_MISSING)).collect();
+    let rows: Vec<Value> = (0..500_u32)
+        .map(|n| row(&format!("pl_{}", n % 40), &format!("aaaaaaaa-0000-4000-8000-{n:012}"), "2200", BLOB_MISSING))
+        .collect();
     let body = alert("big", &rows);
     let size = body.to_string().len();
     assert!((150_000..400_000).contains(&size), "about as large as an alert can be: {size}");
