@@ -169,16 +169,21 @@ impl Pipeline {
 
     /// Is this failed run the one that an unfinished attempt on the same asset started? Then it belongs to that attempt.
     async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
+        // Since the report was accepted, the playbook may have named its run.
+        if let Some(healing) = self.healing_ticket(failure).await? {
+            self.remediation_run_failed(&healing, failure, now).await?;
+            return Ok(true);
+        }
         let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?) else { return Ok(false) };
         let Some(healing) = self.store.load(&lock.ticket).await?.filter(|healing| is_run_of_attempt(healing, failure)) else {
             return Ok(false);
         };
-        let Some((attempt, called_at)) = healing.current_attempt().and_then(|a| Some((a, a.called_at?))) else {
-            return Ok(false);
-        };
-        let found = self.collector.find_attempt_run(&healing.failure, attempt.action.name(), &attempt.id, called_at, now).await;
-        if !matches!(&found, Ok(Some(found)) if found == run) {
-            return Ok(false);
+        let Some(attempt) = healing.current_attempt().filter(|attempt| attempt.called_at.is_some()) else { return Ok(false) };
+        match self.run_of(&healing, attempt, now).await {
+            Ok(Some(found)) if found == *run => {}
+            // Not knowing would open a ticket that belongs to another: asked again.
+            Err(fault) if fault.is_transient() => return Err(fault),
+            Ok(_) | Err(_) => return Ok(false),
         }
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
         let event =
