@@ -8,10 +8,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, NaiveTime, Utc};
-use globset::{Glob, GlobMatcher};
+use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
 
-use crate::diagnosis::{Action, Risk, Severity};
+use crate::diagnosis::{Action, Category, Risk, Severity};
 use crate::ticket::machine::Decision;
 use crate::ticket::store::Healing;
 use crate::ticket::{AttemptState, Ticket};
@@ -68,31 +68,28 @@ impl AssetPolicy {
 
     /// One line of `REMEDIATION_ASSETS`: `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`.
     pub fn parse(line: &str) -> Result<Self, String> {
-        let (glob, rules) = line
-            .rsplit_once('=')
-            .filter(|_| !line.contains(','))
-            .or_else(|| {
-                let (head, _) = line.split_once(',')?;
-                let at = head.rfind('=')?;
-                Some((line.get(..at)?, line.get(at + 1..)?))
-            })
-            .ok_or_else(|| format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`"))?;
-        let glob = glob.trim();
-        let matcher = Some(Glob::new(glob).map_err(|_| format!("`{glob}` is not a glob"))?.compile_matcher());
-        let mut words = rules.split(',');
-        let mode = words
-            .next()
-            .and_then(Mode::from_name)
-            .ok_or_else(|| format!("the mode of `{glob}` is not safe, from_failure, ask or never"))?;
-        let mut policy = Self { glob: glob.to_owned(), matcher, mode, max_attempts: None, cooldown: None };
-        for word in words {
-            let number = |value: &str| value.trim().parse::<u32>().map_err(|_| format!("`{word}` of `{glob}` is not a number"));
-            match word.trim().split_once('=') {
-                Some(("max", value)) => policy.max_attempts = Some(number(value)?),
-                Some(("cooldown", value)) => policy.cooldown = Some(Duration::minutes(i64::from(number(value)?))),
-                _ => return Err(format!("`{word}` of `{glob}` is neither max=<n> nor cooldown=<minutes>")),
+        // From the end, so that a glob may hold commas (`{a,b}*`).
+        let (mut rest, mut max_attempts, mut cooldown) = (line.trim(), None, None);
+        while let Some((head, word)) = rest.rsplit_once(',') {
+            let Some((name, value)) = word.trim().split_once('=') else { break };
+            let number = || value.trim().parse::<u32>().map_err(|_| format!("`{}` is not a number", word.trim()));
+            match name.trim() {
+                "max" => max_attempts = Some(number()?),
+                "cooldown" => cooldown = Some(Duration::minutes(i64::from(number()?))),
+                _ => break,
             }
+            rest = head.trim_end();
         }
+        let (glob, mode) =
+            rest.rsplit_once('=').ok_or_else(|| format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`"))?;
+        let glob = glob.trim();
+        // Vendors' names are the same in any case.
+        let matcher = GlobBuilder::new(glob).case_insensitive(true).build().ok().filter(|_| !glob.is_empty());
+        let matcher = Some(matcher.ok_or_else(|| format!("`{glob}` is not a glob"))?.compile_matcher());
+        let mode = Mode::from_name(mode).ok_or_else(|| {
+            format!("what follows `{glob}=` is not safe, from_failure, ask or never[,max=<n>][,cooldown=<minutes>]")
+        })?;
+        let policy = Self { glob: glob.to_owned(), matcher, mode, max_attempts, cooldown };
         Ok(policy)
     }
 }
@@ -143,6 +140,8 @@ pub struct RemediationSettings {
     pub low_confidence: f32,
     /// How long a question to a person stands.
     pub approval_ttl: Duration,
+    /// Waits before attempts instead of those of the risk; the last counts for all further ones. Empty: by risk.
+    pub delays: Vec<Duration>,
     /// How long a playbook may stay silent.
     pub callback_deadline: Duration,
 }
@@ -160,6 +159,7 @@ impl Default for RemediationSettings {
             flapping_limit: 3,
             low_confidence: 0.5,
             approval_ttl: Duration::hours(4),
+            delays: Vec::new(),
             callback_deadline: Duration::hours(2),
         }
     }
@@ -184,6 +184,22 @@ pub fn decide(ticket: &Ticket, settings: &RemediationSettings, healings: &[Heali
     }
 }
 
+/// Running it again cannot help the others, or could do harm (law L8), whatever the catalog or a model said.
+fn may_be_acted_on(category: Category) -> bool {
+    !matches!(
+        category,
+        Category::Authentication
+            | Category::Authorization
+            | Category::Configuration
+            | Category::DataSchema
+            | Category::DataQuality
+            | Category::MissingData
+            | Category::Code
+            | Category::Cancelled
+            | Category::Undetermined
+    )
+}
+
 /// What the policy of the asset leaves room for.
 struct Permit {
     mode: Mode,
@@ -200,7 +216,9 @@ fn permitted(
     let leave = |why: String| Err(Decision::Leave { why, exhausted: false });
     let diagnosis = &ticket.diagnosis;
     let action = diagnosis.action;
-    let advice = action == Action::CheckUpstream && settings.playbooks.contains(&action);
+    let advice = action == Action::CheckUpstream
+        && settings.playbooks.contains(&action)
+        && (may_be_acted_on(diagnosis.category) || diagnosis.category == Category::MissingData);
     if ticket.is_closed() {
         return leave("the ticket is closed".to_owned());
     }
@@ -209,6 +227,9 @@ fn permitted(
             Action::None => format!("{} errors need a person", diagnosis.category.words()),
             action => format!("\"{}\" is advice for a person, not something to do automatically", action.words()),
         });
+    }
+    if !may_be_acted_on(diagnosis.category) && !advice {
+        return leave(format!("{} errors need a person", diagnosis.category.words()));
     }
     if !settings.enabled {
         return leave("automatic remediation is switched off (AUTO_REMEDIATION_ENABLED)".to_owned());
@@ -261,9 +282,11 @@ fn propose(
     );
     let reasons = reasons_to_ask(ticket, settings, healings, permit, now);
     if reasons.is_empty() {
-        let delays = schedule(risk);
-        let delay = usize::try_from(permit.made).ok().and_then(|made| delays.get(made)).or(delays.last()).copied().unwrap_or(60);
-        return Decision::Run { action, risk, max_attempts, due_at: now + Duration::seconds(delay), why };
+        let by_risk: Vec<Duration> = schedule(risk).iter().copied().map(Duration::seconds).collect();
+        let delays = if settings.delays.is_empty() { &by_risk } else { &settings.delays };
+        let made = usize::try_from(permit.made).unwrap_or(usize::MAX);
+        let delay = delays.get(made).or(delays.last()).copied().unwrap_or(Duration::seconds(60));
+        return Decision::Run { action, risk, max_attempts, due_at: now + delay, why };
     }
     let attempt = permit.made + 1;
     let plan_text = format!(

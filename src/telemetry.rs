@@ -22,6 +22,20 @@ pub fn start(filter: &str) {
         .try_init();
     if started.is_err() {
         tracing::debug!("logging was started before");
+        return;
+    }
+    // The usual hook writes to stderr, and says what the text was: that may come from outside.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(panic.at = %at, "a panic");
+    }));
+}
+
+/// What is logged inside it carries the trace id of this traceparent, if there is one.
+pub fn span(traceparent: Option<&str>) -> tracing::Span {
+    match traceparent.and_then(trace_id) {
+        Some(id) => tracing::info_span!("work", trace.id = id),
+        None => tracing::Span::none(),
     }
 }
 

@@ -66,7 +66,7 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
         DashboardLock::Closed => bad("Dashboard", "closed for everybody", "set DASHBOARD_AUTH=entra, or DASHBOARD_KEY"),
         DashboardLock::Open => good("Dashboard", "open, because this is `local`"),
         DashboardLock::Entra { .. } => good("Dashboard", "people sign in with Entra"),
-        DashboardLock::Key(_) => good("Dashboard", "people sign in with the key"),
+        DashboardLock::Key { .. } => good("Dashboard", "people sign in with the key"),
     });
     let pipeline = config.into_doors().pipeline;
     checks.push(match &pipeline {

@@ -83,7 +83,10 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
     };
     let colours = std::io::stdout().is_terminal();
     let pace = if arguments.once { Duration::from_millis(100) } else { Duration::from_secs(3) };
-    let played = demo.play(pace, |line| say(line, colours)).await;
+    let played = tokio::select! {
+        played = demo.play(pace, |line| say(line, colours)) => played,
+        reason = session.host.wait() => return Ok(status(reason)),
+    };
     if arguments.once {
         session.stop().await;
         return Ok(if played { ExitCode::SUCCESS } else { ExitCode::FAILURE });

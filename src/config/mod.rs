@@ -295,7 +295,14 @@ fn playbooks(r: &mut Reader<'_>, callback_base: Option<Url>) -> Option<PlaybookS
 
 fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSettings {
     let default = RemediationSettings::default();
-    let minutes = |r: &mut Reader<'_>, name| r.number(name, 1, 7 * 24 * 60).map_or(Duration::hours(2), Duration::minutes);
+    let minutes = |r: &mut Reader<'_>, name| r.minutes(name, 7 * 24 * 60).unwrap_or(Duration::hours(2));
+    let mut delays = Vec::new();
+    for word in list(r.text("REMEDIATION_DELAYS"), ',') {
+        match word.parse::<u16>() {
+            Ok(seconds) => delays.push(Duration::seconds(i64::from(seconds))),
+            Err(_) => r.problem("REMEDIATION_DELAYS", "must be seconds, separated by commas, e.g. 30,60,120"),
+        }
+    }
     let mut assets = Vec::new();
     for line in list(r.text("REMEDIATION_ASSETS"), ';') {
         match AssetPolicy::parse(&line) {
@@ -314,6 +321,8 @@ fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSe
     let quiet = r.text("REMEDIATION_QUIET_HOURS").map(|text| QuietHours::parse(&text));
     if quiet == Some(None) {
         r.problem("REMEDIATION_QUIET_HOURS", "must look like 22:00-06:00");
+        // Any hour may be meant: a person is asked before it is mended.
+        assets.insert(0, AssetPolicy::ask_about_everything());
     }
     RemediationSettings {
         enabled: r.flag("AUTO_REMEDIATION_ENABLED"),
@@ -326,6 +335,7 @@ fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSe
         flapping_limit: r.number("REMEDIATION_FLAPPING_LIMIT", 1, 1000).unwrap_or(default.flapping_limit),
         low_confidence: default.low_confidence,
         approval_ttl: minutes(r, "REMEDIATION_APPROVAL_MINUTES"),
+        delays,
         callback_deadline: minutes(r, "REMEDIATION_DEADLINE_MINUTES"),
     }
 }
@@ -375,6 +385,9 @@ fn log_analytics(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(LogAnalyti
 
 fn databricks(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DatabricksSettings, Key)> {
     let name = if r.has("DATABRICKS_WORKSPACE_URL") { "DATABRICKS_WORKSPACE_URL" } else { "DATABRICKS_HOST" };
+    if !r.has(name) && r.has("DATABRICKS_TOKEN") {
+        r.required("DATABRICKS_WORKSPACE_URL", "DATABRICKS_TOKEN is set");
+    }
     let workspace_url = r.url(name)?;
     let key = r.secret("DATABRICKS_TOKEN").map(Key::Token).or(managed);
     if key.is_none() {
@@ -384,6 +397,9 @@ fn databricks(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DatabricksSet
 }
 
 fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
+    if ["AIRFLOW_USERNAME", "AIRFLOW_PASSWORD", "AIRFLOW_TOKEN"].iter().any(|name| r.has(name)) {
+        r.required("AIRFLOW_BASE_URL", "a login for Airflow is set");
+    }
     let base_url = r.url("AIRFLOW_BASE_URL")?;
     let api = match r.text("AIRFLOW_API_VERSION").unwrap_or_default().to_ascii_lowercase().as_str() {
         "v1" => Some(AirflowApi::V1),
@@ -411,11 +427,12 @@ fn secure_webhook(r: &mut Reader<'_>, http: &Http) -> Option<SecureWebhook> {
     let tenant = r.required("SECURE_WEBHOOK_TENANT_ID", "SECURE_WEBHOOK_AUDIENCE is set").unwrap_or_else(|| "unset".to_owned());
     // Half configured the lock stays, and opens for nobody: a lock that was wanted must not vanish.
     let audience = r.required("SECURE_WEBHOOK_AUDIENCE", "SECURE_WEBHOOK_TENANT_ID is set").unwrap_or_else(|| "unset".to_owned());
-    let authority = r.url("ENTRA_AUTHORITY_URL")?;
+    let authority = r.url("ENTRA_AUTHORITY_URL").or_else(|| Url::parse("https://login.microsoftonline.com/").ok())?;
     Some(SecureWebhook::new(SecureWebhookSettings { tenant, audience, authority }, http.clone()))
 }
 
 fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
+    let wanted = r.has("DASHBOARD_KEY");
     let key = r.secret("DASHBOARD_KEY");
     let key = match key {
         Some(short) if short.expose_secret().len() < KEY_LENGTH => {
@@ -426,9 +443,10 @@ fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
     };
     match (r.text("DASHBOARD_AUTH").unwrap_or_default().to_ascii_lowercase().as_str(), key) {
         ("entra", key) => DashboardLock::Entra { key },
-        ("key" | "", Some(key)) => DashboardLock::Key(key),
-        ("open" | "", None) if local => DashboardLock::Open,
+        ("key" | "", Some(key)) => DashboardLock::Key { key, plain_http: local },
         ("open", Some(_) | None) if local => DashboardLock::Open,
+        // A lock that was wanted must not vanish.
+        ("", None) if local && !wanted => DashboardLock::Open,
         ("open", _) => {
             r.problem("DASHBOARD_AUTH", "open works in `aiops-rca local` only");
             DashboardLock::Closed

@@ -36,8 +36,21 @@ impl<'a> Reader<'a> {
         Self { environment, problems: Vec::new() }
     }
 
+    /// Notes a problem, once.
     pub(super) fn problem(&mut self, name: &'static str, text: impl Into<String>) {
-        self.problems.push(Problem { name, text: text.into() });
+        let problem = Problem { name, text: text.into() };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// A Key Vault reference that Azure could not resolve arrives as its own text.
+    fn is_unresolved(&mut self, name: &'static str) -> bool {
+        let unresolved = self.environment.get(name).is_some_and(|value| value.trim().starts_with("@Microsoft.KeyVault("));
+        if unresolved {
+            self.problem(name, "the Key Vault reference was not resolved: check the vault's access and the secret's name");
+        }
+        unresolved
     }
 
     /// The value, trimmed; its default when it is absent; `None` when both are empty.
@@ -56,14 +69,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
-        if self.environment.get(name).is_some_and(|value| value.trim().starts_with("@Microsoft.KeyVault(")) {
-            self.problem(name, "the Key Vault reference was not resolved: check the vault's access and the secret's name");
+        if self.is_unresolved(name) {
             return None;
         }
         self.text(name).map(SecretString::from)
     }
 
     pub(super) fn required(&mut self, name: &'static str, because: &str) -> Option<String> {
+        if self.is_unresolved(name) {
+            return None;
+        }
         let value = self.text(name);
         if value.is_none() {
             self.problem(name, format!("is missing, and needed because {because}"));
@@ -89,6 +104,10 @@ impl<'a> Reader<'a> {
             self.problem(name, "must begin with https:// (http:// only for this machine)");
             return None;
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            self.problem(name, "must not hold a user or a password");
+            return None;
+        }
         Some(url)
     }
 
@@ -111,6 +130,12 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Minutes, a fraction allowed: more than none, at most so many.
+    pub(super) fn minutes(&mut self, name: &'static str, most: u32) -> Option<chrono::Duration> {
+        let minutes = self.number(name, 0.01, f64::from(most))?;
+        chrono::Duration::from_std(std::time::Duration::from_secs_f64(minutes * 60.0)).ok()
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> bool {

@@ -228,7 +228,8 @@ pub fn csv(tickets: &[&Ticket]) -> Vec<u8> {
 
 /// A leading `=`, `+`, `-`, `@`, tab or return makes a spreadsheet run the cell.
 fn defuse(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
+    let runs = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
+    if cell.trim_start_matches(' ').starts_with(runs) { format!("'{cell}") } else { cell.to_owned() }
 }
 
 /// `3 min ago`, `in 2 h`.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::wire::Request;
+use crate::redaction::{cap, redact};
 
 const COOKIE: &str = "aiops-rca";
 const SESSION_SECONDS: i64 = 8 * 3600;
@@ -26,7 +27,12 @@ pub enum DashboardLock {
         key: Option<SecretString>,
     },
     /// Whoever knows the key.
-    Key(SecretString),
+    Key {
+        /// The key.
+        key: SecretString,
+        /// Reached by plain http on this machine: not every browser takes a `Secure` cookie there.
+        plain_http: bool,
+    },
     /// Nobody: no lock is configured.
     Closed,
 }
@@ -36,6 +42,8 @@ pub enum DashboardLock {
 pub struct Visitor {
     /// As people read it in the audit.
     pub name: String,
+    /// Did somebody vouch for the name? Then no request may name another.
+    pub is_known: bool,
     /// The token pages put into their forms; a form without it changes nothing.
     pub form_token: String,
 }
@@ -67,21 +75,24 @@ impl DashboardLock {
     pub fn enter(&self, request: &Request, now: DateTime<Utc>) -> Result<Visitor, NoEntry> {
         match self {
             Self::Closed => Err(NoEntry::Closed),
-            Self::Open => Ok(Visitor { name: "local user".to_owned(), form_token: "local".to_owned() }),
+            Self::Open => {
+                Ok(Visitor { name: "local user".to_owned(), is_known: false, form_token: form_token_of_this_process() })
+            }
             Self::Entra { key } => entra(request).or_else(|| machine(request, key.as_ref()?)).ok_or(NoEntry::Unknown),
-            Self::Key(key) => machine(request, key).or_else(|| session(request, key, now)).ok_or(NoEntry::Unknown),
+            Self::Key { key, .. } => machine(request, key).or_else(|| session(request, key, now)).ok_or(NoEntry::Unknown),
         }
     }
 
     /// A `Set-Cookie` value for whoever gave the right key.
     pub fn cookie_for(&self, given: &str, now: DateTime<Utc>) -> Option<String> {
-        let Self::Key(key) = self else { return None };
+        let Self::Key { key, plain_http } = self else { return None };
         if !same(given, key) {
             return None;
         }
         let expires = now.timestamp() + SESSION_SECONDS;
         let signature = sign(key, "session", &expires.to_string());
-        Some(format!("{COOKIE}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; Secure; SameSite=Strict"))
+        let secure = if *plain_http { "" } else { " Secure;" };
+        Some(format!("{COOKIE}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly;{secure} SameSite=Strict"))
     }
 
     /// May this request change something? Machines with a key may; forms need their token.
@@ -99,12 +110,27 @@ fn entra(request: &Request) -> Option<Visitor> {
     let id = request.header("x-ms-client-principal-id").filter(|id| !id.is_empty())?;
     let name = request.header("x-ms-client-principal-name").filter(|name| !name.is_empty()).unwrap_or(id);
     let token = hex::encode(Sha256::digest(format!("form|{id}|{}", request.header("x-ms-client-principal").unwrap_or_default())));
-    Some(Visitor { name: name.chars().take(120).collect(), form_token: token })
+    Some(Visitor { name: shown_name(name), is_known: true, form_token: token })
+}
+
+/// A name as it is stored and shown: of a mail address only the part that names the person (law L10).
+fn shown_name(name: &str) -> String {
+    let name = match name.split_once('@') {
+        Some((person, host)) if !person.is_empty() && host.contains('.') => person,
+        _ => name,
+    };
+    cap(&redact(name), 120)
+}
+
+/// Other sites' pages cannot guess it; with the process it goes, and pages are loaded anew.
+fn form_token_of_this_process() -> String {
+    static TOKEN: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+    TOKEN.clone()
 }
 
 fn machine(request: &Request, key: &SecretString) -> Option<Visitor> {
     let given = request.header("x-dashboard-key")?;
-    same(given, key).then(|| Visitor { name: "API".to_owned(), form_token: sign(key, "form", "machine") })
+    same(given, key).then(|| Visitor { name: "API".to_owned(), is_known: false, form_token: sign(key, "form", "machine") })
 }
 
 fn session(request: &Request, key: &SecretString, now: DateTime<Utc>) -> Option<Visitor> {
@@ -114,5 +140,9 @@ fn session(request: &Request, key: &SecretString, now: DateTime<Utc>) -> Option<
     let expected = sign(key, "session", expires);
     let genuine = !expected.is_empty() && bool::from(signature.as_bytes().ct_eq(expected.as_bytes()));
     let fresh = expires.parse::<i64>().is_ok_and(|at| at > now.timestamp());
-    (genuine && fresh).then(|| Visitor { name: "dashboard user".to_owned(), form_token: sign(key, "form", expires) })
+    (genuine && fresh).then(|| Visitor {
+        name: "dashboard user".to_owned(),
+        is_known: false,
+        form_token: sign(key, "form", expires),
+    })
 }

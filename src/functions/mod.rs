@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
+use tracing::Instrument as _;
 use warp::http::{Method, StatusCode};
 
 use crate::fault::Fault;
 use crate::pipeline::Pipeline;
+use crate::telemetry;
 
 pub mod access;
 pub mod envelope;
@@ -106,12 +108,17 @@ impl Handler {
         let started = std::time::Instant::now();
         let path = request.path.trim_end_matches('/').to_owned();
         let name = door_of(&path);
-        let response = self.route(name, &path, request, now).await;
+        let span = telemetry::span(request.trace());
+        let response = self.route(name, &path, request, now).instrument(span).await;
         self.metrics.count(name.unwrap_or("none"), response.status.as_u16(), started.elapsed());
         response
     }
 
-    async fn route(&self, name: Option<&'static str>, path: &str, request: Request, now: DateTime<Utc>) -> Response {
+    async fn route(&self, name: Option<&'static str>, path: &str, mut request: Request, now: DateTime<Utc>) -> Response {
+        // The wire leaves the body out.
+        if request.method == Method::HEAD {
+            request.method = Method::GET;
+        }
         let Some(name) = name else {
             return if path.is_empty() {
                 ready()
@@ -121,8 +128,7 @@ impl Handler {
         };
         let allowed = match TABLE.iter().find(|(row, _)| *row == name).map(|(_, trigger)| trigger) {
             Some(Trigger::Http { methods, .. }) => {
-                let method = if request.method == Method::HEAD { Method::GET } else { request.method.clone() };
-                methods.iter().any(|allowed| method.as_str().eq_ignore_ascii_case(allowed))
+                methods.iter().any(|allowed| request.method.as_str().eq_ignore_ascii_case(allowed))
             }
             _ => request.method == Method::POST,
         };
@@ -142,8 +148,13 @@ impl Handler {
     }
 
     async fn health(&self) -> Response {
-        match self.pipeline().await {
-            Ok(_) => Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
+        let asked = match self.pipeline().await {
+            // Prepared once says nothing about now.
+            Ok(pipeline) => pipeline.store.is_up().await,
+            Err(fault) => Err(fault),
+        };
+        match asked {
+            Ok(()) => Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
             Err(_) => Response::json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({"status": "unavailable"})),
         }
     }

@@ -1,12 +1,14 @@
 //! Queue and timer functions: decode the envelope, call the corridor, answer with a JSON object always.
 
 use chrono::{DateTime, Utc};
+use tracing::Instrument as _;
 
 use super::Handler;
 use super::envelope::{done, failed, queue_text};
 use super::wire::{Request, Response};
 use crate::fault::Fault;
-use crate::pipeline::{DELIVERIES, FAILURES, Pipeline};
+use crate::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
+use crate::telemetry;
 
 impl Handler {
     pub(super) async fn invoke(&self, name: &str, request: &Request, now: DateTime<Utc>) -> Response {
@@ -32,12 +34,18 @@ impl Handler {
         }
         let text = queue_text(&request.body).ok_or_else(|| Fault::permanent("the envelope holds no message"))?;
         match name {
-            "AnalyseFailure" => match serde_json::from_str(&text) {
-                Ok(message) => pipeline.analyse(message, now).await,
+            "AnalyseFailure" => match serde_json::from_str::<FailureMessage>(&text) {
+                Ok(message) => {
+                    let span = telemetry::span(message.trace());
+                    pipeline.analyse(message, now).instrument(span).await
+                }
                 Err(_) => pipeline.record_dead_letter(FAILURES, &text, now).await,
             },
-            "DeliverTicket" => match serde_json::from_str(&text) {
-                Ok(message) => pipeline.deliver(message, Utc::now).await,
+            "DeliverTicket" => match serde_json::from_str::<DeliveryMessage>(&text) {
+                Ok(message) => {
+                    let span = telemetry::span(message.trace.as_deref());
+                    pipeline.deliver(message, Utc::now).instrument(span).await
+                }
                 Err(_) => pipeline.record_dead_letter(DELIVERIES, &text, now).await,
             },
             "RecordPoisonFailure" => pipeline.record_dead_letter(FAILURES, &text, now).await,

@@ -91,6 +91,7 @@ struct KeySet {
 
 #[derive(Deserialize)]
 struct Key {
+    #[serde(default)]
     kid: String,
     n: Option<String>,
     e: Option<String>,

@@ -169,16 +169,21 @@ impl Pipeline {
 
     /// Is this failed run the one that an unfinished attempt on the same asset started? Then it belongs to that attempt.
     async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
+        // Since the report was accepted, the playbook may have named its run.
+        if let Some(healing) = self.healing_ticket(failure).await? {
+            self.remediation_run_failed(&healing, failure, now).await?;
+            return Ok(true);
+        }
         let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?) else { return Ok(false) };
         let Some(healing) = self.store.load(&lock.ticket).await?.filter(|healing| is_run_of_attempt(healing, failure)) else {
             return Ok(false);
         };
-        let Some((attempt, called_at)) = healing.current_attempt().and_then(|a| Some((a, a.called_at?))) else {
-            return Ok(false);
-        };
-        let found = self.collector.find_attempt_run(&healing.failure, attempt.action.name(), &attempt.id, called_at, now).await;
-        if !matches!(&found, Ok(Some(found)) if found == run) {
-            return Ok(false);
+        let Some(attempt) = healing.current_attempt().filter(|attempt| attempt.called_at.is_some()) else { return Ok(false) };
+        match self.run_of(&healing, attempt, now).await {
+            Ok(Some(found)) if found == *run => {}
+            // Not knowing would open a ticket that belongs to another: asked again.
+            Err(fault) if fault.is_transient() => return Err(fault),
+            Ok(_) | Err(_) => return Ok(false),
         }
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
         let event =
@@ -231,6 +236,9 @@ impl Pipeline {
         if collected.no_failure.is_some() || repair.is_empty() || repair == known {
             return Ok(());
         }
+        if self.is_attempt_repair(&ticket).await? {
+            return Ok(());
+        }
         let mut failure = collected.refine(ticket.failure.clone());
         failure.key = crate::failure::RunKey::new(
             Source::Databricks,
@@ -240,6 +248,17 @@ impl Pipeline {
             &format!("repair-{repair}"),
         );
         self.accept_failures(vec![failure], None, now).await.map(|_| ())
+    }
+
+    /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.
+    async fn is_attempt_repair(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        let (Some(workspace), Some(run)) = (&self.collector.databricks, &ticket.failure.run_id) else { return Ok(false) };
+        let Some(began) = workspace.latest_repair(run).await?.and_then(|repair| repair.started_at) else { return Ok(false) };
+        let skew = chrono::Duration::minutes(1);
+        Ok(ticket.remediation.attempts.iter().any(|attempt| {
+            attempt.called_at.is_some_and(|called| called - skew <= began)
+                && attempt.ended_at.is_none_or(|end| began <= end + skew)
+        }))
     }
 
     /// Puts a delivery message back with a delay.

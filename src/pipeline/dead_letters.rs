@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use super::{DELIVERIES, DeliveryMessage, FAILURES, Pipeline};
+use super::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
 use crate::ticket::machine::Event;
@@ -19,7 +19,7 @@ impl Pipeline {
         let letter = DeadLetter {
             id: format!("{}-{}", now.format("%Y%m%dT%H%M"), digest.get(..16).unwrap_or_default()),
             queue: queue.to_owned(),
-            text: cap(&redact(text), 32 * 1024),
+            text: if is_ours(text) { text.to_owned() } else { cap(&redact(text), 32 * 1024) },
             reason: "the function failed on it more often than the host tries, or it could not be decoded".to_owned(),
             at: now,
             replayed_at: None,
@@ -33,7 +33,9 @@ impl Pipeline {
                 at: now,
                 retrying: false,
             };
-            let event = Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown: None, fault: Some(fault) };
+            // Taken for shown: else the sweep would put it again, to be given up again.
+            let shown = self.store.load(&message.ticket).await?.map(|ticket| ticket.version);
+            let event = Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown, fault: Some(fault), again: None };
             match self.store.update(&message.ticket, |ticket: &Ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
                 Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
                 Err(UpdateError::Store(fault)) => return Err(fault),
@@ -51,6 +53,9 @@ impl Pipeline {
             if !wanted || !known {
                 continue;
             }
+            if let Ok(message) = serde_json::from_str::<DeliveryMessage>(&letter.text) {
+                self.wake(&message, now).await?;
+            }
             self.storage().put(&letter.queue, &letter.text, Duration::ZERO).await?;
             letter.replayed_at = Some(now);
             self.store.update_dead_letter(&letter).await?;
@@ -58,4 +63,19 @@ impl Pipeline {
         }
         Ok(replayed)
     }
+
+    /// The sink has to look again although the ticket has not changed since it was given up.
+    async fn wake(&self, message: &DeliveryMessage, now: DateTime<Utc>) -> Result<(), Fault> {
+        let event = Event::Woken { sink: message.sink };
+        match self.store.update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
+            Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => Ok(()),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+}
+
+/// Our own messages hold ids only, and have to be put back as they were.
+fn is_ours(text: &str) -> bool {
+    text.len() < 4096
+        && (serde_json::from_str::<DeliveryMessage>(text).is_ok() || serde_json::from_str::<FailureMessage>(text).is_ok())
 }

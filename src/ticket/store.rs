@@ -174,6 +174,11 @@ impl TicketStore {
         &self.storage
     }
 
+    /// One point read: does the store answer?
+    pub async fn is_up(&self) -> Result<(), Fault> {
+        self.storage.get(INDEX, CURSOR, "sweep").await.map(|_| ())
+    }
+
     // ── claims ──────────────────────────────────────────────────────────────────────────────────
 
     /// The ticket that owns this run, if any.
@@ -350,14 +355,14 @@ impl TicketStore {
                     }
                 }
             }
+            // Ids begin with the source: the newest may be on any page, the memory holds one page too many.
+            tickets.sort_by(|a, b| b.received_at.cmp(&a.received_at).then_with(|| b.id.cmp(&a.id)));
+            tickets.truncate(limit);
             after = page.next;
             if after.is_none() {
-                break;
+                return Ok(tickets);
             }
         }
-        tickets.sort_by(|a, b| b.received_at.cmp(&a.received_at).then_with(|| b.id.cmp(&a.id)));
-        tickets.truncate(limit);
-        Ok(tickets)
     }
 
     /// Tickets of the last `days` days, newest first, at most `limit`.
@@ -523,10 +528,21 @@ impl TicketStore {
         Ok(matches!(outcome, Inserted::Created(_)))
     }
 
-    /// The dead letters, oldest first, at most 500.
+    /// The dead letters, oldest first: the newest 500, and all that were not replayed yet (at most 5,000).
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Fault> {
-        let page = self.storage.scan(DEADLETTERS, DEAD, "", "", 500, None).await?;
-        page.entities.iter().map(|entity| decode("dead letter", &entity.document)).collect()
+        let (mut letters, mut after) = (Vec::<DeadLetter>::new(), None);
+        loop {
+            let page = self.storage.scan(DEADLETTERS, DEAD, "", "", 500, after.as_ref()).await?;
+            // What was replayed long ago must not hide what waits.
+            letters.retain(|letter| letter.replayed_at.is_none());
+            for entity in &page.entities {
+                letters.push(decode("dead letter", &entity.document)?);
+            }
+            after = page.next.filter(|_| letters.len() < 5_000);
+            if after.is_none() {
+                return Ok(letters);
+            }
+        }
     }
 
     /// Writes a dead letter back, e.g. with the time of its replay.

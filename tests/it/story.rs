@@ -4,7 +4,9 @@
 
 mod costs;
 mod first;
+mod healing;
 mod hostile;
+mod house;
 mod people;
 mod reports;
 mod town;

@@ -36,6 +36,8 @@ const RETRY_ADF: &str = include_str!("../../../infra/playbooks/retry-adf-pipelin
 const RUN: &str = include_str!("samples/adf-gateway-timeout-run.json");
 const DEADLOCK_RUN: &str = include_str!("samples/adf-deadlock-run.json");
 const ACTIVITIES: &str = include_str!("samples/adf-gateway-timeout-activities.json");
+/// The runs of the alert with several rows, as the factory knows them.
+const SEVERAL: &str = include_str!("samples/adf-several-runs.json");
 const JOB_RUN: &str = include_str!("../../../tests/fixtures/vendor/dbx-runs-get-library-error.json");
 
 /// The simulators of one demo.
@@ -75,6 +77,12 @@ impl Demo {
         let activities = json(ACTIVITIES)?;
         let run_id = run.get("runId").and_then(Value::as_str).unwrap_or_default();
         factory_site.put_activities(run_id, activities.as_array().map(Vec::as_slice).unwrap_or_default());
+        for failed in json(SEVERAL)?.as_array().into_iter().flatten() {
+            let (run, activities) = (failed.get("run").cloned().unwrap_or_default(), failed.get("activities"));
+            let run_id = run.get("runId").and_then(Value::as_str).unwrap_or_default().to_owned();
+            factory_site.put_run(run);
+            factory_site.put_activities(&run_id, activities.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default());
+        }
         factory_site.script("pl_refresh_finance", 2, Ending::Succeeds);
         let factory = serve(0, Arc::new(factory_site)).await?;
         let databricks_site = DatabricksSite::new(DATABRICKS_TOKEN);
@@ -185,7 +193,7 @@ impl Demo {
                 }
             }
             wanted.retain(|id| !done.contains(id));
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         for id in &wanted {
             say(&format!("{id} has not arrived everywhere"));
