@@ -210,8 +210,7 @@ impl Failure {
         self.run_id = self.run_id.as_deref().map(name);
         self.error_code = self.error_code.as_deref().map(name);
         self.message = cap(&redact(&self.message), MESSAGE_CAP);
-        self.run_url =
-            self.run_url.as_deref().map(|url| redact(url)).filter(|url| url.starts_with("https://") && url.len() <= 2000);
+        self.run_url = self.run_url.as_deref().map(redact).filter(|url| url.starts_with("https://") && url.len() <= 2000);
         self.context = self.context.iter().map(|(k, v)| (name(k), name(v))).collect();
         self.alert = self.alert.map(|alert| AlertRef { id: name(&alert.id), rule: alert.rule.as_deref().map(name) });
         self

@@ -222,7 +222,7 @@ fn permitted(
     if ticket.is_closed() {
         return leave("the ticket is closed".to_owned());
     }
-    if !(diagnosis.remediable && action.acts()) && !advice {
+    if !(advice || diagnosis.remediable && action.acts()) {
         return leave(match action {
             Action::None => format!("{} errors need a person", diagnosis.category.words()),
             action => format!("\"{}\" is advice for a person, not something to do automatically", action.words()),

@@ -207,16 +207,14 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
             }
         };
     }
-    match r.text("AIOPS_RCA_STORE") {
-        Some(path) => open(StorageSettings::embedded(path)),
-        None => {
-            r.problem(
-                "AzureWebJobsStorage",
-                "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity",
-            );
-            Err(Fault::permanent("AzureWebJobsStorage is missing"))
-        }
+    if let Some(path) = r.text("AIOPS_RCA_STORE") {
+        return open(StorageSettings::embedded(path));
     }
+    r.problem(
+        "AzureWebJobsStorage",
+        "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity",
+    );
+    Err(Fault::permanent("AzureWebJobsStorage is missing"))
 }
 
 fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<JiraSettings> {

@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         self.url(name)
     }
 
-    pub(super) fn number<N: std::str::FromStr + PartialOrd + fmt::Display>(
+    pub(super) fn number<N: std::str::FromStr + PartialOrd + fmt::Display + Copy>(
         &mut self,
         name: &'static str,
         from: N,

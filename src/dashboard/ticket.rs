@@ -138,10 +138,10 @@ fn facts(page: &TicketPage<'_>) -> Markup {
                         None => { "due " (relative(t.sla.due_at, page.now)) } } }))
                 @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (took.num_minutes()) " min" })) }
                 @if let Some(owner) = &t.owner { (row("Owner", html! { (owner) })) }
-                (row("JIRA", sink(t, "jira", html! { @if let (Some(key), Some(url)) = (&t.jira.key, page.issue_url) { a href=(url) rel="noreferrer" { (key) } }
+                (row("JIRA", sink(t, "jira", &html! { @if let (Some(key), Some(url)) = (&t.jira.key, page.issue_url) { a href=(url) rel="noreferrer" { (key) } }
                     @else { (t.jira.key.as_deref().unwrap_or("not yet")) } }, t.jira.fault.as_ref())))
-                (row("Slack", sink(t, "slack", html! { (if t.slack.ts.is_some() { "posted" } else { "not yet" }) }, t.slack.fault.as_ref())))
-                (row("Playbook", sink(t, "playbook", html! { (t.remediation.action.words()) }, t.books.playbook_fault.as_ref())))
+                (row("Slack", sink(t, "slack", &html! { (if t.slack.ts.is_some() { "posted" } else { "not yet" }) }, t.slack.fault.as_ref())))
+                (row("Playbook", sink(t, "playbook", &html! { (t.remediation.action.words()) }, t.books.playbook_fault.as_ref())))
             }
         }
         section.card {
@@ -155,7 +155,7 @@ fn facts(page: &TicketPage<'_>) -> Markup {
     }
 }
 
-fn sink(ticket: &Ticket, name: &str, shown: Markup, fault: Option<&DeliveryFault>) -> Markup {
+fn sink(ticket: &Ticket, name: &str, shown: &Markup, fault: Option<&DeliveryFault>) -> Markup {
     html! {
         @if let Some(why) = ticket.sinks_off.get(name) { span.quiet { "off: " (why) } } @else { (shown) }
         @if let Some(fault) = fault { div.bad { (fault.reason) @if fault.retrying { " (will be tried again)" } } }

@@ -139,14 +139,11 @@ where
                             .into_http(head);
                     };
                     let request = Request { method, path: path.as_str().to_owned(), query, headers, body };
-                    match tokio::spawn(answer(request)).await {
-                        Ok(response) => response.into_http(head),
-                        Err(_) => {
-                            tracing::error!("a request ended in a panic");
-                            Response::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be handled", "")
-                                .into_http(head)
-                        }
-                    }
+                    let answered = tokio::spawn(answer(request)).await.unwrap_or_else(|_| {
+                        tracing::error!("a request ended in a panic");
+                        Response::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be handled", "")
+                    });
+                    answered.into_http(head)
                 }
             },
         );

@@ -223,7 +223,12 @@ impl Pipeline {
     }
 
     /// An attempt that is over already is not changed by it.
-    pub(super) async fn remediation_run_failed(&self, healing: &Ticket, failure: &Failure, now: DateTime<Utc>) -> Result<(), Fault> {
+    pub(super) async fn remediation_run_failed(
+        &self,
+        healing: &Ticket,
+        failure: &Failure,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         let Some(attempt) = healing.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
         let event =

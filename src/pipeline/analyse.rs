@@ -114,7 +114,7 @@ impl Pipeline {
         let ticket = machine::open(opening, now);
         let decision = remediation::decide(&ticket, &self.remediation, &healings, now);
         let opened = Change { ticket, visible: true };
-        append(opened, &Event::Decided(decision), now).map_err(|refusal| Fault::permanent(refusal.to_string()))
+        append(&opened, &Event::Decided(decision), now).map_err(|refusal| Fault::permanent(refusal.to_string()))
     }
 
     /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.

@@ -95,7 +95,7 @@ impl Pipeline {
                     return Err(Refusal::Contradicts("the lease was lost".to_owned()));
                 }
                 let change = crate::ticket::machine::apply(ticket, event, now)?;
-                super::append(change, &leased(sink, holder, now), now)
+                super::append(&change, &leased(sink, holder, now), now)
             })
             .await;
         match updated {

@@ -21,6 +21,7 @@ pub enum JiraOutcome {
     Ignored(String),
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it ends its callers' functions")]
 fn ignored(reason: impl Into<String>) -> Result<JiraOutcome, Fault> {
     Ok(JiraOutcome::Ignored(reason.into()))
 }

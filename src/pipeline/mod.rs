@@ -211,11 +211,11 @@ fn follow_through(
         return Ok(change);
     }
     let decision = remediation::decide(&change.ticket, settings, healings, now);
-    append(change, &Event::Decided(decision), now)
+    append(&change, &Event::Decided(decision), now)
 }
 
 /// Applies a second event to a change that is not stored yet, as one change.
-fn append(change: Change, event: &Event, now: DateTime<Utc>) -> Result<Change, Refusal> {
+fn append(change: &Change, event: &Event, now: DateTime<Utc>) -> Result<Change, Refusal> {
     let audited = change.ticket.books.audited;
     let mut entries = change.ticket.books.audit.clone();
     let mut next = machine::apply(&change.ticket, event, now)?;

@@ -351,7 +351,7 @@ impl TicketStore {
                 match decode("ticket", &entity.document) {
                     Ok(ticket) => tickets.push(ticket),
                     Err(fault) => {
-                        tracing::error!(ticket.id = %entity.row, fault = fault.reason(), "a stored ticket cannot be read")
+                        tracing::error!(ticket.id = %entity.row, fault = fault.reason(), "a stored ticket cannot be read");
                     }
                 }
             }

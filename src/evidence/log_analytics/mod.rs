@@ -1,6 +1,6 @@
 //! What the logs of a workspace say: failed runs of an alert's window, and errors of one run.
 //!
-//! In: a window and values from outside. Out: rows. The queries are our own ([`kql`]); a query, a link or a
+//! In: a window and values from outside. Out: rows. The queries are our own (`kql`); a query, a link or a
 //! workspace from an alert is never used. A table that does not exist in the workspace is answered with a
 //! semantic error: then the next way of asking is tried. Rows arrive minutes late, so an empty answer only means
 //! "not yet".

@@ -1,6 +1,6 @@
 //! A Log Analytics workspace: tables that answer queries.
 //!
-//! It reads as much of the query language as our own queries use ([`kql`]) and answers everything else with the
+//! It reads as much of the query language as our own queries use (`kql`) and answers everything else with the
 //! error that a wrong query gets; so a value that left its literal would be seen.
 
 use std::collections::BTreeMap;
