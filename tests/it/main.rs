@@ -1,14 +1,19 @@
 //! The one integration binary: each module tests one room from outside.
 
 mod airflow_callback;
+mod corridor;
 mod diagnosis;
+mod doors;
 mod evidence;
 mod host;
 mod identity;
 mod jira;
+mod machine;
 mod package;
 mod playbooks;
+mod policy;
 mod redaction;
+mod settings;
 mod slack;
 mod sources;
 mod storage;
