@@ -16,7 +16,7 @@ param name string = 'aiops-rca'
 @description('Region of everything new. Flex Consumption must be offered there.')
 param location string = resourceGroup().location
 
-@description('Stands before every table and queue name, so that several deployments can share an account.')
+@description('Stands before every table and queue name, so that several deployments can share an account: lower-case letters and digits, a letter first.')
 @minLength(1)
 @maxLength(20)
 param storagePrefix string = 'rca'
@@ -161,7 +161,7 @@ param logRetentionDays int = 30
 var suffix = uniqueString(resourceGroup().id, name)
 var functionAppName = '${name}-${suffix}'
 var vaultName = take('${name}-${suffix}', 24)
-var storageName = take('${replace(name, '-', '')}${suffix}', 24)
+var storageName = take(toLower('${replace(name, '-', '')}${suffix}'), 24)
 var databricks = !empty(databricksWorkspaceName)
 var airflow = !empty(airflowBaseUrl)
 // The Airflow playbooks sign in with the password in the vault.

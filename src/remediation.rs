@@ -140,6 +140,8 @@ pub struct RemediationSettings {
     pub low_confidence: f32,
     /// How long a question to a person stands.
     pub approval_ttl: Duration,
+    /// Waits before attempts instead of those of the risk; the last counts for all further ones. Empty: by risk.
+    pub delays: Vec<Duration>,
     /// How long a playbook may stay silent.
     pub callback_deadline: Duration,
 }
@@ -157,6 +159,7 @@ impl Default for RemediationSettings {
             flapping_limit: 3,
             low_confidence: 0.5,
             approval_ttl: Duration::hours(4),
+            delays: Vec::new(),
             callback_deadline: Duration::hours(2),
         }
     }
@@ -279,9 +282,11 @@ fn propose(
     );
     let reasons = reasons_to_ask(ticket, settings, healings, permit, now);
     if reasons.is_empty() {
-        let delays = schedule(risk);
-        let delay = usize::try_from(permit.made).ok().and_then(|made| delays.get(made)).or(delays.last()).copied().unwrap_or(60);
-        return Decision::Run { action, risk, max_attempts, due_at: now + Duration::seconds(delay), why };
+        let by_risk: Vec<Duration> = schedule(risk).iter().copied().map(Duration::seconds).collect();
+        let delays = if settings.delays.is_empty() { &by_risk } else { &settings.delays };
+        let made = usize::try_from(permit.made).unwrap_or(usize::MAX);
+        let delay = delays.get(made).or(delays.last()).copied().unwrap_or(Duration::seconds(60));
+        return Decision::Run { action, risk, max_attempts, due_at: now + delay, why };
     }
     let attempt = permit.made + 1;
     let plan_text = format!(

@@ -61,7 +61,7 @@ resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2023-05-0
 resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [
   for queueName in queues: {
     parent: queueService
-    name: '${toLower(prefix)}-${queueName}'
+    name: '${prefix}-${queueName}'
   }
 ]
 

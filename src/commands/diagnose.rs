@@ -241,7 +241,6 @@ struct Answer {
     recommendations: Vec<String>,
     evidence: Vec<Quote>,
     rule: String,
-    fingerprint: String,
 }
 
 impl Answer {
@@ -259,7 +258,6 @@ impl Answer {
             recommendations: found.recommendations,
             evidence: found.evidence,
             rule: found.rule,
-            fingerprint: found.fingerprint,
         }
     }
 }

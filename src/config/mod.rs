@@ -295,7 +295,14 @@ fn playbooks(r: &mut Reader<'_>, callback_base: Option<Url>) -> Option<PlaybookS
 
 fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSettings {
     let default = RemediationSettings::default();
-    let minutes = |r: &mut Reader<'_>, name| r.number(name, 1, 7 * 24 * 60).map_or(Duration::hours(2), Duration::minutes);
+    let minutes = |r: &mut Reader<'_>, name| r.minutes(name, 7 * 24 * 60).unwrap_or(Duration::hours(2));
+    let mut delays = Vec::new();
+    for word in list(r.text("REMEDIATION_DELAYS"), ',') {
+        match word.parse::<u16>() {
+            Ok(seconds) => delays.push(Duration::seconds(i64::from(seconds))),
+            Err(_) => r.problem("REMEDIATION_DELAYS", "must be seconds, separated by commas, e.g. 30,60,120"),
+        }
+    }
     let mut assets = Vec::new();
     for line in list(r.text("REMEDIATION_ASSETS"), ';') {
         match AssetPolicy::parse(&line) {
@@ -328,6 +335,7 @@ fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSe
         flapping_limit: r.number("REMEDIATION_FLAPPING_LIMIT", 1, 1000).unwrap_or(default.flapping_limit),
         low_confidence: default.low_confidence,
         approval_ttl: minutes(r, "REMEDIATION_APPROVAL_MINUTES"),
+        delays,
         callback_deadline: minutes(r, "REMEDIATION_DEADLINE_MINUTES"),
     }
 }

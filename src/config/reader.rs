@@ -132,6 +132,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Minutes, a fraction allowed: more than none, at most so many.
+    pub(super) fn minutes(&mut self, name: &'static str, most: u32) -> Option<chrono::Duration> {
+        let minutes = self.number(name, 0.01, f64::from(most))?;
+        chrono::Duration::from_std(std::time::Duration::from_secs_f64(minutes * 60.0)).ok()
+    }
+
     pub(super) fn flag(&mut self, name: &'static str) -> bool {
         match self.text(name).unwrap_or_default().to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,

@@ -124,6 +124,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Rules `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`, separated by `;`, first match wins",
     ),
+    setting(
+        REMEDIATION,
+        "REMEDIATION_DELAYS",
+        "",
+        "Seconds before the first, second, third attempt, e.g. `30,60,120`; without it by risk: Low 30, 60, 120, Medium 60, 180, High 180",
+    ),
     setting(REMEDIATION, "REMEDIATION_QUIET_HOURS", "", "UTC hours in which a person is asked, e.g. `22:00-06:00`"),
     setting(REMEDIATION, "REMEDIATION_MAX_RUNNING", "10", "At most so many attempts at once"),
     setting(

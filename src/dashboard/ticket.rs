@@ -83,7 +83,7 @@ fn remediation(page: &TicketPage<'_>) -> Markup {
             h2 { "Healing" }
             p { (words(r.state)) ": " (r.decision) }
             @if let Some(approval) = r.approval.as_ref().filter(|a| a.answer.is_none() && r.state == RemediationState::AwaitingApproval) {
-                div.ask {
+                div.question {
                     p { strong { (approval.plan_text) } }
                     p { "A person is asked because " (approval.why) ". The question stands until " (time(approval.expires_at)) "." }
                     div.actions { @for (action, label) in [("approve", "Approve"), ("reject", "Reject")] {

@@ -134,6 +134,8 @@ pub(super) enum Take {
     Name,
     /// Up to white space or a delimiter.
     Word,
+    /// Up to ` failed`, a comma or the line's end: names with spaces.
+    Title,
     /// A whole number, perhaps signed.
     Number,
     /// An HTTP status, 400 to 599.
@@ -342,7 +344,7 @@ fn searchable(code: &str) -> bool {
 
 /// Is this a code that texts also write in words (`CLOUD_PROVIDER_SHUTDOWN`, "Cloud Provider Shutdown")?
 fn spoken(code: &str) -> bool {
-    code.matches('_').count() >= 2 && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    code.len() >= 20 && code.matches('_').count() >= 2 && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
 }
 
 fn index(causes: &[Cause], entities: Vec<EntityRule>, problems: &mut Vec<String>) -> (HashMap<String, CodeEntry>, Scanner) {

@@ -73,7 +73,7 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         candidates.extend(from_field(catalog, case.source, place, number));
     }
     candidates.extend(from_termination_type(catalog, case, &places));
-    candidates.sort_by_key(|c: &Candidate| std::cmp::Reverse((c.rank, c.place_order(&places), c.span.start)));
+    candidates.sort_by_key(|c: &Candidate| std::cmp::Reverse((c.rank, c.place_order(&places), c.span.start, c.span.end)));
     vote(&mut candidates);
     let guess = super::shape::guess(catalog, &places);
     let veto = veto(catalog, case, &candidates);
@@ -134,7 +134,9 @@ fn from_text(catalog: &Catalog, place: &Place<'_>, number: usize) -> Vec<Candida
     for found in &place.hits.found {
         let Some(rule) = catalog.scanner().entity(found.rule) else { continue };
         let (Some(space), Some(value)) = (&rule.code, place.text.get(found.span.start..found.span.end)) else { continue };
-        let key = format!("{space}:{}", value.trim_start_matches('0').to_ascii_lowercase());
+        // ORA-00942 and ORA-942 are one; in a SQLSTATE the zeros count.
+        let digits = if space == "sqlstate" { value } else { value.trim_start_matches('0') };
+        let key = format!("{space}:{}", digits.to_ascii_lowercase());
         let entry = catalog.code(&key).or_else(|| family(catalog, space, value)).or_else(|| {
             // Drivers for both write their numbers alike.
             if space == "mysql" { catalog.code(&format!("sql:{value}")) } else { None }

@@ -15,22 +15,32 @@ const WORD: usize = 200;
 /// Reads the value at an anchor.
 pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
     match how {
-        Take::Quoted => quoted(text, skip(text, anchor.end)),
-        Take::Name => {
-            let start = skip(text, anchor.end);
-            quoted(text, start).or_else(|| bare_name(text, start))
-        }
-        Take::Word => {
-            let start = skip(text, anchor.end);
-            quoted(text, start).or_else(|| word(text, start))
-        }
-        Take::Number => number(text, skip(text, anchor.end)),
-        Take::Status => status(text, skip(text, anchor.end)),
-        Take::State => state(text, skip(text, anchor.end)),
-        Take::Host => host(text, anchor),
-        Take::Url => word(text, anchor.start),
-        Take::Around => around(text, anchor),
+        Take::Host => return host(text, anchor),
+        Take::Url => return word(text, anchor.start),
+        Take::Around => return around(text, anchor),
+        Take::Quoted | Take::Name | Take::Word | Take::Title | Take::Number | Take::Status | Take::State => {}
     }
+    if joined(text, anchor.end) {
+        return None;
+    }
+    let start = skip(text, anchor.end);
+    match how {
+        Take::Quoted => quoted(text, start),
+        Take::Name => quoted(text, start).or_else(|| bare_name(text, start)),
+        Take::Word => quoted(text, start).or_else(|| word(text, start).filter(|span| !is_stop(text, *span))),
+        Take::Title => title(text, start),
+        Take::Number => number(text, start),
+        Take::Status => status(text, start),
+        Take::State => state(text, start),
+        Take::Host | Take::Url | Take::Around => None,
+    }
+}
+
+/// Is the anchor only a piece of a longer name (`my-pod-1`)?
+fn joined(text: &str, end: usize) -> bool {
+    let bytes = text.as_bytes();
+    let word = end.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    word && matches!(bytes.get(end), Some(b'-' | b'.' | b'_')) && bytes.get(end + 1).is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// Skips what stands between an anchor and its value: white space, `:`, `=`, `(`, `[`, `#`, `is`.
@@ -74,16 +84,81 @@ fn quoted(text: &str, start: usize) -> Option<Span> {
         end = end + 3 + more;
     }
     let value = text.get(begin..end)?;
-    let sane = !value.trim().is_empty() && !value.contains('\n');
+    // Braces are the placeholder of a program, not a value.
+    let sane = !value.trim().is_empty() && !value.contains(['\n', '{', '}']);
     sane.then_some(Span { start: begin, end })
 }
 
 /// Words that never are names.
-const STOP: [&str; 58] = [
-    "a", "an", "and", "are", "as", "at", "be", "because", "by", "can", "cannot", "could", "did", "do", "does", "doesn", "error",
-    "exists", "failed", "failure", "for", "found", "from", "had", "has", "have", "if", "in", "invalid", "into", "is", "isn",
-    "it", "may", "missing", "must", "name", "no", "not", "null", "of", "on", "or", "that", "the", "this", "to", "type", "value",
-    "values", "was", "when", "which", "while", "will", "with", "you", "your",
+const STOP: [&str; 68] = [
+    "a",
+    "an",
+    "and",
+    "are",
+    "as",
+    "at",
+    "be",
+    "because",
+    "by",
+    "can",
+    "cannot",
+    "could",
+    "did",
+    "do",
+    "does",
+    "doesn",
+    "error",
+    "exists",
+    "failed",
+    "failure",
+    "for",
+    "found",
+    "from",
+    "had",
+    "has",
+    "have",
+    "if",
+    "in",
+    "invalid",
+    "into",
+    "is",
+    "isn",
+    "it",
+    "may",
+    "missing",
+    "must",
+    "name",
+    "no",
+    "not",
+    "null",
+    "of",
+    "on",
+    "or",
+    "that",
+    "the",
+    "this",
+    "to",
+    "type",
+    "value",
+    "values",
+    "was",
+    "when",
+    "which",
+    "while",
+    "will",
+    "with",
+    "you",
+    "your",
+    "permission",
+    "permissions",
+    "privilege",
+    "privileges",
+    "access",
+    "right",
+    "rights",
+    "set",
+    "one",
+    "any",
 ];
 
 fn bare_name(text: &str, start: usize) -> Option<Span> {
@@ -91,7 +166,19 @@ fn bare_name(text: &str, start: usize) -> Option<Span> {
     let span = run(text, start, name)?;
     let value = text.get(span.start..span.end)?;
     let letters = value.bytes().any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
-    (letters && !STOP.iter().any(|stop| value.eq_ignore_ascii_case(stop))).then_some(span)
+    (letters && !is_stop(text, span)).then_some(span)
+}
+
+fn is_stop(text: &str, span: Span) -> bool {
+    text.get(span.start..span.end).is_some_and(|value| STOP.iter().any(|stop| value.eq_ignore_ascii_case(stop)))
+}
+
+/// A name with spaces.
+fn title(text: &str, start: usize) -> Option<Span> {
+    let end = text.floor_char_boundary((start + WORD).min(text.len()));
+    let window = text.get(start..end)?;
+    let length = [" failed", ",", "\n", "\\n"].iter().filter_map(|mark| window.find(mark)).min()?;
+    (length > 0).then_some(Span { start, end: start + length })
 }
 
 fn word(text: &str, start: usize) -> Option<Span> {
@@ -135,7 +222,8 @@ fn state(text: &str, start: usize) -> Option<Span> {
     let bytes = text.as_bytes();
     let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) { start + 1 } else { start };
     let length = bytes.get(begin..)?.iter().take(6).take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
-    (length == 5).then_some(Span { start: begin, end: begin + 5 })
+    let open = bytes.get(begin + 5).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    (length == 5 && !open).then_some(Span { start: begin, end: begin + 5 })
 }
 
 fn host(text: &str, anchor: Span) -> Option<Span> {
@@ -163,5 +251,7 @@ fn around(text: &str, anchor: Span) -> Option<Span> {
     while end > anchor.end && matches!(bytes.get(end - 1), Some(b'.' | b'-' | b'/')) {
         end -= 1;
     }
-    (text.is_char_boundary(start) && text.is_char_boundary(end)).then_some(Span { start, end })
+    // "Exception" alone names nothing.
+    let more = end - start > anchor.end - anchor.start;
+    (more && text.is_char_boundary(start) && text.is_char_boundary(end)).then_some(Span { start, end })
 }

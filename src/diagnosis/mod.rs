@@ -258,16 +258,20 @@ impl Case {
     }
 }
 
+/// Less confidence than this is no diagnosis.
+const THRESHOLD: f32 = 0.2;
+
 /// Finds the root cause. Never fails; it may be [`Category::Undetermined`].
 pub fn diagnose(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
     let verdict = classify::classify(catalog, case);
     let rank_of_guess = verdict.guess.as_ref().map_or(0, |guess| guess.rank);
-    match verdict.candidates.first() {
+    let found = match verdict.candidates.first() {
         Some(winner) if winner.rank >= rank_of_guess => of_cause(catalog, case, &verdict),
         _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
         _ => undetermined(catalog, case, &verdict),
-    }
+    };
+    if found.confidence < THRESHOLD { undetermined(catalog, case, &verdict) } else { found }
 }
 
 fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {

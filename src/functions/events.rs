@@ -9,9 +9,8 @@ use warp::http::StatusCode;
 
 use super::Handler;
 use super::wire::{Request, Response};
-use crate::fault::Fault;
-use crate::pipeline::Pipeline;
-use crate::sinks::jira::webhook::{self, JiraEvent};
+use crate::pipeline::jira::JiraOutcome;
+use crate::sinks::jira::webhook;
 use crate::sinks::playbook;
 use crate::sinks::slack::interaction::{self, Interaction};
 use crate::ticket::machine::Event;
@@ -62,52 +61,13 @@ impl Handler {
             Err(bad) => return Response::error(StatusCode::BAD_REQUEST, bad.code, &bad.message, &bad.path),
         };
         match self.pipeline().await {
-            Ok(pipeline) => self.jira_event(pipeline, event, now).await.unwrap_or_else(|_| Response::unavailable()),
+            Ok(pipeline) => match pipeline.jira_event(event, now).await {
+                Ok(JiraOutcome::Applied(ticket)) => outcome(Ok(*ticket)),
+                Ok(JiraOutcome::Ignored(reason)) => ignored(&reason),
+                Err(_) => Response::unavailable(),
+            },
             Err(_) => Response::unavailable(),
         }
-    }
-
-    async fn jira_event(&self, pipeline: &Pipeline, event: JiraEvent, now: DateTime<Utc>) -> Result<Response, Fault> {
-        let (key, labelled, event) = match event {
-            JiraEvent::Ignored(reason) => return Ok(ignored(&reason)),
-            JiraEvent::IssueDeleted(gone) => {
-                let by = Actor { channel: Channel::Jira, name: gone.by };
-                (gone.issue_key, gone.ticket, Event::IssueDeleted { by })
-            }
-            JiraEvent::StatusChanged(change) => {
-                if let (Some(jira), Some(account)) = (&pipeline.jira, &change.account_id) {
-                    match jira.account_id(now).await {
-                        Ok(ours) if ours == *account => return Ok(ignored("our own change came back")),
-                        // Who we are is not known right now: JIRA sends it again.
-                        Err(fault) if fault.is_transient() => return Err(fault),
-                        Ok(_) | Err(_) => {}
-                    }
-                }
-                let by = Actor { channel: Channel::Jira, name: change.by };
-                let event = Event::StatusChanged { to: change.status, by, at: change.at, jira_status: Some(change.to_name) };
-                (change.issue_key, change.ticket, event)
-            }
-        };
-        let id = match pipeline.store.by_issue(&key).await? {
-            Some(id) => Some(id),
-            None => match labelled {
-                // A label can be typed by anybody: it counts only if that ticket has no other issue.
-                Some(id) => pipeline
-                    .store
-                    .load(&id)
-                    .await?
-                    .filter(|t| t.jira.key.as_ref().is_none_or(|known| *known == key))
-                    .map(|t| t.id),
-                None => None,
-            },
-        };
-        let Some(id) = id else { return Ok(ignored("the issue is not one of ours")) };
-        Ok(match pipeline.apply(&id, &event, now).await {
-            // JIRA repeats what it thinks was not taken: a late or repeated event is taken and changes nothing.
-            Err(UpdateError::Refused(refusal)) => ignored(&refusal.to_string()),
-            Err(UpdateError::Missing) => ignored("the ticket of this issue is gone"),
-            other => outcome(other),
-        })
     }
 
     pub(super) async fn slack_interaction(&self, request: &Request, now: DateTime<Utc>) -> Response {

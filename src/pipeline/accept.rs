@@ -216,14 +216,14 @@ impl Pipeline {
     }
 
     /// The ticket this run was started to heal, if it was started by a playbook.
-    async fn healing_ticket(&self, failure: &Failure) -> Result<Option<Ticket>, Fault> {
+    pub(super) async fn healing_ticket(&self, failure: &Failure) -> Result<Option<Ticket>, Fault> {
         let Some(run) = &failure.run_id else { return Ok(None) };
         let Some(id) = self.store.by_remediation_run(&remediation_key(failure, run)).await? else { return Ok(None) };
         Ok(self.store.load(&id).await?.filter(|ticket| is_run_of_attempt(ticket, failure)))
     }
 
     /// An attempt that is over already is not changed by it.
-    async fn remediation_run_failed(&self, healing: &Ticket, failure: &Failure, now: DateTime<Utc>) -> Result<(), Fault> {
+    pub(super) async fn remediation_run_failed(&self, healing: &Ticket, failure: &Failure, now: DateTime<Utc>) -> Result<(), Fault> {
         let Some(attempt) = healing.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
         let event =

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::accept::is_run_of_attempt;
 use super::{DELIVERIES, FAILURES, FailureMessage, Pipeline, append};
+use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Gap};
 use crate::failure::{Failure, Source, field};
@@ -91,7 +92,10 @@ impl Pipeline {
             evidence.push(Evidence { id: format!("e{number}"), ..piece });
         }
         let mut gaps = collected.gaps;
-        let mut diagnosis = diagnose(&Case::of(&failure, &evidence));
+        // `e0` is the message itself: the classifier reads it once.
+        let mut diagnosis = diagnose(&Case::of(&failure, evidence.get(1..).unwrap_or_default()));
+        let mut said = std::collections::BTreeSet::new();
+        diagnosis.evidence.retain(|quote| said.insert(quote.quote.clone()));
         if let Some(model) = &self.model {
             diagnosis = self.word(model, diagnosis, &failure, &evidence, &mut gaps, now).await;
         }
@@ -114,6 +118,8 @@ impl Pipeline {
     }
 
     /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.
+    ///
+    /// What it said about such a failure before is used again, as far as it still holds; only then it is asked.
     async fn word(
         &self,
         model: &crate::diagnosis::model::Model,
@@ -123,24 +129,30 @@ impl Pipeline {
         gaps: &mut Vec<Gap>,
         now: DateTime<Utc>,
     ) -> crate::diagnosis::Diagnosis {
-        let day = now.format("%Y%m%d").to_string();
-        match self.store.spend("model", &day, 1, model.daily_budget()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                gaps.push(Gap {
-                    source: "model".to_owned(),
-                    reason: "the model's budget of this day is used up (AI_DAILY_BUDGET)".to_owned(),
-                });
-                return diagnosis;
-            }
-            Err(fault) => {
-                gaps.push(Gap { source: "model".to_owned(), reason: fault.reason().to_owned() });
-                return diagnosis;
-            }
+        let key = model.cache_key(&diagnosis, failure, evidence);
+        let kept = self.store.model_cache(&key).await.unwrap_or_default();
+        if let Some(Ok(worded)) = kept.map(|kept| kept.onto(&diagnosis, failure, evidence)) {
+            return worded;
         }
-        let (worded, gap) = model.word(diagnosis, failure, evidence, now).await;
-        gaps.extend(gap);
-        worded
+        let day = now.format("%Y%m%d").to_string();
+        let why = match self.store.spend("model", &day, 1, model.daily_budget()).await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the model's budget of this day is used up (AI_DAILY_BUDGET)".to_owned()),
+            Err(fault) => Some(fault.reason().to_owned()),
+        };
+        if let Some(why) = why {
+            let (diagnosis, gap) = not_worded(diagnosis, &why);
+            gaps.push(gap);
+            return diagnosis;
+        }
+        let asked = model.ask(diagnosis, failure, evidence, now).await;
+        gaps.extend(asked.gap);
+        if let Some(worded) = &asked.worded
+            && let Err(fault) = self.store.put_model_cache(&key, worded).await
+        {
+            tracing::warn!(fault = fault.reason(), "the model's words could not be kept for the next such failure");
+        }
+        asked.diagnosis
     }
 
     /// Deliveries for lagging sinks; the playbook's waits until its attempt is due.
@@ -157,16 +169,21 @@ impl Pipeline {
 
     /// Is this failed run the one that an unfinished attempt on the same asset started? Then it belongs to that attempt.
     async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
+        // Since the report was accepted, the playbook may have named its run.
+        if let Some(healing) = self.healing_ticket(failure).await? {
+            self.remediation_run_failed(&healing, failure, now).await?;
+            return Ok(true);
+        }
         let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?) else { return Ok(false) };
         let Some(healing) = self.store.load(&lock.ticket).await?.filter(|healing| is_run_of_attempt(healing, failure)) else {
             return Ok(false);
         };
-        let Some((attempt, called_at)) = healing.current_attempt().and_then(|a| Some((a, a.called_at?))) else {
-            return Ok(false);
-        };
-        let found = self.collector.find_attempt_run(&healing.failure, attempt.action.name(), &attempt.id, called_at, now).await;
-        if !matches!(&found, Ok(Some(found)) if found == run) {
-            return Ok(false);
+        let Some(attempt) = healing.current_attempt().filter(|attempt| attempt.called_at.is_some()) else { return Ok(false) };
+        match self.run_of(&healing, attempt, now).await {
+            Ok(Some(found)) if found == *run => {}
+            // Not knowing would open a ticket that belongs to another: asked again.
+            Err(fault) if fault.is_transient() => return Err(fault),
+            Ok(_) | Err(_) => return Ok(false),
         }
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
         let event =

@@ -35,7 +35,7 @@ impl Pipeline {
             };
             // Taken for shown: else the sweep would put it again, to be given up again.
             let shown = self.store.load(&message.ticket).await?.map(|ticket| ticket.version);
-            let event = Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown, fault: Some(fault) };
+            let event = Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown, fault: Some(fault), again: None };
             match self.store.update(&message.ticket, |ticket: &Ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
                 Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
                 Err(UpdateError::Store(fault)) => return Err(fault),

@@ -18,6 +18,8 @@ use crate::ticket::{DeliveryFault, Lease, Sink, Ticket};
 const LEASE: chrono::Duration = chrono::Duration::seconds(30);
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
+/// A delivery that waits for about the same time will do.
+const SOON: chrono::Duration = chrono::Duration::seconds(5);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -173,14 +175,24 @@ impl Pipeline {
                 (self.store.load(&message.ticket).await?.map(|ticket| ticket.version), fault(&permanent, false), None)
             }
         };
-        let event = Event::DeliveryEnded { sink: message.sink, holder: holder.to_owned(), shown, fault };
-        let ended = match self.store.update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
+        let again = again.map(|(delay, attempt)| (delay.min(MAX_DELAY), attempt));
+        let due = again.and_then(|(delay, _)| Some(now + chrono::Duration::from_std(delay).ok()?));
+        let event = Event::DeliveryEnded { sink: message.sink, holder: holder.to_owned(), shown, fault, again: due };
+        let mut another_waits = false;
+        let ended = self.store.update(&message.ticket, |ticket| {
+            let waiting = ticket.books.due.get(&message.sink).copied().filter(|waiting| *waiting > now);
+            another_waits = waiting.zip(due).is_some_and(|(waiting, due)| waiting <= due + SOON);
+            crate::ticket::machine::apply(ticket, &event, now)
+        });
+        let ended = match ended.await {
             Ok(change) => change.ticket,
             Err(UpdateError::Store(fault)) => return Err(fault),
             Err(UpdateError::Missing | UpdateError::Refused(_)) => return Ok(()),
         };
         match again {
-            Some((delay, attempt)) => self.put_later(&DeliveryMessage { attempt, ..message.clone() }, delay.min(MAX_DELAY)).await,
+            // One waiting message a sink is enough: without this every event would leave another one behind.
+            Some(_) if another_waits => Ok(()),
+            Some((delay, attempt)) => self.put_later(&DeliveryMessage { attempt, ..message.clone() }, delay).await,
             // Something changed while this version was being shown.
             None if ended.lags(message.sink) => {
                 self.put_later(&DeliveryMessage { attempt: 0, ..message.clone() }, Duration::ZERO).await

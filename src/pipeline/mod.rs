@@ -27,6 +27,7 @@ pub mod accept;
 pub mod analyse;
 pub mod dead_letters;
 pub mod deliver;
+pub mod jira;
 pub mod remediate;
 pub mod sweep;
 
@@ -174,12 +175,14 @@ impl Pipeline {
     /// Bookkeeping of attempts outside the ticket; repeating it is harmless, and the sweep repeats it after a crash.
     async fn after_attempts(&self, ticket: &Ticket) -> Result<(), Fault> {
         let attempts = &ticket.remediation.attempts;
-        for run in attempts.iter().rev().take(2).filter_map(|attempt| attempt.run_id.as_ref()) {
-            self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
-        }
-        // The next attempt may be planned already: it takes the asset anew when it is due.
-        if let Some(over) = attempts.iter().rev().find(|attempt| attempt.ended_at.is_some()) {
-            self.store.unlock_asset(&ticket.failure, &over.id).await?;
+        // The one before the last ended with the change that planned the last.
+        for attempt in attempts.iter().rev().take(2) {
+            if let Some(run) = &attempt.run_id {
+                self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
+            }
+            if attempt.ended_at.is_some() {
+                self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+            }
         }
         if ticket.current_attempt().is_none()
             && let Some(attempt) = attempts.last()

@@ -16,7 +16,7 @@ use crate::sinks::playbook::CallOutcome;
 use crate::sinks::playbook::callback::{Callback, Outcome};
 use crate::ticket::machine::{Called, Event, Report};
 use crate::ticket::store::{AssetLock, UpdateError};
-use crate::ticket::{Attempt, AttemptState, Sink, Ticket, TicketId};
+use crate::ticket::{Attempt, AttemptState, ChapterKind, Sink, Ticket, TicketId};
 
 /// How often a running remediation is looked at while its success is verified.
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
@@ -24,6 +24,12 @@ const VERIFY_EVERY: Duration = Duration::from_secs(30);
 const BUSY: Duration = Duration::from_secs(30);
 /// As much of a vendor's reason as a ticket shows.
 const REASON_CAP: usize = 2_000;
+/// How long after the deadline a vendor that does not answer is asked again.
+const GRACE: chrono::Duration = chrono::Duration::minutes(10);
+/// After that a run that never ends is a person's.
+const LONGEST_RUN: chrono::Duration = chrono::Duration::hours(24);
+/// A vendor's clock may go after ours by so much; runs that began so much earlier are looked at, too.
+const SKEW: chrono::Duration = chrono::Duration::seconds(60);
 
 impl Pipeline {
     pub(super) async fn run_playbook(
@@ -56,10 +62,11 @@ impl Pipeline {
         holder: &str,
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
-        let Some(playbook) = &self.playbook else { return Ok(End::UpToDate(ticket.version)) };
-        if !self.remediation.enabled {
-            let why = "automatic remediation was switched off meanwhile".to_owned();
-            return Ok(End::Failed(Fault::permanent(why)));
+        let Some(playbook) = self.playbook.as_ref().filter(|_| self.remediation.enabled) else {
+            return self.call_off(&ticket, &attempt, "automatic remediation was switched off meanwhile", now()).await;
+        };
+        if planned_at(&ticket, &attempt) + self.remediation.callback_deadline < now() {
+            return self.call_off(&ticket, &attempt, "it could not be started in time", now()).await;
         }
         if let Ok(wait) = (attempt.due_at - now()).to_std()
             && !wait.is_zero()
@@ -103,16 +110,8 @@ impl Pipeline {
         })
     }
 
-    /// Frees assets whose attempts are over: their handler died before it could. Says how many.
-    pub(super) async fn free_assets(&self) -> Result<usize, Fault> {
-        let mut freed = 0;
-        for lock in self.store.asset_locks().await? {
-            freed += usize::from(self.free_if_over(&lock).await?);
-        }
-        Ok(freed)
-    }
-
-    async fn free_if_over(&self, lock: &AssetLock) -> Result<bool, Fault> {
+    /// Frees an asset whose attempt is over: its handler died before it could.
+    pub(super) async fn free_if_over(&self, lock: &AssetLock) -> Result<bool, Fault> {
         let Some(ticket) = self.store.load(&lock.ticket).await? else { return Ok(false) };
         let over = ticket.attempt(&lock.attempt).is_none_or(|attempt| attempt.ended_at.is_some());
         if over {
@@ -121,19 +120,42 @@ impl Pipeline {
         Ok(over)
     }
 
+    async fn call_off(&self, ticket: &Ticket, attempt: &Attempt, why: &str, now: DateTime<Utc>) -> Result<End, Fault> {
+        let event = Event::AttemptCalledOff { attempt: attempt.id.clone(), why: why.to_owned() };
+        self.tell(&ticket.id, event, now).await?;
+        self.settled(ticket, now).await
+    }
+
+    /// The run that this attempt started; never one that an earlier attempt of the ticket started.
+    pub(super) async fn run_of(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<Option<String>, Fault> {
+        let called_at = attempt.called_at.unwrap_or(attempt.due_at);
+        let earlier = |run: &String| {
+            let is_its = |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(run);
+            ticket.failure.run_id.as_ref() != Some(run) && ticket.remediation.attempts.iter().any(is_its)
+        };
+        let mut found = None;
+        for since in [called_at, called_at + SKEW] {
+            let action = attempt.action.name();
+            found = self.collector.find_attempt_run(&ticket.failure, action, &attempt.id, since, now).await?;
+            if found.as_ref().is_none_or(|run| !earlier(run)) {
+                return Ok(found);
+            }
+        }
+        Ok(found.filter(|run| !earlier(run)))
+    }
+
     /// Asks the vendor what became of an attempt.
     async fn find_out(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<End, Fault> {
         let overdue = attempt.deadline.is_some_and(|deadline| deadline <= now);
-        let called_at = attempt.called_at.unwrap_or(attempt.due_at);
+        let given_up = attempt.deadline.is_some_and(|deadline| deadline + GRACE <= now);
+        let too_long = attempt.called_at.is_some_and(|called| called + LONGEST_RUN <= now);
         let run = match &attempt.run_id {
             Some(run) => Some(run.clone()),
-            None => {
-                match self.collector.find_attempt_run(&ticket.failure, attempt.action.name(), &attempt.id, called_at, now).await {
-                    Ok(found) => found,
-                    Err(fault) if fault.is_transient() && !overdue => return Ok(End::Failed(fault)),
-                    Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
-                }
-            }
+            None => match self.run_of(ticket, attempt, now).await {
+                Ok(found) => found,
+                Err(fault) if fault.is_transient() && !given_up => return Ok(End::Failed(fault)),
+                Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
+            },
         };
         let Some(run) = run else {
             if overdue || attempt.state == AttemptState::Verifying {
@@ -145,6 +167,9 @@ impl Pipeline {
             Ok(RunOutcome::Succeeded) => Report::Succeeded,
             // The vendor's words are outside text (law L10).
             Ok(RunOutcome::Failed(why)) => Report::Failed(cap(&redact(&why), REASON_CAP)),
+            Ok(RunOutcome::Running) if too_long => {
+                return self.abandon(ticket, attempt, "its run has not ended within a day", now).await;
+            }
             Ok(RunOutcome::Running) if overdue => Report::Progress,
             Ok(RunOutcome::Running) => {
                 if attempt.run_id.is_none() {
@@ -155,13 +180,15 @@ impl Pipeline {
                 return Ok(End::Later(VERIFY_EVERY));
             }
             Ok(RunOutcome::NotConfigured) => return self.without_vendor(ticket, attempt, now).await,
+            // A vendor may learn of its own runs late.
+            Ok(RunOutcome::NotFound) if !overdue => return Ok(End::Later(VERIFY_EVERY)),
             Ok(RunOutcome::NotFound) => return self.abandon(ticket, attempt, "the vendor does not know the run", now).await,
-            Err(fault) if fault.is_transient() => return Ok(End::Failed(fault)),
+            Err(fault) if fault.is_transient() && !given_up => return Ok(End::Failed(fault)),
             Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
         };
         let progress = report == Report::Progress;
         self.tell(&ticket.id, Event::AttemptReported { attempt: attempt.id.clone(), report, run_id: Some(run) }, now).await?;
-        if progress { Ok(End::Later(VERIFY_EVERY)) } else { self.settled(ticket).await }
+        if progress { Ok(End::Later(VERIFY_EVERY)) } else { self.settled(ticket, now).await }
     }
 
     /// No vendor can be asked: the playbook's word counts, silence does not.
@@ -170,20 +197,23 @@ impl Pipeline {
             let event =
                 Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Succeeded, run_id: attempt.run_id.clone() };
             self.tell(&ticket.id, event, now).await?;
-            return self.settled(ticket).await;
+            return self.settled(ticket, now).await;
+        }
+        if attempt.deadline.is_some_and(|deadline| deadline > now) {
+            return Ok(End::Later(VERIFY_EVERY));
         }
         self.abandon(ticket, attempt, "no callback came and the vendor's API is not configured or knows no run", now).await
     }
 
     async fn abandon(&self, ticket: &Ticket, attempt: &Attempt, why: &str, now: DateTime<Utc>) -> Result<End, Fault> {
         self.tell(&ticket.id, Event::AttemptAbandoned { attempt: attempt.id.clone(), why: why.to_owned() }, now).await?;
-        self.settled(ticket).await
+        self.settled(ticket, now).await
     }
 
-    async fn settled(&self, ticket: &Ticket) -> Result<End, Fault> {
+    async fn settled(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<End, Fault> {
         let latest = self.store.load(&ticket.id).await?;
         Ok(match latest.as_ref().and_then(Ticket::current_attempt) {
-            Some(next) => End::Later((next.due_at - Utc::now()).to_std().unwrap_or_default()),
+            Some(next) => End::Later((next.due_at - now).to_std().unwrap_or_default()),
             None => End::UpToDate(latest.map_or(ticket.version, |ticket| ticket.version)),
         })
     }
@@ -205,8 +235,8 @@ impl Pipeline {
         now: DateTime<Utc>,
     ) -> Result<String, UpdateError> {
         let report = match &callback.outcome {
+            Outcome::Success | Outcome::Failed(_) if callback.contradictory => Report::Unclear,
             Outcome::Success => Report::ClaimsSuccess,
-            Outcome::Failed(_) if callback.contradictory => Report::ClaimsSuccess,
             Outcome::Failed(why) => Report::Failed(why.clone()),
             Outcome::Progress => Report::Progress,
         };
@@ -214,4 +244,10 @@ impl Pipeline {
         let ticket = self.apply(ticket, &event, now).await?;
         Ok(ticket.remediation.decision)
     }
+}
+
+/// When an attempt was planned: its own `due_at` moves when the playbook could not be reached.
+fn planned_at(ticket: &Ticket, attempt: &Attempt) -> DateTime<Utc> {
+    let mut chapters = ticket.story.iter().rev();
+    chapters.find(|chapter| chapter.kind == ChapterKind::RemediationPlanned).map_or(attempt.due_at, |chapter| chapter.at)
 }

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::{FAILURES, FailureMessage, Pipeline, QUEUES};
 use crate::fault::Fault;
-use crate::ticket::machine::Event;
+use crate::ticket::machine::{self, Event};
 use crate::ticket::store::{ActiveRow, UpdateError};
 use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
 
@@ -60,7 +60,7 @@ impl Pipeline {
                 break;
             }
         }
-        swept.acted += self.free_assets().await?;
+        self.free_assets(now).await?;
         for queue in QUEUES {
             let depth = self.storage().depth(queue).await?;
             if depth > 1000 {
@@ -120,6 +120,10 @@ impl Pipeline {
     async fn look_after_ticket(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<bool, Fault> {
         let mut acted = false;
         for event in [Event::SlaBreached, Event::ApprovalExpired] {
+            // Most tickets need neither: that is known without asking the store again.
+            if machine::apply(ticket, &event, now).is_err() {
+                continue;
+            }
             match self.apply(&ticket.id, &event, now).await {
                 Ok(_) => acted = true,
                 Err(UpdateError::Refused(_) | UpdateError::Missing) => {}
@@ -132,7 +136,8 @@ impl Pipeline {
                 AttemptState::Accepted => attempt.deadline.is_some_and(|deadline| deadline <= now),
                 _ => attempt.called_at.is_none_or(|called| now - called > PATIENCE),
             };
-            if overdue && !ticket.books.leases.get(&Sink::Playbook).is_some_and(|lease| lease.until > now) {
+            let leased = ticket.books.leases.get(&Sink::Playbook).is_some_and(|lease| lease.until > now);
+            if overdue && !leased && !waits(ticket, Sink::Playbook, now) {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
             }
@@ -145,6 +150,12 @@ impl Pipeline {
                 acted = true;
             }
         }
+        acted |= match self.compare_with_jira(ticket, now).await {
+            Ok(changed) => changed,
+            // The next round asks again; what else the row needs does not wait for JIRA.
+            Err(fault) if fault.is_transient() => false,
+            Err(fault) => return Err(fault),
+        };
         let shown = !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack);
         if !acted && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
             self.store.drop_active(ticket.id.as_str()).await?;
@@ -153,16 +164,29 @@ impl Pipeline {
         Ok(acted)
     }
 
+    /// Frees assets whose attempt is over: its delivery died between its end and this, or took the asset too late.
+    async fn free_assets(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        for lock in self.store.asset_locks().await?.into_iter().filter(|lock| now - lock.since > PATIENCE) {
+            self.free_if_over(&lock).await?;
+        }
+        Ok(())
+    }
+
     /// The playbook's delivery may rest (up to date) while its attempt runs: it is woken.
     async fn wake_playbook(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
         let event = Event::Woken { sink: Sink::Playbook };
-        let woken = self.store.update(&ticket.id, |ticket| crate::ticket::machine::apply(ticket, &event, now));
+        let woken = self.store.update(&ticket.id, |ticket| machine::apply(ticket, &event, now));
         match woken.await {
             Ok(change) => self.put_delivery(&change.ticket, Sink::Playbook, Duration::ZERO).await,
             Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
             Err(UpdateError::Store(fault)) => Err(fault),
         }
     }
+}
+
+/// Does a delivery of this sink wait in the queue? One that is long overdue is taken for lost.
+fn waits(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
+    ticket.books.due.get(&sink).is_some_and(|due| now < *due + PATIENCE)
 }
 
 /// No live lease, no retry under way, and the last change is not fresh.
@@ -173,6 +197,9 @@ fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
         Sink::Playbook => &ticket.books.playbook_fault,
     };
     let leased = ticket.books.leases.get(&sink).is_some_and(|lease| lease.until > now);
+    if ticket.books.due.contains_key(&sink) {
+        return !leased && !waits(ticket, sink, now);
+    }
     // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
     let rest = |fault: &crate::ticket::DeliveryFault| if fault.retrying { chrono::Duration::minutes(90) } else { PATIENCE };
     let retrying = fault.as_ref().is_some_and(|fault| now - fault.at < rest(fault));

@@ -83,6 +83,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A planned attempt is not made after all: its playbook was never called.
+    AttemptCalledOff {
+        /// Which attempt.
+        attempt: String,
+        /// Why.
+        why: String,
+    },
+    /// The issue was read back, for a change whose webhook was lost.
+    JiraCompared,
     /// A delivery takes, or keeps, the right to work on a sink.
     Leased {
         /// Which sink.
@@ -109,6 +118,8 @@ pub enum Event {
         shown: Option<u64>,
         /// What stopped it, if anything did.
         fault: Option<DeliveryFault>,
+        /// When it goes on, if it waits.
+        again: Option<DateTime<Utc>>,
     },
 }
 
@@ -178,6 +189,8 @@ pub enum Report {
     Failed(String),
     /// It still runs.
     Progress,
+    /// It says two things that contradict each other: neither counts, the vendor is asked.
+    Unclear,
 }
 
 /// What a change came to.
@@ -340,13 +353,18 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::AttemptCalled { attempt, outcome } => called(d, attempt, outcome)?,
         Event::AttemptReported { attempt, report, run_id } => reported(d, attempt, report, run_id.as_deref())?,
         Event::AttemptAbandoned { attempt, why } => abandon(d, attempt, why)?,
+        Event::AttemptCalledOff { attempt, why } => call_off_attempt(d, attempt, why)?,
+        Event::JiraCompared => d.ticket.books.jira_compared_at = Some(now),
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
         Event::JiraRecorded(record) => record_jira(d, record),
         Event::SlackRecorded(record) => d.ticket.slack = record.clone(),
         Event::Woken { sink } => {
             d.ticket.books.delivered.remove(sink);
         }
-        Event::DeliveryEnded { sink, holder, shown, fault } => end_delivery(d, *sink, holder, *shown, fault.as_ref()),
+        Event::DeliveryEnded { sink, holder, shown, fault, again } => {
+            end_delivery(d, *sink, holder, *shown, fault.as_ref());
+            next_delivery(d, *sink, *again);
+        }
     }
     Ok(draft.finish())
 }
@@ -358,8 +376,10 @@ fn change_status(d: &mut Draft, to: Status, by: &Actor, at: DateTime<Utc>, jira_
         {
             return Err(contradicts(format!("a newer change from JIRA (at {last}) was applied already")));
         }
+        // The playbook's success closes the ticket whatever its status was, so what came before it is over, too.
         let ours = &d.ticket.status_by;
-        if ours.is_person() && ours.channel != Channel::Jira && at < d.ticket.status_at {
+        let elsewhere = ours.is_person() && ours.channel != Channel::Jira || ours.channel == Channel::Playbook;
+        if elsewhere && at < d.ticket.status_at {
             return Err(contradicts(format!("{} changed the status later, at {}", ours.name, d.ticket.status_at)));
         }
         d.ticket.books.jira_event_at = Some(at);
@@ -428,6 +448,20 @@ fn call_off(d: &mut Draft, why: &str) {
         d.audit(&Actor::system(), "Remediation Called Off", why);
         d.visible = true;
     }
+}
+
+fn call_off_attempt(d: &mut Draft, id: &str, why: &str) -> Result<(), Refusal> {
+    let attempt = running(d, id)?;
+    if attempt.state != AttemptState::Scheduled {
+        return Err(contradicts("the playbook of this attempt was called already"));
+    }
+    let number = attempt.number;
+    end_attempt(d, id, AttemptState::Cancelled, format!("called off: {why}"));
+    d.ticket.remediation.state = RemediationState::None;
+    d.ticket.remediation.decision = format!("attempt {number} was called off: {why}");
+    d.audit(&Actor::system(), "Remediation Called Off", why);
+    d.tell(ChapterKind::RemediationExhausted, format!("Attempt {number} was called off: {why}. A person has to take over."));
+    Ok(())
 }
 
 fn delete_issue(d: &mut Draft, by: &Actor) -> Result<(), Refusal> {
@@ -716,6 +750,15 @@ fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<&str>) -> R
                 d.audit(&playbook, "Remediation Running", run_id.unwrap_or("no run id").to_owned());
             }
         }
+        Report::Unclear => {
+            if attempt.state == AttemptState::Unknown && !learnt {
+                return Err(nothing("the vendor is being asked"));
+            }
+            attempt.state = AttemptState::Unknown;
+            d.ticket.remediation.state = RemediationState::Verifying;
+            d.visible = true;
+            d.audit(&playbook, "Remediation Unclear", run_id.unwrap_or("no run id").to_owned());
+        }
         Report::ClaimsSuccess => {
             if attempt.state == AttemptState::Verifying && !learnt {
                 return Err(nothing("its success is being verified"));
@@ -800,6 +843,17 @@ fn record_jira(d: &mut Draft, record: &JiraRecord) {
     }
     let deleted = before.deleted || record.deleted;
     d.ticket.jira = JiraRecord { deleted, ..record.clone() };
+}
+
+/// Several deliveries of one sink may wait; the first counts.
+fn next_delivery(d: &mut Draft, sink: Sink, again: Option<DateTime<Utc>>) {
+    let now = d.now;
+    let due = &mut d.ticket.books.due;
+    let waiting = due.get(&sink).copied().filter(|at| *at > now);
+    match again {
+        Some(again) => due.insert(sink, waiting.map_or(again, |waiting| waiting.min(again))),
+        None => due.remove(&sink),
+    };
 }
 
 fn end_delivery(d: &mut Draft, sink: Sink, holder: &str, shown: Option<u64>, fault: Option<&DeliveryFault>) {

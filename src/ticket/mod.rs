@@ -413,6 +413,10 @@ pub struct Books {
     pub delivered: BTreeMap<Sink, u64>,
     /// Who works on which sink right now.
     pub leases: BTreeMap<Sink, Lease>,
+    /// When the delivery that waits in the queue for a sink is to run: then nobody else need put one.
+    pub due: BTreeMap<Sink, DateTime<Utc>>,
+    /// When the issue was last read back for a change whose webhook was lost.
+    pub jira_compared_at: Option<DateTime<Utc>>,
     /// Audit entries of the last change, until they are in the audit table (an outbox: nothing is lost between the two writes).
     pub audit: Vec<AuditEntry>,
     /// How many audit entries were written before those.

@@ -13,6 +13,7 @@
 //! | index | `remrun` | SHA-256 of the run key | the ticket a remediation run belongs to |
 //! | index | `asset` | SHA-256 of the asset | the attempt that runs on it |
 //! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it |
+//! | index | `worded` | cache key of the model | what the model said about such a failure |
 //! | audit | ticket id | counter | what happened |
 //! | evidence | ticket id | `e0`, `e1` … | proofs |
 //! | deadletters | `dead` | time and id | messages nobody could handle |
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::machine::{Change, Refusal};
 use super::{AuditEntry, Ticket, TicketId};
+use crate::diagnosis::model::Worded;
 use crate::evidence::Evidence;
 use crate::failure::{Failure, RunKey};
 use crate::fault::Fault;
@@ -44,6 +46,7 @@ const ASSET: &str = "asset";
 const DEAD: &str = "dead";
 const CURSOR: &str = "cursor";
 const USAGE: &str = "usage";
+const WORDED: &str = "worded";
 
 /// How often a compare-and-set is tried again before the store is called too busy.
 const SWAP_TRIES: u32 = 20;
@@ -504,6 +507,17 @@ impl TicketStore {
             }
         }
         Err(Fault::transient("a counter changes too often right now"))
+    }
+
+    /// What the model said about such a failure; one that cannot be read is as if it were missing.
+    pub async fn model_cache(&self, key: &str) -> Result<Option<Worded>, Fault> {
+        let entity = self.storage.get(INDEX, WORDED, key).await?;
+        Ok(entity.and_then(|entity| decode("wording", &entity.document).ok()))
+    }
+
+    /// Keeps what the model said.
+    pub async fn put_model_cache(&self, key: &str, worded: &Worded) -> Result<(), Fault> {
+        self.storage.upsert(INDEX, WORDED, key, &encode(worded)?).await
     }
 
     // ── dead letters ────────────────────────────────────────────────────────────────────────────

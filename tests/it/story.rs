@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
 mod first;
+mod healing;
 mod hostile;
+mod house;
 mod people;
+mod reports;
 mod town;

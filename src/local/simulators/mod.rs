@@ -13,6 +13,7 @@ pub mod identity;
 pub mod jira;
 pub mod log_analytics;
 pub mod logic_app;
+pub mod model;
 pub mod slack;
 
 use std::collections::{BTreeMap, VecDeque};

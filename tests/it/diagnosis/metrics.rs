@@ -198,3 +198,10 @@ fn a_third_batch() {
     check(&figures);
     insta::assert_snapshot!(figures.table());
 }
+
+#[test]
+fn a_fourth_batch() {
+    let figures = measure(include_str!("../../eval/fourth.jsonl"));
+    check(&figures);
+    insta::assert_snapshot!(figures.table());
+}

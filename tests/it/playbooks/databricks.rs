@@ -109,6 +109,21 @@ async fn a_forbidden_repair_is_told() {
 }
 
 #[tokio::test]
+async fn a_run_that_somebody_else_repaired_meanwhile_is_not_run_a_second_time() {
+    let mismatch = json!({"status": 400, "headers": {"content-type": "application/json"}, "body": {"error_code": "INVALID_PARAMETER_VALUE",
+        "message": "The latest_repair_id provided does not match the latest repair of the run."}});
+    let mut active = fixture("dbx-http-invalid-state");
+    active["headers"] = json!({"content-type": "application/json"});
+    for refusal in [mismatch, active] {
+        let world = World::new().await;
+        let ticket = failed_job(&world);
+        world.databricks_server.faults.next_on("POST", "/runs/repair", Fault::from_fixture(&refusal));
+        assert!(world.heal(&ticket).await.failed().starts_with("Databricks refused the repair"));
+        assert_eq!(sent(&world, "/run-now").len(), 0);
+    }
+}
+
+#[tokio::test]
 async fn cancelled_hanging_and_throttled_runs() {
     let world = World::new().await;
     world.databricks.script(JOB, Ending::badly(2, "USER_CANCELED", "SUCCESS", "Run cancelled"));

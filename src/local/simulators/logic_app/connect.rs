@@ -12,8 +12,9 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::actions::duration;
 use super::definition::Action;
-use super::engine::{Engine, Outcome, duration};
+use super::engine::{Engine, Outcome};
 use super::expression::ExpressionError;
 use super::history::RunStatus;
 use super::{PlaybookFault, World, functions, lock};

@@ -1,0 +1,217 @@
+//! The house itself: the order of its rooms, the purity of its core, and its doors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use aiops_rca::functions::{TABLE, Trigger};
+use serde_json::{Value, json};
+
+mod code;
+
+use code::Code;
+
+/// Rooms that are pipes: of ours they may use only pipes above them.
+const PIPES: [&str; 6] = ["fault", "http", "identity", "redaction", "storage", "telemetry"];
+
+fn path(relative: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// The rooms in the order in which `lib.rs` declares them.
+fn rooms() -> Vec<String> {
+    let map = syn::parse_file(&std::fs::read_to_string(path("src/lib.rs")).unwrap()).unwrap();
+    let modules = map.items.into_iter().filter_map(|item| match item {
+        syn::Item::Mod(module) => Some(module.ident.to_string()),
+        _ => None,
+    });
+    modules.collect()
+}
+
+/// `file names room`, for everything a file names that is not above its room.
+fn against_the_order(rooms: &[String], files: &[Code]) -> Vec<String> {
+    let place = |room: &str| rooms.iter().position(|known| known == room);
+    let mut wrong = BTreeSet::new();
+    for code in files.iter().filter(|code| code.file != "lib.rs") {
+        let own = place(code.room()).unwrap_or_else(|| panic!("{} is in no room of lib.rs", code.file));
+        for named in code.names.iter().filter(|named| named[0] == "crate").filter_map(|named| named.get(1)) {
+            let allowed = place(named).is_some_and(|room| room <= own);
+            let dry = !PIPES.contains(&code.room()) || PIPES.contains(&named.as_str());
+            if !(allowed && dry) {
+                wrong.insert(format!("{} names {named}", code.file));
+            }
+        }
+    }
+    wrong.into_iter().collect()
+}
+
+#[test]
+fn rooms_import_only_rooms_above_them() {
+    let rooms = rooms();
+    assert_eq!(rooms.get(..PIPES.len()).unwrap(), PIPES, "the pipes come first");
+    assert_eq!(against_the_order(&rooms, Code::of_library()), Vec::<String>::new());
+}
+
+#[test]
+fn the_order_is_checked_in_every_spelling() {
+    let rooms = ["fault", "failure", "ticket", "sinks"].map(str::to_owned);
+    for (file, text) in [
+        ("failure.rs", "use crate::ticket::Ticket;"),
+        ("failure.rs", "use crate::{fault::Fault, ticket};"),
+        ("failure.rs", "use super::ticket::*;"),
+        ("failure.rs", "pub mod inner { use super::super::sinks as s; }"),
+        ("failure.rs", "fn f() -> crate::ticket::Ticket { todo!() }"),
+        ("failure.rs", "fn f() { let _ = vec![crate::ticket::id()]; }"),
+        ("failure.rs", "use crate::nowhere;"),
+        ("fault.rs", "use crate::failure::Failure;"),
+        ("ticket/store.rs", "impl Into<super::super::sinks::Check> for u8 {}"),
+    ] {
+        assert_eq!(against_the_order(&rooms, &[Code::read(file.to_owned(), text)]).len(), 1, "{file}: {text}");
+    }
+    let fine = "use crate::{fault::Fault, failure}; use super::machine; #[cfg(test)] mod tests { use crate::sinks; }";
+    assert_eq!(against_the_order(&rooms, &[Code::read("ticket/store.rs".to_owned(), fine)]), Vec::<String>::new());
+}
+
+#[test]
+fn siblings_are_strangers() {
+    // What all siblings of a room may share.
+    let shared: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("sources", ["alert", "json", "rows", "time"].as_slice()),
+        ("evidence", ["asking", "collector"].as_slice()),
+        ("sinks", [].as_slice()),
+    ]);
+    let files = Code::of_library();
+    let wings = |room: &str| files.iter().filter(|c| c.room() == room).filter_map(Code::wing).collect::<BTreeSet<_>>();
+    let mut friends = BTreeSet::new();
+    for code in files {
+        let (Some(shared), Some(own)) = (shared.get(code.room()), code.wing()) else { continue };
+        if shared.contains(&own) {
+            continue;
+        }
+        for named in code.names.iter().filter(|named| named[0] == "crate" && named.get(1).is_some_and(|r| r == code.room())) {
+            let Some(other) = named.get(2).map(String::as_str) else { continue };
+            if other != own && wings(code.room()).contains(other) && !shared.contains(&other) {
+                friends.insert(format!("{} names {other}", code.file));
+            }
+        }
+    }
+    assert_eq!(friends, BTreeSet::new());
+}
+
+fn is_core(code: &Code) -> bool {
+    const WORDS_OF_SINKS: [&str; 7] = [
+        "sinks/jira/document.rs",
+        "sinks/jira/webhook.rs",
+        "sinks/jira/wire.rs",
+        "sinks/slack/blocks.rs",
+        "sinks/slack/interaction.rs",
+        "sinks/slack/text.rs",
+        "sinks/playbook/callback.rs",
+    ];
+    match code.room() {
+        "failure" | "sources" | "remediation" | "dashboard" => true,
+        "diagnosis" => code.wing() != Some("model"),
+        "ticket" => code.wing() != Some("store"),
+        "sinks" => WORDS_OF_SINKS.contains(&code.file.as_str()),
+        _ => false,
+    }
+}
+
+/// Everything impure that a file does.
+fn impurities(code: &Code) -> Vec<String> {
+    const OUTSIDE: [&[&str]; 16] = [
+        &["std", "env"],
+        &["std", "fs"],
+        &["std", "net"],
+        &["std", "process"],
+        &["Utc", "now"],
+        &["Local", "now"],
+        &["SystemTime", "now"],
+        &["Instant", "now"],
+        &["thread", "sleep"],
+        &["reqwest"],
+        &["tokio"],
+        &["warp"],
+        &["rusqlite"],
+        &["fastrand"],
+        &["crate", "http"],
+        &["crate", "storage"],
+    ];
+    let named = OUTSIDE.iter().filter(|steps| code.mentions(steps)).map(|steps| steps.join("::"));
+    named.chain(code.waits.iter().cloned()).map(|what| format!("{}: {what}", code.file)).collect()
+}
+
+#[test]
+fn the_core_has_no_io_no_clock_and_no_environment() {
+    let core: Vec<&Code> = Code::of_library().iter().filter(|code| is_core(code)).collect();
+    assert!(core.len() > 30, "the core was found");
+    assert_eq!(core.into_iter().flat_map(impurities).collect::<Vec<_>>(), Vec::<String>::new());
+    for impure in [
+        "async fn f() {}",
+        "trait T { async fn f(); }",
+        "fn f() { g(async {}) }",
+        "use chrono::Utc; fn f() { let now = Utc::now(); }",
+        "fn f() { let now = chrono::Local::now(); }",
+        "use std::{env, fmt};",
+        "fn f() { let t = format!(\"{:?}\", std::time::Instant::now()); }",
+        "use crate::http::Http;",
+    ] {
+        assert_eq!(impurities(&Code::read("failure.rs".to_owned(), impure)).len(), 1, "{impure}");
+    }
+}
+
+#[test]
+fn only_config_reads_the_environment() {
+    let reads = |code: &Code| ["var", "var_os", "vars", "vars_os"].iter().any(|read| code.mentions(&["env", read]));
+    let readers: Vec<&str> = Code::of_library().iter().filter(|code| reads(code)).map(|code| code.file.as_str()).collect();
+    assert_eq!(readers, ["config/mod.rs"]);
+}
+
+/// Names of settings: capitals with underscores, and what stands beneath `AzureWebJobsStorage`.
+fn is_setting_name(text: &str) -> bool {
+    let capitals = text.contains('_') && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    capitals || text == "AzureWebJobsStorage" || text.starts_with("AzureWebJobsStorage__") && !text.contains(' ')
+}
+
+#[test]
+fn every_setting_that_is_read_is_in_the_table_and_the_other_way_round() {
+    let table: BTreeSet<String> = aiops_rca::config::SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+    assert_eq!(table.len(), aiops_rca::config::SETTINGS.len(), "each is there once");
+    let files = Code::of_library();
+    let config = files.iter().find(|code| code.file == "config/mod.rs").unwrap();
+    let read: BTreeSet<String> = config.texts.iter().filter(|text| is_setting_name(text)).cloned().collect();
+    assert_eq!(read, table);
+}
+
+/// `function.json` of a row of the table.
+fn expected_bindings(trigger: Trigger) -> Value {
+    match trigger {
+        Trigger::Http { route, methods, auth_level } => json!({"bindings": [
+            {"type": "httpTrigger", "direction": "in", "name": "req", "authLevel": auth_level, "methods": methods, "route": route},
+            {"type": "http", "direction": "out", "name": "res"},
+        ]}),
+        Trigger::Queue(queue) => json!({"bindings": [
+            {"type": "queueTrigger", "direction": "in", "name": "item", "queueName": format!("%STORAGE_PREFIX%-{queue}"),
+             "connection": "AzureWebJobsStorage"},
+        ]}),
+        Trigger::Timer(schedule) => json!({"bindings": [
+            {"type": "timerTrigger", "direction": "in", "name": "timer", "schedule": schedule, "useMonitor": true, "runOnStartup": false},
+        ]}),
+    }
+}
+
+#[test]
+fn the_table_and_the_folders_of_functions_agree() {
+    let folders = std::fs::read_dir(path("functions")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let rows: BTreeSet<String> = TABLE.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(folders.collect::<BTreeSet<_>>(), rows);
+    for (name, trigger) in TABLE {
+        let text = std::fs::read_to_string(path(&format!("functions/{name}/function.json"))).unwrap();
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(found, expected_bindings(trigger), "{name}");
+    }
+    let host: Value = serde_json::from_str(&std::fs::read_to_string(path("host.json")).unwrap()).unwrap();
+    assert_eq!(host["extensions"]["http"]["routePrefix"], "", "routes hold as they are written");
+    assert_eq!(host["extensions"]["queues"]["messageEncoding"], "base64");
+    assert_eq!(host["customHandler"]["enableForwardingHttpRequest"], true);
+    assert_eq!(host["customHandler"]["enableProxyingHttpRequest"], true);
+}

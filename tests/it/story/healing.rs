@@ -1,0 +1,6 @@
+//! Remediation end to end: never two runs for one attempt, never one where none is allowed, nothing left hanging.
+
+mod directed;
+mod hosted;
+mod random;
+mod world;

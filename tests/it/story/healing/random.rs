@@ -1,0 +1,339 @@
+//! Thousands of stories at random: lost answers, kills at any point, late and doubled callbacks, people, alerts.
+//!
+//! `AIOPS_RCA_STORIES` sets how many (2,000 by default), `AIOPS_RCA_SEED` the first seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aiops_rca::failure::Failure;
+use aiops_rca::pipeline::Pipeline;
+use aiops_rca::sources::Parsed;
+use aiops_rca::ticket::machine::Event;
+use aiops_rca::ticket::store::UpdateError;
+use aiops_rca::ticket::{Actor, AttemptState, Channel, RemediationState, Status, Ticket, TicketId};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
+
+use super::super::house::{House, Task};
+use super::world::{Answered, Fate, Fates, Outside, Told, World, failure};
+
+/// Stories that share a town, a clock and a sweep.
+const STORIES_A_TOWN: u64 = 25;
+
+#[derive(Debug)]
+struct Dice(u64);
+
+impl Fates for Dice {
+    fn fate(&mut self, asset: &str, attempt: u64, call: usize) -> Fate {
+        let salt =
+            asset.bytes().fold(attempt * 31 + call as u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(u64::from(byte)));
+        let mut dice = fastrand::Rng::with_seed(self.0 ^ salt);
+        Fate {
+            answer: match dice.u32(0..20) {
+                0..=12 => Answered::Accepted,
+                13..=15 => Answered::TimedOutAfterStart,
+                16 => Answered::TimedOutBeforeStart,
+                17 | 18 => Answered::Throttled,
+                _ => Answered::Refused,
+            },
+            heals: dice.u32(0..10) < 6,
+            takes: TimeDelta::seconds(if dice.u32(0..12) == 0 { dice.i64(600..1800) } else { dice.i64(0..200) }),
+            told: match dice.u32(0..14) {
+                0..=6 => Told::Honestly,
+                7 | 8 => Told::TooEarly,
+                9 => Told::Nothing,
+                10 => Told::Late,
+                11 => Told::Twice,
+                12 => Told::Contradictory,
+                _ => Told::WithoutRun,
+            },
+            alerts: dice.bool(),
+        }
+    }
+}
+
+/// What happens besides messages and sweeps.
+#[derive(Debug, Clone)]
+enum Act {
+    Report(Failure),
+    Outside(Outside),
+    Person(String, Deed),
+    KillSwitch,
+    FactoryFails(u16),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Close,
+    Reopen,
+    Answer { approved: bool, forged: bool },
+}
+
+struct Town {
+    seed: u64,
+    world: World<Act>,
+    vendor: bool,
+    /// When automatic remediation was switched off.
+    off_since: Option<DateTime<Utc>>,
+    /// What became of the reports, by asset and run.
+    ids: BTreeMap<String, TicketId>,
+    approved: BTreeSet<String>,
+}
+
+impl Town {
+    async fn build(seed: u64) -> Self {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let vendor = dice.u32(0..5) > 0;
+        let mut world = World::build(seed, vendor, Dice(seed)).await;
+        world.house.kills = *dice.choice(&[0, 5, 10, 25]).unwrap();
+        let house = &mut world.house;
+        house.plan_act(TimeDelta::zero(), Act::FactoryFails(503));
+        for story in 0..STORIES_A_TOWN {
+            let asset = match dice.u32(0..20) {
+                0..=9 => format!("safe-{story}"),
+                10..=12 => format!("ask-{story}"),
+                13 => format!("never-{story}"),
+                14 | 15 => format!("code-{story}"),
+                _ => format!("shared-{}", dice.u32(0..2)),
+            };
+            let run = format!("00000000-0000-4000-8000-{story:012x}");
+            let (code, message) = if asset.starts_with("code") {
+                ("2200", "ErrorCode=UserErrorSourceBlobNotExist,'Message=The required Blob is missing.'")
+            } else {
+                ("GatewayTimeout", "The gateway did not answer in time.")
+            };
+            let failure = failure(&asset, &run, code, message);
+            let start = TimeDelta::seconds(dice.i64(0..300));
+            for _ in 0..dice.u32(1..3) {
+                house.plan_act(start + TimeDelta::seconds(dice.i64(0..120)), Act::Report(failure.clone()));
+            }
+            let mut person = |chance: u32, within: i64, deed: Deed| {
+                if dice.u32(0..100) < chance {
+                    house.plan_act(start + TimeDelta::seconds(dice.i64(30..within)), Act::Person(run.clone(), deed));
+                }
+            };
+            person(15, 600, Deed::Close);
+            person(8, 900, Deed::Reopen);
+            if asset.starts_with("ask") {
+                person(30, 600, Deed::Answer { approved: true, forged: true });
+                person(60, 900, Deed::Answer { approved: true, forged: false });
+                person(40, 900, Deed::Answer { approved: false, forged: false });
+                person(40, 1800, Deed::Answer { approved: true, forged: false });
+            }
+        }
+        for _ in 0..dice.u32(0..6) {
+            let status = *dice.choice(&[429, 500, 503]).unwrap();
+            house.plan_act(TimeDelta::seconds(dice.i64(0..900)), Act::FactoryFails(status));
+        }
+        if dice.u32(0..10) == 0 {
+            house.plan_act(TimeDelta::seconds(dice.i64(0..500)), Act::KillSwitch);
+        }
+        house.plan(house.now + TimeDelta::minutes(1), Task::Sweep);
+        Self { seed, world, vendor, off_since: None, ids: BTreeMap::new(), approved: BTreeSet::new() }
+    }
+
+    async fn play(&mut self) {
+        let begin = self.world.house.now;
+        loop {
+            let Some(task) = self.world.house.next() else { break };
+            self.world.tick();
+            let late = self.world.house.now - begin;
+            assert!(late < TimeDelta::hours(4), "seed {}: still not over after {late}", self.seed);
+            match task {
+                Task::Message { queue, text, dequeues } => self.world.house.handle(queue, text, dequeues).await,
+                Task::Sweep => {
+                    self.world.house.sweep(TimeDelta::minutes(2)).await;
+                    if self.world.house.is_idle() && late > TimeDelta::minutes(20) && self.is_over().await {
+                        break;
+                    }
+                }
+                Task::Act(act) => self.act(act).await,
+            }
+            let news = std::mem::take(&mut self.world.outskirts.state().news);
+            for (at, outside) in news {
+                self.world.house.plan(at, Task::Act(Act::Outside(outside)));
+            }
+        }
+    }
+
+    async fn tickets(&self) -> Vec<Ticket> {
+        self.world.house.pipeline.store.recent(self.world.house.now, 2, 10_000).await.unwrap()
+    }
+
+    async fn is_over(&self) -> bool {
+        let waits = |ticket: &Ticket| {
+            ticket.current_attempt().is_some() || ticket.remediation.state == RemediationState::AwaitingApproval
+        };
+        !self.tickets().await.iter().any(waits)
+    }
+
+    async fn act(&mut self, act: Act) {
+        let (pipeline, now) = (self.world.house.pipeline.clone(), self.world.house.now);
+        let (kills, again) = (self.world.house.kills, act.clone());
+        let done = match act {
+            Act::FactoryFails(status) => {
+                self.world.outskirts.state().factory_faults.push(status);
+                true
+            }
+            Act::KillSwitch => {
+                self.world.house.pipeline.remediation.enabled = false;
+                self.off_since = Some(now);
+                true
+            }
+            Act::Report(failure) | Act::Outside(Outside::Alert(failure)) => {
+                let run = failure.run_id.clone().unwrap();
+                let work = pipeline.accept(Parsed::Failures(vec![failure]), None, now);
+                let accepted = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
+                if let Some(Ok(accepted)) = &accepted {
+                    let id = accepted.ticket_id.clone().unwrap();
+                    let known = self.ids.entry(run).or_insert_with(|| id.clone());
+                    assert_eq!(*known, id, "seed {}: one run, two tickets", self.seed);
+                }
+                matches!(accepted, Some(Ok(_)))
+            }
+            Act::Outside(Outside::Callback { ticket, attempt, body }) => {
+                let work = World::<Act>::call_back(&pipeline, &ticket, &attempt, &body, now);
+                let answered = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
+                matches!(answered, Some(Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing)))
+            }
+            Act::Person(run, deed) => {
+                if let Some(id) = self.ids.get(&run).cloned() {
+                    self.deed(&pipeline, &id, deed, now).await;
+                }
+                true
+            }
+        };
+        // Senders come again.
+        if !done {
+            let wait = TimeDelta::seconds(self.world.house.dice.i64(5..60));
+            self.world.house.plan_act(wait, again);
+        }
+    }
+
+    async fn deed(&mut self, pipeline: &Pipeline, id: &TicketId, deed: Deed, now: DateTime<Utc>) {
+        let Some(ticket) = pipeline.store.load(id).await.unwrap() else { return };
+        let by = Actor { channel: Channel::Dashboard, name: "Jane Roe".to_owned() };
+        let event = match deed {
+            Deed::Close => Event::StatusChanged { to: Status::Acknowledged, by, at: now, jira_status: None },
+            Deed::Reopen => Event::StatusChanged { to: Status::Open, by, at: now, jira_status: None },
+            Deed::Answer { approved, forged } => {
+                let Some(question) = ticket.remediation.approval else { return };
+                let plan = if forged { "forged".to_owned() } else { question.plan };
+                Event::ApprovalAnswered { approval: question.id, plan, approved, by }
+            }
+        };
+        let work = pipeline.apply(id, &event, now);
+        let outcome = House::<Act>::survive(self.world.house.kills, &mut self.world.house.dice, work).await;
+        if let Deed::Answer { forged: true, .. } = deed {
+            assert!(!matches!(outcome, Some(Ok(_))), "seed {}: a forged plan was approved", self.seed);
+        }
+    }
+
+    /// What must hold whatever happened.
+    async fn judge(&mut self) {
+        let seed = self.seed;
+        let tickets = self.tickets().await;
+        let attempts: BTreeSet<&str> =
+            tickets.iter().flat_map(|t| t.remediation.attempts.iter().map(|attempt| attempt.id.as_str())).collect();
+        let state = self.world.outskirts.state();
+        let mut may_run: BTreeMap<&str, u32> = BTreeMap::new();
+        for call in &state.calls {
+            assert!(attempts.contains(call.attempt.as_str()), "seed {seed}: {} was called and is not recorded", call.attempt);
+            assert!(
+                !call.asset.starts_with("never") && !call.asset.starts_with("code"),
+                "seed {seed}: {} was called",
+                call.asset
+            );
+            assert!(self.off_since.is_none_or(|off| call.at < off), "seed {seed}: {} was called when off", call.attempt);
+            *may_run.entry(&call.attempt).or_default() += u32::from(call.may_run);
+        }
+        assert!(may_run.values().all(|calls| *calls <= 1), "seed {seed}: an attempt was called twice: {may_run:?}");
+        for ticket in &tickets {
+            judge_ticket(seed, ticket);
+            for attempt in &ticket.remediation.attempts {
+                if self.vendor && attempt.state == AttemptState::Succeeded {
+                    let healed =
+                        state.runs.iter().any(|run| run.attempt == attempt.id && run.heals && Some(run.end) <= attempt.ended_at);
+                    assert!(healed, "seed {seed}: {} counts as healed, by no run: {attempt:#?}", ticket.id);
+                }
+                if let Some(run) = attempt.run_id.as_ref().filter(|_| self.vendor) {
+                    let own = tickets.iter().find(|ticket| ticket.failure.run_id.as_ref() == Some(run));
+                    assert!(own.is_none(), "seed {seed}: the run of {} has a ticket of its own", attempt.id);
+                }
+            }
+        }
+        overlaps(seed, &tickets);
+        let locks = futures::executor::block_on(self.world.house.pipeline.store.asset_locks());
+        assert_eq!(locks.unwrap(), Vec::new(), "seed {seed}: an asset stays taken");
+        let stories: BTreeSet<&str> = tickets.iter().filter_map(|t| t.failure.run_id.as_deref()).collect();
+        assert_eq!(stories.len(), tickets.len(), "seed {seed}: a run has two tickets");
+        let reported = stories.iter().filter(|run| run.starts_with("00000000")).count() as u64;
+        assert_eq!(reported, STORIES_A_TOWN, "seed {seed}: a story has no ticket");
+    }
+}
+
+fn judge_ticket(seed: u64, ticket: &Ticket) {
+    let healing = &ticket.remediation;
+    let asset = &ticket.failure.asset;
+    assert!(ticket.current_attempt().is_none(), "seed {seed}: hanging: {ticket:#?}");
+    let made = healing.attempts.iter().filter(|attempt| attempt.state != AttemptState::Cancelled).count();
+    assert!(made <= 3, "seed {seed}: {made} attempts");
+    if asset.starts_with("never") || asset.starts_with("code") {
+        assert_eq!(made, 0, "seed {seed}: {asset}");
+    }
+    if asset.starts_with("ask") && !healing.attempts.is_empty() {
+        assert!(ticket.story.iter().any(|c| c.kind == aiops_rca::ticket::ChapterKind::ApprovalGiven), "seed {seed}: unasked");
+    }
+    let healed = healing.attempts.iter().any(|attempt| attempt.state == AttemptState::Succeeded);
+    if ticket.is_closed() && !ticket.status_by.is_person() {
+        assert!(healed, "seed {seed}: {} was closed by nobody", ticket.id);
+    }
+    if healed && !ticket.is_closed() {
+        assert!(ticket.status_by.is_person(), "seed {seed}: {} is healed and open", ticket.id);
+    }
+    assert_eq!(
+        ticket.story.iter().map(|chapter| chapter.number).collect::<Vec<_>>(),
+        (1..=u32::try_from(ticket.story.len()).unwrap()).collect::<Vec<_>>(),
+        "seed {seed}"
+    );
+}
+
+/// At most one running attempt an asset.
+fn overlaps(seed: u64, tickets: &[Ticket]) {
+    let mut spans: Vec<(&str, DateTime<Utc>, DateTime<Utc>)> = tickets
+        .iter()
+        .flat_map(|t| t.remediation.attempts.iter().map(|a| (t.failure.asset.as_str(), a)))
+        .filter_map(|(asset, attempt)| Some((asset, attempt.called_at?, attempt.ended_at?)))
+        .collect();
+    spans.sort_unstable();
+    for pair in spans.windows(2) {
+        let ((one, _, end), (other, start, _)) = (pair[0], pair[1]);
+        assert!(one != other || end <= start, "seed {seed}: two attempts at once on {one}");
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::test]
+async fn no_story_goes_wrong() {
+    let (first, towns) = (number("AIOPS_RCA_SEED", 1), number("AIOPS_RCA_STORIES", 2_000).div_ceil(STORIES_A_TOWN));
+    let mut outcomes = BTreeMap::new();
+    let played = futures::stream::iter(first..first + towns).map(|seed| async move {
+        let mut town = Town::build(seed).await;
+        town.play().await;
+        town.judge().await;
+        town.tickets().await.into_iter().map(|ticket| format!("{:?}", ticket.remediation.state)).collect::<Vec<_>>()
+    });
+    let mut played = std::pin::pin!(played.buffer_unordered(3));
+    while let Some(states) = played.next().await {
+        for state in states {
+            *outcomes.entry(state).or_insert(0_u32) += 1;
+        }
+    }
+    // The stories are worth something only if they differ.
+    for state in ["None", "Succeeded", "Exhausted", "Rejected"] {
+        assert!(outcomes.get(state).copied().unwrap_or(0) > 0 || towns < 20, "{state} never came: {outcomes:?}");
+    }
+}

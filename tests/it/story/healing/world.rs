@@ -1,0 +1,329 @@
+//! A playbook and a data factory that do what a test decides, on a virtual clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use aiops_rca::diagnosis::Action;
+use aiops_rca::evidence::data_factory::DataFactorySettings;
+use aiops_rca::evidence::{Collector, DataFactory, Key};
+use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
+use aiops_rca::pipeline::Pipeline;
+use aiops_rca::remediation::{AssetPolicy, RemediationSettings};
+use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl, callback};
+use aiops_rca::sources::Parsed;
+use aiops_rca::ticket::{Ticket, TicketId};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::super::house::{House, noon};
+use crate::support;
+
+/// How the playbook answers, and whether it starts a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    Accepted,
+    TimedOutAfterStart,
+    TimedOutBeforeStart,
+    Throttled,
+    Refused,
+}
+
+/// What the playbook tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Progress with the run's id, then how it ended: the playbooks that ship.
+    Honestly,
+    /// Success right after the start: the integration guide's own.
+    TooEarly,
+    Nothing,
+    Late,
+    Twice,
+    Contradictory,
+    /// How it ended, but the run's id was never resolved.
+    WithoutRun,
+}
+
+/// What becomes of one call of the playbook.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fate {
+    pub(super) answer: Answered,
+    pub(super) heals: bool,
+    pub(super) takes: TimeDelta,
+    pub(super) told: Told,
+    /// Azure Monitor reports the run if it fails.
+    pub(super) alerts: bool,
+}
+
+impl Default for Fate {
+    fn default() -> Self {
+        Self { answer: Answered::Accepted, heals: true, takes: TimeDelta::seconds(40), told: Told::Honestly, alerts: false }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) id: String,
+    pub(super) attempt: String,
+    pipeline: String,
+    group: String,
+    start: DateTime<Utc>,
+    pub(super) end: DateTime<Utc>,
+    pub(super) heals: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) attempt: String,
+    pub(super) asset: String,
+    pub(super) at: DateTime<Utc>,
+    /// Nobody can rule out that it started something.
+    pub(super) may_run: bool,
+}
+
+/// What comes from outside, later.
+#[derive(Debug, Clone)]
+pub(super) enum Outside {
+    Callback { ticket: String, attempt: String, body: String },
+    Alert(Failure),
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) now: DateTime<Utc>,
+    pub(super) runs: Vec<Run>,
+    pub(super) calls: Vec<Call>,
+    pub(super) news: Vec<(DateTime<Utc>, Outside)>,
+    /// The next answers of the factory are these statuses.
+    pub(super) factory_faults: Vec<u16>,
+    fates: Box<dyn Fates>,
+}
+
+/// Decides, by asset, attempt and how often its playbook was called before.
+pub(super) trait Fates: Send + std::fmt::Debug {
+    fn fate(&mut self, asset: &str, attempt: u64, call: usize) -> Fate;
+}
+
+/// These, one after the other; then the best.
+#[derive(Debug)]
+pub(super) struct Script(pub(super) Vec<Fate>);
+
+impl Fates for Script {
+    fn fate(&mut self, _asset: &str, _attempt: u64, _call: usize) -> Fate {
+        if self.0.is_empty() { Fate::default() } else { self.0.remove(0) }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Outskirts(Mutex<State>);
+
+impl Outskirts {
+    pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+fn text<'a>(body: &'a Value, name: &str) -> &'a str {
+    body[name].as_str().unwrap_or_default()
+}
+
+fn stamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+impl State {
+    fn called(&mut self, body: &Value) -> Answer {
+        let (now, attempt, asset) = (self.now, text(body, "attempt_id").to_owned(), text(body, "pipeline_name").to_owned());
+        let before = self.calls.iter().filter(|call| call.attempt == attempt).count();
+        let fate = self.fates.fate(&asset, body["attempt_number"].as_u64().unwrap(), before);
+        let (may_run, starts, status) = match fate.answer {
+            Answered::Accepted => (true, true, 202),
+            Answered::TimedOutAfterStart => (true, true, 504),
+            Answered::TimedOutBeforeStart => (true, false, 504),
+            Answered::Throttled => (false, false, 429),
+            Answered::Refused => (false, false, 400),
+        };
+        self.calls.push(Call { attempt: attempt.clone(), asset: asset.clone(), at: now, may_run });
+        if starts {
+            let id = format!("7e7e7e7e-0000-4000-8000-{:012x}", self.runs.len() + 1);
+            let (start, end) = (now + TimeDelta::seconds(2), now + TimeDelta::seconds(2) + fate.takes);
+            let group = text(body, "original_run_id").to_owned();
+            let run = Run { id, attempt, pipeline: asset, group, start, end, heals: fate.heals };
+            self.tell(&run, fate, body);
+            self.runs.push(run);
+        }
+        Answer::empty(status)
+    }
+
+    fn tell(&mut self, run: &Run, fate: Fate, body: &Value) {
+        let call = |status: &str, id: &str| {
+            let mut said = json!({"ticket_id": body["ticket_id"], "original_run_id": body["original_run_id"],
+                "remediation_run_id": id, "status": status, "pipeline_name": body["pipeline_name"]});
+            if fate.told == Told::Contradictory {
+                said["success"] = json!(status != "Succeeded");
+            }
+            Outside::Callback {
+                ticket: text(body, "ticket_id").to_owned(),
+                attempt: text(body, "attempt_id").to_owned(),
+                body: said.to_string(),
+            }
+        };
+        let status = if run.heals { "Succeeded" } else { "Failed" };
+        let end = run.end + TimeDelta::seconds(5);
+        let told = match fate.told {
+            Told::Nothing => Vec::new(),
+            Told::Honestly => vec![(run.start, call("Running", &run.id)), (end, call(status, &run.id))],
+            Told::TooEarly => vec![(run.start, call("succeeded", &run.id))],
+            Told::Late => vec![(end + TimeDelta::minutes(25), call(status, &run.id))],
+            Told::Twice => vec![(end, call(status, &run.id)), (end + TimeDelta::seconds(3), call(status, &run.id))],
+            Told::Contradictory => vec![(end, call(status, &run.id))],
+            Told::WithoutRun => vec![(end, call(status, "@{body('Create_Pipeline_Run')?['runId']}"))],
+        };
+        self.news.extend(told);
+        if fate.alerts && !run.heals {
+            let alert = failure(&run.pipeline, &run.id, "GatewayTimeout", "The gateway did not answer in time.");
+            self.news.push((run.end + TimeDelta::seconds(45), Outside::Alert(alert)));
+        }
+    }
+
+    fn run_json(&self, run: &Run) -> Value {
+        let status = match (self.now >= run.end, run.heals) {
+            (false, _) => "InProgress",
+            (true, true) => "Succeeded",
+            (true, false) => "Failed",
+        };
+        json!({"runId": run.id, "runGroupId": run.group, "pipelineName": run.pipeline, "status": status, "message": "it failed",
+            "runStart": stamp(run.start), "lastUpdated": stamp(self.now), "invokedBy": {"name": "Manual", "invokedByType": "Manual"}})
+    }
+
+    fn factory(&mut self, request: &Request) -> Answer {
+        if let Some(status) = self.factory_faults.pop() {
+            return Answer::empty(status);
+        }
+        let segments = request.segments();
+        match segments.iter().skip(8).map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["pipelineruns", id] => match self.runs.iter().find(|run| run.id == *id && run.start <= self.now) {
+                Some(run) => Answer::json(200, &self.run_json(run)),
+                None if id.starts_with("7e7e") => Answer::json(404, &json!({"error": {"code": "PipelineRunNotFound"}})),
+                None => Answer::json(200, &json!({"runId": id, "runGroupId": id, "status": "Failed"})),
+            },
+            ["queryPipelineRuns"] => {
+                let wanted = request.json()["filters"][0]["values"][0].clone();
+                let runs = self.runs.iter().filter(|run| run.pipeline == wanted.as_str().unwrap() && run.start <= self.now);
+                Answer::json(200, &json!({"value": runs.map(|run| self.run_json(run)).collect::<Vec<_>>()}))
+            }
+            _ => Answer::json(200, &json!({"value": []})),
+        }
+    }
+}
+
+impl Site for Outskirts {
+    fn answer(&self, request: &Request) -> Answer {
+        let mut state = self.state();
+        if request.path == "/playbook" { state.called(&request.json()) } else { state.factory(request) }
+    }
+}
+
+pub(super) fn failure(asset: &str, run: &str, code: &str, message: &str) -> Failure {
+    Failure {
+        source: Source::Adf,
+        key: RunKey::new(Source::Adf, "factory", run, "", ""),
+        kind: AssetKind::Pipeline,
+        asset: asset.to_owned(),
+        run_id: Some(run.to_owned()),
+        run_url: None,
+        error_code: Some(code.to_owned()),
+        message: message.to_owned(),
+        context: BTreeMap::new(),
+        occurred_at: None,
+        source_severity: None,
+        alert: None,
+    }
+}
+
+pub(super) struct World<A> {
+    pub(super) house: House<A>,
+    pub(super) outskirts: Arc<Outskirts>,
+    pub(super) server: Server,
+}
+
+impl<A> World<A> {
+    /// Assets named `ask…` are asked about, `never…` are left alone.
+    pub(super) async fn build(seed: u64, vendor: bool, fates: impl Fates + 'static) -> Self {
+        let state = State {
+            now: noon(),
+            runs: Vec::new(),
+            calls: Vec::new(),
+            news: Vec::new(),
+            factory_faults: Vec::new(),
+            fates: Box::new(fates),
+        };
+        let outskirts = Arc::new(Outskirts(Mutex::new(state)));
+        let server = serve(0, Arc::clone(&outskirts)).await.unwrap();
+        let url = server.url();
+        let house = House::build(seed, |store| {
+            let factory = DataFactorySettings {
+                subscription: "s".to_owned(),
+                resource_group: "g".to_owned(),
+                factory: "f".to_owned(),
+                base_url: url.parse().unwrap(),
+            };
+            let http = support::http();
+            let collector = Collector {
+                data_factory: vendor.then(|| DataFactory::new(factory, http.clone(), Key::Token("token".to_owned().into()))),
+                ..Collector::default()
+            };
+            let playbook = PlaybookSettings {
+                urls: BTreeMap::from([(Action::RetryPipeline, SecretUrl::parse(&format!("{url}playbook")).unwrap())]),
+                callback_base: "https://rca.example.com".parse().unwrap(),
+                signing_key: "a key of some length".to_owned().into(),
+            };
+            let remediation = RemediationSettings {
+                enabled: true,
+                playbooks: [Action::RetryPipeline].into(),
+                assets: ["ask*=ask", "never*=never"].iter().map(|line| AssetPolicy::parse(line).unwrap()).collect(),
+                max_running: 1000,
+                approval_ttl: TimeDelta::minutes(12),
+                callback_deadline: TimeDelta::minutes(10),
+                ..RemediationSettings::default()
+            };
+            Pipeline {
+                store,
+                collector,
+                model: None,
+                jira: None,
+                slack: None,
+                playbook: Some(Playbooks::new(playbook, http)),
+                remediation,
+            }
+        })
+        .await;
+        Self { house, outskirts, server }
+    }
+
+    /// Brings the outskirts to the house's time.
+    pub(super) fn tick(&self) {
+        self.outskirts.state().now = self.house.now;
+    }
+
+    pub(super) async fn accept(&self, failure: Failure) -> TicketId {
+        let accepted = self.house.pipeline.accept(Parsed::Failures(vec![failure]), None, self.house.now).await.unwrap();
+        accepted.ticket_id.unwrap()
+    }
+
+    /// Gives a callback to the corridor as the door does, once its token was verified.
+    pub(super) async fn call_back(
+        pipeline: &Pipeline,
+        ticket: &str,
+        attempt: &str,
+        body: &str,
+        now: DateTime<Utc>,
+    ) -> Result<String, aiops_rca::ticket::store::UpdateError> {
+        let callback = callback::parse(body.as_bytes()).unwrap();
+        pipeline.callback(&TicketId::parse(ticket).unwrap(), attempt, &callback, now).await
+    }
+
+    pub(super) async fn ticket(&self, id: &TicketId) -> Ticket {
+        self.house.pipeline.store.load(id).await.unwrap().unwrap()
+    }
+}

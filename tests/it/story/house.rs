@@ -1,0 +1,185 @@
+//! A house without a host: the corridor itself on a virtual clock. Its queues are read straight from the store's
+//! file, so that an hour takes no time, and any piece of work can be killed at any point where it waits.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+
+use aiops_rca::fault::Fault;
+use aiops_rca::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
+use aiops_rca::storage::{Storage, StorageSettings};
+use aiops_rca::ticket::store::TicketStore;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::support;
+
+/// How often the host tries a message before it moves it to the poison queue.
+const MOST_DEQUEUES: u32 = 5;
+
+pub(super) fn noon() -> DateTime<Utc> {
+    "2026-07-27T12:00:00Z".parse().unwrap()
+}
+
+/// Something to do at its time; `A` is what a story plans besides.
+#[derive(Debug, Clone)]
+pub(super) enum Task<A> {
+    Message { queue: String, text: String, dequeues: u32 },
+    Sweep,
+    Act(A),
+}
+
+pub(super) struct House<A> {
+    pub(super) pipeline: Pipeline,
+    pub(super) now: DateTime<Utc>,
+    pub(super) dice: fastrand::Rng,
+    /// Of a hundred pieces of work so many are killed.
+    pub(super) kills: u32,
+    agenda: BTreeMap<(DateTime<Utc>, u64), Task<A>>,
+    planned: u64,
+    file: rusqlite::Connection,
+    path: std::path::PathBuf,
+}
+
+impl<A> Drop for House<A> {
+    fn drop(&mut self) {
+        for end in ["", "-wal", "-shm"] {
+            let mut name = self.path.clone().into_os_string();
+            name.push(end);
+            let _left_over = std::fs::remove_file(name);
+        }
+    }
+}
+
+impl<A> House<A> {
+    /// `furnish` puts the corridor around the store.
+    pub(super) async fn build(seed: u64, furnish: impl FnOnce(TicketStore) -> Pipeline) -> Self {
+        let path = support::embedded_path();
+        let settings = StorageSettings::embedded(&path).with_prefix("h");
+        let pipeline = furnish(TicketStore::new(Storage::open(&settings, &support::http()).unwrap()));
+        pipeline.prepare().await.unwrap();
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        let dice = fastrand::Rng::with_seed(seed);
+        Self { pipeline, now: noon(), dice, kills: 0, agenda: BTreeMap::new(), planned: 0, file, path }
+    }
+
+    pub(super) fn plan(&mut self, at: DateTime<Utc>, task: Task<A>) {
+        self.planned += 1;
+        self.agenda.insert((at.max(self.now), self.planned), task);
+    }
+
+    pub(super) fn plan_act(&mut self, after: TimeDelta, act: A) {
+        self.plan(self.now + after, Task::Act(act));
+    }
+
+    /// Takes what was put into the queues since.
+    fn fetch(&mut self) {
+        let mut rows: Vec<(i64, String, String, i64)> = {
+            let mut take = self
+                .file
+                .prepare_cached("DELETE FROM message RETURNING sequence, queue, text, visible_at - inserted_at")
+                .unwrap();
+            let rows = take.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        rows.sort();
+        for (_, queue, text, delay) in rows {
+            let text = String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
+            // The time between two statements is not the corridor's delay.
+            let at = self.now + TimeDelta::milliseconds(delay);
+            self.plan(at, Task::Message { queue, text, dequeues: 0 });
+        }
+    }
+
+    /// The next thing to do; the clock goes on to its time.
+    pub(super) fn next(&mut self) -> Option<Task<A>> {
+        self.fetch();
+        let ((at, _), task) = self.agenda.pop_first()?;
+        self.now = self.now.max(at);
+        Some(task)
+    }
+
+    /// Is there anything to do besides sweeping?
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.fetch();
+        self.agenda.values().all(|task| matches!(task, Task::Sweep))
+    }
+
+    /// Polls until somebody pulls the plug: `None`.
+    pub(super) async fn survive<T>(kills: u32, dice: &mut fastrand::Rng, work: impl Future<Output = T>) -> Option<T> {
+        let mut left = if dice.u32(0..100) < kills { Some(dice.u32(0..40)) } else { None };
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| {
+            let polled = work.as_mut().poll(context);
+            match (&mut left, polled) {
+                (_, Poll::Ready(done)) => Poll::Ready(Some(done)),
+                (Some(0), Poll::Pending) => Poll::Ready(None),
+                (left, Poll::Pending) => {
+                    if let Some(left) = left {
+                        *left -= 1;
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Handles a message as host and handler do together.
+    pub(super) async fn handle(&mut self, queue: String, text: String, dequeues: u32) {
+        let (pipeline, now) = (self.pipeline.clone(), self.now);
+        if dequeues >= MOST_DEQUEUES {
+            let bare = if queue.ends_with(FAILURES) { FAILURES } else { DELIVERIES };
+            return pipeline.record_dead_letter(bare, &text, now).await.unwrap();
+        }
+        let work = async {
+            if queue.ends_with(FAILURES) {
+                pipeline.analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now).await
+            } else {
+                pipeline.deliver(serde_json::from_str::<DeliveryMessage>(&text).unwrap(), || now).await
+            }
+        };
+        let outcome = Self::survive(self.kills, &mut self.dice, work).await;
+        if !matches!(outcome, Some(Ok(()))) {
+            let again = self.now + TimeDelta::seconds(self.dice.i64(5..40));
+            self.plan(again, Task::Message { queue, text, dequeues: dequeues + 1 });
+        }
+    }
+
+    pub(super) async fn sweep(&mut self, every: TimeDelta) {
+        let (pipeline, now) = (self.pipeline.clone(), self.now);
+        let swept = Self::survive(self.kills, &mut self.dice, async { pipeline.sweep(now).await }).await;
+        if let Some(Ok(swept)) = swept {
+            assert_eq!(swept.failed, 0, "the sweep failed on a row");
+        }
+        self.plan(self.now + every, Task::Sweep);
+    }
+
+    /// Goes on through messages and sweeps alone.
+    pub(super) async fn pass(&mut self, time: TimeDelta) {
+        let until = self.now + time;
+        self.plan(until, Task::Sweep);
+        while self.now < until {
+            match self.next() {
+                Some(Task::Message { queue, text, dequeues }) => self.handle(queue, text, dequeues).await,
+                Some(Task::Sweep) => {
+                    if self.now < until {
+                        self.sweep(TimeDelta::minutes(1)).await;
+                    }
+                }
+                Some(Task::Act(_)) | None => break,
+            }
+        }
+        self.fetch();
+        self.agenda.retain(|_, task| !matches!(task, Task::Sweep));
+        let (pipeline, now) = (self.pipeline.clone(), self.now);
+        pipeline.sweep(now).await.unwrap();
+    }
+
+    pub(super) async fn fault_free<T>(work: impl Future<Output = Result<T, Fault>>) -> T {
+        work.await.unwrap()
+    }
+}
