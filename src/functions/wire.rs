@@ -18,6 +18,9 @@ use warp::hyper::body::Bytes;
 /// The largest body any door reads; above it the answer is 413.
 pub const BODY_CAP: usize = 1024 * 1024;
 
+/// Of a larger body so much is read away before its sender is answered in the middle of it: the host's own limit.
+const PATIENCE: usize = 100 * 1024 * 1024;
+
 /// A request as a door sees it.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -155,14 +158,18 @@ struct TooLarge;
 
 async fn read(stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>) -> Result<Bytes, TooLarge> {
     let mut stream = std::pin::pin!(stream);
-    let mut body = BytesMut::new();
+    let (mut body, mut sent) = (BytesMut::new(), 0_usize);
     while let Some(chunk) = stream.next().await {
         // A broken body is cut short here and fails as malformed JSON or as a wrong signature.
         let Ok(mut chunk) = chunk else { break };
-        if body.len() + chunk.remaining() > BODY_CAP {
+        sent = sent.saturating_add(chunk.remaining());
+        if sent > PATIENCE {
             return Err(TooLarge);
         }
-        body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
+        // Read to its end but not kept: whoever is still sending does not read an answer.
+        if sent <= BODY_CAP {
+            body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
+        }
     }
-    Ok(body.freeze())
+    if sent > BODY_CAP { Err(TooLarge) } else { Ok(body.freeze()) }
 }

@@ -178,6 +178,9 @@ async fn bodies_are_capped_while_they_stream() {
     };
     let whole = raw(address, chunked, &chunks(&[BODY_CAP / 2, BODY_CAP / 2])).await;
     assert!(whole.starts_with("HTTP/1.1 200") && whole.contains(&format!("\"bytes\":{BODY_CAP}")), "{whole}");
+    // A sender that reads only after it has sent everything gets its answer as well.
+    let much = raw(address, chunked, &chunks(&[BODY_CAP; 6])).await;
+    assert!(much.starts_with("HTTP/1.1 413") && much.contains("\"too_large\""), "{much}");
     let over = raw(address, chunked, &chunks(&[BODY_CAP / 2, BODY_CAP / 2, 1])).await;
     assert!(over.starts_with("HTTP/1.1 413") && over.contains("\"too_large\""), "{over}");
 }
