@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::Pipeline;
+use super::accept::remediation_key;
 use super::deliver::End;
 use crate::evidence::RunOutcome;
 use crate::fault::Fault;
@@ -28,8 +29,9 @@ const REASON_CAP: usize = 2_000;
 const GRACE: chrono::Duration = chrono::Duration::minutes(10);
 /// After that a run that never ends is a person's.
 const LONGEST_RUN: chrono::Duration = chrono::Duration::hours(24);
-/// A vendor's clock may go after ours by so much; runs that began so much earlier are looked at, too.
-const SKEW: chrono::Duration = chrono::Duration::seconds(60);
+/// Vendors are asked for runs from a minute before the call on, for the sake of their clocks. In that minute the run of
+/// another attempt may have begun, and taking it for this one's is worse than finding none: five seconds are enough.
+const NOT_SO_EARLY: chrono::Duration = chrono::Duration::seconds(55);
 
 impl Pipeline {
     pub(super) async fn run_playbook(
@@ -126,22 +128,20 @@ impl Pipeline {
         self.settled(ticket, now).await
     }
 
-    /// The run that this attempt started; never one that an earlier attempt of the ticket started.
+    /// The run that this attempt started; never one that another attempt started.
     pub(super) async fn run_of(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<Option<String>, Fault> {
-        let called_at = attempt.called_at.unwrap_or(attempt.due_at);
-        let earlier = |run: &String| {
-            let is_its = |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(run);
-            ticket.failure.run_id.as_ref() != Some(run) && ticket.remediation.attempts.iter().any(is_its)
-        };
-        let mut found = None;
-        for since in [called_at, called_at + SKEW] {
-            let action = attempt.action.name();
-            found = self.collector.find_attempt_run(&ticket.failure, action, &attempt.id, since, now).await?;
-            if found.as_ref().is_none_or(|run| !earlier(run)) {
-                return Ok(found);
-            }
+        let since = attempt.called_at.unwrap_or(attempt.due_at) + NOT_SO_EARLY;
+        let action = attempt.action.name();
+        let found = self.collector.find_attempt_run(&ticket.failure, action, &attempt.id, since, now).await?;
+        let Some(run) = found else { return Ok(None) };
+        // Repairs and cleared tasks go on under the run id that failed.
+        if ticket.failure.run_id.as_ref() == Some(&run) {
+            return Ok(Some(run));
         }
-        Ok(found.filter(|run| !earlier(run)))
+        let of_another = |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(&run);
+        let owner = self.store.by_remediation_run(&remediation_key(&ticket.failure, &run)).await?;
+        let foreign = owner.is_some_and(|owner| owner != ticket.id) || ticket.remediation.attempts.iter().any(of_another);
+        Ok((!foreign).then_some(run))
     }
 
     /// Asks the vendor what became of an attempt.

@@ -20,13 +20,17 @@ use super::world::{Answered, Fate, Fates, Outside, Told, World, failure};
 const STORIES_A_TOWN: u64 = 25;
 
 #[derive(Debug)]
-struct Dice(u64);
+struct Dice {
+    seed: u64,
+    /// Without a vendor to ask, the alert of a run nobody named is a failure like any other.
+    alerts: bool,
+}
 
 impl Fates for Dice {
     fn fate(&mut self, asset: &str, attempt: u64, call: usize) -> Fate {
         let salt =
             asset.bytes().fold(attempt * 31 + call as u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(u64::from(byte)));
-        let mut dice = fastrand::Rng::with_seed(self.0 ^ salt);
+        let mut dice = fastrand::Rng::with_seed(self.seed ^ salt);
         Fate {
             answer: match dice.u32(0..20) {
                 0..=12 => Answered::Accepted,
@@ -46,7 +50,7 @@ impl Fates for Dice {
                 12 => Told::Contradictory,
                 _ => Told::WithoutRun,
             },
-            alerts: dice.bool(),
+            alerts: self.alerts && dice.bool(),
         }
     }
 }
@@ -76,14 +80,13 @@ struct Town {
     off_since: Option<DateTime<Utc>>,
     /// What became of the reports, by asset and run.
     ids: BTreeMap<String, TicketId>,
-    approved: BTreeSet<String>,
 }
 
 impl Town {
     async fn build(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let vendor = dice.u32(0..5) > 0;
-        let mut world = World::build(seed, vendor, Dice(seed)).await;
+        let mut world = World::build(seed, vendor, Dice { seed, alerts: vendor }).await;
         world.house.kills = *dice.choice(&[0, 5, 10, 25]).unwrap();
         let house = &mut world.house;
         house.plan_act(TimeDelta::zero(), Act::FactoryFails(503));
@@ -128,7 +131,7 @@ impl Town {
             house.plan_act(TimeDelta::seconds(dice.i64(0..500)), Act::KillSwitch);
         }
         house.plan(house.now + TimeDelta::minutes(1), Task::Sweep);
-        Self { seed, world, vendor, off_since: None, ids: BTreeMap::new(), approved: BTreeSet::new() }
+        Self { seed, world, vendor, off_since: None, ids: BTreeMap::new() }
     }
 
     async fn play(&mut self) {
@@ -137,11 +140,16 @@ impl Town {
             let Some(task) = self.world.house.next() else { break };
             self.world.tick();
             let late = self.world.house.now - begin;
-            assert!(late < TimeDelta::hours(4), "seed {}: still not over after {late}", self.seed);
+            // Whatever still hangs then is found by the judge.
+            if late > TimeDelta::hours(4) {
+                break;
+            }
             match task {
                 Task::Message { queue, text, dequeues } => self.world.house.handle(queue, text, dequeues).await,
                 Task::Sweep => {
-                    self.world.house.sweep(TimeDelta::minutes(2)).await;
+                    // The long tail of a few stories need not be swept as often as the crowd at the start.
+                    let every = if late < TimeDelta::minutes(20) { 2 } else { 7 };
+                    self.world.house.sweep(TimeDelta::minutes(every)).await;
                     if self.world.house.is_idle() && late > TimeDelta::minutes(20) && self.is_over().await {
                         break;
                     }
