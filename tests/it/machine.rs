@@ -160,7 +160,7 @@ fn event(ticket: &Ticket, kind: u8, pick: u8, offset: i64, now: DateTime<Utc>) -
         5 => Event::SlaBreached,
         6 => run(when),
         7 => ask(when + TimeDelta::seconds(300)),
-        8 => leave(pick % 2 == 0),
+        8 => leave(pick.is_multiple_of(2)),
         9 => answer(true),
         10 => answer(false),
         11 => Event::ApprovalExpired,

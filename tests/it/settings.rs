@@ -17,7 +17,8 @@ fn problems(settings: &[(&str, &str)]) -> Vec<&'static str> {
 
 #[test]
 fn what_is_half_configured_names_what_is_missing() {
-    let table: [(&[(&str, &str)], &[&str]); 16] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let table: [Row<'_>; 16] = [
         (&[], &[]),
         (&[("ITSM_TOOL", "jira")], &["JIRA_DOMAIN", "JIRA_USER_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"]),
         (&[("ITSM_TOOL", "servicenow")], &["ITSM_TOOL"]),
