@@ -64,7 +64,10 @@ impl Handler {
             Ok(pipeline) => match pipeline.jira_event(event, now).await {
                 Ok(JiraOutcome::Applied(ticket)) => outcome(Ok(*ticket)),
                 Ok(JiraOutcome::Ignored(reason)) => ignored(&reason),
-                Err(_) => Response::unavailable(),
+                Err(fault) => {
+                    tracing::warn!(reason = fault.reason(), "JIRA was asked to send its event again");
+                    Response::unavailable()
+                }
             },
             Err(_) => Response::unavailable(),
         }

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{FAILURES, FailureMessage, Pipeline};
@@ -61,6 +61,21 @@ pub struct AcceptedTicket {
     pub source: Source,
 }
 
+/// An alert whose rows are still to be found, kept until they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct WaitingRows {
+    /// What to look for.
+    pub(super) request: RowsRequest,
+    /// When the alert came in.
+    pub(super) received_at: DateTime<Utc>,
+    /// W3C traceparent of the alert.
+    pub(super) trace: Option<String>,
+    /// How often the sweep enqueued it again.
+    pub(super) nudges: u32,
+    /// When it did so last.
+    pub(super) nudged_at: Option<DateTime<Utc>>,
+}
+
 /// The key under which alerts about a run of a remediation arrive. Airflow's run ids are one for all tasks of a DAG,
 /// and often for all DAGs.
 pub fn remediation_key(failure: &Failure, run_id: &str) -> RunKey {
@@ -103,7 +118,7 @@ impl Pipeline {
                 Ok(Accepted { status: AcceptStatus::Ignored, ticket_id: None, tickets: Vec::new(), reason: Some(reason) })
             }
             Parsed::NeedsRows(request) => {
-                self.accept_rows(&request, trace).await?;
+                self.accept_rows(request, trace, now).await?;
                 Ok(Accepted { status: AcceptStatus::Pending, ticket_id: None, tickets: Vec::new(), reason: None })
             }
             Parsed::Failures(failures) if failures.is_empty() => {
@@ -240,12 +255,17 @@ impl Pipeline {
     }
 
     /// Keeps the alert under a row of the active index, then enqueues its expansion.
-    async fn accept_rows(&self, request: &RowsRequest, trace: Option<&str>) -> Result<(), Fault> {
+    async fn accept_rows(&self, request: RowsRequest, trace: Option<&str>, now: DateTime<Utc>) -> Result<(), Fault> {
         let digest = hex::encode(Sha256::digest(format!("{:?}\n{}\n{:?}", request.rows_of, request.alert.id, request.asset)));
         let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
-        let document = serde_json::to_string(request).map_err(|_| Fault::permanent("an alert could not be written as JSON"))?;
-        self.store.put_active(&row, &document).await?;
-        self.put(FAILURES, &FailureMessage::Rows { row, round: 0, trace: trace.map(str::to_owned) }, std::time::Duration::ZERO)
-            .await
+        let trace = trace.map(str::to_owned);
+        let waiting = WaitingRows { request, received_at: now, trace: trace.clone(), nudges: 0, nudged_at: None };
+        self.keep_rows(&row, &waiting).await?;
+        self.put(FAILURES, &FailureMessage::Rows { row, round: 0, trace }, std::time::Duration::ZERO).await
+    }
+
+    pub(super) async fn keep_rows(&self, row: &str, waiting: &WaitingRows) -> Result<(), Fault> {
+        let document = serde_json::to_string(waiting).map_err(|_| Fault::permanent("an alert could not be written as JSON"))?;
+        self.store.put_active(row, &document).await
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::accept::is_run_of_attempt;
+use super::accept::{WaitingRows, is_run_of_attempt};
 use super::{DELIVERIES, FAILURES, FailureMessage, Pipeline, append};
 use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
@@ -198,7 +198,7 @@ impl Pipeline {
     /// Asks the vendor for the runs behind an alert and accepts each of them.
     async fn expand_rows(&self, row: &str, round: u32, trace: Option<String>, now: DateTime<Utc>) -> Result<(), Fault> {
         let Some(document) = self.store.active_document(row).await? else { return Ok(()) };
-        let Ok(request) = serde_json::from_str::<RowsRequest>(&document) else {
+        let Ok(WaitingRows { request, .. }) = serde_json::from_str(&document) else {
             return Err(Fault::permanent("a waiting alert cannot be read"));
         };
         let last = usize::try_from(round).is_ok_and(|round| round >= INGESTION_LAG.len());

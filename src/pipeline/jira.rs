@@ -1,5 +1,7 @@
 //! What JIRA says becomes an event of a ticket, whether a webhook brought it or the sweep read it back.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use chrono::{DateTime, Utc};
 
 use super::Pipeline;
@@ -73,18 +75,32 @@ impl Pipeline {
     }
 
     /// Reads an open ticket's issue back, ever so often: a lost webhook heals. `true` when it changed the ticket.
-    pub(super) async fn compare_with_jira(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<bool, Fault> {
+    /// `questions`: how many more may be asked in this round.
+    pub(super) async fn compare_with_jira(
+        &self,
+        ticket: &Ticket,
+        questions: &AtomicU32,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         let Some(jira) = &self.jira else { return Ok(false) };
         let last = ticket.books.jira_compared_at.unwrap_or(ticket.received_at);
         let at_rest = ticket.jira.key.is_some() && !ticket.jira.deleted && !ticket.lags(Sink::Jira);
         if ticket.is_closed() || !at_rest || now - last < COMPARE_EVERY {
             return Ok(false);
         }
+        if questions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+            return Ok(false);
+        }
         match self.store.update(&ticket.id, |ticket| crate::ticket::machine::apply(ticket, &Event::JiraCompared, now)).await {
             Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
             Err(UpdateError::Store(fault)) => return Err(fault),
         }
-        match jira.observe(ticket, now).await? {
+        let observed = jira.observe(ticket, now).await.inspect_err(|fault| {
+            if fault.is_transient() {
+                questions.store(0, Ordering::Relaxed);
+            }
+        });
+        match observed? {
             Some(event) => Ok(matches!(self.jira_event(event, now).await?, JiraOutcome::Applied(_))),
             None => Ok(false),
         }

@@ -162,6 +162,12 @@ impl Pipeline {
             },
             _ => Vec::new(),
         };
+        if let Event::StatusChanged { .. } = event
+            && self.store.load(id).await?.is_some_and(|ticket| ticket.is_closed())
+        {
+            // Before the change: a crash after it must not leave a reopened ticket that nobody looks after.
+            self.store.mark_active(id).await?;
+        }
         let change = self.store.update(id, |ticket| follow_through(ticket, event, &self.remediation, &healings, now)).await?;
         if change.visible {
             // Closing may settle a ticket that was settled before it was reopened.

@@ -4,11 +4,13 @@
 //! without tickets, alerts never expanded. Everything it does could also be done by a report or a delivery:
 //! the sweep only makes sure that it happens.
 
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
 
+use super::accept::WaitingRows;
 use super::{FAILURES, FailureMessage, Pipeline, QUEUES};
 use crate::fault::Fault;
 use crate::ticket::machine::{self, Event};
@@ -21,6 +23,10 @@ const ROWS_AT_ONCE: u32 = 300;
 const TICK: Duration = Duration::from_secs(30);
 /// How long the ordinary way may take before the sweep steps in.
 const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
+/// Longer than all the rounds in which an alert's rows are looked for.
+const ROWS_PATIENCE: chrono::Duration = chrono::Duration::minutes(45);
+/// So many issues a tick are read back; none any more once JIRA is down, or the tick would wait for it row by row.
+const QUESTIONS: u32 = 100;
 const CURSOR: &str = "sweep";
 
 /// What one tick did, for the log.
@@ -39,11 +45,12 @@ impl Pipeline {
     pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, Fault> {
         let started = std::time::Instant::now();
         let mut swept = Swept::default();
+        let questions = &AtomicU32::new(QUESTIONS);
         let mut after = self.store.cursor(CURSOR).await?;
         loop {
             let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
             swept.rows += rows.len();
-            let looks = rows.into_iter().map(|row| async move { self.look_after(&row, now).await }.boxed());
+            let looks = rows.into_iter().map(|row| async move { self.look_after(&row, questions, now).await }.boxed());
             let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks).buffer_unordered(8).collect().await;
             for outcome in outcomes {
                 match outcome {
@@ -70,18 +77,35 @@ impl Pipeline {
         Ok(swept)
     }
 
-    async fn look_after(&self, row: &ActiveRow, now: DateTime<Utc>) -> Result<bool, Fault> {
+    async fn look_after(&self, row: &ActiveRow, questions: &AtomicU32, now: DateTime<Utc>) -> Result<bool, Fault> {
         if row.row.starts_with("rows-") {
-            return Ok(false);
+            return self.look_after_rows(row, now).await;
         }
         let Some(id) = TicketId::parse(&row.row) else {
             self.store.drop_active(&row.row).await?;
             return Ok(true);
         };
         match self.store.load(&id).await? {
-            Some(ticket) => self.look_after_ticket(&ticket, now).await,
+            Some(ticket) => self.look_after_ticket(&ticket, questions, now).await,
             None => self.look_after_claim(&id, row, now).await,
         }
+    }
+
+    /// An alert that was never expanded: its message was lost or given up. It is looked for once more, as the last time.
+    async fn look_after_rows(&self, row: &ActiveRow, now: DateTime<Utc>) -> Result<bool, Fault> {
+        let Ok(mut waiting) = serde_json::from_str::<WaitingRows>(&row.document) else {
+            return Err(Fault::permanent("a waiting alert cannot be read"));
+        };
+        let patience = ROWS_PATIENCE * 2_i32.saturating_pow(waiting.nudges.min(10));
+        if now - waiting.nudged_at.unwrap_or(waiting.received_at) < patience {
+            return Ok(false);
+        }
+        waiting.nudges = waiting.nudges.saturating_add(1);
+        waiting.nudged_at = Some(now);
+        self.keep_rows(&row.row, &waiting).await?;
+        let message = FailureMessage::Rows { row: row.row.clone(), round: u32::MAX, trace: waiting.trace };
+        self.put(FAILURES, &message, Duration::ZERO).await?;
+        Ok(true)
     }
 
     /// A failure that waits: is its claim ours, then it is enqueued again, ever more seldom; else the row is left over
@@ -117,7 +141,7 @@ impl Pipeline {
         Ok(true)
     }
 
-    async fn look_after_ticket(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<bool, Fault> {
+    async fn look_after_ticket(&self, ticket: &Ticket, questions: &AtomicU32, now: DateTime<Utc>) -> Result<bool, Fault> {
         let mut acted = false;
         for event in [Event::SlaBreached, Event::ApprovalExpired] {
             // Most tickets need neither: that is known without asking the store again.
@@ -150,7 +174,7 @@ impl Pipeline {
                 acted = true;
             }
         }
-        acted |= match self.compare_with_jira(ticket, now).await {
+        acted |= match self.compare_with_jira(ticket, questions, now).await {
             Ok(changed) => changed,
             // The next round asks again; what else the row needs does not wait for JIRA.
             Err(fault) if fault.is_transient() => false,
@@ -159,6 +183,10 @@ impl Pipeline {
         let shown = !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack);
         if !acted && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
             self.store.drop_active(ticket.id.as_str()).await?;
+            // Somebody may have reopened it at this very moment.
+            if self.store.load(&ticket.id).await?.is_some_and(|ticket| !ticket.is_closed()) {
+                self.store.mark_active(&ticket.id).await?;
+            }
             acted = true;
         }
         Ok(acted)

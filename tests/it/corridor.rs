@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use aiops_rca::diagnosis::Action;
 use aiops_rca::evidence::Collector;
-use aiops_rca::failure::{AssetKind, Failure, RunKey, Source, field};
+use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::local::simulators::{self, Answer, Server, Site};
 use aiops_rca::pipeline::accept::AcceptStatus;
-use aiops_rca::pipeline::{DELIVERIES, DeliveryMessage, FailureMessage, Pipeline};
+use aiops_rca::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
-use aiops_rca::sources::Parsed;
+use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
 use aiops_rca::ticket::machine::{Event, Report};
 use aiops_rca::ticket::store::{AssetLock, DeadLetter, TicketStore};
 use aiops_rca::ticket::{Actor, AttemptState, Channel, RemediationState, Sink, Status, Ticket, TicketId};
+use base64::Engine as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 
@@ -293,4 +294,65 @@ async fn a_tick_looks_after_more_than_one_page() {
     assert_eq!((swept.rows, swept.failed), (650, 0));
     let (left, _) = corridor.pipeline.store.active(1000, None).await.unwrap();
     assert!(left.is_empty(), "rows without a ticket and without a waiting failure go");
+}
+
+#[tokio::test]
+async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
+    let corridor = Corridor::build().await;
+    let storage = corridor.pipeline.store.storage().clone();
+    let request = RowsRequest {
+        source: Source::Adf,
+        rows_of: RowsOf::AdfRuns,
+        from: Some(at(-900)),
+        to: Some(at(0)),
+        asset: Some("pl_load".to_owned()),
+        run_id: None,
+        resource: None,
+        count: Some(2),
+        severity: Some(3),
+        alert: AlertRef { id: "alert-1".to_owned(), rule: Some("adf-failed".to_owned()) },
+    };
+    let accepted = corridor.pipeline.accept(Parsed::NeedsRows(request), None, at(0)).await.unwrap();
+    assert_eq!(accepted.status, AcceptStatus::Pending);
+    let next = async || {
+        let message = storage.receive(FAILURES, 1, std::time::Duration::from_secs(60)).await.unwrap().pop()?;
+        assert!(storage.delete_message(FAILURES, &message).await.unwrap());
+        let text = base64::engine::general_purpose::STANDARD.decode(message.text).unwrap();
+        Some(serde_json::from_slice::<FailureMessage>(&text).unwrap())
+    };
+    assert!(matches!(next().await, Some(FailureMessage::Rows { round: 0, .. })), "and here it is lost");
+    corridor.pipeline.sweep(at(0) + TimeDelta::minutes(44)).await.unwrap();
+    assert_eq!(next().await, None, "the rounds in which rows are looked for are not over");
+    let later = at(0) + TimeDelta::minutes(46);
+    corridor.pipeline.sweep(later).await.unwrap();
+    corridor.pipeline.analyse(next().await.unwrap(), later).await.unwrap();
+    // Nobody can be asked here: the alert itself is the failure.
+    let Some(FailureMessage::Failure { ticket, .. }) = next().await else { unreachable!("it was accepted") };
+    corridor.pipeline.analyse(FailureMessage::Failure { ticket: ticket.clone(), trace: None }, later).await.unwrap();
+    assert!(corridor.load(&ticket).await.failure.message.contains("2 failed pipeline run(s)"));
+    let (rows, _) = corridor.pipeline.store.active(10, None).await.unwrap();
+    assert!(rows.iter().all(|row| !row.row.starts_with("rows-")), "it is looked for no more");
+}
+
+#[tokio::test]
+async fn a_reopened_ticket_is_looked_after_again() {
+    let corridor = Corridor::build().await;
+    let ticket = corridor.open(&failure(), at(0)).await;
+    let to = async |to, seconds| {
+        let by = Actor { channel: Channel::Dashboard, name: "John Doe".to_owned() };
+        let event = Event::StatusChanged { to, by, at: at(seconds), jira_status: None };
+        corridor.pipeline.apply(&ticket.id, &event, at(seconds)).await.unwrap()
+    };
+    let is_active = async || {
+        let (rows, _) = corridor.pipeline.store.active(10, None).await.unwrap();
+        rows.iter().any(|row| row.row == ticket.id.as_str())
+    };
+    to(Status::Acknowledged, 10).await;
+    corridor.pipeline.sweep(at(120)).await.unwrap();
+    assert!(!is_active().await, "closed and shown: done with");
+    to(Status::Open, 200).await;
+    corridor.pipeline.sweep(at(260)).await.unwrap();
+    assert!(is_active().await);
+    corridor.pipeline.sweep(at(200 + 7200)).await.unwrap();
+    assert!(corridor.load(&ticket.id).await.sla.breached_at.is_some(), "its SLA runs again");
 }

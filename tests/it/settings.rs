@@ -15,10 +15,12 @@ fn problems(settings: &[(&str, &str)]) -> Vec<&'static str> {
     read(settings).problems.iter().map(|problem| problem.name).filter(|name| *name != "AzureWebJobsStorage").collect()
 }
 
+/// Settings, and the names in the problems they lead to.
+type Row = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+
 #[test]
 fn what_is_half_configured_names_what_is_missing() {
-    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-    let table: [Row<'_>; 16] = [
+    let table: [Row; 16] = [
         (&[], &[]),
         (&[("ITSM_TOOL", "jira")], &["JIRA_DOMAIN", "JIRA_USER_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"]),
         (&[("ITSM_TOOL", "servicenow")], &["ITSM_TOOL"]),
