@@ -19,6 +19,8 @@ use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
 const ROWS_PER_TICK: u32 = 300;
 /// How long the ordinary way may take before the sweep steps in.
 const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
+/// How long after its close a ticket is looked after.
+const LINGER: chrono::Duration = chrono::Duration::minutes(30);
 const CURSOR: &str = "sweep";
 
 /// What one tick did, for the log.
@@ -131,9 +133,8 @@ impl Pipeline {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
             }
-        } else {
-            self.after_attempts(ticket).await?;
         }
+        self.after_attempts(ticket).await?;
         for sink in [Sink::Jira, Sink::Slack] {
             if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;
@@ -147,7 +148,9 @@ impl Pipeline {
             Err(fault) => return Err(fault),
         };
         let shown = !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack);
-        if !acted && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
+        // Reopened in JIRA soon after its close, with the webhook lost, it is still compared.
+        let watched = self.jira.is_some() && now - ticket.status_at < LINGER;
+        if !acted && !watched && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
             self.store.drop_active(ticket.id.as_str()).await?;
             acted = true;
         }
