@@ -74,7 +74,7 @@ impl Pipeline {
         }
     }
 
-    /// Reads an open ticket's issue back, ever so often: a lost webhook heals. `true` when it changed the ticket.
+    /// Reads the issue of a ticket that is looked after back, ever so often: a lost webhook heals. `true` when it changed the ticket.
     /// `questions`: how many more may be asked in this round.
     pub(super) async fn compare_with_jira(
         &self,
@@ -85,7 +85,7 @@ impl Pipeline {
         let Some(jira) = &self.jira else { return Ok(false) };
         let last = ticket.books.jira_compared_at.unwrap_or(ticket.received_at);
         let at_rest = ticket.jira.key.is_some() && !ticket.jira.deleted && !ticket.lags(Sink::Jira);
-        if ticket.is_closed() || !at_rest || now - last < COMPARE_EVERY {
+        if !at_rest || now - last < COMPARE_EVERY {
             return Ok(false);
         }
         if questions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {

@@ -156,10 +156,18 @@ impl Pipeline {
     /// Applies one event: state machine, then what the policy makes of it, in one compare-and-set; then deliveries.
     pub async fn apply(&self, id: &TicketId, event: &Event, now: DateTime<Utc>) -> Result<Ticket, UpdateError> {
         let healings = match event {
-            Event::AttemptReported { report: Report::Failed(_), .. } => match self.store.load(id).await? {
-                Some(ticket) => self.store.healings(&ticket.failure, &ticket.diagnosis.fingerprint).await?,
-                None => return Err(UpdateError::Missing),
-            },
+            Event::AttemptReported { report, run_id, .. } => {
+                let ticket = self.store.load(id).await?.ok_or(UpdateError::Missing)?;
+                machine::apply(&ticket, event, now)?;
+                // Before the attempt can end: from then on the run's own failure alert may come.
+                if let Some(run) = run_id {
+                    self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), id).await?;
+                }
+                match report {
+                    Report::Failed(_) => self.store.healings(&ticket.failure, &ticket.diagnosis.fingerprint).await?,
+                    _ => Vec::new(),
+                }
+            }
             _ => Vec::new(),
         };
         if let Event::StatusChanged { .. } = event

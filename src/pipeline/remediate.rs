@@ -226,6 +226,14 @@ impl Pipeline {
         }
     }
 
+    /// The run of an attempt that is about to end without having named it: if the vendor knows it, its own failure alert
+    /// is known for what it is, and opens no ticket that would be healed in turn.
+    async fn unnamed_run(&self, ticket: &TicketId, attempt: &str, now: DateTime<Utc>) -> Option<String> {
+        let ticket = self.store.load(ticket).await.ok()??;
+        let attempt = ticket.current_attempt().filter(|current| current.id == attempt && current.called_at.is_some())?;
+        if attempt.run_id.is_some() { None } else { self.run_of(&ticket, attempt, now).await.ok()? }
+    }
+
     /// Applies a playbook's callback whose token was verified. The answer says what it changed.
     pub async fn callback(
         &self,
@@ -240,7 +248,11 @@ impl Pipeline {
             Outcome::Failed(why) => Report::Failed(why.clone()),
             Outcome::Progress => Report::Progress,
         };
-        let event = Event::AttemptReported { attempt: attempt.to_owned(), report, run_id: callback.remediation_run_id.clone() };
+        let run_id = match (&callback.remediation_run_id, &report) {
+            (None, Report::Failed(_)) => self.unnamed_run(ticket, attempt, now).await,
+            (named, _) => named.clone(),
+        };
+        let event = Event::AttemptReported { attempt: attempt.to_owned(), report, run_id };
         let ticket = self.apply(ticket, &event, now).await?;
         Ok(ticket.remediation.decision)
     }

@@ -27,6 +27,8 @@ const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
 const ROWS_PATIENCE: chrono::Duration = chrono::Duration::minutes(45);
 /// So many issues a tick are read back; none any more once JIRA is down, or the tick would wait for it row by row.
 const QUESTIONS: u32 = 100;
+/// How long after its close a ticket is looked after.
+const LINGER: chrono::Duration = chrono::Duration::minutes(30);
 const CURSOR: &str = "sweep";
 
 /// What one tick did, for the log.
@@ -165,9 +167,8 @@ impl Pipeline {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
             }
-        } else {
-            self.after_attempts(ticket).await?;
         }
+        self.after_attempts(ticket).await?;
         for sink in [Sink::Jira, Sink::Slack] {
             if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;
@@ -181,7 +182,9 @@ impl Pipeline {
             Err(fault) => return Err(fault),
         };
         let shown = !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack);
-        if !acted && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
+        // Reopened in JIRA soon after its close, with the webhook lost, it is still compared.
+        let watched = self.jira.is_some() && now - ticket.status_at < LINGER;
+        if !acted && !watched && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
             self.store.drop_active(ticket.id.as_str()).await?;
             // Somebody may have reopened it at this very moment.
             if self.store.load(&ticket.id).await?.is_some_and(|ticket| !ticket.is_closed()) {

@@ -457,7 +457,8 @@ fn call_off_attempt(d: &mut Draft, id: &str, why: &str) -> Result<(), Refusal> {
     }
     let number = attempt.number;
     end_attempt(d, id, AttemptState::Cancelled, format!("called off: {why}"));
-    d.ticket.remediation.state = RemediationState::None;
+    let failed_before = d.ticket.remediation.attempts.iter().any(|attempt| attempt.state == AttemptState::Failed);
+    d.ticket.remediation.state = if failed_before { RemediationState::Exhausted } else { RemediationState::None };
     d.ticket.remediation.decision = format!("attempt {number} was called off: {why}");
     d.audit(&Actor::system(), "Remediation Called Off", why);
     d.tell(ChapterKind::RemediationExhausted, format!("Attempt {number} was called off: {why}. A person has to take over."));

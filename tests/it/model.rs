@@ -1,6 +1,6 @@
 //! The language model from outside: what it is told, what of its answer is believed, and what happens when it fails.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "in tests a panic is a finding")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in tests a panic is a finding")]
 
 mod believing;
 mod failing;

@@ -7,6 +7,7 @@ mod first;
 mod healing;
 mod hostile;
 mod house;
+mod interleaving;
 mod people;
 mod reports;
 mod town;

@@ -3,4 +3,4 @@
 mod directed;
 mod hosted;
 mod random;
-mod world;
+pub(super) mod world;

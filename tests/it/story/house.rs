@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 
-use aiops_rca::fault::Fault;
 use aiops_rca::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
 use aiops_rca::storage::{Storage, StorageSettings};
 use aiops_rca::ticket::store::TicketStore;
@@ -77,6 +77,10 @@ impl<A> House<A> {
 
     /// Takes what was put into the queues since.
     fn fetch(&mut self) {
+        let any = self.file.prepare_cached("SELECT EXISTS (SELECT 1 FROM message)").unwrap().query_row([], |row| row.get(0));
+        if !any.unwrap_or(true) {
+            return;
+        }
         let mut rows: Vec<(i64, String, String, i64)> = {
             let mut take = self
                 .file
@@ -128,18 +132,22 @@ impl<A> House<A> {
         .await
     }
 
-    /// Handles a message as host and handler do together.
-    pub(super) async fn handle(&mut self, queue: String, text: String, dequeues: u32) {
+    /// Handles a message as host and handler do together; `true` when the process died of it.
+    pub(super) async fn handle(&mut self, queue: String, text: String, dequeues: u32) -> bool {
         let (pipeline, now) = (self.pipeline.clone(), self.now);
         if dequeues >= MOST_DEQUEUES {
             let bare = if queue.ends_with(FAILURES) { FAILURES } else { DELIVERIES };
-            return pipeline.record_dead_letter(bare, &text, now).await.unwrap();
+            pipeline.record_dead_letter(bare, &text, now).await.unwrap();
+            return false;
         }
         let work = async {
             if queue.ends_with(FAILURES) {
                 pipeline.analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now).await
             } else {
-                pipeline.deliver(serde_json::from_str::<DeliveryMessage>(&text).unwrap(), || now).await
+                // No two steps of a delivery happen at the same time.
+                let steps = AtomicI64::new(0);
+                let clock = || now + TimeDelta::microseconds(steps.fetch_add(50, Ordering::Relaxed));
+                pipeline.deliver(serde_json::from_str::<DeliveryMessage>(&text).unwrap(), clock).await
             }
         };
         let outcome = Self::survive(self.kills, &mut self.dice, work).await;
@@ -147,6 +155,7 @@ impl<A> House<A> {
             let again = self.now + TimeDelta::seconds(self.dice.i64(5..40));
             self.plan(again, Task::Message { queue, text, dequeues: dequeues + 1 });
         }
+        outcome.is_none()
     }
 
     pub(super) async fn sweep(&mut self, every: TimeDelta) {
@@ -164,7 +173,7 @@ impl<A> House<A> {
         self.plan(until, Task::Sweep);
         while self.now < until {
             match self.next() {
-                Some(Task::Message { queue, text, dequeues }) => self.handle(queue, text, dequeues).await,
+                Some(Task::Message { queue, text, dequeues }) => drop(self.handle(queue, text, dequeues).await),
                 Some(Task::Sweep) => {
                     if self.now < until {
                         self.sweep(TimeDelta::minutes(1)).await;
@@ -177,9 +186,5 @@ impl<A> House<A> {
         self.agenda.retain(|_, task| !matches!(task, Task::Sweep));
         let (pipeline, now) = (self.pipeline.clone(), self.now);
         pipeline.sweep(now).await.unwrap();
-    }
-
-    pub(super) async fn fault_free<T>(work: impl Future<Output = Result<T, Fault>>) -> T {
-        work.await.unwrap()
     }
 }

@@ -40,7 +40,7 @@ impl Fates for Dice {
                 _ => Answered::Refused,
             },
             heals: dice.u32(0..10) < 6,
-            takes: TimeDelta::seconds(if dice.u32(0..12) == 0 { dice.i64(600..1800) } else { dice.i64(0..200) }),
+            takes: TimeDelta::seconds(if dice.u32(0..25) == 0 { dice.i64(600..1000) } else { dice.i64(0..200) }),
             told: match dice.u32(0..14) {
                 0..=6 => Told::Honestly,
                 7 | 8 => Told::TooEarly,
@@ -145,7 +145,7 @@ impl Town {
                 break;
             }
             match task {
-                Task::Message { queue, text, dequeues } => self.world.house.handle(queue, text, dequeues).await,
+                Task::Message { queue, text, dequeues } => drop(self.world.house.handle(queue, text, dequeues).await),
                 Task::Sweep => {
                     // The long tail of a few stories need not be swept as often as the crowd at the start.
                     let every = if late < TimeDelta::minutes(20) { 2 } else { 7 };
@@ -240,6 +240,15 @@ impl Town {
     async fn judge(&mut self) {
         let seed = self.seed;
         let tickets = self.tickets().await;
+        for ticket in tickets.iter().rev().filter(|_| number("AIOPS_RCA_STORIES", 2_000) <= STORIES_A_TOWN) {
+            println!("{} {:?} {} by {:?}", ticket.id, ticket.failure.run_id, ticket.failure.asset, ticket.status_by.channel);
+            for chapter in &ticket.story {
+                println!("    {} {}", chapter.at.format("%H:%M:%S"), chapter.text);
+            }
+            for attempt in &ticket.remediation.attempts {
+                println!("    {attempt:?}");
+            }
+        }
         let attempts: BTreeSet<&str> =
             tickets.iter().flat_map(|t| t.remediation.attempts.iter().map(|attempt| attempt.id.as_str())).collect();
         let state = self.world.outskirts.state();

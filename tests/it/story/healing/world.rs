@@ -21,7 +21,7 @@ use crate::support;
 
 /// How the playbook answers, and whether it starts a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(in super::super) enum Answered {
     Accepted,
     TimedOutAfterStart,
     TimedOutBeforeStart,
@@ -31,7 +31,7 @@ pub(super) enum Answered {
 
 /// What the playbook tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(in super::super) enum Told {
     /// Progress with the run's id, then how it ended: the playbooks that ship.
     Honestly,
     /// Success right after the start: the integration guide's own.
@@ -46,13 +46,13 @@ pub(super) enum Told {
 
 /// What becomes of one call of the playbook.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fate {
-    pub(super) answer: Answered,
-    pub(super) heals: bool,
-    pub(super) takes: TimeDelta,
-    pub(super) told: Told,
+pub(in super::super) struct Fate {
+    pub(in super::super) answer: Answered,
+    pub(in super::super) heals: bool,
+    pub(in super::super) takes: TimeDelta,
+    pub(in super::super) told: Told,
     /// Azure Monitor reports the run if it fails.
-    pub(super) alerts: bool,
+    pub(in super::super) alerts: bool,
 }
 
 impl Default for Fate {
@@ -62,51 +62,51 @@ impl Default for Fate {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) id: String,
-    pub(super) attempt: String,
+pub(in super::super) struct Run {
+    pub(in super::super) id: String,
+    pub(in super::super) attempt: String,
     pipeline: String,
     group: String,
     start: DateTime<Utc>,
-    pub(super) end: DateTime<Utc>,
-    pub(super) heals: bool,
+    pub(in super::super) end: DateTime<Utc>,
+    pub(in super::super) heals: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) attempt: String,
-    pub(super) asset: String,
-    pub(super) at: DateTime<Utc>,
+pub(in super::super) struct Call {
+    pub(in super::super) attempt: String,
+    pub(in super::super) asset: String,
+    pub(in super::super) at: DateTime<Utc>,
     /// Nobody can rule out that it started something.
-    pub(super) may_run: bool,
+    pub(in super::super) may_run: bool,
 }
 
 /// What comes from outside, later.
 #[derive(Debug, Clone)]
-pub(super) enum Outside {
+pub(in super::super) enum Outside {
     Callback { ticket: String, attempt: String, body: String },
     Alert(Failure),
 }
 
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) now: DateTime<Utc>,
-    pub(super) runs: Vec<Run>,
-    pub(super) calls: Vec<Call>,
-    pub(super) news: Vec<(DateTime<Utc>, Outside)>,
+pub(in super::super) struct State {
+    pub(in super::super) now: DateTime<Utc>,
+    pub(in super::super) runs: Vec<Run>,
+    pub(in super::super) calls: Vec<Call>,
+    pub(in super::super) news: Vec<(DateTime<Utc>, Outside)>,
     /// The next answers of the factory are these statuses.
-    pub(super) factory_faults: Vec<u16>,
+    pub(in super::super) factory_faults: Vec<u16>,
     fates: Box<dyn Fates>,
 }
 
 /// Decides, by asset, attempt and how often its playbook was called before.
-pub(super) trait Fates: Send + std::fmt::Debug {
+pub(in super::super) trait Fates: Send + std::fmt::Debug {
     fn fate(&mut self, asset: &str, attempt: u64, call: usize) -> Fate;
 }
 
 /// These, one after the other; then the best.
 #[derive(Debug)]
-pub(super) struct Script(pub(super) Vec<Fate>);
+pub(in super::super) struct Script(pub(in super::super) Vec<Fate>);
 
 impl Fates for Script {
     fn fate(&mut self, _asset: &str, _attempt: u64, _call: usize) -> Fate {
@@ -115,10 +115,10 @@ impl Fates for Script {
 }
 
 #[derive(Debug)]
-pub(super) struct Outskirts(Mutex<State>);
+pub(in super::super) struct Outskirts(Mutex<State>);
 
 impl Outskirts {
-    pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    pub(in super::super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 }
@@ -224,7 +224,7 @@ impl Site for Outskirts {
     }
 }
 
-pub(super) fn failure(asset: &str, run: &str, code: &str, message: &str) -> Failure {
+pub(in super::super) fn failure(asset: &str, run: &str, code: &str, message: &str) -> Failure {
     Failure {
         source: Source::Adf,
         key: RunKey::new(Source::Adf, "factory", run, "", ""),
@@ -241,15 +241,15 @@ pub(super) fn failure(asset: &str, run: &str, code: &str, message: &str) -> Fail
     }
 }
 
-pub(super) struct World<A> {
-    pub(super) house: House<A>,
-    pub(super) outskirts: Arc<Outskirts>,
-    pub(super) server: Server,
+pub(in super::super) struct World<A> {
+    pub(in super::super) house: House<A>,
+    pub(in super::super) outskirts: Arc<Outskirts>,
+    pub(in super::super) server: Server,
 }
 
 impl<A> World<A> {
     /// Assets named `ask…` are asked about, `never…` are left alone.
-    pub(super) async fn build(seed: u64, vendor: bool, fates: impl Fates + 'static) -> Self {
+    pub(in super::super) async fn build(seed: u64, vendor: bool, fates: impl Fates + 'static) -> Self {
         let state = State {
             now: noon(),
             runs: Vec::new(),
@@ -302,17 +302,17 @@ impl<A> World<A> {
     }
 
     /// Brings the outskirts to the house's time.
-    pub(super) fn tick(&self) {
+    pub(in super::super) fn tick(&self) {
         self.outskirts.state().now = self.house.now;
     }
 
-    pub(super) async fn accept(&self, failure: Failure) -> TicketId {
+    pub(in super::super) async fn accept(&self, failure: Failure) -> TicketId {
         let accepted = self.house.pipeline.accept(Parsed::Failures(vec![failure]), None, self.house.now).await.unwrap();
         accepted.ticket_id.unwrap()
     }
 
     /// Gives a callback to the corridor as the door does, once its token was verified.
-    pub(super) async fn call_back(
+    pub(in super::super) async fn call_back(
         pipeline: &Pipeline,
         ticket: &str,
         attempt: &str,
@@ -323,7 +323,7 @@ impl<A> World<A> {
         pipeline.callback(&TicketId::parse(ticket).unwrap(), attempt, &callback, now).await
     }
 
-    pub(super) async fn ticket(&self, id: &TicketId) -> Ticket {
+    pub(in super::super) async fn ticket(&self, id: &TicketId) -> Ticket {
         self.house.pipeline.store.load(id).await.unwrap().unwrap()
     }
 }

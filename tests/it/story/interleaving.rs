@@ -1,0 +1,351 @@
+//! People in JIRA and on the dashboard, the machine, repeats, reorderings, lost answers, 429s and kills, at random:
+//! at the end JIRA, Slack and the ticket agree, and nobody's decision was undone.
+//!
+//! `AIOPS_RCA_INTERLEAVINGS` sets how many stories (300 by default), `AIOPS_RCA_SEED` the first seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiops_rca::local::simulators::jira::{self, Issue, JiraSimulator, Person};
+use aiops_rca::local::simulators::slack::{SlackOptions, SlackSimulator};
+use aiops_rca::local::simulators::{Answer, Clock, Fault, Request, Server, Site, serve};
+use aiops_rca::sinks::jira::{Jira, JiraSettings, document, ticket_status, webhook};
+use aiops_rca::sinks::slack::{Slack, SlackSettings, blocks};
+use aiops_rca::sources::Parsed;
+use aiops_rca::ticket::machine::Event;
+use aiops_rca::ticket::store::UpdateError;
+use aiops_rca::ticket::{Actor, AttemptState, Channel, Sink, Status, Ticket, TicketId};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
+
+use super::healing::world::{Fate, Fates, Outside, World, failure};
+use super::house::{House, Task};
+
+const STORIES_A_TOWN: u32 = 10;
+/// Acts of people come within this time.
+const LIVELY: i64 = 20 * 60;
+
+#[derive(Debug)]
+struct Luck(fastrand::Rng);
+
+impl Fates for Luck {
+    fn fate(&mut self, _asset: &str, _attempt: u64, _call: usize) -> Fate {
+        Fate { heals: self.0.u32(0..3) > 0, takes: TimeDelta::seconds(self.0.i64(5..300)), ..Fate::default() }
+    }
+}
+
+/// Takes webhooks at once; the town decides when and how often they arrive.
+struct Letterbox;
+
+impl Site for Letterbox {
+    fn answer(&self, _request: &Request) -> Answer {
+        Answer::empty(200)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Report(u32),
+    Outside(Outside),
+    Webhook(String),
+    InJira(u32, &'static str),
+    OnDashboard(u32, Status),
+    JiraFails(Fault),
+    SlackFails(Fault),
+    Restart,
+}
+
+struct Town {
+    seed: u64,
+    world: World<Act>,
+    jira: JiraSimulator,
+    slack: SlackSimulator,
+    clock: Clock,
+    read: usize,
+    ids: BTreeMap<u32, TicketId>,
+    /// What people decided, by ticket and time.
+    decisions: BTreeMap<TicketId, BTreeMap<DateTime<Utc>, Status>>,
+    _letterbox: Server,
+}
+
+fn statuses(dice: &mut fastrand::Rng) -> (&'static str, Status) {
+    *dice.choice(&[("To Do", Status::Open), ("In Progress", Status::InProgress), ("Done", Status::Acknowledged)]).unwrap()
+}
+
+fn trouble(dice: &mut fastrand::Rng) -> Fault {
+    let after = |seconds: &str| vec![("Retry-After".to_owned(), seconds.to_owned())];
+    match dice.u32(0..6) {
+        0 => Fault::Status { code: 429, headers: after("3"), body: String::new() },
+        1 => Fault::Status { code: 503, headers: after("7"), body: String::new() },
+        2 => Fault::status(500),
+        3 => Fault::DropBefore,
+        _ => Fault::AcceptThenDrop,
+    }
+}
+
+impl Town {
+    async fn build(seed: u64) -> Self {
+        let mut world: World<Act> = World::build(seed, true, Luck(fastrand::Rng::with_seed(seed))).await;
+        let letterbox = serve(0, Arc::new(Letterbox)).await.unwrap();
+        let hook = jira::Hook { url: letterbox.url().parse().unwrap(), secret: None, retry_after: Duration::ZERO };
+        let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await.unwrap();
+        let clock = Clock::default();
+        let slack = SlackSimulator::start_with(0, SlackOptions { clock: clock.clone(), ..SlackOptions::default() }).await.unwrap();
+        world.house.kills = world.house.dice.u32(0..12);
+        let mut town = Self {
+            seed,
+            world,
+            jira,
+            slack,
+            clock,
+            read: 0,
+            ids: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            _letterbox: letterbox,
+        };
+        town.restart();
+        town.script();
+        town
+    }
+
+    /// A new process: what was only remembered is gone.
+    fn restart(&mut self) {
+        let (site, workspace) = (jira::Config::default(), SlackOptions::default());
+        let settings = JiraSettings {
+            domain: self.jira.base_url().parse().unwrap(),
+            user_email: site.email,
+            api_token: site.token.into(),
+            project_key: site.project,
+            issue_type: String::new(),
+            webhook_secret: None,
+            dashboard_base: None,
+        };
+        self.world.house.pipeline.jira = Some(Jira::new(settings, crate::support::http()));
+        let settings = SlackSettings {
+            bot_token: workspace.token.into(),
+            channel: "C01234567AB".to_owned(),
+            signing_secret: None,
+            approvers: Vec::new(),
+            api_base: self.slack.api_base().parse().unwrap(),
+            dashboard_base: None,
+            issue_base: None,
+        };
+        self.world.house.pipeline.slack = Some(Slack::new(settings, crate::support::http()));
+    }
+
+    fn script(&mut self) {
+        let house = &mut self.world.house;
+        let mut dice = house.dice.fork();
+        let within = |dice: &mut fastrand::Rng, from: i64| TimeDelta::milliseconds(dice.i64(from * 1000..LIVELY * 1000));
+        for story in 0..STORIES_A_TOWN {
+            let start = TimeDelta::seconds(dice.i64(0..200));
+            for _ in 0..dice.u32(1..3) {
+                house.plan_act(start + TimeDelta::milliseconds(dice.i64(0..90_000)), Act::Report(story));
+            }
+            for _ in 0..dice.u32(0..4) {
+                house.plan_act(within(&mut dice, 30), Act::InJira(story, statuses(&mut dice).0));
+            }
+            for _ in 0..dice.u32(0..3) {
+                house.plan_act(within(&mut dice, 30), Act::OnDashboard(story, statuses(&mut dice).1));
+            }
+        }
+        for _ in 0..dice.u32(0..12) {
+            house.plan_act(within(&mut dice, 0), Act::JiraFails(trouble(&mut dice)));
+            house.plan_act(within(&mut dice, 0), Act::SlackFails(trouble(&mut dice)));
+        }
+        for _ in 0..dice.u32(0..4) {
+            house.plan_act(within(&mut dice, 0), Act::Restart);
+        }
+        house.plan(house.now + TimeDelta::minutes(1), Task::Sweep);
+    }
+
+    async fn play(&mut self) {
+        let begin = self.world.house.now;
+        while let Some(task) = self.world.house.next() {
+            let now = self.world.house.now;
+            self.world.tick();
+            self.clock.set(now);
+            self.jira.clock().set(now);
+            let killed = match task {
+                Task::Message { queue, text, dequeues } => self.world.house.handle(queue, text, dequeues).await,
+                Task::Sweep => {
+                    self.world.house.sweep(TimeDelta::minutes(2)).await;
+                    let late = now - begin;
+                    if late > TimeDelta::hours(3) || late > TimeDelta::minutes(60) && self.world.house.is_idle() {
+                        break;
+                    }
+                    false
+                }
+                Task::Act(act) => self.act(act).await,
+            };
+            if killed {
+                // What was under way arrives, or does not, before the next process is up.
+                tokio::time::sleep(Duration::from_millis(15)).await;
+                self.restart();
+            }
+            self.post().await;
+        }
+    }
+
+    /// Plans what the outside world sent meanwhile: late, twice, out of order, or never.
+    async fn post(&mut self) {
+        let house = &mut self.world.house;
+        let letters = self.jira.deliveries().await;
+        for letter in letters.iter().skip(self.read) {
+            for _ in 0..*house.dice.choice(&[0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3]).unwrap() {
+                let wait = TimeDelta::milliseconds(house.dice.i64(100..150_000));
+                house.plan_act(wait, Act::Webhook(letter.body.clone()));
+            }
+        }
+        self.read = letters.len();
+        let news = std::mem::take(&mut self.world.outskirts.state().news);
+        for (at, outside) in news {
+            self.world.house.plan(at, Task::Act(Act::Outside(outside)));
+        }
+    }
+
+    /// `true` when the process died of it.
+    async fn act(&mut self, act: Act) -> bool {
+        let (pipeline, now, kills) = (self.world.house.pipeline.clone(), self.world.house.now, self.world.house.kills);
+        let again = act.clone();
+        let dice = &mut self.world.house.dice;
+        let outcome = match act {
+            Act::JiraFails(fault) => {
+                self.jira.faults().next(fault);
+                return false;
+            }
+            Act::SlackFails(fault) => {
+                self.slack.faults().next(fault);
+                return false;
+            }
+            Act::Restart => return true,
+            Act::Report(story) => {
+                let asset = format!("pl_{story}");
+                let (code, message) = if story % 2 == 0 {
+                    ("GatewayTimeout", "The gateway did not answer in time.")
+                } else {
+                    ("2200", "ErrorCode=UserErrorSourceBlobNotExist,'Message=The required Blob is missing.'")
+                };
+                let failure = failure(&asset, &format!("00000000-0000-4000-8000-{story:012x}"), code, message);
+                let work = pipeline.accept(Parsed::Failures(vec![failure]), None, now);
+                let accepted = House::<Act>::survive(kills, dice, work).await;
+                if let Some(Ok(accepted)) = &accepted {
+                    self.ids.insert(story, accepted.ticket_id.clone().unwrap());
+                }
+                accepted.map(|accepted| accepted.is_ok())
+            }
+            Act::Outside(Outside::Callback { ticket, attempt, body }) => {
+                let work = World::<Act>::call_back(&pipeline, &ticket, &attempt, &body, now);
+                let answered = House::<Act>::survive(kills, dice, work).await;
+                answered.map(|answered| matches!(answered, Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing)))
+            }
+            Act::Outside(Outside::Alert(_)) => return false,
+            Act::Webhook(body) => {
+                let event = webhook::parse(body.as_bytes()).unwrap();
+                let taken = House::<Act>::survive(kills, dice, pipeline.jira_event(event, now)).await;
+                taken.map(|taken| taken.is_ok())
+            }
+            Act::InJira(story, status) => {
+                self.move_in_jira(story, status, now).await;
+                return false;
+            }
+            Act::OnDashboard(story, status) => {
+                self.move_on_dashboard(story, status, now).await;
+                return false;
+            }
+        };
+        if outcome != Some(true) {
+            let wait = TimeDelta::milliseconds(self.world.house.dice.i64(2_000..60_000));
+            self.world.house.plan_act(wait, again);
+        }
+        outcome.is_none()
+    }
+
+    async fn move_in_jira(&mut self, story: u32, status: &str, now: DateTime<Utc>) {
+        let Some(id) = self.ids.get(&story) else { return };
+        let Some(issue) = self.issues().remove(id) else { return };
+        if self.jira.moves(&issue.key, status, &Person::named("John Doe")) {
+            let status = ticket_status(status, None).unwrap();
+            self.decisions.entry(id.clone()).or_default().insert(now, status);
+        }
+    }
+
+    async fn move_on_dashboard(&mut self, story: u32, to: Status, now: DateTime<Utc>) {
+        let Some(id) = self.ids.get(&story).cloned() else { return };
+        let by = Actor { channel: Channel::Dashboard, name: "Jane Roe".to_owned() };
+        let event = Event::StatusChanged { to, by, at: now, jira_status: None };
+        if self.world.house.pipeline.apply(&id, &event, now).await.is_ok() {
+            self.decisions.entry(id).or_default().insert(now, to);
+        }
+    }
+
+    fn issues(&self) -> BTreeMap<TicketId, Issue> {
+        let mut issues = BTreeMap::new();
+        for issue in self.jira.issues() {
+            let label = issue.labels.iter().find_map(|label| TicketId::parse(label.strip_prefix("rca-")?));
+            let twice = issues.insert(label.unwrap(), issue);
+            assert!(twice.is_none(), "seed {}: two issues of one ticket: {twice:?}", self.seed);
+        }
+        issues
+    }
+
+    async fn judge(&self) {
+        let seed = self.seed;
+        let house = &self.world.house;
+        let tickets = house.pipeline.store.recent(house.now, 2, 1000).await.unwrap();
+        assert_eq!(tickets.len(), STORIES_A_TOWN as usize, "seed {seed}");
+        let (issues, messages) = (self.issues(), self.slack.messages());
+        assert_eq!((issues.len(), messages.len()), (tickets.len(), tickets.len()), "seed {seed}: one issue, one message each");
+        for ticket in &tickets {
+            let issue = &issues[&ticket.id];
+            let history = || {
+                let moves: Vec<_> = issue.history.iter().map(|change| (change.at, &change.author.name, &change.items)).collect();
+                format!("seed {seed}, decisions {:?}, history {moves:#?}, {ticket:#?}", self.decisions.get(&ticket.id))
+            };
+            assert!(!ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack), "not shown: {}", history());
+            assert_eq!(Some(ticket.status), ticket_status(&issue.status, None), "JIRA disagrees: {}", history());
+            assert_eq!(ticket.jira.key.as_ref(), Some(&issue.key), "seed {seed}");
+            let message = messages.iter().find(|message| Some(&message.ts) == ticket.slack.ts.as_ref()).unwrap();
+            let expected = blocks::message(ticket, &house.pipeline.slack.as_ref().unwrap().settings().look());
+            assert_eq!(message.blocks, expected.blocks, "Slack disagrees: {}", history());
+            assert_eq!(self.slack.thread(&message.ts).len(), ticket.story.len(), "the thread: {}", history());
+            for chapter in &ticket.story {
+                let marker = document::marker(&ticket.id, chapter.number);
+                let told = issue.comments.iter().filter(|comment| comment.text().contains(&marker)).count();
+                assert_eq!(told, 1, "chapter {} was told {told} times: {}", chapter.number, history());
+            }
+            assert_eq!(ticket.status, self.expected(ticket), "a decision was undone: {}", history());
+        }
+    }
+
+    /// The last decision counts, whoever made it, wherever.
+    fn expected(&self, ticket: &Ticket) -> Status {
+        let mut decisions = self.decisions.get(&ticket.id).cloned().unwrap_or_default();
+        for attempt in &ticket.remediation.attempts {
+            if attempt.state == AttemptState::Succeeded {
+                decisions.insert(attempt.ended_at.unwrap(), Status::Acknowledged);
+            }
+        }
+        decisions.last_key_value().map_or(Status::Open, |(_, status)| *status)
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::test]
+async fn jira_slack_and_ticket_agree_whatever_happens() {
+    let (first, stories) = (number("AIOPS_RCA_SEED", 1), number("AIOPS_RCA_INTERLEAVINGS", 300));
+    let towns = stories.div_ceil(u64::from(STORIES_A_TOWN));
+    let played = futures::stream::iter(first..first + towns).map(|seed| async move {
+        let mut town = Town::build(seed).await;
+        town.play().await;
+        town.judge().await;
+        town.decisions.keys().cloned().collect::<BTreeSet<_>>().len()
+    });
+    let decided: usize = played.buffer_unordered(3).fold(0, |sum, decided| async move { sum + decided }).await;
+    assert!(decided > 0, "nobody decided anything: the stories are too quiet");
+}
