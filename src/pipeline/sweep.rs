@@ -19,6 +19,8 @@ use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
 const ROWS_PER_TICK: u32 = 300;
 /// How long the ordinary way may take before the sweep steps in.
 const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
+/// How long after an attempt's end its bookkeeping is repeated, should it have died.
+const SETTLING: chrono::Duration = chrono::Duration::minutes(10);
 /// How long after its close a ticket is looked after.
 const LINGER: chrono::Duration = chrono::Duration::minutes(30);
 const CURSOR: &str = "sweep";
@@ -134,7 +136,10 @@ impl Pipeline {
                 acted = true;
             }
         }
-        self.after_attempts(ticket).await?;
+        let over = ticket.remediation.attempts.last().and_then(|attempt| attempt.ended_at);
+        if over.is_none_or(|at| now - at < SETTLING) {
+            self.after_attempts(ticket).await?;
+        }
         for sink in [Sink::Jira, Sink::Slack] {
             if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;

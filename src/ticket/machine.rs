@@ -829,7 +829,7 @@ fn record_jira(d: &mut Draft, record: &JiraRecord) {
 fn next_delivery(d: &mut Draft, sink: Sink, again: Option<DateTime<Utc>>) {
     let now = d.now;
     let due = &mut d.ticket.books.due;
-    let waiting = due.get(&sink).copied().filter(|at| *at > now);
+    let waiting = due.get(&sink).copied().filter(|at| *at > now + Duration::seconds(5));
     match again {
         Some(again) => due.insert(sink, waiting.map_or(again, |waiting| waiting.min(again))),
         None => due.remove(&sink),
