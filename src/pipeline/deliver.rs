@@ -18,7 +18,8 @@ use crate::ticket::{DeliveryFault, Lease, Sink, Ticket};
 const LEASE: chrono::Duration = chrono::Duration::seconds(30);
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
-/// A delivery that waits for about the same time will do.
+/// A delivery that waits for about the same time will do. One that is due about now is the one being handled: the
+/// queue's clock is not ours.
 const SOON: chrono::Duration = chrono::Duration::seconds(5);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
@@ -180,7 +181,7 @@ impl Pipeline {
         let event = Event::DeliveryEnded { sink: message.sink, holder: holder.to_owned(), shown, fault, again: due };
         let mut another_waits = false;
         let ended = self.store.update(&message.ticket, |ticket| {
-            let waiting = ticket.books.due.get(&message.sink).copied().filter(|waiting| *waiting > now);
+            let waiting = ticket.books.due.get(&message.sink).copied().filter(|waiting| *waiting > now + SOON);
             another_waits = waiting.zip(due).is_some_and(|(waiting, due)| waiting <= due + SOON);
             crate::ticket::machine::apply(ticket, &event, now)
         });

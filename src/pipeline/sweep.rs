@@ -27,6 +27,8 @@ const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
 const ROWS_PATIENCE: chrono::Duration = chrono::Duration::minutes(45);
 /// So many issues a tick are read back; none any more once JIRA is down, or the tick would wait for it row by row.
 const QUESTIONS: u32 = 100;
+/// How long after an attempt's end its bookkeeping is repeated, should it have died.
+const SETTLING: chrono::Duration = chrono::Duration::minutes(10);
 /// How long after its close a ticket is looked after.
 const LINGER: chrono::Duration = chrono::Duration::minutes(30);
 const CURSOR: &str = "sweep";
@@ -168,7 +170,10 @@ impl Pipeline {
                 acted = true;
             }
         }
-        self.after_attempts(ticket).await?;
+        let over = ticket.remediation.attempts.last().and_then(|attempt| attempt.ended_at);
+        if over.is_none_or(|at| now - at < SETTLING) {
+            self.after_attempts(ticket).await?;
+        }
         for sink in [Sink::Jira, Sink::Slack] {
             if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;

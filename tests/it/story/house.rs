@@ -92,8 +92,8 @@ impl<A> House<A> {
         rows.sort();
         for (_, queue, text, delay) in rows {
             let text = String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
-            // The time between two statements is not the corridor's delay.
-            let at = self.now + TimeDelta::milliseconds(delay);
+            // Delays are cut to milliseconds: what comes a little early would wait for no time at all, for ever.
+            let at = self.now + TimeDelta::milliseconds(delay + 1);
             self.plan(at, Task::Message { queue, text, dequeues: 0 });
         }
     }
@@ -167,24 +167,7 @@ impl<A> House<A> {
         self.plan(self.now + every, Task::Sweep);
     }
 
-    /// Goes on through messages and sweeps alone.
-    pub(super) async fn pass(&mut self, time: TimeDelta) {
-        let until = self.now + time;
-        self.plan(until, Task::Sweep);
-        while self.now < until {
-            match self.next() {
-                Some(Task::Message { queue, text, dequeues }) => drop(self.handle(queue, text, dequeues).await),
-                Some(Task::Sweep) => {
-                    if self.now < until {
-                        self.sweep(TimeDelta::minutes(1)).await;
-                    }
-                }
-                Some(Task::Act(_)) | None => break,
-            }
-        }
-        self.fetch();
+    pub(super) fn forget_sweeps(&mut self) {
         self.agenda.retain(|_, task| !matches!(task, Task::Sweep));
-        let (pipeline, now) = (self.pipeline.clone(), self.now);
-        pipeline.sweep(now).await.unwrap();
     }
 }

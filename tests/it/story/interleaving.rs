@@ -1,7 +1,7 @@
 //! People in JIRA and on the dashboard, the machine, repeats, reorderings, lost answers, 429s and kills, at random:
 //! at the end JIRA, Slack and the ticket agree, and nobody's decision was undone.
 //!
-//! `AIOPS_RCA_INTERLEAVINGS` sets how many stories (300 by default), `AIOPS_RCA_SEED` the first seed.
+//! `AIOPS_RCA_INTERLEAVINGS` sets how many stories (240 by default), `AIOPS_RCA_SEED` the first seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -91,7 +91,8 @@ impl Town {
         let hook = jira::Hook { url: letterbox.url().parse().unwrap(), secret: None, retry_after: Duration::ZERO };
         let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await.unwrap();
         let clock = Clock::default();
-        let slack = SlackSimulator::start_with(0, SlackOptions { clock: clock.clone(), ..SlackOptions::default() }).await.unwrap();
+        let slack =
+            SlackSimulator::start_with(0, SlackOptions { clock: clock.clone(), ..SlackOptions::default() }).await.unwrap();
         world.house.kills = world.house.dice.u32(0..12);
         let mut town = Self {
             seed,
@@ -338,7 +339,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::test]
 async fn jira_slack_and_ticket_agree_whatever_happens() {
-    let (first, stories) = (number("AIOPS_RCA_SEED", 1), number("AIOPS_RCA_INTERLEAVINGS", 300));
+    let (first, stories) = (number("AIOPS_RCA_SEED", 1), number("AIOPS_RCA_INTERLEAVINGS", 240));
     let towns = stories.div_ceil(u64::from(STORIES_A_TOWN));
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {
         let mut town = Town::build(seed).await;

@@ -44,6 +44,12 @@ pub(super) struct Town {
 
 impl Town {
     pub(super) async fn build(ground: &Ground, more: &[(&str, String)]) -> Self {
+        let more: Vec<(String, String)> = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        Self::build_around(ground, async |_| more).await
+    }
+
+    /// `around` builds what stands around the town, given its address, and answers the settings that lead there.
+    pub(super) async fn build_around(ground: &Ground, around: impl AsyncFnOnce(&Url) -> Vec<(String, String)>) -> Self {
         let port = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port();
         let base = Url::parse(&format!("http://localhost:{port}/")).unwrap();
         let hook = jira::Hook {
@@ -68,7 +74,7 @@ impl Town {
             }
         };
         let storage = Storage::open(&storage.with_prefix(prefix.clone()), &support::http()).unwrap();
-        settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        settings.extend(around(&base).await);
         let mut options = HostOptions::new(env!("CARGO_MANIFEST_DIR"), storage, prefix);
         options.executable = Some(env!("CARGO_BIN_EXE_aiops-rca").into());
         options.arguments = Some(Vec::new());
@@ -108,6 +114,12 @@ impl Town {
     pub(super) async fn ticket(&self, id: &str) -> Option<Value> {
         let reply = self.get(&format!("api/tickets/{id}")).await?;
         reply.is_success().then(|| reply.json("the app").unwrap())
+    }
+
+    /// Runs the sweep now instead of at the next minute.
+    pub(super) async fn sweep(&self) {
+        let reply = self.post("admin/functions/Sweep", "{}").await.unwrap();
+        assert_eq!(reply.status, 202);
     }
 
     pub(super) fn issues(&self) -> Vec<Issue> {

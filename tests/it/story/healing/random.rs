@@ -148,7 +148,7 @@ impl Town {
                 Task::Message { queue, text, dequeues } => drop(self.world.house.handle(queue, text, dequeues).await),
                 Task::Sweep => {
                     // The long tail of a few stories need not be swept as often as the crowd at the start.
-                    let every = if late < TimeDelta::minutes(20) { 2 } else { 7 };
+                    let every = if late < TimeDelta::minutes(20) { 3 } else { 8 };
                     self.world.house.sweep(TimeDelta::minutes(every)).await;
                     if self.world.house.is_idle() && late > TimeDelta::minutes(20) && self.is_over().await {
                         break;

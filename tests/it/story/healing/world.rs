@@ -16,7 +16,7 @@ use aiops_rca::ticket::{Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::super::house::{House, noon};
+use super::super::house::{House, Task, noon};
 use crate::support;
 
 /// How the playbook answers, and whether it starts a run.
@@ -325,5 +325,41 @@ impl<A> World<A> {
 
     pub(in super::super) async fn ticket(&self, id: &TicketId) -> Ticket {
         self.house.pipeline.store.load(id).await.unwrap().unwrap()
+    }
+}
+
+impl World<Outside> {
+    /// Goes on for so long: messages, a sweep a minute, what comes from outside.
+    pub(in super::super) async fn pass(&mut self, time: TimeDelta) {
+        let until = self.house.now + time;
+        let first = self.house.now + TimeDelta::minutes(1);
+        self.house.plan(first, Task::Sweep);
+        self.house.plan(until, Task::Sweep);
+        while let Some(task) = self.house.next() {
+            self.tick();
+            match task {
+                Task::Message { queue, text, dequeues } => drop(self.house.handle(queue, text, dequeues).await),
+                Task::Sweep if self.house.now >= until => break,
+                Task::Sweep => self.house.sweep(TimeDelta::minutes(1)).await,
+                Task::Act(Outside::Callback { ticket, attempt, body }) => {
+                    let (pipeline, now) = (&self.house.pipeline, self.house.now);
+                    let _late_or_not = Self::call_back(pipeline, &ticket, &attempt, &body, now).await;
+                }
+                Task::Act(Outside::Alert(failure)) => drop(self.accept(failure).await),
+            }
+            let news = std::mem::take(&mut self.outskirts.state().news);
+            for (at, outside) in news {
+                self.house.plan(at, Task::Act(outside));
+            }
+        }
+        self.house.forget_sweeps();
+    }
+
+    /// A gateway timeout on this asset, and what follows within this time.
+    pub(in super::super) async fn story(&mut self, asset: &str, time: TimeDelta) -> TicketId {
+        let run = format!("00000000-0000-4000-8000-{:012x}", fastrand::u32(..));
+        let id = self.accept(failure(asset, &run, "GatewayTimeout", "The gateway did not answer in time.")).await;
+        self.pass(time).await;
+        id
     }
 }

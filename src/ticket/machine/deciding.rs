@@ -1,0 +1,141 @@
+//! What the policy decided, and what people answered. A part of the state machine: pure, reached through [`apply`](super::apply) only.
+
+use chrono::{DateTime, Utc};
+
+use super::{Decision, Draft, Refusal, contradicts, nothing};
+use crate::diagnosis::{Action, Risk};
+use crate::ticket::{Actor, Answer, Approval, Attempt, AttemptState, ChapterKind, Remediation, RemediationState};
+
+pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> {
+    if d.ticket.current_attempt().is_some() {
+        return Err(contradicts("an attempt is under way"));
+    }
+    match d.ticket.remediation.state {
+        RemediationState::AwaitingApproval => return Err(contradicts("a person is being asked")),
+        RemediationState::Rejected => return Err(contradicts("a person said no, or nobody answered")),
+        RemediationState::Succeeded => return Err(contradicts("it is healed")),
+        _ => {}
+    }
+    let system = Actor::system();
+    match decision {
+        Decision::Run { action, risk, max_attempts, due_at, why } => {
+            if d.ticket.is_closed() {
+                return Err(contradicts("the ticket is closed"));
+            }
+            plan(&mut d.ticket.remediation, *action, *risk, *max_attempts, why);
+            schedule(d, *due_at);
+            d.audit(&system, "Remediation Planned", why.clone());
+        }
+        Decision::Ask { action, risk, max_attempts, plan_text, plan: hash, why, expires_at } => {
+            if d.ticket.is_closed() {
+                return Err(contradicts("the ticket is closed"));
+            }
+            plan(&mut d.ticket.remediation, *action, *risk, *max_attempts, why);
+            let attempt = next_number(&d.ticket.remediation);
+            d.ticket.remediation.state = RemediationState::AwaitingApproval;
+            d.ticket.remediation.approval = Some(Approval {
+                id: format!("{}-q{attempt}", d.ticket.id),
+                attempt,
+                plan: hash.clone(),
+                plan_text: plan_text.clone(),
+                why: why.clone(),
+                expires_at: *expires_at,
+                answer: None,
+            });
+            d.audit(&system, "Approval Asked", format!("{plan_text} Why: {why}"));
+            d.tell(ChapterKind::ApprovalAsked, format!("Approval asked: {plan_text} Why a person is asked: {why}"));
+        }
+        Decision::Leave { why, exhausted } => {
+            d.ticket.remediation.decision.clone_from(why);
+            // Whatever keeps the policy from another try: after a failed one a person has to know.
+            if *exhausted || d.ticket.remediation.state == RemediationState::Exhausted {
+                d.ticket.remediation.state = RemediationState::Exhausted;
+                d.tell(ChapterKind::RemediationExhausted, format!("No further attempt: {why}. A person has to take over."));
+            }
+            d.audit(&system, "Remediation Decided", format!("left to people: {why}"));
+            d.visible = true;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn plan(remediation: &mut Remediation, action: Action, risk: Risk, max_attempts: u32, why: &str) {
+    remediation.action = action;
+    remediation.risk = risk;
+    remediation.max_attempts = max_attempts;
+    why.clone_into(&mut remediation.decision);
+}
+
+pub(super) fn next_number(remediation: &Remediation) -> u32 {
+    u32::try_from(remediation.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+pub(super) fn schedule(d: &mut Draft, due_at: DateTime<Utc>) {
+    let number = next_number(&d.ticket.remediation);
+    let action = d.ticket.remediation.action;
+    d.ticket.remediation.attempts.push(Attempt {
+        id: format!("{}-a{number}", d.ticket.id),
+        number,
+        action,
+        state: AttemptState::Scheduled,
+        due_at,
+        called_at: None,
+        deadline: None,
+        run_id: None,
+        ended_at: None,
+        outcome: None,
+    });
+    d.ticket.remediation.state = RemediationState::Scheduled;
+    let of = d.ticket.remediation.max_attempts;
+    d.tell(
+        ChapterKind::RemediationPlanned,
+        format!("Attempt {number} of {of} ({}) is planned for {}", action.words(), due_at.format("%H:%M:%S UTC")),
+    );
+}
+
+pub(super) fn answer(d: &mut Draft, id: &str, plan: &str, approved: bool, by: &Actor) -> Result<(), Refusal> {
+    let (now, closed) = (d.now, d.ticket.is_closed());
+    let Some(approval) = d.ticket.remediation.approval.as_mut().filter(|approval| approval.id == id) else {
+        return Err(contradicts("this question is no longer asked"));
+    };
+    if let Some(answer) = &approval.answer {
+        let word = if answer.approved { "approved" } else { "rejected" };
+        return Err(contradicts(format!("{} {word} it already", answer.by.name)));
+    }
+    if approval.plan != plan {
+        return Err(contradicts("the plan has changed since it was shown"));
+    }
+    if now >= approval.expires_at || d.ticket.remediation.state != RemediationState::AwaitingApproval {
+        return Err(contradicts("the question has expired"));
+    }
+    if closed {
+        return Err(contradicts("the ticket is closed"));
+    }
+    approval.answer = Some(Answer { approved, by: by.clone(), at: now });
+    if approved {
+        d.audit(by, "Approval Given", plan.to_owned());
+        d.tell(ChapterKind::ApprovalGiven, format!("{} approved the remediation", by.name));
+        schedule(d, now);
+    } else {
+        d.ticket.remediation.state = RemediationState::Rejected;
+        d.ticket.remediation.decision = format!("rejected by {}", by.name);
+        d.audit(by, "Approval Rejected", plan.to_owned());
+        d.tell(
+            ChapterKind::ApprovalRejected,
+            format!("{} rejected the remediation: nothing will be done automatically", by.name),
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn expire(d: &mut Draft) -> Result<(), Refusal> {
+    let due = d.ticket.remediation.approval.as_ref().is_some_and(|a| a.answer.is_none() && d.now >= a.expires_at);
+    if d.ticket.remediation.state != RemediationState::AwaitingApproval || !due {
+        return Err(nothing("no question has expired"));
+    }
+    d.ticket.remediation.state = RemediationState::Rejected;
+    "nobody answered in time".clone_into(&mut d.ticket.remediation.decision);
+    d.audit(&Actor::system(), "Approval Expired", "nobody answered in time");
+    d.tell(ChapterKind::ApprovalExpired, "Nobody approved in time: nothing will be done automatically");
+    Ok(())
+}

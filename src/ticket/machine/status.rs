@@ -1,0 +1,117 @@
+//! Status changes by people and machines, the SLA, a deleted issue. A part of the state machine: pure, reached through [`apply`](super::apply) only.
+
+use chrono::{DateTime, Duration, Utc};
+
+use super::{Draft, Refusal, contradicts, nothing};
+use crate::ticket::{Actor, AttemptState, Channel, ChapterKind, RemediationState, Status};
+
+pub(super) fn change_status(
+    d: &mut Draft,
+    to: Status,
+    by: &Actor,
+    at: DateTime<Utc>,
+    jira_status: Option<&str>,
+) -> Result<(), Refusal> {
+    if by.channel == Channel::Jira {
+        if let Some(last) = d.ticket.books.jira_event_at
+            && at < last
+        {
+            return Err(contradicts(format!("a newer change from JIRA (at {last}) was applied already")));
+        }
+        // The playbook's success closes the ticket whatever its status was, so what came before it is over, too.
+        let ours = &d.ticket.status_by;
+        let elsewhere = ours.is_person() && ours.channel != Channel::Jira || ours.channel == Channel::Playbook;
+        if elsewhere && at < d.ticket.status_at {
+            return Err(contradicts(format!("{} changed the status later, at {}", ours.name, d.ticket.status_at)));
+        }
+        d.ticket.books.jira_event_at = Some(at);
+    }
+    if let Some(name) = jira_status {
+        d.ticket.jira.status = Some(name.to_owned());
+    }
+    let from = d.ticket.status;
+    if from == to {
+        // A person's close outranks a machine's: the ticket stays closed, by the person.
+        if to == Status::Acknowledged && by.is_person() && !d.ticket.status_by.is_person() {
+            d.ticket.status_by = by.clone();
+            d.ticket.status_at = at;
+            d.visible = true;
+            d.audit(by, "Close Confirmed", "closed by a person as well");
+            return Ok(());
+        }
+        if by.channel == Channel::Jira && jira_status.is_some() {
+            return Ok(());
+        }
+        return Err(nothing(format!("the status is {} already", to.name())));
+    }
+    d.status(to, by, at);
+    if to == Status::Open && d.ticket.sla.breached_at.is_none() {
+        // Somebody had taken it: the clock starts anew for whoever takes it next.
+        d.ticket.sla.due_at = d.now + Duration::seconds(i64::from(d.ticket.sla.seconds));
+    }
+    d.audit(
+        by,
+        "Status Changed",
+        format!("{} → {}{}", from.name(), to.name(), jira_status.map(|s| format!(" (JIRA: {s})")).unwrap_or_default()),
+    );
+    let (kind, text) = match (from, to) {
+        (_, Status::Acknowledged) => {
+            (ChapterKind::Closed, format!("Closed by {} on {}", by.name, at.format("%Y-%m-%d %H:%M:%S UTC")))
+        }
+        (Status::Acknowledged, _) => (ChapterKind::Reopened, format!("Reopened by {}", by.name)),
+        (_, Status::InProgress) => (ChapterKind::InProgress, format!("{} works on it", by.name)),
+        (_, Status::Open) => (ChapterKind::Reopened, format!("Set back to open by {}", by.name)),
+    };
+    // JIRA tells its own story; a change made elsewhere is told there too.
+    if by.channel != Channel::Jira {
+        d.tell(kind, text);
+    }
+    if to == Status::Acknowledged && by.is_person() {
+        call_off(d, &format!("{} closed the ticket", by.name));
+    }
+    Ok(())
+}
+
+/// What was planned but not yet called is called off; what runs goes on and is recorded when it ends.
+pub(super) fn call_off(d: &mut Draft, why: &str) {
+    let now = d.now;
+    let mut called_off = false;
+    if let Some(attempt) = d.ticket.remediation.attempts.last_mut()
+        && attempt.state == AttemptState::Scheduled
+    {
+        attempt.state = AttemptState::Cancelled;
+        attempt.ended_at = Some(now);
+        attempt.outcome = Some(format!("called off: {why}"));
+        called_off = true;
+    }
+    if called_off || d.ticket.remediation.state == RemediationState::AwaitingApproval {
+        d.ticket.remediation.state = RemediationState::None;
+        d.ticket.remediation.decision = format!("called off: {why}");
+        d.audit(&Actor::system(), "Remediation Called Off", why);
+        d.visible = true;
+    }
+}
+
+pub(super) fn delete_issue(d: &mut Draft, by: &Actor) -> Result<(), Refusal> {
+    if d.ticket.jira.deleted {
+        return Err(nothing("the issue is known to be deleted"));
+    }
+    d.ticket.jira.deleted = true;
+    d.visible = true;
+    d.audit(by, "JIRA Issue Deleted", "it is not created anew");
+    Ok(())
+}
+
+pub(super) fn breach(d: &mut Draft) -> Result<(), Refusal> {
+    if d.ticket.sla.breached_at.is_some() || d.ticket.status != Status::Open {
+        return Err(nothing("the SLA no longer runs"));
+    }
+    if d.now < d.ticket.sla.due_at {
+        return Err(nothing("the SLA still runs"));
+    }
+    d.ticket.sla.breached_at = Some(d.now);
+    let words = d.ticket.priority.sla_words();
+    d.audit(&Actor::system(), "SLA Breached", format!("not taken within {words}"));
+    d.tell(ChapterKind::SlaBreached, format!("SLA breached: nobody took this {:?} ticket within {words}", d.ticket.priority));
+    Ok(())
+}
