@@ -335,7 +335,8 @@ pub struct Ticket {
     pub sla: Sla,
     /// How it stands.
     pub status: Status,
-    /// Grows by one with every change of `status`; sinks compare it with what they last brought over.
+    /// Grows by one with every change of `status`, and when a person confirms a machine's close; sinks compare it with
+    /// what they last brought over.
     pub status_version: u32,
     /// Since when it stands so.
     pub status_at: DateTime<Utc>,

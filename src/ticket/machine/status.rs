@@ -36,6 +36,10 @@ pub(super) fn change_status(
             d.ticket.status_by = by.clone();
             d.ticket.status_at = at;
             d.visible = true;
+            // JIRA may have drifted meanwhile: the person's word, later than the machine's, is brought there anew.
+            if by.channel != Channel::Jira {
+                d.ticket.status_version += 1;
+            }
             d.audit(by, "Close Confirmed", "closed by a person as well");
             return Ok(());
         }
