@@ -248,7 +248,7 @@ impl Town {
                 taken.map(|taken| taken.is_ok())
             }
             Act::InJira(story, status) => {
-                self.move_in_jira(story, status, now).await;
+                self.move_in_jira(story, status, now);
                 return false;
             }
             Act::OnDashboard(story, status) => {
@@ -263,7 +263,7 @@ impl Town {
         outcome.is_none()
     }
 
-    async fn move_in_jira(&mut self, story: u32, status: &str, now: DateTime<Utc>) {
+    fn move_in_jira(&mut self, story: u32, status: &str, now: DateTime<Utc>) {
         let Some(id) = self.ids.get(&story) else { return };
         let Some(issue) = self.issues().remove(id) else { return };
         if self.jira.moves(&issue.key, status, &Person::named("John Doe")) {

@@ -149,7 +149,8 @@ impl Hospital {
     async fn told(&self, id: &str) -> (String, String) {
         let ticket = self.town.ticket(id).await.unwrap();
         let thread = self.town.slack.thread(ticket["slack"]["ts"].as_str().unwrap());
-        let comments: Vec<String> = self.issue(id).comments.iter().map(|comment| comment.text()).collect();
+        let comments: Vec<String> =
+            self.issue(id).comments.iter().map(aiops_rca::local::simulators::jira::Comment::text).collect();
         (comments.join("\n"), thread.into_iter().map(|entry| entry.text).collect::<Vec<_>>().join("\n"))
     }
 

@@ -136,8 +136,7 @@ impl Town {
 
     async fn play(&mut self) {
         let begin = self.world.house.now;
-        loop {
-            let Some(task) = self.world.house.next() else { break };
+        while let Some(task) = self.world.house.next() {
             self.world.tick();
             let late = self.world.house.now - begin;
             // Whatever still hangs then is found by the judge.
