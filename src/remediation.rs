@@ -12,7 +12,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
 
 use crate::diagnosis::{Action, Category, Risk, Severity};
-use crate::ticket::machine::Decision;
+use crate::ticket::machine::{Decision, Plan};
 use crate::ticket::store::Healing;
 use crate::ticket::{AttemptState, Ticket};
 
@@ -271,7 +271,8 @@ fn propose(
     now: DateTime<Utc>,
 ) -> Decision {
     let diagnosis = &ticket.diagnosis;
-    let (action, risk, max_attempts) = (diagnosis.action, diagnosis.risk, permit.max_attempts);
+    let plan = Plan { action: diagnosis.action, risk: diagnosis.risk, max_attempts: permit.max_attempts };
+    let Plan { action, risk, max_attempts } = plan;
     let why = format!(
         "{} is {} and the catalog allows to {} (rule {}, risk {risk:?}, confidence {})",
         diagnosis.error_type,
@@ -286,22 +287,20 @@ fn propose(
         let delays = if settings.delays.is_empty() { &by_risk } else { &settings.delays };
         let made = usize::try_from(permit.made).unwrap_or(usize::MAX);
         let delay = delays.get(made).or(delays.last()).copied().unwrap_or(Duration::seconds(60));
-        return Decision::Run { action, risk, max_attempts, due_at: now + delay, why };
+        return Decision::Run { plan, due_at: now + delay, why };
     }
     let attempt = permit.made + 1;
-    let plan_text = format!(
+    let text = format!(
         "Attempt {attempt} of {max_attempts}: {} {} (run {}). Risk {risk:?}.",
         action.words(),
         ticket.failure.asset,
         ticket.failure.run_id.as_deref().unwrap_or("unknown"),
     );
-    let plan = hex::encode(Sha256::digest(format!("{}\n{attempt}\n{plan_text}", ticket.id)));
+    let hash = hex::encode(Sha256::digest(format!("{}\n{attempt}\n{text}", ticket.id)));
     Decision::Ask {
-        action,
-        risk,
-        max_attempts,
-        plan: plan.get(..16).unwrap_or_default().to_owned(),
-        plan_text,
+        plan,
+        text,
+        hash: hash.get(..16).unwrap_or_default().to_owned(),
         why: reasons.join("; "),
         expires_at: now + settings.approval_ttl,
     }

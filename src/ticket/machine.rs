@@ -132,17 +132,24 @@ pub enum Event {
     },
 }
 
+/// What would be done to heal, whoever decides that it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What.
+    pub action: Action,
+    /// How risky.
+    pub risk: Risk,
+    /// How many attempts in all.
+    pub max_attempts: u32,
+}
+
 /// What the policy wants.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Run the playbook for this action, at this time.
+    /// Run the playbook, at this time.
     Run {
-        /// What.
-        action: Action,
-        /// How risky.
-        risk: Risk,
-        /// How many attempts in all.
-        max_attempts: u32,
+        /// What it does.
+        plan: Plan,
         /// When.
         due_at: DateTime<Utc>,
         /// Why.
@@ -151,15 +158,11 @@ pub enum Decision {
     /// Ask a person first.
     Ask {
         /// What would be done.
-        action: Action,
-        /// How risky.
-        risk: Risk,
-        /// How many attempts in all.
-        max_attempts: u32,
+        plan: Plan,
         /// The plan, as the person reads it.
-        plan_text: String,
+        text: String,
         /// Its hash.
-        plan: String,
+        hash: String,
         /// Why a person is asked.
         why: String,
         /// Until when.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use aiops_rca::diagnosis::{Action, Category, Diagnosis, Risk, Severity};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::sinks::jira::{StatusCategory, ticket_status};
-use aiops_rca::ticket::machine::{Called, Decision, Event, Opening, Refusal, Report, apply, open};
+use aiops_rca::ticket::machine::{Called, Decision, Event, Opening, Plan, Refusal, Report, apply, open};
 use aiops_rca::ticket::{
     Actor, AttemptState, Channel, ChapterKind, DeliveryFault, JiraRecord, Lease, RemediationState, Sink, SlackRecord, Status,
     Ticket, TicketId,
@@ -85,9 +85,7 @@ fn status(to: Status, channel: Channel, at: DateTime<Utc>) -> Event {
 
 fn run(due: DateTime<Utc>) -> Event {
     Event::Decided(Decision::Run {
-        action: Action::RetryPipeline,
-        risk: Risk::Low,
-        max_attempts: 3,
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
         due_at: due,
         why: "transient".to_owned(),
     })
@@ -95,11 +93,9 @@ fn run(due: DateTime<Utc>) -> Event {
 
 fn ask(expires_at: DateTime<Utc>) -> Event {
     Event::Decided(Decision::Ask {
-        action: Action::RetryPipeline,
-        risk: Risk::High,
-        max_attempts: 1,
-        plan_text: "Attempt 1 of 1.".to_owned(),
-        plan: "p1".to_owned(),
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::High, max_attempts: 1 },
+        text: "Attempt 1 of 1.".to_owned(),
+        hash: "p1".to_owned(),
         why: "the risk is High".to_owned(),
         expires_at,
     })

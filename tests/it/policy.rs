@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use aiops_rca::diagnosis::{Action, Category, Risk, Severity};
 use aiops_rca::remediation::{AssetPolicy, Mode, QuietHours, RemediationSettings, decide, schedule};
-use aiops_rca::ticket::machine::{Called, Decision, Event, Report, apply};
+use aiops_rca::ticket::machine::{Called, Decision, Event, Plan, Report, apply};
 use aiops_rca::ticket::store::Healing;
 use aiops_rca::ticket::{Status, Ticket};
 use chrono::TimeDelta;
@@ -57,9 +57,7 @@ fn tried(times: u32) -> Ticket {
     for number in 1..=times {
         let attempt = format!("{}-a{number}", t.id);
         let run = Decision::Run {
-            action: Action::RetryPipeline,
-            risk: Risk::Low,
-            max_attempts: 3,
+            plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
             due_at: at(1),
             why: "transient".to_owned(),
         };
@@ -153,7 +151,7 @@ fn every_guard_says_why() {
 #[test]
 fn a_plan_is_bound_to_ticket_and_attempt() {
     let plan = |t: &Ticket| match decide(t, &RemediationSettings { default_mode: Mode::Ask, ..willing() }, &[], at(100)) {
-        Decision::Ask { plan, expires_at, .. } => (plan, expires_at),
+        Decision::Ask { hash, expires_at, .. } => (hash, expires_at),
         other => panic!("{other:?}"),
     };
     let (first, expires) = plan(&ticket());

@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Decision, Draft, Refusal, contradicts, nothing};
-use crate::diagnosis::{Action, Risk};
+use super::{Decision, Draft, Plan, Refusal, contradicts, nothing};
 use crate::ticket::{Actor, Answer, Approval, Attempt, AttemptState, ChapterKind, Remediation, RemediationState};
 
 pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> {
@@ -18,32 +17,32 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
     }
     let system = Actor::system();
     match decision {
-        Decision::Run { action, risk, max_attempts, due_at, why } => {
+        Decision::Run { plan: next, due_at, why } => {
             if d.ticket.is_closed() {
                 return Err(contradicts("the ticket is closed"));
             }
-            plan(&mut d.ticket.remediation, *action, *risk, *max_attempts, why);
+            plan(&mut d.ticket.remediation, next, why);
             schedule(d, *due_at);
             d.audit(&system, "Remediation Planned", why.clone());
         }
-        Decision::Ask { action, risk, max_attempts, plan_text, plan: hash, why, expires_at } => {
+        Decision::Ask { plan: next, text, hash, why, expires_at } => {
             if d.ticket.is_closed() {
                 return Err(contradicts("the ticket is closed"));
             }
-            plan(&mut d.ticket.remediation, *action, *risk, *max_attempts, why);
+            plan(&mut d.ticket.remediation, next, why);
             let attempt = next_number(&d.ticket.remediation);
             d.ticket.remediation.state = RemediationState::AwaitingApproval;
             d.ticket.remediation.approval = Some(Approval {
                 id: format!("{}-q{attempt}", d.ticket.id),
                 attempt,
                 plan: hash.clone(),
-                plan_text: plan_text.clone(),
+                plan_text: text.clone(),
                 why: why.clone(),
                 expires_at: *expires_at,
                 answer: None,
             });
-            d.audit(&system, "Approval Asked", format!("{plan_text} Why: {why}"));
-            d.tell(ChapterKind::ApprovalAsked, format!("Approval asked: {plan_text} Why a person is asked: {why}"));
+            d.audit(&system, "Approval Asked", format!("{text} Why: {why}"));
+            d.tell(ChapterKind::ApprovalAsked, format!("Approval asked: {text} Why a person is asked: {why}"));
         }
         Decision::Leave { why, exhausted } => {
             d.ticket.remediation.decision.clone_from(why);
@@ -59,10 +58,10 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
     Ok(())
 }
 
-pub(super) fn plan(remediation: &mut Remediation, action: Action, risk: Risk, max_attempts: u32, why: &str) {
-    remediation.action = action;
-    remediation.risk = risk;
-    remediation.max_attempts = max_attempts;
+pub(super) fn plan(remediation: &mut Remediation, plan: &Plan, why: &str) {
+    remediation.action = plan.action;
+    remediation.risk = plan.risk;
+    remediation.max_attempts = plan.max_attempts;
     why.clone_into(&mut remediation.decision);
 }
 

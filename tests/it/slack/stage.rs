@@ -10,7 +10,7 @@ use aiops_rca::local::simulators::Clock;
 use aiops_rca::local::simulators::slack::{SlackOptions, SlackSimulator};
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::slack::{Slack, SlackSettings};
-use aiops_rca::ticket::machine::{Called, Decision, Event, Opening, Report, apply, open};
+use aiops_rca::ticket::machine::{Called, Decision, Event, Opening, Plan, Report, apply, open};
 use aiops_rca::ticket::{Actor, Channel, JiraRecord, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -90,11 +90,9 @@ pub(crate) fn status(ticket: &mut Ticket, to: Status, by: Actor, when: DateTime<
 
 pub(crate) fn ask(ticket: &mut Ticket) {
     let decision = Decision::Ask {
-        action: Action::RetryPipeline,
-        risk: Risk::Low,
-        max_attempts: 3,
-        plan_text: "Run pipeline-name again from the failed activity, attempt 1 of 3.".into(),
-        plan: "9f2b66aa01".into(),
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
+        text: "Run pipeline-name again from the failed activity, attempt 1 of 3.".into(),
+        hash: "9f2b66aa01".into(),
         why: "the diagnosis is not certain enough to act alone".into(),
         expires_at: at("11:00:00"),
     };
@@ -114,9 +112,7 @@ pub(crate) fn healing(ticket: &mut Ticket) {
     answer(ticket, true);
     attempt(ticket, "10:06:00", &Report::Failed("the source blob is still missing".into()));
     let again = Decision::Run {
-        action: Action::RetryPipeline,
-        risk: Risk::Low,
-        max_attempts: 3,
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
         due_at: at("10:08:00"),
         why: "attempt 1 failed".into(),
     };
