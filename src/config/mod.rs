@@ -4,19 +4,12 @@
 //! ticket says so; one that is half configured is off as well, with a [`Problem`] that names the missing
 //! variable: a wrong JIRA setting must never cost a failure. Only the store is indispensable.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use chrono::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::diagnosis::Action;
 use crate::diagnosis::model::{Model, ModelSettings, Provider};
-use crate::evidence::airflow::{AirflowApi, AirflowLogin, AirflowSettings};
-use crate::evidence::data_factory::DataFactorySettings;
-use crate::evidence::databricks::DatabricksSettings;
-use crate::evidence::log_analytics::LogAnalyticsSettings;
-use crate::evidence::{Airflow, Collector, DataFactory, Databricks, Key, LogAnalytics};
+use crate::evidence::Collector;
 use crate::fault::Fault;
 use crate::functions::Doors;
 use crate::functions::access::DashboardLock;
@@ -24,15 +17,18 @@ use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
 use crate::pipeline::Pipeline;
-use crate::remediation::{AssetPolicy, Mode, QuietHours, RemediationSettings};
-use crate::sinks::jira::{Jira, JiraSettings};
-use crate::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
-use crate::sinks::slack::{Slack, SlackSettings};
+use crate::remediation::RemediationSettings;
+use crate::sinks::jira::Jira;
+use crate::sinks::playbook::Playbooks;
+use crate::sinks::slack::Slack;
 use crate::storage::{Storage, StorageSettings};
 use crate::ticket::store::TicketStore;
 
 mod reader;
+mod remediation;
 mod settings;
+mod sinks;
+mod vendors;
 
 use reader::Reader;
 pub use reader::{Environment, Problem};
@@ -97,19 +93,19 @@ impl Config {
         let identity = identity(&r, "AZURE_CLIENT_ID");
         let public_base = r.url("PUBLIC_BASE_URL");
         let local = r.flag("AIOPS_RCA_LOCAL");
-        let jira = jira(&mut r, public_base.clone());
+        let jira = sinks::jira(&mut r, public_base.clone());
         let issue_base = jira.as_ref().map(|settings| settings.domain.clone());
-        let slack = slack(&mut r, public_base.clone(), issue_base);
-        let playbooks = playbooks(&mut r, public_base.clone());
+        let slack = sinks::slack(&mut r, public_base.clone(), issue_base);
+        let playbooks = sinks::playbooks(&mut r, public_base.clone());
         let actions = playbooks.as_ref().map(|settings| settings.urls.keys().copied().collect()).unwrap_or_default();
         let identity = identity.map(|settings| Identity::new(settings, http.clone()));
         Ok(Self {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),
             storage: storage(&mut r),
-            collector: collector(&mut r, &http, identity.as_ref()),
+            collector: vendors::collector(&mut r, &http, identity.as_ref()),
             model: model(&mut r, &http, identity.as_ref()),
-            remediation: remediation(&mut r, actions),
+            remediation: remediation::remediation(&mut r, actions),
             secure_webhook: secure_webhook(&mut r, &http),
             dashboard: dashboard(&mut r, local),
             jira: jira.map(|settings| Jira::new(settings, http.clone())),
@@ -215,207 +211,6 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
         "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity",
     );
     Err(Fault::permanent("AzureWebJobsStorage is missing"))
-}
-
-fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<JiraSettings> {
-    match r.text("ITSM_TOOL").unwrap_or_default().to_ascii_lowercase().as_str() {
-        "jira" => {}
-        "none" => return None,
-        _ => {
-            r.problem("ITSM_TOOL", "must be jira or none");
-            return None;
-        }
-    }
-    let because = "ITSM_TOOL is jira";
-    let domain = r.required_url("JIRA_DOMAIN", because);
-    let user_email = r.required("JIRA_USER_EMAIL", because);
-    let api_token = r.required_secret("JIRA_API_TOKEN", because);
-    let project_key = r.required("JIRA_PROJECT_KEY", because);
-    let (issue_type, webhook_secret) = (r.text("JIRA_ISSUE_TYPE").unwrap_or_default(), r.secret("JIRA_WEBHOOK_SECRET"));
-    Some(JiraSettings {
-        domain: domain?,
-        user_email: user_email?,
-        api_token: api_token?,
-        project_key: project_key?,
-        issue_type,
-        webhook_secret,
-        dashboard_base,
-    })
-}
-
-fn slack(r: &mut Reader<'_>, dashboard_base: Option<Url>, issue_base: Option<Url>) -> Option<SlackSettings> {
-    let channel = r.text("SLACK_ALERT_CHANNEL");
-    let bot_token = if channel.is_some() {
-        r.required_secret("SLACK_BOT_TOKEN", "SLACK_ALERT_CHANNEL is set")
-    } else {
-        r.secret("SLACK_BOT_TOKEN")
-    }?;
-    let channel = r.required("SLACK_ALERT_CHANNEL", "SLACK_BOT_TOKEN is set")?;
-    Some(SlackSettings {
-        bot_token,
-        channel,
-        signing_secret: r.secret("SLACK_SIGNING_SECRET"),
-        approvers: list(r.text("SLACK_APPROVERS"), ','),
-        api_base: r.url("SLACK_API_URL")?,
-        dashboard_base,
-        issue_base,
-    })
-}
-
-fn list(text: Option<String>, separator: char) -> Vec<String> {
-    text.unwrap_or_default().split(separator).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
-}
-
-fn playbooks(r: &mut Reader<'_>, callback_base: Option<Url>) -> Option<PlaybookSettings> {
-    let mut urls = BTreeMap::new();
-    for (action, name) in PLAYBOOKS {
-        let Some(text) = r.secret(name) else { continue };
-        match SecretUrl::parse(text.expose_secret()) {
-            Ok(url) => {
-                urls.insert(action, url);
-            }
-            Err(error) => r.problem(name, error.to_string()),
-        }
-    }
-    if urls.is_empty() {
-        return None;
-    }
-    let signing_key = r.required_secret("CALLBACK_SIGNING_KEY", "a PLAYBOOK_… URL is set");
-    if signing_key.as_ref().is_some_and(|key| key.expose_secret().len() < KEY_LENGTH) {
-        r.problem("CALLBACK_SIGNING_KEY", "must have at least 16 characters");
-        return None;
-    }
-    if callback_base.is_none() {
-        r.required("PUBLIC_BASE_URL", "a PLAYBOOK_… URL is set and playbooks call back");
-    }
-    Some(PlaybookSettings { urls, callback_base: callback_base?, signing_key: signing_key? })
-}
-
-fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSettings {
-    let default = RemediationSettings::default();
-    let minutes = |r: &mut Reader<'_>, name| r.minutes(name, 7 * 24 * 60).unwrap_or(Duration::hours(2));
-    let mut delays = Vec::new();
-    for word in list(r.text("REMEDIATION_DELAYS"), ',') {
-        match word.parse::<u16>() {
-            Ok(seconds) => delays.push(Duration::seconds(i64::from(seconds))),
-            Err(_) => r.problem("REMEDIATION_DELAYS", "must be seconds, separated by commas, e.g. 30,60,120"),
-        }
-    }
-    let mut assets = Vec::new();
-    for line in list(r.text("REMEDIATION_ASSETS"), ';') {
-        match AssetPolicy::parse(&line) {
-            Ok(policy) => assets.push(policy),
-            Err(why) => {
-                r.problem("REMEDIATION_ASSETS", why);
-                // A rule nobody can read may have said never: nothing acts before it is mended.
-                assets.insert(0, AssetPolicy::ask_about_everything());
-            }
-        }
-    }
-    let default_mode = r.text("REMEDIATION_DEFAULT").as_deref().map(Mode::from_name);
-    if default_mode == Some(None) {
-        r.problem("REMEDIATION_DEFAULT", "must be safe, from_failure, ask or never");
-    }
-    let quiet = r.text("REMEDIATION_QUIET_HOURS").map(|text| QuietHours::parse(&text));
-    if quiet == Some(None) {
-        r.problem("REMEDIATION_QUIET_HOURS", "must look like 22:00-06:00");
-        // Any hour may be meant: a person is asked before it is mended.
-        assets.insert(0, AssetPolicy::ask_about_everything());
-    }
-    RemediationSettings {
-        enabled: r.flag("AUTO_REMEDIATION_ENABLED"),
-        playbooks,
-        assets,
-        default_mode: default_mode.flatten().unwrap_or(Mode::Ask),
-        quiet_hours: quiet.flatten(),
-        max_running: r.number("REMEDIATION_MAX_RUNNING", 1, 1000).unwrap_or(default.max_running),
-        cooldown: minutes(r, "REMEDIATION_COOLDOWN_MINUTES"),
-        flapping_limit: r.number("REMEDIATION_FLAPPING_LIMIT", 1, 1000).unwrap_or(default.flapping_limit),
-        low_confidence: default.low_confidence,
-        approval_ttl: minutes(r, "REMEDIATION_APPROVAL_MINUTES"),
-        delays,
-        callback_deadline: minutes(r, "REMEDIATION_DEADLINE_MINUTES"),
-    }
-}
-
-fn collector(r: &mut Reader<'_>, http: &Http, identity: Option<&Identity>) -> Collector {
-    let managed = identity.map(|identity| Key::Identity(identity.clone()));
-    Collector {
-        data_factory: data_factory(r, managed.clone()).map(|(settings, key)| DataFactory::new(settings, http.clone(), key)),
-        log_analytics: log_analytics(r, managed.clone()).map(|(settings, key)| LogAnalytics::new(settings, http.clone(), key)),
-        databricks: databricks(r, managed).map(|(settings, key)| Databricks::new(settings, http.clone(), key)),
-        airflow: airflow(r).map(|settings| Airflow::new(settings, http.clone())),
-        ..Collector::default()
-    }
-}
-
-fn data_factory(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DataFactorySettings, Key)> {
-    let names = ["AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZURE_DATA_FACTORY_NAME"];
-    // Subscription and group may be set for other tools: the factory's name is what turns this on.
-    r.text("AZURE_DATA_FACTORY_NAME")?;
-    let because = "AZURE_DATA_FACTORY_NAME is set";
-    let [subscription, resource_group, factory] = names.map(|name| r.required(name, because));
-    let settings = DataFactorySettings {
-        subscription: subscription?,
-        resource_group: resource_group?,
-        factory: factory?,
-        base_url: r.url("AZURE_MANAGEMENT_URL")?,
-    };
-    needs_identity(r, "AZURE_DATA_FACTORY_NAME", managed).map(|key| (settings, key))
-}
-
-fn needs_identity(r: &mut Reader<'_>, name: &'static str, managed: Option<Key>) -> Option<Key> {
-    if managed.is_none() {
-        r.problem(name, "needs a managed identity (IDENTITY_ENDPOINT, IDENTITY_HEADER), which this process does not have");
-    }
-    managed
-}
-
-fn log_analytics(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(LogAnalyticsSettings, Key)> {
-    let text = r.text("LOG_ANALYTICS_WORKSPACE_ID")?;
-    let Ok(workspace) = uuid::Uuid::parse_str(&text) else {
-        r.problem("LOG_ANALYTICS_WORKSPACE_ID", "must be the workspace's id, a GUID, not its name");
-        return None;
-    };
-    let base_url = r.url("LOG_ANALYTICS_URL")?;
-    needs_identity(r, "LOG_ANALYTICS_WORKSPACE_ID", managed).map(|key| (LogAnalyticsSettings { workspace, base_url }, key))
-}
-
-fn databricks(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DatabricksSettings, Key)> {
-    let name = if r.has("DATABRICKS_WORKSPACE_URL") { "DATABRICKS_WORKSPACE_URL" } else { "DATABRICKS_HOST" };
-    if !r.has(name) && r.has("DATABRICKS_TOKEN") {
-        r.required("DATABRICKS_WORKSPACE_URL", "DATABRICKS_TOKEN is set");
-    }
-    let workspace_url = r.url(name)?;
-    let key = r.secret("DATABRICKS_TOKEN").map(Key::Token).or(managed);
-    if key.is_none() {
-        r.problem("DATABRICKS_TOKEN", "is missing, and there is no managed identity instead");
-    }
-    key.map(|key| (DatabricksSettings { workspace_url }, key))
-}
-
-fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
-    if ["AIRFLOW_USERNAME", "AIRFLOW_PASSWORD", "AIRFLOW_TOKEN"].iter().any(|name| r.has(name)) {
-        r.required("AIRFLOW_BASE_URL", "a login for Airflow is set");
-    }
-    let base_url = r.url("AIRFLOW_BASE_URL")?;
-    let api = match r.text("AIRFLOW_API_VERSION").unwrap_or_default().to_ascii_lowercase().as_str() {
-        "v1" => Some(AirflowApi::V1),
-        "v2" => Some(AirflowApi::V2),
-        "auto" => None,
-        _ => {
-            r.problem("AIRFLOW_API_VERSION", "must be v1, v2 or auto");
-            None
-        }
-    };
-    let login = match (r.secret("AIRFLOW_TOKEN"), r.text("AIRFLOW_USERNAME")) {
-        (Some(token), _) => AirflowLogin::Token(token),
-        (None, Some(username)) => {
-            AirflowLogin::Password { username, password: r.required_secret("AIRFLOW_PASSWORD", "AIRFLOW_USERNAME is set")? }
-        }
-        (None, None) => AirflowLogin::Open,
-    };
-    Some(AirflowSettings { base_url, api, login })
 }
 
 fn secure_webhook(r: &mut Reader<'_>, http: &Http) -> Option<SecureWebhook> {

@@ -149,3 +149,8 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+/// The items of a list, without the empty ones.
+pub(super) fn list(text: Option<String>, separator: char) -> Vec<String> {
+    text.unwrap_or_default().split(separator).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,82 @@
+//! The sinks' settings: JIRA, Slack and the playbooks.
+
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret;
+use url::Url;
+
+use super::reader::{Reader, list};
+use super::{KEY_LENGTH, PLAYBOOKS};
+use crate::sinks::jira::JiraSettings;
+use crate::sinks::playbook::{PlaybookSettings, SecretUrl};
+use crate::sinks::slack::SlackSettings;
+
+pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<JiraSettings> {
+    match r.text("ITSM_TOOL").unwrap_or_default().to_ascii_lowercase().as_str() {
+        "jira" => {}
+        "none" => return None,
+        _ => {
+            r.problem("ITSM_TOOL", "must be jira or none");
+            return None;
+        }
+    }
+    let because = "ITSM_TOOL is jira";
+    let domain = r.required_url("JIRA_DOMAIN", because);
+    let user_email = r.required("JIRA_USER_EMAIL", because);
+    let api_token = r.required_secret("JIRA_API_TOKEN", because);
+    let project_key = r.required("JIRA_PROJECT_KEY", because);
+    let (issue_type, webhook_secret) = (r.text("JIRA_ISSUE_TYPE").unwrap_or_default(), r.secret("JIRA_WEBHOOK_SECRET"));
+    Some(JiraSettings {
+        domain: domain?,
+        user_email: user_email?,
+        api_token: api_token?,
+        project_key: project_key?,
+        issue_type,
+        webhook_secret,
+        dashboard_base,
+    })
+}
+
+pub(super) fn slack(r: &mut Reader<'_>, dashboard_base: Option<Url>, issue_base: Option<Url>) -> Option<SlackSettings> {
+    let channel = r.text("SLACK_ALERT_CHANNEL");
+    let bot_token = if channel.is_some() {
+        r.required_secret("SLACK_BOT_TOKEN", "SLACK_ALERT_CHANNEL is set")
+    } else {
+        r.secret("SLACK_BOT_TOKEN")
+    }?;
+    let channel = r.required("SLACK_ALERT_CHANNEL", "SLACK_BOT_TOKEN is set")?;
+    Some(SlackSettings {
+        bot_token,
+        channel,
+        signing_secret: r.secret("SLACK_SIGNING_SECRET"),
+        approvers: list(r.text("SLACK_APPROVERS"), ','),
+        api_base: r.url("SLACK_API_URL")?,
+        dashboard_base,
+        issue_base,
+    })
+}
+
+pub(super) fn playbooks(r: &mut Reader<'_>, callback_base: Option<Url>) -> Option<PlaybookSettings> {
+    let mut urls = BTreeMap::new();
+    for (action, name) in PLAYBOOKS {
+        let Some(text) = r.secret(name) else { continue };
+        match SecretUrl::parse(text.expose_secret()) {
+            Ok(url) => {
+                urls.insert(action, url);
+            }
+            Err(error) => r.problem(name, error.to_string()),
+        }
+    }
+    if urls.is_empty() {
+        return None;
+    }
+    let signing_key = r.required_secret("CALLBACK_SIGNING_KEY", "a PLAYBOOK_… URL is set");
+    if signing_key.as_ref().is_some_and(|key| key.expose_secret().len() < KEY_LENGTH) {
+        r.problem("CALLBACK_SIGNING_KEY", "must have at least 16 characters");
+        return None;
+    }
+    if callback_base.is_none() {
+        r.required("PUBLIC_BASE_URL", "a PLAYBOOK_… URL is set and playbooks call back");
+    }
+    Some(PlaybookSettings { urls, callback_base: callback_base?, signing_key: signing_key? })
+}
