@@ -107,8 +107,8 @@ param remediationDefault string = 'safe'
 @description('Rules <glob>=<mode>[,max=<n>][,cooldown=<minutes>], separated by semicolons; the first match wins.')
 param remediationAssets string = ''
 
-@description('Node types that the restart playbook may change a cluster to.')
-param allowedNodeTypes array = []
+@description('What a cluster may be restarted with when machines of its own size cannot be had: [{ from: \'Standard_DS4_v2\', to: [\'Standard_D8ds_v5\'] }], the first that matches counts, best first.')
+param nodeTypes array = []
 
 @description('Which pipeline feeds which, for the upstream playbook: { pl_load_sales: \'pl_export_sales\' }.')
 param upstreamPipelines object = {}
@@ -261,7 +261,7 @@ module playbooks 'playbooks/playbooks.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     factoryId: factory ? factoryId : ''
     databricksHost: databricksHost
-    allowedNodeTypes: allowedNodeTypes
+    allowedNodeTypes: flatten(map(nodeTypes, rule => rule.to))
     airflowHost: airflowPlaybooks ? airflowBaseUrl : ''
     airflowApi: airflowApiVersion
     airflowUser: airflowUsername
@@ -292,6 +292,9 @@ var baseSettings = {
 }
 
 var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
+
+var nodeTypeRules = map(nodeTypes, rule => '${rule.from}=${join(rule.to, ',')}')
+var nodeTypeSettings = empty(nodeTypes) ? {} : { REMEDIATION_NODE_TYPES: join(nodeTypeRules, ';') }
 
 var factorySettings = {
   AZURE_SUBSCRIPTION_ID: subscription().subscriptionId
@@ -357,7 +360,7 @@ var modelSettings = {
 var modelKeySettings = { AI_API_KEY: '${secret}AI-API-KEY)' }
 
 var azureSettings = union(factory ? factorySettings : {}, databricks ? databricksSettings : {}, empty(databricksToken) ? {} : databricksTokenSettings)
-var otherSettings = union(airflow ? airflowSettings : {}, airflowPlaybooks ? airflowLoginSettings : {}, assetSettings)
+var otherSettings = union(airflow ? airflowSettings : {}, airflowPlaybooks ? airflowLoginSettings : {}, assetSettings, nodeTypeSettings)
 var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiToken) ? {} : jiraTokenSettings, empty(jiraWebhookSecret) ? {} : jiraWebhookSettings)
 var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)

@@ -38,7 +38,7 @@ param autoRemediationEnabled = false
 param callbackSigningKey = readEnvironmentVariable('CALLBACK_SIGNING_KEY')
 param remediationDefault = 'safe'                     // safe, from_failure, ask, never
 param remediationAssets = ''                          // e.g. 'pl_payroll*=never;pl_ingest_*=from_failure,max=2'
-param allowedNodeTypes = []                           // e.g. ['Standard_D8ds_v5']: what a cluster may be changed to
+param nodeTypes = []                                  // e.g. [{ from: 'Standard_DS4_v2', to: ['Standard_D8ds_v5'] }]: what a cluster may be restarted with
 param upstreamPipelines = {}                          // e.g. { pl_load_sales: 'pl_export_sales' }
 
 // ---- access

@@ -5,6 +5,8 @@
 //! error (law L8), so every guard that does not hold ends in a question or in leaving it, never in acting.
 //! This room calls nothing: attempts are recorded by the machine and made by the corridor.
 
+mod node_types;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, NaiveTime, Utc};
@@ -12,9 +14,12 @@ use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
 
 use crate::diagnosis::{Action, Category, Risk, Severity};
+use crate::failure::{AssetKind, field};
 use crate::ticket::machine::{Decision, Plan};
 use crate::ticket::store::Healing;
-use crate::ticket::{AttemptState, Ticket};
+use crate::ticket::{AttemptState, Ticket, with_node_type};
+
+pub use node_types::NodeTypes;
 
 /// How an asset may be healed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,16 +87,19 @@ impl AssetPolicy {
         }
         let (glob, mode) =
             rest.rsplit_once('=').ok_or_else(|| format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`"))?;
-        let glob = glob.trim();
-        // Vendors' names are the same in any case.
-        let matcher = GlobBuilder::new(glob).case_insensitive(true).build().ok().filter(|_| !glob.is_empty());
-        let matcher = Some(matcher.ok_or_else(|| format!("`{glob}` is not a glob"))?.compile_matcher());
+        let matcher = Some(self::glob(glob)?);
         let mode = Mode::from_name(mode).ok_or_else(|| {
             format!("what follows `{glob}=` is not safe, from_failure, ask or never[,max=<n>][,cooldown=<minutes>]")
         })?;
-        let policy = Self { glob: glob.to_owned(), matcher, mode, max_attempts, cooldown };
-        Ok(policy)
+        Ok(Self { glob: glob.trim().to_owned(), matcher, mode, max_attempts, cooldown })
     }
+}
+
+/// A pattern on names, which the vendors take for the same in any case.
+fn glob(text: &str) -> Result<GlobMatcher, String> {
+    let text = text.trim();
+    let glob = GlobBuilder::new(text).case_insensitive(true).build().ok().filter(|_| !text.is_empty());
+    glob.map(|glob| glob.compile_matcher()).ok_or_else(|| format!("`{text}` is not a glob"))
 }
 
 /// Hours (UTC) in which nothing is done without a person.
@@ -128,6 +136,8 @@ pub struct RemediationSettings {
     pub assets: Vec<AssetPolicy>,
     /// For assets that no policy names.
     pub default_mode: Mode,
+    /// What a cluster may be moved to when machines of its own size cannot be had.
+    pub node_types: NodeTypes,
     /// Hours in which a person is asked.
     pub quiet_hours: Option<QuietHours>,
     /// At most so many attempts at once, over all assets.
@@ -153,6 +163,7 @@ impl Default for RemediationSettings {
             playbooks: BTreeSet::new(),
             assets: Vec::new(),
             default_mode: Mode::Safe,
+            node_types: NodeTypes::default(),
             quiet_hours: None,
             max_running: 10,
             cooldown: Duration::hours(2),
@@ -200,6 +211,10 @@ fn may_be_acted_on(category: Category) -> bool {
     )
 }
 
+fn acts_on_cluster(action: Action) -> bool {
+    matches!(action, Action::RestartCluster | Action::ReinstallLibraries)
+}
+
 /// What the policy of the asset leaves room for.
 struct Permit {
     mode: Mode,
@@ -237,6 +252,12 @@ fn permitted(
     if !settings.playbooks.contains(&action) {
         return leave(format!("no playbook is configured for \"{}\"", action.words()));
     }
+    if acts_on_cluster(action)
+        && ticket.failure.field(field::CLUSTER_SOURCE).is_some_and(|by| by.eq_ignore_ascii_case("JOB"))
+        && ticket.failure.kind == AssetKind::Cluster
+    {
+        return leave("a job's own cluster cannot be restarted: its job's run is what is repaired".to_owned());
+    }
     let policy = settings.assets.iter().find(|policy| policy.is_for(&ticket.failure.asset));
     let mode = policy.map_or(settings.default_mode, |policy| policy.mode);
     if mode == Mode::Never {
@@ -271,10 +292,12 @@ fn propose(
     now: DateTime<Utc>,
 ) -> Decision {
     let diagnosis = &ticket.diagnosis;
-    let plan = Plan { action: diagnosis.action, risk: diagnosis.risk, max_attempts: permit.max_attempts };
-    let Plan { action, risk, max_attempts } = plan;
+    let (action, risk, max_attempts) = (diagnosis.action, diagnosis.risk, permit.max_attempts);
+    let node_type = node_type(ticket, &settings.node_types).map(str::to_owned);
+    let with = with_node_type(node_type.as_deref());
+    let plan = Plan { action, risk, max_attempts, node_type };
     let why = format!(
-        "{} is {} and the catalog allows to {} (rule {}, risk {risk:?}, confidence {})",
+        "{} is {} and the catalog allows to {}{with} (rule {}, risk {risk:?}, confidence {})",
         diagnosis.error_type,
         if diagnosis.transient { "transient" } else { "remediable" },
         action.words(),
@@ -291,7 +314,7 @@ fn propose(
     }
     let attempt = permit.made + 1;
     let text = format!(
-        "Attempt {attempt} of {max_attempts}: {} {} (run {}). Risk {risk:?}.",
+        "Attempt {attempt} of {max_attempts}: {} {}{with} (run {}). Risk {risk:?}.",
         action.words(),
         ticket.failure.asset,
         ticket.failure.run_id.as_deref().unwrap_or("unknown"),
@@ -304,6 +327,13 @@ fn propose(
         why: reasons.join("; "),
         expires_at: now + settings.approval_ttl,
     }
+}
+
+/// The size the cluster is to be restarted with, where the catalog says that another one is what helps.
+fn node_type<'a>(ticket: &'a Ticket, node_types: &'a NodeTypes) -> Option<&'a str> {
+    let tried: Vec<&str> = ticket.remediation.attempts.iter().filter_map(|attempt| attempt.node_type.as_deref()).collect();
+    let own = ticket.failure.field(field::NODE_TYPE);
+    node_types.other_than(own, &tried).filter(|_| ticket.diagnosis.other_node_type)
 }
 
 fn reasons_to_ask(

@@ -6,7 +6,7 @@ use chrono::Duration;
 
 use super::reader::{Reader, list};
 use crate::diagnosis::Action;
-use crate::remediation::{AssetPolicy, Mode, QuietHours, RemediationSettings};
+use crate::remediation::{AssetPolicy, Mode, NodeTypes, QuietHours, RemediationSettings};
 
 pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSettings {
     let default = RemediationSettings::default();
@@ -39,11 +39,18 @@ pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> Re
         // Any hour may be meant: a person is asked before it is mended.
         assets.insert(0, AssetPolicy::ask_about_everything());
     }
+    // A rule that cannot be read changes no cluster: it restarts as it is.
+    let node_types = list(r.text("REMEDIATION_NODE_TYPES"), ';');
+    let node_types = NodeTypes::parse(node_types.iter().map(String::as_str)).unwrap_or_else(|why| {
+        r.problem("REMEDIATION_NODE_TYPES", why);
+        NodeTypes::default()
+    });
     RemediationSettings {
         enabled: r.flag("AUTO_REMEDIATION_ENABLED"),
         playbooks,
         assets,
         default_mode: default_mode.flatten().unwrap_or(Mode::Ask),
+        node_types,
         quiet_hours: quiet.flatten(),
         max_running: r.number("REMEDIATION_MAX_RUNNING", 1, 1000).unwrap_or(default.max_running),
         cooldown: minutes(r, "REMEDIATION_COOLDOWN_MINUTES"),

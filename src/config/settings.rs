@@ -130,6 +130,13 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Seconds before the first, second, third attempt, e.g. `30,60,120`; without it by risk: Low 30, 60, 120, Medium 60, 180, High 180",
     ),
+    setting(
+        REMEDIATION,
+        "REMEDIATION_NODE_TYPES",
+        "",
+        "Node types a cluster may be restarted with when its own cannot be had: rules `<glob>=<node type>[,<node type>…]`, \
+         separated by `;`, first match wins, best type first, e.g. `Standard_DS4_v2=Standard_D8ds_v5,Standard_D8as_v5`",
+    ),
     setting(REMEDIATION, "REMEDIATION_QUIET_HOURS", "", "UTC hours in which a person is asked, e.g. `22:00-06:00`"),
     setting(REMEDIATION, "REMEDIATION_MAX_RUNNING", "10", "At most so many attempts at once"),
     setting(

@@ -99,7 +99,7 @@ fn remediation(page: &TicketPage<'_>) -> Markup {
             @if !r.attempts.is_empty() {
                 table { thead { tr { th { "Attempt" } th { "What" } th { "State" } th { "Run" } th { "Outcome" } } } tbody {
                     @for attempt in &r.attempts {
-                        tr { td { (attempt.number) " of " (r.max_attempts) } td { (attempt.action.words()) } td { (format!("{:?}", attempt.state)) }
+                        tr { td { (attempt.number) " of " (r.max_attempts) } td { (attempt.words()) } td { (format!("{:?}", attempt.state)) }
                             td { (attempt.run_id.as_deref().unwrap_or("–")) } td { (attempt.outcome.as_deref().unwrap_or("–")) } }
                     }
                 } }

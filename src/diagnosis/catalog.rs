@@ -76,6 +76,9 @@ pub(super) struct Cause {
     pub(super) transient: Option<bool>,
     #[serde(default)]
     pub(super) severity: Option<Severity>,
+    /// The machines of this size are what is missing: restarting with another size is what helps.
+    #[serde(default)]
+    pub(super) other_node_type: bool,
     /// The sentence, with `{entity}` and optional `[parts]`.
     pub(super) text: String,
     /// Own steps; the category's steps fill up to three.
@@ -320,6 +323,9 @@ pub(super) fn may_act(category: Category) -> bool {
 fn fault_in(cause: &Cause) -> Option<String> {
     if cause.act.acts() && !may_act(cause.category) {
         return Some(format!("a {:?} error never acts (L8)", cause.category));
+    }
+    if cause.other_node_type && cause.act != Act::Restart {
+        return Some("another node type is for those that act by a restart".into());
     }
     if cause.text.trim().is_empty() || cause.text.matches('[').count() != cause.text.matches(']').count() {
         return Some("its text is empty or its brackets do not match".into());

@@ -110,6 +110,9 @@ pub struct Diagnosis {
     pub remediable: bool,
     /// What would help.
     pub action: Action,
+    /// The cluster's machine size is what cannot be had: a restart helps with another one.
+    #[serde(default)]
+    pub other_node_type: bool,
     /// How much that action could break.
     pub risk: Risk,
     /// How bad it is.
@@ -292,6 +295,7 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
         transient: found.transient.unwrap_or(found.act.acts()),
         remediable: act.acts(),
         action,
+        other_node_type: found.other_node_type && action == Action::RestartCluster,
         risk: risk(action),
         severity: found.severity.or_else(|| catalog.defaults(found.category).map(|d| d.severity)).unwrap_or(Severity::Medium),
         confidence,
@@ -317,6 +321,7 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
         transient: false,
         remediable: false,
         action,
+        other_node_type: false,
         risk: risk(action),
         severity: catalog.defaults(guess.category).map_or(Severity::Medium, |d| d.severity),
         confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
@@ -338,6 +343,7 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         transient: false,
         remediable: false,
         action: Action::None,
+        other_node_type: false,
         risk: Risk::High,
         severity: Severity::Medium,
         confidence: 0.1,

@@ -141,6 +141,8 @@ pub struct Plan {
     pub risk: Risk,
     /// How many attempts in all.
     pub max_attempts: u32,
+    /// The machine size a cluster is restarted with, if not its own.
+    pub node_type: Option<String>,
 }
 
 /// What the policy wants.
@@ -275,6 +277,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
             action: diagnosis.action,
             risk: diagnosis.risk,
             max_attempts: 0,
+            node_type: None,
             approval: None,
             attempts: Vec::new(),
         },

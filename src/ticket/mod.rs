@@ -247,12 +247,18 @@ pub struct Attempt {
     pub action: Action,
     /// How it stands.
     pub state: AttemptState,
+    /// The machine size a cluster is restarted with, if not its own.
+    #[serde(default)]
+    pub node_type: Option<String>,
     /// When its playbook is to be called.
     pub due_at: DateTime<Utc>,
     /// When the playbook was called.
     pub called_at: Option<DateTime<Utc>>,
     /// No callback by then: the watchdog asks the vendor.
     pub deadline: Option<DateTime<Utc>>,
+    /// How long the playbook may stay silent, in seconds: every sign of life moves the deadline to so long after it.
+    #[serde(default)]
+    pub patience: i64,
     /// The vendor's run that the playbook started.
     pub run_id: Option<String>,
     /// When it ended.
@@ -304,6 +310,9 @@ pub struct Remediation {
     pub risk: Risk,
     /// How many attempts the policy allows.
     pub max_attempts: u32,
+    /// The machine size a cluster would be restarted with, if not its own.
+    #[serde(default)]
+    pub node_type: Option<String>,
     /// The question to a person, if one was asked.
     pub approval: Option<Approval>,
     /// The attempts so far.
@@ -492,6 +501,18 @@ impl Ticket {
     pub fn time_to_recovery(&self) -> Option<chrono::Duration> {
         self.is_closed().then(|| self.status_at - self.first_seen)
     }
+}
+
+impl Attempt {
+    /// What it does, e.g. `retry the pipeline`, `restart the cluster with node type Standard_D8ds_v5`.
+    pub fn words(&self) -> String {
+        format!("{}{}", self.action.words(), with_node_type(self.node_type.as_deref()))
+    }
+}
+
+/// ` with node type Standard_D8ds_v5`, to stand behind what is restarted; nothing for its own.
+pub(crate) fn with_node_type(node_type: Option<&str>) -> String {
+    node_type.map(|name| format!(" with node type {name}")).unwrap_or_default()
 }
 
 impl TicketId {

@@ -46,6 +46,7 @@ pub(crate) fn diagnosis() -> Diagnosis {
         transient: true,
         remediable: true,
         action: Action::RetryPipeline,
+        other_node_type: false,
         risk: Risk::Low,
         severity: Severity::Medium,
         confidence: 0.9,
@@ -85,7 +86,7 @@ fn status(to: Status, channel: Channel, at: DateTime<Utc>) -> Event {
 
 fn run(due: DateTime<Utc>) -> Event {
     Event::Decided(Decision::Run {
-        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3, node_type: None },
         due_at: due,
         why: "transient".to_owned(),
     })
@@ -93,7 +94,7 @@ fn run(due: DateTime<Utc>) -> Event {
 
 fn ask(expires_at: DateTime<Utc>) -> Event {
     Event::Decided(Decision::Ask {
-        plan: Plan { action: Action::RetryPipeline, risk: Risk::High, max_attempts: 1 },
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::High, max_attempts: 1, node_type: None },
         text: "Attempt 1 of 1.".to_owned(),
         hash: "p1".to_owned(),
         why: "the risk is High".to_owned(),
@@ -383,6 +384,35 @@ fn a_claimed_success_stays_to_be_verified() {
     let still = then(&claimed, &reported(1, Report::Progress, Some("run-2")), at(8000));
     assert_eq!(still.remediation.attempts[0].state, AttemptState::Verifying);
     assert!(still.remediation.attempts[0].deadline.unwrap() > at(8000));
+}
+
+#[test]
+fn a_sign_of_life_feeds_the_watchdog_as_long_as_at_the_start() {
+    let mut t = under_way();
+    let given = t.remediation.attempts[0].deadline.unwrap() - t.remediation.attempts[0].called_at.unwrap();
+    for seconds in [3600, 7000, 14_000] {
+        t = then(&t, &reported(1, Report::Progress, Some("run-2")), at(seconds));
+        assert_eq!(t.remediation.attempts[0].deadline.unwrap(), at(seconds) + given);
+    }
+}
+
+#[test]
+fn a_cluster_that_was_moved_stays_moved_and_people_are_told() {
+    let plan = Plan {
+        action: Action::RestartCluster,
+        risk: Risk::Medium,
+        max_attempts: 2,
+        node_type: Some("Standard_D8ds_v5".to_owned()),
+    };
+    let decided = Event::Decided(Decision::Run { plan, due_at: at(30), why: "no capacity".to_owned() });
+    let mut t = then(&ticket(), &decided, at(1));
+    for event in [calling(1, at(30)), called(1, Called::Accepted), reported(1, Report::Succeeded, Some("c-1"))] {
+        t = then(&t, &event, at(60));
+    }
+    let told: Vec<&str> = t.story.iter().map(|chapter| chapter.text.as_str()).collect();
+    assert!(told[0].contains("(restart the cluster with node type Standard_D8ds_v5) is planned"), "{told:?}");
+    assert!(told[1].contains("started: restart the cluster with node type Standard_D8ds_v5"), "{told:?}");
+    assert!(told[2].ends_with("; the cluster has node type Standard_D8ds_v5 now, and keeps it"), "{told:?}");
 }
 
 #[test]

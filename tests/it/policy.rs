@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use aiops_rca::diagnosis::{Action, Category, Risk, Severity};
-use aiops_rca::remediation::{AssetPolicy, Mode, QuietHours, RemediationSettings, decide, schedule};
+use aiops_rca::failure::{AssetKind, field};
+use aiops_rca::remediation::{AssetPolicy, Mode, NodeTypes, QuietHours, RemediationSettings, decide, schedule};
 use aiops_rca::ticket::machine::{Called, Decision, Event, Plan, Report, apply};
 use aiops_rca::ticket::store::Healing;
 use aiops_rca::ticket::{Status, Ticket};
@@ -57,7 +58,7 @@ fn tried(times: u32) -> Ticket {
     for number in 1..=times {
         let attempt = format!("{}-a{number}", t.id);
         let run = Decision::Run {
-            plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
+            plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3, node_type: None },
             due_at: at(1),
             why: "transient".to_owned(),
         };
@@ -146,6 +147,66 @@ fn every_guard_says_why() {
     };
     assert_eq!(decided(&risky, &w, &[]), "ask: an earlier attempt failed");
     assert_eq!([Risk::Low, Risk::Medium, Risk::High].map(|risk| schedule(risk).len()), [3, 2, 1]);
+}
+
+/// A cluster of this size whose machines could not be had.
+fn stockout(own: Option<&str>) -> Ticket {
+    with(|t| {
+        t.failure.kind = AssetKind::Cluster;
+        (t.diagnosis.action, t.diagnosis.other_node_type) = (Action::RestartCluster, true);
+        t.failure.context.extend(own.map(|own| (field::NODE_TYPE.to_owned(), own.to_owned())));
+    })
+}
+
+#[test]
+fn a_cluster_is_moved_only_to_a_size_that_is_named_for_its_own() {
+    let rules = ["Standard_DS4_v2=standard_ds4_v2,Standard_D8ds_v5,Standard_D8as_v5", "Standard_E*=Standard_E8ds_v5"];
+    let settings = RemediationSettings { node_types: NodeTypes::parse(rules).unwrap(), ..willing() };
+    let moved_to = |t: &Ticket| match decide(t, &settings, &[], at(100)) {
+        Decision::Run { plan, why, .. } => {
+            let node_type = plan.node_type?;
+            assert!(why.contains(&format!("restart the cluster with node type {node_type}")), "{why}");
+            Some(node_type)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(moved_to(&stockout(Some("Standard_DS4_v2"))).as_deref(), Some("Standard_D8ds_v5"));
+    assert_eq!(moved_to(&stockout(Some("standard_e16_v3"))).as_deref(), Some("Standard_E8ds_v5"));
+    for left_as_it_is in [stockout(Some("Standard_NC6")), stockout(None), stockout(Some("Standard_E8ds_v5"))] {
+        assert_eq!(moved_to(&left_as_it_is), None);
+    }
+    let mut other_cause = stockout(Some("Standard_DS4_v2"));
+    other_cause.diagnosis.other_node_type = false;
+    assert_eq!(moved_to(&other_cause), None);
+
+    // What an attempt has tried is not tried again, and a question names what will be done.
+    let mut second = tried(1);
+    let cluster = stockout(Some("Standard_DS4_v2"));
+    (second.failure, second.diagnosis) = (cluster.failure, cluster.diagnosis);
+    second.diagnosis.risk = Risk::Medium;
+    second.remediation.attempts[0].node_type = Some("Standard_D8ds_v5".to_owned());
+    match decide(&second, &settings, &[], at(100)) {
+        Decision::Ask { plan, text, .. } => {
+            assert_eq!(plan.node_type.as_deref(), Some("Standard_D8as_v5"));
+            assert!(text.contains("restart the cluster pl_load with node type Standard_D8as_v5"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    for bad in ["Standard_DS4_v2", "=Standard_D8ds_v5", "a=b,", "a=b c", "[=b", "a=b\"c"] {
+        assert!(NodeTypes::parse([bad]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_jobs_own_cluster_is_left_to_its_jobs_run() {
+    for action in [Action::RestartCluster, Action::ReinstallLibraries] {
+        let mut t = stockout(None);
+        t.diagnosis.action = action;
+        t.failure.context.insert(field::CLUSTER_SOURCE.to_owned(), "JOB".to_owned());
+        assert!(decided(&t, &willing(), &[]).starts_with("leave: a job's own cluster"), "{action:?}");
+        t.failure.kind = AssetKind::Job;
+        assert_eq!(decided(&t, &willing(), &[]), "run 30");
+    }
 }
 
 #[test]

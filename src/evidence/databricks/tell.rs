@@ -171,9 +171,11 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
 /// The cluster, unless it is well and so tells nothing.
 pub(super) fn cluster(cluster: &Cluster, ended: Option<&Termination>, now: DateTime<Utc>, found: &mut Collected) {
     let context = &mut found.refinement.context;
-    for (name, value) in [(field::CLUSTER_SOURCE, &cluster.cluster_source), (field::NODE_TYPE, &cluster.node_type_id)] {
+    // A pool decides which machines its clusters get: such a cluster cannot be moved to another node type.
+    let own_type = if cluster.instance_pool_id.is_empty() { cluster.node_type_id.as_str() } else { "" };
+    for (name, value) in [(field::CLUSTER_SOURCE, cluster.cluster_source.as_str()), (field::NODE_TYPE, own_type)] {
         if !value.is_empty() {
-            context.insert(name.to_owned(), value.clone());
+            context.insert(name.to_owned(), value.to_owned());
         }
     }
     let Some(ended) = ended.filter(|ended| !judge::is_normal_end(ended)) else { return };

@@ -172,6 +172,8 @@ pub(super) struct Cluster {
     #[serde(deserialize_with = "text")]
     pub(super) node_type_id: String,
     #[serde(deserialize_with = "text")]
+    pub(super) instance_pool_id: String,
+    #[serde(deserialize_with = "text")]
     pub(super) state: String,
     #[serde(deserialize_with = "text")]
     pub(super) state_message: String,

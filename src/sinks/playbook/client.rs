@@ -202,6 +202,9 @@ pub fn request_body(ticket: &Ticket, attempt: &Attempt, callback_url: &Url) -> V
     put("source", json!(failure.source.name()));
     put("kind", json!(failure.kind));
     put("requested_at", json!(requested_at.to_rfc3339_opts(SecondsFormat::Millis, true)));
+    if let Some(node_type) = &attempt.node_type {
+        put("node_type_id", json!(node_type));
+    }
     if let Some(run_id) = &failure.run_id {
         put("original_run_id", json!(run_id));
     }

@@ -43,6 +43,7 @@ pub(super) fn calling(d: &mut Draft, id: &str, deadline: DateTime<Utc>) -> Resul
     attempt.state = AttemptState::Calling;
     attempt.called_at = Some(now);
     attempt.deadline = Some(deadline);
+    attempt.patience = (deadline - now).num_seconds();
     d.ticket.remediation.state = RemediationState::Running;
     d.audit(&Actor::system(), "Playbook Called", id.to_owned());
     Ok(())
@@ -51,7 +52,7 @@ pub(super) fn calling(d: &mut Draft, id: &str, deadline: DateTime<Utc>) -> Resul
 pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Refusal> {
     let system = Actor::system();
     let attempt = running(d, id)?;
-    let (number, action) = (attempt.number, attempt.action);
+    let (number, what) = (attempt.number, attempt.words());
     if attempt.state == AttemptState::Scheduled {
         return Err(contradicts("this attempt has not been called"));
     }
@@ -64,10 +65,7 @@ pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Re
             }
             d.audit(&system, "Remediation Started", id.to_owned());
             let of = d.ticket.remediation.max_attempts;
-            d.tell(
-                ChapterKind::RemediationStarted,
-                format!("Remediation started: {} (attempt {number} of {of})", action.words()),
-            );
+            d.tell(ChapterKind::RemediationStarted, format!("Remediation started: {what} (attempt {number} of {of})"));
         }
         Called::Refused(_) if !matches!(attempt.state, AttemptState::Calling | AttemptState::Unknown) => {
             return Err(nothing("a report came meanwhile"));
@@ -125,7 +123,7 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
     if matches!(attempt.state, AttemptState::Scheduled) {
         return Err(contradicts("this attempt has not been called"));
     }
-    let number = attempt.number;
+    let (number, node_type) = (attempt.number, attempt.node_type.clone());
     let learnt = run_id.is_some() && attempt.run_id.as_deref() != run_id;
     if let Some(run) = run_id {
         attempt.run_id = Some(run.to_owned());
@@ -133,9 +131,8 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
     match report {
         Report::Progress => {
             // Fed, the watchdog waits as long again as it was given at the start.
-            let patience =
-                attempt.deadline.zip(attempt.called_at).map_or(Duration::minutes(30), |(deadline, called)| deadline - called);
-            attempt.deadline = Some(now + patience.clamp(Duration::minutes(1), Duration::hours(6)));
+            let patience = Duration::seconds(attempt.patience).clamp(Duration::minutes(1), Duration::hours(6));
+            attempt.deadline = Some(now + patience);
             // A success that was claimed stays to be verified: nobody else would look again.
             let verifying = attempt.state == AttemptState::Verifying;
             let settled = (verifying || attempt.state == AttemptState::Accepted) && !learnt;
@@ -171,9 +168,10 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
             d.ticket.remediation.state = RemediationState::Succeeded;
             let took = words_for(now - d.ticket.first_seen);
             d.audit(&playbook, "Remediation Succeeded", format!("attempt {number}, run {}", run_id.unwrap_or("not named")));
+            let moved = node_type.map(|to| format!("; the cluster has node type {to} now, and keeps it")).unwrap_or_default();
             d.tell(
                 ChapterKind::RemediationSucceeded,
-                format!("Remediation succeeded with attempt {number}: recovered after {took}"),
+                format!("Remediation succeeded with attempt {number}: recovered after {took}{moved}"),
             );
             if !d.ticket.is_closed() {
                 let by = Actor { channel: Channel::Playbook, name: "auto-remediation".to_owned() };

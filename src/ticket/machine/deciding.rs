@@ -62,6 +62,7 @@ pub(super) fn plan(remediation: &mut Remediation, plan: &Plan, why: &str) {
     remediation.action = plan.action;
     remediation.risk = plan.risk;
     remediation.max_attempts = plan.max_attempts;
+    remediation.node_type.clone_from(&plan.node_type);
     why.clone_into(&mut remediation.decision);
 }
 
@@ -71,24 +72,28 @@ pub(super) fn next_number(remediation: &Remediation) -> u32 {
 
 pub(super) fn schedule(d: &mut Draft, due_at: DateTime<Utc>) {
     let number = next_number(&d.ticket.remediation);
-    let action = d.ticket.remediation.action;
-    d.ticket.remediation.attempts.push(Attempt {
+    let remediation = &d.ticket.remediation;
+    let attempt = Attempt {
         id: format!("{}-a{number}", d.ticket.id),
         number,
-        action,
+        action: remediation.action,
+        node_type: remediation.node_type.clone(),
         state: AttemptState::Scheduled,
         due_at,
         called_at: None,
         deadline: None,
+        patience: 0,
         run_id: None,
         ended_at: None,
         outcome: None,
-    });
+    };
+    let what = attempt.words();
+    d.ticket.remediation.attempts.push(attempt);
     d.ticket.remediation.state = RemediationState::Scheduled;
     let of = d.ticket.remediation.max_attempts;
     d.tell(
         ChapterKind::RemediationPlanned,
-        format!("Attempt {number} of {of} ({}) is planned for {}", action.words(), due_at.format("%H:%M:%S UTC")),
+        format!("Attempt {number} of {of} ({what}) is planned for {}", due_at.format("%H:%M:%S UTC")),
     );
 }
 

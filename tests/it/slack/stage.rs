@@ -44,6 +44,7 @@ pub(crate) fn numbered(suffix: u32) -> Ticket {
         transient: false,
         remediable: false,
         action: Action::RetryPipeline,
+        other_node_type: false,
         risk: Risk::Low,
         severity: Severity::Medium,
         confidence: 0.9,
@@ -90,7 +91,7 @@ pub(crate) fn status(ticket: &mut Ticket, to: Status, by: Actor, when: DateTime<
 
 pub(crate) fn ask(ticket: &mut Ticket) {
     let decision = Decision::Ask {
-        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3, node_type: None },
         text: "Run pipeline-name again from the failed activity, attempt 1 of 3.".into(),
         hash: "9f2b66aa01".into(),
         why: "the diagnosis is not certain enough to act alone".into(),
@@ -112,7 +113,7 @@ pub(crate) fn healing(ticket: &mut Ticket) {
     answer(ticket, true);
     attempt(ticket, "10:06:00", &Report::Failed("the source blob is still missing".into()));
     let again = Decision::Run {
-        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3 },
+        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3, node_type: None },
         due_at: at("10:08:00"),
         why: "attempt 1 failed".into(),
     };
