@@ -3,4 +3,5 @@
 mod directed;
 mod hosted;
 mod random;
+mod vendors;
 pub(super) mod world;

@@ -211,16 +211,19 @@ pub(super) fn row(pipeline: &str, run: &str, code: &str, message: &str) -> Value
 
 /// An alert of the guide's rule as the V1 schema delivers it, with these rows.
 pub(super) fn alert(id: &str, rows: &[Value]) -> Value {
-    let columns: Vec<Value> = ["TimeGenerated", "PipelineName", "RunId", "ActivityName", "ErrorCode", "ErrorMessage"]
-        .iter()
-        .map(|name| json!({"name": name, "type": "string"}))
-        .collect();
+    let columns = ["TimeGenerated", "PipelineName", "RunId", "ActivityName", "ErrorCode", "ErrorMessage"];
+    alert_of("adf-pipeline-failure-alert", id, &columns, rows)
+}
+
+/// An alert of this rule, with rows of these columns.
+pub(super) fn alert_of(rule: &str, id: &str, columns: &[&str], rows: &[Value]) -> Value {
+    let columns: Vec<Value> = columns.iter().map(|name| json!({"name": name, "type": "string"})).collect();
     json!({
         "schemaId": "azureMonitorCommonAlertSchema",
         "data": {
             "essentials": {
                 "alertId": format!("/subscriptions/s/providers/Microsoft.AlertsManagement/alerts/{id}"),
-                "alertRule": "adf-pipeline-failure-alert", "severity": "Sev3", "signalType": "Log",
+                "alertRule": rule, "severity": "Sev3", "signalType": "Log",
                 "monitorCondition": "Fired", "monitoringService": "Log Analytics",
                 "alertTargetIDs": ["/subscriptions/s/resourcegroups/rg/providers/microsoft.operationalinsights/workspaces/w"],
                 "firedDateTime": "2026-07-27T09:15:31.4471205Z", "essentialsVersion": "1.0", "alertContextVersion": "1.1"

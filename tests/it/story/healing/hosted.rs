@@ -56,6 +56,19 @@ fn of_the_guide(_: &Url) -> (Value, BTreeMap<String, Value>) {
     (definition, BTreeMap::from([("$connections".to_owned(), connections)]))
 }
 
+fn issue(town: &Town, id: &str) -> Issue {
+    let label = format!("rca-{id}");
+    town.issues().into_iter().find(|issue| issue.labels.contains(&label)).unwrap()
+}
+
+/// What JIRA's comments and Slack's thread tell of a ticket.
+pub(super) async fn told_by(town: &Town, id: &str) -> (String, String) {
+    let ticket = town.ticket(id).await.unwrap();
+    let thread = town.slack.thread(ticket["slack"]["ts"].as_str().unwrap());
+    let comments: Vec<String> = issue(town, id).comments.iter().map(aiops_rca::local::simulators::jira::Comment::text).collect();
+    (comments.join("\n"), thread.into_iter().map(|entry| entry.text).collect::<Vec<_>>().join("\n"))
+}
+
 impl Hospital {
     async fn build(ground: &Ground, more: &[(&str, &str)]) -> Self {
         Self::with(ground, shipped, more).await
@@ -141,22 +154,12 @@ impl Hospital {
     }
 
     fn issue(&self, id: &str) -> Issue {
-        let label = format!("rca-{id}");
-        self.town.issues().into_iter().find(|issue| issue.labels.contains(&label)).unwrap()
-    }
-
-    /// What JIRA's comments and Slack's thread tell of a ticket.
-    async fn told(&self, id: &str) -> (String, String) {
-        let ticket = self.town.ticket(id).await.unwrap();
-        let thread = self.town.slack.thread(ticket["slack"]["ts"].as_str().unwrap());
-        let comments: Vec<String> =
-            self.issue(id).comments.iter().map(aiops_rca::local::simulators::jira::Comment::text).collect();
-        (comments.join("\n"), thread.into_iter().map(|entry| entry.text).collect::<Vec<_>>().join("\n"))
+        issue(&self.town, id)
     }
 
     async fn assert_told(&self, id: &str, words: &[&str]) {
         self.town.until_shown(&[id.to_owned()], Duration::from_secs(30)).await;
-        let (comments, thread) = self.told(id).await;
+        let (comments, thread) = told_by(&self.town, id).await;
         for word in words {
             assert!(comments.contains(word), "JIRA does not tell `{word}`:\n{comments}");
             assert!(thread.contains(word), "Slack does not tell `{word}`:\n{thread}");
