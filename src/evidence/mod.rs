@@ -20,6 +20,7 @@ mod collector;
 pub mod data_factory;
 pub mod databricks;
 pub mod log_analytics;
+mod tolerant;
 
 pub use airflow::Airflow;
 pub use asking::Key;

@@ -1,8 +1,10 @@
 //! Airflow's JSON, of API v1 (2.x) and v2 (3.x): every field name of it is in this file.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
+
+use super::super::tolerant::{moment, number, text};
 
 /// A task instance.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -79,24 +81,4 @@ pub(super) struct AccessToken {
 pub(super) struct LogPage {
     pub(super) content: Value,
     pub(super) continuation_token: Option<String>,
-}
-
-/// Text, whatever scalar the vendor wrote; null and structures are empty.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        Value::Number(number) => number.to_string(),
-        Value::Bool(bool) => bool.to_string(),
-        _ => String::new(),
-    })
-}
-
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(value.as_i64().or_else(|| value.as_str()?.trim().parse().ok()))
-}
-
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|at| at.with_timezone(&Utc)))
 }

@@ -2,8 +2,10 @@
 #![expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use super::super::tolerant::{moment, object, or_default, text};
 
 /// A run of a pipeline.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -171,31 +173,4 @@ impl Query {
         }
         body
     }
-}
-
-/// Text, whatever scalar the vendor wrote; null and structures are empty.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        Value::Number(number) => number.to_string(),
-        Value::Bool(bool) => bool.to_string(),
-        _ => String::new(),
-    })
-}
-
-fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    })
-}
-
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|at| at.with_timezone(&Utc)))
-}
-
-/// A part of another shape than we know is as good as absent.
-fn or_default<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::asking::from_millis;
+use super::super::tolerant::{or_default, text};
 
 /// A job run, or a task run asked for by its own id.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -268,19 +269,4 @@ pub(super) struct Refusal {
     pub(super) error_code: String,
     #[serde(deserialize_with = "text")]
     pub(super) message: String,
-}
-
-/// Text, whatever scalar the vendor wrote; null and structures are empty.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        Value::Number(number) => number.to_string(),
-        Value::Bool(bool) => bool.to_string(),
-        _ => String::new(),
-    })
-}
-
-/// A part of another shape than we know is as good as absent.
-fn or_default<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }
