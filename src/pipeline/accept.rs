@@ -245,13 +245,21 @@ impl Pipeline {
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let Some(attempt) = healing.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
+        self.attempt_failed(&healing.id, &attempt.id, failure, now).await
+    }
+
+    /// The failure is that of the run which this attempt started.
+    pub(super) async fn attempt_failed(
+        &self,
+        ticket: &TicketId,
+        attempt: &str,
+        failure: &Failure,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
-        let event =
-            Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: failure.run_id.clone() };
-        match self.apply(&healing.id, &event, now).await {
-            Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
-            Err(UpdateError::Store(fault)) => Err(fault),
-        }
+        let report = Report::Failed(why);
+        let event = Event::AttemptReported { attempt: attempt.to_owned(), report, run_id: failure.run_id.clone() };
+        self.tell(ticket, event, now).await
     }
 
     /// Keeps the alert under a row of the active index, then enqueues its expansion.

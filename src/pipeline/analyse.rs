@@ -17,8 +17,8 @@ use crate::fault::Fault;
 use crate::redaction::redact;
 use crate::remediation;
 use crate::sources::RowsRequest;
-use crate::ticket::machine::{self, Change, Event, Opening, Report};
-use crate::ticket::store::{UpdateError, Waiting};
+use crate::ticket::machine::{self, Change, Event, Opening};
+use crate::ticket::store::Waiting;
 use crate::ticket::{Sink, Ticket, TicketId};
 
 /// Delays before Log Analytics or ADF is asked again for rows that are not there yet.
@@ -38,7 +38,7 @@ impl Pipeline {
     async fn analyse_failure(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
         if let Some(ticket) = self.store.load(id).await? {
             self.store.mark_active(id).await?;
-            return self.put_all(&ticket, now).await;
+            return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
         let Some(Waiting { failure, received_at, trace, .. }) = self.store.waiting(id).await? else {
             tracing::warn!(ticket.id = %id, "nothing waits under this id: the message is an old copy");
@@ -64,7 +64,7 @@ impl Pipeline {
             );
         }
         self.store.mark_active(id).await?;
-        self.put_all(&ticket, now).await
+        self.put_deliveries(&ticket, Sink::ALL, now).await
     }
 
     /// Diagnoses and decides: the ticket's first version, not yet stored; its evidence is stored.
@@ -155,18 +155,6 @@ impl Pipeline {
         asked.diagnosis
     }
 
-    /// Deliveries for lagging sinks; the playbook's waits until its attempt is due.
-    async fn put_all(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
-        for sink in Sink::ALL {
-            if !ticket.lags(sink) {
-                continue;
-            }
-            let due = ticket.current_attempt().filter(|_| sink == Sink::Playbook).map(|attempt| attempt.due_at - now);
-            self.put_delivery(ticket, sink, due.and_then(|due| due.to_std().ok()).unwrap_or_default()).await?;
-        }
-        Ok(())
-    }
-
     /// Is this failed run the one that an unfinished attempt on the same asset started? Then it belongs to that attempt.
     async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
         // Since the report was accepted, the playbook may have named its run.
@@ -185,14 +173,7 @@ impl Pipeline {
             Err(fault) if fault.is_transient() => return Err(fault),
             Ok(_) | Err(_) => return Ok(false),
         }
-        let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
-        let event =
-            Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Failed(why), run_id: Some(run.clone()) };
-        match self.apply(&lock.ticket, &event, now).await {
-            Ok(_) | Err(UpdateError::Refused(_)) => Ok(true),
-            Err(UpdateError::Missing) => Ok(false),
-            Err(UpdateError::Store(fault)) => Err(fault),
-        }
+        self.attempt_failed(&lock.ticket, &attempt.id, failure, now).await.map(|()| true)
     }
 
     /// Asks the vendor for the runs behind an alert and accepts each of them.

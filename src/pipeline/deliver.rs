@@ -52,8 +52,7 @@ impl Pipeline {
             Err(wait) => return self.put_later(&message, wait).await,
         };
         let end = match message.sink {
-            Sink::Jira => self.run_jira(ticket, &holder, &now).await,
-            Sink::Slack => self.run_slack(ticket, &holder, &now).await,
+            Sink::Jira | Sink::Slack => self.run_steps(message.sink, ticket, &holder, &now).await,
             Sink::Playbook => self.run_playbook(ticket, &holder, &now).await,
         };
         self.end_delivery(&message, &holder, end?, now()).await
@@ -102,7 +101,8 @@ impl Pipeline {
         match updated {
             Ok(change) => {
                 if change.visible {
-                    self.put_deliveries_except(&change.ticket, sink).await?;
+                    let others = Sink::SHOWING.into_iter().filter(|other| *other != sink);
+                    self.put_deliveries(&change.ticket, others, now).await?;
                 }
                 Ok(Some(change.ticket))
             }
@@ -112,52 +112,41 @@ impl Pipeline {
         }
     }
 
-    async fn put_deliveries_except(&self, ticket: &Ticket, sink: Sink) -> Result<(), Fault> {
-        for other in Sink::ALL {
-            if other != sink && other != Sink::Playbook && ticket.lags(other) {
-                self.put_delivery(ticket, other, Duration::ZERO).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn run_jira(&self, mut ticket: Ticket, holder: &str, now: &(impl Fn() -> DateTime<Utc> + Sync)) -> Result<End, Fault> {
-        let Some(jira) = &self.jira else { return Ok(End::UpToDate(ticket.version)) };
+    /// Steps of a sink that shows the ticket, until it does.
+    async fn run_steps(
+        &self,
+        sink: Sink,
+        mut ticket: Ticket,
+        holder: &str,
+        now: &(impl Fn() -> DateTime<Utc> + Sync),
+    ) -> Result<End, Fault> {
         for _ in 0..MAX_STEPS {
-            match jira.step(&ticket, now()).await {
+            let record = match self.step(sink, &ticket, now()).await {
                 Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
                 Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),
                 Err(fault) => return Ok(End::Failed(fault)),
-                Ok(Step::Recorded(record)) => {
-                    if let Some(key) = record.key.as_deref().filter(|_| record.key != ticket.jira.key) {
-                        self.store.index_issue(key, &ticket.id).await?;
-                    }
-                    match self.record(&ticket, Sink::Jira, holder, &Event::JiraRecorded(record), now()).await? {
-                        Some(stored) => ticket = stored,
-                        None => return Ok(End::LostLease),
-                    }
-                }
+                Ok(Step::Recorded(record)) => record,
+            };
+            if let Event::JiraRecorded(record) = &record
+                && let Some(key) = record.key.as_deref().filter(|_| record.key != ticket.jira.key)
+            {
+                self.store.index_issue(key, &ticket.id).await?;
+            }
+            match self.record(&ticket, sink, holder, &record, now()).await? {
+                Some(stored) => ticket = stored,
+                None => return Ok(End::LostLease),
             }
         }
-        Ok(End::Failed(Fault::permanent("the JIRA sink does not come to rest")))
+        Ok(End::Failed(Fault::permanent(format!("the sink {} does not come to rest", sink.name()))))
     }
 
-    async fn run_slack(&self, mut ticket: Ticket, holder: &str, now: &(impl Fn() -> DateTime<Utc> + Sync)) -> Result<End, Fault> {
-        let Some(slack) = &self.slack else { return Ok(End::UpToDate(ticket.version)) };
-        for _ in 0..MAX_STEPS {
-            match slack.step(&ticket, now()).await {
-                Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
-                Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),
-                Err(fault) => return Ok(End::Failed(fault)),
-                Ok(Step::Recorded(record)) => {
-                    match self.record(&ticket, Sink::Slack, holder, &Event::SlackRecorded(record), now()).await? {
-                        Some(stored) => ticket = stored,
-                        None => return Ok(End::LostLease),
-                    }
-                }
-            }
+    /// One step, with the event that records it. A sink that is switched off has nothing to do.
+    async fn step(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Result<Step<Event>, Fault> {
+        match (sink, &self.jira, &self.slack) {
+            (Sink::Jira, Some(jira), _) => Ok(jira.step(ticket, now).await?.map(Event::JiraRecorded)),
+            (Sink::Slack, _, Some(slack)) => Ok(slack.step(ticket, now).await?.map(Event::SlackRecorded)),
+            _ => Ok(Step::UpToDate),
         }
-        Ok(End::Failed(Fault::permanent("the Slack sink does not come to rest")))
     }
 
     async fn end_delivery(&self, message: &DeliveryMessage, holder: &str, end: End, now: DateTime<Utc>) -> Result<(), Fault> {

@@ -138,12 +138,16 @@ impl Pipeline {
         self.storage().put(queue, &text, delay).await
     }
 
-    /// Puts a delivery for every sink that lags behind the ticket.
-    pub async fn put_deliveries(&self, ticket: &Ticket) -> Result<(), Fault> {
-        for sink in Sink::ALL {
-            if ticket.lags(sink) {
-                self.put_delivery(ticket, sink, Duration::ZERO).await?;
-            }
+    /// Puts a delivery for each of these sinks that lags behind the ticket; the playbook's waits until its attempt is due.
+    async fn put_deliveries(
+        &self,
+        ticket: &Ticket,
+        sinks: impl IntoIterator<Item = Sink>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        for sink in sinks.into_iter().filter(|sink| ticket.lags(*sink)) {
+            let due = ticket.current_attempt().filter(|_| sink == Sink::Playbook).map(|attempt| attempt.due_at - now);
+            self.put_delivery(ticket, sink, due.and_then(|due| due.to_std().ok()).unwrap_or_default()).await?;
         }
         Ok(())
     }
@@ -180,10 +184,18 @@ impl Pipeline {
         if change.visible {
             // Closing may settle a ticket that was settled before it was reopened.
             self.store.mark_active(id).await?;
-            self.put_deliveries(&change.ticket).await?;
+            self.put_deliveries(&change.ticket, Sink::ALL, now).await?;
         }
         self.after_attempts(&change.ticket).await?;
         Ok(change.ticket)
+    }
+
+    /// Applies an event; that it came too late is no fault.
+    async fn tell(&self, id: &TicketId, event: Event, now: DateTime<Utc>) -> Result<(), Fault> {
+        match self.apply(id, &event, now).await {
+            Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
     }
 
     /// Bookkeeping of attempts outside the ticket; repeating it is harmless, and the sweep repeats it after a crash.

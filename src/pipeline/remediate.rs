@@ -218,14 +218,6 @@ impl Pipeline {
         })
     }
 
-    /// Applies an event; that it came too late is no fault.
-    async fn tell(&self, id: &TicketId, event: Event, now: DateTime<Utc>) -> Result<(), Fault> {
-        match self.apply(id, &event, now).await {
-            Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
-            Err(UpdateError::Store(fault)) => Err(fault),
-        }
-    }
-
     /// The run of an attempt that is about to end without having named it: if the vendor knows it, its own failure alert
     /// is known for what it is, and opens no ticket that would be healed in turn.
     async fn unnamed_run(&self, ticket: &TicketId, attempt: &str, now: DateTime<Utc>) -> Option<String> {

@@ -174,7 +174,7 @@ impl Pipeline {
         if over.is_none_or(|at| now - at < SETTLING) {
             self.after_attempts(ticket).await?;
         }
-        for sink in [Sink::Jira, Sink::Slack] {
+        for sink in Sink::SHOWING {
             if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;
                 acted = true;

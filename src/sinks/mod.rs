@@ -21,6 +21,17 @@ pub enum Step<R> {
     Wait(Duration, String),
 }
 
+impl<R> Step<R> {
+    /// The same step with another record.
+    pub fn map<S>(self, other: impl FnOnce(R) -> S) -> Step<S> {
+        match self {
+            Self::UpToDate => Step::UpToDate,
+            Self::Recorded(record) => Step::Recorded(other(record)),
+            Self::Wait(delay, why) => Step::Wait(delay, why),
+        }
+    }
+}
+
 /// One line of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {

@@ -396,6 +396,9 @@ impl Sink {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Jira, Self::Slack, Self::Playbook];
 
+    /// Those that show the ticket to people.
+    pub const SHOWING: [Self; 2] = [Self::Jira, Self::Slack];
+
     /// The name used in messages, logs and on the dashboard.
     pub fn name(self) -> &'static str {
         match self {
