@@ -18,17 +18,24 @@
 //! | evidence | ticket id | `e0`, `e1` … | proofs |
 //! | deadletters | `dead` | time and id | messages nobody could handle |
 
+mod dead_letters;
+mod hints;
+mod waiting;
+
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::machine::{Change, Refusal};
 use super::{AuditEntry, Ticket, TicketId};
-use crate::diagnosis::model::Worded;
 use crate::evidence::Evidence;
-use crate::failure::{Failure, RunKey};
 use crate::fault::Fault;
-use crate::storage::{Continuation, ETag, Inserted, Page, Storage, Swapped};
+use crate::storage::{ETag, Inserted, Storage, Swapped};
+
+pub use dead_letters::DeadLetter;
+pub use hints::{AssetLock, Healing};
+pub use waiting::{ActiveRow, Claim, Waiting};
 
 /// All tables, by bare name.
 pub const TABLES: [&str; 5] = [TICKETS, INDEX, AUDIT, EVIDENCE, DEADLETTERS];
@@ -39,14 +46,7 @@ const AUDIT: &str = "audit";
 const EVIDENCE: &str = "evidence";
 const DEADLETTERS: &str = "deadletters";
 
-const ACTIVE: &str = "active";
-const JIRA: &str = "jira";
-const REMEDIATION_RUN: &str = "remrun";
-const ASSET: &str = "asset";
-const DEAD: &str = "dead";
 const CURSOR: &str = "cursor";
-const USAGE: &str = "usage";
-const WORDED: &str = "worded";
 
 /// How often a compare-and-set is tried again before the store is called too busy.
 const SWAP_TRIES: u32 = 20;
@@ -55,80 +55,6 @@ const SWAP_TRIES: u32 = 20;
 #[derive(Debug, Clone)]
 pub struct TicketStore {
     storage: Storage,
-}
-
-/// A failure waiting for its analysis, kept until its ticket exists.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// What failed.
-    pub failure: Failure,
-    /// When the report came in.
-    pub received_at: DateTime<Utc>,
-    /// W3C traceparent of the report.
-    #[serde(default)]
-    pub trace: Option<String>,
-    /// How often the sweep enqueued it again.
-    #[serde(default)]
-    pub nudges: u32,
-    /// When it did so last.
-    #[serde(default)]
-    pub nudged_at: Option<DateTime<Utc>>,
-}
-
-/// Who holds the claim on a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// We do, with the id we offered.
-    Ours,
-    /// Somebody was first, with this id.
-    Theirs(TicketId),
-}
-
-/// A row of the `active` index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActiveRow {
-    /// Ticket id, or `rows-…`.
-    pub row: String,
-    /// Its document.
-    pub document: String,
-}
-
-/// Who acts on an asset right now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AssetLock {
-    /// Whose attempt.
-    pub ticket: TicketId,
-    /// Which attempt.
-    pub attempt: String,
-    /// Since when.
-    pub since: DateTime<Utc>,
-}
-
-/// How healing a fingerprint on an asset ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Healing {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// `true`: healed; `false`: all attempts failed.
-    pub healed: bool,
-}
-
-/// A message nobody could handle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// Its id: sorts by time.
-    pub id: String,
-    /// The bare name of the queue it came from.
-    pub queue: String,
-    /// Its text.
-    pub text: String,
-    /// Why, as far as it is known.
-    pub reason: String,
-    /// When it was recorded.
-    pub at: DateTime<Utc>,
-    /// When it was put back, if it was.
-    #[serde(default)]
-    pub replayed_at: Option<DateTime<Utc>>,
 }
 
 /// Why an update did not happen.
@@ -154,15 +80,6 @@ fn decode<T: DeserializeOwned>(what: &str, document: &str) -> Result<T, Fault> {
         .map_err(|error| Fault::permanent(format!("the stored {what} cannot be read: line {}", error.line())))
 }
 
-fn claim_partition(hash: &str) -> String {
-    format!("claim-{}", hash.get(..2).unwrap_or("00"))
-}
-
-/// Key of an asset across tickets.
-fn asset_row(failure: &Failure) -> String {
-    RunKey::new(failure.source, failure.kind.label(), &failure.asset, "", "").hash()
-}
-
 impl TicketStore {
     /// Over this storage.
     pub fn new(storage: Storage) -> Self {
@@ -178,96 +95,6 @@ impl TicketStore {
     pub async fn is_up(&self) -> Result<(), Fault> {
         self.storage.get(INDEX, CURSOR, "sweep").await.map(|_| ())
     }
-
-    // ── claims ──────────────────────────────────────────────────────────────────────────────────
-
-    /// The ticket that owns this run, if any.
-    pub async fn claimed(&self, key: &RunKey) -> Result<Option<TicketId>, Fault> {
-        let hash = key.hash();
-        match self.storage.get(INDEX, &claim_partition(&hash), &hash).await? {
-            Some(entity) => Ok(Some(decode("claim", &entity.document)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// First writer wins.
-    pub async fn claim(&self, key: &RunKey, offer: &TicketId) -> Result<Claim, Fault> {
-        let hash = key.hash();
-        match self.storage.insert(INDEX, &claim_partition(&hash), &hash, &encode(offer)?).await? {
-            Inserted::Created(_) => Ok(Claim::Ours),
-            Inserted::Exists => match self.claimed(key).await? {
-                Some(owner) if owner == *offer => Ok(Claim::Ours),
-                Some(owner) => Ok(Claim::Theirs(owner)),
-                None => Err(Fault::transient("a claim vanished while it was read")),
-            },
-        }
-    }
-
-    // ── the active index ────────────────────────────────────────────────────────────────────────
-
-    /// Keeps a failure until its ticket exists; `false` when one is kept under this id already.
-    pub async fn put_waiting_if_absent(&self, id: &TicketId, waiting: &Waiting) -> Result<bool, Fault> {
-        let outcome = self.storage.insert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await?;
-        Ok(matches!(outcome, Inserted::Created(_)))
-    }
-
-    /// Writes a waiting failure back.
-    pub async fn update_waiting(&self, id: &TicketId, waiting: &Waiting) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await
-    }
-
-    /// The failure that waits for this ticket; `None` once the ticket exists.
-    pub async fn waiting(&self, id: &TicketId) -> Result<Option<Waiting>, Fault> {
-        match self.storage.get(INDEX, ACTIVE, id.as_str()).await? {
-            Some(entity) if entity.document != "{}" => Ok(Some(decode("waiting failure", &entity.document)?)),
-            _ => Ok(None),
-        }
-    }
-
-    /// Marks a ticket as not settled: the sweep looks after it.
-    pub async fn mark_active(&self, id: &TicketId) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, ACTIVE, id.as_str(), "{}").await
-    }
-
-    /// The document of a row of the active index.
-    pub async fn active_document(&self, row: &str) -> Result<Option<String>, Fault> {
-        Ok(self.storage.get(INDEX, ACTIVE, row).await?.map(|entity| entity.document))
-    }
-
-    /// Keeps a text under a row of the active index (`rows-…`).
-    pub async fn put_active(&self, row: &str, document: &str) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, ACTIVE, row, document).await
-    }
-
-    /// The sweep need not look at this row any more.
-    pub async fn drop_active(&self, row: &str) -> Result<(), Fault> {
-        self.storage.delete(INDEX, ACTIVE, row, None).await.map(|_| ())
-    }
-
-    /// Rows of the active index in order.
-    pub async fn active(
-        &self,
-        limit: u32,
-        after: Option<&Continuation>,
-    ) -> Result<(Vec<ActiveRow>, Option<Continuation>), Fault> {
-        let Page { entities, next } = self.storage.scan(INDEX, ACTIVE, "", "", limit, after).await?;
-        Ok((entities.into_iter().map(|e| ActiveRow { row: e.row, document: e.document }).collect(), next))
-    }
-
-    /// Where a long walk goes on at the next tick.
-    pub async fn cursor(&self, name: &str) -> Result<Option<Continuation>, Fault> {
-        match self.storage.get(INDEX, CURSOR, name).await? {
-            Some(entity) => Ok(decode::<Option<Continuation>>("cursor", &entity.document).unwrap_or(None)),
-            None => Ok(None),
-        }
-    }
-
-    /// Stores where a long walk goes on.
-    pub async fn set_cursor(&self, name: &str, at: Option<&Continuation>) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, CURSOR, name, &encode(&at)?).await
-    }
-
-    // ── tickets ─────────────────────────────────────────────────────────────────────────────────
 
     /// Point read.
     pub async fn load(&self, id: &TicketId) -> Result<Option<Ticket>, Fault> {
@@ -402,151 +229,5 @@ impl TicketStore {
     pub async fn evidence(&self, id: &TicketId) -> Result<Vec<Evidence>, Fault> {
         let page = self.storage.scan(EVIDENCE, id.as_str(), "", "", 100, None).await?;
         page.entities.iter().map(|entity| decode("evidence", &entity.document)).collect()
-    }
-
-    // ── hints ───────────────────────────────────────────────────────────────────────────────────
-
-    /// Remembers whose issue this is.
-    pub async fn index_issue(&self, key: &str, id: &TicketId) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, JIRA, key, &encode(id)?).await
-    }
-
-    /// Whose issue is this?
-    pub async fn by_issue(&self, key: &str) -> Result<Option<TicketId>, Fault> {
-        match self.storage.get(INDEX, JIRA, key).await? {
-            Some(entity) => Ok(Some(decode("issue index", &entity.document)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// Remembers that a run was started to heal a ticket: its failure opens no ticket of its own.
-    pub async fn index_remediation_run(&self, key: &RunKey, id: &TicketId) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, REMEDIATION_RUN, &key.hash(), &encode(id)?).await
-    }
-
-    /// The ticket that this run was started to heal, if any.
-    pub async fn by_remediation_run(&self, key: &RunKey) -> Result<Option<TicketId>, Fault> {
-        match self.storage.get(INDEX, REMEDIATION_RUN, &key.hash()).await? {
-            Some(entity) => Ok(Some(decode("remediation run index", &entity.document)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// Takes the asset for one attempt; on refusal says who has it. Taking it twice for the same attempt is fine.
-    pub async fn lock_asset(&self, failure: &Failure, lock: &AssetLock) -> Result<Option<AssetLock>, Fault> {
-        let row = asset_row(failure);
-        match self.storage.insert(INDEX, ASSET, &row, &encode(lock)?).await? {
-            Inserted::Created(_) => Ok(None),
-            Inserted::Exists => {
-                let held = self.asset_lock(failure).await?;
-                Ok(held.filter(|held| held.attempt != lock.attempt))
-            }
-        }
-    }
-
-    /// Who acts on this asset right now?
-    pub async fn asset_lock(&self, failure: &Failure) -> Result<Option<AssetLock>, Fault> {
-        match self.storage.get(INDEX, ASSET, &asset_row(failure)).await? {
-            Some(entity) => Ok(Some(decode("asset lock", &entity.document)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// Gives the asset back, if this attempt has it.
-    pub async fn unlock_asset(&self, failure: &Failure, attempt: &str) -> Result<(), Fault> {
-        let row = asset_row(failure);
-        if let Some(entity) = self.storage.get(INDEX, ASSET, &row).await?
-            && decode::<AssetLock>("asset lock", &entity.document)?.attempt == attempt
-        {
-            self.storage.delete(INDEX, ASSET, &row, Some(&entity.etag)).await?;
-        }
-        Ok(())
-    }
-
-    /// Everybody who acts right now (at most 1,000).
-    pub async fn asset_locks(&self) -> Result<Vec<AssetLock>, Fault> {
-        let page = self.storage.scan(INDEX, ASSET, "", "", 1000, None).await?;
-        page.entities.iter().map(|entity| decode("asset lock", &entity.document)).collect()
-    }
-
-    fn healing_partition(failure: &Failure, fingerprint: &str) -> String {
-        RunKey::new(failure.source, &failure.asset, fingerprint, "", "")
-            .hash()
-            .get(..40)
-            .map(|hash| format!("fp-{hash}"))
-            .unwrap_or_default()
-    }
-
-    /// Remembers how healing this fingerprint on this asset ended.
-    pub async fn record_healing(&self, ticket: &Ticket, healing: &Healing) -> Result<(), Fault> {
-        let partition = Self::healing_partition(&ticket.failure, &ticket.diagnosis.fingerprint);
-        self.storage.upsert(INDEX, &partition, ticket.id.as_str(), &encode(healing)?).await
-    }
-
-    /// How healing this fingerprint on this asset ended so far.
-    pub async fn healings(&self, failure: &Failure, fingerprint: &str) -> Result<Vec<Healing>, Fault> {
-        let page = self.storage.scan(INDEX, &Self::healing_partition(failure, fingerprint), "", "", 200, None).await?;
-        page.entities.iter().map(|entity| decode("healing", &entity.document)).collect()
-    }
-
-    /// Adds `by` to a daily counter and returns its new value, or `None` when that would exceed `limit`.
-    pub async fn spend(&self, what: &str, day: &str, by: u32, limit: u32) -> Result<Option<u32>, Fault> {
-        let row = format!("{what}-{day}");
-        for _ in 0..SWAP_TRIES {
-            let entity = self.storage.get(INDEX, USAGE, &row).await?;
-            let used: u32 = entity.as_ref().map_or(Ok(0), |entity| decode("counter", &entity.document))?;
-            let Some(sum) = used.checked_add(by).filter(|sum| *sum <= limit) else { return Ok(None) };
-            let done = match entity {
-                None => matches!(self.storage.insert(INDEX, USAGE, &row, &encode(&sum)?).await?, Inserted::Created(_)),
-                Some(entity) => {
-                    matches!(self.storage.swap(INDEX, USAGE, &row, &entity.etag, &encode(&sum)?).await?, Swapped::Done(_))
-                }
-            };
-            if done {
-                return Ok(Some(sum));
-            }
-        }
-        Err(Fault::transient("a counter changes too often right now"))
-    }
-
-    /// What the model said about such a failure; one that cannot be read is as if it were missing.
-    pub async fn model_cache(&self, key: &str) -> Result<Option<Worded>, Fault> {
-        let entity = self.storage.get(INDEX, WORDED, key).await?;
-        Ok(entity.and_then(|entity| decode("wording", &entity.document).ok()))
-    }
-
-    /// Keeps what the model said.
-    pub async fn put_model_cache(&self, key: &str, worded: &Worded) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, WORDED, key, &encode(worded)?).await
-    }
-
-    // ── dead letters ────────────────────────────────────────────────────────────────────────────
-
-    /// Records a dead letter; `false` when it is recorded already.
-    pub async fn record_dead_letter(&self, letter: &DeadLetter) -> Result<bool, Fault> {
-        let outcome = self.storage.insert(DEADLETTERS, DEAD, &letter.id, &encode(letter)?).await?;
-        Ok(matches!(outcome, Inserted::Created(_)))
-    }
-
-    /// The dead letters, oldest first: the newest 500, and all that were not replayed yet (at most 5,000).
-    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Fault> {
-        let (mut letters, mut after) = (Vec::<DeadLetter>::new(), None);
-        loop {
-            let page = self.storage.scan(DEADLETTERS, DEAD, "", "", 500, after.as_ref()).await?;
-            // What was replayed long ago must not hide what waits.
-            letters.retain(|letter| letter.replayed_at.is_none());
-            for entity in &page.entities {
-                letters.push(decode("dead letter", &entity.document)?);
-            }
-            after = page.next.filter(|_| letters.len() < 5_000);
-            if after.is_none() {
-                return Ok(letters);
-            }
-        }
-    }
-
-    /// Writes a dead letter back, e.g. with the time of its replay.
-    pub async fn update_dead_letter(&self, letter: &DeadLetter) -> Result<(), Fault> {
-        self.storage.upsert(DEADLETTERS, DEAD, &letter.id, &encode(letter)?).await
     }
 }
