@@ -59,6 +59,8 @@ pub struct Config {
     pub storage: Result<StorageSettings, Fault>,
     /// The shared client.
     pub http: Http,
+    /// The managed identity, where there is one.
+    pub identity: Option<Identity>,
     /// The vendors' APIs.
     pub collector: Collector,
     /// The language model.
@@ -113,6 +115,7 @@ impl Config {
             playbooks: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
             problems: r.problems,
             http,
+            identity,
             public_base,
         })
     }

@@ -3,6 +3,7 @@
 mod airflow_callback;
 mod corridor;
 mod diagnosis;
+mod doctor;
 mod documents;
 mod doors;
 mod evidence;

@@ -55,6 +55,16 @@ impl SecretUrl {
         self.url().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
     }
 
+    /// The root of its host: asking there runs nothing, and tells nobody the signature.
+    pub fn root(&self) -> Option<Url> {
+        self.url()?.join("/").ok()
+    }
+
+    /// Does it carry the signature that Logic Apps ask for?
+    pub fn is_signed(&self) -> bool {
+        self.url().is_some_and(|url| url.query_pairs().any(|(name, value)| name == "sig" && !value.is_empty()))
+    }
+
     fn url(&self) -> Option<Url> {
         Url::parse(self.0.expose_secret()).ok()
     }
@@ -106,14 +116,14 @@ impl Playbooks {
         Self { settings, http }
     }
 
-    /// Is there a playbook for this action?
-    pub fn has(&self, action: Action) -> bool {
-        self.settings.urls.contains_key(&action)
+    /// The trigger of this action's playbook, if there is one.
+    pub fn url(&self, action: Action) -> Option<&SecretUrl> {
+        self.settings.urls.get(&action)
     }
 
     /// Calls the playbook of `attempt.action`. The attempt must be recorded as being called before this.
     pub async fn call(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> CallOutcome {
-        let Some(url) = self.settings.urls.get(&attempt.action).and_then(SecretUrl::url) else {
+        let Some(url) = self.url(attempt.action).and_then(SecretUrl::url) else {
             return CallOutcome::Refused("no playbook is configured for this action".to_owned());
         };
         let callback = self.callback_url(ticket.id.as_str(), &attempt.id);

@@ -1,0 +1,143 @@
+//! `doctor`: checks settings and every connection with read-only calls; says what to do about each fault.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use chrono::Utc;
+use clap::Args;
+use owo_colors::OwoColorize as _;
+use serde_json::json;
+
+use crate::config::{Config, Environment, SETTINGS};
+use crate::fault::Fault;
+use crate::functions::access::DashboardLock;
+use crate::pipeline::Pipeline;
+use crate::sinks::Check;
+use crate::storage::{Inserted, Storage};
+
+mod connections;
+mod test_failure;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// Send a synthetic failure through everything (a real JIRA issue and Slack message), then close it
+    #[arg(long)]
+    send_test: bool,
+    /// Check the settings and the store of `local`: local.settings.json and .env of this folder
+    #[arg(long)]
+    local: bool,
+}
+
+fn good(name: &str, line: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), ok: true, line: line.into(), fix: None }
+}
+
+fn bad(name: &str, line: impl Into<String>, fix: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), ok: false, line: line.into(), fix: Some(fix.into()) }
+}
+
+fn of(name: &str, outcome: Result<String, Fault>, fix: &str) -> Check {
+    match outcome {
+        Ok(line) => good(name, line),
+        Err(fault) => bad(name, fault.reason(), fix),
+    }
+}
+
+/// Checks everything; exit status 1 when anything is not as it should be.
+pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow::Result<ExitCode> {
+    let now = Utc::now();
+    let environment = if arguments.local { super::local::settings_here(environment)? } else { environment };
+    let config = Config::read(&environment)?;
+    let mut checks = settings(&config);
+    checks.extend(connections::check(&config, now).await);
+    let send = arguments.send_test;
+    checks.push(match &config.dashboard {
+        DashboardLock::Closed => bad("Dashboard", "closed for everybody", "set DASHBOARD_AUTH=entra, or DASHBOARD_KEY"),
+        DashboardLock::Open => good("Dashboard", "open, because this is `local`"),
+        DashboardLock::Entra { .. } => good("Dashboard", "people sign in with Entra"),
+        DashboardLock::Key { .. } => good("Dashboard", "people sign in with the key"),
+    });
+    let pipeline = config.into_doors().pipeline;
+    checks.push(match &pipeline {
+        Ok(pipeline) => of(
+            "Storage",
+            probe(pipeline.store.storage(), pipeline).await,
+            "check AzureWebJobsStorage, the account's firewall, and the identity's roles",
+        ),
+        Err(fault) => {
+            bad("Storage", fault.reason(), "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity")
+        }
+    });
+    if let (true, Ok(pipeline)) = (send, &pipeline) {
+        checks.push(of(
+            "Test failure",
+            test_failure::send(pipeline).await,
+            "is the function app running on this storage account? Look at its logs and at the dashboard",
+        ));
+    }
+    print(&checks, arguments.json)?;
+    Ok(if checks.iter().all(|check| check.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn settings(config: &Config) -> Vec<Check> {
+    if config.problems.is_empty() {
+        return vec![good("Settings", "all readable")];
+    }
+    let about =
+        |name: &str| SETTINGS.iter().find(|setting| setting.name == name).map_or("see the README", |setting| setting.about);
+    config.problems.iter().map(|problem| bad(problem.name, problem.text.clone(), about(problem.name))).collect()
+}
+
+/// Writes, reads and deletes one row.
+async fn probe(storage: &Storage, pipeline: &Pipeline) -> Result<String, Fault> {
+    pipeline.prepare().await?;
+    let row = format!("probe-{:016x}", fastrand::u64(..));
+    let inserted = storage.insert("index", "doctor", &row, "{}").await?;
+    let read = storage.get("index", "doctor", &row).await?;
+    storage.delete("index", "doctor", &row, None).await?;
+    let mut waiting = 0;
+    for queue in crate::pipeline::QUEUES {
+        waiting += storage.depth(queue).await?;
+    }
+    match (inserted, read) {
+        (Inserted::Created(_), Some(_)) => {
+            Ok(format!("a row was written, read and deleted; {waiting} message(s) wait in the queues"))
+        }
+        _ => Err(Fault::permanent("a row was written but not found again")),
+    }
+}
+
+fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let failed = checks.iter().filter(|check| !check.ok).count();
+    if as_json {
+        let checks: Vec<_> = checks.iter().map(|c| json!({"name": c.name, "ok": c.ok, "line": c.line, "fix": c.fix})).collect();
+        return writeln!(out, "{}", json!({"ok": failed == 0, "checks": checks}));
+    }
+    let colours = out.is_terminal();
+    for check in checks {
+        let mark = if check.ok { "ok  " } else { "FAIL" };
+        let mark = match (colours, check.ok) {
+            (true, true) => mark.green().to_string(),
+            (true, false) => mark.red().bold().to_string(),
+            (false, _) => mark.to_owned(),
+        };
+        writeln!(out, "{mark}  {:<28} {}", check.name, check.line)?;
+        if let Some(fix) = check.fix.as_ref().filter(|_| !check.ok) {
+            writeln!(out, "      {:<28} → {fix}", "")?;
+        }
+    }
+    writeln!(
+        out,
+        "{}",
+        if failed == 0 {
+            "Everything is as it should be.".to_owned()
+        } else {
+            format!("{failed} of {} need attention.", checks.len())
+        }
+    )
+}
