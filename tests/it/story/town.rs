@@ -75,8 +75,15 @@ impl Town {
         };
         let storage = Storage::open(&storage.with_prefix(prefix.clone()), &support::http()).unwrap();
         settings.extend(around(&base).await);
-        let mut options = HostOptions::new(env!("CARGO_MANIFEST_DIR"), storage, prefix);
-        options.executable = Some(env!("CARGO_BIN_EXE_aiops-rca").into());
+        let mut options = match staged() {
+            // What Azure gets, and nothing else: host.json names the executable.
+            Some(package) => HostOptions::new(package, storage, prefix),
+            None => {
+                let mut options = HostOptions::new(env!("CARGO_MANIFEST_DIR"), storage, prefix);
+                options.executable = Some(env!("CARGO_BIN_EXE_aiops-rca").into());
+                options
+            }
+        };
         options.arguments = Some(Vec::new());
         options.address = ([127, 0, 0, 1], port).into();
         options.settings = settings;
@@ -179,6 +186,14 @@ impl Town {
             }
         }
     }
+}
+
+/// The folder of a staged package that the stories are to run, instead of this checkout: `AIOPS_RCA_TEST_PACKAGE`.
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting of the program")]
+fn staged() -> Option<std::path::PathBuf> {
+    let package = std::path::PathBuf::from(std::env::var_os("AIOPS_RCA_TEST_PACKAGE")?);
+    assert!(package.join("host.json").is_file(), "there is no staged package in {}", package.display());
+    Some(package)
 }
 
 fn settings(jira: &JiraSimulator, slack: &SlackSimulator, base: &Url, prefix: &str) -> BTreeMap<String, String> {
