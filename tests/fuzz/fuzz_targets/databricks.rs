@@ -3,7 +3,7 @@
 
 #![no_main]
 
-#[path = "../../tests/it/sources/lawful.rs"]
+#[path = "../../it/sources/lawful.rs"]
 mod lawful;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| lawful::assert_lawful("databricks", &aiops_rca::sources::databricks::parse(body)));
