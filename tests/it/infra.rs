@@ -211,7 +211,7 @@ fn routes_in_bicep_are_routes_of_functions() {
 fn roles_are_given_by_name_and_every_name_is_known() {
     // learn.microsoft.com/azure/role-based-access-control/built-in-roles
     let documented = json!({
-        "Reader": "acdd72a7-3385-48ef-bd42-f6b606eab4a8",
+        "Reader": "acdd72a7-3385-48ef-bd42-f606fba81ae7",
         "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
         "Storage Queue Data Contributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
         "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
