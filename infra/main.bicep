@@ -167,7 +167,7 @@ var airflow = !empty(airflowBaseUrl)
 // The Airflow playbooks sign in with the password in the vault.
 var airflowPlaybooks = airflow && !empty(airflowPassword)
 var factory = !empty(dataFactoryName)
-var factoryId = resourceId(subscription().subscriptionId, dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName)
+var factoryId = factory ? resourceId(dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName) : ''
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: '${name}-identity'
@@ -259,7 +259,7 @@ module playbooks 'playbooks/playbooks.bicep' = {
     callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'
     vaultName: vault.outputs.name
     workspaceId: monitoring.outputs.workspaceId
-    factoryId: factory ? factoryId : ''
+    factoryId: factoryId
     databricksHost: databricksHost
     allowedNodeTypes: allowedNodeTypes
     airflowHost: airflowPlaybooks ? airflowBaseUrl : ''
@@ -362,13 +362,15 @@ var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiT
 var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
 
-// After the playbooks, so that every reference finds its secret.
+// After the playbooks, so that every reference finds its secret; and after the sign-in, whose headers the app is told to
+// trust here. (Two changes of one app's configuration at a time are refused, too.)
 module settings 'modules/settings.bicep' = {
   params: {
     functionAppName: functionApp.outputs.name
     settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
   }
   dependsOn: [
+    authentication
     playbooks
   ]
 }
