@@ -21,20 +21,23 @@ param location string = resourceGroup().location
 @maxLength(20)
 param storagePrefix string = 'rca'
 
-@description('Resource id of a Log Analytics workspace that already collects the diagnostic logs; empty: a new one.')
+@description('Resource id of a Log Analytics workspace to use, e.g. one that already has the diagnostic logs; empty: a new one.')
 param workspaceId string = ''
+
+@description('false where factory and Databricks already send their logs to that workspace, resource-specific: Azure refuses a second setting for the same logs.')
+param diagnosticSettings bool = true
 
 // ---- what is watched
 @description('The data factory to watch; empty: none.')
 param dataFactoryName string = ''
 
-@description('Its resource group.')
+@description('Its resource group, in this subscription.')
 param dataFactoryResourceGroup string = resourceGroup().name
 
 @description('The Databricks workspace to watch (Premium: only that tier has audit logs); empty: none.')
 param databricksWorkspaceName string = ''
 
-@description('Its resource group.')
+@description('Its resource group, in this subscription.')
 param databricksResourceGroup string = resourceGroup().name
 
 @description('The Airflow web server, for task logs and retries; empty: none.')
@@ -239,6 +242,7 @@ module factoryDiagnostics 'modules/data-factory.bicep' = if (factory) {
   params: {
     factoryName: dataFactoryName
     workspaceId: monitoring.outputs.workspaceId
+    diagnosticSettings: diagnosticSettings
     readerPrincipalId: identity.properties.principalId
   }
 }
@@ -248,6 +252,7 @@ module databricksDiagnostics 'modules/databricks.bicep' = if (databricks) {
   params: {
     workspaceName: databricksWorkspaceName
     workspaceId: monitoring.outputs.workspaceId
+    diagnosticSettings: diagnosticSettings
   }
 }
 

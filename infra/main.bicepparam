@@ -6,7 +6,8 @@ using 'main.bicep'
 param name = 'aiops-rca'                              // stands at the beginning of every resource name
 // param location = 'westeurope'                      // default: the resource group's region
 param storagePrefix = 'rca'                           // stands before table and queue names
-param workspaceId = ''                                // a workspace that already has the diagnostic logs; empty: a new one
+param workspaceId = ''                                // a workspace to use; empty: a new one
+param diagnosticSettings = true                       // false: the logs already go there, resource-specific
 
 // ---- what is watched: leave empty what you do not have
 param dataFactoryName = readEnvironmentVariable('AZURE_DATA_FACTORY_NAME', '')
