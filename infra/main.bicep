@@ -156,6 +156,10 @@ param maximumInstanceCount int = 40
 @description('Spread the app over availability zones, where the region has them; costs always-ready capacity.')
 param zoneRedundant bool = false
 
+@description('Redundancy of the storage account. Standard_LRS where the region has no availability zones.')
+@allowed(['Standard_ZRS', 'Standard_LRS', 'Standard_GZRS', 'Standard_GRS'])
+param storageSku string = 'Standard_ZRS'
+
 @description('How long logs are kept, in days.')
 @minValue(30)
 @maxValue(730)
@@ -181,6 +185,7 @@ module storage 'modules/storage.bicep' = {
   params: {
     name: storageName
     location: location
+    sku: storageSku
     prefix: storagePrefix
     principalId: identity.properties.principalId
   }

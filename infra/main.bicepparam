@@ -57,4 +57,5 @@ param aiApiKey = readEnvironmentVariable('AI_API_KEY', '')
 param instanceMemoryMB = 512                          // the handler needs a few dozen
 param maximumInstanceCount = 40
 param zoneRedundant = false                           // over availability zones, where the region has them
+param storageSku = 'Standard_ZRS'                     // Standard_LRS where the region has no availability zones
 param logRetentionDays = 30
