@@ -8,7 +8,7 @@
 targetScope = 'resourceGroup'
 
 // ---- names and places
-@description('Stands at the beginning of every resource name.')
+@description('Stands at the beginning of every resource name: lower-case letters, digits and single dashes; a letter first, no dash at the end.')
 @minLength(3)
 @maxLength(14)
 param name string = 'aiops-rca'
@@ -122,10 +122,10 @@ param upstreamPipelines object = {}
 @secure()
 param dashboardKey string
 
-@description('Application (client) id of the Entra app that people sign in to the dashboard with; empty: the key alone opens it.')
+@description('Application (client) id of the Entra app that people sign in to the dashboard with; empty: the key alone opens it. Who may sign in is decided there: Enterprise applications, Assignment required.')
 param dashboardClientId string = ''
 
-@description('Audience of the tokens of a secure webhook (action group); empty: a function key is the lock.')
+@description('Audience of the tokens of a secure webhook (action group); empty: a function key is the lock. Together with dashboardClientId use that application, api://<id>: the sign-in may turn away tokens for others.')
 param secureWebhookAudience string = ''
 
 // ---- language model
@@ -391,8 +391,18 @@ output functionAppName string = functionApp.outputs.name
 @description('Where the dashboard is.')
 output dashboardUrl string = 'https://${functionApp.outputs.hostName}/dashboard'
 
-@description('For infra/alerts.bicep.')
+// What infra/alerts.bicep is given (azure.yaml does it).
+@description('The workspace with the logs.')
 output workspaceId string = monitoring.outputs.workspaceId
+
+@description('Its region, which is that of the rules.')
+output workspaceLocation string = monitoring.outputs.location
+
+@description('Is a data factory watched?')
+output watchesPipelines bool = factory
+
+@description('Is a Databricks workspace watched?')
+output watchesClusters bool = databricks
 
 @description('The identity to add to Databricks as a service principal, and to Azure OpenAI as Cognitive Services OpenAI User.')
 output identityClientId string = identity.properties.clientId

@@ -1,4 +1,5 @@
-// Every knob of infra/main.bicep. Secrets come from the environment, never from this file:
+// Every knob of infra/main.bicep. Each deployment sets them all: what is empty is switched off, so keep what you exported.
+// Secrets come from the environment, never from this file:
 //   export CALLBACK_SIGNING_KEY=$(openssl rand -hex 32) DASHBOARD_KEY=$(openssl rand -hex 32) JIRA_API_TOKEN=… SLACK_BOT_TOKEN=…
 using 'main.bicep'
 
@@ -45,7 +46,7 @@ param upstreamPipelines = {}                          // e.g. { pl_load_sales: '
 // ---- access
 param dashboardKey = readEnvironmentVariable('DASHBOARD_KEY')
 param dashboardClientId = readEnvironmentVariable('DASHBOARD_CLIENT_ID', '') // Entra app for signing in; empty: the key
-param secureWebhookAudience = ''                      // 'api://…': Azure Monitor must bring an Entra token
+param secureWebhookAudience = readEnvironmentVariable('SECURE_WEBHOOK_AUDIENCE', '') // 'api://…': Azure Monitor must bring an Entra token
 
 // ---- language model: words the root cause, decides nothing
 param aiProvider = 'none'                             // azure-openai, openai-compatible
