@@ -149,7 +149,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
             operator: 'GreaterThan'
             threshold: 0
             resourceIdColumn: '_ResourceId'
-            dimensions: [for column in entry.columns: { name: column, operator: 'Include', values: ['*'] }]
+            dimensions: map(entry.columns, column => { name: column, operator: 'Include', values: ['*'] })
             failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
           }
         ]

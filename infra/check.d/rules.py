@@ -34,6 +34,30 @@ def check(template: Template):
         _resource(found, template, Scope(template), None)
     for found in template.of_kind("module"):
         _module(found, template)
+    for found in template.of_kind("resource", "module", "var", "output"):
+        allowed = set(_loops(found.value, found.kind in ("resource", "module")))
+        for node in found.value.walk():
+            if isinstance(node, bicep.For) and id(node) not in allowed:
+                template.report(node.line, "a loop cannot stand here; map() can")
+
+
+def _loops(value: bicep.Node, properties_too: bool):
+    """Where the compiler takes loops: the whole value, and properties of resources and modules, one below another."""
+    if isinstance(value, bicep.For):
+        yield id(value)
+        value = value.body
+    if isinstance(value, bicep.If):
+        value = value.body
+    open = [value] if properties_too else []
+    while open:
+        node = open.pop()
+        for entry in node.entries if isinstance(node, bicep.Object) else ():
+            if isinstance(entry, bicep.Declaration):
+                yield from _loops(entry.value, True)
+            elif isinstance(entry.value, bicep.For):
+                yield id(entry.value)
+            else:
+                open.append(entry.value)
 
 
 # ---- parameters

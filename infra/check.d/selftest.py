@@ -92,7 +92,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
             query: loadTextContent('query.kql')
             timeAggregation: 'Count'
             operator: 'GreaterThan'
-            dimensions: [for column in ['RunId']: { name: column, operator: 'Include', values: ['*'] }]
+            dimensions: map(['RunId'], column => { name: column, operator: 'Include', values: ['*'] })
           }
         ]
       }
@@ -155,7 +155,7 @@ SLIPS = {
     "misspelt property": ("main.bicep", "accessTier:", "acessTier:", "no such property (did you mean 'accessTier'?)"),
     "misspelt property in a branch": ("main.bicep", "allowSharedKey", "allowShareKey", "allowShareKeyAccess: no such property"),
     "misspelt property of an alert": ("main.bicep", "timeAggregation:", "timeAggregate:", "no such property"),
-    "misspelt property in a loop": ("main.bicep", "column, operator:", "column, operatr:", "dimensions[].operatr: no such property"),
+    "misspelt property in a function": ("main.bicep", "column, operator:", "column, operatr:", "dimensions[].operatr: no such property"),
     "missing property": ("main.bicep", "bypass: 'AzureServices', defaultAction: 'Allow'", "bypass: 'None'", "defaultAction is missing"),
     "missing property of a nested resource": ("main.bicep", "name: 'things'", "", "name is missing"),
     "read-only property": ("main.bicep", "accessTier: tier", "primaryLocation: 'x'", "cannot be set"),
@@ -192,6 +192,7 @@ SLIPS = {
     "unused parameter": ("main.bicep", "param watch", "param unused string = ''\nparam watch", "param unused is not used"),
     "unused variable": ("main.bicep", "var more", "var unused = 1\nvar more", "var unused is not used"),
     "unused existing resource": ("part.bicep", "identity.properties.principalId", "'x'", "existing resource identity is not used"),
+    "loop where none may stand": ("main.bicep", "false } : {}", "false, x: [for r in rules: r] } : {}", "a loop cannot stand here"),
     "declared twice": ("main.bicep", "var more", "var rules = 1\nvar more", "is declared before"),
     "set twice": ("main.bicep", "kind: 'StorageV2'", "kind: 'StorageV2'\n  kind: 'StorageV2'", "kind is set before"),
     "circle": ("main.bicep", "name: 'one'", "name: string(rules)", "a circle: rules → rules"),

@@ -380,6 +380,14 @@ def _items(node: bicep.Call, given: list[list[Shape]], scope: Scope) -> list[Sha
     return [Shape("array", node.line, items=[Shape("object", node.line, fields=fields, about="an item of items()")])]
 
 
+def _map(node: bicep.Call, given: list[list[Shape]], scope: Scope) -> list[Shape]:
+    function = node.arguments[1] if len(node.arguments) == 2 else None
+    if not isinstance(function, bicep.Lambda) or not function.parameters:
+        return [Shape("array", node.line)]
+    inner = scope.with_local(function.parameters[0], [item for shape in given[0] for item in items_of(shape, node.line)])
+    return [Shape("array", node.line, items=shapes(function.body, inner))]
+
+
 def _coalesce(node: bicep.Call, given: list[list[Shape]], scope: Scope) -> list[Shape]:
     return [shape for found in given for shape in found if shape.kind != "null"]
 
@@ -415,6 +423,7 @@ def _from_json(value, line: int, about: str) -> Shape:
 _SPECIAL = {
     "union": _union,
     "items": _items,
+    "map": _map,
     "coalesce": _coalesce,
     "loadJsonContent": _load,
     "loadTextContent": _load,
