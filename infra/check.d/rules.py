@@ -38,7 +38,7 @@ def check(template: Template):
         allowed = set(_loops(found.value, found.kind in ("resource", "module")))
         for node in found.value.walk():
             if isinstance(node, bicep.For) and id(node) not in allowed:
-                template.report(node.line, "a loop cannot stand here; map() can")
+                template.report(node.line, "a loop cannot stand here; a variable can be one")
 
 
 def _loops(value: bicep.Node, properties_too: bool):
