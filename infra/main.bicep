@@ -153,7 +153,7 @@ param instanceMemoryMB int = 512
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
-@description('Spread the app over availability zones, where the region has them; costs always-ready capacity.')
+@description('Spread the app over availability zones, where the region has them; costs always-ready capacity, and wants a storageSku with ZRS.')
 param zoneRedundant bool = false
 
 @description('Redundancy of the storage account. Standard_LRS where the region has no availability zones.')
