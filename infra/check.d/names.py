@@ -118,8 +118,8 @@ def _unused(template: Template, uses: dict[str, set[str]]):
     used = set().union(*(found - {name} for name, found in uses.items()))
     for found in template.of_kind("param", "var", "type", "resource"):
         if found.name not in used and (found.kind != "resource" or found.existing):
-            self_made = "existing " if found.existing else ""
-            template.report(found.line, f"{self_made}{found.kind} {found.name} is not used")
+            what = "existing resource" if found.existing else found.kind
+            template.report(found.line, f"{what} {found.name} is not used")
 
 
 def _circles(template: Template, uses: dict[str, set[str]]):

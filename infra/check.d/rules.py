@@ -42,7 +42,7 @@ def check(template: Template):
 
 
 def _loops(value: bicep.Node, properties_too: bool):
-    """Where the compiler takes loops: the whole value, and properties of resources and modules, one below another."""
+    """Where the compiler takes loops: the whole value, and properties of resources and modules, none inside another."""
     if isinstance(value, bicep.For):
         yield id(value)
         value = value.body
