@@ -78,6 +78,10 @@ resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
   }
 }
 
+var byRun = [for column in ['RunId', 'PipelineName', 'ActivityName', 'ErrorCode']: { name: column, operator: 'Include', values: ['*'] }]
+var byCluster = [for column in ['clusterId', 'clusterName', 'clusterState', 'termination']: { name: column, operator: 'Include', values: ['*'] }]
+var byJobRun = [for column in ['runId', 'jobId', 'jobTerminalState']: { name: column, operator: 'Include', values: ['*'] }]
+
 // Every rule is split by the run, so that one alert is one run: an alert of many rows is cut to its first ten.
 // Windows are longer than frequencies and the queries look at ingestion time, so late rows are seen and early
 // ones at most twice; aiops-rca knows a run again. The rules are stateless (autoMitigate false): a failed run
@@ -91,7 +95,7 @@ var rules = [
     severity: pipelineSeverity
     frequency: 'PT5M'
     window: 'PT1H'
-    columns: ['RunId', 'PipelineName', 'ActivityName', 'ErrorCode']
+    dimensions: byRun
   }
   {
     name: 'adf-activity-failure-alert'
@@ -101,7 +105,7 @@ var rules = [
     severity: pipelineSeverity
     frequency: 'PT5M'
     window: 'PT1H'
-    columns: ['RunId', 'PipelineName', 'ActivityName', 'ErrorCode']
+    dimensions: byRun
   }
   {
     name: 'databricks-cluster-failure'
@@ -111,7 +115,7 @@ var rules = [
     severity: databricksSeverity
     frequency: 'PT15M'
     window: 'PT3H'
-    columns: ['clusterId', 'clusterName', 'clusterState', 'termination']
+    dimensions: byCluster
   }
   {
     name: 'databricks-job-failure'
@@ -121,7 +125,7 @@ var rules = [
     severity: databricksSeverity
     frequency: 'PT15M'
     window: 'PT3H'
-    columns: ['runId', 'jobId', 'jobTerminalState']
+    dimensions: byJobRun
   }
 ]
 
@@ -149,7 +153,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
             operator: 'GreaterThan'
             threshold: 0
             resourceIdColumn: '_ResourceId'
-            dimensions: [for column in entry.columns: { name: column, operator: 'Include', values: ['*'] }]
+            dimensions: entry.dimensions
             failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
           }
         ]

@@ -8,7 +8,7 @@
 targetScope = 'resourceGroup'
 
 // ---- names and places
-@description('Stands at the beginning of every resource name.')
+@description('Stands at the beginning of every resource name: lower-case letters, digits and single dashes; a letter first, no dash at the end.')
 @minLength(3)
 @maxLength(14)
 param name string = 'aiops-rca'
@@ -21,20 +21,23 @@ param location string = resourceGroup().location
 @maxLength(20)
 param storagePrefix string = 'rca'
 
-@description('Resource id of a Log Analytics workspace that already collects the diagnostic logs; empty: a new one.')
+@description('Resource id of a Log Analytics workspace to use, e.g. one that already has the diagnostic logs; empty: a new one.')
 param workspaceId string = ''
+
+@description('false where factory and Databricks already send their logs to that workspace, resource-specific: Azure refuses a second setting for the same logs.')
+param diagnosticSettings bool = true
 
 // ---- what is watched
 @description('The data factory to watch; empty: none.')
 param dataFactoryName string = ''
 
-@description('Its resource group.')
+@description('Its resource group, in this subscription.')
 param dataFactoryResourceGroup string = resourceGroup().name
 
 @description('The Databricks workspace to watch (Premium: only that tier has audit logs); empty: none.')
 param databricksWorkspaceName string = ''
 
-@description('Its resource group.')
+@description('Its resource group, in this subscription.')
 param databricksResourceGroup string = resourceGroup().name
 
 @description('The Airflow web server, for task logs and retries; empty: none.')
@@ -119,10 +122,10 @@ param upstreamPipelines object = {}
 @secure()
 param dashboardKey string
 
-@description('Application (client) id of the Entra app that people sign in to the dashboard with; empty: the key alone opens it.')
+@description('Application (client) id of the Entra app that people sign in to the dashboard with; empty: the key alone opens it. Who may sign in is decided there: Enterprise applications, Assignment required.')
 param dashboardClientId string = ''
 
-@description('Audience of the tokens of a secure webhook (action group); empty: a function key is the lock.')
+@description('Audience of the tokens of a secure webhook (action group); empty: a function key is the lock. Together with dashboardClientId use that application, api://<id>: the sign-in may turn away tokens for others.')
 param secureWebhookAudience string = ''
 
 // ---- language model
@@ -150,8 +153,12 @@ param instanceMemoryMB int = 512
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
-@description('Spread the app over availability zones, where the region has them; costs always-ready capacity.')
+@description('Spread the app over availability zones, where the region has them; costs always-ready capacity, and wants a storageSku with ZRS.')
 param zoneRedundant bool = false
+
+@description('Redundancy of the storage account. Standard_LRS where the region has no availability zones.')
+@allowed(['Standard_ZRS', 'Standard_LRS', 'Standard_GZRS', 'Standard_GRS'])
+param storageSku string = 'Standard_ZRS'
 
 @description('How long logs are kept, in days.')
 @minValue(30)
@@ -167,7 +174,7 @@ var airflow = !empty(airflowBaseUrl)
 // The Airflow playbooks sign in with the password in the vault.
 var airflowPlaybooks = airflow && !empty(airflowPassword)
 var factory = !empty(dataFactoryName)
-var factoryId = resourceId(subscription().subscriptionId, dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName)
+var factoryId = factory ? resourceId(dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName) : ''
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: '${name}-identity'
@@ -178,6 +185,7 @@ module storage 'modules/storage.bicep' = {
   params: {
     name: storageName
     location: location
+    sku: storageSku
     prefix: storagePrefix
     principalId: identity.properties.principalId
   }
@@ -239,6 +247,7 @@ module factoryDiagnostics 'modules/data-factory.bicep' = if (factory) {
   params: {
     factoryName: dataFactoryName
     workspaceId: monitoring.outputs.workspaceId
+    diagnosticSettings: diagnosticSettings
     readerPrincipalId: identity.properties.principalId
   }
 }
@@ -248,6 +257,7 @@ module databricksDiagnostics 'modules/databricks.bicep' = if (databricks) {
   params: {
     workspaceName: databricksWorkspaceName
     workspaceId: monitoring.outputs.workspaceId
+    diagnosticSettings: diagnosticSettings
   }
 }
 
@@ -259,7 +269,7 @@ module playbooks 'playbooks/playbooks.bicep' = {
     callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'
     vaultName: vault.outputs.name
     workspaceId: monitoring.outputs.workspaceId
-    factoryId: factory ? factoryId : ''
+    factoryId: factoryId
     databricksHost: databricksHost
     allowedNodeTypes: flatten(map(nodeTypes, rule => rule.to))
     airflowHost: airflowPlaybooks ? airflowBaseUrl : ''
@@ -365,13 +375,15 @@ var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiT
 var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
 
-// After the playbooks, so that every reference finds its secret.
+// After the playbooks, so that every reference finds its secret; and after the sign-in, whose headers the app is told to
+// trust here. (Two changes of one app's configuration at a time are refused, too.)
 module settings 'modules/settings.bicep' = {
   params: {
     functionAppName: functionApp.outputs.name
     settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
   }
   dependsOn: [
+    authentication
     playbooks
   ]
 }
@@ -382,8 +394,18 @@ output functionAppName string = functionApp.outputs.name
 @description('Where the dashboard is.')
 output dashboardUrl string = 'https://${functionApp.outputs.hostName}/dashboard'
 
-@description('For infra/alerts.bicep.')
+// What infra/alerts.bicep is given (azure.yaml does it).
+@description('The workspace with the logs.')
 output workspaceId string = monitoring.outputs.workspaceId
+
+@description('Its region, which is that of the rules.')
+output workspaceLocation string = monitoring.outputs.location
+
+@description('Is a data factory watched?')
+output watchesPipelines bool = factory
+
+@description('Is a Databricks workspace watched?')
+output watchesClusters bool = databricks
 
 @description('The identity to add to Databricks as a service principal, and to Azure OpenAI as Cognitive Services OpenAI User.')
 output identityClientId string = identity.properties.clientId

@@ -1,4 +1,5 @@
-// Every knob of infra/main.bicep. Secrets come from the environment, never from this file:
+// Every knob of infra/main.bicep. Each deployment sets them all: what is empty is switched off, so keep what you exported.
+// Secrets come from the environment, never from this file:
 //   export CALLBACK_SIGNING_KEY=$(openssl rand -hex 32) DASHBOARD_KEY=$(openssl rand -hex 32) JIRA_API_TOKEN=… SLACK_BOT_TOKEN=…
 using 'main.bicep'
 
@@ -6,7 +7,8 @@ using 'main.bicep'
 param name = 'aiops-rca'                              // stands at the beginning of every resource name
 // param location = 'westeurope'                      // default: the resource group's region
 param storagePrefix = 'rca'                           // stands before table and queue names
-param workspaceId = ''                                // a workspace that already has the diagnostic logs; empty: a new one
+param workspaceId = ''                                // a workspace to use; empty: a new one
+param diagnosticSettings = true                       // false: the logs already go there, resource-specific
 
 // ---- what is watched: leave empty what you do not have
 param dataFactoryName = readEnvironmentVariable('AZURE_DATA_FACTORY_NAME', '')
@@ -44,7 +46,7 @@ param upstreamPipelines = {}                          // e.g. { pl_load_sales: '
 // ---- access
 param dashboardKey = readEnvironmentVariable('DASHBOARD_KEY')
 param dashboardClientId = readEnvironmentVariable('DASHBOARD_CLIENT_ID', '') // Entra app for signing in; empty: the key
-param secureWebhookAudience = ''                      // 'api://…': Azure Monitor must bring an Entra token
+param secureWebhookAudience = readEnvironmentVariable('SECURE_WEBHOOK_AUDIENCE', '') // 'api://…': Azure Monitor must bring an Entra token
 
 // ---- language model: words the root cause, decides nothing
 param aiProvider = 'none'                             // azure-openai, openai-compatible
@@ -56,4 +58,5 @@ param aiApiKey = readEnvironmentVariable('AI_API_KEY', '')
 param instanceMemoryMB = 512                          // the handler needs a few dozen
 param maximumInstanceCount = 40
 param zoneRedundant = false                           // over availability zones, where the region has them
+param storageSku = 'Standard_ZRS'                     // Standard_LRS where the region has no availability zones
 param logRetentionDays = 30

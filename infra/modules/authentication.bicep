@@ -8,7 +8,7 @@
 
 param functionAppName string
 
-@description('Application (client) id of the Entra app registration; its redirect URI is https://<app>/.auth/login/aad/callback.')
+@description('Application (client) id of the Entra app registration; its redirect URI is https://<app>/.auth/login/aad/callback, and it issues ID tokens, because no client secret is kept.')
 param clientId string
 
 resource app 'Microsoft.Web/sites@2024-04-01' existing = {

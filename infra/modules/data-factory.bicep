@@ -2,6 +2,7 @@
 
 param factoryName string
 param workspaceId string
+param diagnosticSettings bool
 
 @description('The function app\'s identity.')
 param readerPrincipalId string
@@ -13,7 +14,7 @@ resource factory 'Microsoft.DataFactory/factories@2018-06-01' existing = {
 }
 
 // Without `Dedicated` the rows go to AzureDiagnostics, with other column names, and the alert rules find nothing.
-resource runs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+resource runs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (diagnosticSettings) {
   scope: factory
   name: 'adf-diagnostics'
   properties: {

@@ -3,12 +3,13 @@
 
 param workspaceName string
 param workspaceId string
+param diagnosticSettings bool
 
 resource workspace 'Microsoft.Databricks/workspaces@2024-05-01' existing = {
   name: workspaceName
 }
 
-resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (diagnosticSettings) {
   scope: workspace
   name: 'databricks-diagnostics'
   properties: {

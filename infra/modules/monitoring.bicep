@@ -62,5 +62,6 @@ module read 'workspace-reader.bicep' = {
 }
 
 output workspaceId string = chosenId
+output location string = empty(workspaceId) ? location : existingWorkspace!.location
 output customerId string = empty(workspaceId) ? newWorkspace!.properties.customerId : existingWorkspace!.properties.customerId
 output connectionString string = insights.properties.ConnectionString

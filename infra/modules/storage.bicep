@@ -4,6 +4,9 @@
 param name string
 param location string
 
+@description('Redundancy, e.g. Standard_ZRS.')
+param sku string
+
 @description('STORAGE_PREFIX: stands before every table and queue name.')
 param prefix string
 
@@ -19,7 +22,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: name
   location: location
   kind: 'StorageV2'
-  sku: { name: 'Standard_ZRS' }
+  sku: { name: sku }
   properties: {
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true

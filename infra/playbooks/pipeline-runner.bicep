@@ -11,7 +11,8 @@ resource factory 'Microsoft.DataFactory/factories@2018-06-01' existing = {
 resource runner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, 'aiops-rca pipeline runner')
   properties: {
-    roleName: 'aiops-rca pipeline runner (${resourceGroup().name})'
+    // Names of roles are unique in the whole tenant.
+    roleName: 'aiops-rca pipeline runner (${resourceGroup().name}, ${uniqueString(resourceGroup().id)})'
     description: 'Reads pipeline runs and starts pipelines, for the playbooks of aiops-rca.'
     type: 'CustomRole'
     assignableScopes: [resourceGroup().id]
@@ -35,7 +36,8 @@ resource run 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     properties: {
       principalId: principal.value
       principalType: 'ServicePrincipal'
-      roleDefinitionId: runner.id
+      // As Azure itself gives the id out: below the subscription, wherever the role may be assigned.
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', runner.name)
     }
   }
 ]

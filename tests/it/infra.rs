@@ -208,10 +208,54 @@ fn routes_in_bicep_are_routes_of_functions() {
 }
 
 #[test]
+fn nothing_is_set_that_flex_consumption_refuses() {
+    // learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
+    let settings = [
+        "ENABLE_ORYX_BUILD",
+        "FUNCTIONS_EXTENSION_VERSION",
+        "FUNCTIONS_WORKER_RUNTIME",
+        "FUNCTIONS_WORKER_RUNTIME_VERSION",
+        "FUNCTIONS_MAX_HTTP_CONCURRENCY",
+        "FUNCTIONS_WORKER_PROCESS_COUNT",
+        "FUNCTIONS_WORKER_DYNAMIC_CONCURRENCY_ENABLED",
+        "SCM_DO_BUILD_DURING_DEPLOYMENT",
+        "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING",
+        "WEBSITE_CONTENTOVERVNET",
+        "WEBSITE_CONTENTSHARE",
+        "WEBSITE_DNS_SERVER",
+        "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT",
+        "WEBSITE_RUN_FROM_PACKAGE",
+        "WEBSITE_SKIP_CONTENTSHARE_VALIDATION",
+        "WEBSITE_VNET_ROUTE_ALL",
+    ];
+    let properties = [
+        "alwaysOn",
+        "containerSize",
+        "ftpsState",
+        "functionAppScaleLimit",
+        "healthCheckPath",
+        "isReserved",
+        "linuxFxVersion",
+        "minimumElasticInstanceCount",
+        "netFrameworkVersion",
+        "preWarmedInstanceCount",
+        "use32BitWorkerProcess",
+        "vnetContentShareEnabled",
+        "vnetImagePullEnabled",
+        "vnetRouteAllEnabled",
+    ];
+    let made = app_settings();
+    assert!(settings.iter().all(|setting| !made.contains_key(*setting)), "{made:#?}");
+    let app = read("infra/modules/function.bicep");
+    assert!(properties.iter().all(|property| !app.contains(&format!("{property}:"))), "{app}");
+    assert!(app.contains("tier: 'FlexConsumption', name: 'FC1'"));
+}
+
+#[test]
 fn roles_are_given_by_name_and_every_name_is_known() {
     // learn.microsoft.com/azure/role-based-access-control/built-in-roles
     let documented = json!({
-        "Reader": "acdd72a7-3385-48ef-bd42-f6b606eab4a8",
+        "Reader": "acdd72a7-3385-48ef-bd42-f606fba81ae7",
         "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
         "Storage Queue Data Contributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
         "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
@@ -275,12 +319,15 @@ fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
 fn what_azd_runs_names_outputs_and_files_that_exist() {
     let azd = read("azure.yaml");
     let main = read("infra/main.bicep");
-    for output in ["functionAppName", "workspaceId"] {
-        assert!(
-            azd.contains(&format!("{output}=\"${output}\"")) && main.contains(&format!("output {output} string")),
-            "{output}"
-        );
-        assert!(read("infra/alerts.bicep").contains(&format!("param {output} string")), "{output}");
+    let alerts = read("infra/alerts.bicep");
+    let given = Regex::new(r#"(\w+)="\$\{?(\w+)(:-\})?""#).unwrap();
+    let given: Vec<_> = given.captures_iter(&azd).collect();
+    assert!(given.len() >= 7, "functionAppName and what follows");
+    for pair in given {
+        let (parameter, value) = (&pair[1], &pair[2]);
+        assert!(alerts.contains(&format!("\nparam {parameter} ")), "{parameter}");
+        // What has a default comes from azd's environment, the rest from the deployment before.
+        assert_eq!(main.contains(&format!("\noutput {value} ")), pair.get(3).is_none(), "{value}");
     }
     assert!(azd.contains("infra/package") && root().join("infra/package").is_file());
     assert!(azd.contains("dist: target/functionapp") && read("infra/package").contains("--target-dir target/functionapp"));

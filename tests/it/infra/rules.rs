@@ -22,7 +22,7 @@ fn minutes(text: &str) -> i64 {
 
 fn rules() -> Vec<Rule> {
     let text = read("infra/alerts.bicep");
-    let shape = r"(?s)\{\s+name: '([\w-]+)'\s+about: .*?query: loadTextContent\('([^']+)'\).*?frequency: '(\w+)'\s+window: '(\w+)'\s+columns: \[(.*?)\]";
+    let shape = r"(?s)\{\s+name: '([\w-]+)'\s+about: .*?query: loadTextContent\('([^']+)'\).*?frequency: '(\w+)'\s+window: '(\w+)'\s+dimensions: (\w+)";
     let rules: Vec<Rule> = Regex::new(shape)
         .unwrap()
         .captures_iter(&text)
@@ -31,7 +31,7 @@ fn rules() -> Vec<Rule> {
             query: read(&format!("infra/{}", &found[2])),
             frequency: minutes(&found[3]),
             window: minutes(&found[4]),
-            split: all(&found[5], "'([^']+)'"),
+            split: all(&all(&text, &format!(r"var {} = \[for column in \[(.*?)\]", &found[5]))[0], "'([^']+)'"),
         })
         .collect();
     assert_eq!(rules.len(), 4);
