@@ -271,7 +271,7 @@ module playbooks 'playbooks/playbooks.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     factoryId: factoryId
     databricksHost: databricksHost
-    allowedNodeTypes: flatten(map(nodeTypes, rule => rule.to))
+    allowedNodeTypes: flatten(standInNodeTypes)
     airflowHost: airflowPlaybooks ? airflowBaseUrl : ''
     airflowApi: airflowApiVersion
     airflowUser: airflowUsername
@@ -303,7 +303,8 @@ var baseSettings = {
 
 var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
 
-var nodeTypeRules = map(nodeTypes, rule => '${rule.from}=${join(rule.to, ',')}')
+var standInNodeTypes = [for rule in nodeTypes: rule.to]
+var nodeTypeRules = [for rule in nodeTypes: '${rule.from}=${join(rule.to, ',')}']
 var nodeTypeSettings = empty(nodeTypes) ? {} : { REMEDIATION_NODE_TYPES: join(nodeTypeRules, ';') }
 
 var factorySettings = {
