@@ -19,8 +19,10 @@ use crate::pipeline::Pipeline;
 use crate::sinks::Check;
 use crate::sources::Parsed;
 use crate::storage::{Inserted, Storage};
+use crate::telemetry;
 use crate::ticket::machine::Event;
 use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
+use crate::trace::Traceparent;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -140,6 +142,14 @@ async fn connections(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         }
         None => good("Language model", "off (AI_PROVIDER)"),
     });
+    checks.push(match &config.otlp {
+        Some(otlp) => of(
+            "Telemetry",
+            telemetry::check(otlp, &config.http).await,
+            "check OTEL_EXPORTER_OTLP_ENDPOINT (a base URL, OTLP over HTTP) and OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        None => good("Telemetry", "logs only (OTEL_EXPORTER_OTLP_ENDPOINT)"),
+    });
     checks.extend(playbooks(config));
     if let Some(base) = &config.public_base {
         checks.extend(outside(&config.http, base, now).await);
@@ -228,7 +238,8 @@ async fn send_test(pipeline: &Pipeline) -> Result<String, Fault> {
         source_severity: Some(4),
         alert: None,
     };
-    let accepted = pipeline.accept(Parsed::Failures(vec![failure]), None, now).await?;
+    let trace = Traceparent::fresh().to_string();
+    let accepted = pipeline.accept(Parsed::Failures(vec![failure]), Some(&trace), now).await?;
     let Some(id) = accepted.ticket_id else { return Err(Fault::permanent("the test failure was not accepted")) };
     let shown =
         watch(pipeline, &id, |ticket| !ticket.lags(crate::ticket::Sink::Jira) && !ticket.lags(crate::ticket::Sink::Slack))

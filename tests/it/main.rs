@@ -23,3 +23,4 @@ mod sources;
 mod storage;
 mod story;
 mod support;
+mod telemetry;
