@@ -112,7 +112,7 @@ impl Work {
         Traceparent(self.context.span().span_context().clone())
     }
 
-    /// Notes an attribute: what may be logged, never what may be secret.
+    /// Notes an attribute, once: what may be logged, never what may be secret.
     pub fn note(&self, name: &'static str, value: impl Into<Value>) {
         self.context.span().set_attribute(KeyValue::new(name, value));
     }

@@ -150,7 +150,6 @@ impl Pipeline {
 
     /// Applies one event: state machine, then what the policy makes of it, in one compare-and-set; then deliveries.
     pub async fn apply(&self, id: &TicketId, event: &Event, now: DateTime<Utc>) -> Result<Ticket, UpdateError> {
-        trace::note("ticket.id", id.to_string());
         let healings = match event {
             Event::AttemptReported { report, run_id, .. } => {
                 let ticket = self.store.load(id).await?.ok_or(UpdateError::Missing)?;

@@ -101,6 +101,7 @@ async fn a_report_is_one_trace_from_the_door_to_the_sinks() {
         assert!(span.id == door.id || parent.is_some(), "its parent is missing: {span:#?}");
         assert!(span.time.0 > 0 && span.time.0 <= span.time.1);
         assert_eq!(span.error, None, "{span:#?}");
+        assert!(!span.attributes.keys().any(|name| name.ends_with(" twice")), "{span:#?}");
         if let Some(vendor) = span.attributes.get("service.peer.name") {
             let caller = &parent.unwrap().attributes["sink.name"];
             assert_eq!((span.kind, vendor.to_ascii_lowercase()), (SpanKind::Client, caller.clone()));
