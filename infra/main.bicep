@@ -143,6 +143,14 @@ param aiModel string = ''
 @secure()
 param aiApiKey string = ''
 
+// ---- telemetry
+@description('Base URL of an OpenTelemetry collector (OTLP over HTTP) for traces and logs; empty: logs on stdout alone.')
+param otlpEndpoint string = ''
+
+@description('Headers for the collector, key=value,key2=value2; kept in the vault.')
+@secure()
+param otlpHeaders string = ''
+
 // ---- size
 @description('Memory of an instance in MB.')
 @allowed([512, 2048, 4096])
@@ -217,6 +225,7 @@ module vault 'modules/vault.bicep' = {
       DATABRICKS_TOKEN: databricksToken
       AIRFLOW_PASSWORD: airflowPassword
       AI_API_KEY: aiApiKey
+      OTEL_EXPORTER_OTLP_HEADERS: otlpHeaders
     }
   }
 }
@@ -370,18 +379,27 @@ var modelSettings = {
 
 var modelKeySettings = { AI_API_KEY: '${secret}AI-API-KEY)' }
 
+// The host may mark what it passes on as not recorded, as long as it exports no traces itself: that is no sender's wish.
+var telemetrySettings = {
+  OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint
+  OTEL_TRACES_SAMPLER: 'always_on'
+}
+
+var telemetryKeySettings = { OTEL_EXPORTER_OTLP_HEADERS: '${secret}OTEL-EXPORTER-OTLP-HEADERS)' }
+
 var azureSettings = union(factory ? factorySettings : {}, databricks ? databricksSettings : {}, empty(databricksToken) ? {} : databricksTokenSettings)
 var otherSettings = union(airflow ? airflowSettings : {}, airflowPlaybooks ? airflowLoginSettings : {}, assetSettings, nodeTypeSettings)
 var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiToken) ? {} : jiraTokenSettings, empty(jiraWebhookSecret) ? {} : jiraWebhookSettings)
 var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
+var telemetryAllSettings = union(empty(otlpEndpoint) ? {} : telemetrySettings, empty(otlpHeaders) ? {} : telemetryKeySettings)
 
 // After the playbooks, so that every reference finds its secret; and after the sign-in, whose headers the app is told to
 // trust here. (Two changes of one app's configuration at a time are refused, too.)
 module settings 'modules/settings.bicep' = {
   params: {
     functionAppName: functionApp.outputs.name
-    settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
+    settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, telemetryAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
   }
   dependsOn: [
     authentication

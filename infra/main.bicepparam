@@ -54,6 +54,10 @@ param aiEndpoint = readEnvironmentVariable('AI_ENDPOINT', '')
 param aiModel = readEnvironmentVariable('AI_MODEL', '')
 param aiApiKey = readEnvironmentVariable('AI_API_KEY', '')
 
+// ---- telemetry: empty endpoint, no export
+param otlpEndpoint = readEnvironmentVariable('OTEL_EXPORTER_OTLP_ENDPOINT', '')
+param otlpHeaders = readEnvironmentVariable('OTEL_EXPORTER_OTLP_HEADERS', '')
+
 // ---- size
 param instanceMemoryMB = 512                          // the handler needs a few dozen
 param maximumInstanceCount = 40

@@ -1,15 +1,19 @@
 //! The one HTTP client: rustls with baked-in roots, timeouts on everything, no redirects, capped bodies.
 //!
-//! A pipe: it imports only [`crate::fault`]. It does not know any vendor. No redirects, because a
+//! A pipe: it imports only [`crate::fault`] and [`crate::trace`]. It does not know any vendor. No redirects, because a
 //! redirect could carry a token to a host that is not from our configuration.
+//!
+//! A call made while something is under way carries its traceparent, whoever is called, and is a span of its own: who,
+//! which host, which method, which status; never a path or a query, which may hold a signature.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 
 use crate::fault::Fault;
+use crate::trace::{self, Kind, Work};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,6 +25,7 @@ const BODY_CAP: usize = 8 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Http {
     client: reqwest::Client,
+    traced: bool,
 }
 
 /// A complete answer, whatever its status.
@@ -77,7 +82,14 @@ impl Http {
             .user_agent(concat!("aiops-rca/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|_| Fault::permanent("the HTTP client could not be built"))?;
-        Ok(Self { client })
+        Ok(Self { client, traced: true })
+    }
+
+    /// The same client for calls that carry no traceparent and are no spans: those to our own store, of which every step
+    /// makes several, and those that export the spans.
+    #[must_use]
+    pub fn untraced(&self) -> Self {
+        Self { client: self.client.clone(), traced: false }
     }
 
     /// Starts a request; finish it with [`Http::send`].
@@ -87,20 +99,65 @@ impl Http {
 
     /// Sends, reads the whole (capped) answer. `what` names the other side in reasons, e.g. "JIRA".
     pub async fn send(&self, what: &str, request: reqwest::RequestBuilder) -> Result<Reply, NoReply> {
-        let response = request.send().await.map_err(|error| no_reply(what, &error))?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let mut body = BytesMut::new();
-        let mut stream = response.bytes_stream();
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| no_reply(what, &error))?;
-            if body.len() + chunk.len() > BODY_CAP {
-                return Err(NoReply { fault: Fault::permanent(format!("{what} answered more than 8 MiB")), sent: true });
-            }
-            body.extend_from_slice(&chunk);
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(|error| no_reply(what, &error))?;
+        let call = if self.traced && trace::current().is_some() { Some(begin(what, &mut request)) } else { None };
+        let outcome = exchange(what, &client, request).await;
+        if let Some(call) = call {
+            end(&call, &outcome);
         }
-        Ok(Reply { status, headers, body: body.freeze() })
+        outcome
     }
+}
+
+/// The call as a piece of work; the request says whose.
+fn begin(what: &str, request: &mut reqwest::Request) -> Work {
+    let call = Work::begin(Kind::Client, format!("{} {what}", request.method()), None);
+    call.note("service.peer.name", what.to_owned());
+    call.note("http.request.method", request.method().to_string());
+    let url = request.url();
+    if let Some(host) = url.host_str() {
+        call.note("server.address", host.to_owned());
+    }
+    if let Some(port) = url.port_or_known_default() {
+        call.note("server.port", i64::from(port));
+    }
+    if let Ok(value) = HeaderValue::try_from(call.traceparent().to_string()) {
+        request.headers_mut().insert("traceparent", value);
+    }
+    call
+}
+
+fn end(call: &Work, outcome: &Result<Reply, NoReply>) {
+    match outcome {
+        Ok(reply) => {
+            call.note("http.response.status_code", i64::from(reply.status));
+            if reply.status >= 400 {
+                call.note("error.type", reply.status.to_string());
+                call.fail("");
+            }
+        }
+        Err(silent) => {
+            call.note("error.type", "no_reply");
+            call.fail(silent.fault.reason().to_owned());
+        }
+    }
+}
+
+async fn exchange(what: &str, client: &reqwest::Client, request: reqwest::Request) -> Result<Reply, NoReply> {
+    let response = client.execute(request).await.map_err(|error| no_reply(what, &error))?;
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let mut body = BytesMut::new();
+    let mut stream = response.bytes_stream();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| no_reply(what, &error))?;
+        if body.len() + chunk.len() > BODY_CAP {
+            return Err(NoReply { fault: Fault::permanent(format!("{what} answered more than 8 MiB")), sent: true });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { status, headers, body: body.freeze() })
 }
 
 /// The reason never holds the URL: it may carry a signature.

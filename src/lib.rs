@@ -40,6 +40,7 @@
 
 // Pipes: they import nothing of ours except one another, upwards.
 pub mod fault;
+pub mod trace;
 pub mod http;
 pub mod identity;
 pub mod redaction;

@@ -12,7 +12,7 @@ use crate::telemetry;
 /// Serves until the process is killed or asked to stop.
 pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
     let config = Config::read(&environment)?;
-    telemetry::start(&config.log_filter);
+    let telemetry = telemetry::start(&config.log_filter, config.otlp.as_ref(), &config.http);
     let Some(port) = config.port else {
         anyhow::bail!(
             "FUNCTIONS_CUSTOMHANDLER_PORT is not set: the Functions host starts this program. To try it here: aiops-rca local --demo"
@@ -25,6 +25,7 @@ pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
     tracing::info!(port, version = env!("CARGO_PKG_VERSION"), "ready");
     let handler = Handler::new(config.into_doors());
     wire::serve(listener, move |request| handler.clone().answer(request), stop()).await;
+    telemetry.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 

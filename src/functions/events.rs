@@ -16,6 +16,7 @@ use crate::sinks::slack::interaction::{self, Interaction};
 use crate::ticket::machine::Event;
 use crate::ticket::store::UpdateError;
 use crate::ticket::{Actor, Channel, Ticket, TicketId};
+use crate::trace;
 
 fn forbidden(message: &str) -> Response {
     Response::error(StatusCode::UNAUTHORIZED, "not_allowed", message, "")
@@ -28,10 +29,13 @@ fn closed(setting: &str) -> Response {
 /// What a person's or playbook's event came to.
 pub(super) fn outcome(result: Result<Ticket, UpdateError>) -> Response {
     match result {
-        Ok(ticket) => Response::json(
-            StatusCode::OK,
-            &json!({"status": "applied", "ticket_id": ticket.id, "ticket_status": ticket.status, "remediation": ticket.remediation.state}),
-        ),
+        Ok(ticket) => {
+            trace::note("ticket.id", ticket.id.to_string());
+            Response::json(
+                StatusCode::OK,
+                &json!({"status": "applied", "ticket_id": ticket.id, "ticket_status": ticket.status, "remediation": ticket.remediation.state}),
+            )
+        }
         Err(UpdateError::Missing) => Response::error(StatusCode::NOT_FOUND, "unknown_ticket", "there is no such ticket", ""),
         Err(UpdateError::Refused(refusal)) => Response::error(StatusCode::CONFLICT, "refused", &refusal.to_string(), ""),
         Err(UpdateError::Store(fault)) => {
@@ -98,6 +102,7 @@ impl Handler {
             tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to decide");
             return Response::empty(StatusCode::OK);
         }
+        trace::note("ticket.id", ticket_id.to_string());
         let by = Actor { channel: Channel::Slack, name: user_name };
         let event = Event::ApprovalAnswered { approval: approval_id, plan, approved, by };
         match pipeline.apply(&ticket_id, &event, now).await {
@@ -120,6 +125,7 @@ impl Handler {
         if !sink.verify_callback(ticket.as_str(), &attempt, &token) {
             return forbidden("the callback's token is wrong");
         }
+        trace::note("ticket.id", ticket.to_string());
         let callback = match playbook::callback::parse(&request.body) {
             Ok(callback) => callback,
             Err(refused) => return Response::error(StatusCode::BAD_REQUEST, "malformed", &refused.to_string(), ""),

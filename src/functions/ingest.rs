@@ -6,6 +6,7 @@ use warp::http::StatusCode;
 use super::Handler;
 use super::wire::{Request, Response};
 use crate::sources::{airflow, azure_monitor, databricks};
+use crate::trace;
 
 impl Handler {
     pub(super) async fn ingest(&self, name: &str, request: &Request, now: DateTime<Utc>) -> Response {
@@ -28,11 +29,17 @@ impl Handler {
             }
         };
         let accepted = match self.pipeline().await {
-            Ok(pipeline) => pipeline.accept(parsed, request.trace(), now).await,
+            Ok(pipeline) => {
+                let trace = trace::current().map(|trace| trace.to_string());
+                pipeline.accept(parsed, trace.as_deref(), now).await
+            }
             Err(fault) => Err(fault),
         };
         match accepted {
             Ok(accepted) => {
+                if let Some(ticket) = &accepted.ticket_id {
+                    trace::note("ticket.id", ticket.to_string());
+                }
                 self.metrics.accepted(&accepted);
                 Response::json(StatusCode::OK, &accepted)
             }

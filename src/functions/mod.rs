@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
-use tracing::Instrument as _;
 use warp::http::{Method, StatusCode};
 
 use crate::fault::Fault;
 use crate::pipeline::Pipeline;
-use crate::telemetry;
+use crate::trace::{Kind, Work};
 
 pub mod access;
 pub mod envelope;
@@ -108,8 +107,16 @@ impl Handler {
         let started = std::time::Instant::now();
         let path = request.path.trim_end_matches('/').to_owned();
         let name = door_of(&path);
-        let span = telemetry::span(request.trace());
-        let response = self.route(name, &path, request, now).instrument(span).await;
+        let response = match name.and_then(|name| Some((name, route_of(name)?))) {
+            Some((name, route)) => {
+                let door = enter(name, route, &request);
+                let response = door.run(self.route(Some(name), &path, request, now)).await;
+                leave(&door, response.status);
+                response
+            }
+            // Queue and timer functions belong to their message's report.
+            None => self.route(name, &path, request, now).await,
+        };
         self.metrics.count(name.unwrap_or("none"), response.status.as_u16(), started.elapsed());
         response
     }
@@ -158,6 +165,47 @@ impl Handler {
             Err(_) => Response::json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({"status": "unavailable"})),
         }
     }
+}
+
+/// A door as a piece of work: of its caller's trace if there is one, else the first of a new one.
+fn enter(name: &'static str, route: &'static str, request: &Request) -> Work {
+    let door = Work::begin(Kind::Server, name, request.trace().as_ref());
+    door.note("faas.name", name);
+    door.note("faas.trigger", "http");
+    door.note("http.route", format!("/{route}"));
+    door.note("http.request.method", method_name(&request.method));
+    door
+}
+
+fn leave(door: &Work, status: StatusCode) {
+    door.note("http.response.status_code", i64::from(status.as_u16()));
+    // What the sender did wrong is no error of the door.
+    if status.is_server_error() {
+        door.note("error.type", status.as_str().to_owned());
+        door.fail("");
+    }
+}
+
+/// A method that anybody may invent is outside text.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        _ => "_OTHER",
+    }
+}
+
+/// The route of a door; none for functions of queues and timers.
+fn route_of(name: &str) -> Option<&'static str> {
+    TABLE.iter().find(|(row, _)| *row == name).and_then(|(_, trigger)| match trigger {
+        Trigger::Http { route, .. } => Some(*route),
+        Trigger::Queue(_) | Trigger::Timer(_) => None,
+    })
 }
 
 fn ready() -> Response {

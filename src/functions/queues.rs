@@ -1,55 +1,86 @@
 //! Queue and timer functions: decode the envelope, call the corridor, answer with a JSON object always.
 
 use chrono::{DateTime, Utc};
-use tracing::Instrument as _;
+use serde::Deserialize;
 
-use super::Handler;
 use super::envelope::{done, failed, queue_text};
 use super::wire::{Request, Response};
+use super::{Handler, TABLE, Trigger};
 use crate::fault::Fault;
 use crate::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
-use crate::telemetry;
+use crate::trace::{Kind, Traceparent, Work};
+
+/// What all messages have in common.
+#[derive(Deserialize)]
+struct Traced {
+    trace: Option<String>,
+}
 
 impl Handler {
-    pub(super) async fn invoke(&self, name: &str, request: &Request, now: DateTime<Utc>) -> Response {
-        let outcome = match self.pipeline().await {
-            Ok(pipeline) => self.run(pipeline, name, request, now).await,
-            Err(fault) => Err(fault),
-        };
-        match outcome {
+    pub(super) async fn invoke(&self, name: &'static str, request: &Request, now: DateTime<Utc>) -> Response {
+        let text = queue_text(&request.body);
+        let work = begin(name, text.as_deref(), request);
+        let outcome = work.run(async {
+            let outcome = match self.pipeline().await {
+                Ok(pipeline) => self.handle(pipeline, name, text, now).await,
+                Err(fault) => Err(fault),
+            };
+            outcome.inspect_err(|fault| {
+                tracing::error!(function = name, reason = fault.reason(), "the invocation failed; the host delivers it again");
+            })
+        });
+        match outcome.await {
             Ok(()) => done(),
             Err(fault) => {
-                tracing::error!(function = name, reason = fault.reason(), "the invocation failed; the host delivers it again");
+                work.fail(fault.reason().to_owned());
                 failed(fault.reason())
             }
         }
     }
 
-    async fn run(&self, pipeline: &Pipeline, name: &str, request: &Request, now: DateTime<Utc>) -> Result<(), Fault> {
+    async fn handle(&self, pipeline: &Pipeline, name: &str, text: Option<String>, now: DateTime<Utc>) -> Result<(), Fault> {
         if name == "Sweep" {
             let swept = pipeline.sweep(now).await?;
             tracing::info!(sweep.rows = swept.rows, sweep.acted = swept.acted, sweep.failed = swept.failed, "swept");
             self.metrics.swept();
             return Ok(());
         }
-        let text = queue_text(&request.body).ok_or_else(|| Fault::permanent("the envelope holds no message"))?;
+        let text = text.ok_or_else(|| Fault::permanent("the envelope holds no message"))?;
         match name {
             "AnalyseFailure" => match serde_json::from_str::<FailureMessage>(&text) {
-                Ok(message) => {
-                    let span = telemetry::span(message.trace());
-                    pipeline.analyse(message, now).instrument(span).await
-                }
+                Ok(message) => pipeline.analyse(message, now).await,
                 Err(_) => pipeline.record_dead_letter(FAILURES, &text, now).await,
             },
             "DeliverTicket" => match serde_json::from_str::<DeliveryMessage>(&text) {
-                Ok(message) => {
-                    let span = telemetry::span(message.trace.as_deref());
-                    pipeline.deliver(message, Utc::now).instrument(span).await
-                }
+                Ok(message) => pipeline.deliver(message, Utc::now).await,
                 Err(_) => pipeline.record_dead_letter(DELIVERIES, &text, now).await,
             },
             "RecordPoisonFailure" => pipeline.record_dead_letter(FAILURES, &text, now).await,
             _ => pipeline.record_dead_letter(DELIVERIES, &text, now).await,
         }
     }
+}
+
+/// The invocation as a piece of work: a message's belongs to the trace that is stored in it, the timer's to the host's.
+fn begin(name: &'static str, text: Option<&str>, request: &Request) -> Work {
+    let queue = TABLE.iter().find(|(row, _)| *row == name).and_then(|(_, trigger)| match trigger {
+        Trigger::Queue(queue) => Some(*queue),
+        Trigger::Http { .. } | Trigger::Timer(_) => None,
+    });
+    let (kind, trigger, trace) = if queue.is_some() {
+        let message = text.and_then(|text| serde_json::from_str::<Traced>(text).ok());
+        let stored = message.and_then(|message| message.trace);
+        (Kind::Consumer, "pubsub", stored.as_deref().and_then(Traceparent::parse))
+    } else {
+        (Kind::Internal, "timer", request.trace())
+    };
+    let work = Work::begin(kind, name, trace.as_ref());
+    work.note("faas.name", name);
+    work.note("faas.trigger", trigger);
+    if let Some(queue) = queue {
+        work.note("messaging.system", "azure.storage.queues");
+        work.note("messaging.operation.type", "process");
+        work.note("messaging.destination.name", queue);
+    }
+    work
 }

@@ -15,6 +15,8 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::hyper::body::Bytes;
 
+use crate::trace::Traceparent;
+
 /// The largest body any door reads; above it the answer is 413.
 pub const BODY_CAP: usize = 1024 * 1024;
 
@@ -47,13 +49,9 @@ impl Request {
         url::form_urlencoded::parse(self.query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
-    /// The traceparent, if it is well formed.
-    pub fn trace(&self) -> Option<&str> {
-        self.header("traceparent").filter(|trace| {
-            let parts: Vec<&str> = trace.split('-').collect();
-            let hex = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
-            matches!(parts.as_slice(), [version, id, parent, flags] if hex(version, 2) && hex(id, 32) && hex(parent, 16) && hex(flags, 2))
-        })
+    /// The traceparent, if it is valid.
+    pub fn trace(&self) -> Option<Traceparent> {
+        self.header("traceparent").and_then(Traceparent::parse)
     }
 }
 

@@ -209,7 +209,7 @@ impl Pipeline {
             Ok(ticket) => {
                 if failure.source == Source::Databricks && ticket.is_closed() {
                     // A failed repair keeps its run id: the queue function asks Databricks which it is.
-                    let message = FailureMessage::Recheck { ticket: owner.clone() };
+                    let message = FailureMessage::Recheck { ticket: owner.clone(), trace: trace.map(str::to_owned) };
                     self.put(FAILURES, &message, std::time::Duration::ZERO).await?;
                 }
                 Ok(())

@@ -20,6 +20,7 @@ use crate::sources::RowsRequest;
 use crate::ticket::machine::{self, Change, Event, Opening};
 use crate::ticket::store::Waiting;
 use crate::ticket::{Sink, Ticket, TicketId};
+use crate::trace;
 
 /// Delays before Log Analytics or ADF is asked again for rows that are not there yet.
 const INGESTION_LAG: [Duration; 4] =
@@ -31,11 +32,12 @@ impl Pipeline {
         match message {
             FailureMessage::Failure { ticket, .. } => self.analyse_failure(&ticket, now).await,
             FailureMessage::Rows { row, round, trace } => self.expand_rows(&row, round, trace, now).await,
-            FailureMessage::Recheck { ticket } => self.recheck(&ticket, now).await,
+            FailureMessage::Recheck { ticket, .. } => self.recheck(&ticket, now).await,
         }
     }
 
     async fn analyse_failure(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
+        trace::note("ticket.id", id.to_string());
         if let Some(ticket) = self.store.load(id).await? {
             self.store.mark_active(id).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
@@ -44,7 +46,8 @@ impl Pipeline {
             tracing::warn!(ticket.id = %id, "nothing waits under this id: the message is an old copy");
             return Ok(());
         };
-        let collected = self.collector.collect(&failure, now).await;
+        trace::note("failure.source", failure.source.name());
+        let collected = trace::step("collect evidence", self.collector.collect(&failure, now)).await;
         if let Some(why) = &collected.no_failure {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
             return self.store.drop_active(id.as_str()).await;
@@ -52,7 +55,9 @@ impl Pipeline {
         if self.is_remediation_run(&failure, now).await? {
             return self.store.drop_active(id.as_str()).await;
         }
-        let change = self.open(id, failure, received_at, trace, collected, now).await?;
+        // A failure that an older version took in has no trace: it gets the one that it is analysed in.
+        let trace = trace.or_else(|| trace::current().map(|trace| trace.to_string()));
+        let change = trace::step("diagnose", self.open(id, failure, received_at, trace, collected, now)).await?;
         let ticket = change.ticket;
         if self.store.insert(&ticket).await? {
             tracing::info!(
@@ -99,6 +104,8 @@ impl Pipeline {
         if let Some(model) = &self.model {
             diagnosis = self.word(model, diagnosis, &failure, &evidence, &mut gaps, now).await;
         }
+        trace::note("diagnosis.category", diagnosis.category.words());
+        trace::note("diagnosis.rule", diagnosis.rule.clone());
         let healings = self.store.healings(&failure, &diagnosis.fingerprint).await?;
         self.store.put_evidence(id, &evidence).await?;
         let opening = Opening {
@@ -182,6 +189,7 @@ impl Pipeline {
         let Ok(WaitingRows { request, .. }) = serde_json::from_str(&document) else {
             return Err(Fault::permanent("a waiting alert cannot be read"));
         };
+        let here = trace::of_report(trace.as_deref()).map(|trace| trace.to_string());
         let last = usize::try_from(round).is_ok_and(|round| round >= INGESTION_LAG.len());
         let expanded = match self.collector.expand(&request, now).await {
             Ok(expanded) => expanded,
@@ -193,12 +201,12 @@ impl Pipeline {
         };
         if expanded.ask_again && !last {
             if !expanded.failures.is_empty() {
-                self.accept_failures(expanded.failures, trace.as_deref(), now).await?;
+                self.accept_failures(expanded.failures, here.as_deref(), now).await?;
             }
             return self.ask_again(row, round, trace).await;
         }
         let failures = if expanded.failures.is_empty() { vec![nameless(&request, &expanded.gaps)] } else { expanded.failures };
-        self.accept_failures(failures, trace.as_deref(), now).await?;
+        self.accept_failures(failures, here.as_deref(), now).await?;
         self.store.drop_active(row).await
     }
 
@@ -228,7 +236,8 @@ impl Pipeline {
             "",
             &format!("repair-{repair}"),
         );
-        self.accept_failures(vec![failure], None, now).await.map(|_| ())
+        let trace = trace::current().map(|trace| trace.to_string());
+        self.accept_failures(vec![failure], trace.as_deref(), now).await.map(|_| ())
     }
 
     /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.

@@ -13,6 +13,7 @@ use crate::sinks::Step;
 use crate::ticket::machine::{Event, Refusal};
 use crate::ticket::store::UpdateError;
 use crate::ticket::{DeliveryFault, Lease, Sink, Ticket};
+use crate::trace;
 
 /// Longer than any one step can take (the HTTP client gives up after ten seconds, a step makes few calls).
 const LEASE: chrono::Duration = chrono::Duration::seconds(30);
@@ -39,6 +40,8 @@ impl Pipeline {
     /// Handles one message of the queue `deliveries`. An error means: deliver it again.
     pub async fn deliver(&self, message: DeliveryMessage, now: impl Fn() -> DateTime<Utc> + Send + Sync) -> Result<(), Fault> {
         let id = &message.ticket;
+        trace::note("ticket.id", id.to_string());
+        trace::note("sink.name", message.sink.name());
         let Some(ticket) = self.store.load(id).await? else {
             tracing::warn!(ticket.id = %id, "a delivery for a ticket that does not exist");
             return Ok(());
@@ -151,6 +154,9 @@ impl Pipeline {
 
     async fn end_delivery(&self, message: &DeliveryMessage, holder: &str, end: End, now: DateTime<Utc>) -> Result<(), Fault> {
         let fault = |fault: &Fault, retrying| Some(DeliveryFault { reason: fault.reason().to_owned(), at: now, retrying });
+        if let End::Failed(fault) = &end {
+            trace::fail(fault.reason().to_owned());
+        }
         let (shown, fault, again) = match end {
             End::LostLease => return Ok(()),
             End::UpToDate(version) => (Some(version), None, None),

@@ -22,6 +22,7 @@ use crate::storage::Storage;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
 use crate::ticket::store::{Healing, TABLES, TicketStore, UpdateError};
 use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
+use crate::trace;
 
 pub mod accept;
 pub mod analyse;
@@ -64,17 +65,10 @@ pub enum FailureMessage {
     Recheck {
         /// Whose run.
         ticket: TicketId,
+        /// W3C traceparent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<String>,
     },
-}
-
-impl FailureMessage {
-    /// The traceparent of the report.
-    pub fn trace(&self) -> Option<&str> {
-        match self {
-            Self::Failure { trace, .. } | Self::Rows { trace, .. } => trace.as_deref(),
-            Self::Recheck { .. } => None,
-        }
-    }
 }
 
 /// What the queue `deliveries` carries: bring this sink of this ticket up to date.
@@ -153,7 +147,8 @@ impl Pipeline {
     }
 
     async fn put_delivery(&self, ticket: &Ticket, sink: Sink, delay: Duration) -> Result<(), Fault> {
-        let message = DeliveryMessage { ticket: ticket.id.clone(), sink, attempt: 0, trace: ticket.trace.clone() };
+        let trace = trace::of_report(ticket.trace.as_deref()).map(|trace| trace.to_string());
+        let message = DeliveryMessage { ticket: ticket.id.clone(), sink, attempt: 0, trace };
         self.put(DELIVERIES, &message, delay).await
     }
 

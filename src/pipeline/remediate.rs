@@ -18,6 +18,7 @@ use crate::sinks::playbook::callback::{Callback, Outcome};
 use crate::ticket::machine::{Called, Event, Report};
 use crate::ticket::store::{AssetLock, UpdateError};
 use crate::ticket::{Attempt, AttemptState, ChapterKind, Sink, Ticket, TicketId};
+use crate::trace;
 
 /// How often a running remediation is looked at while its success is verified.
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
@@ -223,7 +224,10 @@ impl Pipeline {
     async fn unnamed_run(&self, ticket: &TicketId, attempt: &str, now: DateTime<Utc>) -> Option<String> {
         let ticket = self.store.load(ticket).await.ok()??;
         let attempt = ticket.current_attempt().filter(|current| current.id == attempt && current.called_at.is_some())?;
-        if attempt.run_id.is_some() { None } else { self.run_of(&ticket, attempt, now).await.ok()? }
+        if attempt.run_id.is_some() {
+            return None;
+        }
+        trace::for_report(ticket.trace.as_deref(), self.run_of(&ticket, attempt, now)).await.ok()?
     }
 
     /// Applies a playbook's callback whose token was verified. The answer says what it changed.

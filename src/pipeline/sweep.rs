@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::ticket::machine::{self, Event};
 use crate::ticket::store::{ActiveRow, UpdateError};
 use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
+use crate::trace;
 
 /// Rows looked at before the place is noted.
 const ROWS_AT_ONCE: u32 = 300;
@@ -90,7 +91,7 @@ impl Pipeline {
             return Ok(true);
         };
         match self.store.load(&id).await? {
-            Some(ticket) => self.look_after_ticket(&ticket, questions, now).await,
+            Some(ticket) => trace::for_report(ticket.trace.as_deref(), self.look_after_ticket(&ticket, questions, now)).await,
             None => self.look_after_claim(&id, row, now).await,
         }
     }

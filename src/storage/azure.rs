@@ -68,7 +68,7 @@ impl AzureStorage {
         };
         let location = |url: &url::Url| CloudLocation::Custom { account: account.name.clone(), uri: url.as_str().to_owned() };
         let options = |what| {
-            let transport = Transport { http: http.clone(), what };
+            let transport = Transport { http: http.untraced(), what };
             ClientOptions::new(TransportOptions::new(Arc::new(transport))).retry(RetryOptions::none())
         };
         let tables = TableServiceClientBuilder::with_location(location(&account.tables), credentials.clone());

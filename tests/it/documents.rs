@@ -108,8 +108,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 #[test]
 fn links_and_paths_of_the_documents_exist() {
     let link = regex::Regex::new(r"\]\(([^)\s]+)\)").unwrap();
-    let path =
-        regex::Regex::new(r"`((?:src|infra|tests|functions|benches|\.ci)/[^`*<>{}…\s]*|[a-z_.-]+\.rs)`").unwrap();
+    let path = regex::Regex::new(r"`((?:src|infra|tests|functions|benches|\.ci)/[^`*<>{}…\s]*|[a-z_.-]+\.rs)`").unwrap();
     for document in ["README.md", "CONTRIBUTING.md", "infra/airflow/README.md"] {
         let text = read(document);
         let folder = root().join(document).parent().unwrap().to_owned();

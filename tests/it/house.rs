@@ -13,7 +13,7 @@ mod code;
 use code::Code;
 
 /// Rooms that are pipes: of ours they may use only pipes above them.
-const PIPES: [&str; 6] = ["fault", "http", "identity", "redaction", "storage", "telemetry"];
+const PIPES: [&str; 7] = ["fault", "trace", "http", "identity", "redaction", "storage", "telemetry"];
 
 fn path(relative: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)

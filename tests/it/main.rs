@@ -24,3 +24,4 @@ mod sources;
 mod storage;
 mod story;
 mod support;
+mod telemetry;

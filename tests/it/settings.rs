@@ -130,6 +130,7 @@ fn no_secret_is_printed() {
     let value = |name: &str| match name {
         "AzureWebJobsStorage" => "AccountName=a;AccountKey=c2VjcmV0LW9mLXRlc3Q=;EndpointSuffix=core.windows.net".to_owned(),
         name if name.starts_with("PLAYBOOK_") => "https://logic.example.com/x?sig=secret-of-test".to_owned(),
+        "OTEL_EXPORTER_OTLP_HEADERS" => "api-key=secret-of-test".to_owned(),
         _ => "secret-of-test-secret-of-test".to_owned(),
     };
     let mut environment: Environment =
@@ -149,6 +150,7 @@ fn no_secret_is_printed() {
         ("AI_ENDPOINT", "https://x.openai.azure.com/"),
         ("AI_MODEL", "m"),
         ("DASHBOARD_AUTH", "entra"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"),
         ("AUTO_REMEDIATION_ENABLED", "true"),
     ] {
         environment.insert(name.to_owned(), value.to_owned());

@@ -11,3 +11,4 @@ mod interleaving;
 mod people;
 mod reports;
 mod town;
+mod traced;

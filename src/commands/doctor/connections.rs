@@ -9,13 +9,14 @@ use super::{bad, good, of};
 use crate::config::{Config, PLAYBOOKS};
 use crate::http::{Http, Reply};
 use crate::sinks::Check;
+use crate::telemetry;
 
 /// Seconds; signatures of Slack are refused after 300.
 const CLOCK_TOLERANCE: i64 = 120;
 
 /// Checks every connection, in the order in which people read them.
 pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
-    let checks: [BoxFuture<'_, Vec<Check>>; 10] = [
+    let checks: [BoxFuture<'_, Vec<Check>>; 11] = [
         identity(config).boxed(),
         jira(config, now).boxed(),
         slack(config).boxed(),
@@ -24,6 +25,7 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         databricks(config).boxed(),
         airflow(config).boxed(),
         model(config, now).boxed(),
+        collector(config).boxed(),
         playbooks(config).boxed(),
         outside(config, now).boxed(),
     ];
@@ -89,6 +91,14 @@ async fn model(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
     const NAME: &str = "Language model";
     let Some(model) = &config.model else { return off(config, NAME, "AI_") };
     vec![of(NAME, model.check(now).await, "check AI_ENDPOINT, AI_MODEL and the key or the identity's role")]
+}
+
+/// One empty export.
+async fn collector(config: &Config) -> Vec<Check> {
+    const NAME: &str = "Telemetry";
+    let Some(otlp) = &config.otlp else { return off(config, NAME, "OTEL_EXPORTER_OTLP_") };
+    let fix = "check OTEL_EXPORTER_OTLP_ENDPOINT (a base URL, OTLP over HTTP) and OTEL_EXPORTER_OTLP_HEADERS";
+    vec![of(NAME, telemetry::check(otlp, &config.http).await, fix)]
 }
 
 /// Playbooks cannot be tried without running them: their URLs are looked at, and their hosts are reached.

@@ -10,6 +10,7 @@ use crate::pipeline::Pipeline;
 use crate::sources::Parsed;
 use crate::ticket::machine::Event;
 use crate::ticket::{Actor, Channel, Sink, Status, Ticket, TicketId};
+use crate::trace::Traceparent;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -31,7 +32,8 @@ pub(super) async fn send(pipeline: &Pipeline) -> Result<String, Fault> {
         source_severity: Some(4),
         alert: None,
     };
-    let accepted = pipeline.accept(Parsed::Failures(vec![failure]), None, now).await?;
+    let trace = Traceparent::fresh().to_string();
+    let accepted = pipeline.accept(Parsed::Failures(vec![failure]), Some(&trace), now).await?;
     let Some(id) = accepted.ticket_id else { return Err(Fault::permanent("the test failure was not accepted")) };
     let opened = shown(pipeline, &id).await?;
     // Whatever came of it, nothing is left open.

@@ -128,10 +128,7 @@ impl Playbooks {
         };
         let callback = self.callback_url(ticket.id.as_str(), &attempt.id);
         let body = request_body(ticket, attempt, &callback);
-        let mut request = self.http.request(Method::POST, &url).header("x-ms-client-tracking-id", &attempt.id).json(&body);
-        if let Some(trace) = &ticket.trace {
-            request = request.header("traceparent", trace);
-        }
+        let request = self.http.request(Method::POST, &url).header("x-ms-client-tracking-id", &attempt.id).json(&body);
         match self.http.send("the playbook", request).await {
             Ok(reply) => sort(&reply, now),
             Err(no_reply) if no_reply.sent => CallOutcome::Unknown(no_reply.fault.reason().to_owned()),

@@ -174,6 +174,23 @@ async fn traces_are_sometimes_there() {
 }
 
 #[tokio::test]
+async fn a_host_that_proxies_goes_on_with_the_callers_trace() {
+    let app = App::new().http("Echo", "echo", &[], "anonymous");
+    let running = app.start_with(|options| options.knobs.traceparent = Traceparent::Always).await;
+    for flags in ["00", "01"] {
+        let own = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+        let seen = echo(&running.send(running.request("GET", "/echo").header("traceparent", &own)).await);
+        let [told] = seen["headers"]["traceparent"].as_array().unwrap().as_slice() else { panic!("{seen}") };
+        let told = told.as_str().unwrap();
+        assert!(told.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && told.ends_with(&format!("-{flags}")), "{told}");
+        assert_ne!(told, own, "its own span");
+    }
+    let seen = echo(&running.send(running.request("GET", "/echo").header("traceparent", "nonsense")).await);
+    assert_ne!(seen["headers"]["traceparent"][0], "nonsense");
+    running.host.stop().await;
+}
+
+#[tokio::test]
 async fn calls_run_side_by_side_and_groups_in_processes_of_their_own() {
     let app = App::new().http("Echo", "echo", &[], "anonymous").http("Do", "do/{word}", &[], "anonymous").queue("Work", "jobs");
     let running = app.start_with(|options| options.instances = Instances::PerGroup).await;

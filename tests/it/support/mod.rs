@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
 pub(crate) mod azurite;
+pub(crate) mod collector;
 pub(crate) mod identity;
 pub(crate) mod proxy;
 

@@ -1,7 +1,8 @@
 //! `enableProxyingHttpRequest`: the request is streamed to the handler and its answer back.
 //!
 //! Path and query as received; hop-by-hop headers dropped both ways; the destination's own `Host`; host
-//! headers *overwrite* a caller's. A connection that cannot be made is tried ten times.
+//! headers *overwrite* a caller's; a host that traces goes on with the caller's trace. A connection that cannot be made
+//! is tried ten times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +12,16 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use uuid::Uuid;
 use warp::Reply;
-use warp::http::HeaderMap;
 use warp::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+use warp::http::{HeaderMap, HeaderValue};
 
 use super::forward::copy_back;
 use super::{Answer, Incoming};
 use crate::local::host::invoke::{Core, broken};
 use crate::local::host::manifest::Function;
+use crate::trace::Traceparent;
 
+const TRACEPARENT: &str = "traceparent";
 /// How long the handler may be silent.
 const IDLE: Duration = Duration::from_mins(4);
 const CONNECTS: u32 = 10;
@@ -51,7 +54,11 @@ where
     let has_body = request.headers.contains_key(CONTENT_LENGTH) || request.headers.contains_key(TRANSFER_ENCODING);
     let mut headers = end_to_end(&request.headers);
     headers.remove(HOST);
-    for (name, value) in &core.host_headers(id) {
+    let mut added = core.host_headers(id);
+    if let Some(span) = added.get(TRACEPARENT).zip(headers.get(TRACEPARENT)).and_then(|(ours, caller)| span_of(ours, caller)) {
+        added.insert(TRACEPARENT, span);
+    }
+    for (name, value) in &added {
         headers.insert(name, value.clone());
     }
     if let Ok(id) = id.to_string().parse() {
@@ -72,6 +79,14 @@ where
     let (status, headers) = (response.status(), end_to_end(response.headers()));
     let body = warp::reply::stream(response.bytes_stream()).into_response();
     Ok(copy_back(status, headers, body))
+}
+
+/// The host's own span in the trace of its caller, if that has one.
+fn span_of(ours: &HeaderValue, caller: &HeaderValue) -> Option<HeaderValue> {
+    let caller = Traceparent::parse(caller.to_str().ok()?)?;
+    let span = ours.to_str().ok()?.split('-').nth(2)?;
+    let flags = if caller.is_sampled() { "01" } else { "00" };
+    HeaderValue::try_from(format!("00-{}-{span}-{flags}", caller.trace_id())).ok()
 }
 
 /// Only the making of a connection may be repeated: nothing was sent yet.
