@@ -22,13 +22,14 @@ use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
 use crate::storage::{Storage, StorageSettings};
-use crate::telemetry::{self, OtlpSettings, Sampling};
+use crate::telemetry::OtlpSettings;
 use crate::ticket::store::TicketStore;
 
 mod reader;
 mod remediation;
 mod settings;
 mod sinks;
+mod telemetry;
 mod vendors;
 
 use reader::Reader;
@@ -107,7 +108,7 @@ impl Config {
         Ok(Self {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),
-            otlp: otlp(&mut r),
+            otlp: telemetry::otlp(&mut r),
             storage: storage(&mut r),
             collector: vendors::collector(&mut r, &http, identity.as_ref()),
             model: model(&mut r, &http, identity.as_ref()),
@@ -155,41 +156,6 @@ fn http(r: &mut Reader<'_>) -> Result<Http, Fault> {
         r.problem("EXTRA_CA_FILE", fault.reason().to_owned());
         Http::new(None)
     })
-}
-
-/// What is wrong with it is reported, and nothing is exported: a collector must never cost a failure.
-fn otlp(r: &mut Reader<'_>) -> Option<OtlpSettings> {
-    let given = r.secret("OTEL_EXPORTER_OTLP_HEADERS");
-    let wanted = r.has("OTEL_EXPORTER_OTLP_HEADERS");
-    let headers = match given.as_ref().map(|text| telemetry::parse_headers(text.expose_secret())) {
-        None => Some(reqwest::header::HeaderMap::new()),
-        Some(Ok(headers)) => Some(headers),
-        Some(Err(error)) => {
-            r.problem("OTEL_EXPORTER_OTLP_HEADERS", error.to_string());
-            None
-        }
-    };
-    let name = r.text("OTEL_TRACES_SAMPLER").unwrap_or_default();
-    let sampling = Sampling::from_name(&name);
-    if sampling.is_none() {
-        r.problem("OTEL_TRACES_SAMPLER", "must be parentbased_always_on or always_on");
-    }
-    let endpoint = if wanted {
-        r.required("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS is set")?
-    } else {
-        r.text("OTEL_EXPORTER_OTLP_ENDPOINT")?
-    };
-    let endpoint = match telemetry::parse_endpoint(&endpoint, wanted) {
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            r.problem("OTEL_EXPORTER_OTLP_ENDPOINT", error.to_string());
-            return None;
-        }
-    };
-    // Without the headers that were wanted the collector would only refuse.
-    let headers = headers.filter(|_| given.is_some() == wanted)?;
-    let service_name = r.text("OTEL_SERVICE_NAME").unwrap_or_default();
-    Some(OtlpSettings { endpoint, headers, service_name, sampling: sampling.unwrap_or(Sampling::AsTheSender) })
 }
 
 fn identity(r: &Reader<'_>, client_id: &'static str) -> Option<IdentitySettings> {

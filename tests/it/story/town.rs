@@ -1,6 +1,7 @@
 //! A town to walk a story through: the real binary under the stand-in host, simulators around it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aiops_rca::http::{Http, Reply};
@@ -37,7 +38,7 @@ pub(super) struct Town {
     pub(super) host: RunningHost,
     pub(super) jira: JiraSimulator,
     pub(super) slack: SlackSimulator,
-    pub(super) store: std::path::PathBuf,
+    pub(super) store: PathBuf,
     http: Http,
     base: Url,
 }
@@ -75,15 +76,11 @@ impl Town {
         };
         let storage = Storage::open(&storage.with_prefix(prefix.clone()), &support::http()).unwrap();
         settings.extend(around(&base).await);
-        let mut options = match staged() {
-            // What Azure gets, and nothing else: host.json names the executable.
-            Some(package) => HostOptions::new(package, storage, prefix),
-            None => {
-                let mut options = HostOptions::new(env!("CARGO_MANIFEST_DIR"), storage, prefix);
-                options.executable = Some(env!("CARGO_BIN_EXE_aiops-rca").into());
-                options
-            }
-        };
+        let staged = staged();
+        let root = staged.as_deref().unwrap_or(Path::new(env!("CARGO_MANIFEST_DIR")));
+        let mut options = HostOptions::new(root, storage, prefix);
+        // What is staged runs what its host.json names.
+        options.executable = staged.is_none().then(|| env!("CARGO_BIN_EXE_aiops-rca").into());
         options.arguments = Some(Vec::new());
         options.address = ([127, 0, 0, 1], port).into();
         options.settings = settings;
@@ -190,8 +187,8 @@ impl Town {
 
 /// The folder of a staged package that the stories are to run, instead of this checkout: `AIOPS_RCA_TEST_PACKAGE`.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting of the program")]
-fn staged() -> Option<std::path::PathBuf> {
-    let package = std::path::PathBuf::from(std::env::var_os("AIOPS_RCA_TEST_PACKAGE")?);
+fn staged() -> Option<PathBuf> {
+    let package = PathBuf::from(std::env::var_os("AIOPS_RCA_TEST_PACKAGE")?);
     assert!(package.join("host.json").is_file(), "there is no staged package in {}", package.display());
     Some(package)
 }
