@@ -3,7 +3,8 @@
 //! In: tickets, evidence, audit as they stand. Out: markup and documents. The room does not know who may
 //! see them (the doors do) nor where they are kept.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use crate::evidence::Evidence;
@@ -102,8 +103,8 @@ pub fn asset(name: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// The frame of every page.
-fn frame(title: &str, visitor: Option<&str>, body: &maud::Markup) -> maud::Markup {
-    maud::html! {
+fn frame(title: &str, visitor: Option<&str>, body: &Markup) -> Markup {
+    html! {
         (maud::DOCTYPE)
         html lang="en" {
             head {
@@ -114,7 +115,10 @@ fn frame(title: &str, visitor: Option<&str>, body: &maud::Markup) -> maud::Marku
                 link rel="icon" href="data:,";
             }
             body {
-                header { a.brand href="/dashboard" { "aiops-rca" } @if let Some(visitor) = visitor { span.visitor { (visitor) } } }
+                header {
+                    a.brand href="/dashboard" { "aiops-rca" }
+                    @if let Some(visitor) = visitor { span.visitor { (visitor) } }
+                }
                 main { (body) }
             }
         }
@@ -122,22 +126,22 @@ fn frame(title: &str, visitor: Option<&str>, body: &maud::Markup) -> maud::Marku
 }
 
 /// A page with one sentence.
-pub fn message(title: &str, text: &str) -> maud::Markup {
+pub fn message(title: &str, text: &str) -> Markup {
     frame(
         title,
         None,
-        &maud::html! { section.card { h1 { (title) } p { (text) } p { a href="/dashboard" { "Back to all tickets" } } } },
+        &html! { section.card { h1 { (title) } p { (text) } p { a href="/dashboard" { "Back to all tickets" } } } },
     )
 }
 
 /// The page that asks for the key.
-pub fn login(refused: bool) -> maud::Markup {
-    let form = maud::html! {
+pub fn login(refused: bool) -> Markup {
+    let form = html! {
         section.card.narrow {
             h1 { "Sign in" }
-            @if refused { p.bad { "That is not the key." } }
+            @if refused { p.bad role="alert" { "That is not the key." } }
             form method="post" action="/dashboard/login" {
-                label { "Dashboard key " input type="password" name="key" autocomplete="current-password" required autofocus; }
+                label { "Dashboard key" input type="password" name="key" autocomplete="current-password" required autofocus; }
                 button type="submit" { "Sign in" }
             }
         }
@@ -232,18 +236,64 @@ fn defuse(cell: &str) -> String {
     if cell.trim_start_matches(' ').starts_with(runs) { format!("'{cell}") } else { cell.to_owned() }
 }
 
-/// `3 min ago`, `in 2 h`.
+/// `3 min ago`, `in 1 h 59 min`.
 fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let seconds = (now - at).num_seconds();
-    let amount = match seconds.abs() {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min", s / 60),
-        s @ 3600..172_800 => format!("{} h", s / 3600),
+    let amount = lasting((now - at).abs());
+    if now >= at { format!("{amount} ago") } else { format!("in {amount}") }
+}
+
+/// `33 s`, `12 min`, `1 h 59 min`, `3 days`.
+fn lasting(time: TimeDelta) -> String {
+    match time.num_seconds() {
+        s if s < 60 => format!("{} s", s.max(0)),
+        s if s < 3600 => format!("{} min", s / 60),
+        s if s < 36_000 && s % 3600 >= 60 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        s if s < 172_800 => format!("{} h", s / 3600),
         s => format!("{} days", s / 86_400),
-    };
-    if seconds >= 0 { format!("{amount} ago") } else { format!("in {amount}") }
+    }
+}
+
+/// A sentence of ours: what stands between back-ticks is shown as code.
+fn prose(text: &str) -> Markup {
+    let pieces: Vec<&str> = text.split('`').collect();
+    // A back-tick without its partner is only a back-tick.
+    let paired = pieces.len() % 2 == 1;
+    html! {
+        @if paired { @for (index, piece) in pieces.iter().enumerate() { @if index % 2 == 1 { code { (piece) } } @else { (piece) } } }
+        @else { (text) }
+    }
+}
+
+/// The platform as it calls itself.
+fn platform(source: Source) -> &'static str {
+    match source {
+        Source::Adf => "ADF",
+        Source::Databricks => "Databricks",
+        Source::Airflow => "Airflow",
+    }
 }
 
 fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_stands_between_back_ticks_and_nothing_of_it_is_markup() {
+        assert_eq!(prose("No `a<b` in `c`.").into_string(), "No <code>a&lt;b</code> in <code>c</code>.");
+        assert_eq!(prose("5` is <b>not</b> code").into_string(), "5` is &lt;b&gt;not&lt;/b&gt; code");
+        assert_eq!(prose("").into_string(), "");
+    }
+
+    #[test]
+    fn times_are_as_exact_as_people_need() {
+        let words = [0, 59, 60, 3599, 3600, 7140, 35_999, 36_060, 172_799, 172_800].map(|s| lasting(TimeDelta::seconds(s)));
+        assert_eq!(words, ["0 s", "59 s", "1 min", "59 min", "1 h", "1 h 59 min", "9 h 59 min", "10 h", "47 h", "2 days"]);
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(relative(now, now), "0 s ago");
+        assert_eq!(relative(now + TimeDelta::seconds(90), now), "in 1 min");
+    }
 }

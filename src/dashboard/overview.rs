@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{Filter, Overview, frame, relative, time};
-use crate::ticket::{RemediationState, Status, Ticket};
+use super::{Filter, Overview, frame, platform, prose, relative, time};
+use crate::failure::Source;
+use crate::ticket::{Priority, RemediationState, Status, Ticket};
 
-/// The page with all tickets.
+/// The page with all tickets: what somebody has to look at stands above what is closed.
 pub fn overview(page: &Overview<'_>) -> Markup {
-    let shown: Vec<&Ticket> = page.tickets.iter().filter(|ticket| page.filter.shows(ticket)).collect();
+    let mut shown: Vec<&Ticket> = page.tickets.iter().filter(|ticket| page.filter.shows(ticket)).collect();
+    // The newest first within each: the order in which they come.
+    shown.sort_by_key(|ticket| if ticket.is_closed() { (true, Priority::P4) } else { (false, ticket.priority) });
     let body = html! {
+        h1.title { "Failures" span.quiet { (days(page.filter.days)) } }
         (tiles(page.tickets))
         @if !page.problems.is_empty() {
             section.card.warn { h2 { "Settings need attention" } ul { @for problem in page.problems { li { (problem) } } } }
@@ -26,36 +30,52 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         } @else {
             (table(&shown, page))
         }
+        (categories(page.tickets))
         p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } }
     };
-    frame("Tickets", Some(page.visitor), &body)
+    frame("Failures", Some(page.visitor), &body)
+}
+
+fn days(days: u32) -> String {
+    if days == 1 { "today".to_owned() } else { format!("last {days} days") }
 }
 
 fn tiles(tickets: &[Ticket]) -> Markup {
-    let count = |test: &dyn Fn(&Ticket) -> bool| tickets.iter().filter(|ticket| test(ticket)).count();
-    let tile = |number: usize, label: &str, class: &str| html! { div class={ "tile " (class) } { strong { (number) } span { (label) } } };
+    let tile = |label: &str, class: &str, test: &dyn Fn(&Ticket) -> bool| {
+        let number = tickets.iter().filter(|ticket| test(ticket)).count();
+        // Nothing is no reason for alarm.
+        let class = if number == 0 { "" } else { class };
+        html! { div class={ "tile " (class) } { strong { (number) } span { (label) } } }
+    };
+    html! {
+        section.tiles aria-label="Counts" {
+            (tile("open", "", &|t| t.status == Status::Open))
+            (tile("in progress", "", &|t| t.status == Status::InProgress))
+            (tile("waiting for approval", "ask", &|t| t.remediation.state == RemediationState::AwaitingApproval && !t.is_closed()))
+            (tile("SLA breached", "bad", &|t| t.sla.breached_at.is_some() && !t.is_closed()))
+            (tile("healed automatically", "good", &|t| t.remediation.state == RemediationState::Succeeded))
+        }
+    }
+}
+
+/// What fails most, as shares of all.
+fn categories(tickets: &[Ticket]) -> Markup {
     let mut categories: BTreeMap<&str, usize> = BTreeMap::new();
     for ticket in tickets {
         *categories.entry(ticket.diagnosis.category.words()).or_default() += 1;
     }
     let mut categories: Vec<_> = categories.into_iter().collect();
     categories.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
-    let most = categories.first().map_or(1, |(_, count)| *count).max(1);
     html! {
-        section.tiles {
-            (tile(count(&|t| t.status == Status::Open), "open", "open"))
-            (tile(count(&|t| t.status == Status::InProgress), "in progress", "progress"))
-            (tile(count(&|t| t.remediation.state == RemediationState::AwaitingApproval), "wait for approval", "ask"))
-            (tile(count(&|t| t.sla.breached_at.is_some() && !t.is_closed()), "SLA breached", "bad"))
-            (tile(count(&|t| t.remediation.state == RemediationState::Succeeded), "healed by themselves", "good"))
-        }
         @if !categories.is_empty() {
-            section.card.bars aria-label="Failures by category" {
+            section.card.bars {
+                h2 { "By category" }
                 @for (name, count) in categories.iter().take(6) {
                     div.bar {
                         span.name { (name) }
-                        svg viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label={ (count) " " (name) } {
-                            rect x="0" y="0" height="8" width=(count * 100 / most) {}
+                        svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+                            rect.track x="0" y="0" width="100" height="8" {}
+                            rect x="0" y="0" height="8" width=(count * 100 / tickets.len().max(1)) {}
                         }
                         span.count { (count) }
                     }
@@ -82,20 +102,20 @@ fn filter_form(filter: &Filter) -> Markup {
     let option = |value: &str, label: &str, chosen: bool| html! { option value=(value) selected[chosen] { (label) } };
     html! {
         form.filter method="get" action="/dashboard" {
-            label { "Find " input type="search" name="q" value=(filter.text) placeholder="pipeline, ticket, run, error"; }
-            label { "Status " select name="status" {
+            label.find { "Find" input type="search" name="q" value=(filter.text) placeholder="pipeline, ticket, run, error"; }
+            label { "Status" select name="status" {
                 (option("", "all", filter.status.is_none()))
                 @for status in [Status::Open, Status::InProgress, Status::Acknowledged] {
                     (option(status.name(), &status.name().replace('_', " "), filter.status == Some(status)))
                 }
             } }
-            label { "Source " select name="source" {
+            label { "Source" select name="source" {
                 (option("", "all", filter.source.is_none()))
-                @for source in [crate::failure::Source::Adf, crate::failure::Source::Databricks, crate::failure::Source::Airflow] {
-                    (option(source.name(), source.name(), filter.source == Some(source)))
+                @for source in [Source::Adf, Source::Databricks, Source::Airflow] {
+                    (option(source.name(), platform(source), filter.source == Some(source)))
                 }
             } }
-            label { "Days " input type="number" name="days" min="1" max="90" value=(filter.days); }
+            label { "Days" input type="number" name="days" min="1" max="90" value=(filter.days); }
             button type="submit" { "Show" }
         }
     }
@@ -107,16 +127,17 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
             thead { tr { th { "Priority" } th { "What failed" } th { "Root cause" } th { "Status" } th { "JIRA" } th { "Reported" } } }
             tbody {
                 @for ticket in tickets {
-                    tr {
+                    tr.settled[ticket.is_closed()] {
                         td { span class={ "priority " (format!("{:?}", ticket.priority).to_lowercase()) } { (format!("{:?}", ticket.priority)) } }
                         td {
                             a href={ "/dashboard?ticket=" (ticket.id) } { (ticket.failure.asset) }
-                            div.quiet { (ticket.failure.source) " · " (ticket.diagnosis.error_type) }
+                            div.quiet { (platform(ticket.failure.source)) " · " (ticket.diagnosis.error_type) }
                         }
-                        td.cause { (ticket.diagnosis.root_cause) }
+                        td.cause { (prose(&ticket.diagnosis.root_cause)) }
                         td {
                             span class={ "status " (ticket.status.name()) } { (ticket.status.name().replace('_', " ")) }
-                            @if ticket.sla.breached_at.is_some() && !ticket.is_closed() { " " span.bad { "SLA" } }
+                            @if ticket.sla.breached_at.is_some() && !ticket.is_closed() { " " span.bad { "SLA breached" } }
+                            @if let Some(note) = note(ticket) { div.quiet { (note) } }
                         }
                         td { (ticket.jira.key.as_deref().unwrap_or("–")) @if ticket.jira.fault.is_some() { " " span.bad title="delivery failed" { "!" } } }
                         td { time datetime=(ticket.received_at.to_rfc3339()) title=(time(ticket.received_at)) { (relative(ticket.received_at, page.now)) } }
@@ -124,5 +145,17 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// What a machine does about it, where that is news.
+fn note(ticket: &Ticket) -> Option<&'static str> {
+    match ticket.remediation.state {
+        RemediationState::Succeeded => Some("healed"),
+        _ if ticket.is_closed() => None,
+        RemediationState::AwaitingApproval => Some("waits for approval"),
+        RemediationState::Scheduled | RemediationState::Running | RemediationState::Verifying => Some("being healed"),
+        RemediationState::Exhausted => Some("healing failed"),
+        RemediationState::None | RemediationState::Rejected => None,
     }
 }

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::{TicketPage, frame, relative, time};
-use crate::ticket::{DeliveryFault, RemediationState, Status, Ticket};
+use super::{TicketPage, frame, lasting, platform, prose, relative, time};
+use crate::diagnosis::Quote;
+use crate::ticket::{DeliveryFault, Remediation, RemediationState, Status, Ticket};
 
 /// The page of one ticket.
 pub fn ticket(page: &TicketPage<'_>) -> Markup {
@@ -14,25 +15,19 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
             div {
                 section.card {
                     h2 { "Root cause" }
-                    p.cause { (t.diagnosis.root_cause) }
+                    p.cause { (prose(&t.diagnosis.root_cause)) }
                     p.quiet { "Confidence " (t.diagnosis.confidence_word()) " · " (t.diagnosis.category.words()) " · rule " code { (t.diagnosis.rule) }
                         " · worded by " (t.diagnosis.worded_by) }
                     h3 { "What to do" }
-                    ol { @for step in &t.diagnosis.recommendations { li { (step) } } }
-                    @if !t.diagnosis.evidence.is_empty() {
-                        h3 { "Because it says" }
-                        @for quote in &t.diagnosis.evidence { blockquote { (quote.quote) footer { (quote.source) } } }
-                    }
-                    @if !t.gaps.is_empty() {
-                        h3 { "What could not be looked at" }
-                        ul.gaps { @for gap in &t.gaps { li { strong { (gap.source) } ": " (gap.reason) } } }
-                    }
+                    ol { @for step in &t.diagnosis.recommendations { li { (prose(step)) } } }
                 }
                 (remediation(page))
+                (proof(page))
                 section.card {
-                    h2 { "Evidence" }
+                    h2 { "All evidence" }
                     @for piece in page.evidence {
-                        details { summary { code { (piece.id) } " " (piece.title) " " span.quiet { (piece.source) ", " (time(piece.at)) } } pre { (piece.text) } }
+                        details { summary { (piece.title) " " span.quiet { (piece.id) ", " (piece.source) ", " (time(piece.at)) } }
+                            pre tabindex="0" aria-label=(piece.title) { (piece.text) } }
                     }
                 }
             }
@@ -40,36 +35,60 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
                 (facts(page))
                 section.card { h2 { "History" } ol.history { @for entry in page.audit {
                     li { time datetime=(entry.at.to_rfc3339()) { (time(entry.at)) } " " strong { (entry.what) } " by " (entry.actor.name)
-                        @if !entry.detail.is_empty() { div.quiet { (entry.detail) } } }
+                        @if !entry.detail.is_empty() { div.quiet { (prose(&entry.detail)) } } }
                 } } }
+                (details(t))
             }
         }
     };
     frame(&t.failure.asset, Some(page.visitor), &body)
 }
 
+/// The quotes that prove the cause, and what nobody could look at.
+fn proof(page: &TicketPage<'_>) -> Markup {
+    let (diagnosis, gaps) = (&page.ticket.diagnosis, &page.ticket.gaps);
+    let source = |quote: &Quote| match page.evidence.iter().find(|piece| piece.id == quote.source) {
+        Some(piece) => format!("{} ({})", piece.title, piece.id),
+        None => format!("the report's {}", quote.source.trim_start_matches("context.").replace('_', " ")),
+    };
+    html! {
+        @if !diagnosis.evidence.is_empty() || !gaps.is_empty() {
+            section.card {
+                @if !diagnosis.evidence.is_empty() {
+                    h2 { "Because it says" }
+                    @for quote in diagnosis.proofs() { blockquote { (quote.quote) footer { (source(quote)) } } }
+                }
+                @if !gaps.is_empty() {
+                    h3 { "What could not be looked at" }
+                    ul.gaps { @for gap in gaps { li { strong { (gap.source) } ": " (gap.reason) } } }
+                }
+            }
+        }
+    }
+}
+
 fn head(page: &TicketPage<'_>) -> Markup {
     let t = page.ticket;
-    let button = |action: &str, label: &str| {
+    let button = |action: &str, label: &str, class: &str| {
         html! { form method="post" action={ "/dashboard/tickets/" (t.id) "/" (action) } {
             input type="hidden" name="token" value=(page.form_token);
-            button type="submit" { (label) }
+            button type="submit" class=(class) { (label) }
         } }
     };
     html! {
         section.head {
             div {
                 h1 { (t.failure.asset) }
-                p.quiet { (t.failure.kind.label()) " · " code { (t.id) } }
+                p.quiet { (platform(t.failure.source)) " " (t.failure.kind.label().to_lowercase()) " · " code { (t.id) } }
                 p { span class={ "priority " (format!("{:?}", t.priority).to_lowercase()) } { (format!("{:?} {:?}", t.priority, t.severity)) } " "
                     span class={ "status " (t.status.name()) } { (t.status.name().replace('_', " ")) }
                     @if t.is_closed() { " closed by " (t.status_by.name) " on " (time(t.status_at)) } }
             }
             div.actions {
                 @match t.status {
-                    Status::Open => { (button("start", "I work on it")) (button("acknowledge", "Close")) }
-                    Status::InProgress => { (button("acknowledge", "Close")) }
-                    Status::Acknowledged => { (button("reopen", "Reopen")) }
+                    Status::Open => { (button("start", "I work on it", "second")) (button("acknowledge", "Close", "")) }
+                    Status::InProgress => { (button("acknowledge", "Close", "")) }
+                    Status::Acknowledged => { (button("reopen", "Reopen", "second")) }
                 }
             }
         }
@@ -78,26 +97,27 @@ fn head(page: &TicketPage<'_>) -> Markup {
 
 fn remediation(page: &TicketPage<'_>) -> Markup {
     let r = &page.ticket.remediation;
+    let question = r.approval.as_ref().filter(|a| a.answer.is_none() && r.state == RemediationState::AwaitingApproval);
     html! {
         section.card {
             h2 { "Healing" }
-            p { (words(r.state)) ": " (r.decision) }
-            @if let Some(approval) = r.approval.as_ref().filter(|a| a.answer.is_none() && r.state == RemediationState::AwaitingApproval) {
+            (standing(r))
+            @if let Some(approval) = question {
                 div.question {
-                    p { strong { (approval.plan_text) } }
+                    p { strong { (prose(&approval.plan_text)) } }
                     p { "A person is asked because " (approval.why) ". The question stands until " (time(approval.expires_at)) "." }
-                    div.actions { @for (action, label) in [("approve", "Approve"), ("reject", "Reject")] {
+                    div.actions { @for (action, label, class) in [("approve", "Approve", ""), ("reject", "Reject", "second")] {
                         form method="post" action={ "/dashboard/tickets/" (page.ticket.id) "/" (action) } {
                             input type="hidden" name="token" value=(page.form_token);
                             input type="hidden" name="approval" value=(approval.id);
                             input type="hidden" name="plan" value=(approval.plan);
-                            button type="submit" { (label) }
+                            button type="submit" class=(class) { (label) }
                         }
                     } }
                 }
             }
             @if !r.attempts.is_empty() {
-                table { thead { tr { th { "Attempt" } th { "What" } th { "State" } th { "Run" } th { "Outcome" } } } tbody {
+                table.attempts { thead { tr { th { "Attempt" } th { "What" } th { "State" } th { "Run" } th { "Outcome" } } } tbody {
                     @for attempt in &r.attempts {
                         tr { td { (attempt.number) " of " (r.max_attempts) } td { (attempt.words()) } td { (format!("{:?}", attempt.state)) }
                             td { (attempt.run_id.as_deref().unwrap_or("–")) } td { (attempt.outcome.as_deref().unwrap_or("–")) } }
@@ -108,9 +128,27 @@ fn remediation(page: &TicketPage<'_>) -> Markup {
     }
 }
 
+/// How it stands and why. A question that is open gives the reason itself, and one that was answered says who answered.
+fn standing(r: &Remediation) -> Markup {
+    let ended = matches!(r.state, RemediationState::None | RemediationState::Exhausted | RemediationState::Rejected);
+    let asked = r.approval.as_ref();
+    html! {
+        @if ended {
+            p { (words(r.state)) ": " (prose(&r.decision)) }
+        } @else if r.state != RemediationState::AwaitingApproval {
+            p { (words(r.state)) "." }
+            @if asked.is_none_or(|approval| approval.why != r.decision) { p.quiet { "Why: " (prose(&r.decision)) } }
+        }
+        @if let Some((approval, answer)) = asked.and_then(|approval| Some((approval, approval.answer.as_ref()?))) {
+            p.quiet { (if answer.approved { "Approved" } else { "Rejected" }) " by " (answer.by.name) " on " (time(answer.at)) ": "
+                (prose(&approval.plan_text)) }
+        }
+    }
+}
+
 fn words(state: RemediationState) -> &'static str {
     match state {
-        RemediationState::None => "Nothing is done automatically",
+        RemediationState::None => "Left to people",
         RemediationState::AwaitingApproval => "A person is asked",
         RemediationState::Scheduled => "An attempt is planned",
         RemediationState::Running => "An attempt is under way",
@@ -123,6 +161,7 @@ fn words(state: RemediationState) -> &'static str {
 
 fn facts(page: &TicketPage<'_>) -> Markup {
     let t = page.ticket;
+    let acts = t.remediation.state != RemediationState::None || !t.remediation.attempts.is_empty();
     let row = |label: &str, value: Markup| html! { dt { (label) } dd { (value) } };
     html! {
         section.card {
@@ -130,26 +169,42 @@ fn facts(page: &TicketPage<'_>) -> Markup {
             dl {
                 (row("Run", html! { @if let Some(url) = &t.failure.run_url { a href=(url) rel="noreferrer" { (t.failure.run_id.as_deref().unwrap_or("open")) } }
                     @else { (t.failure.run_id.as_deref().unwrap_or("unknown")) } }))
-                (row("Error", html! { (t.diagnosis.error_type) @if let Some(code) = &t.failure.error_code { " (" code { (code) } ")" } }))
+                (row("Error", html! { (t.diagnosis.error_type) @if let Some(code) = &t.failure.error_code { " " code { (code) } } }))
                 (row("Failed", html! { (t.failure.occurred_at.map_or_else(|| "time unknown".to_owned(), time)) }))
                 (row("Reported", html! { (time(t.received_at)) @if t.count > 1 { ", " (t.count) " times" } }))
                 (row("SLA", html! { (t.priority.sla_words()) ", "
                     @match t.sla.breached_at { Some(at) => { span.bad { "breached " (relative(at, page.now)) } }
+                        None if t.is_closed() => { "met" }
                         None => { "due " (relative(t.sla.due_at, page.now)) } } }))
-                @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (took.num_minutes()) " min" })) }
+                @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (lasting(took)) })) }
                 @if let Some(owner) = &t.owner { (row("Owner", html! { (owner) })) }
                 (row("JIRA", sink(t, "jira", &html! { @if let (Some(key), Some(url)) = (&t.jira.key, page.issue_url) { a href=(url) rel="noreferrer" { (key) } }
                     @else { (t.jira.key.as_deref().unwrap_or("not yet")) } }, t.jira.fault.as_ref())))
                 (row("Slack", sink(t, "slack", &html! { (if t.slack.ts.is_some() { "posted" } else { "not yet" }) }, t.slack.fault.as_ref())))
-                (row("Playbook", sink(t, "playbook", &html! { (t.remediation.action.words()) }, t.books.playbook_fault.as_ref())))
+                (row("Playbook", sink(t, "playbook", &html! { (if acts { t.remediation.action.words() } else { "none" }) },
+                    t.books.playbook_fault.as_ref())))
             }
         }
-        section.card {
-            h2 { "Details of the source" }
-            dl { @for (name, value) in &t.failure.context { (row(name, html! { (value) })) } }
-            @if !t.diagnosis.entities.is_empty() {
-                h3 { "Named in the error" }
-                dl { @for (name, value) in &t.diagnosis.entities { (row(name, html! { (value) })) } }
+    }
+}
+
+/// What the source told besides, and what the error names: for looking up, so it stands last.
+fn details(t: &Ticket) -> Markup {
+    let row = |name: &str, value: &str| html! { dt { (name.replace('_', " ")) } dd { (value) } };
+    // `says` is the passage that the quotes show whole.
+    let told_already = |name: &String, value: &String| name == "says" || t.failure.context.get(name) == Some(value);
+    let named: Vec<_> = t.diagnosis.entities.iter().filter(|(name, value)| !told_already(name, value)).collect();
+    html! {
+        @if !t.failure.context.is_empty() || !named.is_empty() {
+            section.card {
+                @if !t.failure.context.is_empty() {
+                    h2 { "Details of the source" }
+                    dl { @for (name, value) in &t.failure.context { (row(name, value)) } }
+                }
+                @if !named.is_empty() {
+                    h2 { "Named in the error" }
+                    dl { @for (name, value) in named { (row(name, value)) } }
+                }
             }
         }
     }

@@ -207,6 +207,18 @@ impl Diagnosis {
             "Low"
         }
     }
+
+    /// The evidence for people to read: a quote that another one contains word for word is not said again.
+    pub fn proofs(&self) -> impl Iterator<Item = &Quote> {
+        let quotes = || self.evidence.iter().enumerate();
+        let said_again = move |(index, quote): &(usize, &Quote)| {
+            quotes().any(|(other, whole)| {
+                let says_more = whole.quote.len() > quote.quote.len() || whole.quote == quote.quote && other < *index;
+                says_more && whole.quote.contains(&quote.quote)
+            })
+        };
+        quotes().filter(move |quote| !said_again(quote)).map(|(_, quote)| quote)
+    }
 }
 
 /// What is known about one failure: the input of [`diagnose`].

@@ -130,6 +130,26 @@ fn links_and_paths_of_the_documents_exist() {
     }
 }
 
+#[test]
+fn the_readme_shows_every_picture_there_is_and_says_what_is_on_it() {
+    let pictures = root().join("tests/screenshots");
+    let image = regex::Regex::new(r"!\[([^\]]*)\]\(tests/screenshots/([^)\s]+)\)").unwrap();
+    let readme = prose(&read("README.md"));
+    let mut shown = BTreeSet::new();
+    for found in image.captures_iter(&readme) {
+        assert!(found[1].len() > 40, "{} needs words for those who do not see it", &found[2]);
+        assert!(shown.insert(found[2].to_owned()), "{} is shown once", &found[2]);
+    }
+    let there = std::fs::read_dir(&pictures).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(there.collect::<BTreeSet<_>>(), shown);
+    assert_eq!(readme.matches("![").count(), shown.len(), "every picture is made by the tests");
+    for name in shown {
+        let picture = std::fs::read(pictures.join(&name)).unwrap();
+        assert!(picture.starts_with(b"\x89PNG\r\n"), "{name} is a PNG");
+        assert!(picture.len() < 200_000, "{name} has {} bytes", picture.len());
+    }
+}
+
 /// A path from the root; a bare file name may be anywhere in `src/`.
 fn exists(path: &str) -> bool {
     let somewhere =

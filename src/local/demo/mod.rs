@@ -97,7 +97,8 @@ impl Demo {
     pub fn settings(&self) -> BTreeMap<String, String> {
         let slack = SlackOptions::default();
         let site = jira::Config::default();
-        let approvers: Vec<String> = slack.people.iter().map(|(id, _)| id.clone()).collect();
+        // One of the people may decide: what the other one presses changes nothing.
+        let approver = slack.people.first().map(|(id, _)| id.clone()).unwrap_or_default();
         let channel = slack.channels.first().map(|channel| channel.id.clone()).unwrap_or_default();
         let playbook = self.playbooks.url(PLAYBOOK).map(String::from).unwrap_or_default();
         [
@@ -110,7 +111,7 @@ impl Demo {
             ("SLACK_BOT_TOKEN", slack.token),
             ("SLACK_ALERT_CHANNEL", channel),
             ("SLACK_SIGNING_SECRET", slack.signing_secret),
-            ("SLACK_APPROVERS", approvers.join(",")),
+            ("SLACK_APPROVERS", approver),
             ("SLACK_API_URL", self.slack.api_base()),
             ("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION.to_owned()),
             ("AZURE_RESOURCE_GROUP", GROUP.to_owned()),
@@ -121,6 +122,8 @@ impl Demo {
             ("DATABRICKS_WORKSPACE_URL", self.databricks.url()),
             ("DATABRICKS_TOKEN", DATABRICKS_TOKEN.to_owned()),
             ("AUTO_REMEDIATION_ENABLED", "true".to_owned()),
+            // Whoever was notified once would be notified again: that is for a person to decide.
+            ("REMEDIATION_ASSETS", "pl_notify=ask".to_owned()),
             ("PLAYBOOK_RETRY_PIPELINE", playbook),
             ("CALLBACK_SIGNING_KEY", "demo-callback-signing-key".to_owned()),
         ]

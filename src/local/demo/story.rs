@@ -84,8 +84,10 @@ pub(super) fn tell_ticket(ticket: &Value, base: &Url, issue: impl Fn(&str) -> St
     say(&format!("    cause   {}", text(ticket, "/diagnosis/root_cause")));
     say(&format!("    issue   {}", issue(text(ticket, "/jira/key"))));
     say(&format!("    ticket  {base}dashboard?ticket={id}"));
-    if text(ticket, "/remediation/state") == "scheduled" {
-        say("    healing starts in half a minute");
+    match text(ticket, "/remediation/state") {
+        "scheduled" => say("    healing starts in half a minute"),
+        "awaiting_approval" => say("    healing waits for you: press Approve in Slack or on the ticket's page"),
+        _ => {}
     }
 }
 

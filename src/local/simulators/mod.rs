@@ -15,6 +15,7 @@ pub mod log_analytics;
 pub mod logic_app;
 pub mod model;
 pub mod slack;
+mod live;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use url::Url;
 
-use super::{Answer, Clock, Fault, FaultScript, Request, Server, Site, lock, serve};
+use super::{Answer, Clock, Fault, FaultScript, Request, Server, Site, live, lock, serve};
 use crate::http::Http;
 use state::State;
 
@@ -306,6 +306,7 @@ impl Site for Workspace {
                     body: html.into(),
                 }
             }
+            ("GET", live::PATH) => live::script(),
             ("POST", "/press") => self.pressed_on_page(request),
             (_, path) => match path.strip_prefix("/api/") {
                 Some(method) => lock(&self.state).call(method, request),

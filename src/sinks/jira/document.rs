@@ -85,7 +85,7 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         blocks.push(lines(&[Line::new("Dashboard", link.as_str()).linked(Some(link.as_str()))]));
     }
     let mut page = Page::new(blocks);
-    for quote in diagnosis.evidence.iter().take(MOST_QUOTES) {
+    for quote in diagnosis.proofs().take(MOST_QUOTES) {
         page.add_quote(&quote.source, &quote.quote);
     }
     page.add_gaps(ticket, left_out);

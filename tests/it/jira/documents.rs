@@ -23,6 +23,11 @@ fn described(ticket: &Ticket) -> Value {
     document::description(ticket, Some(&base()), &[])
 }
 
+/// Quotes of which none says what another one says.
+fn different(count: usize, quote: &str, source: &str) -> Vec<Quote> {
+    (0..count).map(|n| Quote { quote: format!("{n}{quote}"), source: source.to_owned() }).collect()
+}
+
 #[test]
 fn the_guides_issue_line_by_line() {
     let ticket = ticket();
@@ -50,6 +55,17 @@ Dashboard: https://your-rca-server.com/dashboard?ticket=ADF-20251212T100000-abc1
     assert!(document::plain_text(&described(&ticket)).starts_with(guide), "character by character");
     insta::assert_snapshot!("description_adf", document::plain_text(&described(&ticket)));
     insta::assert_json_snapshot!("description_adf_document", described(&ticket));
+}
+
+#[test]
+fn what_a_quote_says_is_not_quoted_again() {
+    let mut ticket = ticket();
+    let quotes = ["File a is missing.", "Copy failed: File a is missing. Retry?", "File a is missing.", "Copy", "Other", "Other"];
+    ticket.diagnosis.evidence =
+        quotes.iter().enumerate().map(|(n, quote)| Quote { quote: (*quote).to_owned(), source: format!("e{n}") }).collect();
+    let text = document::plain_text(&described(&ticket));
+    let shown: Vec<&str> = text.lines().filter(|line| line.starts_with("Evidence (")).collect();
+    assert_eq!(shown, ["Evidence (e1):", "Evidence (e4):"], "{text}");
 }
 
 #[test]
@@ -133,7 +149,7 @@ fn a_description_keeps_to_its_limit_and_says_what_is_missing() {
         ticket.diagnosis.error_type.clone_from(&long);
         ticket.diagnosis.root_cause.clone_from(&long);
         ticket.diagnosis.recommendations = vec![long.clone(); 30];
-        ticket.diagnosis.evidence = vec![Quote { quote: long.clone(), source: long.clone() }; 30];
+        ticket.diagnosis.evidence = different(30, &long, &long);
         ticket.gaps = vec![Gap { source: long.clone(), reason: long.clone() }; 30];
         let page = described(&ticket);
         assert_valid(&page);
@@ -150,7 +166,7 @@ fn evidence_fills_the_room_to_the_last_character_and_not_one_further() {
     let mut ticket = ticket();
     ticket.diagnosis.recommendations = vec!["\"".repeat(400); 10];
     ticket.diagnosis.root_cause = "\"".repeat(4000);
-    ticket.diagnosis.evidence = vec![Quote { quote: format!("𝄞{}", "\"".repeat(2_000)), source: "e1".to_owned() }; 5];
+    ticket.diagnosis.evidence = different(5, &format!("𝄞{}", "\"".repeat(2_000)), "e1");
     ticket.gaps = vec![Gap { source: "adf".to_owned(), reason: "\"".repeat(400) }; 10];
     let page = described(&ticket);
     assert_valid(&page);
@@ -209,7 +225,7 @@ proptest! {
         ticket.failure.run_url = Some(format!("https://{link}"));
         ticket.diagnosis.root_cause.clone_from(&text);
         ticket.diagnosis.recommendations = vec![text.clone(); quotes];
-        ticket.diagnosis.evidence = vec![Quote { quote: text.clone(), source: text.clone() }; quotes];
+        ticket.diagnosis.evidence = different(quotes, &text, &text);
         ticket.gaps = vec![Gap { source: text.clone(), reason: text.clone() }; quotes];
         assert_valid(&described(&ticket));
         let summary = document::summary(&ticket.failure);

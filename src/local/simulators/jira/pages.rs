@@ -2,30 +2,34 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::super::{Answer, Request, lock};
+use super::super::{Answer, Request, live, lock};
 use super::{Category, Change, Config, Issue, Jira, Person, documents};
 
 const PEOPLE: [&str; 3] = ["John Doe", "Mia Krystof", "Priya Raman"];
 
 const STYLE: &str = "
-:root{font:15px/1.5 system-ui,sans-serif;color:#172b4d;background:#f7f8f9}
-body{max-width:1080px;margin:0 auto;padding:1rem 1.5rem 4rem}
-header{display:flex;gap:.8rem;align-items:baseline;border-bottom:1px solid #dcdfe4;padding-bottom:.6rem;margin-bottom:1rem}
-header b{color:#0c66e4}header small{color:#626f86}
-a{color:#0c66e4;text-decoration:none}a:hover{text-decoration:underline}
-.board{display:grid;grid-template-columns:repeat(3,1fr);gap:1rem}
+*{box-sizing:border-box}
+:root{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;color:#172b4d;background:#f7f8f9}
+body{max-width:1080px;margin:0 auto;padding:1rem 1.5rem 3rem}
+header{display:flex;flex-wrap:wrap;gap:0 .8rem;align-items:baseline;border-bottom:1px solid #dcdfe4;padding-bottom:.6rem;margin-bottom:1rem}
+header b{color:#0c66e4}header small{color:#5c6880}
+a{color:#0c66e4;text-decoration:none}a:hover{text-decoration:underline}p a{text-decoration:underline}
+:focus-visible{outline:2px solid #0c66e4;outline-offset:2px}
+.board{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:1rem}
 .column{background:#f1f2f4;border-radius:8px;padding:.6rem}.column h2{font-size:.8rem;margin:.2rem .3rem .6rem;color:#44546f}
-.card{display:block;background:#fff;border-radius:6px;box-shadow:0 1px 2px #091e4240;padding:.6rem .7rem;margin-bottom:.5rem;color:inherit}
-.card small{color:#626f86;display:flex;justify-content:space-between;margin-top:.4rem}
-.sheet{display:grid;grid-template-columns:2.2fr 1fr;gap:2rem;background:#fff;border-radius:8px;box-shadow:0 1px 2px #091e4240;padding:1.2rem 1.6rem}
-h1{font-size:1.45rem;margin:.2rem 0 1rem;overflow-wrap:anywhere}h2{font-size:1rem;margin:1.4rem 0 .4rem}
+.card{display:block;background:#fff;border-radius:6px;box-shadow:0 1px 2px #091e4240;padding:.6rem .7rem;margin-bottom:.5rem;color:inherit;overflow-wrap:anywhere}
+.card small{color:#5c6880;display:flex;justify-content:space-between;margin-top:.4rem}
+.sheet{display:grid;grid-template-columns:minmax(0,2.2fr) minmax(0,1fr);gap:1.5rem 2rem;background:#fff;border-radius:8px;box-shadow:0 1px 2px #091e4240;padding:1.2rem 1.6rem}
+h1{font-size:1.45rem;line-height:1.3;margin:.2rem 0 1rem;overflow-wrap:anywhere}h1.name{font-size:1rem;margin:0}h2{font-size:1rem;margin:1.4rem 0 .4rem}
 .lozenge{display:inline-block;border-radius:4px;padding:.05rem .5rem;font-size:.75rem;font-weight:700;text-transform:uppercase}
-.new{background:#dcdfe4;color:#44546f}.indeterminate{background:#cce0ff;color:#0055cc}.done{background:#baf3db;color:#216e4e}
-pre{background:#f1f2f4;border-radius:4px;padding:.6rem;overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
-p{overflow-wrap:anywhere}.comment{border-left:3px solid #dcdfe4;padding-left:.8rem;margin:.8rem 0}.comment small{color:#626f86}
-dl{display:grid;grid-template-columns:auto 1fr;gap:.3rem .9rem}dt{color:#626f86}dd{margin:0}
-button,select{font:inherit;border:1px solid #dcdfe4;border-radius:4px;background:#fff;padding:.25rem .7rem;margin:.15rem .3rem .15rem 0}
+.new{background:#dcdfe4;color:#44546f}.indeterminate{background:#cce0ff;color:#0055cc}.done{background:#baf3db;color:#1a5c40}
+pre{background:#f1f2f4;border-radius:4px;padding:.6rem .8rem;margin:.5rem 0 1rem;font-size:.87em;white-space:pre-wrap;overflow-wrap:anywhere}
+p{overflow-wrap:anywhere;margin:.7rem 0}li p{margin:.15rem 0}ul{padding-left:1.4rem}
+.comment{border-left:3px solid #dcdfe4;padding-left:.8rem;margin:.8rem 0}.comment small{color:#5c6880}.comment p{margin:.2rem 0}.comment em{color:#5c6880;font-size:.85em}
+dl{display:grid;grid-template-columns:auto minmax(0,1fr);gap:.3rem .9rem}dt{color:#5c6880}dd{margin:0;overflow-wrap:anywhere}
+button,select{font:inherit;border:1px solid #8590a2;border-radius:4px;background:#fff;color:inherit;padding:.25rem .7rem;margin:.15rem .3rem .15rem 0}
 button{cursor:pointer;background:#0c66e4;color:#fff;border-color:#0c66e4}
+@media(max-width:700px){body{padding:.8rem .8rem 2rem}.board,.sheet{grid-template-columns:minmax(0,1fr)}.sheet{padding:1rem}}
 ";
 
 impl Jira {
@@ -33,8 +37,9 @@ impl Jira {
         match (request.method.as_str(), path) {
             ("GET" | "HEAD", [""]) => self.board(),
             ("GET" | "HEAD", ["browse", key]) => self.issue_page(key),
+            ("GET", ["live.js"]) => live::script(),
             ("POST", ["browse", key, "move"]) => self.click(request, key),
-            _ => page(404, "Not found", &html! { h1 { "There is nothing here" } p { a href="/" { "To the board" } } }),
+            _ => page(404, "Not found", &html! { main { h1 { "There is nothing here" } p { a href="/" { "To the board" } } } }),
         }
     }
 
@@ -48,8 +53,8 @@ impl Jira {
             200,
             &world.config.project,
             &html! {
-                header { b { (world.config.project) } "board" small { "a stand-in for JIRA Cloud, for looking at" } }
-                div.board {
+                header { h1.name { b { (world.config.project) } " board" } small { "a stand-in for JIRA Cloud, for looking at" } }
+                main.board {
                     @for column in columns {
                         section.column {
                             h2 { (column.name().to_uppercase()) }
@@ -64,7 +69,11 @@ impl Jira {
     fn issue_page(&self, key: &str) -> Answer {
         let world = lock(&self.world);
         let Some(issue) = world.issues.get(key) else {
-            return page(404, "Not found", &html! { h1 { "This issue does not exist" } p { a href="/" { "To the board" } } });
+            return page(
+                404,
+                "Not found",
+                &html! { main { h1 { "This issue does not exist" } p { a href="/" { "To the board" } } } },
+            );
         };
         let config = &world.config;
         page(
@@ -72,7 +81,7 @@ impl Jira {
             &format!("{} {}", issue.key, issue.summary),
             &html! {
                 header { b { a href="/" { (config.project) } } span { "/ " (issue.key) } small { "a stand-in for JIRA Cloud" } }
-                div.sheet {
+                main.sheet {
                     div {
                         h1 { (issue.summary) }
                         h2 { "Description" }
@@ -83,9 +92,14 @@ impl Jira {
                             div.comment { small { (comment.author.name) " · " (at(comment.created)) } (documents::markup(&comment.body)) }
                         }
                         h2 { "History" }
+                        @if issue.history.is_empty() { p { small { "Nothing has changed yet." } } }
                         @for change in issue.history.iter().rev() { (history(change)) }
                     }
-                    aside { p { (lozenge(&issue.status, config)) } (buttons(issue, config)) (details(issue)) }
+                    section aria-label="Status and details" {
+                        p { (lozenge(&issue.status, config)) }
+                        (buttons(issue, config))
+                        (details(issue))
+                    }
                 }
             },
         )
@@ -109,8 +123,9 @@ fn page(status: u16, title: &str, body: &Markup) -> Answer {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="refresh" content="5";
+                (live::head(2))
                 title { (title) }
+                link rel="icon" href="data:,";
                 style { (PreEscaped(STYLE)) }
             }
             body { (body) }

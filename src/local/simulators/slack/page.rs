@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
+use super::super::live;
 use super::SlackMessage;
 use super::state::State;
 
@@ -14,19 +15,20 @@ pub(super) struct Asking<'a> {
 
 const STYLE: &str = "
 body{margin:0;font:15px/1.46 Lato,-apple-system,'Segoe UI',Roboto,sans-serif;color:#1d1c1d;background:#fff}
-.bar{background:#3f0e40;color:#fff;padding:10px 20px;font-weight:700}.bar small{font-weight:400;opacity:.8;margin-left:10px}
-.channel{padding:12px 20px;border-bottom:1px solid #ddd;font-weight:900;font-size:18px}
+*{box-sizing:border-box}a{color:#1264a3}:focus-visible{outline:2px solid #1264a3;outline-offset:2px}
+.bar{background:#3f0e40;color:#fff;padding:10px 20px;font-weight:700}.bar small{font-weight:400;color:#d9cfd9;margin-left:10px}
+.channel{margin:0;padding:12px 20px;border-bottom:1px solid #ddd;font-weight:900;font-size:18px}
 .said{margin:12px 20px;padding:8px 12px;background:#e8f5fa;border-radius:6px}
 .message{display:flex;gap:10px;padding:10px 20px}.message:hover{background:#f8f8f8}
-.face{width:36px;height:36px;flex:none;border-radius:6px;background:#1264a3;color:#fff;display:grid;place-items:center}
-.who b{margin-right:6px}.app{background:#e8e8e8;font-size:10px;font-weight:700;padding:1px 3px;border-radius:2px;color:#616061}
+.message>div:last-child{flex:1;min-width:0}.face{width:36px;height:36px;flex:none;border-radius:6px;background:#1264a3;color:#fff;display:grid;place-items:center}
+.who b{margin-right:6px}.app{background:#e8e8e8;font-size:10px;font-weight:700;padding:1px 3px;border-radius:2px;color:#545354}
 .time,.edited{color:#616061;font-size:12px;margin-left:6px}
 h2{font-size:18px;margin:4px 0}.section{white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0;max-width:760px}
 .context{color:#616061;font-size:12px}.actions{display:flex;gap:8px;margin:6px 0;flex-wrap:wrap}
 button,.link{display:inline-block;border:1px solid #bbb;border-radius:4px;background:#fff;padding:4px 12px;font-family:inherit;font-size:13px;
 font-weight:700;line-height:20px;color:#1d1c1d;text-decoration:none;cursor:pointer;list-style:none}
 .primary,.primary button{background:#007a5a;color:#fff;border-color:#007a5a}
-.danger,.danger button{background:#e01e5a;color:#fff;border-color:#e01e5a}
+.danger,.danger button{background:#c9184a;color:#fff;border-color:#c9184a}
 .confirm{border:1px solid #ddd;border-radius:8px;box-shadow:0 4px 12px #0002;padding:12px 16px;max-width:420px;white-space:pre-wrap;background:#fff;color:#1d1c1d}
 summary{color:#1264a3;cursor:pointer;font-weight:700;font-size:13px}
 .thread{border-left:3px solid #ddd;margin:6px 0 0 2px;padding-left:6px}.thread .face{width:24px;height:24px;font-size:12px}
@@ -39,21 +41,25 @@ pub(super) fn channel(state: &State, asking: Option<&Asking<'_>>) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                @if asking.is_none() { meta http-equiv="refresh" content="3"; }
+                // Whoever is about to answer is left alone.
+                @if asking.is_none() { (live::head(2)) }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "Slack (simulated)" }
+                link rel="icon" href="data:,";
                 style { (maud::PreEscaped(STYLE)) }
             }
             body {
-                div.bar { "Simulated Workspace" small { "a stand-in for Slack: nothing here leaves this machine" } }
-                @if let Some(said) = &state.pressed { div.said { "Last click: " (said) } }
-                @for channel in &state.options.channels {
-                    @let messages: Vec<&SlackMessage> =
-                        state.messages.iter().filter(|m| m.channel == channel.id && m.thread_ts.is_none()).collect();
-                    @if !messages.is_empty() || state.messages.is_empty() {
-                        div.channel { "# " (channel.name) }
-                        @if messages.is_empty() { div.empty { "No messages yet." } }
-                        @for message in messages { (whole(state, message, asking)) }
+                header.bar { "Simulated Workspace" small { "a stand-in for Slack: nothing here leaves this machine" } }
+                main {
+                    @if let Some(said) = &state.pressed { div.said role="status" { "Last click: " (said) } }
+                    @for channel in &state.options.channels {
+                        @let messages: Vec<&SlackMessage> =
+                            state.messages.iter().filter(|m| m.channel == channel.id && m.thread_ts.is_none()).collect();
+                        @if !messages.is_empty() || state.messages.is_empty() {
+                            h1.channel { "# " (channel.name) }
+                            @if messages.is_empty() { div.empty { "No messages yet." } }
+                            @for message in messages { (whole(state, message, asking)) }
+                        }
                     }
                 }
             }
@@ -67,13 +73,13 @@ fn whole(state: &State, message: &SlackMessage, asking: Option<&Asking<'_>>) -> 
         state.messages.iter().filter(|reply| reply.thread_ts.as_deref() == Some(message.ts.as_str())).collect();
     html! {
         div.message id=(message.ts) {
-            div.face { "🤖" }
+            div.face aria-hidden="true" { "🤖" }
             div {
                 (content(state, message, asking))
                 @if !replies.is_empty() {
                     details.thread open {
                         summary { (replies.len()) @if replies.len() == 1 { " reply" } @else { " replies" } }
-                        @for reply in replies { div.message { div.face { "🤖" } div { (content(state, reply, asking)) } } }
+                        @for reply in replies { div.message { div.face aria-hidden="true" { "🤖" } div { (content(state, reply, asking)) } } }
                     }
                 }
             }
@@ -143,7 +149,7 @@ fn confirm(state: &State, message: &SlackMessage, element: &Value, asking: Optio
             form class=(field(element, "/style")) method="post" action="/press" {
                 input type="hidden" name="ts" value=(message.ts);
                 input type="hidden" name="action_id" value=(action_id);
-                "as " select name="user" { @for (id, name) in &state.options.people { option value=(id) { (name) } } } " "
+                label { "as " select name="user" { @for (id, name) in &state.options.people { option value=(id) { (name) } } } } " "
                 button { (field(element, "/text/text")) } " "
                 a.link href="/" { "Cancel" }
             }

@@ -1,0 +1,42 @@
+// Whoever comes to a locked dashboard: the key, the cookie it is exchanged for, and an answer that only people inside may give.
+
+import assert from "node:assert/strict";
+
+import { play } from "./kit.mjs";
+
+await play(async (stage, settings) => {
+  const page = await stage.visit(settings.dashboard, { expected: [401] });
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.name), "key", "one can type at once");
+  await stage.check(page, "the sign-in page");
+  assert.equal(await page.locator("table").count(), 0, "nothing is shown outside");
+
+  stage.step("a wrong key");
+  await page.getByLabel("Dashboard key").fill("not the key at all");
+  await page.keyboard.press("Enter");
+  await page.getByText("That is not the key.").waitFor();
+  await stage.check(page, "the sign-in page after a wrong key");
+  assert.deepEqual(await page.context().cookies(), []);
+
+  stage.step("the key");
+  await page.getByLabel("Dashboard key").fill(settings.key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Failures" }).waitFor();
+  const [cookie] = await page.context().cookies();
+  assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, "Strict"]);
+  assert.ok(!cookie.value.includes(settings.key));
+
+  stage.step("the question on the ticket's page");
+  await stage.reloadUntil(page, "waits for approval");
+  await page.getByRole("link", { name: "pl_notify" }).click();
+  await page.getByText("A person is asked because ").waitFor();
+  await stage.portrait(page, "question", { height: 760 });
+  await stage.check(page, "a ticket with a question");
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.getByText(/Approved by dashboard user on /).waitFor();
+  await stage.reloadUntil(page, "acknowledged closed by auto-remediation on ");
+
+  stage.step("a second click on what was answered");
+  const other = await stage.visit(settings.dashboard, { expected: [401] });
+  await other.getByRole("heading", { name: "Sign in" }).waitFor();
+});
