@@ -240,7 +240,7 @@ fn permitted(
     if !(advice || diagnosis.remediable && action.acts()) {
         return leave(match action {
             Action::None => format!("{} errors need a person", diagnosis.category.words()),
-            action => format!("\"{}\" is advice for a person, not something to do automatically", action.words()),
+            action => format!("to {} is a step for a person", action.words()),
         });
     }
     if !may_be_acted_on(diagnosis.category) && !advice {
@@ -348,7 +348,7 @@ fn reasons_to_ask(
     let healed = healings.iter().filter(|healing| healing.healed && now < healing.at + FLAPPING_WINDOW).count();
     let failed_before = healings.iter().any(|healing| !healing.healed && now < healing.at + FLAPPING_WINDOW);
     [
-        (permit.mode == Mode::Ask, "the policy of this asset says ask".to_owned()),
+        (permit.mode == Mode::Ask, "the rule for this asset asks for a person's approval".to_owned()),
         (permit.mode == Mode::FromFailure && !goes_on, "only going on from the failed step is allowed on this asset".to_owned()),
         (diagnosis.action == Action::CheckUpstream, "rerunning another pipeline is a person's decision".to_owned()),
         (diagnosis.risk == Risk::High, "the risk is High".to_owned()),

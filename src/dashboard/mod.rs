@@ -3,6 +3,8 @@
 //! In: tickets, evidence, audit as they stand. Out: markup and documents. The room does not know who may
 //! see them (the doors do) nor where they are kept.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use serde_json::{Value, json};
@@ -44,6 +46,8 @@ pub struct Overview<'a> {
     pub problems: &'a [String],
     /// Messages nobody could handle.
     pub dead_letters: &'a [DeadLetter],
+    /// Where JIRA issues can be opened, by key.
+    pub issue_urls: &'a BTreeMap<&'a str, String>,
     /// Who looks.
     pub visitor: &'a str,
     /// When.
@@ -262,6 +266,11 @@ fn prose(text: &str) -> Markup {
         @if paired { @for (index, piece) in pieces.iter().enumerate() { @if index % 2 == 1 { code { (piece) } } @else { (piece) } } }
         @else { (text) }
     }
+}
+
+/// A JIRA issue, to be opened where it is known how.
+fn issue(key: &str, url: Option<&str>) -> Markup {
+    html! { @if let Some(url) = url { a href=(url) rel="noreferrer" { (key) } } @else { (key) } }
 }
 
 /// The platform as it calls itself.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{Filter, Overview, frame, platform, prose, relative, time};
+use super::{Filter, Overview, frame, issue, platform, prose, relative, time};
 use crate::failure::Source;
 use crate::ticket::{Priority, RemediationState, Status, Ticket};
 
@@ -139,7 +139,8 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
                             @if ticket.sla.breached_at.is_some() && !ticket.is_closed() { " " span.bad { "SLA breached" } }
                             @if let Some(note) = note(ticket) { div.quiet { (note) } }
                         }
-                        td { (ticket.jira.key.as_deref().unwrap_or("–")) @if ticket.jira.fault.is_some() { " " span.bad title="delivery failed" { "!" } } }
+                        td { @if let Some(key) = ticket.jira.key.as_deref() { (issue(key, page.issue_urls.get(key).map(String::as_str))) } @else { "–" }
+                            @if ticket.jira.fault.is_some() { " " span.bad title="delivery failed" { "!" } } }
                         td { time datetime=(ticket.received_at.to_rfc3339()) title=(time(ticket.received_at)) { (relative(ticket.received_at, page.now)) } }
                     }
                 }

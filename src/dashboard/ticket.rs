@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{TicketPage, frame, lasting, platform, prose, relative, time};
+use super::{TicketPage, frame, issue, lasting, platform, prose, relative, time};
 use crate::diagnosis::Quote;
 use crate::ticket::{DeliveryFault, Remediation, RemediationState, Status, Ticket};
 
@@ -178,8 +178,7 @@ fn facts(page: &TicketPage<'_>) -> Markup {
                         None => { "due " (relative(t.sla.due_at, page.now)) } } }))
                 @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (lasting(took)) })) }
                 @if let Some(owner) = &t.owner { (row("Owner", html! { (owner) })) }
-                (row("JIRA", sink(t, "jira", &html! { @if let (Some(key), Some(url)) = (&t.jira.key, page.issue_url) { a href=(url) rel="noreferrer" { (key) } }
-                    @else { (t.jira.key.as_deref().unwrap_or("not yet")) } }, t.jira.fault.as_ref())))
+                (row("JIRA", sink(t, "jira", &html! { @if let Some(key) = &t.jira.key { (issue(key, page.issue_url)) } @else { "not yet" } }, t.jira.fault.as_ref())))
                 (row("Slack", sink(t, "slack", &html! { (if t.slack.ts.is_some() { "posted" } else { "not yet" }) }, t.slack.fault.as_ref())))
                 (row("Playbook", sink(t, "playbook", &html! { (if acts { t.remediation.action.words() } else { "none" }) },
                     t.books.playbook_fault.as_ref())))

@@ -174,11 +174,14 @@ impl Handler {
         let filter = Filter::from_parameters(|name| request.parameter(name));
         let tickets = pipeline.store.recent(now, filter.days, 2000).await?;
         let dead_letters = pipeline.store.dead_letters().await?;
+        let keys = tickets.iter().filter_map(|ticket| ticket.jira.key.as_deref());
+        let issue_urls = pipeline.jira.iter().flat_map(|jira| keys.clone().map(|key| (key, jira.browse_link(key).to_string())));
         let overview = dashboard::Overview {
             tickets: &tickets,
             filter: &filter,
             problems: &self.doors.problems,
             dead_letters: &dead_letters,
+            issue_urls: &issue_urls.collect(),
             visitor: &visitor.name,
             now,
         };

@@ -95,7 +95,7 @@ fn every_guard_says_why() {
         (decided(&with(|t| t.diagnosis.action = Action::None), &w, &[]), "leave: timeout errors need a person"),
         (
             decided(&with(|t| t.diagnosis.action = Action::ScaleResources), &w, &[]),
-            "leave: \"scale the resources\" is advice for a person, not something to do automatically",
+            "leave: to scale the resources is a step for a person",
         ),
         (decided(&ticket(), &with_rules("PL_*=never"), &[]), "leave: the rule `PL_*` says never for this asset"),
         (
@@ -110,7 +110,7 @@ fn every_guard_says_why() {
         (decided(&tried(1), &with_rules("pl_*=safe,max=1"), &[]), "exhausted: all 1 attempts were made"),
     ];
     let ask = [
-        (decided(&ticket(), &with_rules("pl_load=ask"), &[]), "ask: the policy of this asset says ask"),
+        (decided(&ticket(), &with_rules("pl_load=ask"), &[]), "ask: the rule for this asset asks for a person's approval"),
         (
             decided(&with(|t| t.diagnosis.action = Action::RestartCluster), &with_rules("pl_load=from_failure"), &[]),
             "ask: only going on from the failed step is allowed on this asset",

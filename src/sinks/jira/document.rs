@@ -261,9 +261,25 @@ fn titled(title: &str, text: &str) -> Value {
     let mut content = vec![json!({"type": "text", "text": title, "marks": [{"type": "strong"}]})];
     for line in written_lines(&shorten(&clean(text), CAUSE_LIMIT)) {
         content.push(json!({"type": "hardBreak"}));
-        content.push(json!({"type": "text", "text": line}));
+        content.extend(prose(&line));
     }
     json!({"type": "paragraph", "content": content})
+}
+
+/// A line of ours: what stands between back-ticks is shown as code.
+fn prose(line: &str) -> Vec<Value> {
+    let pieces: Vec<&str> = line.split('`').collect();
+    // A back-tick without its partner is only a back-tick.
+    if pieces.len() % 2 == 0 {
+        return vec![json!({"type": "text", "text": line})];
+    }
+    let shown = pieces.into_iter().enumerate().filter(|(_, piece)| !piece.is_empty());
+    shown
+        .map(|(index, piece)| match index % 2 {
+            0 => json!({"type": "text", "text": piece}),
+            _ => json!({"type": "text", "text": piece, "marks": [{"type": "code"}]}),
+        })
+        .collect()
 }
 
 fn heading(title: &str) -> Value {
@@ -281,7 +297,7 @@ fn paragraph(text: &str) -> Option<Value> {
         if !content.is_empty() {
             content.push(json!({"type": "hardBreak"}));
         }
-        content.push(json!({"type": "text", "text": line}));
+        content.extend(prose(&line));
     }
     (!content.is_empty()).then(|| json!({"type": "paragraph", "content": content}))
 }
