@@ -95,6 +95,9 @@ pub struct Quote {
     pub quote: String,
     /// The id of the evidence it stands in (`e0` …), or `message`, `error_code`, `context.<name>`.
     pub source: String,
+    /// What people call that evidence, e.g. `Failed activity Copy_Sales (Copy)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 /// The root cause, with its proof.

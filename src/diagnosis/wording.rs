@@ -136,7 +136,7 @@ fn weight(name: &str) -> u8 {
 
 fn quote(place: &Place<'_>, span: Span) -> Option<Quote> {
     let text = place.text.get(span.start..span.end)?.trim();
-    (!text.is_empty()).then(|| Quote { quote: text.to_owned(), source: place.source.to_string() })
+    (!text.is_empty()).then(|| Quote { quote: text.to_owned(), source: place.source.to_string(), title: None })
 }
 
 fn add(places: &[Place<'_>], taken: &mut Vec<(usize, Span)>, number: usize, span: Span) {

@@ -104,6 +104,11 @@ impl Pipeline {
         if let Some(model) = &self.model {
             diagnosis = self.word(model, diagnosis, &failure, &evidence, &mut gaps, now).await;
         }
+        for quote in &mut diagnosis.evidence {
+            // The message is the first piece of evidence.
+            let id = if quote.source == "message" { "e0" } else { &quote.source };
+            quote.title = evidence.iter().find(|piece| piece.id == id).map(|piece| piece.title.clone());
+        }
         trace::note("diagnosis.category", diagnosis.category.words());
         trace::note("diagnosis.rule", diagnosis.rule.clone());
         let healings = self.store.healings(&failure, &diagnosis.fingerprint).await?;

@@ -236,7 +236,7 @@ fn claim(value: &Value) -> Option<Claim> {
 fn citation(value: &Value) -> Option<Quote> {
     let source = value.get("id")?.as_str()?.trim().to_owned();
     let quote = value.get("quote")?.as_str()?.trim().to_owned();
-    (source.len() <= 8 && quote.len() <= QUOTE_CAP).then_some(Quote { quote, source })
+    (source.len() <= 8 && quote.len() <= QUOTE_CAP).then_some(Quote { quote, source, title: None })
 }
 
 fn step(value: &Value) -> Option<Step> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use crate::diagnosis::Quote;
 use crate::failure::{Failure, Source};
 use crate::ticket::{Chapter, Ticket, TicketId};
 
@@ -29,6 +30,8 @@ const MOST_QUOTES: usize = 5;
 const COMMENT_LIMIT: usize = 8_000;
 /// Each line costs its own nodes.
 const MOST_LINES: usize = 20;
+/// So many pieces of code are shown as such in a line.
+const MOST_CODES: usize = 4;
 
 /// `ADF Pipeline Failure: <pipeline>`, `Databricks Job Failure: …`, `Airflow Task Failure: <dag>.<task>`.
 pub fn summary(failure: &Failure) -> String {
@@ -86,7 +89,7 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
     }
     let mut page = Page::new(blocks);
     for quote in diagnosis.proofs().take(MOST_QUOTES) {
-        page.add_quote(&quote.source, &quote.quote);
+        page.add_quote(quote);
     }
     page.add_gaps(ticket, left_out);
     page.close()
@@ -183,11 +186,13 @@ impl Page {
         }
     }
 
-    fn add_quote(&mut self, source: &str, quote: &str) {
-        let title = heading(&format!("Evidence ({}):", shorten(&one_line(source), 100)));
+    fn add_quote(&mut self, quote: &Quote) {
+        let named = quote.title.as_ref().map(|title| format!("Evidence: {}", one_line(title)));
+        let named = named.unwrap_or_else(|| format!("Evidence ({}):", shorten(&one_line(&quote.source), 100)));
+        let title = heading(&shorten(&named, 150));
         let mut limit = QUOTE_LIMIT;
         loop {
-            let text = shorten(clean(quote).trim_matches('\n'), limit);
+            let text = shorten(clean(&quote.quote).trim_matches('\n'), limit);
             if text.trim().is_empty() {
                 return;
             }
@@ -269,8 +274,8 @@ fn titled(title: &str, text: &str) -> Value {
 /// A line of ours: what stands between back-ticks is shown as code.
 fn prose(line: &str) -> Vec<Value> {
     let pieces: Vec<&str> = line.split('`').collect();
-    // A back-tick without its partner is only a back-tick.
-    if pieces.len() % 2 == 0 {
+    // A back-tick without its partner is only a back-tick; and each node costs more than its text.
+    if pieces.len().is_multiple_of(2) || pieces.len() > 2 * MOST_CODES + 1 {
         return vec![json!({"type": "text", "text": line})];
     }
     let shown = pieces.into_iter().enumerate().filter(|(_, piece)| !piece.is_empty());

@@ -64,7 +64,7 @@ fn diagnosis() -> Diagnosis {
         ]
         .map(str::to_owned)
         .to_vec(),
-        evidence: vec![Quote { quote: "The required Blob is missing.".to_owned(), source: "message".to_owned() }],
+        evidence: vec![Quote { quote: "The required Blob is missing.".to_owned(), source: "message".to_owned(), title: None }],
         rule: "adf.source_blob_missing".to_owned(),
         entities: BTreeMap::new(),
         fingerprint: "f00d".to_owned(),

@@ -25,7 +25,7 @@ fn described(ticket: &Ticket) -> Value {
 
 /// Quotes of which none says what another one says.
 fn different(count: usize, quote: &str, source: &str) -> Vec<Quote> {
-    (0..count).map(|n| Quote { quote: format!("{n}{quote}"), source: source.to_owned() }).collect()
+    (0..count).map(|n| Quote { quote: format!("{n}{quote}"), source: source.to_owned(), title: None }).collect()
 }
 
 #[test]
@@ -61,11 +61,15 @@ Dashboard: https://your-rca-server.com/dashboard?ticket=ADF-20251212T100000-abc1
 fn what_a_quote_says_is_not_quoted_again() {
     let mut ticket = ticket();
     let quotes = ["File a is missing.", "Copy failed: File a is missing. Retry?", "File a is missing.", "Copy", "Other", "Other"];
-    ticket.diagnosis.evidence =
-        quotes.iter().enumerate().map(|(n, quote)| Quote { quote: (*quote).to_owned(), source: format!("e{n}") }).collect();
+    ticket.diagnosis.evidence = quotes
+        .iter()
+        .enumerate()
+        .map(|(n, quote)| Quote { quote: (*quote).to_owned(), source: format!("e{n}"), title: None })
+        .collect();
+    ticket.diagnosis.evidence[4].title = Some("Output of the run".to_owned());
     let text = document::plain_text(&described(&ticket));
-    let shown: Vec<&str> = text.lines().filter(|line| line.starts_with("Evidence (")).collect();
-    assert_eq!(shown, ["Evidence (e1):", "Evidence (e4):"], "{text}");
+    let shown: Vec<&str> = text.lines().filter(|line| line.starts_with("Evidence")).collect();
+    assert_eq!(shown, ["Evidence (e1):", "Evidence: Output of the run"], "{text}");
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn nothing_is_made_of_nothing() {
     ticket.diagnosis.recommendations = vec![String::new(), " \u{0} ".to_owned()];
     ticket.diagnosis.root_cause = String::new();
     ticket.diagnosis.error_type = String::new();
-    ticket.diagnosis.evidence = vec![Quote { quote: "\n\u{7}\n".to_owned(), source: String::new() }];
+    ticket.diagnosis.evidence = vec![Quote { quote: "\n\u{7}\n".to_owned(), source: String::new(), title: None }];
     ticket.failure.asset = "\u{202E}".to_owned();
     ticket.failure.run_id = Some(" ".to_owned());
     let page = document::description(&ticket, None, &[]);
