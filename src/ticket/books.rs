@@ -75,7 +75,7 @@ pub struct JiraRecord {
     pub changing_by: Option<String>,
     /// Status name last seen in JIRA.
     pub status: Option<String>,
-    /// The value of [`Ticket::status_version`] that JIRA's status was last brought to.
+    /// The value of [`Ticket::status_version`](super::Ticket::status_version) that JIRA's status was last brought to.
     pub status_version: u32,
     /// Transitions made towards that status, to stop endless hops.
     pub hops: u32,
@@ -124,7 +124,7 @@ pub struct Lease {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Books {
-    /// The [`Ticket::version`] each sink was last brought up to.
+    /// The [`Ticket::version`](super::Ticket::version) each sink was last brought up to.
     pub delivered: BTreeMap<Sink, u64>,
     /// Who works on which sink right now.
     pub leases: BTreeMap<Sink, Lease>,
