@@ -14,7 +14,7 @@ use aiops_rca::local::simulators::jira::{self, JiraSimulator};
 use aiops_rca::local::simulators::{self, Answer, Fault, Server, Site};
 use aiops_rca::pipeline::{DeliveryMessage, FailureMessage, Pipeline};
 use aiops_rca::remediation::RemediationSettings;
-use aiops_rca::sinks::jira::{Jira, JiraSettings};
+use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::Parsed;
 use aiops_rca::storage::{Storage, StorageSettings};
@@ -89,16 +89,7 @@ struct House {
 impl House {
     async fn build() -> Self {
         let (jira, playbook) = (JiraSimulator::start(0, jira::Config::default()).await.unwrap(), silent().await);
-        let site = jira::Config::default();
-        let settings = JiraSettings {
-            domain: jira.base_url().parse().unwrap(),
-            user_email: site.email,
-            api_token: site.token.into(),
-            project_key: site.project,
-            issue_type: String::new(),
-            webhook_secret: None,
-            dashboard_base: None,
-        };
+        let settings = support::jira_settings(&jira);
         let playbooks = PlaybookSettings {
             urls: [(Action::RetryPipeline, SecretUrl::parse(&playbook.url()).unwrap())].into(),
             callback_base: "https://rca.example.com".parse().unwrap(),

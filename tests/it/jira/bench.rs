@@ -133,16 +133,8 @@ pub(crate) fn sink(simulator: &JiraSimulator) -> Jira {
 }
 
 pub(crate) fn sink_with(simulator: &JiraSimulator, http: &Http) -> Jira {
-    let config = Config::default();
-    let settings = JiraSettings {
-        domain: simulator.base_url().parse().unwrap(),
-        user_email: config.email,
-        api_token: config.token.into(),
-        project_key: config.project,
-        issue_type: String::new(),
-        webhook_secret: None,
-        dashboard_base: Some("https://your-rca-server.com".parse().unwrap()),
-    };
+    let dashboard_base = Some("https://your-rca-server.com".parse().unwrap());
+    let settings = JiraSettings { dashboard_base, ..crate::support::jira_settings(simulator) };
     Jira::new(settings, http.clone())
 }
 

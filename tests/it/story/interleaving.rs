@@ -10,7 +10,7 @@ use std::time::Duration;
 use aiops_rca::local::simulators::jira::{self, Issue, JiraSimulator, Person};
 use aiops_rca::local::simulators::slack::{SlackOptions, SlackSimulator};
 use aiops_rca::local::simulators::{Answer, Clock, Fault, Request, Server, Site, serve};
-use aiops_rca::sinks::jira::{Jira, JiraSettings, document, ticket_status, webhook};
+use aiops_rca::sinks::jira::{Jira, document, ticket_status, webhook};
 use aiops_rca::sinks::slack::{Slack, SlackSettings, blocks};
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::Event;
@@ -112,16 +112,8 @@ impl Town {
 
     /// A new process: what was only remembered is gone.
     fn restart(&mut self) {
-        let (site, workspace) = (jira::Config::default(), SlackOptions::default());
-        let settings = JiraSettings {
-            domain: self.jira.base_url().parse().unwrap(),
-            user_email: site.email,
-            api_token: site.token.into(),
-            project_key: site.project,
-            issue_type: String::new(),
-            webhook_secret: None,
-            dashboard_base: None,
-        };
+        let workspace = SlackOptions::default();
+        let settings = crate::support::jira_settings(&self.jira);
         self.world.house.pipeline.jira = Some(Jira::new(settings, crate::support::http()));
         let settings = SlackSettings {
             bot_token: workspace.token.into(),

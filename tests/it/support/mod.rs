@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aiops_rca::http::Http;
+use aiops_rca::local::simulators::jira::{Config, JiraSimulator};
+use aiops_rca::sinks::jira::JiraSettings;
 use aiops_rca::storage::{Storage, StorageSettings};
 
 pub(crate) use azurite::azurite;
@@ -40,6 +42,20 @@ pub(crate) fn embedded_path() -> PathBuf {
 /// An HTTP client as the program has it.
 pub(crate) fn http() -> Http {
     Http::new(None).expect("a client")
+}
+
+/// Leads to this JIRA, as the account that may write there.
+pub(crate) fn jira_settings(simulator: &JiraSimulator) -> JiraSettings {
+    let site = Config::default();
+    JiraSettings {
+        domain: simulator.base_url().parse().expect("its address"),
+        user_email: site.email,
+        api_token: site.token.into(),
+        project_key: site.project,
+        issue_type: String::new(),
+        webhook_secret: None,
+        dashboard_base: None,
+    }
 }
 
 /// A new, empty embedded store.
