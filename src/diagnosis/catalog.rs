@@ -11,11 +11,11 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use super::scan::{Scanner, ScannerBuilder};
-use super::{Category, Severity};
+use super::scan::Scanner;
+use super::{Category, Severity, index};
 
 /// The data files, by their names.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("categories", include_str!("catalog/categories.toml")),
     ("entities", include_str!("catalog/entities.toml")),
     ("guide", include_str!("catalog/guide.toml")),
@@ -25,6 +25,7 @@ const FILES: [(&str, &str); 14] = [
     ("spark", include_str!("catalog/spark.toml")),
     ("airflow", include_str!("catalog/airflow.toml")),
     ("databases", include_str!("catalog/databases.toml")),
+    ("applications", include_str!("catalog/applications.toml")),
     ("network", include_str!("catalog/network.toml")),
     ("identity", include_str!("catalog/identity.toml")),
     ("storage", include_str!("catalog/storage.toml")),
@@ -54,7 +55,7 @@ impl Act {
 /// How much a code alone says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
-enum Weight {
+pub(super) enum Weight {
     /// The code names the cause.
     #[default]
     Strong,
@@ -85,21 +86,23 @@ pub(super) struct Cause {
     #[serde(default)]
     pub(super) steps: Vec<String>,
     #[serde(default)]
-    codes: Vec<String>,
+    pub(super) codes: Vec<String>,
     #[serde(default)]
-    weight: Weight,
+    pub(super) weight: Weight,
     #[serde(default)]
-    numbers: Vec<String>,
+    pub(super) numbers: Vec<String>,
     #[serde(default)]
-    always: Vec<String>,
+    pub(super) always: Vec<String>,
     #[serde(default)]
-    says: Vec<String>,
+    pub(super) says: Vec<String>,
     #[serde(default)]
-    suggests: Vec<String>,
+    pub(super) suggests: Vec<String>,
     #[serde(default)]
-    hints: Vec<String>,
+    pub(super) hints: Vec<String>,
     #[serde(default)]
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
+    #[serde(default)]
+    pub(super) wraps: Vec<String>,
     /// Where the row comes from.
     #[serde(default)]
     #[expect(dead_code, reason = "provenance for the reader of the file")]
@@ -141,6 +144,10 @@ pub(super) enum Take {
     Title,
     /// A whole number, perhaps signed.
     Number,
+    /// A time with its unit: `30000 ms`, `10 minutes`, `0.12:00:00`.
+    Duration,
+    /// An error class in capitals: `DELTA_CONCURRENT_APPEND.WITH_PARTITION`.
+    Class,
     /// An HTTP status, 400 to 599.
     Status,
     /// Upper-case letters and digits, as in SQLSTATE.
@@ -207,7 +214,7 @@ pub(super) mod rank {
     pub(in crate::diagnosis) const WRAPPER: u8 = 1;
 
     /// What a number in this name space says.
-    pub(super) fn of_namespace(space: &str) -> u8 {
+    pub(in crate::diagnosis) fn of_namespace(space: &str) -> u8 {
         match space {
             "http" => HINT,
             "exit" => WEAK_CODE,
@@ -247,7 +254,7 @@ impl Catalog {
             }
             None => true,
         });
-        let (codes, scanner) = index(&all.cause, all.entity, &mut problems);
+        let (codes, scanner) = index::of(&all.cause, all.entity, &mut problems);
         Self { causes: all.cause, shapes: all.shape, categories, codes, scanner, problems }
     }
 
@@ -327,90 +334,17 @@ fn fault_in(cause: &Cause) -> Option<String> {
     if cause.other_node_type && cause.act != Act::Restart {
         return Some("another node type is for those that act by a restart".into());
     }
-    if cause.text.trim().is_empty() || cause.text.matches('[').count() != cause.text.matches(']').count() {
-        return Some("its text is empty or its brackets do not match".into());
+    if cause.text.trim().is_empty() {
+        return Some("its text is empty".into());
     }
-    let names_outside = cause.text.split('[').enumerate().any(|(number, piece)| {
-        let outside = if number == 0 { piece } else { piece.split_once(']').map_or("", |(_, rest)| rest) };
-        outside.contains('{')
-    });
-    names_outside.then(|| "its text names an entity outside of brackets: it may not be found".into())
-}
-
-/// Can this code be looked for in running text, or does it look like an ordinary word or number?
-fn searchable(code: &str) -> bool {
-    let humps = code.chars().filter(char::is_ascii_uppercase).count();
-    let lower = code.chars().any(|c| c.is_ascii_lowercase());
-    // A life-cycle state as well, so it says nothing inside a text.
-    code != "INTERNAL_ERROR"
-        && code.len() >= 6
-        && (code.contains('_') || code.contains('-') || (lower && humps >= 2))
-        && !code.contains(':')
-}
-
-/// Is this a code that texts also write in words (`CLOUD_PROVIDER_SHUTDOWN`, "Cloud Provider Shutdown")?
-fn spoken(code: &str) -> bool {
-    code.len() >= 20 && code.matches('_').count() >= 2 && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
-}
-
-fn index(causes: &[Cause], entities: Vec<EntityRule>, problems: &mut Vec<String>) -> (HashMap<String, CodeEntry>, Scanner) {
-    let mut codes: HashMap<String, CodeEntry> = HashMap::new();
-    let mut builder = ScannerBuilder::default();
-    for (number, cause) in causes.iter().enumerate() {
-        let code_rank = match cause.weight {
-            Weight::Strong => rank::CODE,
-            Weight::Weak => rank::WEAK_CODE,
-            Weight::Wrapper => rank::WRAPPER,
-        };
-        for code in &cause.codes {
-            let entry = CodeEntry { cause: number, rank: code_rank };
-            let key = code.to_ascii_lowercase();
-            if codes.insert(key.clone(), entry).is_some() {
-                problems.push(format!("{}: code {code} is named twice", cause.name));
-            }
-            if searchable(code) {
-                builder.pattern(code, number, code_rank);
-            }
-            if spoken(code) {
-                builder.pattern(&code.replace('_', " "), number, code_rank.min(rank::WEAK_CODE));
-            }
-            if !key.starts_with("usererror") && searchable(code) && !code.contains('_') {
-                let alias = format!("UserError{code}");
-                codes.entry(alias.to_ascii_lowercase()).or_insert(entry);
-                builder.pattern(&alias, number, code_rank);
-            }
+    std::iter::once(&cause.text).chain(&cause.steps).find_map(|template| {
+        if template.matches('[').count() != template.matches(']').count() {
+            return Some(format!("the brackets of `{template}` do not match"));
         }
-        for key in &cause.numbers {
-            let space = key.split(':').next().unwrap_or_default();
-            let level = if matches!(space, "adf" | "type") { code_rank } else { rank::of_namespace(space) };
-            let entry = CodeEntry { cause: number, rank: level };
-            if codes.insert(key.to_ascii_lowercase(), entry).is_some() {
-                problems.push(format!("{}: number {key} is named twice", cause.name));
-            }
-        }
-        let levels = [
-            (&cause.always, rank::ALWAYS),
-            (&cause.says, rank::SAYS),
-            (&cause.suggests, rank::SUGGESTS),
-            (&cause.hints, rank::HINT),
-            (&cause.words, rank::WORDS),
-        ];
-        for (patterns, level) in levels {
-            for pattern in patterns {
-                if !builder.pattern(pattern, number, level) {
-                    problems.push(format!("{}: pattern `{pattern}` cannot be read", cause.name));
-                }
-            }
-        }
-    }
-    for entity in entities {
-        builder.entity(entity);
-    }
-    match builder.build() {
-        Ok(scanner) => (codes, scanner),
-        Err(fault) => {
-            problems.push(fault);
-            (codes, Scanner::default())
-        }
-    }
+        let names_outside = template.split('[').enumerate().any(|(number, piece)| {
+            let outside = if number == 0 { piece } else { piece.split_once(']').map_or("", |(_, rest)| rest) };
+            outside.contains('{')
+        });
+        names_outside.then(|| format!("`{template}` names an entity outside of brackets: it may not be found"))
+    })
 }

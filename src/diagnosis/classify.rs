@@ -15,6 +15,7 @@
 //! repetition cannot heal. Vague words and shapes never act (L8).
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use super::catalog::{Act, Catalog, may_act, rank};
 use super::scan::{Hits, Span};
@@ -73,7 +74,10 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         candidates.extend(from_field(catalog, case.source, place, number));
     }
     candidates.extend(from_termination_type(catalog, case, &places));
-    candidates.sort_by_key(|c: &Candidate| std::cmp::Reverse((c.rank, c.place_order(&places), c.span.start, c.span.end)));
+    candidates.sort_by_key(|c: &Candidate| {
+        let latest = Reverse((c.rank, c.place_order(&places), c.span.end));
+        (latest, c.tail(), Reverse(c.span.start))
+    });
     vote(&mut candidates);
     let guess = super::shape::guess(catalog, &places);
     let veto = veto(catalog, case, &candidates);
@@ -82,6 +86,15 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
 }
 
 impl Candidate {
+    /// Where its last unbroken piece begins: of two phrases that end alike, the longer one says more.
+    fn tail(&self) -> usize {
+        let phrase = self.sign.split(" ! ").next().unwrap_or_default();
+        match phrase.rsplit_once(" … ") {
+            Some((_, last)) => self.span.end.saturating_sub(last.len()),
+            None => self.span.start,
+        }
+    }
+
     /// Evidence beats the message, the message beats fields.
     fn place_order(&self, places: &[Place<'_>]) -> u8 {
         match places.get(self.place).map(|place| place.source.as_ref()) {
@@ -224,7 +237,7 @@ fn vote(candidates: &mut [Candidate]) {
     let words: Vec<(usize, usize)> =
         candidates.iter().filter(|c| c.rank == rank::WORDS).map(|c| (c.cause, c.sign.len())).collect();
     let votes = |cause: usize| words.iter().filter(|(other, _)| *other == cause).map(|(_, length)| length).sum::<usize>();
-    candidates.sort_by_key(|c| std::cmp::Reverse((c.rank, if c.rank == rank::WORDS { votes(c.cause) } else { 0 })));
+    candidates.sort_by_key(|c| Reverse((c.rank, if c.rank == rank::WORDS { votes(c.cause) } else { 0 })));
 }
 
 /// A sign of an error that repetition never heals counts when it is nearly as specific as the winner,
@@ -237,17 +250,26 @@ fn speaks_against(rank: u8, winner: u8, category: Category) -> bool {
     (rank >= rank::HINT && rank + 2 >= winner) || (rank == rank::WORDS && winner == rank::WEAK_CODE)
 }
 
+/// Does a code or number, not only a word, name a throttling?
+fn named_throttling(winner: &Candidate, category: Category) -> bool {
+    category == Category::Throttling && winner.rank >= rank::CODE
+}
+
 /// What speaks against an acting winner: a vague word alone (a hint that is no number), or another sign.
 fn veto(catalog: &Catalog, case: &Case, candidates: &[Candidate]) -> Option<String> {
     let winner = candidates.first()?;
-    if !catalog.cause(winner.cause)?.act.acts() {
+    let cause = catalog.cause(winner.cause)?;
+    if !cause.act.acts() {
         return None;
     }
     if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
         return Some("a vague word alone".into());
     }
     let kind = case.context.get(field::TERMINATION_TYPE).filter(|kind| kind.eq_ignore_ascii_case("CLIENT_ERROR"));
-    if let Some(kind) = kind {
+    // Who calls too often is called a client error as well, but the same request passes later.
+    if let Some(kind) = kind
+        && !named_throttling(winner, cause.category)
+    {
         return Some(format!("type {kind}"));
     }
     candidates

@@ -18,7 +18,15 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
         Take::Host => return host(text, anchor),
         Take::Url => return word(text, anchor.start),
         Take::Around => return around(text, anchor),
-        Take::Quoted | Take::Name | Take::Word | Take::Title | Take::Number | Take::Status | Take::State => {}
+        Take::Quoted
+        | Take::Name
+        | Take::Word
+        | Take::Title
+        | Take::Number
+        | Take::Duration
+        | Take::Class
+        | Take::Status
+        | Take::State => {}
     }
     if joined(text, anchor.end) {
         return None;
@@ -30,6 +38,8 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
         Take::Word => quoted(text, start).or_else(|| word(text, start).filter(|span| !is_stop(text, *span))),
         Take::Title => title(text, start),
         Take::Number => number(text, start),
+        Take::Duration => duration(text, start),
+        Take::Class => class(text, start),
         Take::Status => status(text, start),
         Take::State => state(text, start),
         Take::Host | Take::Url | Take::Around => None,
@@ -89,8 +99,27 @@ fn quoted(text: &str, start: usize) -> Option<Span> {
     sane.then_some(Span { start: begin, end })
 }
 
+/// Units of time, as messages write them.
+const UNITS: [&str; 15] = [
+    "ms",
+    "msec",
+    "millisecond",
+    "milliseconds",
+    "s",
+    "sec",
+    "secs",
+    "second",
+    "seconds",
+    "min",
+    "mins",
+    "minute",
+    "minutes",
+    "hour",
+    "hours",
+];
+
 /// Words that never are names.
-const STOP: [&str; 68] = [
+const STOP: [&str; 132] = [
     "a",
     "an",
     "and",
@@ -159,6 +188,70 @@ const STOP: [&str; 68] = [
     "set",
     "one",
     "any",
+    "took",
+    "takes",
+    "longer",
+    "launching",
+    "returned",
+    "launch",
+    "event",
+    "events",
+    "installation",
+    "installed",
+    "names",
+    "named",
+    "operation",
+    "user",
+    "users",
+    "exceeded",
+    "exceeds",
+    "limit",
+    "port",
+    "server",
+    "host",
+    "sql",
+    "mysql",
+    "database",
+    "please",
+    "using",
+    "use",
+    "more",
+    "there",
+    "been",
+    "were",
+    "its",
+    "his",
+    "their",
+    "these",
+    "those",
+    "all",
+    "only",
+    "also",
+    "still",
+    "already",
+    "after",
+    "before",
+    "during",
+    "under",
+    "over",
+    "then",
+    "than",
+    "so",
+    "but",
+    "too",
+    "who",
+    "whose",
+    "where",
+    "what",
+    "how",
+    "why",
+    "yes",
+    "true",
+    "false",
+    "none",
+    "etc",
+    "via",
+    "per",
 ];
 
 fn bare_name(text: &str, start: usize) -> Option<Span> {
@@ -210,6 +303,36 @@ fn number(text: &str, start: usize) -> Option<Span> {
     let end = digits_at + digits;
     let open = bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
     (digits > 0 && !open).then_some(Span { start: begin, end })
+}
+
+/// A number of seconds, minutes … with its unit, or `0.12:00:00`.
+fn duration(text: &str, start: usize) -> Option<Span> {
+    let bytes = text.as_bytes();
+    let digits =
+        |from: usize| bytes.get(from..).map_or(0, |rest| rest.iter().take(12).take_while(|b| b.is_ascii_digit()).count());
+    let mut end = start + digits(start);
+    if end == start {
+        return None;
+    }
+    while matches!(bytes.get(end), Some(b'.' | b':' | b',')) && digits(end + 1) > 0 {
+        end += 1 + digits(end + 1);
+    }
+    let unit_at = if bytes.get(end) == Some(&b' ') { end + 1 } else { end };
+    let unit = bytes.get(unit_at..)?.iter().take(13).take_while(|b| b.is_ascii_alphabetic()).count();
+    let known = UNITS.iter().any(|known| text.get(unit_at..unit_at + unit).is_some_and(|word| word.eq_ignore_ascii_case(known)));
+    match (known, unit_at == end && unit > 0) {
+        (true, _) => Some(Span { start, end: unit_at + unit }),
+        (false, true) => None,
+        (false, false) => Some(Span { start, end }),
+    }
+}
+
+/// An error class: capitals, digits, `_` and `.`, with at least one `_`, and closed by `]` or white space.
+fn class(text: &str, start: usize) -> Option<Span> {
+    let span = run(text, start, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.'))?;
+    let value = text.get(span.start..span.end)?;
+    let closed = matches!(text.as_bytes().get(span.end), None | Some(b']' | b' ' | b':' | b'\n' | b'"'));
+    (closed && value.len() >= 6 && value.contains('_') && value.starts_with(|c: char| c.is_ascii_uppercase())).then_some(span)
 }
 
 fn status(text: &str, start: usize) -> Option<Span> {

@@ -2,8 +2,9 @@
 //! [`Category::Undetermined`].
 //!
 //! In: a [`Case`] (a [`Failure`] with its evidence, or a line of `aiops-rca diagnose`). Out: a [`Diagnosis`].
-//! One walk: `scan` reads every text once against the whole catalog, `classify` ranks the signs and picks
-//! one cause, `wording` names the things and cuts the quotes, `fingerprint` says what keeps failing.
+//! One walk: `scan` reads every text once against the whole catalog (as `index` compiled it), `classify` ranks
+//! the signs and picks one cause, `wording` names the things and cuts the quotes, `fingerprint` says what keeps
+//! failing.
 //! What the words mean is data (`catalog/*.toml`); the code knows no vendor. The text is hostile: it is
 //! matched, never obeyed, so an instruction inside a message changes nothing but the text shown.
 
@@ -20,6 +21,7 @@ mod catalog;
 mod classify;
 mod entities;
 mod fingerprint;
+mod index;
 mod scan;
 mod shape;
 mod wording;
@@ -442,17 +444,21 @@ fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> St
     out
 }
 
-/// The cause's own steps, filled up from its category.
+/// The cause's own steps. A single one is joined by one of its category's: the last, which ends with the rerun, or the
+/// first where the cause's own speaks of that already. Without any, the category's steps stand.
 fn steps(catalog: &Catalog, category: Category, own: &[String], entities: &BTreeMap<String, String>) -> Vec<String> {
-    let mut out: Vec<String> = own.iter().map(|step| wording::fill(step, entities)).collect();
-    for step in catalog.defaults(category).map(|d| d.steps.as_slice()).unwrap_or_default() {
-        if out.len() >= 3 {
-            break;
-        }
-        out.push(wording::fill(step, entities));
-    }
-    out.truncate(4);
-    out
+    let general = catalog.defaults(category).map(|defaults| defaults.steps.as_slice()).unwrap_or_default();
+    let general = match own {
+        [] => general.iter().collect(),
+        [one] if speaks_of_a_rerun(one) => general.first().into_iter().collect(),
+        [_] => general.last().into_iter().collect(),
+        _ => Vec::new(),
+    };
+    own.iter().chain(general).take(4).map(|step| wording::fill(step, entities)).collect()
+}
+
+fn speaks_of_a_rerun(step: &str) -> bool {
+    ["erun", " again", "estart", "epair", "lear the task"].iter().any(|word| step.contains(word))
 }
 
 fn print(case: &Case, error_type: &str, verdict: &Verdict<'_>, telling: Option<(usize, scan::Span)>) -> String {

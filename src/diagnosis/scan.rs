@@ -30,6 +30,8 @@ struct Literal {
     left_open: bool,
     right_open: bool,
     single_word: bool,
+    /// The term that is this phrase alone.
+    alone: Option<u32>,
     /// (term, part) pairs that wait for it.
     parts: Vec<(u32, u16)>,
     /// Entity rules that it anchors.
@@ -80,7 +82,7 @@ pub(super) struct Hits {
 pub(super) struct ScannerBuilder {
     texts: Vec<String>,
     literals: Vec<Literal>,
-    literal_ids: HashMap<(String, bool, bool), u32>,
+    literal_ids: HashMap<String, u32>,
     terms: Vec<u16>,
     term_ids: HashMap<String, u32>,
     patterns: Vec<Pattern>,
@@ -90,16 +92,22 @@ pub(super) struct ScannerBuilder {
 impl ScannerBuilder {
     /// Adds a pattern in the catalog's notation; false if it cannot be read.
     pub(super) fn pattern(&mut self, written: &str, cause: usize, rank: u8) -> bool {
-        let mut pieces = written.split(" ! ");
-        let positive = pieces.next().unwrap_or_default();
-        let Some(terms) = positive.split(" & ").map(|term| self.term(term)).collect::<Option<Vec<_>>>() else {
-            return false;
+        let read = if written.contains(['&', '!', '…']) {
+            self.terms_of(written)
+        } else {
+            self.phrase(written).map(|term| (vec![term], Vec::new()))
         };
-        let Some(absent) = pieces.map(|term| self.term(term)).collect::<Option<Vec<_>>>() else {
-            return false;
-        };
+        let Some((terms, absent)) = read else { return false };
         self.patterns.push(Pattern { terms, absent, cause, rank, written: written.to_owned() });
         true
+    }
+
+    fn terms_of(&mut self, written: &str) -> Option<(Vec<u32>, Vec<u32>)> {
+        let mut pieces = written.split(" ! ");
+        let positive = pieces.next().unwrap_or_default();
+        let terms = positive.split(" & ").map(|term| self.term(term)).collect::<Option<Vec<_>>>()?;
+        let absent = pieces.map(|term| self.term(term)).collect::<Option<Vec<_>>>()?;
+        Some((terms, absent))
     }
 
     /// Adds an entity rule with its anchors.
@@ -115,8 +123,25 @@ impl ScannerBuilder {
         self.entities.push(rule);
     }
 
+    /// The term of one unbroken phrase: most are, so they have no map of their own.
+    fn phrase(&mut self, written: &str) -> Option<u32> {
+        let number = self.literal(written)?;
+        let id = u32::try_from(self.terms.len()).ok()?;
+        let literal = self.literals.get_mut(number as usize)?;
+        if let Some(id) = literal.alone {
+            return Some(id);
+        }
+        literal.alone = Some(id);
+        literal.parts.push((id, 0));
+        self.terms.push(1);
+        Some(id)
+    }
+
     fn term(&mut self, written: &str) -> Option<u32> {
         let written = written.trim();
+        if !written.contains('…') {
+            return self.phrase(written);
+        }
         if let Some(id) = self.term_ids.get(written) {
             return Some(*id);
         }
@@ -132,21 +157,20 @@ impl ScannerBuilder {
     }
 
     fn literal(&mut self, written: &str) -> Option<u32> {
-        let (left_open, rest) = written.strip_prefix('*').map_or((false, written), |rest| (true, rest));
+        let written = written.to_ascii_lowercase();
+        if let Some(id) = self.literal_ids.get(&written) {
+            return Some(*id);
+        }
+        let (left_open, rest) = written.strip_prefix('*').map_or((false, written.as_str()), |rest| (true, rest));
         let (right_open, text) = rest.strip_suffix('*').map_or((false, rest), |rest| (true, rest));
-        let text = text.to_ascii_lowercase();
         if text.trim().is_empty() {
             return None;
         }
-        let key = (text.clone(), left_open, right_open);
-        if let Some(id) = self.literal_ids.get(&key) {
-            return Some(*id);
-        }
         let id = u32::try_from(self.literals.len()).ok()?;
         let single_word = text.bytes().all(|b| b.is_ascii_alphabetic());
-        self.literals.push(Literal { left_open, right_open, single_word, parts: Vec::new(), entities: Vec::new() });
-        self.texts.push(text);
-        self.literal_ids.insert(key, id);
+        self.literals.push(Literal { left_open, right_open, single_word, alone: None, parts: Vec::new(), entities: Vec::new() });
+        self.texts.push(text.to_owned());
+        self.literal_ids.insert(written, id);
         Some(id)
     }
 
@@ -277,6 +301,14 @@ fn advance(state: &mut Progress, part: u16, span: Span, parts: u16) -> bool {
     first
 }
 
+/// ADF writes most of its codes with and without `UserError` before them.
+fn behind_user_error(bytes: &[u8], start: usize) -> bool {
+    const PREFIX: &[u8] = b"UserError";
+    let Some(from) = start.checked_sub(PREFIX.len()) else { return false };
+    let alone = from == 0 || bytes.get(from - 1).is_none_or(|b| !b.is_ascii_alphanumeric() && *b != b'_');
+    alone && bytes.get(from..start).is_some_and(|text| text.eq_ignore_ascii_case(PREFIX))
+}
+
 /// A phrase counts only as whole words, unless it is written open (`*`).
 fn stands_alone(text: &str, span: Span, literal: &Literal) -> bool {
     let bytes = text.as_bytes();
@@ -286,7 +318,7 @@ fn stands_alone(text: &str, span: Span, literal: &Literal) -> bool {
         // `\n` as two characters, as escaped logs have it, is no letter before the word.
         let escaped =
             span.start > 1 && at(span.start - 2) == Some(&b'\\') && matches!(at(span.start - 1), Some(b'n' | b'r' | b't'));
-        if !escaped {
+        if !escaped && !behind_user_error(bytes, span.start) {
             return false;
         }
     }

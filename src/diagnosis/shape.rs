@@ -8,7 +8,7 @@ use super::classify::{Guess, Place};
 use super::scan::Span;
 
 /// Names that only wrap others, or are ordinary words.
-const EMPTY: [&str; 14] = [
+const EMPTY: [&str; 28] = [
     "exception",
     "error",
     "hybriddeliveryexception",
@@ -23,7 +23,31 @@ const EMPTY: [&str; 14] = [
     "systemexception",
     "failure",
     "failed",
+    "sqlexception",
+    "databaseerror",
+    "operationalerror",
+    "programmingerror",
+    "odbcexception",
+    "amazons3exception",
+    "clienterror",
+    "apiexception",
+    "httperror",
+    "httprequestexception",
+    "webexception",
+    "serverresponseerror",
+    "execution",
+    "stacktrace",
 ];
+
+/// Does the name only wrap others, or is it an ordinary word?
+pub(super) fn says_nothing(name: &str) -> bool {
+    let key = last(name).to_ascii_lowercase().replace('_', "");
+    key.len() < 4 || EMPTY.contains(&key.as_str())
+}
+
+fn last(name: &str) -> &str {
+    name.trim_end_matches(':').rsplit(['.', '$', '/']).next().unwrap_or(name)
+}
 
 /// The guess, if a name has a telling shape: the field's code first, then the last name with a telling shape,
 /// then any name.
@@ -49,11 +73,11 @@ fn names(catalog: &Catalog, place: &Place<'_>) -> Vec<Span> {
 }
 
 fn of_name(catalog: &Catalog, name: &str, place: usize, span: Span) -> Option<Guess> {
-    let last = name.trim_end_matches(':').rsplit(['.', '$']).next().unwrap_or(name);
-    let key = last.to_ascii_lowercase().replace('_', "");
-    if last.len() < 4 || last.len() > 120 || EMPTY.contains(&key.as_str()) {
+    let last = last(name);
+    if says_nothing(name) || last.len() > 120 || catalog.knows_code(last) {
         return None;
     }
+    let key = last.to_ascii_lowercase().replace('_', "");
     let shape = catalog.shapes().iter().find(|shape| shape.contains.iter().any(|part| key.contains(part.as_str())))?;
     Some(Guess {
         name: last.to_owned(),

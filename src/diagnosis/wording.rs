@@ -9,6 +9,7 @@ use super::Quote;
 use super::catalog::Catalog;
 use super::classify::{Candidate, Place, Verdict};
 use super::scan::Span;
+use super::shape;
 
 /// A message up to this long is quoted whole.
 const WHOLE: usize = 520;
@@ -35,7 +36,7 @@ pub(super) fn entities(catalog: &Catalog, verdict: &Verdict<'_>) -> BTreeMap<Str
                 _ => usize::MAX,
             };
             let better = out.get(&rule.name).is_none_or(|(best, _)| distance < *best);
-            if better && !value.trim().is_empty() {
+            if better && telling(&rule.name, value.trim()) {
                 out.insert(rule.name.clone(), (distance, value.trim().to_owned()));
             }
         }
@@ -47,13 +48,47 @@ pub(super) fn entities(catalog: &Catalog, verdict: &Verdict<'_>) -> BTreeMap<Str
     out
 }
 
+/// Is this value worth naming in a sentence?
+fn telling(name: &str, value: &str) -> bool {
+    match name {
+        "exception" => !shape::says_nothing(value),
+        // `Amazon.Runtime.Internal` is a name space, not a host.
+        "host" => !value.contains(['=', '(', '?']) && !value.ends_with(".Internal"),
+        _ => !value.is_empty(),
+    }
+}
+
 /// The telling line in one short piece, for causes that can only repeat it.
 fn says(text: &str, span: Span) -> Option<String> {
     let line = grow(text, span, true);
-    let start = if line.start + SAYS / 2 < span.start { text.ceil_char_boundary(span.start - SAYS / 2) } else { line.start };
-    let end = text.floor_char_boundary(line.end.min(start + SAYS));
+    let left = begin_of_sentence(text.get(line.start..span.start)?);
+    let mut start = line.start + left;
+    if start + SAYS / 2 < span.start {
+        let floor = text.ceil_char_boundary(span.start - SAYS / 2);
+        start = word_start(text, floor, span.start);
+    }
+    let mut end = span.end + end_of_sentence(text.get(span.end..line.end)?);
+    if end > start + SAYS {
+        end = word_end(text, text.floor_char_boundary(start + SAYS), text.ceil_char_boundary(start.max(span.start)));
+    }
     let said = text.get(start..end)?.trim().trim_end_matches(['.', ',', ';', ':']);
     (!said.is_empty()).then(|| said.to_owned())
+}
+
+/// Where the last sentence or the last value of a `Key=Value` begins in what stands before a sign.
+fn begin_of_sentence(before: &str) -> usize {
+    let sentence = [". ", "! ", "? ", "\\n"].iter().filter_map(|mark| before.rfind(mark).map(|at| at + 2)).max().unwrap_or(0);
+    let value = before.char_indices().rev().zip(before.chars().rev().skip(1)).find_map(|((at, c), key)| {
+        let named = c == '=' && key.is_ascii_alphanumeric() && before.get(at + 1..)?.starts_with(char::is_alphabetic);
+        named.then_some(at + 1)
+    });
+    sentence.max(value.unwrap_or(0))
+}
+
+/// Where the sentence ends in what stands behind a sign.
+fn end_of_sentence(behind: &str) -> usize {
+    let ends = [". ", ".,", ".'", ".\"", "! ", "\\n", "\\r", ",Source="];
+    ends.iter().filter_map(|mark| behind.find(mark)).min().unwrap_or(behind.len())
 }
 
 /// Fills a template.

@@ -7,6 +7,7 @@ mod command;
 mod guide;
 mod laws;
 mod metrics;
+mod signs;
 
 use std::collections::BTreeMap;
 

@@ -47,6 +47,8 @@ struct Figures {
     facts_named: u32,
     quotes: u32,
     quotes_verified: u32,
+    /// Of the answers in each tenth of confidence: the sum of the confidences, how many are right.
+    tenths: [(f64, u32); 10],
     /// True and false positives and misses by category, for the macro F1 of the exact answers.
     confusion: BTreeMap<String, (u32, u32, u32)>,
 }
@@ -72,6 +74,12 @@ impl Figures {
         share(self.facts_named, self.facts)
     }
 
+    /// How far the confidence is from the share of right answers, on average over the tenths of confidence.
+    fn calibration_error(&self) -> f64 {
+        let of = |(sum, right): &(f64, u32)| (sum - f64::from(*right)).abs() / f64::from(self.cases);
+        self.tenths.iter().map(of).sum()
+    }
+
     fn macro_f1(&self) -> f64 {
         let of = |(t, f, m): &(u32, u32, u32)| share(2 * t, 2 * t + f + m);
         let labelled: Vec<f64> = self.confusion.values().filter(|(t, _, m)| t + m > 0).map(of).collect();
@@ -83,9 +91,14 @@ impl Figures {
         let category = name(&found.category);
         let allowed: BTreeSet<&str> = label.acceptable_actions.iter().chain([&label.action]).map(String::as_str).collect();
         self.cases += 1;
-        self.category += u32::from(category == label.category || label.acceptable_categories.contains(&category));
         self.exact += u32::from(category == label.category);
         self.undetermined += u32::from(category == "undetermined");
+        let right = category == label.category || label.acceptable_categories.contains(&category);
+        self.category += u32::from(right);
+        let tenth = (1..10).filter(|tenth| found.confidence * 10.0 >= f32::from(u8::try_from(*tenth).unwrap())).count();
+        let (sum, rights) = &mut self.tenths[tenth];
+        *sum += f64::from(found.confidence);
+        *rights += u32::from(right);
         if category == label.category {
             self.confusion.entry(category).or_default().0 += 1;
         } else {
@@ -128,6 +141,7 @@ impl Figures {
         line("exact_accuracy", format!("{:.4}", self.exact()));
         line("exact_macro_f1", format!("{:.4}", self.macro_f1()));
         line("undetermined", self.undetermined.to_string());
+        line("calibration_error", format!("{:.4}", self.calibration_error()));
         line("action_accuracy", format!("{:.4}", self.action()));
         line("remediable_precision", format!("{:.4}", share(self.acts_rightly, self.acts)));
         line("remediable_recall", format!("{:.4}", self.recall()));
@@ -202,6 +216,29 @@ fn a_third_batch() {
 #[test]
 fn a_fourth_batch() {
     let figures = measure(include_str!("../../eval/fourth.jsonl"));
+    check(&figures);
+    insta::assert_snapshot!(figures.table());
+}
+
+#[test]
+fn a_fifth_batch() {
+    let figures = measure(include_str!("../../eval/fifth.jsonl"));
+    check(&figures);
+    insta::assert_snapshot!(figures.table());
+}
+
+/// Of systems that are rare in such pipelines: the exact category is harder to agree on there.
+#[test]
+fn a_sixth_batch() {
+    let figures = measure(include_str!("../../eval/sixth.jsonl"));
+    let table = figures.table();
+    assert!(figures.category() >= 0.95 && figures.exact() >= 0.80 && figures.unsafe_actions.is_empty(), "{table}");
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn a_seventh_batch() {
+    let figures = measure(include_str!("../../eval/seventh.jsonl"));
     check(&figures);
     insta::assert_snapshot!(figures.table());
 }
