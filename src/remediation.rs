@@ -195,22 +195,6 @@ pub fn decide(ticket: &Ticket, settings: &RemediationSettings, healings: &[Heali
     }
 }
 
-/// Running it again cannot help the others, or could do harm (law L8), whatever the catalog or a model said.
-fn may_be_acted_on(category: Category) -> bool {
-    !matches!(
-        category,
-        Category::Authentication
-            | Category::Authorization
-            | Category::Configuration
-            | Category::DataSchema
-            | Category::DataQuality
-            | Category::MissingData
-            | Category::Code
-            | Category::Cancelled
-            | Category::Undetermined
-    )
-}
-
 fn acts_on_cluster(action: Action) -> bool {
     matches!(action, Action::RestartCluster | Action::ReinstallLibraries)
 }
@@ -233,7 +217,7 @@ fn permitted(
     let action = diagnosis.action;
     let advice = action == Action::CheckUpstream
         && settings.playbooks.contains(&action)
-        && (may_be_acted_on(diagnosis.category) || diagnosis.category == Category::MissingData);
+        && (diagnosis.category.may_be_acted_on() || diagnosis.category == Category::MissingData);
     if ticket.is_closed() {
         return leave("the ticket is closed".to_owned());
     }
@@ -243,7 +227,7 @@ fn permitted(
             action => format!("to {} is a step for a person", action.words()),
         });
     }
-    if !may_be_acted_on(diagnosis.category) && !advice {
+    if !diagnosis.category.may_be_acted_on() && !advice {
         return leave(format!("{} errors need a person", diagnosis.category.words()));
     }
     if !settings.enabled {

@@ -312,23 +312,8 @@ fn categories(raw: BTreeMap<String, CategoryDefaults>, problems: &mut Vec<String
     categories
 }
 
-/// May a cause of this category ever act by itself (law L8)?
-pub(super) fn may_act(category: Category) -> bool {
-    matches!(
-        category,
-        Category::Network
-            | Category::Timeout
-            | Category::Throttling
-            | Category::Resource
-            | Category::Platform
-            | Category::Concurrency
-            | Category::Dependency
-            | Category::Quota
-    )
-}
-
 fn fault_in(cause: &Cause) -> Option<String> {
-    if cause.act.acts() && !may_act(cause.category) {
+    if cause.act.acts() && !cause.category.may_be_acted_on() {
         return Some(format!("a {:?} error never acts (L8)", cause.category));
     }
     if cause.other_node_type && cause.act != Act::Restart {

@@ -17,7 +17,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use super::catalog::{Act, Catalog, may_act, rank};
+use super::catalog::{Act, Catalog, rank};
 use super::scan::{Hits, Span};
 use super::{Case, Category};
 use crate::failure::{Source, field};
@@ -243,7 +243,7 @@ fn vote(candidates: &mut [Candidate]) {
 /// A sign of an error that repetition never heals counts when it is nearly as specific as the winner,
 /// any other non-acting sign when it is just as specific.
 fn speaks_against(rank: u8, winner: u8, category: Category) -> bool {
-    if may_act(category) {
+    if category.may_be_acted_on() {
         return rank >= rank::SUGGESTS && rank >= winner;
     }
     // A family's code alone acts only when not even ordinary words speak of something else.

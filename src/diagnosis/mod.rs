@@ -29,7 +29,7 @@ mod wording;
 pub use catalog::Catalog;
 pub use fingerprint::stable;
 
-use catalog::{Act, may_act, rank};
+use catalog::{Act, rank};
 use classify::Verdict;
 
 /// What went wrong, in one word.
@@ -142,6 +142,21 @@ pub struct Diagnosis {
 }
 
 impl Category {
+    /// May a machine ever act on such errors (law L8)? Running it again cannot help the others, or could do harm.
+    pub fn may_be_acted_on(self) -> bool {
+        matches!(
+            self,
+            Self::Network
+                | Self::Timeout
+                | Self::Throttling
+                | Self::Resource
+                | Self::Platform
+                | Self::Concurrency
+                | Self::Dependency
+                | Self::Quota
+        )
+    }
+
     /// As people read it: `data schema`, `network` …
     pub fn words(self) -> &'static str {
         match self {
@@ -330,7 +345,8 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
     let Some(guess) = &verdict.guess else { return undetermined(catalog, case, verdict) };
     let mut entities = wording::entities(catalog, verdict);
     entities.insert("name".into(), guess.name.clone());
-    let act = if guess.act.acts() || !may_act(guess.category) && guess.act == Act::Scale { Act::None } else { guess.act };
+    let act =
+        if guess.act.acts() || !guess.category.may_be_acted_on() && guess.act == Act::Scale { Act::None } else { guess.act };
     let action = case.action(act);
     Diagnosis {
         category: guess.category,

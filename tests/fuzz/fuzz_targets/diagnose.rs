@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aiops_rca::diagnosis::{Case, Category, diagnose};
+use aiops_rca::diagnosis::{Case, diagnose};
 use aiops_rca::failure::Source;
 use libfuzzer_sys::fuzz_target;
 
@@ -20,16 +20,5 @@ fuzz_target!(|input: (u8, Option<String>, String, String)| {
         };
         assert!(text.contains(&quote.quote));
     }
-    let hopeful = matches!(
-        found.category,
-        Category::Network
-            | Category::Timeout
-            | Category::Throttling
-            | Category::Resource
-            | Category::Platform
-            | Category::Concurrency
-            | Category::Dependency
-            | Category::Quota
-    );
-    assert!(hopeful || !found.remediable);
+    assert!(found.category.may_be_acted_on() || !found.remediable);
 });
