@@ -97,3 +97,17 @@ fn steps_are_two_to_four_and_say_nothing_twice() {
         }
     }
 }
+
+#[test]
+fn what_data_factory_calls_a_failure_of_its_own_is_no_fault_of_the_code() {
+    for code in ["GatewayTimeout", "HttpConnectionFailed", "InternalServerError"] {
+        for kind in ["SystemError", "UserError"] {
+            // As the evidence of a failed activity reads.
+            let text = format!(
+                "activity: Call_Ledger (WebActivity)\nattempt: 2\nerror code: {code}\nfailure type: {kind}\nmessage: {code}"
+            );
+            let found = of(Adf, Some(code), &text);
+            assert!(found.remediable && found.action == Action::RetryPipeline, "{code}, {kind}: {}", found.rule);
+        }
+    }
+}
