@@ -185,6 +185,7 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
             d.ticket.remediation.decision = format!("attempt {number} failed: {why}");
             d.audit(&playbook, "Remediation Failed", why.clone());
             let of = d.ticket.remediation.max_attempts;
+            let why = node_type.map_or(why.clone(), |to| format!("{}; {}", why.trim_end_matches('.'), may_be_moved(&to)));
             d.tell(ChapterKind::RemediationFailed, format!("Attempt {number} of {of} failed: {why}"));
         }
     }
@@ -192,16 +193,23 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
 }
 
 pub(super) fn abandon(d: &mut Draft, id: &str, why: &str) -> Result<(), Refusal> {
-    let number = running(d, id)?.number;
+    let attempt = running(d, id)?;
+    let (number, node_type) = (attempt.number, attempt.node_type.clone());
     end_attempt(d, id, AttemptState::Failed, format!("outcome not found out: {why}"));
     d.ticket.remediation.state = RemediationState::Exhausted;
     d.ticket.remediation.decision = format!("the outcome of attempt {number} could not be found out: {why}");
     d.audit(&Actor::system(), "Remediation Handed Over", why.to_owned());
+    let moved = node_type.map(|to| format!("; {}", may_be_moved(&to))).unwrap_or_default();
     d.tell(
         ChapterKind::RemediationExhausted,
-        format!("The outcome of attempt {number} could not be found out ({why}). It is not repeated: a person has to look and take over."),
+        format!("The outcome of attempt {number} could not be found out ({why}{moved}). It is not repeated: a person has to look and take over."),
     );
     Ok(())
+}
+
+/// What an attempt that did not heal may have left behind.
+fn may_be_moved(node_type: &str) -> String {
+    format!("the cluster may have node type {node_type} now")
 }
 
 /// `12 minutes 5 seconds`.

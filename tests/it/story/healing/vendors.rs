@@ -199,5 +199,6 @@ async fn a_cluster_that_does_not_come_up_is_a_persons() {
     let plan = ticket["remediation"]["approval"]["plan_text"].as_str().unwrap();
     // The only size that may stand in was tried.
     assert!(plan.starts_with("Attempt 2 of 2: restart the cluster etl-shared (run"), "{plan}");
-    assert!(told(&ticket).contains("Attempt 1 of 2 failed"), "{}", told(&ticket));
+    let story = told(&ticket);
+    assert!(story.contains("Attempt 1 of 2 failed") && story.contains("may have node type Standard_D8ds_v5 now"), "{story}");
 }
