@@ -44,3 +44,13 @@ pub struct Check {
     /// What to do about it.
     pub fix: Option<String>,
 }
+
+/// It is as it must be.
+pub(crate) fn good(name: &str, line: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), ok: true, line: line.into(), fix: None }
+}
+
+/// It is not, and what to do about it.
+pub(crate) fn bad(name: &str, line: impl Into<String>, fix: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), ok: false, line: line.into(), fix: Some(fix.into()) }
+}

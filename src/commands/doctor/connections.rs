@@ -3,33 +3,61 @@
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use url::Url;
 
-use super::{bad, good, of};
+use super::of;
 use crate::config::{Config, PLAYBOOKS};
-use crate::http::{Http, Reply};
-use crate::sinks::Check;
+use crate::evidence::{Airflow, DataFactory, Databricks, LogAnalytics};
+use crate::fault::Fault;
+use crate::http::Reply;
+use crate::sinks::{Check, bad, good};
 use crate::telemetry;
 
 /// Seconds; signatures of Slack are refused after 300.
 const CLOCK_TOLERANCE: i64 = 120;
 
+const ADF_FIX: &str = "give the identity a role with pipelineruns/read on the factory, and check its names";
+const LOGS_FIX: &str = "give the identity Log Analytics Reader on the workspace, and check its id";
+const DATABRICKS_FIX: &str = "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace";
+const MODEL_FIX: &str = "check AI_ENDPOINT, AI_MODEL and the key or the identity's role";
+const OTLP_FIX: &str = "check OTEL_EXPORTER_OTLP_ENDPOINT (a base URL, OTLP over HTTP) and OTEL_EXPORTER_OTLP_HEADERS";
+
 /// Checks every connection, in the order in which people read them.
 pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
+    let Config { collector, model, otlp, http, .. } = config;
+    let factory = collector.data_factory.as_ref().map(DataFactory::check);
+    let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
+    let databricks = collector.databricks.as_ref().map(Databricks::check);
+    let airflow = collector.airflow.as_ref().map(Airflow::check);
+    let model = model.as_ref().map(|model| model.check(now));
+    let otlp = otlp.as_ref().map(|otlp| telemetry::check(otlp, http));
     let checks: [BoxFuture<'_, Vec<Check>>; 11] = [
         identity(config).boxed(),
         jira(config, now).boxed(),
         slack(config).boxed(),
-        data_factory(config).boxed(),
-        log_analytics(config).boxed(),
-        databricks(config).boxed(),
-        airflow(config).boxed(),
-        model(config, now).boxed(),
-        collector(config).boxed(),
+        one(config, "Data Factory", "AZURE_DATA_FACTORY_NAME", factory, ADF_FIX).boxed(),
+        one(config, "Log Analytics", "LOG_ANALYTICS_WORKSPACE_ID", logs, LOGS_FIX).boxed(),
+        one(config, "Databricks", "DATABRICKS_", databricks, DATABRICKS_FIX).boxed(),
+        one(config, "Airflow", "AIRFLOW_", airflow, "check AIRFLOW_BASE_URL and its credentials").boxed(),
+        one(config, "Language model", "AI_", model, MODEL_FIX).boxed(),
+        one(config, "Telemetry", "OTEL_EXPORTER_OTLP_", otlp, OTLP_FIX).boxed(),
         playbooks(config).boxed(),
         outside(config, now).boxed(),
     ];
     futures::future::join_all(checks).await.concat()
+}
+
+/// One connection: what it answers, or that it is off.
+async fn one(
+    config: &Config,
+    name: &str,
+    settings: &str,
+    asked: Option<impl Future<Output = Result<String, Fault>>>,
+    fix: &str,
+) -> Vec<Check> {
+    match asked {
+        Some(asked) => vec![of(name, asked.await, fix)],
+        None => off(config, name, settings),
+    }
 }
 
 /// What is off: on purpose, or because a setting it needs is wrong or missing.
@@ -61,46 +89,6 @@ async fn slack(config: &Config) -> Vec<Check> {
     }
 }
 
-async fn data_factory(config: &Config) -> Vec<Check> {
-    const NAME: &str = "Data Factory";
-    let Some(factory) = &config.collector.data_factory else { return off(config, NAME, "AZURE_DATA_FACTORY_NAME") };
-    let fix = "give the identity a role with pipelineruns/read on the factory, and check its names";
-    vec![of(NAME, factory.check().await, fix)]
-}
-
-async fn log_analytics(config: &Config) -> Vec<Check> {
-    const NAME: &str = "Log Analytics";
-    let Some(logs) = &config.collector.log_analytics else { return off(config, NAME, "LOG_ANALYTICS_WORKSPACE_ID") };
-    vec![of(NAME, logs.check().await, "give the identity Log Analytics Reader on the workspace, and check its id")]
-}
-
-async fn databricks(config: &Config) -> Vec<Check> {
-    const NAME: &str = "Databricks";
-    let Some(databricks) = &config.collector.databricks else { return off(config, NAME, "DATABRICKS_") };
-    let fix = "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace";
-    vec![of(NAME, databricks.check().await, fix)]
-}
-
-async fn airflow(config: &Config) -> Vec<Check> {
-    const NAME: &str = "Airflow";
-    let Some(airflow) = &config.collector.airflow else { return off(config, NAME, "AIRFLOW_") };
-    vec![of(NAME, airflow.check().await, "check AIRFLOW_BASE_URL and its credentials")]
-}
-
-async fn model(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
-    const NAME: &str = "Language model";
-    let Some(model) = &config.model else { return off(config, NAME, "AI_") };
-    vec![of(NAME, model.check(now).await, "check AI_ENDPOINT, AI_MODEL and the key or the identity's role")]
-}
-
-/// One empty export.
-async fn collector(config: &Config) -> Vec<Check> {
-    const NAME: &str = "Telemetry";
-    let Some(otlp) = &config.otlp else { return off(config, NAME, "OTEL_EXPORTER_OTLP_") };
-    let fix = "check OTEL_EXPORTER_OTLP_ENDPOINT (a base URL, OTLP over HTTP) and OTEL_EXPORTER_OTLP_HEADERS";
-    vec![of(NAME, telemetry::check(otlp, &config.http).await, fix)]
-}
-
 /// Playbooks cannot be tried without running them: their URLs are looked at, and their hosts are reached.
 async fn playbooks(config: &Config) -> Vec<Check> {
     let Some(playbooks) = &config.playbooks else { return off(config, "Playbooks", "PLAYBOOK_") };
@@ -129,19 +117,14 @@ async fn outside(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
     };
     let Ok(health) = base.join("health") else { return vec![bad("Public address", "is not a base URL", "mend PUBLIC_BASE_URL")] };
     let fix = "playbooks, JIRA and Slack must reach this address: is the app running, and PUBLIC_BASE_URL right?";
-    match ask(&config.http, &health).await {
-        Err(why) => vec![bad("Public address", why, fix)],
+    match config.http.send("the public address", config.http.request(reqwest::Method::GET, &health)).await {
+        Err(silent) => vec![bad("Public address", silent.fault.reason(), fix)],
         Ok(reply) => {
             let found = format!("{health} answers {}", reply.status);
             let public = if reply.is_success() { good("Public address", found) } else { bad("Public address", found, fix) };
             std::iter::once(public).chain(clock(&reply, now)).collect()
         }
     }
-}
-
-async fn ask(http: &Http, url: &Url) -> Result<Reply, String> {
-    let reply = http.send("the public address", http.request(reqwest::Method::GET, url)).await;
-    reply.map_err(|silent| silent.fault.reason().to_owned())
 }
 
 fn clock(reply: &Reply, now: DateTime<Utc>) -> Option<Check> {

@@ -12,7 +12,7 @@ use crate::config::{Config, Environment, SETTINGS};
 use crate::fault::Fault;
 use crate::functions::access::DashboardLock;
 use crate::pipeline::Pipeline;
-use crate::sinks::Check;
+use crate::sinks::{Check, bad, good};
 use crate::storage::{Inserted, Storage};
 
 mod connections;
@@ -30,14 +30,6 @@ pub struct DoctorArguments {
     /// Check the settings and the store of `local`: local.settings.json and .env of this folder
     #[arg(long)]
     local: bool,
-}
-
-fn good(name: &str, line: impl Into<String>) -> Check {
-    Check { name: name.to_owned(), ok: true, line: line.into(), fix: None }
-}
-
-fn bad(name: &str, line: impl Into<String>, fix: impl Into<String>) -> Check {
-    Check { name: name.to_owned(), ok: false, line: line.into(), fix: Some(fix.into()) }
 }
 
 fn of(name: &str, outcome: Result<String, Fault>, fix: &str) -> Check {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::super::Check;
+use super::super::{Check, bad, good};
 use super::client::{CreateField, IssueType};
 use super::{Jira, field, ticket_status};
 use crate::ticket::Status;
@@ -36,7 +36,7 @@ impl Jira {
         checks.push(match self.client.lacking(project, &PERMISSIONS, now).await {
             Ok(lacking) if lacking.is_empty() => good("JIRA permissions", "browse, create, edit, comment, transition".to_owned()),
             Ok(lacking) => {
-                bad("JIRA permissions", &format!("missing: {}", lacking.join(", ")), "grant them to this user in the project")
+                bad("JIRA permissions", format!("missing: {}", lacking.join(", ")), "grant them to this user in the project")
             }
             Err(failed) => bad("JIRA permissions", failed.fault("asking for permissions").reason(), "try again"),
         });
@@ -55,7 +55,7 @@ impl Jira {
         };
         let Some(of) = types.iter().find(|of| of.name.eq_ignore_ascii_case(wanted)) else {
             let offered = types.iter().filter(|of| !of.subtask).map(|of| of.name.as_str()).collect::<Vec<_>>().join(", ");
-            return bad(NAME, &format!("no \"{wanted}\"; there are: {offered}"), "set JIRA_ISSUE_TYPE to one of them");
+            return bad(NAME, format!("no \"{wanted}\"; there are: {offered}"), "set JIRA_ISSUE_TYPE to one of them");
         };
         match self.client.create_fields(project, &of.id, now).await {
             Ok(fields) => judge_fields(NAME, of, &fields),
@@ -95,7 +95,7 @@ fn judge_fields(name: &str, of: &IssueType, fields: &[CreateField]) -> Check {
     let unknown: Vec<&str> = unknown.map(|field| if field.name.is_empty() { &field.id } else { &field.name }.as_str()).collect();
     if !unknown.is_empty() {
         let line = format!("\"{}\" requires fields that we cannot fill: {}", of.name, unknown.join(", "));
-        return bad(name, &line, "make them optional, give them a default value, or set JIRA_ISSUE_TYPE to another type");
+        return bad(name, line, "make them optional, give them a default value, or set JIRA_ISSUE_TYPE to another type");
     }
     let wanted = [field::PRIORITY, field::LABELS, field::DESCRIPTION];
     let absent: Vec<&str> = wanted.into_iter().filter(|wanted| fields.iter().all(|field| field.id != *wanted)).collect();
@@ -107,12 +107,4 @@ fn judge_fields(name: &str, of: &IssueType, fields: &[CreateField]) -> Check {
         return good(name, format!("\"{}\" can be created with priority, labels and description", of.name));
     }
     good(name, format!("\"{}\" can be created, without {}", of.name, absent.join(" and ")))
-}
-
-fn good(name: &str, line: String) -> Check {
-    Check { name: name.to_owned(), ok: true, line, fix: None }
-}
-
-fn bad(name: &str, line: &str, fix: &str) -> Check {
-    Check { name: name.to_owned(), ok: false, line: line.to_owned(), fix: Some(fix.to_owned()) }
 }
