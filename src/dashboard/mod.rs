@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
 use crate::failure::Source;
 use crate::ticket::store::DeadLetter;
@@ -257,15 +258,9 @@ fn lasting(time: TimeDelta) -> String {
     }
 }
 
-/// A sentence of ours: what stands between back-ticks is shown as code.
+/// A sentence of ours, with its code as code.
 fn prose(text: &str) -> Markup {
-    let pieces: Vec<&str> = text.split('`').collect();
-    // A back-tick without its partner is only a back-tick.
-    let paired = pieces.len() % 2 == 1;
-    html! {
-        @if paired { @for (index, piece) in pieces.iter().enumerate() { @if index % 2 == 1 { code { (piece) } } @else { (piece) } } }
-        @else { (text) }
-    }
+    html! { @for (index, piece) in pieces(text).into_iter().enumerate() { @if index % 2 == 1 { code { (piece) } } @else { (piece) } } }
 }
 
 /// A JIRA issue, to be opened where it is known how.

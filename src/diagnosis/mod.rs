@@ -28,6 +28,7 @@ mod wording;
 
 pub use catalog::Catalog;
 pub use fingerprint::stable;
+pub use wording::pieces;
 
 use catalog::{Act, rank};
 use classify::Verdict;

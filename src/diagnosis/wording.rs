@@ -11,6 +11,13 @@ use super::classify::{Candidate, Place, Verdict};
 use super::scan::Span;
 use super::shape;
 
+/// A sentence of ours in pieces: the first is prose, the second stood between back-ticks and is code, and so on. A
+/// back-tick without its partner is only a back-tick: then the sentence is one piece.
+pub fn pieces(text: &str) -> Vec<&str> {
+    let pieces: Vec<&str> = text.split('`').collect();
+    if pieces.len().is_multiple_of(2) { vec![text] } else { pieces }
+}
+
 /// A message up to this long is quoted whole.
 const WHOLE: usize = 520;
 /// The longest quote, in bytes.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::diagnosis::Quote;
+use crate::diagnosis::{Quote, pieces};
 use crate::failure::{Failure, Source};
 use crate::ticket::{Chapter, Ticket, TicketId};
 
@@ -271,11 +271,11 @@ fn titled(title: &str, text: &str) -> Value {
     json!({"type": "paragraph", "content": content})
 }
 
-/// A line of ours: what stands between back-ticks is shown as code.
+/// A line of ours, with its code as code.
 fn prose(line: &str) -> Vec<Value> {
-    let pieces: Vec<&str> = line.split('`').collect();
-    // A back-tick without its partner is only a back-tick; and each node costs more than its text.
-    if pieces.len().is_multiple_of(2) || pieces.len() > 2 * MOST_CODES + 1 {
+    let pieces = pieces(line);
+    // Each node costs more than its text.
+    if pieces.len() > 2 * MOST_CODES + 1 {
         return vec![json!({"type": "text", "text": line})];
     }
     let shown = pieces.into_iter().enumerate().filter(|(_, piece)| !piece.is_empty());
