@@ -9,7 +9,13 @@ use aiops_rca::failure::Source;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn case(source: Source, message: String) -> Case {
-    Case { source, error_code: None, message, context: BTreeMap::new(), evidence: Vec::new() }
+    Case {
+        source,
+        error_code: None,
+        message,
+        context: BTreeMap::new(),
+        evidence: Vec::new(),
+    }
 }
 
 /// An ordinary ADF message, filled up to 1 KB.
@@ -29,7 +35,8 @@ fn kilobyte() -> Case {
 
 /// A Java stack trace of 64 KB with three causes.
 fn trace() -> Case {
-    let mut message = String::from("org.apache.spark.SparkException: Job aborted due to stage failure\n");
+    let mut message =
+        String::from("org.apache.spark.SparkException: Job aborted due to stage failure\n");
     for cause in [
         "java.util.concurrent.ExecutionException: wrapped",
         "java.io.IOException: lost",

@@ -3,7 +3,12 @@
 //! `cargo bench --bench handler` prints the figures and fails when a promise is broken: ready within 50 ms (median of
 //! 20), under 20 MB at rest, ingest under 20 ms (p99) at 200 requests a second on the embedded store.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench stops when it cannot go on")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a bench stops when it cannot go on"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -34,7 +39,11 @@ impl Drop for Handler {
 }
 
 fn start() -> Handler {
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let folder = tempfile::tempdir().unwrap();
     let started = Instant::now();
     let child = Command::new(env!("CARGO_BIN_EXE_aiops-rca"))
@@ -46,10 +55,18 @@ fn start() -> Handler {
         .spawn()
         .unwrap();
     while request(port, "GET", "/", "").is_none() {
-        assert!(started.elapsed() < Duration::from_secs(10), "the handler does not answer");
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "the handler does not answer"
+        );
         std::thread::sleep(Duration::from_micros(500));
     }
-    Handler { child, port, ready_after: started.elapsed(), _folder: folder }
+    Handler {
+        child,
+        port,
+        ready_after: started.elapsed(),
+        _folder: folder,
+    }
 }
 
 /// One request on a connection of its own; the status.
@@ -68,7 +85,10 @@ fn request(port: u16, method: &str, path: &str, body: &str) -> Option<u16> {
 
 fn resident_megabytes(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     let kilobytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kilobytes / 1024.0
 }
@@ -106,7 +126,10 @@ fn main() {
     let idle = resident_megabytes(handler.child.id());
     println!("resident at rest: {idle:.1} MB");
 
-    assert_eq!(request(handler.port, "POST", "/airflow-monitor", &callback(0)), Some(200));
+    assert_eq!(
+        request(handler.port, "POST", "/airflow-monitor", &callback(0)),
+        Some(200)
+    );
     let began = Instant::now();
     let mut took: Vec<Duration> = Vec::new();
     let workers: Vec<_> = (0..4_u32)
@@ -118,7 +141,10 @@ fn main() {
                     let due = began + Duration::from_secs(1) * number / RATE;
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
                     let sent = Instant::now();
-                    assert_eq!(request(port, "POST", "/airflow-monitor", &callback(number + 1)), Some(200));
+                    assert_eq!(
+                        request(port, "POST", "/airflow-monitor", &callback(number + 1)),
+                        Some(200)
+                    );
                     took.push(sent.elapsed());
                 }
                 took
@@ -136,7 +162,10 @@ fn main() {
         millis(p99),
         millis(took[took.len() - 1])
     );
-    println!("resident after it: {:.1} MB", resident_megabytes(handler.child.id()));
+    println!(
+        "resident after it: {:.1} MB",
+        resident_megabytes(handler.child.id())
+    );
     if measured() {
         assert!(median < Duration::from_millis(50), "not ready within 50 ms");
         assert!(idle < 20.0, "more than 20 MB at rest");

@@ -51,7 +51,9 @@ impl Source {
 
     /// The inverse of [`Source::name`], without regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Adf, Self::Databricks, Self::Airflow].into_iter().find(|s| s.name().eq_ignore_ascii_case(name))
+        [Self::Adf, Self::Databricks, Self::Airflow]
+            .into_iter()
+            .find(|s| s.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -97,7 +99,12 @@ pub struct RunKey(String);
 impl RunKey {
     /// Builds the key; parts are lower-cased, trimmed and separated unambiguously.
     pub fn new(source: Source, scope: &str, run: &str, task: &str, attempt: &str) -> Self {
-        let parts = [scope, run, task, attempt].map(|part| part.trim().to_lowercase().replace('%', "%25").replace('|', "%7C"));
+        let parts = [scope, run, task, attempt].map(|part| {
+            part.trim()
+                .to_lowercase()
+                .replace('%', "%25")
+                .replace('|', "%7C")
+        });
         Self(format!("{}|{}", source.name(), parts.join("|")))
     }
 
@@ -210,14 +217,28 @@ impl Failure {
         self.run_id = self.run_id.as_deref().map(name);
         self.error_code = self.error_code.as_deref().map(name);
         self.message = cap(&redact(&self.message), MESSAGE_CAP);
-        self.run_url = self.run_url.as_deref().map(redact).filter(|url| url.starts_with("https://") && url.len() <= 2000);
-        self.context = self.context.iter().map(|(k, v)| (name(k), name(v))).collect();
-        self.alert = self.alert.map(|alert| AlertRef { id: name(&alert.id), rule: alert.rule.as_deref().map(name) });
+        self.run_url = self
+            .run_url
+            .as_deref()
+            .map(redact)
+            .filter(|url| url.starts_with("https://") && url.len() <= 2000);
+        self.context = self
+            .context
+            .iter()
+            .map(|(k, v)| (name(k), name(v)))
+            .collect();
+        self.alert = self.alert.map(|alert| AlertRef {
+            id: name(&alert.id),
+            rule: alert.rule.as_deref().map(name),
+        });
         self
     }
 
     /// A context value by its name in [`field`].
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.context.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.context
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 }

@@ -29,17 +29,25 @@ pub enum Fault {
 impl Fault {
     /// A fault worth another try.
     pub fn transient(reason: impl Into<String>) -> Self {
-        Self::Transient { reason: reason.into(), retry_after: None }
+        Self::Transient {
+            reason: reason.into(),
+            retry_after: None,
+        }
     }
 
     /// A fault worth another try, after the other side's own delay.
     pub fn transient_after(reason: impl Into<String>, retry_after: Option<Duration>) -> Self {
-        Self::Transient { reason: reason.into(), retry_after }
+        Self::Transient {
+            reason: reason.into(),
+            retry_after,
+        }
     }
 
     /// A fault that no repetition heals.
     pub fn permanent(reason: impl Into<String>) -> Self {
-        Self::Permanent { reason: reason.into() }
+        Self::Permanent {
+            reason: reason.into(),
+        }
     }
 
     /// Is it worth another try?
@@ -58,7 +66,10 @@ impl Fault {
     pub fn from_status(what: &str, status: u16, retry_after: Option<Duration>) -> Self {
         let reason = format!("{what} answered {status}");
         if matches!(status, 408 | 425 | 429) || status >= 500 {
-            Self::Transient { reason, retry_after }
+            Self::Transient {
+                reason,
+                retry_after,
+            }
         } else {
             Self::Permanent { reason }
         }

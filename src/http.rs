@@ -61,18 +61,28 @@ impl Http {
     }
 
     /// As [`Http::new`], with another total timeout per call.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that builds a client")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that builds a client"
+    )]
     pub fn with_timeout(extra_roots_pem: Option<&[u8]>, timeout: Duration) -> Result<Self, Fault> {
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut roots = rustls::RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
         if let Some(pem) = extra_roots_pem {
             use rustls::pki_types::{CertificateDer, pem::PemObject};
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|_| Fault::permanent("extra root certificate is not PEM"))?;
-                roots.add(certificate).map_err(|_| Fault::permanent("extra root certificate is not usable"))?;
+                let certificate = certificate
+                    .map_err(|_| Fault::permanent("extra root certificate is not PEM"))?;
+                roots
+                    .add(certificate)
+                    .map_err(|_| Fault::permanent("extra root certificate is not usable"))?;
             }
         }
-        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tls = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -82,14 +92,20 @@ impl Http {
             .user_agent(concat!("aiops-rca/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|_| Fault::permanent("the HTTP client could not be built"))?;
-        Ok(Self { client, traced: true })
+        Ok(Self {
+            client,
+            traced: true,
+        })
     }
 
     /// The same client for calls that carry no traceparent and are no spans: those to our own store, of which every step
     /// makes several, and those that export the spans.
     #[must_use]
     pub fn untraced(&self) -> Self {
-        Self { client: self.client.clone(), traced: false }
+        Self {
+            client: self.client.clone(),
+            traced: false,
+        }
     }
 
     /// Starts a request; finish it with [`Http::send`].
@@ -98,10 +114,18 @@ impl Http {
     }
 
     /// Sends, reads the whole (capped) answer. `what` names the other side in reasons, e.g. "JIRA".
-    pub async fn send(&self, what: &str, request: reqwest::RequestBuilder) -> Result<Reply, NoReply> {
+    pub async fn send(
+        &self,
+        what: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Reply, NoReply> {
         let (client, request) = request.build_split();
         let mut request = request.map_err(|error| no_reply(what, &error))?;
-        let call = if self.traced && trace::current().is_some() { Some(begin(what, &mut request)) } else { None };
+        let call = if self.traced && trace::current().is_some() {
+            Some(begin(what, &mut request))
+        } else {
+            None
+        };
         let outcome = exchange(what, &client, request).await;
         if let Some(call) = call {
             end(&call, &outcome);
@@ -144,8 +168,15 @@ fn end(call: &Work, outcome: &Result<Reply, NoReply>) {
     }
 }
 
-async fn exchange(what: &str, client: &reqwest::Client, request: reqwest::Request) -> Result<Reply, NoReply> {
-    let response = client.execute(request).await.map_err(|error| no_reply(what, &error))?;
+async fn exchange(
+    what: &str,
+    client: &reqwest::Client,
+    request: reqwest::Request,
+) -> Result<Reply, NoReply> {
+    let response = client
+        .execute(request)
+        .await
+        .map_err(|error| no_reply(what, &error))?;
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let mut body = BytesMut::new();
@@ -153,17 +184,27 @@ async fn exchange(what: &str, client: &reqwest::Client, request: reqwest::Reques
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| no_reply(what, &error))?;
         if body.len() + chunk.len() > BODY_CAP {
-            return Err(NoReply { fault: Fault::permanent(format!("{what} answered more than 8 MiB")), sent: true });
+            return Err(NoReply {
+                fault: Fault::permanent(format!("{what} answered more than 8 MiB")),
+                sent: true,
+            });
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Reply { status, headers, body: body.freeze() })
+    Ok(Reply {
+        status,
+        headers,
+        body: body.freeze(),
+    })
 }
 
 /// The reason never holds the URL: it may carry a signature.
 fn no_reply(what: &str, error: &reqwest::Error) -> NoReply {
     if error.is_builder() {
-        return NoReply { fault: Fault::permanent(format!("the request to {what} could not be built")), sent: false };
+        return NoReply {
+            fault: Fault::permanent(format!("the request to {what} could not be built")),
+            sent: false,
+        };
     }
     let sent = !error.is_connect();
     let why = if error.is_timeout() {
@@ -173,7 +214,10 @@ fn no_reply(what: &str, error: &reqwest::Error) -> NoReply {
     } else {
         "broke the connection"
     };
-    NoReply { fault: Fault::transient(format!("{what} {why}")), sent }
+    NoReply {
+        fault: Fault::transient(format!("{what} {why}")),
+        sent,
+    }
 }
 
 impl Reply {
@@ -184,7 +228,12 @@ impl Reply {
 
     /// Retry-After in seconds or as an HTTP date, capped at an hour.
     pub fn retry_after(&self, now: chrono::DateTime<chrono::Utc>) -> Option<Duration> {
-        let text = self.headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
+        let text = self
+            .headers
+            .get(reqwest::header::RETRY_AFTER)?
+            .to_str()
+            .ok()?
+            .trim();
         let seconds = match text.parse::<f64>() {
             Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => seconds,
             Ok(_) => return None,

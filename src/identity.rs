@@ -56,14 +56,22 @@ struct Token {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("client_id", &self.inner.settings.client_id).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("client_id", &self.inner.settings.client_id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Identity {
     /// Nothing is asked before the first token is needed.
     pub fn new(settings: IdentitySettings, http: Http) -> Self {
-        Self { inner: Arc::new(Inner { settings, http, slots: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                http,
+                slots: Mutex::default(),
+            }),
+        }
     }
 
     /// A bearer token for `resource`, e.g. `https://storage.azure.com`; cached until shortly before it expires.
@@ -71,7 +79,11 @@ impl Identity {
     /// Transient when the endpoint is down or busy; permanent when it has no such identity.
     pub async fn token(&self, resource: &str) -> Result<SecretString, Fault> {
         let slot = {
-            let mut slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = self
+                .inner
+                .slots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             Arc::clone(slots.entry(resource.to_owned()).or_default())
         };
         let mut slot = slot.lock().await;
@@ -100,9 +112,11 @@ impl Identity {
         loop {
             match self.request(resource).await {
                 Err(Fault::Transient { retry_after, .. })
-                    if tries < TRIES && retry_after.is_none_or(|wait| wait <= Duration::from_secs(2)) =>
+                    if tries < TRIES
+                        && retry_after.is_none_or(|wait| wait <= Duration::from_secs(2)) =>
                 {
-                    let pause = retry_after.unwrap_or(Duration::from_millis(200 * u64::from(tries)));
+                    let pause =
+                        retry_after.unwrap_or(Duration::from_millis(200 * u64::from(tries)));
                     tokio::time::sleep(pause).await;
                     tries += 1;
                 }
@@ -114,7 +128,9 @@ impl Identity {
     async fn request(&self, resource: &str) -> Result<Token, Fault> {
         let Inner { settings, http, .. } = &*self.inner;
         let mut url = settings.endpoint.clone();
-        url.query_pairs_mut().append_pair("api-version", "2019-08-01").append_pair("resource", resource);
+        url.query_pairs_mut()
+            .append_pair("api-version", "2019-08-01")
+            .append_pair("resource", resource);
         if let Some(client_id) = &settings.client_id {
             url.query_pairs_mut().append_pair("client_id", client_id);
         }
@@ -129,8 +145,14 @@ impl Identity {
         }
         let answer: Answer = reply.json(WHAT)?;
         let life = answer.expires_in.map_or(UNKNOWN_LIFE, TimeDelta::seconds);
-        let expires_at = answer.expires_on.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_else(|| now + life);
-        Ok(Token { secret: answer.access_token, expires_at })
+        let expires_at = answer
+            .expires_on
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .unwrap_or_else(|| now + life);
+        Ok(Token {
+            secret: answer.access_token,
+            expires_at,
+        })
     }
 }
 
@@ -147,15 +169,20 @@ struct Answer {
 /// A number, a number in a string, or nothing usable.
 fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(value.as_i64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|seconds| (0..=253_402_300_799).contains(seconds)))
+    Ok(value
+        .as_i64()
+        .or_else(|| value.as_str()?.trim().parse().ok())
+        .filter(|seconds| (0..=253_402_300_799).contains(seconds)))
 }
 
 fn refusal(reply: &Reply, user_assigned: bool, now: DateTime<Utc>) -> Fault {
     match reply.status {
-        400 if user_assigned => {
-            Fault::permanent(format!("{WHAT} answered 400: check the client id, and that this identity is assigned to the app"))
-        }
-        400 => Fault::permanent(format!("{WHAT} answered 400: turn on the app's system-assigned identity, or name a client id")),
+        400 if user_assigned => Fault::permanent(format!(
+            "{WHAT} answered 400: check the client id, and that this identity is assigned to the app"
+        )),
+        400 => Fault::permanent(format!(
+            "{WHAT} answered 400: turn on the app's system-assigned identity, or name a client id"
+        )),
         _ => reply.fault(WHAT, now),
     }
 }

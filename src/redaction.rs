@@ -43,10 +43,17 @@ pub fn cap(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     let Some(room) = limit.checked_sub(MARK.len()) else {
-        return text.get(..text.floor_char_boundary(limit)).unwrap_or_default().to_owned();
+        return text
+            .get(..text.floor_char_boundary(limit))
+            .unwrap_or_default()
+            .to_owned();
     };
     let tail_room = room / 4;
     let head = text.floor_char_boundary(room - tail_room);
     let tail = text.ceil_char_boundary(text.len() - tail_room);
-    format!("{}{MARK}{}", text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default())
+    format!(
+        "{}{MARK}{}",
+        text.get(..head).unwrap_or_default(),
+        text.get(tail..).unwrap_or_default()
+    )
 }

@@ -64,11 +64,19 @@ pub struct AssetPolicy {
 impl AssetPolicy {
     /// Stands in for a rule nobody could read.
     pub fn ask_about_everything() -> Self {
-        Self { glob: "*".to_owned(), matcher: None, mode: Mode::Ask, max_attempts: None, cooldown: None }
+        Self {
+            glob: "*".to_owned(),
+            matcher: None,
+            mode: Mode::Ask,
+            max_attempts: None,
+            cooldown: None,
+        }
     }
 
     fn is_for(&self, asset: &str) -> bool {
-        self.matcher.as_ref().is_none_or(|matcher| matcher.is_match(asset))
+        self.matcher
+            .as_ref()
+            .is_none_or(|matcher| matcher.is_match(asset))
     }
 
     /// One line of `REMEDIATION_ASSETS`: `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`.
@@ -76,8 +84,15 @@ impl AssetPolicy {
         // From the end, so that a glob may hold commas (`{a,b}*`).
         let (mut rest, mut max_attempts, mut cooldown) = (line.trim(), None, None);
         while let Some((head, word)) = rest.rsplit_once(',') {
-            let Some((name, value)) = word.trim().split_once('=') else { break };
-            let number = || value.trim().parse::<u32>().map_err(|_| format!("`{}` is not a number", word.trim()));
+            let Some((name, value)) = word.trim().split_once('=') else {
+                break;
+            };
+            let number = || {
+                value
+                    .trim()
+                    .parse::<u32>()
+                    .map_err(|_| format!("`{}` is not a number", word.trim()))
+            };
             match name.trim() {
                 "max" => max_attempts = Some(number()?),
                 "cooldown" => cooldown = Some(Duration::minutes(i64::from(number()?))),
@@ -85,21 +100,33 @@ impl AssetPolicy {
             }
             rest = head.trim_end();
         }
-        let (glob, mode) =
-            rest.rsplit_once('=').ok_or_else(|| format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`"))?;
+        let (glob, mode) = rest.rsplit_once('=').ok_or_else(|| {
+            format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`")
+        })?;
         let matcher = Some(self::glob(glob)?);
         let mode = Mode::from_name(mode).ok_or_else(|| {
             format!("what follows `{glob}=` is not safe, from_failure, ask or never[,max=<n>][,cooldown=<minutes>]")
         })?;
-        Ok(Self { glob: glob.trim().to_owned(), matcher, mode, max_attempts, cooldown })
+        Ok(Self {
+            glob: glob.trim().to_owned(),
+            matcher,
+            mode,
+            max_attempts,
+            cooldown,
+        })
     }
 }
 
 /// A pattern on names, which the vendors take for the same in any case.
 fn glob(text: &str) -> Result<GlobMatcher, String> {
     let text = text.trim();
-    let glob = GlobBuilder::new(text).case_insensitive(true).build().ok().filter(|_| !text.is_empty());
-    glob.map(|glob| glob.compile_matcher()).ok_or_else(|| format!("`{text}` is not a glob"))
+    let glob = GlobBuilder::new(text)
+        .case_insensitive(true)
+        .build()
+        .ok()
+        .filter(|_| !text.is_empty());
+    glob.map(|glob| glob.compile_matcher())
+        .ok_or_else(|| format!("`{text}` is not a glob"))
 }
 
 /// Hours (UTC) in which nothing is done without a person.
@@ -116,12 +143,19 @@ impl QuietHours {
     pub fn parse(text: &str) -> Option<Self> {
         let (from, to) = text.split_once('-')?;
         let time = |text: &str| NaiveTime::parse_from_str(text.trim(), "%H:%M").ok();
-        Some(Self { from: time(from)?, to: time(to)? })
+        Some(Self {
+            from: time(from)?,
+            to: time(to)?,
+        })
     }
 
     fn contains(self, now: DateTime<Utc>) -> bool {
         let time = now.time();
-        if self.from <= self.to { self.from <= time && time < self.to } else { time >= self.from || time < self.to }
+        if self.from <= self.to {
+            self.from <= time && time < self.to
+        } else {
+            time >= self.from || time < self.to
+        }
     }
 }
 
@@ -188,7 +222,12 @@ pub fn schedule(risk: Risk) -> &'static [i64] {
 const FLAPPING_WINDOW: Duration = Duration::days(7);
 
 /// Decides what becomes of this ticket next. `healings`: how healing this fingerprint on this asset ended before.
-pub fn decide(ticket: &Ticket, settings: &RemediationSettings, healings: &[Healing], now: DateTime<Utc>) -> Decision {
+pub fn decide(
+    ticket: &Ticket,
+    settings: &RemediationSettings,
+    healings: &[Healing],
+    now: DateTime<Utc>,
+) -> Decision {
     match permitted(ticket, settings, healings, now) {
         Err(leave) => leave,
         Ok(permit) => propose(ticket, settings, healings, &permit, now),
@@ -212,7 +251,12 @@ fn permitted(
     healings: &[Healing],
     now: DateTime<Utc>,
 ) -> Result<Permit, Decision> {
-    let leave = |why: String| Err(Decision::Leave { why, exhausted: false });
+    let leave = |why: String| {
+        Err(Decision::Leave {
+            why,
+            exhausted: false,
+        })
+    };
     let diagnosis = &ticket.diagnosis;
     let action = diagnosis.action;
     let advice = action == Action::CheckUpstream
@@ -228,36 +272,72 @@ fn permitted(
         });
     }
     if !diagnosis.category.may_be_acted_on() && !advice {
-        return leave(format!("{} errors need a person", diagnosis.category.words()));
+        return leave(format!(
+            "{} errors need a person",
+            diagnosis.category.words()
+        ));
     }
     if !settings.enabled {
-        return leave("automatic remediation is switched off (AUTO_REMEDIATION_ENABLED)".to_owned());
+        return leave(
+            "automatic remediation is switched off (AUTO_REMEDIATION_ENABLED)".to_owned(),
+        );
     }
     if !settings.playbooks.contains(&action) {
-        return leave(format!("no playbook is configured for \"{}\"", action.words()));
+        return leave(format!(
+            "no playbook is configured for \"{}\"",
+            action.words()
+        ));
     }
     if acts_on_cluster(action)
-        && ticket.failure.field(field::CLUSTER_SOURCE).is_some_and(|by| by.eq_ignore_ascii_case("JOB"))
+        && ticket
+            .failure
+            .field(field::CLUSTER_SOURCE)
+            .is_some_and(|by| by.eq_ignore_ascii_case("JOB"))
         && ticket.failure.kind == AssetKind::Cluster
     {
-        return leave("a job's own cluster cannot be restarted: its job's run is what is repaired".to_owned());
+        return leave(
+            "a job's own cluster cannot be restarted: its job's run is what is repaired".to_owned(),
+        );
     }
-    let policy = settings.assets.iter().find(|policy| policy.is_for(&ticket.failure.asset));
+    let policy = settings
+        .assets
+        .iter()
+        .find(|policy| policy.is_for(&ticket.failure.asset));
     let mode = policy.map_or(settings.default_mode, |policy| policy.mode);
     if mode == Mode::Never {
-        let rule = policy.map_or("the default".to_owned(), |policy| format!("the rule `{}`", policy.glob));
+        let rule = policy.map_or("the default".to_owned(), |policy| {
+            format!("the rule `{}`", policy.glob)
+        });
         return leave(format!("{rule} says never for this asset"));
     }
     let of_risk = u32::try_from(schedule(diagnosis.risk).len()).unwrap_or(1);
-    let max_attempts = policy.and_then(|policy| policy.max_attempts).map_or(of_risk, |max| max.min(of_risk));
-    let made = u32::try_from(ticket.remediation.attempts.iter().filter(|a| a.state != AttemptState::Cancelled).count())
-        .unwrap_or(u32::MAX);
+    let max_attempts = policy
+        .and_then(|policy| policy.max_attempts)
+        .map_or(of_risk, |max| max.min(of_risk));
+    let made = u32::try_from(
+        ticket
+            .remediation
+            .attempts
+            .iter()
+            .filter(|a| a.state != AttemptState::Cancelled)
+            .count(),
+    )
+    .unwrap_or(u32::MAX);
     if made >= max_attempts {
-        return Err(Decision::Leave { why: format!("all {max_attempts} attempts were made"), exhausted: made > 0 });
+        return Err(Decision::Leave {
+            why: format!("all {max_attempts} attempts were made"),
+            exhausted: made > 0,
+        });
     }
-    let cooldown = policy.and_then(|policy| policy.cooldown).unwrap_or(settings.cooldown);
+    let cooldown = policy
+        .and_then(|policy| policy.cooldown)
+        .unwrap_or(settings.cooldown);
     if made == 0
-        && let Some(last) = healings.iter().filter(|healing| !healing.healed).map(|healing| healing.at).max()
+        && let Some(last) = healings
+            .iter()
+            .filter(|healing| !healing.healed)
+            .map(|healing| healing.at)
+            .max()
         && now < last + cooldown
     {
         return leave(format!(
@@ -265,7 +345,11 @@ fn permitted(
             last.format("%Y-%m-%d %H:%M UTC")
         ));
     }
-    Ok(Permit { mode, max_attempts, made })
+    Ok(Permit {
+        mode,
+        max_attempts,
+        made,
+    })
 }
 
 fn propose(
@@ -279,22 +363,47 @@ fn propose(
     let (action, risk, max_attempts) = (diagnosis.action, diagnosis.risk, permit.max_attempts);
     let node_type = node_type(ticket, &settings.node_types).map(str::to_owned);
     let with = with_node_type(node_type.as_deref());
-    let plan = Plan { action, risk, max_attempts, node_type };
+    let plan = Plan {
+        action,
+        risk,
+        max_attempts,
+        node_type,
+    };
     let why = format!(
         "{} is {} and the catalog allows to {}{with} (rule {}, risk {risk:?}, confidence {})",
         diagnosis.error_type,
-        if diagnosis.transient { "transient" } else { "remediable" },
+        if diagnosis.transient {
+            "transient"
+        } else {
+            "remediable"
+        },
         action.words(),
         diagnosis.rule,
         diagnosis.confidence_word(),
     );
     let reasons = reasons_to_ask(ticket, settings, healings, permit, now);
     if reasons.is_empty() {
-        let by_risk: Vec<Duration> = schedule(risk).iter().copied().map(Duration::seconds).collect();
-        let delays = if settings.delays.is_empty() { &by_risk } else { &settings.delays };
+        let by_risk: Vec<Duration> = schedule(risk)
+            .iter()
+            .copied()
+            .map(Duration::seconds)
+            .collect();
+        let delays = if settings.delays.is_empty() {
+            &by_risk
+        } else {
+            &settings.delays
+        };
         let made = usize::try_from(permit.made).unwrap_or(usize::MAX);
-        let delay = delays.get(made).or(delays.last()).copied().unwrap_or(Duration::seconds(60));
-        return Decision::Run { plan, due_at: now + delay, why };
+        let delay = delays
+            .get(made)
+            .or(delays.last())
+            .copied()
+            .unwrap_or(Duration::seconds(60));
+        return Decision::Run {
+            plan,
+            due_at: now + delay,
+            why,
+        };
     }
     let attempt = permit.made + 1;
     let text = format!(
@@ -315,9 +424,16 @@ fn propose(
 
 /// The size the cluster is to be restarted with, where the catalog says that another one is what helps.
 fn node_type<'a>(ticket: &'a Ticket, node_types: &'a NodeTypes) -> Option<&'a str> {
-    let tried: Vec<&str> = ticket.remediation.attempts.iter().filter_map(|attempt| attempt.node_type.as_deref()).collect();
+    let tried: Vec<&str> = ticket
+        .remediation
+        .attempts
+        .iter()
+        .filter_map(|attempt| attempt.node_type.as_deref())
+        .collect();
     let own = ticket.failure.field(field::NODE_TYPE);
-    node_types.other_than(own, &tried).filter(|_| ticket.diagnosis.other_node_type)
+    node_types
+        .other_than(own, &tried)
+        .filter(|_| ticket.diagnosis.other_node_type)
 }
 
 fn reasons_to_ask(
@@ -328,21 +444,58 @@ fn reasons_to_ask(
     now: DateTime<Utc>,
 ) -> Vec<String> {
     let diagnosis = &ticket.diagnosis;
-    let goes_on = matches!(diagnosis.action, Action::RetryPipeline | Action::RetryJob | Action::RetryTask);
-    let healed = healings.iter().filter(|healing| healing.healed && now < healing.at + FLAPPING_WINDOW).count();
-    let failed_before = healings.iter().any(|healing| !healing.healed && now < healing.at + FLAPPING_WINDOW);
+    let goes_on = matches!(
+        diagnosis.action,
+        Action::RetryPipeline | Action::RetryJob | Action::RetryTask
+    );
+    let healed = healings
+        .iter()
+        .filter(|healing| healing.healed && now < healing.at + FLAPPING_WINDOW)
+        .count();
+    let failed_before = healings
+        .iter()
+        .any(|healing| !healing.healed && now < healing.at + FLAPPING_WINDOW);
     [
-        (permit.mode == Mode::Ask, "the rule for this asset asks for a person's approval".to_owned()),
-        (permit.mode == Mode::FromFailure && !goes_on, "only going on from the failed step is allowed on this asset".to_owned()),
-        (diagnosis.action == Action::CheckUpstream, "rerunning another pipeline is a person's decision".to_owned()),
+        (
+            permit.mode == Mode::Ask,
+            "the rule for this asset asks for a person's approval".to_owned(),
+        ),
+        (
+            permit.mode == Mode::FromFailure && !goes_on,
+            "only going on from the failed step is allowed on this asset".to_owned(),
+        ),
+        (
+            diagnosis.action == Action::CheckUpstream,
+            "rerunning another pipeline is a person's decision".to_owned(),
+        ),
         (diagnosis.risk == Risk::High, "the risk is High".to_owned()),
-        (ticket.severity == Severity::Critical, "the severity is Critical".to_owned()),
-        (diagnosis.confidence < settings.low_confidence, "the confidence is low".to_owned()),
+        (
+            ticket.severity == Severity::Critical,
+            "the severity is Critical".to_owned(),
+        ),
+        (
+            diagnosis.confidence < settings.low_confidence,
+            "the confidence is low".to_owned(),
+        ),
         // Low-risk attempts follow their own schedule; anything riskier asks again after a failed attempt.
-        (permit.made > 0 && diagnosis.risk != Risk::Low, "an earlier attempt failed".to_owned()),
-        (permit.made == 0 && failed_before, "healing the same failure failed within a week".to_owned()),
-        (healed >= settings.flapping_limit, format!("the same failure was healed {healed} times within a week and came back")),
-        (settings.quiet_hours.is_some_and(|quiet| quiet.contains(now)), "it is quiet hours".to_owned()),
+        (
+            permit.made > 0 && diagnosis.risk != Risk::Low,
+            "an earlier attempt failed".to_owned(),
+        ),
+        (
+            permit.made == 0 && failed_before,
+            "healing the same failure failed within a week".to_owned(),
+        ),
+        (
+            healed >= settings.flapping_limit,
+            format!("the same failure was healed {healed} times within a week and came back"),
+        ),
+        (
+            settings
+                .quiet_hours
+                .is_some_and(|quiet| quiet.contains(now)),
+            "it is quiet hours".to_owned(),
+        ),
     ]
     .into_iter()
     .filter_map(|(holds, why)| holds.then_some(why))

@@ -27,7 +27,9 @@ mod settings;
 
 use export::Exporters;
 pub use export::check;
-pub use settings::{EndpointError, HeadersError, OtlpSettings, Sampling, parse_endpoint, parse_headers};
+pub use settings::{
+    EndpointError, HeadersError, OtlpSettings, Sampling, parse_endpoint, parse_headers,
+};
 
 /// What was started; [`Telemetry::stop`] it before the process ends by itself.
 #[derive(Debug)]
@@ -54,16 +56,26 @@ pub fn start(filter: &str, otlp: Option<&OtlpSettings>, http: &Http) -> Telemetr
     };
     let records = exporters.as_ref().map(|exporters| {
         // What this room says about its own troubles does not go to who is in trouble.
-        let ours = filter_fn(|line| line.target().starts_with("aiops_rca") && !line.target().starts_with(module_path!()));
+        let ours = filter_fn(|line| {
+            line.target().starts_with("aiops_rca") && !line.target().starts_with(module_path!())
+        });
         exporters.bridge().with_filter(filter_of(filter).and(ours))
     });
-    if tracing_subscriber::registry().with(lines).with(records).try_init().is_err() {
+    if tracing_subscriber::registry()
+        .with(lines)
+        .with(records)
+        .try_init()
+        .is_err()
+    {
         tracing::debug!("logging was started before");
         return Telemetry { exporters };
     }
     // The usual hook writes to stderr, and says what the text was: that may come from outside.
     std::panic::set_hook(Box::new(|panic| {
-        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let at = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         tracing::error!(panic.at = %at, "a panic");
     }));
     if let Some(fault) = failed {

@@ -13,7 +13,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::trace::{SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _};
+use opentelemetry::trace::{
+    SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _,
+};
 use opentelemetry::{Context, KeyValue, Value, global};
 use tracing::Instrument as _;
 
@@ -38,13 +40,28 @@ impl Traceparent {
             return None;
         }
         let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()? & DEFINED_FLAGS);
-        Self::of(&SpanContext::new(TraceId::from_hex(trace).ok()?, SpanId::from_hex(parent).ok()?, flags, true, TraceState::NONE))
+        Self::of(&SpanContext::new(
+            TraceId::from_hex(trace).ok()?,
+            SpanId::from_hex(parent).ok()?,
+            flags,
+            true,
+            TraceState::NONE,
+        ))
     }
 
     /// The first of a new trace. Not sampled: nobody has recorded anything of it.
     pub fn fresh() -> Self {
-        let (trace, parent) = (TraceId::from(fastrand::u128(1..)), SpanId::from(fastrand::u64(1..)));
-        Self(SpanContext::new(trace, parent, TraceFlags::NOT_SAMPLED, true, TraceState::NONE))
+        let (trace, parent) = (
+            TraceId::from(fastrand::u128(1..)),
+            SpanId::from(fastrand::u64(1..)),
+        );
+        Self(SpanContext::new(
+            trace,
+            parent,
+            TraceFlags::NOT_SAMPLED,
+            true,
+            TraceState::NONE,
+        ))
     }
 
     fn of(context: &SpanContext) -> Option<Self> {
@@ -63,7 +80,11 @@ impl Traceparent {
 
     /// As what is under way here, if this is it: then what is noted is noted there.
     fn context_here(&self) -> Context {
-        if current().as_ref() == Some(self) { Context::current() } else { self.context() }
+        if current().as_ref() == Some(self) {
+            Context::current()
+        } else {
+            self.context()
+        }
     }
 
     fn context(&self) -> Context {
@@ -74,7 +95,12 @@ impl Traceparent {
 impl fmt::Display for Traceparent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flags = self.0.trace_flags().to_u8() & DEFINED_FLAGS;
-        write!(f, "00-{}-{}-{flags:02x}", self.0.trace_id(), self.0.span_id())
+        write!(
+            f,
+            "00-{}-{}-{flags:02x}",
+            self.0.trace_id(),
+            self.0.span_id()
+        )
     }
 }
 
@@ -92,10 +118,17 @@ pub struct Work {
 impl Work {
     /// Begins. `parent` says whose work it is; without one it is part of what is under way here, and without that the
     /// first of a new trace. `name`: one of a few, never outside text.
-    pub fn begin(kind: Kind, name: impl Into<Cow<'static, str>>, parent: Option<&Traceparent>) -> Self {
+    pub fn begin(
+        kind: Kind,
+        name: impl Into<Cow<'static, str>>,
+        parent: Option<&Traceparent>,
+    ) -> Self {
         let parent = parent.map_or_else(Context::current, Traceparent::context);
         let tracer = global::tracer(SCOPE);
-        let span = tracer.span_builder(name).with_kind(kind).start_with_context(&tracer, &parent);
+        let span = tracer
+            .span_builder(name)
+            .with_kind(kind)
+            .start_with_context(&tracer, &parent);
         let begun = parent.with_span(span);
         // Without an exporter the span is the parent's own, or none at all.
         let known = Traceparent::of(begun.span().span_context()).is_some();
@@ -114,7 +147,9 @@ impl Work {
 
     /// Notes an attribute, once: what may be logged, never what may be secret.
     pub fn note(&self, name: &'static str, value: impl Into<Value>) {
-        self.context.span().set_attribute(KeyValue::new(name, value));
+        self.context
+            .span()
+            .set_attribute(KeyValue::new(name, value));
     }
 
     /// It failed, and why, if that may be said.
@@ -168,14 +203,22 @@ pub fn current() -> Option<Traceparent> {
 /// the report's own. `stored` may be anything that an older version has kept.
 pub fn of_report(stored: Option<&str>) -> Option<Traceparent> {
     match (current(), stored.and_then(Traceparent::parse)) {
-        (Some(current), Some(stored)) if current.0.trace_id() != stored.0.trace_id() => Some(stored),
+        (Some(current), Some(stored)) if current.0.trace_id() != stored.0.trace_id() => {
+            Some(stored)
+        }
         (current, stored) => current.or(stored),
     }
 }
 
 /// Does something in the trace of a report that is not what the caller works on: a sweep comes upon many.
-pub fn for_report<T>(stored: Option<&str>, part: impl Future<Output = T>) -> impl Future<Output = T> {
-    within(of_report(stored).map_or_else(Context::current, |report| report.context_here()), part)
+pub fn for_report<T>(
+    stored: Option<&str>,
+    part: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    within(
+        of_report(stored).map_or_else(Context::current, |report| report.context_here()),
+        part,
+    )
 }
 
 /// Notes an attribute of what is under way here; see [`Work::note`].
@@ -203,10 +246,16 @@ mod tests {
     #[test]
     fn only_valid_traceparents_are_taken_over() {
         let given = Traceparent::parse(GIVEN).unwrap();
-        assert_eq!((given.to_string().as_str(), given.is_sampled()), (GIVEN, true));
+        assert_eq!(
+            (given.to_string().as_str(), given.is_sampled()),
+            (GIVEN, true)
+        );
         assert_eq!(given.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert!(!Traceparent::parse(OTHER).unwrap().is_sampled());
-        assert_eq!(shown(Traceparent::parse(&GIVEN.replace("-01", "-ff"))), Some(GIVEN.replace("-01", "-03")));
+        assert_eq!(
+            shown(Traceparent::parse(&GIVEN.replace("-01", "-ff"))),
+            Some(GIVEN.replace("-01", "-03"))
+        );
         for bad in [
             "",
             "00",
@@ -249,8 +298,13 @@ mod tests {
         assert_eq!(current(), None);
         let work = Work::begin(Kind::Server, "door", Traceparent::parse(GIVEN).as_ref());
         assert_eq!(work.traceparent().to_string(), GIVEN);
-        let (inside, deeper) = work.run(async { (current(), step("step", async { current() }).await) }).await;
-        assert_eq!((shown(inside), shown(deeper)), (Some(GIVEN.to_owned()), Some(GIVEN.to_owned())));
+        let (inside, deeper) = work
+            .run(async { (current(), step("step", async { current() }).await) })
+            .await;
+        assert_eq!(
+            (shown(inside), shown(deeper)),
+            (Some(GIVEN.to_owned()), Some(GIVEN.to_owned()))
+        );
         assert_eq!(current(), None, "it is over outside");
     }
 
@@ -270,11 +324,24 @@ mod tests {
         work.run(async {
             assert_eq!(shown(of_report(None)), Some(here.clone()));
             assert_eq!(shown(of_report(Some("nonsense"))), Some(here.clone()));
-            assert_eq!(shown(of_report(Some(GIVEN))), Some(here.clone()), "the nearer one of one trace");
+            assert_eq!(
+                shown(of_report(Some(GIVEN))),
+                Some(here.clone()),
+                "the nearer one of one trace"
+            );
             assert_eq!(shown(of_report(Some(OTHER))), Some(OTHER.to_owned()));
-            assert_eq!(shown(for_report(Some(OTHER), async { current() }).await), Some(OTHER.to_owned()));
-            assert_eq!(shown(for_report(Some(GIVEN), async { current() }).await), Some(here.clone()));
-            assert_eq!(shown(for_report(None, async { current() }).await), Some(here.clone()));
+            assert_eq!(
+                shown(for_report(Some(OTHER), async { current() }).await),
+                Some(OTHER.to_owned())
+            );
+            assert_eq!(
+                shown(for_report(Some(GIVEN), async { current() }).await),
+                Some(here.clone())
+            );
+            assert_eq!(
+                shown(for_report(None, async { current() }).await),
+                Some(here.clone())
+            );
         })
         .await;
     }
@@ -293,6 +360,9 @@ mod tests {
             seen
         };
         let (first, second) = futures::join!(one.run(look()), two.run(look()));
-        assert_eq!((first, second), (vec![Some(GIVEN.to_owned())], vec![Some(OTHER.to_owned())]));
+        assert_eq!(
+            (first, second),
+            (vec![Some(GIVEN.to_owned())], vec![Some(OTHER.to_owned())])
+        );
     }
 }

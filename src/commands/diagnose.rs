@@ -39,7 +39,12 @@ pub fn main(arguments: &DiagnoseArguments) -> ExitCode {
         colour: io::stdout().is_terminal(),
         progress: io::stderr().is_terminal(),
     };
-    ExitCode::from(run(&options, io::stdin(), io::stdout().lock(), io::stderr()))
+    ExitCode::from(run(
+        &options,
+        io::stdin(),
+        io::stdout().lock(),
+        io::stderr(),
+    ))
 }
 
 /// How the answers are written.
@@ -67,7 +72,12 @@ pub struct Options {
 }
 
 /// Runs the command; gives the exit status.
-pub fn run(options: &Options, stdin: impl Read, mut stdout: impl Write, mut stderr: impl Write) -> u8 {
+pub fn run(
+    options: &Options,
+    stdin: impl Read,
+    mut stdout: impl Write,
+    mut stderr: impl Write,
+) -> u8 {
     let outcome = match options.format {
         Format::Ndjson => ndjson(options, stdin, &mut stdout, &mut stderr),
         Format::Json | Format::Text => texts(options, stdin, &mut stdout, &mut stderr),
@@ -112,7 +122,12 @@ fn each_input(
     Ok(clean)
 }
 
-fn ndjson(options: &Options, stdin: impl Read, out: &mut impl Write, err: &mut impl Write) -> io::Result<bool> {
+fn ndjson(
+    options: &Options,
+    stdin: impl Read,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<bool> {
     let mut answered = 0;
     let mut notes: Vec<u8> = Vec::new();
     let clean = each_input(options, stdin, &mut notes, |_, input| {
@@ -129,7 +144,9 @@ fn ndjson(options: &Options, stdin: impl Read, out: &mut impl Write, err: &mut i
                 }
             };
             match parse(&text) {
-                Ok((id, case)) => serde_json::to_writer(&mut *out, &Answer::new(Some(id), diagnose(&case)))?,
+                Ok((id, case)) => {
+                    serde_json::to_writer(&mut *out, &Answer::new(Some(id), diagnose(&case)))?
+                }
                 Err((id, reason)) => {
                     clean = false;
                     let mut refusal = serde_json::Map::new();
@@ -176,7 +193,9 @@ fn next_line(input: &mut dyn BufRead) -> io::Result<Option<Line>> {
                 break;
             }
         }
-        return Ok(Some(Line::Bad(format!("the line is longer than {LINE_CAP} bytes"))));
+        return Ok(Some(Line::Bad(format!(
+            "the line is longer than {LINE_CAP} bytes"
+        ))));
     }
     Ok(Some(match String::from_utf8(bytes) {
         Ok(text) => Line::Text(text.trim_end_matches(['\n', '\r']).to_owned()),
@@ -188,13 +207,17 @@ type Refused = (Option<Value>, String);
 
 /// One input line, as the contract has it.
 fn parse(line: &str) -> Result<(Value, Case), Refused> {
-    let value: Value =
-        serde_json::from_str(line.trim_start_matches('\u{feff}')).map_err(|error| (None, format!("not JSON: {error}")))?;
-    let Value::Object(mut object) = value else { return Err((None, "not a JSON object".into())) };
+    let value: Value = serde_json::from_str(line.trim_start_matches('\u{feff}'))
+        .map_err(|error| (None, format!("not JSON: {error}")))?;
+    let Value::Object(mut object) = value else {
+        return Err((None, "not a JSON object".into()));
+    };
     let id = object.remove("id");
     let known = id.clone().filter(|id| id.is_string() || id.is_number());
     let refuse = |reason: &str| (known.clone(), reason.to_owned());
-    let Some(known_id) = known.clone() else { return Err(refuse("`id` is missing or not a string")) };
+    let Some(known_id) = known.clone() else {
+        return Err(refuse("`id` is missing or not a string"));
+    };
     let source = object
         .get("source_system")
         .and_then(Value::as_str)
@@ -211,10 +234,22 @@ fn parse(line: &str) -> Result<(Value, Case), Refused> {
     };
     let context = match object.remove("context") {
         None | Some(Value::Null) => BTreeMap::new(),
-        Some(Value::Object(fields)) => fields.into_iter().map(|(name, value)| (name, plain(value))).collect(),
+        Some(Value::Object(fields)) => fields
+            .into_iter()
+            .map(|(name, value)| (name, plain(value)))
+            .collect(),
         Some(_) => return Err(refuse("`context` is not an object")),
     };
-    Ok((known_id, Case { source, error_code, message, context, evidence: Vec::new() }))
+    Ok((
+        known_id,
+        Case {
+            source,
+            error_code,
+            message,
+            context,
+            evidence: Vec::new(),
+        },
+    ))
 }
 
 fn plain(value: Value) -> String {
@@ -263,13 +298,20 @@ impl Answer {
 }
 
 /// Whole inputs as error texts: every file, or standard input, is one text.
-fn texts(options: &Options, stdin: impl Read, out: &mut impl Write, err: &mut impl Write) -> io::Result<bool> {
+fn texts(
+    options: &Options,
+    stdin: impl Read,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<bool> {
     let mut answers = Vec::new();
     let mut notes: Vec<u8> = Vec::new();
     let mut first = true;
     let clean = each_input(options, stdin, &mut notes, |name, input| {
         let mut bytes = Vec::new();
-        input.take(u64::try_from(LINE_CAP).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+        input
+            .take(u64::try_from(LINE_CAP).unwrap_or(u64::MAX))
+            .read_to_end(&mut bytes)?;
         let message = String::from_utf8_lossy(&bytes).trim().to_owned();
         if message.is_empty() {
             return Ok(true);
@@ -288,7 +330,12 @@ fn texts(options: &Options, stdin: impl Read, out: &mut impl Write, err: &mut im
                 writeln!(out)?;
             }
             first = false;
-            page(out, (options.files.len() > 1).then_some(name), &found, options.colour)?;
+            page(
+                out,
+                (options.files.len() > 1).then_some(name),
+                &found,
+                options.colour,
+            )?;
         }
         Ok(true)
     })?;
@@ -304,10 +351,22 @@ fn texts(options: &Options, stdin: impl Read, out: &mut impl Write, err: &mut im
 fn guess_source(text: &str) -> Source {
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if has(&["airflow", "dag_id", "taskinstance.py", "standard_task_runner", "kubernetespodoperator"]) {
+    if has(&[
+        "airflow",
+        "dag_id",
+        "taskinstance.py",
+        "standard_task_runner",
+        "kubernetespodoperator",
+    ]) {
         Source::Airflow
-    } else if has(&["databricks", "dbfs:/", "org.apache.spark", "py4j", "delta_", "cluster"])
-        && !has(&["errorcode=", "operation on target"])
+    } else if has(&[
+        "databricks",
+        "dbfs:/",
+        "org.apache.spark",
+        "py4j",
+        "delta_",
+        "cluster",
+    ]) && !has(&["errorcode=", "operation on target"])
     {
         Source::Databricks
     } else {
@@ -315,7 +374,12 @@ fn guess_source(text: &str) -> Source {
     }
 }
 
-fn page(out: &mut dyn Write, name: Option<&str>, found: &Diagnosis, colour: bool) -> io::Result<()> {
+fn page(
+    out: &mut dyn Write,
+    name: Option<&str>,
+    found: &Diagnosis,
+    colour: bool,
+) -> io::Result<()> {
     let paint = |style: Style| if colour { style } else { Style::new() };
     let (bold, dim) = (paint(Style::new().bold()), paint(Style::new().dimmed()));
     let tone = paint(match found.severity {
@@ -326,14 +390,23 @@ fn page(out: &mut dyn Write, name: Option<&str>, found: &Diagnosis, colour: bool
     if let Some(name) = name {
         writeln!(out, "{}", clean(name).style(dim))?;
     }
-    writeln!(out, "{}  {}", clean(&found.error_type).style(tone), word(&found.category).style(dim))?;
+    writeln!(
+        out,
+        "{}  {}",
+        clean(&found.error_type).style(tone),
+        word(&found.category).style(dim)
+    )?;
     writeln!(out, "{}", clean(&found.root_cause).style(bold))?;
     writeln!(out)?;
     for (number, step) in found.recommendations.iter().enumerate() {
         writeln!(out, "  {}. {}", number + 1, clean(step))?;
     }
     writeln!(out)?;
-    let verdict = if found.remediable { "would act by itself" } else { "left to a person" };
+    let verdict = if found.remediable {
+        "would act by itself"
+    } else {
+        "left to a person"
+    };
     writeln!(
         out,
         "{} {} ({verdict})   {} {} ({:.0} %)   {} {:?}",
@@ -347,19 +420,38 @@ fn page(out: &mut dyn Write, name: Option<&str>, found: &Diagnosis, colour: bool
     )?;
     for quote in &found.evidence {
         for (number, line) in quote.quote.lines().enumerate() {
-            let mark = if number == 0 { format!("{:>12} │", quote.source) } else { format!("{:>12} │", "") };
+            let mark = if number == 0 {
+                format!("{:>12} │", quote.source)
+            } else {
+                format!("{:>12} │", "")
+            };
             writeln!(out, "{} {}", mark.style(dim), clean(line))?;
         }
     }
-    writeln!(out, "{}", format!("rule: {}", clean(&found.rule)).style(dim))
+    writeln!(
+        out,
+        "{}",
+        format!("rule: {}", clean(&found.rule)).style(dim)
+    )
 }
 
 /// The snake-case name of an enum value with spaces.
 fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " "))).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|v| v.as_str().map(|s| s.replace('_', " ")))
+        .unwrap_or_default()
 }
 
 /// A terminal must not obey the text.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }

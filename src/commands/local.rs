@@ -50,14 +50,36 @@ pub struct LocalArguments {
 
 /// Runs until Ctrl-C, or with `--once` until the demo has played.
 pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Result<ExitCode> {
-    let root = arguments.root.canonicalize().with_context(|| format!("there is no folder {}", arguments.root.display()))?;
+    let root = arguments
+        .root
+        .canonicalize()
+        .with_context(|| format!("there is no folder {}", arguments.root.display()))?;
     let scratch = arguments.demo.then(Scratch::new).transpose()?;
-    let store = scratch.as_ref().map_or_else(|| root.join(&arguments.store), |scratch| scratch.0.join("store.db"));
-    let configured = if arguments.demo { nothing_configured() } else { from_files(&root, process)? };
+    let store = scratch.as_ref().map_or_else(
+        || root.join(&arguments.store),
+        |scratch| scratch.0.join("store.db"),
+    );
+    let configured = if arguments.demo {
+        nothing_configured()
+    } else {
+        from_files(&root, process)?
+    };
     let mut settings = with_store(configured, &store);
-    let port = if arguments.port == 0 { free_port().await? } else { arguments.port };
-    if_absent(&mut settings, "PUBLIC_BASE_URL", format!("http://localhost:{port}"));
-    let demo = if arguments.demo { Some(Demo::start(port).await?) } else { None };
+    let port = if arguments.port == 0 {
+        free_port().await?
+    } else {
+        arguments.port
+    };
+    if_absent(
+        &mut settings,
+        "PUBLIC_BASE_URL",
+        format!("http://localhost:{port}"),
+    );
+    let demo = if arguments.demo {
+        Some(Demo::start(port).await?)
+    } else {
+        None
+    };
     if let Some(demo) = &demo {
         settings.extend(demo.settings());
     }
@@ -68,50 +90,88 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
     let prefix = settings.get("STORAGE_PREFIX").cloned().unwrap_or_default();
     let storage = Storage::open(&config.storage?, &config.http)?;
     let options = HostOptions {
-        executable: Some(arguments.executable.map_or_else(std::env::current_exe, Ok)?),
+        executable: Some(
+            arguments
+                .executable
+                .map_or_else(std::env::current_exe, Ok)?,
+        ),
         arguments: Some(Vec::new()),
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         enable_auth: arguments.auth,
-        instances: if arguments.separate { Instances::PerGroup } else { Instances::One },
-        state_directory: Some(store.parent().map_or_else(|| root.clone(), Path::to_path_buf)),
+        instances: if arguments.separate {
+            Instances::PerGroup
+        } else {
+            Instances::One
+        },
+        state_directory: Some(
+            store
+                .parent()
+                .map_or_else(|| root.clone(), Path::to_path_buf),
+        ),
         settings,
         ..HostOptions::new(root, storage, prefix)
     };
-    let session = local::start(options).await.map_err(|error| explain(error, port))?;
+    let session = local::start(options)
+        .await
+        .map_err(|error| explain(error, port))?;
     let Some(demo) = demo else {
         return Ok(status(session.until_stopped().await));
     };
     let colours = std::io::stdout().is_terminal();
-    let pace = if arguments.once { Duration::from_millis(100) } else { Duration::from_secs(3) };
+    let pace = if arguments.once {
+        Duration::from_millis(100)
+    } else {
+        Duration::from_secs(3)
+    };
     let played = tokio::select! {
         played = demo.play(pace, |line| say(line, colours)) => played,
         reason = session.host.wait() => return Ok(status(reason)),
     };
     if arguments.once {
         session.stop().await;
-        return Ok(if played { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if played {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
-    say("The demo has played. Everything stays open: look around, press buttons. Ctrl-C stops it.", colours);
+    say(
+        "The demo has played. Everything stays open: look around, press buttons. Ctrl-C stops it.",
+        colours,
+    );
     Ok(status(session.until_stopped().await))
 }
 
 fn explain(error: local::host::HostError, port: u16) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!("the host does not start (is port {port} taken? try --port 0)"))
+    anyhow::Error::new(error).context(format!(
+        "the host does not start (is port {port} taken? try --port 0)"
+    ))
 }
 
 fn status(reason: StopReason) -> ExitCode {
-    if matches!(reason, StopReason::Asked) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if matches!(reason, StopReason::Asked) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn say(line: &str, colours: bool) {
     let mut out = std::io::stdout().lock();
     // A closed terminal ends the session by its signal, not here.
-    let _closed = if colours { writeln!(out, "{} {line}", "demo │".cyan()) } else { writeln!(out, "demo │ {line}") };
+    let _closed = if colours {
+        writeln!(out, "{} {line}", "demo │".cyan())
+    } else {
+        writeln!(out, "demo │ {line}")
+    };
 }
 
 /// The demo must not reach anything real: every setting of this machine is switched off.
 fn nothing_configured() -> Environment {
-    SETTINGS.iter().map(|setting| (setting.name.to_owned(), String::new())).collect()
+    SETTINGS
+        .iter()
+        .map(|setting| (setting.name.to_owned(), String::new()))
+        .collect()
 }
 
 /// The settings of `local` for other commands: of the files in this folder, with the embedded store of `local`.
@@ -122,7 +182,11 @@ pub(super) fn settings_here(process: Environment) -> anyhow::Result<Environment>
 
 fn with_store(mut settings: Environment, store: &Path) -> Environment {
     if_absent(&mut settings, "AIOPS_RCA_LOCAL", "true".to_owned());
-    if_absent(&mut settings, "AIOPS_RCA_STORE", store.to_string_lossy().into_owned());
+    if_absent(
+        &mut settings,
+        "AIOPS_RCA_STORE",
+        store.to_string_lossy().into_owned(),
+    );
     if_absent(&mut settings, "STORAGE_PREFIX", "rca".to_owned());
     settings
 }
@@ -137,14 +201,24 @@ fn if_absent(settings: &mut Environment, name: &str, value: String) {
 
 /// The process's own environment, then `local.settings.json`, then `.env`: what is set first wins.
 fn from_files(root: &Path, process: Environment) -> anyhow::Result<Environment> {
-    let mut settings: Environment =
-        process.into_iter().filter(|(name, _)| SETTINGS.iter().any(|setting| setting.name == name)).collect();
+    let mut settings: Environment = process
+        .into_iter()
+        .filter(|(name, _)| SETTINGS.iter().any(|setting| setting.name == name))
+        .collect();
     let path = root.join("local.settings.json");
     if path.is_file() {
         let text = std::fs::read_to_string(&path).context("local.settings.json cannot be read")?;
-        let document: serde_json::Value = serde_json::from_str(&text).context("local.settings.json is not JSON")?;
-        for (name, value) in document.get("Values").and_then(|values| values.as_object()).into_iter().flatten() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let document: serde_json::Value =
+            serde_json::from_str(&text).context("local.settings.json is not JSON")?;
+        for (name, value) in document
+            .get("Values")
+            .and_then(|values| values.as_object())
+            .into_iter()
+            .flatten()
+        {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             if_absent(&mut settings, name, text);
         }
     }
@@ -159,7 +233,10 @@ fn from_files(root: &Path, process: Environment) -> anyhow::Result<Environment> 
 }
 
 async fn free_port() -> anyhow::Result<u16> {
-    Ok(tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?.port())
+    Ok(tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await?
+        .local_addr()?
+        .port())
 }
 
 /// A folder of this run alone, removed at its end.
@@ -167,7 +244,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> std::io::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("aiops-rca-demo-{:016x}", fastrand::u64(..)));
+        let folder =
+            std::env::temp_dir().join(format!("aiops-rca-demo-{:016x}", fastrand::u64(..)));
         std::fs::create_dir_all(&folder)?;
         Ok(Self(folder))
     }

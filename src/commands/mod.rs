@@ -51,11 +51,18 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
 }
 
 fn on_runtime(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(task)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(task)
 }
 
 /// Says on stderr why a command ended; the Functions host shows that as an error.
-#[expect(clippy::print_stderr, reason = "the one place where an error reaches stderr: the process ends")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where an error reaches stderr: the process ends"
+)]
 pub fn complain(error: &anyhow::Error) {
     eprintln!("aiops-rca: {error:#}");
 }

@@ -51,7 +51,11 @@ pub fn main(arguments: &PackageArguments) -> anyhow::Result<ExitCode> {
         Some(executable) => executable.clone(),
         None => std::env::current_exe()?,
     };
-    let options = PackageOptions { root: arguments.root.clone(), executable, target: arguments.target_dir.clone() };
+    let options = PackageOptions {
+        root: arguments.root.clone(),
+        executable,
+        target: arguments.target_dir.clone(),
+    };
     let made = package(&options)?;
     println!("{}/", made.folder.display());
     for entry in &made.entries {
@@ -134,7 +138,11 @@ pub fn package(options: &PackageOptions) -> Result<Package, PackageError> {
 pub fn write(options: &PackageOptions) -> Result<Package, PackageError> {
     let name = executable_name(&options.root)?;
     let mut files = BTreeMap::new();
-    let mut add = |entry: String, from: &Path| std::fs::read(from).map_err(file(from)).map(|bytes| files.insert(entry, bytes));
+    let mut add = |entry: String, from: &Path| {
+        std::fs::read(from)
+            .map_err(file(from))
+            .map(|bytes| files.insert(entry, bytes))
+    };
     add("host.json".to_owned(), &options.root.join("host.json"))?;
     for (function, path) in function_files(&options.root)? {
         add(format!("{function}/function.json"), &path)?;
@@ -144,7 +152,12 @@ pub fn write(options: &PackageOptions) -> Result<Package, PackageError> {
     let zip = options.target.with_extension("zip");
     let bytes = zip_of(&name, &files)?;
     std::fs::write(&zip, &bytes).map_err(file(&zip))?;
-    Ok(Package { folder: options.target.clone(), zip, size: bytes.len() as u64, entries: files.into_keys().collect() })
+    Ok(Package {
+        folder: options.target.clone(),
+        zip,
+        size: bytes.len() as u64,
+        entries: files.into_keys().collect(),
+    })
 }
 
 /// `defaultExecutablePath`; reading the whole app also refuses files that the host would refuse.
@@ -159,9 +172,16 @@ fn executable_name(root: &Path) -> Result<String, PackageError> {
     Ok(name)
 }
 
-fn stage(target: &Path, executable: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<(), PackageError> {
+fn stage(
+    target: &Path,
+    executable: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), PackageError> {
     if target.exists() {
-        let empty = std::fs::read_dir(target).map_err(file(target))?.next().is_none();
+        let empty = std::fs::read_dir(target)
+            .map_err(file(target))?
+            .next()
+            .is_none();
         if !empty && !target.join("host.json").is_file() {
             return Err(PackageError::NotOurs(target.to_owned()));
         }
@@ -190,7 +210,11 @@ fn set_mode(_path: &Path, _mode: u32) -> std::io::Result<()> {
 }
 
 fn mode_of(entry: &str, executable: &str) -> u32 {
-    if entry == executable { EXECUTABLE_MODE } else { FILE_MODE }
+    if entry == executable {
+        EXECUTABLE_MODE
+    } else {
+        FILE_MODE
+    }
 }
 
 fn zip_of(executable: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, PackageError> {
@@ -202,7 +226,9 @@ fn zip_of(executable: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>
             .last_modified_time(zip::DateTime::DEFAULT)
             .unix_permissions(mode_of(entry, executable));
         writer.start_file(entry.as_str(), options)?;
-        writer.write_all(bytes).map_err(zip::result::ZipError::from)?;
+        writer
+            .write_all(bytes)
+            .map_err(zip::result::ZipError::from)?;
     }
     Ok(writer.finish()?.into_inner())
 }
@@ -212,26 +238,41 @@ fn zip_of(executable: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>
 pub fn check(zip: &Path) -> Result<(), PackageError> {
     let bytes = std::fs::read(zip).map_err(file(zip))?;
     if bytes.len() as u64 > SIZE_LIMIT {
-        return Err(PackageError::Wrong(format!("{} bytes, more than {SIZE_LIMIT}", bytes.len())));
+        return Err(PackageError::Wrong(format!(
+            "{} bytes, more than {SIZE_LIMIT}",
+            bytes.len()
+        )));
     }
     let mut archive = ZipArchive::new(Cursor::new(bytes))?;
     let host: serde_json::Value = serde_json::from_slice(&entry(&mut archive, "host.json")?.0)
         .map_err(|error| PackageError::Wrong(format!("host.json: {error}")))?;
-    let name = host.pointer("/customHandler/description/defaultExecutablePath").and_then(serde_json::Value::as_str);
-    let name = name.ok_or_else(|| PackageError::Wrong("host.json names no executable".to_owned()))?.to_owned();
-    let names = archive.file_names().map(|name| name.map(std::borrow::Cow::into_owned)).collect::<Result<Vec<_>, _>>()?;
+    let name = host
+        .pointer("/customHandler/description/defaultExecutablePath")
+        .and_then(serde_json::Value::as_str);
+    let name = name
+        .ok_or_else(|| PackageError::Wrong("host.json names no executable".to_owned()))?
+        .to_owned();
+    let names = archive
+        .file_names()
+        .map(|name| name.map(std::borrow::Cow::into_owned))
+        .collect::<Result<Vec<_>, _>>()?;
     if !names.iter().any(|entry| entry.ends_with("/function.json")) {
         return Err(PackageError::Wrong("there is no function".to_owned()));
     }
     for each in &names {
-        let function = each.strip_suffix("/function.json").is_some_and(|folder| !folder.is_empty() && !folder.contains('/'));
+        let function = each
+            .strip_suffix("/function.json")
+            .is_some_and(|folder| !folder.is_empty() && !folder.contains('/'));
         if each != "host.json" && *each != name && !function {
             return Err(PackageError::Wrong(format!("unexpected entry {each}")));
         }
         let (_, mode) = entry(&mut archive, each)?;
         let wanted = mode_of(each, &name);
         if mode != Some(wanted) {
-            return Err(PackageError::Wrong(format!("{each} has mode {:o}, must be {wanted:o}", mode.unwrap_or_default())));
+            return Err(PackageError::Wrong(format!(
+                "{each} has mode {:o}, must be {wanted:o}",
+                mode.unwrap_or_default()
+            )));
         }
     }
     let (executable, _) = entry(&mut archive, &name)?;
@@ -239,13 +280,20 @@ pub fn check(zip: &Path) -> Result<(), PackageError> {
 }
 
 /// Bytes and permission bits of an entry.
-fn entry(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Result<(Vec<u8>, Option<u32>), PackageError> {
+fn entry(
+    archive: &mut ZipArchive<Cursor<Vec<u8>>>,
+    name: &str,
+) -> Result<(Vec<u8>, Option<u32>), PackageError> {
     let mut entry = match archive.by_name(name) {
-        Err(zip::result::ZipError::FileNotFound) => return Err(PackageError::Wrong(format!("there is no entry {name}"))),
+        Err(zip::result::ZipError::FileNotFound) => {
+            return Err(PackageError::Wrong(format!("there is no entry {name}")));
+        }
         found => found?,
     };
     let mode = entry.unix_mode().map(|mode| mode & 0o7777);
     let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes).map_err(zip::result::ZipError::from)?;
+    entry
+        .read_to_end(&mut bytes)
+        .map_err(zip::result::ZipError::from)?;
     Ok((bytes, mode))
 }

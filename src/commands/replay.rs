@@ -23,16 +23,25 @@ pub struct ReplayArguments {
 
 /// Without arguments: lists.
 pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow::Result<ExitCode> {
-    let environment = if arguments.local { super::local::settings_here(environment)? } else { environment };
+    let environment = if arguments.local {
+        super::local::settings_here(environment)?
+    } else {
+        environment
+    };
     let pipeline = Config::read(&environment)?.into_doors().pipeline?;
     pipeline.prepare().await?;
     let mut out = std::io::stdout().lock();
     if arguments.id.is_none() && !arguments.all {
         let letters = pipeline.store.dead_letters().await?;
         for letter in &letters {
-            let state =
-                letter.replayed_at.map_or("waiting".to_owned(), |at| format!("replayed {}", at.format("%Y-%m-%d %H:%M UTC")));
-            writeln!(out, "{}  {:<10}  {:<26}  {}", letter.id, letter.queue, state, letter.reason)?;
+            let state = letter.replayed_at.map_or("waiting".to_owned(), |at| {
+                format!("replayed {}", at.format("%Y-%m-%d %H:%M UTC"))
+            });
+            writeln!(
+                out,
+                "{}  {:<10}  {:<26}  {}",
+                letter.id, letter.queue, state, letter.reason
+            )?;
         }
         writeln!(
             out,
@@ -47,7 +56,11 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
     }
     if replayed.is_empty() {
         writeln!(out, "nothing to replay")?;
-        return Ok(if arguments.id.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        return Ok(if arguments.id.is_some() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        });
     }
     Ok(ExitCode::SUCCESS)
 }

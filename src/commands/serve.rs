@@ -18,13 +18,24 @@ pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
             "FUNCTIONS_CUSTOMHANDLER_PORT is not set: the Functions host starts this program. To try it here: aiops-rca local --demo"
         );
     };
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("cannot listen on port {port}"))?;
+    let listener = TcpListener::bind(("127.0.0.1", port))
+        .await
+        .with_context(|| format!("cannot listen on port {port}"))?;
     for problem in &config.problems {
-        tracing::error!(setting.name = problem.name, "a setting needs attention: {}", problem.text);
+        tracing::error!(
+            setting.name = problem.name,
+            "a setting needs attention: {}",
+            problem.text
+        );
     }
     tracing::info!(port, version = env!("CARGO_PKG_VERSION"), "ready");
     let handler = Handler::new(config.into_doors());
-    wire::serve(listener, move |request| handler.clone().answer(request), stop()).await;
+    wire::serve(
+        listener,
+        move |request| handler.clone().answer(request),
+        stop(),
+    )
+    .await;
     telemetry.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -86,9 +86,14 @@ pub struct Config {
 }
 
 /// This process's environment.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the environment"
+)]
 pub fn environment() -> Environment {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 impl Config {
@@ -103,7 +108,10 @@ impl Config {
         let issue_base = jira.as_ref().map(|settings| settings.domain.clone());
         let slack = sinks::slack(&mut r, public_base.clone(), issue_base);
         let playbooks = sinks::playbooks(&mut r, public_base.clone());
-        let actions = playbooks.as_ref().map(|settings| settings.urls.keys().copied().collect()).unwrap_or_default();
+        let actions = playbooks
+            .as_ref()
+            .map(|settings| settings.urls.keys().copied().collect())
+            .unwrap_or_default();
         let identity = identity.map(|settings| Identity::new(settings, http.clone()));
         Ok(Self {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
@@ -127,7 +135,9 @@ impl Config {
 
     /// The doors with everything behind them.
     pub fn into_doors(self) -> Doors {
-        let storage = self.storage.and_then(|settings| Storage::open(&settings, &self.http));
+        let storage = self
+            .storage
+            .and_then(|settings| Storage::open(&settings, &self.http));
         let pipeline = storage.map(|storage| Pipeline {
             store: TicketStore::new(storage),
             collector: self.collector,
@@ -147,7 +157,9 @@ impl Config {
 }
 
 fn http(r: &mut Reader<'_>) -> Result<Http, Fault> {
-    let Some(path) = r.text("EXTRA_CA_FILE") else { return Http::new(None) };
+    let Some(path) = r.text("EXTRA_CA_FILE") else {
+        return Http::new(None);
+    };
     let Ok(pem) = std::fs::read(path) else {
         r.problem("EXTRA_CA_FILE", "cannot be read");
         return Http::new(None);
@@ -161,7 +173,11 @@ fn http(r: &mut Reader<'_>) -> Result<Http, Fault> {
 fn identity(r: &Reader<'_>, client_id: &'static str) -> Option<IdentitySettings> {
     let endpoint = Url::parse(&r.text("IDENTITY_ENDPOINT")?).ok()?;
     let header = SecretString::from(r.text("IDENTITY_HEADER")?);
-    Some(IdentitySettings { endpoint, header, client_id: r.text(client_id) })
+    Some(IdentitySettings {
+        endpoint,
+        header,
+        client_id: r.text(client_id),
+    })
 }
 
 fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
@@ -183,16 +199,23 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
     );
     if account.is_some() || tables.is_some() || queues.is_some() {
         let Some(identity) = identity(r, "AzureWebJobsStorage__clientId") else {
-            r.problem("IDENTITY_ENDPOINT", "the storage is to be opened with a managed identity, but this process has none");
+            r.problem(
+                "IDENTITY_ENDPOINT",
+                "the storage is to be opened with a managed identity, but this process has none",
+            );
             return Err(Fault::permanent("there is no managed identity"));
         };
         return match (account, tables, queues) {
-            (_, Some(tables), Some(queues)) => open(StorageSettings::of_services(tables, queues, identity)),
+            (_, Some(tables), Some(queues)) => {
+                open(StorageSettings::of_services(tables, queues, identity))
+            }
             (Some(account), _, _) => match StorageSettings::of_account(&account, identity) {
                 Ok(settings) => open(settings),
                 Err(error) => {
                     r.problem("AzureWebJobsStorage__accountName", error.to_string());
-                    Err(Fault::permanent("AzureWebJobsStorage__accountName cannot be read"))
+                    Err(Fault::permanent(
+                        "AzureWebJobsStorage__accountName cannot be read",
+                    ))
                 }
             },
             (None, None, _) => {
@@ -200,14 +223,18 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
                     "AzureWebJobsStorage__tableServiceUri",
                     "is missing: both service URIs, or the account's name, are needed",
                 );
-                Err(Fault::permanent("AzureWebJobsStorage__tableServiceUri is missing"))
+                Err(Fault::permanent(
+                    "AzureWebJobsStorage__tableServiceUri is missing",
+                ))
             }
             (None, Some(_), None) => {
                 r.problem(
                     "AzureWebJobsStorage__queueServiceUri",
                     "is missing: both service URIs, or the account's name, are needed",
                 );
-                Err(Fault::permanent("AzureWebJobsStorage__queueServiceUri is missing"))
+                Err(Fault::permanent(
+                    "AzureWebJobsStorage__queueServiceUri is missing",
+                ))
             }
         };
     }
@@ -225,11 +252,24 @@ fn secure_webhook(r: &mut Reader<'_>, http: &Http) -> Option<SecureWebhook> {
     if !r.has("SECURE_WEBHOOK_TENANT_ID") && !r.has("SECURE_WEBHOOK_AUDIENCE") {
         return None;
     }
-    let tenant = r.required("SECURE_WEBHOOK_TENANT_ID", "SECURE_WEBHOOK_AUDIENCE is set").unwrap_or_else(|| "unset".to_owned());
+    let tenant = r
+        .required("SECURE_WEBHOOK_TENANT_ID", "SECURE_WEBHOOK_AUDIENCE is set")
+        .unwrap_or_else(|| "unset".to_owned());
     // Half configured the lock stays, and opens for nobody: a lock that was wanted must not vanish.
-    let audience = r.required("SECURE_WEBHOOK_AUDIENCE", "SECURE_WEBHOOK_TENANT_ID is set").unwrap_or_else(|| "unset".to_owned());
-    let authority = r.url("ENTRA_AUTHORITY_URL").or_else(|| Url::parse("https://login.microsoftonline.com/").ok())?;
-    Some(SecureWebhook::new(SecureWebhookSettings { tenant, audience, authority }, http.clone()))
+    let audience = r
+        .required("SECURE_WEBHOOK_AUDIENCE", "SECURE_WEBHOOK_TENANT_ID is set")
+        .unwrap_or_else(|| "unset".to_owned());
+    let authority = r
+        .url("ENTRA_AUTHORITY_URL")
+        .or_else(|| Url::parse("https://login.microsoftonline.com/").ok())?;
+    Some(SecureWebhook::new(
+        SecureWebhookSettings {
+            tenant,
+            audience,
+            authority,
+        },
+        http.clone(),
+    ))
 }
 
 fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
@@ -242,9 +282,18 @@ fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
         }
         key => key,
     };
-    match (r.text("DASHBOARD_AUTH").unwrap_or_default().to_ascii_lowercase().as_str(), key) {
+    match (
+        r.text("DASHBOARD_AUTH")
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str(),
+        key,
+    ) {
         ("entra", key) => DashboardLock::Entra { key },
-        ("key" | "", Some(key)) => DashboardLock::Key { key, plain_http: local },
+        ("key" | "", Some(key)) => DashboardLock::Key {
+            key,
+            plain_http: local,
+        },
         ("open", Some(_) | None) if local => DashboardLock::Open,
         // A lock that was wanted must not vanish.
         ("", None) if local && !wanted => DashboardLock::Open,
@@ -265,23 +314,43 @@ fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
 }
 
 fn model(r: &mut Reader<'_>, http: &Http, identity: Option<&Identity>) -> Option<Model> {
-    let provider = match r.text("AI_PROVIDER").unwrap_or_default().to_ascii_lowercase().as_str() {
+    let provider = match r
+        .text("AI_PROVIDER")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "none" => return None,
         "azure-openai" => Provider::AzureOpenAi,
         "openai-compatible" => Provider::OpenAiCompatible,
         _ => {
-            r.problem("AI_PROVIDER", "must be none, azure-openai or openai-compatible");
+            r.problem(
+                "AI_PROVIDER",
+                "must be none, azure-openai or openai-compatible",
+            );
             return None;
         }
     };
     let because = "AI_PROVIDER is set";
-    let (endpoint, name) = (r.required_url("AI_ENDPOINT", because), r.required("AI_MODEL", because));
+    let (endpoint, name) = (
+        r.required_url("AI_ENDPOINT", because),
+        r.required("AI_MODEL", because),
+    );
     let api_key = r.secret("AI_API_KEY");
     if provider == Provider::AzureOpenAi && api_key.is_none() && identity.is_none() {
-        r.problem("AI_API_KEY", "is missing, and there is no managed identity instead");
+        r.problem(
+            "AI_API_KEY",
+            "is missing, and there is no managed identity instead",
+        );
         return None;
     }
     let daily_budget = r.number("AI_DAILY_BUDGET", 0, 1_000_000).unwrap_or(500);
-    let settings = ModelSettings { provider, endpoint: endpoint?, model: name?, api_key, daily_budget };
+    let settings = ModelSettings {
+        provider,
+        endpoint: endpoint?,
+        model: name?,
+        api_key,
+        daily_budget,
+    };
     Some(Model::new(settings, http.clone(), identity.cloned()))
 }

@@ -33,12 +33,18 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
-        Self { environment, problems: Vec::new() }
+        Self {
+            environment,
+            problems: Vec::new(),
+        }
     }
 
     /// Notes a problem, once.
     pub(super) fn problem(&mut self, name: &'static str, text: impl Into<String>) {
-        let problem = Problem { name, text: text.into() };
+        let problem = Problem {
+            name,
+            text: text.into(),
+        };
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -46,7 +52,10 @@ impl<'a> Reader<'a> {
 
     /// A Key Vault reference that Azure could not resolve arrives as its own text.
     fn is_unresolved(&mut self, name: &'static str) -> bool {
-        let unresolved = self.environment.get(name).is_some_and(|value| value.trim().starts_with("@Microsoft.KeyVault("));
+        let unresolved = self
+            .environment
+            .get(name)
+            .is_some_and(|value| value.trim().starts_with("@Microsoft.KeyVault("));
         if unresolved {
             self.problem(name, "the Key Vault reference was not resolved: check the vault's access and the secret's name");
         }
@@ -55,9 +64,19 @@ impl<'a> Reader<'a> {
 
     /// The value, trimmed; its default when it is absent; `None` when both are empty.
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
-        let default = SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
-        debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name} is not in the table of settings");
-        let given = self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let default = SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .map_or("", |setting| setting.default);
+        debug_assert!(
+            SETTINGS.iter().any(|setting| setting.name == name),
+            "{name} is not in the table of settings"
+        );
+        let given = self
+            .environment
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty());
         // Key Vault references that Azure could not resolve arrive as their own text.
         let given = given.filter(|value| !value.starts_with("@Microsoft.KeyVault("));
         Some(given.unwrap_or(default).to_owned()).filter(|value| !value.is_empty())
@@ -65,7 +84,9 @@ impl<'a> Reader<'a> {
 
     /// Is it given at all?
     pub(super) fn has(&self, name: &'static str) -> bool {
-        self.environment.get(name).is_some_and(|value| !value.trim().is_empty())
+        self.environment
+            .get(name)
+            .is_some_and(|value| !value.trim().is_empty())
     }
 
     pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
@@ -86,7 +107,11 @@ impl<'a> Reader<'a> {
         value
     }
 
-    pub(super) fn required_secret(&mut self, name: &'static str, because: &str) -> Option<SecretString> {
+    pub(super) fn required_secret(
+        &mut self,
+        name: &'static str,
+        because: &str,
+    ) -> Option<SecretString> {
         self.required(name, because)?;
         self.secret(name)
     }
@@ -94,14 +119,22 @@ impl<'a> Reader<'a> {
     /// An absolute http(s) URL; https unless it leads to this machine.
     pub(super) fn url(&mut self, name: &'static str) -> Option<Url> {
         let text = self.text(name)?;
-        let text = if text.contains("://") { text } else { format!("https://{text}") };
+        let text = if text.contains("://") {
+            text
+        } else {
+            format!("https://{text}")
+        };
         let Ok(url) = Url::parse(&text) else {
             self.problem(name, "is not a URL");
             return None;
         };
         let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        if !(url.scheme() == "https" || url.scheme() == "http" && local) || url.host_str().is_none() {
-            self.problem(name, "must begin with https:// (http:// only for this machine)");
+        if !(url.scheme() == "https" || url.scheme() == "http" && local) || url.host_str().is_none()
+        {
+            self.problem(
+                name,
+                "must begin with https:// (http:// only for this machine)",
+            );
             return None;
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -139,7 +172,12 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> bool {
-        match self.text(name).unwrap_or_default().to_ascii_lowercase().as_str() {
+        match self
+            .text(name)
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" | "" => false,
             _ => {
@@ -152,5 +190,10 @@ impl<'a> Reader<'a> {
 
 /// The items of a list, without the empty ones.
 pub(super) fn list(text: Option<String>, separator: char) -> Vec<String> {
-    text.unwrap_or_default().split(separator).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    text.unwrap_or_default()
+        .split(separator)
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
 }

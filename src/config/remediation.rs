@@ -10,12 +10,16 @@ use crate::remediation::{AssetPolicy, Mode, NodeTypes, QuietHours, RemediationSe
 
 pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSettings {
     let default = RemediationSettings::default();
-    let minutes = |r: &mut Reader<'_>, name| r.minutes(name, 7 * 24 * 60).unwrap_or(Duration::hours(2));
+    let minutes =
+        |r: &mut Reader<'_>, name| r.minutes(name, 7 * 24 * 60).unwrap_or(Duration::hours(2));
     let mut delays = Vec::new();
     for word in list(r.text("REMEDIATION_DELAYS"), ',') {
         match word.parse::<u16>() {
             Ok(seconds) => delays.push(Duration::seconds(i64::from(seconds))),
-            Err(_) => r.problem("REMEDIATION_DELAYS", "must be seconds, separated by commas, e.g. 30,60,120"),
+            Err(_) => r.problem(
+                "REMEDIATION_DELAYS",
+                "must be seconds, separated by commas, e.g. 30,60,120",
+            ),
         }
     }
     let mut assets = Vec::new();
@@ -29,11 +33,19 @@ pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> Re
             }
         }
     }
-    let default_mode = r.text("REMEDIATION_DEFAULT").as_deref().map(Mode::from_name);
+    let default_mode = r
+        .text("REMEDIATION_DEFAULT")
+        .as_deref()
+        .map(Mode::from_name);
     if default_mode == Some(None) {
-        r.problem("REMEDIATION_DEFAULT", "must be safe, from_failure, ask or never");
+        r.problem(
+            "REMEDIATION_DEFAULT",
+            "must be safe, from_failure, ask or never",
+        );
     }
-    let quiet = r.text("REMEDIATION_QUIET_HOURS").map(|text| QuietHours::parse(&text));
+    let quiet = r
+        .text("REMEDIATION_QUIET_HOURS")
+        .map(|text| QuietHours::parse(&text));
     if quiet == Some(None) {
         r.problem("REMEDIATION_QUIET_HOURS", "must look like 22:00-06:00");
         // Any hour may be meant: a person is asked before it is mended.
@@ -41,10 +53,11 @@ pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> Re
     }
     // A rule that cannot be read changes no cluster: it restarts as it is.
     let node_types = list(r.text("REMEDIATION_NODE_TYPES"), ';');
-    let node_types = NodeTypes::parse(node_types.iter().map(String::as_str)).unwrap_or_else(|why| {
-        r.problem("REMEDIATION_NODE_TYPES", why);
-        NodeTypes::default()
-    });
+    let node_types =
+        NodeTypes::parse(node_types.iter().map(String::as_str)).unwrap_or_else(|why| {
+            r.problem("REMEDIATION_NODE_TYPES", why);
+            NodeTypes::default()
+        });
     RemediationSettings {
         enabled: r.flag("AUTO_REMEDIATION_ENABLED"),
         playbooks,
@@ -52,9 +65,13 @@ pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> Re
         default_mode: default_mode.flatten().unwrap_or(Mode::Ask),
         node_types,
         quiet_hours: quiet.flatten(),
-        max_running: r.number("REMEDIATION_MAX_RUNNING", 1, 1000).unwrap_or(default.max_running),
+        max_running: r
+            .number("REMEDIATION_MAX_RUNNING", 1, 1000)
+            .unwrap_or(default.max_running),
         cooldown: minutes(r, "REMEDIATION_COOLDOWN_MINUTES"),
-        flapping_limit: r.number("REMEDIATION_FLAPPING_LIMIT", 1, 1000).unwrap_or(default.flapping_limit),
+        flapping_limit: r
+            .number("REMEDIATION_FLAPPING_LIMIT", 1, 1000)
+            .unwrap_or(default.flapping_limit),
         low_confidence: default.low_confidence,
         approval_ttl: minutes(r, "REMEDIATION_APPROVAL_MINUTES"),
         delays,

@@ -12,7 +12,12 @@ use crate::sinks::playbook::{PlaybookSettings, SecretUrl};
 use crate::sinks::slack::SlackSettings;
 
 pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<JiraSettings> {
-    match r.text("ITSM_TOOL").unwrap_or_default().to_ascii_lowercase().as_str() {
+    match r
+        .text("ITSM_TOOL")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "jira" => {}
         "none" => return None,
         _ => {
@@ -25,7 +30,10 @@ pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<Ji
     let user_email = r.required("JIRA_USER_EMAIL", because);
     let api_token = r.required_secret("JIRA_API_TOKEN", because);
     let project_key = r.required("JIRA_PROJECT_KEY", because);
-    let (issue_type, webhook_secret) = (r.text("JIRA_ISSUE_TYPE").unwrap_or_default(), r.secret("JIRA_WEBHOOK_SECRET"));
+    let (issue_type, webhook_secret) = (
+        r.text("JIRA_ISSUE_TYPE").unwrap_or_default(),
+        r.secret("JIRA_WEBHOOK_SECRET"),
+    );
     Some(JiraSettings {
         domain: domain?,
         user_email: user_email?,
@@ -37,7 +45,11 @@ pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<Ji
     })
 }
 
-pub(super) fn slack(r: &mut Reader<'_>, dashboard_base: Option<Url>, issue_base: Option<Url>) -> Option<SlackSettings> {
+pub(super) fn slack(
+    r: &mut Reader<'_>,
+    dashboard_base: Option<Url>,
+    issue_base: Option<Url>,
+) -> Option<SlackSettings> {
     let channel = r.text("SLACK_ALERT_CHANNEL");
     let bot_token = if channel.is_some() {
         r.required_secret("SLACK_BOT_TOKEN", "SLACK_ALERT_CHANNEL is set")
@@ -56,7 +68,10 @@ pub(super) fn slack(r: &mut Reader<'_>, dashboard_base: Option<Url>, issue_base:
     })
 }
 
-pub(super) fn playbooks(r: &mut Reader<'_>, callback_base: Option<Url>) -> Option<PlaybookSettings> {
+pub(super) fn playbooks(
+    r: &mut Reader<'_>,
+    callback_base: Option<Url>,
+) -> Option<PlaybookSettings> {
     let mut urls = BTreeMap::new();
     for (action, name) in PLAYBOOKS {
         let Some(text) = r.secret(name) else { continue };
@@ -71,12 +86,22 @@ pub(super) fn playbooks(r: &mut Reader<'_>, callback_base: Option<Url>) -> Optio
         return None;
     }
     let signing_key = r.required_secret("CALLBACK_SIGNING_KEY", "a PLAYBOOK_… URL is set");
-    if signing_key.as_ref().is_some_and(|key| key.expose_secret().len() < KEY_LENGTH) {
+    if signing_key
+        .as_ref()
+        .is_some_and(|key| key.expose_secret().len() < KEY_LENGTH)
+    {
         r.problem("CALLBACK_SIGNING_KEY", "must have at least 16 characters");
         return None;
     }
     if callback_base.is_none() {
-        r.required("PUBLIC_BASE_URL", "a PLAYBOOK_… URL is set and playbooks call back");
+        r.required(
+            "PUBLIC_BASE_URL",
+            "a PLAYBOOK_… URL is set and playbooks call back",
+        );
     }
-    Some(PlaybookSettings { urls, callback_base: callback_base?, signing_key: signing_key? })
+    Some(PlaybookSettings {
+        urls,
+        callback_base: callback_base?,
+        signing_key: signing_key?,
+    })
 }

@@ -12,16 +12,23 @@ use crate::identity::Identity;
 pub(super) fn collector(r: &mut Reader<'_>, http: &Http, identity: Option<&Identity>) -> Collector {
     let managed = identity.map(|identity| Key::Identity(identity.clone()));
     Collector {
-        data_factory: data_factory(r, managed.clone()).map(|(settings, key)| DataFactory::new(settings, http.clone(), key)),
-        log_analytics: log_analytics(r, managed.clone()).map(|(settings, key)| LogAnalytics::new(settings, http.clone(), key)),
-        databricks: databricks(r, managed).map(|(settings, key)| Databricks::new(settings, http.clone(), key)),
+        data_factory: data_factory(r, managed.clone())
+            .map(|(settings, key)| DataFactory::new(settings, http.clone(), key)),
+        log_analytics: log_analytics(r, managed.clone())
+            .map(|(settings, key)| LogAnalytics::new(settings, http.clone(), key)),
+        databricks: databricks(r, managed)
+            .map(|(settings, key)| Databricks::new(settings, http.clone(), key)),
         airflow: airflow(r).map(|settings| Airflow::new(settings, http.clone())),
         ..Collector::default()
     }
 }
 
 fn data_factory(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DataFactorySettings, Key)> {
-    let names = ["AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZURE_DATA_FACTORY_NAME"];
+    let names = [
+        "AZURE_SUBSCRIPTION_ID",
+        "AZURE_RESOURCE_GROUP",
+        "AZURE_DATA_FACTORY_NAME",
+    ];
     // Subscription and group may be set for other tools: the factory's name is what turns this on.
     r.text("AZURE_DATA_FACTORY_NAME")?;
     let because = "AZURE_DATA_FACTORY_NAME is set";
@@ -45,32 +52,58 @@ fn needs_identity(r: &mut Reader<'_>, name: &'static str, managed: Option<Key>) 
 fn log_analytics(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(LogAnalyticsSettings, Key)> {
     let text = r.text("LOG_ANALYTICS_WORKSPACE_ID")?;
     let Ok(workspace) = uuid::Uuid::parse_str(&text) else {
-        r.problem("LOG_ANALYTICS_WORKSPACE_ID", "must be the workspace's id, a GUID, not its name");
+        r.problem(
+            "LOG_ANALYTICS_WORKSPACE_ID",
+            "must be the workspace's id, a GUID, not its name",
+        );
         return None;
     };
     let base_url = r.url("LOG_ANALYTICS_URL")?;
-    needs_identity(r, "LOG_ANALYTICS_WORKSPACE_ID", managed).map(|key| (LogAnalyticsSettings { workspace, base_url }, key))
+    needs_identity(r, "LOG_ANALYTICS_WORKSPACE_ID", managed).map(|key| {
+        (
+            LogAnalyticsSettings {
+                workspace,
+                base_url,
+            },
+            key,
+        )
+    })
 }
 
 fn databricks(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DatabricksSettings, Key)> {
-    let name = if r.has("DATABRICKS_WORKSPACE_URL") { "DATABRICKS_WORKSPACE_URL" } else { "DATABRICKS_HOST" };
+    let name = if r.has("DATABRICKS_WORKSPACE_URL") {
+        "DATABRICKS_WORKSPACE_URL"
+    } else {
+        "DATABRICKS_HOST"
+    };
     if !r.has(name) && r.has("DATABRICKS_TOKEN") {
         r.required("DATABRICKS_WORKSPACE_URL", "DATABRICKS_TOKEN is set");
     }
     let workspace_url = r.url(name)?;
     let key = r.secret("DATABRICKS_TOKEN").map(Key::Token).or(managed);
     if key.is_none() {
-        r.problem("DATABRICKS_TOKEN", "is missing, and there is no managed identity instead");
+        r.problem(
+            "DATABRICKS_TOKEN",
+            "is missing, and there is no managed identity instead",
+        );
     }
     key.map(|key| (DatabricksSettings { workspace_url }, key))
 }
 
 fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
-    if ["AIRFLOW_USERNAME", "AIRFLOW_PASSWORD", "AIRFLOW_TOKEN"].iter().any(|name| r.has(name)) {
+    if ["AIRFLOW_USERNAME", "AIRFLOW_PASSWORD", "AIRFLOW_TOKEN"]
+        .iter()
+        .any(|name| r.has(name))
+    {
         r.required("AIRFLOW_BASE_URL", "a login for Airflow is set");
     }
     let base_url = r.url("AIRFLOW_BASE_URL")?;
-    let api = match r.text("AIRFLOW_API_VERSION").unwrap_or_default().to_ascii_lowercase().as_str() {
+    let api = match r
+        .text("AIRFLOW_API_VERSION")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "v1" => Some(AirflowApi::V1),
         "v2" => Some(AirflowApi::V2),
         "auto" => None,
@@ -81,10 +114,15 @@ fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
     };
     let login = match (r.secret("AIRFLOW_TOKEN"), r.text("AIRFLOW_USERNAME")) {
         (Some(token), _) => AirflowLogin::Token(token),
-        (None, Some(username)) => {
-            AirflowLogin::Password { username, password: r.required_secret("AIRFLOW_PASSWORD", "AIRFLOW_USERNAME is set")? }
-        }
+        (None, Some(username)) => AirflowLogin::Password {
+            username,
+            password: r.required_secret("AIRFLOW_PASSWORD", "AIRFLOW_USERNAME is set")?,
+        },
         (None, None) => AirflowLogin::Open,
     };
-    Some(AirflowSettings { base_url, api, login })
+    Some(AirflowSettings {
+        base_url,
+        api,
+        login,
+    })
 }

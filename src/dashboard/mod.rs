@@ -78,13 +78,26 @@ impl Filter {
     /// Reads the parameters `status`, `source`, `q`, `days`; unknown values filter nothing.
     pub fn from_parameters(parameter: impl Fn(&str) -> Option<String>) -> Self {
         let status = parameter("status").and_then(|name| {
-            [Status::Open, Status::InProgress, Status::Acknowledged].into_iter().find(|status| status.name() == name)
+            [Status::Open, Status::InProgress, Status::Acknowledged]
+                .into_iter()
+                .find(|status| status.name() == name)
         });
         Self {
             status,
             source: parameter("source").and_then(|name| Source::from_name(&name)),
-            text: parameter("q").map(|text| text.chars().take(100).collect::<String>().trim().to_lowercase()).unwrap_or_default(),
-            days: parameter("days").and_then(|days| days.parse().ok()).unwrap_or(7).clamp(1, 90),
+            text: parameter("q")
+                .map(|text| {
+                    text.chars()
+                        .take(100)
+                        .collect::<String>()
+                        .trim()
+                        .to_lowercase()
+                })
+                .unwrap_or_default(),
+            days: parameter("days")
+                .and_then(|days| days.parse().ok())
+                .unwrap_or(7)
+                .clamp(1, 90),
         }
     }
 
@@ -92,7 +105,9 @@ impl Filter {
     pub fn shows(&self, ticket: &Ticket) -> bool {
         let in_text = |text: &str| text.to_lowercase().contains(&self.text);
         self.status.is_none_or(|status| status == ticket.status)
-            && self.source.is_none_or(|source| source == ticket.failure.source)
+            && self
+                .source
+                .is_none_or(|source| source == ticket.failure.source)
             && (self.text.is_empty()
                 || in_text(ticket.id.as_str())
                 || in_text(&ticket.failure.asset)
@@ -184,7 +199,10 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
         fields.insert("evidence".to_owned(), json!(evidence));
         fields.insert("audit".to_owned(), json!(audit));
         fields.insert("deliveries".to_owned(), json!(ticket.books.delivered));
-        fields.insert("confidence".to_owned(), json!(ticket.diagnosis.confidence_word()));
+        fields.insert(
+            "confidence".to_owned(),
+            json!(ticket.diagnosis.confidence_word()),
+        );
     }
     value
 }
@@ -210,7 +228,11 @@ pub fn csv(tickets: &[&Ticket]) -> Vec<u8> {
     ];
     let mut written = writer.write_record(header);
     for ticket in tickets {
-        let closed_by = if ticket.is_closed() { ticket.status_by.name.as_str() } else { "" };
+        let closed_by = if ticket.is_closed() {
+            ticket.status_by.name.as_str()
+        } else {
+            ""
+        };
         let cells = [
             ticket.id.as_str(),
             ticket.failure.source.name(),
@@ -237,14 +259,27 @@ pub fn csv(tickets: &[&Ticket]) -> Vec<u8> {
 
 /// A leading `=`, `+`, `-`, `@`, tab or return makes a spreadsheet run the cell.
 fn defuse(cell: &str) -> String {
-    let runs = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
-    if cell.trim_start_matches(' ').starts_with(runs) { format!("'{cell}") } else { cell.to_owned() }
+    let runs = |c: char| {
+        matches!(
+            c,
+            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠'
+        )
+    };
+    if cell.trim_start_matches(' ').starts_with(runs) {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    }
 }
 
 /// `3 min ago`, `in 1 h 59 min`.
 fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let amount = lasting((now - at).abs());
-    if now >= at { format!("{amount} ago") } else { format!("in {amount}") }
+    if now >= at {
+        format!("{amount} ago")
+    } else {
+        format!("in {amount}")
+    }
 }
 
 /// `33 s`, `12 min`, `1 h 59 min`, `3 days`.
@@ -287,15 +322,38 @@ mod tests {
 
     #[test]
     fn code_stands_between_back_ticks_and_nothing_of_it_is_markup() {
-        assert_eq!(prose("No `a<b` in `c`.").into_string(), "No <code>a&lt;b</code> in <code>c</code>.");
-        assert_eq!(prose("5` is <b>not</b> code").into_string(), "5` is &lt;b&gt;not&lt;/b&gt; code");
+        assert_eq!(
+            prose("No `a<b` in `c`.").into_string(),
+            "No <code>a&lt;b</code> in <code>c</code>."
+        );
+        assert_eq!(
+            prose("5` is <b>not</b> code").into_string(),
+            "5` is &lt;b&gt;not&lt;/b&gt; code"
+        );
         assert_eq!(prose("").into_string(), "");
     }
 
     #[test]
     fn times_are_as_exact_as_people_need() {
-        let words = [0, 59, 60, 3599, 3600, 7140, 35_999, 36_060, 172_799, 172_800].map(|s| lasting(TimeDelta::seconds(s)));
-        assert_eq!(words, ["0 s", "59 s", "1 min", "59 min", "1 h", "1 h 59 min", "9 h 59 min", "10 h", "47 h", "2 days"]);
+        let words = [
+            0, 59, 60, 3599, 3600, 7140, 35_999, 36_060, 172_799, 172_800,
+        ]
+        .map(|s| lasting(TimeDelta::seconds(s)));
+        assert_eq!(
+            words,
+            [
+                "0 s",
+                "59 s",
+                "1 min",
+                "59 min",
+                "1 h",
+                "1 h 59 min",
+                "9 h 59 min",
+                "10 h",
+                "47 h",
+                "2 days"
+            ]
+        );
         let now = DateTime::UNIX_EPOCH;
         assert_eq!(relative(now, now), "0 s ago");
         assert_eq!(relative(now + TimeDelta::seconds(90), now), "in 1 min");

@@ -10,9 +10,19 @@ use crate::ticket::{Priority, RemediationState, Status, Ticket};
 
 /// The page with all tickets: what somebody has to look at stands above what is closed.
 pub fn overview(page: &Overview<'_>) -> Markup {
-    let mut shown: Vec<&Ticket> = page.tickets.iter().filter(|ticket| page.filter.shows(ticket)).collect();
+    let mut shown: Vec<&Ticket> = page
+        .tickets
+        .iter()
+        .filter(|ticket| page.filter.shows(ticket))
+        .collect();
     // The newest first within each: the order in which they come.
-    shown.sort_by_key(|ticket| if ticket.is_closed() { (true, Priority::P4) } else { (false, ticket.priority) });
+    shown.sort_by_key(|ticket| {
+        if ticket.is_closed() {
+            (true, Priority::P4)
+        } else {
+            (false, ticket.priority)
+        }
+    });
     let body = html! {
         h1.title { "Failures" span.quiet { (days(page.filter.days)) } }
         (tiles(page.tickets))
@@ -37,7 +47,11 @@ pub fn overview(page: &Overview<'_>) -> Markup {
 }
 
 fn days(days: u32) -> String {
-    if days == 1 { "today".to_owned() } else { format!("last {days} days") }
+    if days == 1 {
+        "today".to_owned()
+    } else {
+        format!("last {days} days")
+    }
 }
 
 fn tiles(tickets: &[Ticket]) -> Markup {
@@ -62,7 +76,9 @@ fn tiles(tickets: &[Ticket]) -> Markup {
 fn categories(tickets: &[Ticket]) -> Markup {
     let mut categories: BTreeMap<&str, usize> = BTreeMap::new();
     for ticket in tickets {
-        *categories.entry(ticket.diagnosis.category.words()).or_default() += 1;
+        *categories
+            .entry(ticket.diagnosis.category.words())
+            .or_default() += 1;
     }
     let mut categories: Vec<_> = categories.into_iter().collect();
     categories.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
@@ -86,7 +102,11 @@ fn categories(tickets: &[Ticket]) -> Markup {
 }
 
 fn dead_letters(page: &Overview<'_>) -> Markup {
-    let waiting: Vec<_> = page.dead_letters.iter().filter(|letter| letter.replayed_at.is_none()).collect();
+    let waiting: Vec<_> = page
+        .dead_letters
+        .iter()
+        .filter(|letter| letter.replayed_at.is_none())
+        .collect();
     html! {
         @if !waiting.is_empty() {
             section.card.warn {
@@ -155,7 +175,9 @@ fn note(ticket: &Ticket) -> Option<&'static str> {
         RemediationState::Succeeded => Some("healed"),
         _ if ticket.is_closed() => None,
         RemediationState::AwaitingApproval => Some("waits for approval"),
-        RemediationState::Scheduled | RemediationState::Running | RemediationState::Verifying => Some("being healed"),
+        RemediationState::Scheduled | RemediationState::Running | RemediationState::Verifying => {
+            Some("being healed")
+        }
         RemediationState::Exhausted => Some("healing failed"),
         RemediationState::None | RemediationState::Rejected => None,
     }

@@ -49,7 +49,13 @@ fn proof(page: &TicketPage<'_>) -> Markup {
     let (diagnosis, gaps) = (&page.ticket.diagnosis, &page.ticket.gaps);
     let source = |quote: &Quote| match page.evidence.iter().find(|piece| piece.id == quote.source) {
         Some(piece) => format!("{} ({})", piece.title, piece.id),
-        None => format!("the report's {}", quote.source.trim_start_matches("context.").replace('_', " ")),
+        None => format!(
+            "the report's {}",
+            quote
+                .source
+                .trim_start_matches("context.")
+                .replace('_', " ")
+        ),
     };
     html! {
         @if !diagnosis.evidence.is_empty() || !gaps.is_empty() {
@@ -97,7 +103,10 @@ fn head(page: &TicketPage<'_>) -> Markup {
 
 fn remediation(page: &TicketPage<'_>) -> Markup {
     let r = &page.ticket.remediation;
-    let question = r.approval.as_ref().filter(|a| a.answer.is_none() && r.state == RemediationState::AwaitingApproval);
+    let question = r
+        .approval
+        .as_ref()
+        .filter(|a| a.answer.is_none() && r.state == RemediationState::AwaitingApproval);
     html! {
         section.card {
             h2 { "Healing" }
@@ -130,7 +139,10 @@ fn remediation(page: &TicketPage<'_>) -> Markup {
 
 /// How it stands and why. A question that is open gives the reason itself, and one that was answered says who answered.
 fn standing(r: &Remediation) -> Markup {
-    let ended = matches!(r.state, RemediationState::None | RemediationState::Exhausted | RemediationState::Rejected);
+    let ended = matches!(
+        r.state,
+        RemediationState::None | RemediationState::Exhausted | RemediationState::Rejected
+    );
     let asked = r.approval.as_ref();
     html! {
         @if ended {
@@ -191,8 +203,15 @@ fn facts(page: &TicketPage<'_>) -> Markup {
 fn details(t: &Ticket) -> Markup {
     let row = |name: &str, value: &str| html! { dt { (name.replace('_', " ")) } dd { (value) } };
     // `says` is the passage that the quotes show whole.
-    let told_already = |name: &String, value: &String| name == "says" || t.failure.context.get(name) == Some(value);
-    let named: Vec<_> = t.diagnosis.entities.iter().filter(|(name, value)| !told_already(name, value)).collect();
+    let told_already = |name: &String, value: &String| {
+        name == "says" || t.failure.context.get(name) == Some(value)
+    };
+    let named: Vec<_> = t
+        .diagnosis
+        .entities
+        .iter()
+        .filter(|(name, value)| !told_already(name, value))
+        .collect();
     html! {
         @if !t.failure.context.is_empty() || !named.is_empty() {
             section.card {

@@ -20,8 +20,14 @@ const FILES: [(&str, &str); 15] = [
     ("entities", include_str!("catalog/entities.toml")),
     ("guide", include_str!("catalog/guide.toml")),
     ("adf", include_str!("catalog/adf.toml")),
-    ("databricks_runs", include_str!("catalog/databricks_runs.toml")),
-    ("databricks_clusters", include_str!("catalog/databricks_clusters.toml")),
+    (
+        "databricks_runs",
+        include_str!("catalog/databricks_runs.toml"),
+    ),
+    (
+        "databricks_clusters",
+        include_str!("catalog/databricks_clusters.toml"),
+    ),
     ("spark", include_str!("catalog/spark.toml")),
     ("airflow", include_str!("catalog/airflow.toml")),
     ("databases", include_str!("catalog/databases.toml")),
@@ -255,7 +261,14 @@ impl Catalog {
             None => true,
         });
         let (codes, scanner) = index::of(&all.cause, all.entity, &mut problems);
-        Self { causes: all.cause, shapes: all.shape, categories, codes, scanner, problems }
+        Self {
+            causes: all.cause,
+            shapes: all.shape,
+            categories,
+            codes,
+            scanner,
+            problems,
+        }
     }
 
     /// What is wrong with the data files; empty, or a test fails.
@@ -299,7 +312,10 @@ impl Catalog {
     }
 }
 
-fn categories(raw: BTreeMap<String, CategoryDefaults>, problems: &mut Vec<String>) -> HashMap<Category, CategoryDefaults> {
+fn categories(
+    raw: BTreeMap<String, CategoryDefaults>,
+    problems: &mut Vec<String>,
+) -> HashMap<Category, CategoryDefaults> {
     let mut categories = HashMap::new();
     for (name, defaults) in raw {
         match serde_json::from_value::<Category>(serde_json::Value::String(name.clone())) {
@@ -322,14 +338,22 @@ fn fault_in(cause: &Cause) -> Option<String> {
     if cause.text.trim().is_empty() {
         return Some("its text is empty".into());
     }
-    std::iter::once(&cause.text).chain(&cause.steps).find_map(|template| {
-        if template.matches('[').count() != template.matches(']').count() {
-            return Some(format!("the brackets of `{template}` do not match"));
-        }
-        let names_outside = template.split('[').enumerate().any(|(number, piece)| {
-            let outside = if number == 0 { piece } else { piece.split_once(']').map_or("", |(_, rest)| rest) };
-            outside.contains('{')
-        });
-        names_outside.then(|| format!("`{template}` names an entity outside of brackets: it may not be found"))
-    })
+    std::iter::once(&cause.text)
+        .chain(&cause.steps)
+        .find_map(|template| {
+            if template.matches('[').count() != template.matches(']').count() {
+                return Some(format!("the brackets of `{template}` do not match"));
+            }
+            let names_outside = template.split('[').enumerate().any(|(number, piece)| {
+                let outside = if number == 0 {
+                    piece
+                } else {
+                    piece.split_once(']').map_or("", |(_, rest)| rest)
+                };
+                outside.contains('{')
+            });
+            names_outside.then(|| {
+                format!("`{template}` names an entity outside of brackets: it may not be found")
+            })
+        })
 }

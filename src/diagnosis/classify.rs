@@ -69,7 +69,9 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
     let mut places = places(catalog, case);
     let mut candidates = Vec::new();
     for number in 0..places.len() {
-        let Some(place) = places.get(number) else { continue };
+        let Some(place) = places.get(number) else {
+            continue;
+        };
         candidates.extend(from_text(catalog, place, number));
         candidates.extend(from_field(catalog, case.source, place, number));
     }
@@ -82,7 +84,12 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
     let guess = super::shape::guess(catalog, &places);
     let veto = veto(catalog, case, &candidates);
     places.shrink_to_fit();
-    Verdict { places, candidates, guess, veto }
+    Verdict {
+        places,
+        candidates,
+        guess,
+        veto,
+    }
 }
 
 impl Candidate {
@@ -108,27 +115,60 @@ impl Candidate {
 
 fn places<'a>(catalog: &Catalog, case: &'a Case) -> Vec<Place<'a>> {
     let scan = |text: &str| catalog.scanner().scan(text);
-    let mut places = vec![Place { source: "message".into(), text: &case.message, hits: scan(&case.message) }];
-    if let Some(code) = case.error_code.as_deref().filter(|code| !code.trim().is_empty()) {
-        places.push(Place { source: "error_code".into(), text: code, hits: Hits::default() });
+    let mut places = vec![Place {
+        source: "message".into(),
+        text: &case.message,
+        hits: scan(&case.message),
+    }];
+    if let Some(code) = case
+        .error_code
+        .as_deref()
+        .filter(|code| !code.trim().is_empty())
+    {
+        places.push(Place {
+            source: "error_code".into(),
+            text: code,
+            hits: Hits::default(),
+        });
     }
     for (name, value) in &case.context {
         if tells(name) {
-            let hits = if value.contains(' ') { scan(value) } else { Hits::default() };
-            places.push(Place { source: format!("context.{name}").into(), text: value, hits });
+            let hits = if value.contains(' ') {
+                scan(value)
+            } else {
+                Hits::default()
+            };
+            places.push(Place {
+                source: format!("context.{name}").into(),
+                text: value,
+                hits,
+            });
         }
     }
     for (id, text) in &case.evidence {
-        places.push(Place { source: id.as_str().into(), text, hits: scan(text) });
+        places.push(Place {
+            source: id.as_str().into(),
+            text,
+            hits: scan(text),
+        });
     }
     places
 }
 
 /// Context that may hold a code or a message; names of assets do not.
 fn tells(name: &str) -> bool {
-    ["code", "reason", "error", "exception", "result_state", "life_cycle", "state_message", "detail"]
-        .iter()
-        .any(|part| name.to_ascii_lowercase().contains(part))
+    [
+        "code",
+        "reason",
+        "error",
+        "exception",
+        "result_state",
+        "life_cycle",
+        "state_message",
+        "detail",
+    ]
+    .iter()
+    .any(|part| name.to_ascii_lowercase().contains(part))
 }
 
 fn from_text(catalog: &Catalog, place: &Place<'_>, number: usize) -> Vec<Candidate> {
@@ -145,17 +185,40 @@ fn from_text(catalog: &Catalog, place: &Place<'_>, number: usize) -> Vec<Candida
         }
     }
     for found in &place.hits.found {
-        let Some(rule) = catalog.scanner().entity(found.rule) else { continue };
-        let (Some(space), Some(value)) = (&rule.code, place.text.get(found.span.start..found.span.end)) else { continue };
+        let Some(rule) = catalog.scanner().entity(found.rule) else {
+            continue;
+        };
+        let (Some(space), Some(value)) =
+            (&rule.code, place.text.get(found.span.start..found.span.end))
+        else {
+            continue;
+        };
         // ORA-00942 and ORA-942 are one; in a SQLSTATE the zeros count.
-        let digits = if space == "sqlstate" { value } else { value.trim_start_matches('0') };
+        let digits = if space == "sqlstate" {
+            value
+        } else {
+            value.trim_start_matches('0')
+        };
         let key = format!("{space}:{}", digits.to_ascii_lowercase());
-        let entry = catalog.code(&key).or_else(|| family(catalog, space, value)).or_else(|| {
-            // Drivers for both write their numbers alike.
-            if space == "mysql" { catalog.code(&format!("sql:{value}")) } else { None }
-        });
+        let entry = catalog
+            .code(&key)
+            .or_else(|| family(catalog, space, value))
+            .or_else(|| {
+                // Drivers for both write their numbers alike.
+                if space == "mysql" {
+                    catalog.code(&format!("sql:{value}"))
+                } else {
+                    None
+                }
+            });
         if let Some(entry) = entry {
-            out.push(Candidate { cause: entry.cause, rank: entry.rank, place: number, span: found.span, sign: key });
+            out.push(Candidate {
+                cause: entry.cause,
+                rank: entry.rank,
+                place: number,
+                span: found.span,
+                sign: key,
+            });
         }
     }
     out
@@ -170,10 +233,18 @@ fn family(catalog: &Catalog, space: &str, value: &str) -> Option<super::catalog:
     };
     catalog
         .code(&format!("{space}:{}xx", head.to_ascii_lowercase()))
-        .map(|entry| super::catalog::CodeEntry { rank: rank::HINT, ..entry })
+        .map(|entry| super::catalog::CodeEntry {
+            rank: rank::HINT,
+            ..entry
+        })
 }
 
-fn from_field(catalog: &Catalog, source: Source, place: &Place<'_>, number: usize) -> Option<Candidate> {
+fn from_field(
+    catalog: &Catalog,
+    source: Source,
+    place: &Place<'_>,
+    number: usize,
+) -> Option<Candidate> {
     let is_code = place.source == "error_code" || place.source.starts_with("context.");
     if !is_code || place.text.len() > 200 {
         return None;
@@ -183,9 +254,16 @@ fn from_field(catalog: &Catalog, source: Source, place: &Place<'_>, number: usiz
     let context = place.source.starts_with("context.");
     Some(Candidate {
         cause: entry.cause,
-        rank: if context { entry.rank.min(rank::WEAK_CODE) } else { entry.rank },
+        rank: if context {
+            entry.rank.min(rank::WEAK_CODE)
+        } else {
+            entry.rank
+        },
         place: number,
-        span: Span { start: 0, end: place.text.len() },
+        span: Span {
+            start: 0,
+            end: place.text.len(),
+        },
         sign: text.to_owned(),
     })
 }
@@ -206,38 +284,74 @@ fn lookup(catalog: &Catalog, source: Source, code: &str) -> Option<super::catalo
         .or_else(|| catalog.code(key.strip_prefix("usererror")?))
         .or_else(|| catalog.code(key.split('.').next()?))
         .or_else(|| catalog.code(key.rsplit('.').next()?))
-        .or_else(|| catalog.code(&format!("ora:{}", key.strip_prefix("ora-")?.trim_start_matches('0'))))
+        .or_else(|| {
+            catalog.code(&format!(
+                "ora:{}",
+                key.strip_prefix("ora-")?.trim_start_matches('0')
+            ))
+        })
         .or_else(|| catalog.code(&format!("aadsts:{}", key.strip_prefix("aadsts")?)))
 }
 
 /// An unknown Databricks code is decided by its termination type.
-fn from_termination_type(catalog: &Catalog, case: &Case, places: &[Place<'_>]) -> Option<Candidate> {
+fn from_termination_type(
+    catalog: &Catalog,
+    case: &Case,
+    places: &[Place<'_>],
+) -> Option<Candidate> {
     let kind = case.context.get(field::TERMINATION_TYPE)?;
     let code = case.error_code.as_deref().unwrap_or_default();
     if !code.is_empty() && catalog.knows_code(code) {
         return None;
     }
     let entry = catalog.code(&format!("type:{}", kind.to_ascii_lowercase()))?;
-    let (place, length) =
-        places.iter().enumerate().find(|(_, p)| p.source == "error_code").map_or((0, 0), |(i, p)| (i, p.text.len()));
+    let (place, length) = places
+        .iter()
+        .enumerate()
+        .find(|(_, p)| p.source == "error_code")
+        .map_or((0, 0), |(i, p)| (i, p.text.len()));
     Some(Candidate {
         cause: entry.cause,
         rank: rank::HINT,
         place,
-        span: Span { start: 0, end: length },
+        span: Span {
+            start: 0,
+            end: length,
+        },
         sign: format!("type {kind}"),
     })
 }
 
 /// Where only ordinary words speak, the cause with the most and longest of them wins.
 fn vote(candidates: &mut [Candidate]) {
-    if candidates.first().is_none_or(|first| first.rank != rank::WORDS) {
+    if candidates
+        .first()
+        .is_none_or(|first| first.rank != rank::WORDS)
+    {
         return;
     }
-    let words: Vec<(usize, usize)> =
-        candidates.iter().filter(|c| c.rank == rank::WORDS).map(|c| (c.cause, c.sign.len())).collect();
-    let votes = |cause: usize| words.iter().filter(|(other, _)| *other == cause).map(|(_, length)| length).sum::<usize>();
-    candidates.sort_by_key(|c| Reverse((c.rank, if c.rank == rank::WORDS { votes(c.cause) } else { 0 })));
+    let words: Vec<(usize, usize)> = candidates
+        .iter()
+        .filter(|c| c.rank == rank::WORDS)
+        .map(|c| (c.cause, c.sign.len()))
+        .collect();
+    let votes = |cause: usize| {
+        words
+            .iter()
+            .filter(|(other, _)| *other == cause)
+            .map(|(_, length)| length)
+            .sum::<usize>()
+    };
+    candidates.sort_by_key(|c| {
+        Reverse((
+            c.rank,
+            if c.rank == rank::WORDS {
+                votes(c.cause)
+            } else {
+                0
+            },
+        ))
+    });
 }
 
 /// A sign of an error that repetition never heals counts when it is nearly as specific as the winner,
@@ -265,7 +379,10 @@ fn veto(catalog: &Catalog, case: &Case, candidates: &[Candidate]) -> Option<Stri
     if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
         return Some("a vague word alone".into());
     }
-    let kind = case.context.get(field::TERMINATION_TYPE).filter(|kind| kind.eq_ignore_ascii_case("CLIENT_ERROR"));
+    let kind = case
+        .context
+        .get(field::TERMINATION_TYPE)
+        .filter(|kind| kind.eq_ignore_ascii_case("CLIENT_ERROR"));
     // Who calls too often is called a client error as well, but the same request passes later.
     if let Some(kind) = kind
         && !named_throttling(winner, cause.category)
@@ -276,9 +393,9 @@ fn veto(catalog: &Catalog, case: &Case, candidates: &[Candidate]) -> Option<Stri
         .iter()
         .skip(1)
         .find(|other| {
-            catalog
-                .cause(other.cause)
-                .is_some_and(|cause| !cause.act.acts() && speaks_against(other.rank, winner.rank, cause.category))
+            catalog.cause(other.cause).is_some_and(|cause| {
+                !cause.act.acts() && speaks_against(other.rank, winner.rank, cause.category)
+            })
         })
         .map(|other| other.sign.clone())
 }

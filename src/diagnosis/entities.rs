@@ -35,7 +35,9 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
     match how {
         Take::Quoted => quoted(text, start),
         Take::Name => quoted(text, start).or_else(|| bare_name(text, start)),
-        Take::Word => quoted(text, start).or_else(|| word(text, start).filter(|span| !is_stop(text, *span))),
+        Take::Word => {
+            quoted(text, start).or_else(|| word(text, start).filter(|span| !is_stop(text, *span)))
+        }
         Take::Title => title(text, start),
         Take::Number => number(text, start),
         Take::Duration => duration(text, start),
@@ -49,15 +51,24 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
 /// Is the anchor only a piece of a longer name (`my-pod-1`)?
 fn joined(text: &str, end: usize) -> bool {
     let bytes = text.as_bytes();
-    let word = end.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-    word && matches!(bytes.get(end), Some(b'-' | b'.' | b'_')) && bytes.get(end + 1).is_some_and(u8::is_ascii_alphanumeric)
+    let word = end
+        .checked_sub(1)
+        .and_then(|at| bytes.get(at))
+        .is_some_and(u8::is_ascii_alphanumeric);
+    word && matches!(bytes.get(end), Some(b'-' | b'.' | b'_'))
+        && bytes.get(end + 1).is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// Skips what stands between an anchor and its value: white space, `:`, `=`, `(`, `[`, `#`, `is`.
 fn skip(text: &str, from: usize) -> usize {
     let bytes = text.as_bytes();
     let mut at = from;
-    while at < from + 12 && matches!(bytes.get(at), Some(b' ' | b'\t' | b':' | b'=' | b'(' | b'[' | b'#' | b'\n' | b'\r')) {
+    while at < from + 12
+        && matches!(
+            bytes.get(at),
+            Some(b' ' | b'\t' | b':' | b'=' | b'(' | b'[' | b'#' | b'\n' | b'\r')
+        )
+    {
         at += 1;
     }
     at
@@ -77,7 +88,11 @@ fn closing(open: u8) -> Option<u8> {
 fn quoted(text: &str, start: usize) -> Option<Span> {
     let bytes = text.as_bytes();
     // An escaped quote (`\'`, `\"`) opens as well.
-    let open_at = if bytes.get(start) == Some(&b'\\') { start + 1 } else { start };
+    let open_at = if bytes.get(start) == Some(&b'\\') {
+        start + 1
+    } else {
+        start
+    };
     let open = *bytes.get(open_at)?;
     let close = closing(open)?;
     let begin = open_at + 1;
@@ -90,7 +105,9 @@ fn quoted(text: &str, start: usize) -> Option<Span> {
     // `catalog`.`schema`.`table` is one name.
     while open == b'`' && bytes.get(end + 1) == Some(&b'.') && bytes.get(end + 2) == Some(&b'`') {
         let rest = bytes.get(end + 3..(end + 3 + WORD).min(bytes.len()))?;
-        let Some(more) = rest.iter().position(|b| *b == b'`') else { break };
+        let Some(more) = rest.iter().position(|b| *b == b'`') else {
+            break;
+        };
         end = end + 3 + more;
     }
     let value = text.get(begin..end)?;
@@ -255,30 +272,57 @@ const STOP: [&str; 132] = [
 ];
 
 fn bare_name(text: &str, start: usize) -> Option<Span> {
-    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'$' | b'@' | b'/' | b'*') || b >= 0x80;
+    let name = |b: u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'_' | b'.' | b'-' | b'$' | b'@' | b'/' | b'*')
+            || b >= 0x80
+    };
     let span = run(text, start, name)?;
     let value = text.get(span.start..span.end)?;
-    let letters = value.bytes().any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
+    let letters = value
+        .bytes()
+        .any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
     (letters && !is_stop(text, span)).then_some(span)
 }
 
 fn is_stop(text: &str, span: Span) -> bool {
-    text.get(span.start..span.end).is_some_and(|value| STOP.iter().any(|stop| value.eq_ignore_ascii_case(stop)))
+    text.get(span.start..span.end)
+        .is_some_and(|value| STOP.iter().any(|stop| value.eq_ignore_ascii_case(stop)))
 }
 
 /// A name with spaces.
 fn title(text: &str, start: usize) -> Option<Span> {
     let end = text.floor_char_boundary((start + WORD).min(text.len()));
     let window = text.get(start..end)?;
-    let length = [" failed", ",", "\n", "\\n"].iter().filter_map(|mark| window.find(mark)).min()?;
-    (length > 0).then_some(Span { start, end: start + length })
+    let length = [" failed", ",", "\n", "\\n"]
+        .iter()
+        .filter_map(|mark| window.find(mark))
+        .min()?;
+    (length > 0).then_some(Span {
+        start,
+        end: start + length,
+    })
 }
 
 fn word(text: &str, start: usize) -> Option<Span> {
     run(text, start, |b| {
         !matches!(
             b,
-            b' ' | b'\t' | b'\r' | b'\n' | b'\'' | b'"' | b'`' | b'<' | b'>' | b',' | b';' | b')' | b']' | b'}' | b'\\' | b'|'
+            b' ' | b'\t'
+                | b'\r'
+                | b'\n'
+                | b'\''
+                | b'"'
+                | b'`'
+                | b'<'
+                | b'>'
+                | b','
+                | b';'
+                | b')'
+                | b']'
+                | b'}'
+                | b'\\'
+                | b'|'
         )
     })
 }
@@ -287,19 +331,41 @@ fn word(text: &str, start: usize) -> Option<Span> {
 fn run(text: &str, start: usize, accept: impl Fn(u8) -> bool) -> Option<Span> {
     let bytes = text.as_bytes();
     let window = bytes.get(start..(start + WORD).min(bytes.len()))?;
-    let mut length = window.iter().position(|b| !accept(*b)).unwrap_or(window.len());
-    while length > 0 && matches!(window.get(length - 1), Some(b'.' | b':' | b'-' | b'?' | b'/')) {
+    let mut length = window
+        .iter()
+        .position(|b| !accept(*b))
+        .unwrap_or(window.len());
+    while length > 0
+        && matches!(
+            window.get(length - 1),
+            Some(b'.' | b':' | b'-' | b'?' | b'/')
+        )
+    {
         length -= 1;
     }
     let end = start + length;
-    (length > 0 && text.is_char_boundary(end) && text.is_char_boundary(start)).then_some(Span { start, end })
+    (length > 0 && text.is_char_boundary(end) && text.is_char_boundary(start))
+        .then_some(Span { start, end })
 }
 
 fn number(text: &str, start: usize) -> Option<Span> {
     let bytes = text.as_bytes();
-    let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) { start + 1 } else { start };
-    let digits_at = if bytes.get(begin) == Some(&b'-') { begin + 1 } else { begin };
-    let digits = bytes.get(digits_at..)?.iter().take(12).take_while(|b| b.is_ascii_digit()).count();
+    let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) {
+        start + 1
+    } else {
+        start
+    };
+    let digits_at = if bytes.get(begin) == Some(&b'-') {
+        begin + 1
+    } else {
+        begin
+    };
+    let digits = bytes
+        .get(digits_at..)?
+        .iter()
+        .take(12)
+        .take_while(|b| b.is_ascii_digit())
+        .count();
     let end = digits_at + digits;
     let open = bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
     (digits > 0 && !open).then_some(Span { start: begin, end })
@@ -308,8 +374,14 @@ fn number(text: &str, start: usize) -> Option<Span> {
 /// A number of seconds, minutes … with its unit, or `0.12:00:00`.
 fn duration(text: &str, start: usize) -> Option<Span> {
     let bytes = text.as_bytes();
-    let digits =
-        |from: usize| bytes.get(from..).map_or(0, |rest| rest.iter().take(12).take_while(|b| b.is_ascii_digit()).count());
+    let digits = |from: usize| {
+        bytes.get(from..).map_or(0, |rest| {
+            rest.iter()
+                .take(12)
+                .take_while(|b| b.is_ascii_digit())
+                .count()
+        })
+    };
     let mut end = start + digits(start);
     if end == start {
         return None;
@@ -317,11 +389,26 @@ fn duration(text: &str, start: usize) -> Option<Span> {
     while matches!(bytes.get(end), Some(b'.' | b':' | b',')) && digits(end + 1) > 0 {
         end += 1 + digits(end + 1);
     }
-    let unit_at = if bytes.get(end) == Some(&b' ') { end + 1 } else { end };
-    let unit = bytes.get(unit_at..)?.iter().take(13).take_while(|b| b.is_ascii_alphabetic()).count();
-    let known = UNITS.iter().any(|known| text.get(unit_at..unit_at + unit).is_some_and(|word| word.eq_ignore_ascii_case(known)));
+    let unit_at = if bytes.get(end) == Some(&b' ') {
+        end + 1
+    } else {
+        end
+    };
+    let unit = bytes
+        .get(unit_at..)?
+        .iter()
+        .take(13)
+        .take_while(|b| b.is_ascii_alphabetic())
+        .count();
+    let known = UNITS.iter().any(|known| {
+        text.get(unit_at..unit_at + unit)
+            .is_some_and(|word| word.eq_ignore_ascii_case(known))
+    });
     match (known, unit_at == end && unit > 0) {
-        (true, _) => Some(Span { start, end: unit_at + unit }),
+        (true, _) => Some(Span {
+            start,
+            end: unit_at + unit,
+        }),
         (false, true) => None,
         (false, false) => Some(Span { start, end }),
     }
@@ -329,10 +416,19 @@ fn duration(text: &str, start: usize) -> Option<Span> {
 
 /// An error class: capitals, digits, `_` and `.`, with at least one `_`, and closed by `]` or white space.
 fn class(text: &str, start: usize) -> Option<Span> {
-    let span = run(text, start, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.'))?;
+    let span = run(text, start, |b| {
+        b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.')
+    })?;
     let value = text.get(span.start..span.end)?;
-    let closed = matches!(text.as_bytes().get(span.end), None | Some(b']' | b' ' | b':' | b'\n' | b'"'));
-    (closed && value.len() >= 6 && value.contains('_') && value.starts_with(|c: char| c.is_ascii_uppercase())).then_some(span)
+    let closed = matches!(
+        text.as_bytes().get(span.end),
+        None | Some(b']' | b' ' | b':' | b'\n' | b'"')
+    );
+    (closed
+        && value.len() >= 6
+        && value.contains('_')
+        && value.starts_with(|c: char| c.is_ascii_uppercase()))
+    .then_some(span)
 }
 
 fn status(text: &str, start: usize) -> Option<Span> {
@@ -343,10 +439,24 @@ fn status(text: &str, start: usize) -> Option<Span> {
 
 fn state(text: &str, start: usize) -> Option<Span> {
     let bytes = text.as_bytes();
-    let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) { start + 1 } else { start };
-    let length = bytes.get(begin..)?.iter().take(6).take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
-    let open = bytes.get(begin + 5).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    (length == 5 && !open).then_some(Span { start: begin, end: begin + 5 })
+    let begin = if matches!(bytes.get(start), Some(b'\'' | b'"')) {
+        start + 1
+    } else {
+        start
+    };
+    let length = bytes
+        .get(begin..)?
+        .iter()
+        .take(6)
+        .take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        .count();
+    let open = bytes
+        .get(begin + 5)
+        .is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    (length == 5 && !open).then_some(Span {
+        start: begin,
+        end: begin + 5,
+    })
 }
 
 fn host(text: &str, anchor: Span) -> Option<Span> {
@@ -354,18 +464,26 @@ fn host(text: &str, anchor: Span) -> Option<Span> {
     let mut start = anchor.start;
     let floor = start.saturating_sub(120);
     while start > floor
-        && bytes.get(start - 1).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'))
+        && bytes
+            .get(start - 1)
+            .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'))
     {
         start -= 1;
     }
-    (start < anchor.start).then_some(Span { start, end: anchor.end })
+    (start < anchor.start).then_some(Span {
+        start,
+        end: anchor.end,
+    })
 }
 
 fn around(text: &str, anchor: Span) -> Option<Span> {
     let bytes = text.as_bytes();
     let name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$' | b'-' | b'/');
     let (mut start, mut end) = (anchor.start, anchor.end);
-    while start > anchor.start.saturating_sub(160) && start > 0 && bytes.get(start - 1).is_some_and(name) {
+    while start > anchor.start.saturating_sub(160)
+        && start > 0
+        && bytes.get(start - 1).is_some_and(name)
+    {
         start -= 1;
     }
     while end < anchor.end + 60 && bytes.get(end).is_some_and(name) {
@@ -376,5 +494,6 @@ fn around(text: &str, anchor: Span) -> Option<Span> {
     }
     // "Exception" alone names nothing.
     let more = end - start > anchor.end - anchor.start;
-    (more && text.is_char_boundary(start) && text.is_char_boundary(end)).then_some(Span { start, end })
+    (more && text.is_char_boundary(start) && text.is_char_boundary(end))
+        .then_some(Span { start, end })
 }

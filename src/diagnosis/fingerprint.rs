@@ -21,10 +21,13 @@ pub(super) fn fingerprint(source: Source, error_type: &str, code: &str, telling:
         hash.update([0]);
     }
     let digest = hash.finalize();
-    digest.iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    digest
+        .iter()
+        .take(16)
+        .fold(String::with_capacity(32), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 /// The text in lower case with everything that changes from run to run rubbed out.
@@ -56,7 +59,11 @@ fn pieces(word: &str) -> Vec<String> {
         .filter(|piece| !piece.is_empty())
         .map(|piece| {
             let lower = piece.to_lowercase();
-            if changes(&lower) { "#".to_owned() } else { lower }
+            if changes(&lower) {
+                "#".to_owned()
+            } else {
+                lower
+            }
         })
         .collect()
 }

@@ -50,12 +50,20 @@ impl Index {
     fn codes_of(&mut self, cause: &Cause, number: usize) {
         let rank = of_weight(cause.weight);
         for code in &cause.codes {
-            self.name(code.to_ascii_lowercase(), CodeEntry { cause: number, rank }, &cause.name);
+            self.name(
+                code.to_ascii_lowercase(),
+                CodeEntry {
+                    cause: number,
+                    rank,
+                },
+                &cause.name,
+            );
             if searchable(code) {
                 self.scanner.pattern(code, number, rank);
             }
             if spoken(code) {
-                self.scanner.pattern(&code.replace('_', " "), number, rank.min(rank::WEAK_CODE));
+                self.scanner
+                    .pattern(&code.replace('_', " "), number, rank.min(rank::WEAK_CODE));
             }
         }
     }
@@ -67,9 +75,14 @@ impl Index {
                 ("adf" | "type", _) | (_, Weight::Wrapper) => of_weight(cause.weight),
                 _ => rank::of_namespace(space),
             };
-            let entry = CodeEntry { cause: number, rank };
+            let entry = CodeEntry {
+                cause: number,
+                rank,
+            };
             match range(value) {
-                Some(range) => self.ranges.extend(range.map(|value| (format!("{space}:{value}"), entry))),
+                Some(range) => self
+                    .ranges
+                    .extend(range.map(|value| (format!("{space}:{value}"), entry))),
                 None => self.name(key.to_ascii_lowercase(), entry, &cause.name),
             }
         }
@@ -87,7 +100,8 @@ impl Index {
         for (phrases, rank) in levels {
             for phrase in phrases {
                 if !self.scanner.pattern(phrase, number, rank) {
-                    self.problems.push(format!("{}: pattern `{phrase}` cannot be read", cause.name));
+                    self.problems
+                        .push(format!("{}: pattern `{phrase}` cannot be read", cause.name));
                 }
             }
         }
@@ -98,7 +112,9 @@ impl Index {
             Entry::Vacant(free) => {
                 free.insert(entry);
             }
-            Entry::Occupied(named) => self.problems.push(format!("{cause}: {} is named twice", named.key())),
+            Entry::Occupied(named) => self
+                .problems
+                .push(format!("{cause}: {} is named twice", named.key())),
         }
     }
 }
@@ -124,7 +140,9 @@ fn searchable(code: &str) -> bool {
 
 /// Is this a code that texts also write in words (`CLOUD_PROVIDER_SHUTDOWN`, "Cloud Provider Shutdown")?
 fn spoken(code: &str) -> bool {
-    code.len() >= 20 && code.matches('_').count() >= 2 && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    code.len() >= 20
+        && code.matches('_').count() >= 2
+        && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
 }
 
 /// `9400-9456`: a family of numbers. A signed number (`-2`) is none.

@@ -36,7 +36,10 @@ use classify::Verdict;
 /// What went wrong, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the field's own words, listed in the README")]
+#[expect(
+    missing_docs,
+    reason = "the names are the field's own words, listed in the README"
+)]
 pub enum Category {
     Network,
     Timeout,
@@ -185,7 +188,14 @@ impl Category {
 impl Action {
     /// Does it act by itself, through a playbook?
     pub fn acts(self) -> bool {
-        matches!(self, Self::RetryPipeline | Self::RetryJob | Self::RetryTask | Self::RestartCluster | Self::ReinstallLibraries)
+        matches!(
+            self,
+            Self::RetryPipeline
+                | Self::RetryJob
+                | Self::RetryTask
+                | Self::RestartCluster
+                | Self::ReinstallLibraries
+        )
     }
 
     /// The name in JSON: `retry_pipeline` …
@@ -234,11 +244,14 @@ impl Diagnosis {
         let quotes = || self.evidence.iter().enumerate();
         let said_again = move |(index, quote): &(usize, &Quote)| {
             quotes().any(|(other, whole)| {
-                let says_more = whole.quote.len() > quote.quote.len() || whole.quote == quote.quote && other < *index;
+                let says_more = whole.quote.len() > quote.quote.len()
+                    || whole.quote == quote.quote && other < *index;
                 says_more && whole.quote.contains(&quote.quote)
             })
         };
-        quotes().filter(move |quote| !said_again(quote)).map(|(_, quote)| quote)
+        quotes()
+            .filter(move |quote| !said_again(quote))
+            .map(|(_, quote)| quote)
     }
 }
 
@@ -265,18 +278,25 @@ impl Case {
             error_code: failure.error_code.clone(),
             message: failure.message.clone(),
             context: failure.context.clone(),
-            evidence: evidence.iter().map(|e| (e.id.clone(), e.text.clone())).collect(),
+            evidence: evidence
+                .iter()
+                .map(|e| (e.id.clone(), e.text.clone()))
+                .collect(),
         }
     }
 
     /// Where the action would go: a cluster is restarted, a job is run again.
     fn is_cluster(&self) -> bool {
-        self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("cluster"))
+        self.context
+            .get(field::KIND)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("cluster"))
     }
 
     /// A job run brings its own cluster mostly: running it again is the restart.
     fn is_job(&self) -> bool {
-        self.context.get(field::KIND).is_some_and(|kind| kind.eq_ignore_ascii_case("job"))
+        self.context
+            .get(field::KIND)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("job"))
     }
 
     fn action(&self, act: Act) -> Action {
@@ -307,15 +327,27 @@ pub fn diagnose(case: &Case) -> Diagnosis {
         _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
         _ => undetermined(catalog, case, &verdict),
     };
-    if found.confidence < THRESHOLD { undetermined(catalog, case, &verdict) } else { found }
+    if found.confidence < THRESHOLD {
+        undetermined(catalog, case, &verdict)
+    } else {
+        found
+    }
 }
 
 fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
-    let Some((winner, found)) = verdict.candidates.first().and_then(|w| Some((w, catalog.cause(w.cause)?))) else {
+    let Some((winner, found)) = verdict
+        .candidates
+        .first()
+        .and_then(|w| Some((w, catalog.cause(w.cause)?)))
+    else {
         return undetermined(catalog, case, verdict);
     };
     let entities = wording::entities(catalog, verdict);
-    let act = if verdict.veto.is_some() { Act::None } else { found.act };
+    let act = if verdict.veto.is_some() {
+        Act::None
+    } else {
+        found.act
+    };
     let confidence = confidence(catalog, verdict);
     let action = case.action(act);
     let mut rule = format!("{}: {}", found.name, winner.sign);
@@ -330,24 +362,37 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
         action,
         other_node_type: found.other_node_type && action == Action::RestartCluster,
         risk: risk(action),
-        severity: found.severity.or_else(|| catalog.defaults(found.category).map(|d| d.severity)).unwrap_or(Severity::Medium),
+        severity: found
+            .severity
+            .or_else(|| catalog.defaults(found.category).map(|d| d.severity))
+            .unwrap_or(Severity::Medium),
         confidence,
         root_cause: sentence(case, &wording::fill(&found.text, &entities), &entities),
         recommendations: steps(catalog, found.category, &found.steps, &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule,
-        fingerprint: print(case, &found.name, verdict, Some((winner.place, winner.span))),
+        fingerprint: print(
+            case,
+            &found.name,
+            verdict,
+            Some((winner.place, winner.span)),
+        ),
         entities,
         worded_by: "catalog".into(),
     }
 }
 
 fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
-    let Some(guess) = &verdict.guess else { return undetermined(catalog, case, verdict) };
+    let Some(guess) = &verdict.guess else {
+        return undetermined(catalog, case, verdict);
+    };
     let mut entities = wording::entities(catalog, verdict);
     entities.insert("name".into(), guess.name.clone());
-    let act =
-        if guess.act.acts() || !guess.category.may_be_acted_on() && guess.act == Act::Scale { Act::None } else { guess.act };
+    let act = if guess.act.acts() || !guess.category.may_be_acted_on() && guess.act == Act::Scale {
+        Act::None
+    } else {
+        guess.act
+    };
     let action = case.action(act);
     Diagnosis {
         category: guess.category,
@@ -357,7 +402,9 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
         action,
         other_node_type: false,
         risk: risk(action),
-        severity: catalog.defaults(guess.category).map_or(Severity::Medium, |d| d.severity),
+        severity: catalog
+            .defaults(guess.category)
+            .map_or(Severity::Medium, |d| d.severity),
         confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
         root_cause: sentence(case, &wording::fill(&guess.text, &entities), &entities),
         recommendations: steps(catalog, guess.category, &[], &entities),
@@ -393,7 +440,9 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
 
 /// How sure we are: how specific the sign is, and whether others agree or disagree.
 fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
-    let Some(winner) = verdict.candidates.first() else { return 0.1 };
+    let Some(winner) = verdict.candidates.first() else {
+        return 0.1;
+    };
     let category = |index: usize| catalog.cause(index).map(|cause| cause.category);
     let mine = category(winner.cause);
     let base = match winner.rank {
@@ -407,9 +456,16 @@ fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
         rank::SHAPE | rank::WORDS => 0.35,
         _ => 0.25,
     };
-    let others = || verdict.candidates.iter().skip(1).filter(|other| other.cause != winner.cause && other.rank >= rank::HINT);
+    let others = || {
+        verdict
+            .candidates
+            .iter()
+            .skip(1)
+            .filter(|other| other.cause != winner.cause && other.rank >= rank::HINT)
+    };
     let agree = others().any(|other| category(other.cause) == mine);
-    let differ = others().any(|other| category(other.cause) != mine && other.rank + 1 >= winner.rank);
+    let differ =
+        others().any(|other| category(other.cause) != mine && other.rank + 1 >= winner.rank);
     let mut value: f32 = base;
     if agree {
         value += 0.04;
@@ -437,7 +493,9 @@ fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> St
     let mut out = words.trim().to_owned();
     let mut whereabouts = Vec::new();
     let named = |out: &str, value: &str| out.contains(value);
-    if let Some(inner) = entities.get("inner_activity").or_else(|| entities.get("activity"))
+    if let Some(inner) = entities
+        .get("inner_activity")
+        .or_else(|| entities.get("activity"))
         && !named(&out, inner)
     {
         whereabouts.push(format!("activity `{inner}`"));
@@ -447,7 +505,9 @@ fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> St
     {
         whereabouts.push(format!("{} side", side.to_lowercase()));
     }
-    if let Some(task) = entities.get("task").or_else(|| case.context.get(field::TASK_ID))
+    if let Some(task) = entities
+        .get("task")
+        .or_else(|| case.context.get(field::TASK_ID))
         && !named(&out, task)
     {
         whereabouts.push(format!("task `{task}`"));
@@ -463,22 +523,41 @@ fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> St
 
 /// The cause's own steps. A single one is joined by one of its category's: the last, which ends with the rerun, or the
 /// first where the cause's own speaks of that already. Without any, the category's steps stand.
-fn steps(catalog: &Catalog, category: Category, own: &[String], entities: &BTreeMap<String, String>) -> Vec<String> {
-    let general = catalog.defaults(category).map(|defaults| defaults.steps.as_slice()).unwrap_or_default();
+fn steps(
+    catalog: &Catalog,
+    category: Category,
+    own: &[String],
+    entities: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let general = catalog
+        .defaults(category)
+        .map(|defaults| defaults.steps.as_slice())
+        .unwrap_or_default();
     let general = match own {
         [] => general.iter().collect(),
         [one] if speaks_of_a_rerun(one) => general.first().into_iter().collect(),
         [_] => general.last().into_iter().collect(),
         _ => Vec::new(),
     };
-    own.iter().chain(general).take(4).map(|step| wording::fill(step, entities)).collect()
+    own.iter()
+        .chain(general)
+        .take(4)
+        .map(|step| wording::fill(step, entities))
+        .collect()
 }
 
 fn speaks_of_a_rerun(step: &str) -> bool {
-    ["erun", " again", "estart", "epair", "lear the task"].iter().any(|word| step.contains(word))
+    ["erun", " again", "estart", "epair", "lear the task"]
+        .iter()
+        .any(|word| step.contains(word))
 }
 
-fn print(case: &Case, error_type: &str, verdict: &Verdict<'_>, telling: Option<(usize, scan::Span)>) -> String {
+fn print(
+    case: &Case,
+    error_type: &str,
+    verdict: &Verdict<'_>,
+    telling: Option<(usize, scan::Span)>,
+) -> String {
     let text = telling
         .and_then(|(place, span)| {
             let text = verdict.places.get(place)?.text;
@@ -487,6 +566,16 @@ fn print(case: &Case, error_type: &str, verdict: &Verdict<'_>, telling: Option<(
             let line = text.get(start..end)?;
             Some(line.split('\n').next().unwrap_or(line))
         })
-        .unwrap_or_else(|| case.message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default());
-    fingerprint::fingerprint(case.source, error_type, case.error_code.as_deref().unwrap_or_default(), text)
+        .unwrap_or_else(|| {
+            case.message
+                .lines()
+                .rfind(|line| !line.trim().is_empty())
+                .unwrap_or_default()
+        });
+    fingerprint::fingerprint(
+        case.source,
+        error_type,
+        case.error_code.as_deref().unwrap_or_default(),
+        text,
+    )
 }

@@ -97,16 +97,29 @@ impl ScannerBuilder {
         } else {
             self.phrase(written).map(|term| (vec![term], Vec::new()))
         };
-        let Some((terms, absent)) = read else { return false };
-        self.patterns.push(Pattern { terms, absent, cause, rank, written: written.to_owned() });
+        let Some((terms, absent)) = read else {
+            return false;
+        };
+        self.patterns.push(Pattern {
+            terms,
+            absent,
+            cause,
+            rank,
+            written: written.to_owned(),
+        });
         true
     }
 
     fn terms_of(&mut self, written: &str) -> Option<(Vec<u32>, Vec<u32>)> {
         let mut pieces = written.split(" ! ");
         let positive = pieces.next().unwrap_or_default();
-        let terms = positive.split(" & ").map(|term| self.term(term)).collect::<Option<Vec<_>>>()?;
-        let absent = pieces.map(|term| self.term(term)).collect::<Option<Vec<_>>>()?;
+        let terms = positive
+            .split(" & ")
+            .map(|term| self.term(term))
+            .collect::<Option<Vec<_>>>()?;
+        let absent = pieces
+            .map(|term| self.term(term))
+            .collect::<Option<Vec<_>>>()?;
         Some((terms, absent))
     }
 
@@ -146,7 +159,10 @@ impl ScannerBuilder {
             return Some(*id);
         }
         let id = u32::try_from(self.terms.len()).ok()?;
-        let parts: Vec<u32> = written.split(" … ").map(|part| self.literal(part)).collect::<Option<_>>()?;
+        let parts: Vec<u32> = written
+            .split(" … ")
+            .map(|part| self.literal(part))
+            .collect::<Option<_>>()?;
         for (part, literal) in parts.iter().enumerate() {
             let literal = self.literals.get_mut(*literal as usize)?;
             literal.parts.push((id, u16::try_from(part).ok()?));
@@ -161,14 +177,25 @@ impl ScannerBuilder {
         if let Some(id) = self.literal_ids.get(&written) {
             return Some(*id);
         }
-        let (left_open, rest) = written.strip_prefix('*').map_or((false, written.as_str()), |rest| (true, rest));
-        let (right_open, text) = rest.strip_suffix('*').map_or((false, rest), |rest| (true, rest));
+        let (left_open, rest) = written
+            .strip_prefix('*')
+            .map_or((false, written.as_str()), |rest| (true, rest));
+        let (right_open, text) = rest
+            .strip_suffix('*')
+            .map_or((false, rest), |rest| (true, rest));
         if text.trim().is_empty() {
             return None;
         }
         let id = u32::try_from(self.literals.len()).ok()?;
         let single_word = text.bytes().all(|b| b.is_ascii_alphabetic());
-        self.literals.push(Literal { left_open, right_open, single_word, alone: None, parts: Vec::new(), entities: Vec::new() });
+        self.literals.push(Literal {
+            left_open,
+            right_open,
+            single_word,
+            alone: None,
+            parts: Vec::new(),
+            entities: Vec::new(),
+        });
         self.texts.push(text.to_owned());
         self.literal_ids.insert(written, id);
         Some(id)
@@ -183,7 +210,11 @@ impl ScannerBuilder {
             .map_err(|error| error.to_string())?;
         let mut by_term = vec![Vec::new(); self.terms.len()];
         for (number, pattern) in self.patterns.iter().enumerate() {
-            if let Some(list) = pattern.terms.first().and_then(|term| by_term.get_mut(*term as usize)) {
+            if let Some(list) = pattern
+                .terms
+                .first()
+                .and_then(|term| by_term.get_mut(*term as usize))
+            {
                 list.push(u32::try_from(number).map_err(|error| error.to_string())?);
             }
         }
@@ -221,21 +252,33 @@ impl Scanner {
     /// Reads the text once.
     pub(super) fn scan(&self, text: &str) -> Hits {
         let mut hits = Hits::default();
-        let Some(automaton) = &self.automaton else { return hits };
+        let Some(automaton) = &self.automaton else {
+            return hits;
+        };
         let mut progress = vec![Progress::default(); self.terms.len()];
         let mut complete: Vec<u32> = Vec::new();
         let mut tries = vec![0u16; self.entities.len()];
         // Lower case once: an automaton of lower-case phrases is built five times faster than one of both cases.
         let lower = text.to_ascii_lowercase();
         for found in automaton.find_overlapping_iter(&lower) {
-            let Some(literal) = self.literals.get(found.pattern().as_usize()) else { continue };
-            let span = Span { start: found.start(), end: found.end() };
+            let Some(literal) = self.literals.get(found.pattern().as_usize()) else {
+                continue;
+            };
+            let span = Span {
+                start: found.start(),
+                end: found.end(),
+            };
             if !stands_alone(text, span, literal) {
                 continue;
             }
             for (term, part) in &literal.parts {
                 if let Some(state) = progress.get_mut(*term as usize)
-                    && advance(state, *part, span, self.terms.get(*term as usize).copied().unwrap_or(1))
+                    && advance(
+                        state,
+                        *part,
+                        span,
+                        self.terms.get(*term as usize).copied().unwrap_or(1),
+                    )
                 {
                     complete.push(*term);
                 }
@@ -248,14 +291,25 @@ impl Scanner {
         hits
     }
 
-    fn take(&self, text: &str, number: u32, anchor: Span, tries: &mut [u16], found: &mut Vec<Found>) {
+    fn take(
+        &self,
+        text: &str,
+        number: u32,
+        anchor: Span,
+        tries: &mut [u16],
+        found: &mut Vec<Found>,
+    ) {
         let number = number as usize;
-        let (Some(rule), Some(count)) = (self.entities.get(number), tries.get_mut(number)) else { return };
+        let (Some(rule), Some(count)) = (self.entities.get(number), tries.get_mut(number)) else {
+            return;
+        };
         if *count >= TRIES {
             return;
         }
         *count += 1;
-        let Some(span) = entities::take(text, anchor, rule.take) else { return };
+        let Some(span) = entities::take(text, anchor, rule.take) else {
+            return;
+        };
         let same = found.iter().filter(|f| f.rule == number);
         if same.clone().count() < VALUES && !same.clone().any(|f| f.span == span) {
             found.push(Found { rule: number, span });
@@ -266,15 +320,28 @@ impl Scanner {
         let whole = |term: u32| progress.get(term as usize).and_then(|state| state.whole);
         for term in complete {
             for number in self.by_term.get(*term as usize).into_iter().flatten() {
-                let Some(pattern) = self.patterns.get(*number as usize) else { continue };
+                let Some(pattern) = self.patterns.get(*number as usize) else {
+                    continue;
+                };
                 if pattern.absent.iter().any(|term| whole(*term).is_some()) {
                     continue;
                 }
-                let Some(places) = pattern.terms.iter().map(|term| whole(*term)).collect::<Option<Vec<_>>>() else {
+                let Some(places) = pattern
+                    .terms
+                    .iter()
+                    .map(|term| whole(*term))
+                    .collect::<Option<Vec<_>>>()
+                else {
                     continue;
                 };
                 if let Some((start, end)) = places.first() {
-                    matched.push((*number as usize, Span { start: *start as usize, end: *end as usize }));
+                    matched.push((
+                        *number as usize,
+                        Span {
+                            start: *start as usize,
+                            end: *end as usize,
+                        },
+                    ));
                 }
             }
         }
@@ -283,10 +350,18 @@ impl Scanner {
 
 /// Takes one part of a term in; true when the term is whole for the first time.
 fn advance(state: &mut Progress, part: u16, span: Span, parts: u16) -> bool {
-    let (start, end) = (u32::try_from(span.start).unwrap_or(u32::MAX), u32::try_from(span.end).unwrap_or(u32::MAX));
+    let (start, end) = (
+        u32::try_from(span.start).unwrap_or(u32::MAX),
+        u32::try_from(span.end).unwrap_or(u32::MAX),
+    );
     let in_reach = start >= state.end && (start - state.end) as usize <= GAP;
     if part == 0 && (state.seen <= 1 || !in_reach) {
-        *state = Progress { seen: 1, start, end, whole: state.whole };
+        *state = Progress {
+            seen: 1,
+            start,
+            end,
+            whole: state.whole,
+        };
     } else if part == state.seen && part > 0 && in_reach {
         state.seen += 1;
         state.end = end;
@@ -297,16 +372,29 @@ fn advance(state: &mut Progress, part: u16, span: Span, parts: u16) -> bool {
         return false;
     }
     let first = state.whole.is_none();
-    *state = Progress { seen: 0, start: 0, end: 0, whole: Some((state.start, state.end)) };
+    *state = Progress {
+        seen: 0,
+        start: 0,
+        end: 0,
+        whole: Some((state.start, state.end)),
+    };
     first
 }
 
 /// ADF writes most of its codes with and without `UserError` before them.
 fn behind_user_error(bytes: &[u8], start: usize) -> bool {
     const PREFIX: &[u8] = b"UserError";
-    let Some(from) = start.checked_sub(PREFIX.len()) else { return false };
-    let alone = from == 0 || bytes.get(from - 1).is_none_or(|b| !b.is_ascii_alphanumeric() && *b != b'_');
-    alone && bytes.get(from..start).is_some_and(|text| text.eq_ignore_ascii_case(PREFIX))
+    let Some(from) = start.checked_sub(PREFIX.len()) else {
+        return false;
+    };
+    let alone = from == 0
+        || bytes
+            .get(from - 1)
+            .is_none_or(|b| !b.is_ascii_alphanumeric() && *b != b'_');
+    alone
+        && bytes
+            .get(from..start)
+            .is_some_and(|text| text.eq_ignore_ascii_case(PREFIX))
 }
 
 /// A phrase counts only as whole words, unless it is written open (`*`).
@@ -316,8 +404,9 @@ fn stands_alone(text: &str, span: Span, literal: &Literal) -> bool {
     let at = |index: usize| bytes.get(index);
     if !literal.left_open && word(at(span.start)) && span.start > 0 && word(at(span.start - 1)) {
         // `\n` as two characters, as escaped logs have it, is no letter before the word.
-        let escaped =
-            span.start > 1 && at(span.start - 2) == Some(&b'\\') && matches!(at(span.start - 1), Some(b'n' | b'r' | b't'));
+        let escaped = span.start > 1
+            && at(span.start - 2) == Some(&b'\\')
+            && matches!(at(span.start - 1), Some(b'n' | b'r' | b't'));
         if !escaped && !behind_user_error(bytes, span.start) {
             return false;
         }

@@ -46,7 +46,10 @@ pub(super) fn says_nothing(name: &str) -> bool {
 }
 
 fn last(name: &str) -> &str {
-    name.trim_end_matches(':').rsplit(['.', '$', '/']).next().unwrap_or(name)
+    name.trim_end_matches(':')
+        .rsplit(['.', '$', '/'])
+        .next()
+        .unwrap_or(name)
 }
 
 /// The guess, if a name has a telling shape: the field's code first, then the last name with a telling shape,
@@ -54,18 +57,39 @@ fn last(name: &str) -> &str {
 pub(super) fn guess(catalog: &Catalog, places: &[Place<'_>]) -> Option<Guess> {
     let mut all: Vec<Guess> = Vec::new();
     for (number, place) in places.iter().enumerate() {
-        let spans =
-            if place.source == "error_code" { vec![Span { start: 0, end: place.text.len() }] } else { names(catalog, place) };
-        all.extend(spans.into_iter().filter_map(|span| of_name(catalog, place.text.get(span.start..span.end)?, number, span)));
+        let spans = if place.source == "error_code" {
+            vec![Span {
+                start: 0,
+                end: place.text.len(),
+            }]
+        } else {
+            names(catalog, place)
+        };
+        all.extend(spans.into_iter().filter_map(|span| {
+            of_name(catalog, place.text.get(span.start..span.end)?, number, span)
+        }));
     }
     // Of equals the first: codes before exceptions, the innermost of each before the outer ones.
     all.into_iter().rev().max_by_key(|guess| guess.rank)
 }
 
 fn names(catalog: &Catalog, place: &Place<'_>) -> Vec<Span> {
-    let named = |rule: usize, name: &str| catalog.scanner().entity(rule).is_some_and(|rule| rule.name == name);
-    let of = |name: &'static str| place.hits.found.iter().filter(move |found| named(found.rule, name)).map(|found| found.span);
-    let (mut codes, mut exceptions): (Vec<_>, Vec<_>) = (of("code").collect(), of("exception").collect());
+    let named = |rule: usize, name: &str| {
+        catalog
+            .scanner()
+            .entity(rule)
+            .is_some_and(|rule| rule.name == name)
+    };
+    let of = |name: &'static str| {
+        place
+            .hits
+            .found
+            .iter()
+            .filter(move |found| named(found.rule, name))
+            .map(|found| found.span)
+    };
+    let (mut codes, mut exceptions): (Vec<_>, Vec<_>) =
+        (of("code").collect(), of("exception").collect());
     codes.reverse();
     exceptions.reverse();
     codes.append(&mut exceptions);
@@ -78,13 +102,22 @@ fn of_name(catalog: &Catalog, name: &str, place: usize, span: Span) -> Option<Gu
         return None;
     }
     let key = last.to_ascii_lowercase().replace('_', "");
-    let shape = catalog.shapes().iter().find(|shape| shape.contains.iter().any(|part| key.contains(part.as_str())))?;
+    let shape = catalog.shapes().iter().find(|shape| {
+        shape
+            .contains
+            .iter()
+            .any(|part| key.contains(part.as_str()))
+    })?;
     Some(Guess {
         name: last.to_owned(),
         category: shape.category,
         act: shape.act,
         text: shape.text.clone(),
-        rank: if shape.generic { rank::GENERIC_SHAPE } else { rank::SHAPE },
+        rank: if shape.generic {
+            rank::GENERIC_SHAPE
+        } else {
+            rank::SHAPE
+        },
         place,
         span,
     })

@@ -15,7 +15,11 @@ use super::shape;
 /// back-tick without its partner is only a back-tick: then the sentence is one piece.
 pub fn pieces(text: &str) -> Vec<&str> {
     let pieces: Vec<&str> = text.split('`').collect();
-    if pieces.len().is_multiple_of(2) { vec![text] } else { pieces }
+    if pieces.len().is_multiple_of(2) {
+        vec![text]
+    } else {
+        pieces
+    }
 }
 
 /// A message up to this long is quoted whole.
@@ -33,13 +37,16 @@ pub(super) fn entities(catalog: &Catalog, verdict: &Verdict<'_>) -> BTreeMap<Str
     let winner = verdict.candidates.first();
     for (number, place) in verdict.places.iter().enumerate() {
         for found in &place.hits.found {
-            let (Some(rule), Some(value)) =
-                (catalog.scanner().entity(found.rule), place.text.get(found.span.start..found.span.end))
-            else {
+            let (Some(rule), Some(value)) = (
+                catalog.scanner().entity(found.rule),
+                place.text.get(found.span.start..found.span.end),
+            ) else {
                 continue;
             };
             let distance = match winner {
-                Some(winner) if winner.place == number => winner.span.start.abs_diff(found.span.start),
+                Some(winner) if winner.place == number => {
+                    winner.span.start.abs_diff(found.span.start)
+                }
                 _ => usize::MAX,
             };
             let better = out.get(&rule.name).is_none_or(|(best, _)| distance < *best);
@@ -48,8 +55,13 @@ pub(super) fn entities(catalog: &Catalog, verdict: &Verdict<'_>) -> BTreeMap<Str
             }
         }
     }
-    let mut out: BTreeMap<String, String> = out.into_iter().map(|(name, (_, value))| (name, value)).collect();
-    if let Some(says) = winner.and_then(|winner| says(verdict.places.get(winner.place)?.text, winner.span)) {
+    let mut out: BTreeMap<String, String> = out
+        .into_iter()
+        .map(|(name, (_, value))| (name, value))
+        .collect();
+    if let Some(says) =
+        winner.and_then(|winner| says(verdict.places.get(winner.place)?.text, winner.span))
+    {
         out.insert("says".into(), says);
     }
     out
@@ -76,26 +88,46 @@ fn says(text: &str, span: Span) -> Option<String> {
     }
     let mut end = span.end + end_of_sentence(text.get(span.end..line.end)?);
     if end > start + SAYS {
-        end = word_end(text, text.floor_char_boundary(start + SAYS), text.ceil_char_boundary(start.max(span.start)));
+        end = word_end(
+            text,
+            text.floor_char_boundary(start + SAYS),
+            text.ceil_char_boundary(start.max(span.start)),
+        );
     }
-    let said = text.get(start..end)?.trim().trim_end_matches(['.', ',', ';', ':']);
+    let said = text
+        .get(start..end)?
+        .trim()
+        .trim_end_matches(['.', ',', ';', ':']);
     (!said.is_empty()).then(|| said.to_owned())
 }
 
 /// Where the last sentence or the last value of a `Key=Value` begins in what stands before a sign.
 fn begin_of_sentence(before: &str) -> usize {
-    let sentence = [". ", "! ", "? ", "\\n"].iter().filter_map(|mark| before.rfind(mark).map(|at| at + 2)).max().unwrap_or(0);
-    let value = before.char_indices().rev().zip(before.chars().rev().skip(1)).find_map(|((at, c), key)| {
-        let named = c == '=' && key.is_ascii_alphanumeric() && before.get(at + 1..)?.starts_with(char::is_alphabetic);
-        named.then_some(at + 1)
-    });
+    let sentence = [". ", "! ", "? ", "\\n"]
+        .iter()
+        .filter_map(|mark| before.rfind(mark).map(|at| at + 2))
+        .max()
+        .unwrap_or(0);
+    let value = before
+        .char_indices()
+        .rev()
+        .zip(before.chars().rev().skip(1))
+        .find_map(|((at, c), key)| {
+            let named = c == '='
+                && key.is_ascii_alphanumeric()
+                && before.get(at + 1..)?.starts_with(char::is_alphabetic);
+            named.then_some(at + 1)
+        });
     sentence.max(value.unwrap_or(0))
 }
 
 /// Where the sentence ends in what stands behind a sign.
 fn end_of_sentence(behind: &str) -> usize {
     let ends = [". ", ".,", ".'", ".\"", "! ", "\\n", "\\r", ",Source="];
-    ends.iter().filter_map(|mark| behind.find(mark)).min().unwrap_or(behind.len())
+    ends.iter()
+        .filter_map(|mark| behind.find(mark))
+        .min()
+        .unwrap_or(behind.len())
 }
 
 /// Fills a template.
@@ -130,47 +162,85 @@ fn optional(part: &str, entities: &BTreeMap<String, String>, said: &str) -> Opti
 fn plain(part: &str, entities: &BTreeMap<String, String>) -> String {
     let mut text = part.to_owned();
     for name in names(part) {
-        text = text.replace(&format!("{{{name}}}"), entities.get(name).map_or("?", String::as_str));
+        text = text.replace(
+            &format!("{{{name}}}"),
+            entities.get(name).map_or("?", String::as_str),
+        );
     }
     text
 }
 
 fn names(part: &str) -> impl Iterator<Item = &str> {
-    part.split('{').skip(1).filter_map(|piece| piece.split_once('}').map(|(name, _)| name))
+    part.split('{')
+        .skip(1)
+        .filter_map(|piece| piece.split_once('}').map(|(name, _)| name))
 }
 
 /// The quotes: the telling places first, then where the named things stand.
-pub(super) fn quotes(catalog: &Catalog, verdict: &Verdict<'_>, extra: Option<(usize, Span)>) -> Vec<Quote> {
+pub(super) fn quotes(
+    catalog: &Catalog,
+    verdict: &Verdict<'_>,
+    extra: Option<(usize, Span)>,
+) -> Vec<Quote> {
     let mut taken: Vec<(usize, Span)> = Vec::new();
-    let telling = verdict.candidates.iter().take(4).map(|candidate: &Candidate| (candidate.place, candidate.span));
+    let telling = verdict
+        .candidates
+        .iter()
+        .take(4)
+        .map(|candidate: &Candidate| (candidate.place, candidate.span));
     for (place, span) in telling.chain(extra) {
         add(&verdict.places, &mut taken, place, span);
     }
-    for (number, place) in verdict.places.iter().enumerate().filter(|(_, place)| !place.hits.found.is_empty()) {
+    for (number, place) in verdict
+        .places
+        .iter()
+        .enumerate()
+        .filter(|(_, place)| !place.hits.found.is_empty())
+    {
         let mut found: Vec<_> = place.hits.found.iter().collect();
-        found.sort_by_key(|f| catalog.scanner().entity(f.rule).map_or(9, |rule| weight(&rule.name)));
+        found.sort_by_key(|f| {
+            catalog
+                .scanner()
+                .entity(f.rule)
+                .map_or(9, |rule| weight(&rule.name))
+        });
         for f in found {
             add(&verdict.places, &mut taken, number, f.span);
         }
     }
     // The report's own first and last words belong to the proof.
     if let Some(text) = verdict.places.first().map(|place| place.text) {
-        add(&verdict.places, &mut taken, 0, Span { start: 0, end: text.ceil_char_boundary(text.len().min(1)) });
+        add(
+            &verdict.places,
+            &mut taken,
+            0,
+            Span {
+                start: 0,
+                end: text.ceil_char_boundary(text.len().min(1)),
+            },
+        );
         let last = text.trim_end();
         add(
             &verdict.places,
             &mut taken,
             0,
-            Span { start: last.floor_char_boundary(last.len().saturating_sub(1)), end: last.len() },
+            Span {
+                start: last.floor_char_boundary(last.len().saturating_sub(1)),
+                end: last.len(),
+            },
         );
     }
-    taken.iter().filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span)).collect()
+    taken
+        .iter()
+        .filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span))
+        .collect()
 }
 
 /// Which entities deserve their line first.
 fn weight(name: &str) -> u8 {
     match name {
-        "inner_activity" | "task" | "column" | "value" | "path" | "table" | "conn_id" | "exception" => 0,
+        "inner_activity" | "task" | "column" | "value" | "path" | "table" | "conn_id"
+        | "exception" => 0,
         "activity" | "host" | "file" | "cluster" | "library" | "dag" => 1,
         _ => 2,
     }
@@ -178,19 +248,32 @@ fn weight(name: &str) -> u8 {
 
 fn quote(place: &Place<'_>, span: Span) -> Option<Quote> {
     let text = place.text.get(span.start..span.end)?.trim();
-    (!text.is_empty()).then(|| Quote { quote: text.to_owned(), source: place.source.to_string(), title: None })
+    (!text.is_empty()).then(|| Quote {
+        quote: text.to_owned(),
+        source: place.source.to_string(),
+        title: None,
+    })
 }
 
 fn add(places: &[Place<'_>], taken: &mut Vec<(usize, Span)>, number: usize, span: Span) {
-    let Some(place) = places.get(number) else { return };
-    if taken.len() >= QUOTES || taken.iter().any(|(n, t)| *n == number && t.start <= span.start && span.end <= t.end) {
+    let Some(place) = places.get(number) else {
+        return;
+    };
+    if taken.len() >= QUOTES
+        || taken
+            .iter()
+            .any(|(n, t)| *n == number && t.start <= span.start && span.end <= t.end)
+    {
         return;
     }
     let grown = grow(place.text, span, false);
     // Overlapping quotes become one, if it stays short.
     for (n, t) in taken.iter_mut() {
         if *n == number && t.start <= grown.end && grown.start <= t.end {
-            let joined = Span { start: t.start.min(grown.start), end: t.end.max(grown.end) };
+            let joined = Span {
+                start: t.start.min(grown.start),
+                end: t.end.max(grown.end),
+            };
             if joined.end - joined.start <= QUOTE * 2 {
                 *t = joined;
                 return;
@@ -203,7 +286,10 @@ fn add(places: &[Place<'_>], taken: &mut Vec<(usize, Span)>, number: usize, span
 /// Grows a place to the sentence or line around it; a short text is taken whole unless one line is wanted.
 fn grow(text: &str, span: Span, one_line: bool) -> Span {
     if text.len() <= WHOLE && !one_line {
-        return Span { start: 0, end: text.len() };
+        return Span {
+            start: 0,
+            end: text.len(),
+        };
     }
     let reach = QUOTE.saturating_sub(span.end - span.start) / 2;
     let floor = text.ceil_char_boundary(span.start.saturating_sub(reach));
@@ -212,15 +298,31 @@ fn grow(text: &str, span: Span, one_line: bool) -> Span {
     let right = text.get(span.end..ceiling).unwrap_or_default();
     let start = left.rfind('\n').map_or(floor, |at| floor + at + 1);
     let end = right.find('\n').map_or(ceiling, |at| span.end + at);
-    let start = if start == floor && floor > 0 { word_start(text, start, span.start) } else { start };
-    let end = if end == ceiling && ceiling < text.len() { word_end(text, end, span.end) } else { end };
-    if start <= end { Span { start, end } } else { span }
+    let start = if start == floor && floor > 0 {
+        word_start(text, start, span.start)
+    } else {
+        start
+    };
+    let end = if end == ceiling && ceiling < text.len() {
+        word_end(text, end, span.end)
+    } else {
+        end
+    };
+    if start <= end {
+        Span { start, end }
+    } else {
+        span
+    }
 }
 
 fn word_start(text: &str, start: usize, limit: usize) -> usize {
-    text.get(start..limit).and_then(|part| part.find(' ')).map_or(start, |at| start + at + 1)
+    text.get(start..limit)
+        .and_then(|part| part.find(' '))
+        .map_or(start, |at| start + at + 1)
 }
 
 fn word_end(text: &str, end: usize, limit: usize) -> usize {
-    text.get(limit..end).and_then(|part| part.rfind(' ')).map_or(end, |at| limit + at)
+    text.get(limit..end)
+        .and_then(|part| part.rfind(' '))
+        .map_or(end, |at| limit + at)
 }

@@ -18,7 +18,11 @@ use crate::http::{Http, Reply};
 use crate::identity::Identity;
 
 /// Only RFC 3986's unreserved characters stay as they are in a path piece.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 /// A longer wish to wait is not granted within one analysis.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const DEFAULT_WAIT: Duration = Duration::from_millis(200);
@@ -36,7 +40,11 @@ pub enum Key {
 
 impl Key {
     /// Puts the Authorization header on a request.
-    pub(crate) async fn authorize(&self, resource: &str, request: RequestBuilder) -> Result<RequestBuilder, Fault> {
+    pub(crate) async fn authorize(
+        &self,
+        resource: &str,
+        request: RequestBuilder,
+    ) -> Result<RequestBuilder, Fault> {
         let token = match self {
             Self::Identity(identity) => identity.token(resource).await?,
             Self::Token(token) => token.clone(),
@@ -50,7 +58,9 @@ pub(crate) fn url_under(base: &Url, pieces: &[&str]) -> Result<Url, Fault> {
     let mut path = base.path().trim_end_matches('/').to_owned();
     for piece in pieces {
         if matches!(*piece, "" | "." | "..") || piece.len() > PIECE_CAP {
-            return Err(Fault::permanent("an id that cannot be part of a path was not asked for"));
+            return Err(Fault::permanent(
+                "an id that cannot be part of a path was not asked for",
+            ));
         }
         path.push('/');
         path.extend(utf8_percent_encode(piece, ESCAPED));
@@ -67,10 +77,19 @@ pub(crate) fn url_under(base: &Url, pieces: &[&str]) -> Result<Url, Fault> {
 pub(crate) async fn ask(http: &Http, what: &str, request: RequestBuilder) -> Result<Reply, Fault> {
     let again = request.try_clone();
     match (once(http, what, request).await, again) {
-        (Err(Fault::Transient { reason, retry_after }), Some(again)) => {
+        (
+            Err(Fault::Transient {
+                reason,
+                retry_after,
+            }),
+            Some(again),
+        ) => {
             let wait = retry_after.unwrap_or(DEFAULT_WAIT);
             if wait > LONGEST_WAIT {
-                return Err(Fault::Transient { reason, retry_after });
+                return Err(Fault::Transient {
+                    reason,
+                    retry_after,
+                });
             }
             tokio::time::sleep(wait).await;
             once(http, what, again).await
@@ -89,20 +108,28 @@ async fn once(http: &Http, what: &str, request: RequestBuilder) -> Result<Reply,
 
 /// A vendor's error code as far as it is fit for a reason: a plain word, else nothing.
 pub(crate) fn plain_code(code: &str) -> Option<&str> {
-    let plain = (1..=64).contains(&code.len()) && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    let plain = (1..=64).contains(&code.len())
+        && code
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
     plain.then_some(code)
 }
 
 /// `text` without terminal escape sequences.
 pub(crate) fn without_ansi(text: &str) -> String {
-    static ANSI: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])").ok());
-    ANSI.as_ref().map_or_else(|| text.to_owned(), |ansi| ansi.replace_all(text, "").into_owned())
+    static ANSI: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])").ok()
+    });
+    ANSI.as_ref().map_or_else(
+        || text.to_owned(),
+        |ansi| ansi.replace_all(text, "").into_owned(),
+    )
 }
 
 /// The last `limit` bytes, cut on a character boundary: the end of a log tells why it ended.
 pub(crate) fn tail(text: &str, limit: usize) -> &str {
-    text.get(text.ceil_char_boundary(text.len().saturating_sub(limit))..).unwrap_or_default()
+    text.get(text.ceil_char_boundary(text.len().saturating_sub(limit))..)
+        .unwrap_or_default()
 }
 
 /// The last line that reads like a raised exception (`package.SomeError: why`), with its class.
@@ -112,7 +139,10 @@ pub(crate) fn last_exception(log: &str) -> Option<(&str, &str)> {
             .ok()
     });
     let raised = RAISED.as_ref()?;
-    log.lines().rev().map(str::trim_end).find_map(|line| Some((raised.captures(line)?.get(1)?.as_str(), line)))
+    log.lines()
+        .rev()
+        .map(str::trim_end)
+        .find_map(|line| Some((raised.captures(line)?.get(1)?.as_str(), line)))
 }
 
 /// Milliseconds since 1970, as Databricks writes times; zero and nonsense are no time.
@@ -133,13 +163,23 @@ mod tests {
 
     #[test]
     fn ansi_is_gone_and_the_text_stays() {
-        assert_eq!(without_ansi("\u{1b}[0;31mKeyError\u{1b}[0m: 'a' \u{1b}]8;;x\u{7}[ok]"), "KeyError: 'a' [ok]");
+        assert_eq!(
+            without_ansi("\u{1b}[0;31mKeyError\u{1b}[0m: 'a' \u{1b}]8;;x\u{7}[ok]"),
+            "KeyError: 'a' [ok]"
+        );
     }
 
     #[test]
     fn the_last_exception_wins() {
-        let log = "ValueError: a\nduring handling\npyspark.errors.AnalysisException: [X] b\n  at line 3";
-        assert_eq!(last_exception(log), Some(("AnalysisException", "pyspark.errors.AnalysisException: [X] b")));
+        let log =
+            "ValueError: a\nduring handling\npyspark.errors.AnalysisException: [X] b\n  at line 3";
+        assert_eq!(
+            last_exception(log),
+            Some((
+                "AnalysisException",
+                "pyspark.errors.AnalysisException: [X] b"
+            ))
+        );
         assert_eq!(last_exception("all is well"), None);
     }
 
@@ -149,7 +189,10 @@ mod tests {
         for piece in ["", ".", ".."] {
             assert!(url_under(&base, &["runs", piece, "log"]).is_err());
         }
-        assert_eq!(url_under(&base, &["runs", "a"]).unwrap().as_str(), "https://vendor.example/root/runs/a");
+        assert_eq!(
+            url_under(&base, &["runs", "a"]).unwrap().as_str(),
+            "https://vendor.example/root/runs/a"
+        );
     }
 
     proptest! {

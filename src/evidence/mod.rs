@@ -96,15 +96,30 @@ pub struct Collected {
 
 impl Collected {
     /// Adds a proof: redacted, capped; numbered when everything is collected.
-    pub(crate) fn prove(&mut self, source: &str, title: impl AsRef<str>, text: &str, at: DateTime<Utc>) {
+    pub(crate) fn prove(
+        &mut self,
+        source: &str,
+        title: impl AsRef<str>,
+        text: &str,
+        at: DateTime<Utc>,
+    ) {
         let title = cap(&redact(title.as_ref()), 300);
         let text = cap(&redact(text), EVIDENCE_CAP);
-        self.evidence.push(Evidence { id: String::new(), source: source.to_owned(), title, text, at });
+        self.evidence.push(Evidence {
+            id: String::new(),
+            source: source.to_owned(),
+            title,
+            text,
+            at,
+        });
     }
 
     /// Adds a gap, once.
     pub(crate) fn miss(&mut self, source: &str, reason: impl Into<String>) {
-        let gap = Gap { source: source.to_owned(), reason: reason.into() };
+        let gap = Gap {
+            source: source.to_owned(),
+            reason: reason.into(),
+        };
         if !self.gaps.contains(&gap) {
             self.gaps.push(gap);
         }
@@ -152,13 +167,20 @@ pub enum RunOutcome {
 /// The window in which an alert's rows are looked for.
 pub(crate) fn window(request: &RowsRequest, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
     let to = request.to.unwrap_or(now).min(now);
-    let from = request.from.filter(|from| *from <= to).unwrap_or(to - WINDOW).max(to - LONGEST_WINDOW);
+    let from = request
+        .from
+        .filter(|from| *from <= to)
+        .unwrap_or(to - WINDOW)
+        .max(to - LONGEST_WINDOW);
     (from - WINDOW_SLACK, to + WINDOW_SLACK)
 }
 
 /// Is this name only a stand-in for one that the report did not know?
 pub(crate) fn is_placeholder(asset: &str) -> bool {
     let words = asset.trim().to_ascii_lowercase();
-    let number = words.strip_prefix("job ").or_else(|| words.strip_prefix("run ")).unwrap_or(&words);
+    let number = words
+        .strip_prefix("job ")
+        .or_else(|| words.strip_prefix("run "))
+        .unwrap_or(&words);
     words.is_empty() || words.starts_with("unknown ") || number.bytes().all(|b| b.is_ascii_digit())
 }

@@ -58,14 +58,23 @@ pub enum NoEntry {
 }
 
 fn same(given: &str, expected: &SecretString) -> bool {
-    let (given, expected) = (Sha256::digest(given), Sha256::digest(expected.expose_secret()));
+    let (given, expected) = (
+        Sha256::digest(given),
+        Sha256::digest(expected.expose_secret()),
+    );
     !bool::from(expected.as_slice().ct_eq(Sha256::digest("").as_slice()))
         && bool::from(given.as_slice().ct_eq(expected.as_slice()))
 }
 
 fn sign(key: &SecretString, purpose: &str, text: &str) -> String {
     match Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()) {
-        Ok(mac) => hex::encode(mac.chain_update(purpose).chain_update(b"|").chain_update(text).finalize().into_bytes()),
+        Ok(mac) => hex::encode(
+            mac.chain_update(purpose)
+                .chain_update(b"|")
+                .chain_update(text)
+                .finalize()
+                .into_bytes(),
+        ),
         Err(_) => String::new(),
     }
 }
@@ -75,42 +84,67 @@ impl DashboardLock {
     pub fn enter(&self, request: &Request, now: DateTime<Utc>) -> Result<Visitor, NoEntry> {
         match self {
             Self::Closed => Err(NoEntry::Closed),
-            Self::Open => {
-                Ok(Visitor { name: "local user".to_owned(), is_known: false, form_token: form_token_of_this_process() })
-            }
-            Self::Entra { key } => entra(request).or_else(|| machine(request, key.as_ref()?)).ok_or(NoEntry::Unknown),
-            Self::Key { key, .. } => machine(request, key).or_else(|| session(request, key, now)).ok_or(NoEntry::Unknown),
+            Self::Open => Ok(Visitor {
+                name: "local user".to_owned(),
+                is_known: false,
+                form_token: form_token_of_this_process(),
+            }),
+            Self::Entra { key } => entra(request)
+                .or_else(|| machine(request, key.as_ref()?))
+                .ok_or(NoEntry::Unknown),
+            Self::Key { key, .. } => machine(request, key)
+                .or_else(|| session(request, key, now))
+                .ok_or(NoEntry::Unknown),
         }
     }
 
     /// A `Set-Cookie` value for whoever gave the right key.
     pub fn cookie_for(&self, given: &str, now: DateTime<Utc>) -> Option<String> {
-        let Self::Key { key, plain_http } = self else { return None };
+        let Self::Key { key, plain_http } = self else {
+            return None;
+        };
         if !same(given, key) {
             return None;
         }
         let expires = now.timestamp() + SESSION_SECONDS;
         let signature = sign(key, "session", &expires.to_string());
         let secure = if *plain_http { "" } else { " Secure;" };
-        Some(format!("{COOKIE}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly;{secure} SameSite=Strict"))
+        Some(format!(
+            "{COOKIE}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly;{secure} SameSite=Strict"
+        ))
     }
 
     /// May this request change something? Machines with a key may; forms need their token.
     pub fn may_change(visitor: &Visitor, request: &Request, form_token: Option<&str>) -> bool {
         let by_key = request.header("x-dashboard-key").is_some();
-        let by_form = form_token.is_some_and(|given| bool::from(given.as_bytes().ct_eq(visitor.form_token.as_bytes())));
+        let by_form = form_token
+            .is_some_and(|given| bool::from(given.as_bytes().ct_eq(visitor.form_token.as_bytes())));
         // Browsers cannot send JSON across sites without asking first, and nothing here answers that question.
-        let by_script = request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+        let by_script = request
+            .header("content-type")
+            .is_some_and(|kind| kind.starts_with("application/json"));
         by_key || by_form || by_script
     }
 }
 
 /// The headers App Service sets and strips from outside requests.
 fn entra(request: &Request) -> Option<Visitor> {
-    let id = request.header("x-ms-client-principal-id").filter(|id| !id.is_empty())?;
-    let name = request.header("x-ms-client-principal-name").filter(|name| !name.is_empty()).unwrap_or(id);
-    let token = hex::encode(Sha256::digest(format!("form|{id}|{}", request.header("x-ms-client-principal").unwrap_or_default())));
-    Some(Visitor { name: shown_name(name), is_known: true, form_token: token })
+    let id = request
+        .header("x-ms-client-principal-id")
+        .filter(|id| !id.is_empty())?;
+    let name = request
+        .header("x-ms-client-principal-name")
+        .filter(|name| !name.is_empty())
+        .unwrap_or(id);
+    let token = hex::encode(Sha256::digest(format!(
+        "form|{id}|{}",
+        request.header("x-ms-client-principal").unwrap_or_default()
+    )));
+    Some(Visitor {
+        name: shown_name(name),
+        is_known: true,
+        form_token: token,
+    })
 }
 
 /// A name as it is stored and shown: of a mail address only the part that names the person (law L10).
@@ -124,21 +158,29 @@ fn shown_name(name: &str) -> String {
 
 /// Other sites' pages cannot guess it; with the process it goes, and pages are loaded anew.
 fn form_token_of_this_process() -> String {
-    static TOKEN: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+    static TOKEN: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
     TOKEN.clone()
 }
 
 fn machine(request: &Request, key: &SecretString) -> Option<Visitor> {
     let given = request.header("x-dashboard-key")?;
-    same(given, key).then(|| Visitor { name: "API".to_owned(), is_known: false, form_token: sign(key, "form", "machine") })
+    same(given, key).then(|| Visitor {
+        name: "API".to_owned(),
+        is_known: false,
+        form_token: sign(key, "form", "machine"),
+    })
 }
 
 fn session(request: &Request, key: &SecretString, now: DateTime<Utc>) -> Option<Visitor> {
     let cookies = request.header("cookie")?;
-    let value = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;
+    let value = cookies
+        .split(';')
+        .find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;
     let (expires, signature) = value.split_once('.')?;
     let expected = sign(key, "session", expires);
-    let genuine = !expected.is_empty() && bool::from(signature.as_bytes().ct_eq(expected.as_bytes()));
+    let genuine =
+        !expected.is_empty() && bool::from(signature.as_bytes().ct_eq(expected.as_bytes()));
     let fresh = expires.parse::<i64>().is_ok_and(|at| at > now.timestamp());
     (genuine && fresh).then(|| Visitor {
         name: "dashboard user".to_owned(),

@@ -30,12 +30,18 @@ pub fn queue_text(body: &[u8]) -> Option<String> {
 
 /// The answer the host demands: a JSON object, never an empty 2xx (that hangs).
 pub fn done() -> Response {
-    Response::json(StatusCode::OK, &json!({"Outputs": {}, "Logs": [], "ReturnValue": null}))
+    Response::json(
+        StatusCode::OK,
+        &json!({"Outputs": {}, "Logs": [], "ReturnValue": null}),
+    )
 }
 
 /// The invocation failed: the host delivers the message again.
 pub fn failed(reason: &str) -> Response {
-    Response::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({"Outputs": {}, "Logs": [reason], "ReturnValue": null}))
+    Response::json(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &json!({"Outputs": {}, "Logs": [reason], "ReturnValue": null}),
+    )
 }
 
 #[cfg(test)]

@@ -23,7 +23,12 @@ fn forbidden(message: &str) -> Response {
 }
 
 fn closed(setting: &str) -> Response {
-    Response::error(StatusCode::SERVICE_UNAVAILABLE, "door_closed", &format!("this door opens when {setting} is set"), "")
+    Response::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "door_closed",
+        &format!("this door opens when {setting} is set"),
+        "",
+    )
 }
 
 /// What a person's or playbook's event came to.
@@ -36,23 +41,42 @@ pub(super) fn outcome(result: Result<Ticket, UpdateError>) -> Response {
                 &json!({"status": "applied", "ticket_id": ticket.id, "ticket_status": ticket.status, "remediation": ticket.remediation.state}),
             )
         }
-        Err(UpdateError::Missing) => Response::error(StatusCode::NOT_FOUND, "unknown_ticket", "there is no such ticket", ""),
-        Err(UpdateError::Refused(refusal)) => Response::error(StatusCode::CONFLICT, "refused", &refusal.to_string(), ""),
+        Err(UpdateError::Missing) => Response::error(
+            StatusCode::NOT_FOUND,
+            "unknown_ticket",
+            "there is no such ticket",
+            "",
+        ),
+        Err(UpdateError::Refused(refusal)) => {
+            Response::error(StatusCode::CONFLICT, "refused", &refusal.to_string(), "")
+        }
         Err(UpdateError::Store(fault)) => {
-            tracing::error!(reason = fault.reason(), "an event could not be stored; its sender was asked to send it again");
+            tracing::error!(
+                reason = fault.reason(),
+                "an event could not be stored; its sender was asked to send it again"
+            );
             Response::unavailable()
         }
     }
 }
 
 fn ignored(reason: &str) -> Response {
-    Response::json(StatusCode::OK, &json!({"status": "ignored", "reason": reason}))
+    Response::json(
+        StatusCode::OK,
+        &json!({"status": "ignored", "reason": reason}),
+    )
 }
 
 impl Handler {
     pub(super) async fn jira_webhook(&self, request: &Request, now: DateTime<Utc>) -> Response {
-        let Ok(pipeline) = self.doors.pipeline.as_ref() else { return Response::unavailable() };
-        let Some(secret) = pipeline.jira.as_ref().and_then(|jira| jira.settings().webhook_secret.as_ref()) else {
+        let Ok(pipeline) = self.doors.pipeline.as_ref() else {
+            return Response::unavailable();
+        };
+        let Some(secret) = pipeline
+            .jira
+            .as_ref()
+            .and_then(|jira| jira.settings().webhook_secret.as_ref())
+        else {
             return closed("JIRA_WEBHOOK_SECRET (with ITSM_TOOL=jira)");
         };
         let signature = request.header("x-hub-signature");
@@ -62,14 +86,19 @@ impl Handler {
         }
         let event = match webhook::parse(&request.body) {
             Ok(event) => event,
-            Err(bad) => return Response::error(StatusCode::BAD_REQUEST, bad.code, &bad.message, &bad.path),
+            Err(bad) => {
+                return Response::error(StatusCode::BAD_REQUEST, bad.code, &bad.message, &bad.path);
+            }
         };
         match self.pipeline().await {
             Ok(pipeline) => match pipeline.jira_event(event, now).await {
                 Ok(JiraOutcome::Applied(ticket)) => outcome(Ok(*ticket)),
                 Ok(JiraOutcome::Ignored(reason)) => ignored(&reason),
                 Err(fault) => {
-                    tracing::warn!(reason = fault.reason(), "JIRA was asked to send its event again");
+                    tracing::warn!(
+                        reason = fault.reason(),
+                        "JIRA was asked to send its event again"
+                    );
                     Response::unavailable()
                 }
             },
@@ -77,12 +106,25 @@ impl Handler {
         }
     }
 
-    pub(super) async fn slack_interaction(&self, request: &Request, now: DateTime<Utc>) -> Response {
-        let Ok(pipeline) = self.doors.pipeline.as_ref() else { return Response::unavailable() };
-        let Some(slack) = &pipeline.slack else { return closed("SLACK_BOT_TOKEN") };
+    pub(super) async fn slack_interaction(
+        &self,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Response {
+        let Ok(pipeline) = self.doors.pipeline.as_ref() else {
+            return Response::unavailable();
+        };
+        let Some(slack) = &pipeline.slack else {
+            return closed("SLACK_BOT_TOKEN");
+        };
         let settings = slack.settings();
-        let Some(secret) = &settings.signing_secret else { return closed("SLACK_SIGNING_SECRET") };
-        let (at, signature) = (request.header("x-slack-request-timestamp"), request.header("x-slack-signature"));
+        let Some(secret) = &settings.signing_secret else {
+            return closed("SLACK_SIGNING_SECRET");
+        };
+        let (at, signature) = (
+            request.header("x-slack-request-timestamp"),
+            request.header("x-slack-signature"),
+        );
         if interaction::verify(at, signature, &request.body, secret, now).is_err() {
             return forbidden("the signature is missing, wrong or too old");
         }
@@ -92,19 +134,45 @@ impl Handler {
                 return Response::empty(StatusCode::OK);
             }
             Ok(decision) => decision,
-            Err(_) => return Response::error(StatusCode::BAD_REQUEST, "malformed", "the interaction cannot be read", ""),
+            Err(_) => {
+                return Response::error(
+                    StatusCode::BAD_REQUEST,
+                    "malformed",
+                    "the interaction cannot be read",
+                    "",
+                );
+            }
         };
-        let Interaction::Decision { ticket_id, approval_id, plan, approved, user_id, user_name, .. } = decision else {
+        let Interaction::Decision {
+            ticket_id,
+            approval_id,
+            plan,
+            approved,
+            user_id,
+            user_name,
+            ..
+        } = decision
+        else {
             return Response::empty(StatusCode::OK);
         };
-        let Ok(pipeline) = self.pipeline().await else { return Response::unavailable() };
+        let Ok(pipeline) = self.pipeline().await else {
+            return Response::unavailable();
+        };
         if !settings.may_approve(&user_id) {
             tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to decide");
             return Response::empty(StatusCode::OK);
         }
         trace::note("ticket.id", ticket_id.to_string());
-        let by = Actor { channel: Channel::Slack, name: user_name };
-        let event = Event::ApprovalAnswered { approval: approval_id, plan, approved, by };
+        let by = Actor {
+            channel: Channel::Slack,
+            name: user_name,
+        };
+        let event = Event::ApprovalAnswered {
+            approval: approval_id,
+            plan,
+            approved,
+            by,
+        };
         match pipeline.apply(&ticket_id, &event, now).await {
             Err(UpdateError::Store(_)) => Response::unavailable(),
             Err(refused) => {
@@ -115,11 +183,25 @@ impl Handler {
         }
     }
 
-    pub(super) async fn remediation_callback(&self, request: &Request, now: DateTime<Utc>) -> Response {
-        let Ok(pipeline) = self.doors.pipeline.as_ref() else { return Response::unavailable() };
-        let Some(sink) = &pipeline.playbook else { return closed("CALLBACK_SIGNING_KEY (with a PLAYBOOK_… URL)") };
-        let (ticket, attempt, token) = (request.parameter("ticket"), request.parameter("attempt"), request.parameter("token"));
-        let (Some(ticket), Some(attempt), Some(token)) = (ticket.as_deref().and_then(TicketId::parse), attempt, token) else {
+    pub(super) async fn remediation_callback(
+        &self,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Response {
+        let Ok(pipeline) = self.doors.pipeline.as_ref() else {
+            return Response::unavailable();
+        };
+        let Some(sink) = &pipeline.playbook else {
+            return closed("CALLBACK_SIGNING_KEY (with a PLAYBOOK_… URL)");
+        };
+        let (ticket, attempt, token) = (
+            request.parameter("ticket"),
+            request.parameter("attempt"),
+            request.parameter("token"),
+        );
+        let (Some(ticket), Some(attempt), Some(token)) =
+            (ticket.as_deref().and_then(TicketId::parse), attempt, token)
+        else {
             return forbidden("the callback's token is missing");
         };
         if !sink.verify_callback(ticket.as_str(), &attempt, &token) {
@@ -128,9 +210,20 @@ impl Handler {
         trace::note("ticket.id", ticket.to_string());
         let callback = match playbook::callback::parse(&request.body) {
             Ok(callback) => callback,
-            Err(refused) => return Response::error(StatusCode::BAD_REQUEST, "malformed", &refused.to_string(), ""),
+            Err(refused) => {
+                return Response::error(
+                    StatusCode::BAD_REQUEST,
+                    "malformed",
+                    &refused.to_string(),
+                    "",
+                );
+            }
         };
-        if callback.ticket_id.as_ref().is_some_and(|named| *named != ticket) {
+        if callback
+            .ticket_id
+            .as_ref()
+            .is_some_and(|named| *named != ticket)
+        {
             return Response::error(
                 StatusCode::CONFLICT,
                 "wrong_ticket",
@@ -138,7 +231,11 @@ impl Handler {
                 "ticket_id",
             );
         }
-        if callback.attempt_id.as_ref().is_some_and(|named| *named != attempt) {
+        if callback
+            .attempt_id
+            .as_ref()
+            .is_some_and(|named| *named != attempt)
+        {
             return Response::error(
                 StatusCode::CONFLICT,
                 "wrong_attempt",
@@ -146,14 +243,17 @@ impl Handler {
                 "attempt_id",
             );
         }
-        let Ok(pipeline) = self.pipeline().await else { return Response::unavailable() };
+        let Ok(pipeline) = self.pipeline().await else {
+            return Response::unavailable();
+        };
         match pipeline.callback(&ticket, &attempt, &callback, now).await {
             // The playbook's own retries must end: a late or repeated callback is taken and changes nothing.
             Err(UpdateError::Refused(refusal)) => ignored(&refusal.to_string()),
             Err(other) => outcome(Err(other)),
-            Ok(decision) => {
-                Response::json(StatusCode::OK, &json!({"status": "applied", "ticket_id": ticket, "remediation": decision}))
-            }
+            Ok(decision) => Response::json(
+                StatusCode::OK,
+                &json!({"status": "applied", "ticket_id": ticket, "remediation": decision}),
+            ),
         }
     }
 }

@@ -9,7 +9,12 @@ use crate::sources::{airflow, azure_monitor, databricks};
 use crate::trace;
 
 impl Handler {
-    pub(super) async fn ingest(&self, name: &str, request: &Request, now: DateTime<Utc>) -> Response {
+    pub(super) async fn ingest(
+        &self,
+        name: &str,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Response {
         if name == "AzureMonitor"
             && let Some(lock) = &self.doors.secure_webhook
             && let Err(refused) = lock.check(request.header("authorization"), now).await
@@ -25,7 +30,12 @@ impl Handler {
             Ok(parsed) => parsed,
             Err(malformed) => {
                 tracing::info!(door = name, error.code = malformed.code, error.path = %malformed.path, "a body could not be read");
-                return Response::error(StatusCode::BAD_REQUEST, malformed.code, &malformed.message, &malformed.path);
+                return Response::error(
+                    StatusCode::BAD_REQUEST,
+                    malformed.code,
+                    &malformed.message,
+                    &malformed.path,
+                );
             }
         };
         let accepted = match self.pipeline().await {

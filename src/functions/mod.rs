@@ -48,12 +48,27 @@ pub enum Trigger {
 /// One row per folder of `functions/`.
 pub const TABLE: [(&str, Trigger); 14] = [
     ("AzureMonitor", http("azure-monitor", &["post"], "function")),
-    ("DatabricksMonitor", http("databricks-monitor", &["post"], "function")),
-    ("AirflowMonitor", http("airflow-monitor", &["post"], "function")),
+    (
+        "DatabricksMonitor",
+        http("databricks-monitor", &["post"], "function"),
+    ),
+    (
+        "AirflowMonitor",
+        http("airflow-monitor", &["post"], "function"),
+    ),
     ("JiraWebhook", http("jira-webhook", &["post"], "anonymous")),
-    ("RemediationCallback", http("remediation-callback", &["post"], "anonymous")),
-    ("SlackInteractions", http("slack/interactions", &["post"], "anonymous")),
-    ("Dashboard", http("dashboard/{*path}", &["get", "post"], "anonymous")),
+    (
+        "RemediationCallback",
+        http("remediation-callback", &["post"], "anonymous"),
+    ),
+    (
+        "SlackInteractions",
+        http("slack/interactions", &["post"], "anonymous"),
+    ),
+    (
+        "Dashboard",
+        http("dashboard/{*path}", &["get", "post"], "anonymous"),
+    ),
     ("Api", http("api/{*path}", &["get", "post"], "anonymous")),
     ("Health", http("health", &["get"], "anonymous")),
     ("AnalyseFailure", Trigger::Queue("failures")),
@@ -63,8 +78,16 @@ pub const TABLE: [(&str, Trigger); 14] = [
     ("Sweep", Trigger::Timer("0 * * * * *")),
 ];
 
-const fn http(route: &'static str, methods: &'static [&'static str], auth_level: &'static str) -> Trigger {
-    Trigger::Http { route, methods, auth_level }
+const fn http(
+    route: &'static str,
+    methods: &'static [&'static str],
+    auth_level: &'static str,
+) -> Trigger {
+    Trigger::Http {
+        route,
+        methods,
+        auth_level,
+    }
 }
 
 /// What the doors need besides the corridor.
@@ -91,7 +114,11 @@ pub struct Handler {
 impl Handler {
     /// Nothing is opened before the first request that needs it: `GET /` answers at once.
     pub fn new(doors: Doors) -> Self {
-        Self { doors: Arc::new(doors), prepared: Arc::new(OnceCell::new()), metrics: Arc::default() }
+        Self {
+            doors: Arc::new(doors),
+            prepared: Arc::new(OnceCell::new()),
+            metrics: Arc::default(),
+        }
     }
 
     /// The corridor, with its tables and queues in place.
@@ -117,11 +144,21 @@ impl Handler {
             // Queue and timer functions belong to their message's report.
             None => self.route(name, &path, request, now).await,
         };
-        self.metrics.count(name.unwrap_or("none"), response.status.as_u16(), started.elapsed());
+        self.metrics.count(
+            name.unwrap_or("none"),
+            response.status.as_u16(),
+            started.elapsed(),
+        );
         response
     }
 
-    async fn route(&self, name: Option<&'static str>, path: &str, mut request: Request, now: DateTime<Utc>) -> Response {
+    async fn route(
+        &self,
+        name: Option<&'static str>,
+        path: &str,
+        mut request: Request,
+        now: DateTime<Utc>,
+    ) -> Response {
         // The wire leaves the body out.
         if request.method == Method::HEAD {
             request.method = Method::GET;
@@ -130,20 +167,36 @@ impl Handler {
             return if path.is_empty() {
                 ready()
             } else {
-                Response::error(StatusCode::NOT_FOUND, "no_such_route", "there is nothing here", "")
+                Response::error(
+                    StatusCode::NOT_FOUND,
+                    "no_such_route",
+                    "there is nothing here",
+                    "",
+                )
             };
         };
-        let allowed = match TABLE.iter().find(|(row, _)| *row == name).map(|(_, trigger)| trigger) {
-            Some(Trigger::Http { methods, .. }) => {
-                methods.iter().any(|allowed| request.method.as_str().eq_ignore_ascii_case(allowed))
-            }
+        let allowed = match TABLE
+            .iter()
+            .find(|(row, _)| *row == name)
+            .map(|(_, trigger)| trigger)
+        {
+            Some(Trigger::Http { methods, .. }) => methods
+                .iter()
+                .any(|allowed| request.method.as_str().eq_ignore_ascii_case(allowed)),
             _ => request.method == Method::POST,
         };
         if !allowed {
-            return Response::error(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this method is not served here", "");
+            return Response::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "wrong_method",
+                "this method is not served here",
+                "",
+            );
         }
         match name {
-            "AzureMonitor" | "DatabricksMonitor" | "AirflowMonitor" => self.ingest(name, &request, now).await,
+            "AzureMonitor" | "DatabricksMonitor" | "AirflowMonitor" => {
+                self.ingest(name, &request, now).await
+            }
             "JiraWebhook" => self.jira_webhook(&request, now).await,
             "RemediationCallback" => self.remediation_callback(&request, now).await,
             "SlackInteractions" => self.slack_interaction(&request, now).await,
@@ -162,7 +215,10 @@ impl Handler {
         };
         match asked {
             Ok(()) => Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
-            Err(_) => Response::json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({"status": "unavailable"})),
+            Err(_) => Response::json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &serde_json::json!({"status": "unavailable"}),
+            ),
         }
     }
 }
@@ -202,10 +258,13 @@ fn method_name(method: &Method) -> &'static str {
 
 /// The route of a door; none for functions of queues and timers.
 fn route_of(name: &str) -> Option<&'static str> {
-    TABLE.iter().find(|(row, _)| *row == name).and_then(|(_, trigger)| match trigger {
-        Trigger::Http { route, .. } => Some(*route),
-        Trigger::Queue(_) | Trigger::Timer(_) => None,
-    })
+    TABLE
+        .iter()
+        .find(|(row, _)| *row == name)
+        .and_then(|(_, trigger)| match trigger {
+            Trigger::Http { route, .. } => Some(*route),
+            Trigger::Queue(_) | Trigger::Timer(_) => None,
+        })
 }
 
 fn ready() -> Response {
@@ -218,7 +277,12 @@ fn door_of(path: &str) -> Option<&'static str> {
     TABLE.iter().find_map(|(name, trigger)| {
         let hit = match trigger {
             Trigger::Http { route, .. } => match route.strip_suffix("/{*path}") {
-                Some(prefix) => path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')),
+                Some(prefix) => {
+                    path == prefix
+                        || path
+                            .strip_prefix(prefix)
+                            .is_some_and(|rest| rest.starts_with('/'))
+                }
                 None => path.eq_ignore_ascii_case(route),
             },
             Trigger::Queue(_) | Trigger::Timer(_) => path == *name,

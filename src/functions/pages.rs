@@ -24,8 +24,7 @@ use crate::ticket::{Actor, Channel, Status, TicketId};
 
 const HTML: &str = "text/html; charset=utf-8";
 /// Nothing from elsewhere, no scripts at all, no frames.
-const POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Counters of this process, as `/api/metrics` shows them.
 #[derive(Debug, Default)]
@@ -47,18 +46,29 @@ impl Counters {
     pub(super) fn accepted(&self, accepted: &Accepted) {
         if let Ok(mut failures) = self.failures.lock() {
             for ticket in &accepted.tickets {
-                let status = if ticket.status == AcceptStatus::Accepted { "accepted" } else { "duplicate" };
-                *failures.entry((ticket.source.to_string(), status)).or_default() += 1;
+                let status = if ticket.status == AcceptStatus::Accepted {
+                    "accepted"
+                } else {
+                    "duplicate"
+                };
+                *failures
+                    .entry((ticket.source.to_string(), status))
+                    .or_default() += 1;
             }
             if accepted.tickets.is_empty() {
-                let status = if accepted.status == AcceptStatus::Pending { "pending" } else { "ignored" };
+                let status = if accepted.status == AcceptStatus::Pending {
+                    "pending"
+                } else {
+                    "ignored"
+                };
                 *failures.entry(("any".to_owned(), status)).or_default() += 1;
             }
         }
     }
 
     pub(super) fn swept(&self) {
-        self.sweeps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.sweeps
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Prometheus text, with what the store says of queues and tickets.
@@ -67,7 +77,10 @@ impl Counters {
         text.push_str("# TYPE aiops_rca_requests_total counter\n# TYPE aiops_rca_request_seconds_total counter\n");
         if let Ok(requests) = self.requests.lock() {
             for ((door, status), (count, took)) in requests.iter() {
-                let _infallible = writeln!(text, "aiops_rca_requests_total{{door=\"{door}\",status=\"{status}\"}} {count}");
+                let _infallible = writeln!(
+                    text,
+                    "aiops_rca_requests_total{{door=\"{door}\",status=\"{status}\"}} {count}"
+                );
                 let _infallible = writeln!(
                     text,
                     "aiops_rca_request_seconds_total{{door=\"{door}\",status=\"{status}\"}} {:.6}",
@@ -78,12 +91,18 @@ impl Counters {
         text.push_str("# TYPE aiops_rca_failures_total counter\n");
         if let Ok(failures) = self.failures.lock() {
             for ((source, status), count) in failures.iter() {
-                let _infallible = writeln!(text, "aiops_rca_failures_total{{source=\"{source}\",status=\"{status}\"}} {count}");
+                let _infallible = writeln!(
+                    text,
+                    "aiops_rca_failures_total{{source=\"{source}\",status=\"{status}\"}} {count}"
+                );
             }
         }
         text.push_str("# TYPE aiops_rca_queue_messages gauge\n");
         for (queue, depth) in depths {
-            let _infallible = writeln!(text, "aiops_rca_queue_messages{{queue=\"{queue}\"}} {depth}");
+            let _infallible = writeln!(
+                text,
+                "aiops_rca_queue_messages{{queue=\"{queue}\"}} {depth}"
+            );
         }
         let sweeps = self.sweeps.load(std::sync::atomic::Ordering::Relaxed);
         let _infallible = write!(
@@ -102,7 +121,12 @@ fn page(status: StatusCode, markup: maud::Markup) -> Response {
 }
 
 fn not_found() -> Response {
-    Response::error(StatusCode::NOT_FOUND, "unknown_ticket", "there is no such ticket", "")
+    Response::error(
+        StatusCode::NOT_FOUND,
+        "unknown_ticket",
+        "there is no such ticket",
+        "",
+    )
 }
 
 fn down(fault: &Fault) -> Response {
@@ -111,13 +135,22 @@ fn down(fault: &Fault) -> Response {
 }
 
 impl Handler {
-    pub(super) async fn dashboard(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
+    pub(super) async fn dashboard(
+        &self,
+        path: &str,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Response {
         if let Some(name) = path.strip_prefix("/dashboard/assets/") {
             return match dashboard::asset(name) {
-                Some((content_type, body)) => {
-                    Response::text(StatusCode::OK, content_type, body).with("cache-control", "max-age=3600")
-                }
-                None => Response::error(StatusCode::NOT_FOUND, "no_such_asset", "there is nothing here", ""),
+                Some((content_type, body)) => Response::text(StatusCode::OK, content_type, body)
+                    .with("cache-control", "max-age=3600"),
+                None => Response::error(
+                    StatusCode::NOT_FOUND,
+                    "no_such_asset",
+                    "there is nothing here",
+                    "",
+                ),
             };
         }
         if path == "/dashboard/login" && request.method == Method::POST {
@@ -128,7 +161,10 @@ impl Handler {
             Err(NoEntry::Closed) => {
                 return page(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    dashboard::message("The dashboard is closed", "Set DASHBOARD_AUTH=entra, or DASHBOARD_KEY."),
+                    dashboard::message(
+                        "The dashboard is closed",
+                        "Set DASHBOARD_AUTH=entra, or DASHBOARD_KEY.",
+                    ),
                 );
             }
             Err(NoEntry::Unknown) if matches!(self.doors.dashboard, DashboardLock::Key { .. }) => {
@@ -137,7 +173,10 @@ impl Handler {
             Err(NoEntry::Unknown) => {
                 return page(
                     StatusCode::UNAUTHORIZED,
-                    dashboard::message("Sign in first", "This dashboard is for people of your organisation."),
+                    dashboard::message(
+                        "Sign in first",
+                        "This dashboard is for people of your organisation.",
+                    ),
                 );
             }
         };
@@ -148,18 +187,28 @@ impl Handler {
         if request.method == Method::POST {
             return self.form(pipeline, path, request, &visitor, now).await;
         }
-        let shown = match request.parameter("ticket").or_else(|| path.strip_prefix("/dashboard/tickets/").map(str::to_owned)) {
+        let shown = match request
+            .parameter("ticket")
+            .or_else(|| path.strip_prefix("/dashboard/tickets/").map(str::to_owned))
+        {
             Some(id) => self.ticket_page(pipeline, &id, &visitor, now).await,
             None if path == "/dashboard" => self.overview(pipeline, request, &visitor, now).await,
-            None => Ok(page(StatusCode::NOT_FOUND, dashboard::message("Nothing here", "There is no such page."))),
+            None => Ok(page(
+                StatusCode::NOT_FOUND,
+                dashboard::message("Nothing here", "There is no such page."),
+            )),
         };
         shown.unwrap_or_else(|fault| down(&fault))
     }
 
     fn login(&self, request: &Request, now: DateTime<Utc>) -> Response {
-        let given = url::form_urlencoded::parse(&request.body).find(|(name, _)| name == "key").map(|(_, key)| key.into_owned());
+        let given = url::form_urlencoded::parse(&request.body)
+            .find(|(name, _)| name == "key")
+            .map(|(_, key)| key.into_owned());
         match given.and_then(|given| self.doors.dashboard.cookie_for(given.trim(), now)) {
-            Some(cookie) => Response::empty(StatusCode::SEE_OTHER).with("location", "/dashboard").with("set-cookie", cookie),
+            Some(cookie) => Response::empty(StatusCode::SEE_OTHER)
+                .with("location", "/dashboard")
+                .with("set-cookie", cookie),
             None => page(StatusCode::UNAUTHORIZED, dashboard::login(true)),
         }
     }
@@ -174,8 +223,13 @@ impl Handler {
         let filter = Filter::from_parameters(|name| request.parameter(name));
         let tickets = pipeline.store.recent(now, filter.days, 2000).await?;
         let dead_letters = pipeline.store.dead_letters().await?;
-        let keys = tickets.iter().filter_map(|ticket| ticket.jira.key.as_deref());
-        let issue_urls = pipeline.jira.iter().flat_map(|jira| keys.clone().map(|key| (key, jira.browse_link(key).to_string())));
+        let keys = tickets
+            .iter()
+            .filter_map(|ticket| ticket.jira.key.as_deref());
+        let issue_urls = pipeline.jira.iter().flat_map(|jira| {
+            keys.clone()
+                .map(|key| (key, jira.browse_link(key).to_string()))
+        });
         let overview = dashboard::Overview {
             tickets: &tickets,
             filter: &filter,
@@ -188,15 +242,35 @@ impl Handler {
         Ok(page(StatusCode::OK, dashboard::overview(&overview)))
     }
 
-    async fn ticket_page(&self, pipeline: &Pipeline, id: &str, visitor: &Visitor, now: DateTime<Utc>) -> Result<Response, Fault> {
+    async fn ticket_page(
+        &self,
+        pipeline: &Pipeline,
+        id: &str,
+        visitor: &Visitor,
+        now: DateTime<Utc>,
+    ) -> Result<Response, Fault> {
         let missing = || {
-            page(StatusCode::NOT_FOUND, dashboard::message("No such ticket", "It may still be analysed: look again in a moment."))
+            page(
+                StatusCode::NOT_FOUND,
+                dashboard::message(
+                    "No such ticket",
+                    "It may still be analysed: look again in a moment.",
+                ),
+            )
         };
-        let Some(id) = TicketId::parse(id) else { return Ok(missing()) };
-        let Some(ticket) = pipeline.store.load(&id).await? else { return Ok(missing()) };
+        let Some(id) = TicketId::parse(id) else {
+            return Ok(missing());
+        };
+        let Some(ticket) = pipeline.store.load(&id).await? else {
+            return Ok(missing());
+        };
         let evidence = pipeline.store.evidence(&id).await?;
         let audit = pipeline.store.audit(&ticket).await?;
-        let issue = ticket.jira.key.as_deref().and_then(|key| Some(pipeline.jira.as_ref()?.browse_link(key).to_string()));
+        let issue = ticket
+            .jira
+            .key
+            .as_deref()
+            .and_then(|key| Some(pipeline.jira.as_ref()?.browse_link(key).to_string()));
         let shown = dashboard::TicketPage {
             ticket: &ticket,
             evidence: &evidence,
@@ -210,22 +284,45 @@ impl Handler {
     }
 
     /// A form of the ticket page: back to the page afterwards.
-    async fn form(&self, pipeline: &Pipeline, path: &str, request: &Request, visitor: &Visitor, now: DateTime<Utc>) -> Response {
-        let fields: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+    async fn form(
+        &self,
+        pipeline: &Pipeline,
+        path: &str,
+        request: &Request,
+        visitor: &Visitor,
+        now: DateTime<Utc>,
+    ) -> Response {
+        let fields: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body)
+            .into_owned()
+            .collect();
         let field = |name: &str| fields.get(name).map(String::as_str);
         if !DashboardLock::may_change(visitor, request, field("token")) {
-            return Response::error(StatusCode::FORBIDDEN, "no_token", "the form's token is missing or wrong", "token");
+            return Response::error(
+                StatusCode::FORBIDDEN,
+                "no_token",
+                "the form's token is missing or wrong",
+                "token",
+            );
         }
-        let Some((id, action)) = path.strip_prefix("/dashboard/tickets/").and_then(|rest| rest.split_once('/')) else {
+        let Some((id, action)) = path
+            .strip_prefix("/dashboard/tickets/")
+            .and_then(|rest| rest.split_once('/'))
+        else {
             return not_found();
         };
-        let Some(id) = TicketId::parse(id) else { return not_found() };
-        let Some(event) = event_of(action, visitor, field("approval"), field("plan"), now) else { return not_found() };
+        let Some(id) = TicketId::parse(id) else {
+            return not_found();
+        };
+        let Some(event) = event_of(action, visitor, field("approval"), field("plan"), now) else {
+            return not_found();
+        };
         match pipeline.apply(&id, &event, now).await {
-            Ok(_) => Response::empty(StatusCode::SEE_OTHER).with("location", format!("/dashboard?ticket={id}")),
-            Err(crate::ticket::store::UpdateError::Refused(why)) => {
-                page(StatusCode::CONFLICT, dashboard::message("Not possible any more", &why.to_string()))
-            }
+            Ok(_) => Response::empty(StatusCode::SEE_OTHER)
+                .with("location", format!("/dashboard?ticket={id}")),
+            Err(crate::ticket::store::UpdateError::Refused(why)) => page(
+                StatusCode::CONFLICT,
+                dashboard::message("Not possible any more", &why.to_string()),
+            ),
             other => outcome(other),
         }
     }
@@ -242,52 +339,100 @@ impl Handler {
                 );
             }
             Err(NoEntry::Unknown) => {
-                return Response::error(StatusCode::UNAUTHORIZED, "not_allowed", "send the dashboard key in x-dashboard-key", "");
+                return Response::error(
+                    StatusCode::UNAUTHORIZED,
+                    "not_allowed",
+                    "send the dashboard key in x-dashboard-key",
+                    "",
+                );
             }
         };
         let pipeline = match self.pipeline().await {
             Ok(pipeline) => pipeline,
             Err(fault) => return down(&fault),
         };
-        let parts: Vec<&str> = path.strip_prefix("/api").unwrap_or(path).trim_matches('/').split('/').collect();
-        let answer = match (request.method.as_str(), parts.as_slice()) {
-            ("GET", ["tickets"]) => self.list(pipeline, request, now, false).await,
-            ("GET", ["tickets.csv"]) => self.list(pipeline, request, now, true).await,
-            ("GET", ["tickets", id]) => self.one(pipeline, id).await,
-            ("GET", ["deadletters"]) => pipeline
-                .store
-                .dead_letters()
-                .await
-                .map(|letters| Response::json(StatusCode::OK, &json!({"dead_letters": letters}))),
-            ("GET", ["metrics"]) => self.metrics_text(pipeline).await,
-            ("POST", ["tickets", id, action]) => return self.act(pipeline, id, action, request, &visitor, now).await,
-            _ => return Response::error(StatusCode::NOT_FOUND, "no_such_route", "there is nothing here", ""),
-        };
+        let parts: Vec<&str> = path
+            .strip_prefix("/api")
+            .unwrap_or(path)
+            .trim_matches('/')
+            .split('/')
+            .collect();
+        let answer =
+            match (request.method.as_str(), parts.as_slice()) {
+                ("GET", ["tickets"]) => self.list(pipeline, request, now, false).await,
+                ("GET", ["tickets.csv"]) => self.list(pipeline, request, now, true).await,
+                ("GET", ["tickets", id]) => self.one(pipeline, id).await,
+                ("GET", ["deadletters"]) => pipeline.store.dead_letters().await.map(|letters| {
+                    Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
+                }),
+                ("GET", ["metrics"]) => self.metrics_text(pipeline).await,
+                ("POST", ["tickets", id, action]) => {
+                    return self.act(pipeline, id, action, request, &visitor, now).await;
+                }
+                _ => {
+                    return Response::error(
+                        StatusCode::NOT_FOUND,
+                        "no_such_route",
+                        "there is nothing here",
+                        "",
+                    );
+                }
+            };
         answer.unwrap_or_else(|fault| down(&fault))
     }
 
-    async fn list(&self, pipeline: &Pipeline, request: &Request, now: DateTime<Utc>, csv: bool) -> Result<Response, Fault> {
+    async fn list(
+        &self,
+        pipeline: &Pipeline,
+        request: &Request,
+        now: DateTime<Utc>,
+        csv: bool,
+    ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
         let tickets = pipeline.store.recent(now, filter.days, 5000).await?;
-        let tickets: Vec<_> = tickets.iter().filter(|ticket| filter.shows(ticket)).collect();
+        let tickets: Vec<_> = tickets
+            .iter()
+            .filter(|ticket| filter.shows(ticket))
+            .collect();
         if csv {
-            return Ok(Response::text(StatusCode::OK, "text/csv; charset=utf-8", dashboard::csv(&tickets))
-                .with("content-disposition", "attachment; filename=\"tickets.csv\""));
+            return Ok(Response::text(
+                StatusCode::OK,
+                "text/csv; charset=utf-8",
+                dashboard::csv(&tickets),
+            )
+            .with(
+                "content-disposition",
+                "attachment; filename=\"tickets.csv\"",
+            ));
         }
-        let items: Vec<_> = tickets.iter().map(|ticket| dashboard::summary(ticket)).collect();
+        let items: Vec<_> = tickets
+            .iter()
+            .map(|ticket| dashboard::summary(ticket))
+            .collect();
         Ok(Response::json(StatusCode::OK, &json!({"tickets": items})))
     }
 
     async fn one(&self, pipeline: &Pipeline, id: &str) -> Result<Response, Fault> {
-        let Some(id) = TicketId::parse(id) else { return Ok(not_found()) };
+        let Some(id) = TicketId::parse(id) else {
+            return Ok(not_found());
+        };
         let Some(ticket) = pipeline.store.load(&id).await? else {
             if pipeline.store.waiting(&id).await?.is_some() {
-                return Ok(Response::json(StatusCode::OK, &json!({"id": id, "status": "pending"})));
+                return Ok(Response::json(
+                    StatusCode::OK,
+                    &json!({"id": id, "status": "pending"}),
+                ));
             }
             return Ok(not_found());
         };
-        let (evidence, audit) = (pipeline.store.evidence(&id).await?, pipeline.store.audit(&ticket).await?);
-        Ok(Response::json(StatusCode::OK, &dashboard::details(&ticket, &evidence, &audit)))
+        let (evidence, audit) = (
+            pipeline.store.evidence(&id).await?,
+            pipeline.store.audit(&ticket).await?,
+        );
+        Ok(Response::json(
+            StatusCode::OK,
+            &dashboard::details(&ticket, &evidence, &audit),
+        ))
     }
 
     async fn act(
@@ -306,9 +451,15 @@ impl Handler {
             plan: Option<String>,
         }
         // On this machine a plain call will do, unless it comes out of a page of some site.
-        let plain = matches!(self.doors.dashboard, DashboardLock::Open) && request.header("origin").is_none();
+        let plain = matches!(self.doors.dashboard, DashboardLock::Open)
+            && request.header("origin").is_none();
         if !plain && !DashboardLock::may_change(visitor, request, None) {
-            return Response::error(StatusCode::FORBIDDEN, "no_token", "send the key in x-dashboard-key, or a JSON body", "");
+            return Response::error(
+                StatusCode::FORBIDDEN,
+                "no_token",
+                "send the key in x-dashboard-key, or a JSON body",
+                "",
+            );
         }
         let body = if request.body.is_empty() {
             Body::default()
@@ -325,13 +476,24 @@ impl Handler {
                 }
             }
         };
-        let Some(id) = TicketId::parse(id) else { return not_found() };
+        let Some(id) = TicketId::parse(id) else {
+            return not_found();
+        };
         let mut visitor = visitor.clone();
         // Whoever signed in speaks for himself only.
-        if let Some(by) = body.by.filter(|by| !visitor.is_known && !by.trim().is_empty()) {
+        if let Some(by) = body
+            .by
+            .filter(|by| !visitor.is_known && !by.trim().is_empty())
+        {
             visitor.name = crate::redaction::cap(&crate::redaction::redact(by.trim()), 120);
         }
-        match event_of(action, &visitor, body.approval.as_deref(), body.plan.as_deref(), now) {
+        match event_of(
+            action,
+            &visitor,
+            body.approval.as_deref(),
+            body.plan.as_deref(),
+            now,
+        ) {
             Some(event) => outcome(pipeline.apply(&id, &event, now).await),
             None => Response::error(
                 StatusCode::NOT_FOUND,
@@ -357,9 +519,25 @@ impl Handler {
 }
 
 /// What a person may do to a ticket here.
-fn event_of(action: &str, visitor: &Visitor, approval: Option<&str>, plan: Option<&str>, now: DateTime<Utc>) -> Option<Event> {
-    let by = Actor { channel: Channel::Dashboard, name: visitor.name.clone() };
-    let status = |to| Some(Event::StatusChanged { to, by: by.clone(), at: now, jira_status: None });
+fn event_of(
+    action: &str,
+    visitor: &Visitor,
+    approval: Option<&str>,
+    plan: Option<&str>,
+    now: DateTime<Utc>,
+) -> Option<Event> {
+    let by = Actor {
+        channel: Channel::Dashboard,
+        name: visitor.name.clone(),
+    };
+    let status = |to| {
+        Some(Event::StatusChanged {
+            to,
+            by: by.clone(),
+            at: now,
+            jira_status: None,
+        })
+    };
     match action {
         "acknowledge" => status(Status::Acknowledged),
         "start" => status(Status::InProgress),

@@ -17,7 +17,12 @@ struct Traced {
 }
 
 impl Handler {
-    pub(super) async fn invoke(&self, name: &'static str, request: &Request, now: DateTime<Utc>) -> Response {
+    pub(super) async fn invoke(
+        &self,
+        name: &'static str,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Response {
         let text = queue_text(&request.body);
         let work = begin(name, text.as_deref(), request);
         let outcome = work.run(async {
@@ -26,7 +31,11 @@ impl Handler {
                 Err(fault) => Err(fault),
             };
             outcome.inspect_err(|fault| {
-                tracing::error!(function = name, reason = fault.reason(), "the invocation failed; the host delivers it again");
+                tracing::error!(
+                    function = name,
+                    reason = fault.reason(),
+                    "the invocation failed; the host delivers it again"
+                );
             })
         });
         match outcome.await {
@@ -38,10 +47,21 @@ impl Handler {
         }
     }
 
-    async fn handle(&self, pipeline: &Pipeline, name: &str, text: Option<String>, now: DateTime<Utc>) -> Result<(), Fault> {
+    async fn handle(
+        &self,
+        pipeline: &Pipeline,
+        name: &str,
+        text: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         if name == "Sweep" {
             let swept = pipeline.sweep(now).await?;
-            tracing::info!(sweep.rows = swept.rows, sweep.acted = swept.acted, sweep.failed = swept.failed, "swept");
+            tracing::info!(
+                sweep.rows = swept.rows,
+                sweep.acted = swept.acted,
+                sweep.failed = swept.failed,
+                "swept"
+            );
             self.metrics.swept();
             return Ok(());
         }
@@ -63,14 +83,21 @@ impl Handler {
 
 /// The invocation as a piece of work: a message's belongs to the trace that is stored in it, the timer's to the host's.
 fn begin(name: &'static str, text: Option<&str>, request: &Request) -> Work {
-    let queue = TABLE.iter().find(|(row, _)| *row == name).and_then(|(_, trigger)| match trigger {
-        Trigger::Queue(queue) => Some(*queue),
-        Trigger::Http { .. } | Trigger::Timer(_) => None,
-    });
+    let queue = TABLE
+        .iter()
+        .find(|(row, _)| *row == name)
+        .and_then(|(_, trigger)| match trigger {
+            Trigger::Queue(queue) => Some(*queue),
+            Trigger::Http { .. } | Trigger::Timer(_) => None,
+        });
     let (kind, trigger, trace) = if queue.is_some() {
         let message = text.and_then(|text| serde_json::from_str::<Traced>(text).ok());
         let stored = message.and_then(|message| message.trace);
-        (Kind::Consumer, "pubsub", stored.as_deref().and_then(Traceparent::parse))
+        (
+            Kind::Consumer,
+            "pubsub",
+            stored.as_deref().and_then(Traceparent::parse),
+        )
     } else {
         (Kind::Internal, "timer", request.trace())
     };

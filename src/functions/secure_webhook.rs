@@ -100,28 +100,52 @@ struct Key {
 impl SecureWebhook {
     /// No key is fetched before the first token comes.
     pub fn new(settings: SecureWebhookSettings, http: Http) -> Self {
-        Self { settings, http, keys: Arc::default() }
+        Self {
+            settings,
+            http,
+            keys: Arc::default(),
+        }
     }
 
     /// Checks the `Authorization` header.
-    pub async fn check(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Result<(), Refused> {
-        let token = authorization.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Refused::Missing)?.trim();
-        let id = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid).ok_or(Refused::Invalid)?;
+    pub async fn check(
+        &self,
+        authorization: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refused> {
+        let token = authorization
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or(Refused::Missing)?
+            .trim();
+        let id = jsonwebtoken::decode_header(token)
+            .ok()
+            .and_then(|header| header.kid)
+            .ok_or(Refused::Invalid)?;
         let (n, e) = self.key(&id, now).await?;
         let key = DecodingKey::from_rsa_components(&n, &e).map_err(|_| Refused::Unavailable)?;
         let mut rules = Validation::new(Algorithm::RS256);
-        rules.set_audience(&[self.settings.audience.as_str(), self.settings.audience.trim_start_matches("api://")]);
+        rules.set_audience(&[
+            self.settings.audience.as_str(),
+            self.settings.audience.trim_start_matches("api://"),
+        ]);
         rules.set_issuer(&[
             format!("https://sts.windows.net/{}/", self.settings.tenant),
             format!("{}{}/v2.0", self.settings.authority, self.settings.tenant),
         ]);
         rules.set_required_spec_claims(&["exp", "aud", "iss"]);
         rules.validate_nbf = true;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &rules).map_err(|_| Refused::Invalid)?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, &key, &rules)
+            .map_err(|_| Refused::Invalid)?
+            .claims;
         let caller = claims.azp.or(claims.appid);
         let role = claims.roles.iter().any(|role| role == ROLE);
-        let tenant = claims.tid.is_some_and(|tenant| tenant.eq_ignore_ascii_case(&self.settings.tenant));
-        if role && tenant && caller.is_some_and(|caller| caller.eq_ignore_ascii_case(ACTION_GROUP_APPLICATION)) {
+        let tenant = claims
+            .tid
+            .is_some_and(|tenant| tenant.eq_ignore_ascii_case(&self.settings.tenant));
+        if role
+            && tenant
+            && caller.is_some_and(|caller| caller.eq_ignore_ascii_case(ACTION_GROUP_APPLICATION))
+        {
             Ok(())
         } else {
             Err(Refused::Forbidden)
@@ -145,12 +169,22 @@ impl SecureWebhook {
             .authority
             .join(&format!("{}/discovery/v2.0/keys", self.settings.tenant))
             .map_err(|_| Refused::Unavailable)?;
-        let reply =
-            self.http.send("Entra", self.http.request(reqwest::Method::GET, &url)).await.map_err(|_| Refused::Unavailable)?;
+        let reply = self
+            .http
+            .send("Entra", self.http.request(reqwest::Method::GET, &url))
+            .await
+            .map_err(|_| Refused::Unavailable)?;
         let set: KeySet = reply.json("Entra").map_err(|_| Refused::Unavailable)?;
-        let by_id: HashMap<_, _> = set.keys.into_iter().filter_map(|key| Some((key.kid, (key.n?, key.e?)))).collect();
+        let by_id: HashMap<_, _> = set
+            .keys
+            .into_iter()
+            .filter_map(|key| Some((key.kid, (key.n?, key.e?))))
+            .collect();
         let key = by_id.get(id).cloned();
-        *keys = Some(Keys { fetched: now, by_id });
+        *keys = Some(Keys {
+            fetched: now,
+            by_id,
+        });
         key.ok_or(Refused::Invalid)
     }
 }

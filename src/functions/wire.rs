@@ -41,12 +41,18 @@ pub struct Request {
 impl Request {
     /// A header as text; the last one when it was sent twice (the host adds, it does not replace).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get_all(name).iter().next_back().and_then(|value| value.to_str().ok())
+        self.headers
+            .get_all(name)
+            .iter()
+            .next_back()
+            .and_then(|value| value.to_str().ok())
     }
 
     /// The first query parameter of this name, decoded.
     pub fn parameter(&self, name: &str) -> Option<String> {
-        url::form_urlencoded::parse(self.query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
     }
 
     /// The traceparent, if it is valid.
@@ -72,22 +78,40 @@ impl Response {
     /// A JSON answer.
     pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Self {
         let text = serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec());
-        Self { status, content_type: Some("application/json; charset=utf-8"), headers: Vec::new(), body: text.into() }
+        Self {
+            status,
+            content_type: Some("application/json; charset=utf-8"),
+            headers: Vec::new(),
+            body: text.into(),
+        }
     }
 
     /// An error of the contract: `{"error":{"code","message","path"}}`.
     pub fn error(status: StatusCode, code: &str, message: &str, path: &str) -> Self {
-        Self::json(status, &json!({"error": {"code": code, "message": message, "path": path}}))
+        Self::json(
+            status,
+            &json!({"error": {"code": code, "message": message, "path": path}}),
+        )
     }
 
     /// An empty answer.
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, content_type: None, headers: Vec::new(), body: Bytes::new() }
+        Self {
+            status,
+            content_type: None,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// Text of some type.
     pub fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type: Some(content_type), headers: Vec::new(), body: body.into() }
+        Self {
+            status,
+            content_type: Some(content_type),
+            headers: Vec::new(),
+            body: body.into(),
+        }
     }
 
     /// With another header.
@@ -99,8 +123,13 @@ impl Response {
 
     /// The store is down: senders come again (they retry 503, not 500).
     pub fn unavailable() -> Self {
-        Self::error(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the failure could not be stored, send it again", "")
-            .with("retry-after", "10")
+        Self::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "the failure could not be stored, send it again",
+            "",
+        )
+        .with("retry-after", "10")
     }
 
     fn into_http(self, head: bool) -> warp::http::Response<Bytes> {
@@ -122,39 +151,68 @@ impl Response {
 }
 
 /// Serves until `stop` resolves; requests under way are finished.
-pub async fn serve<F, A>(listener: TcpListener, answer: F, stop: impl Future<Output = ()> + Send + 'static)
-where
+pub async fn serve<F, A>(
+    listener: TcpListener,
+    answer: F,
+    stop: impl Future<Output = ()> + Send + 'static,
+) where
     F: Fn(Request) -> A + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
     let answer = Arc::new(answer);
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let routes =
-        warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned()).and(warp::body::stream()).then(
+    let routes = warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(
             move |method: Method, path: warp::path::FullPath, query: String, headers, body| {
                 let answer = Arc::clone(&answer);
                 async move {
                     let head = method == Method::HEAD;
                     let Ok(body) = read(body).await else {
-                        return Response::error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than 1 MiB", "")
-                            .into_http(head);
+                        return Response::error(
+                            StatusCode::PAYLOAD_TOO_LARGE,
+                            "too_large",
+                            "the body is larger than 1 MiB",
+                            "",
+                        )
+                        .into_http(head);
                     };
-                    let request = Request { method, path: path.as_str().to_owned(), query, headers, body };
+                    let request = Request {
+                        method,
+                        path: path.as_str().to_owned(),
+                        query,
+                        headers,
+                        body,
+                    };
                     let answered = tokio::spawn(answer(request)).await.unwrap_or_else(|_| {
                         tracing::error!("a request ended in a panic");
-                        Response::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be handled", "")
+                        Response::error(
+                            StatusCode::INTERNAL_SERVER_ERROR,
+                            "internal",
+                            "the request could not be handled",
+                            "",
+                        )
                     });
                     answered.into_http(head)
                 }
             },
         );
-    warp::serve(routes).incoming(listener).graceful(stop).run().await;
+    warp::serve(routes)
+        .incoming(listener)
+        .graceful(stop)
+        .run()
+        .await;
 }
 
 /// The body was too large.
 struct TooLarge;
 
-async fn read(stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>) -> Result<Bytes, TooLarge> {
+async fn read(
+    stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<Bytes, TooLarge> {
     let mut stream = std::pin::pin!(stream);
     let (mut body, mut sent) = (BytesMut::new(), 0_usize);
     while let Some(chunk) = stream.next().await {
@@ -169,5 +227,9 @@ async fn read(stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>
             body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
         }
     }
-    if sent > BODY_CAP { Err(TooLarge) } else { Ok(body.freeze()) }
+    if sent > BODY_CAP {
+        Err(TooLarge)
+    } else {
+        Ok(body.freeze())
+    }
 }

@@ -25,8 +25,12 @@ impl Console {
     /// Colours when stdout is a terminal that wants them.
     pub fn for_terminal() -> Self {
         // The library decides while it writes: what it wrote tells.
-        let bold = "x".if_supports_color(Stream::Stdout, |text| text.bold()).to_string();
-        Self { colours: bold != "x" }
+        let bold = "x"
+            .if_supports_color(Stream::Stdout, |text| text.bold())
+            .to_string();
+        Self {
+            colours: bold != "x",
+        }
     }
 
     /// Never colours.
@@ -66,24 +70,45 @@ impl Console {
         );
         let section = |text: &mut String, title: &str, rows: Vec<[String; 3]>| {
             if !rows.is_empty() {
-                let _infallible = write!(text, "\n{}\n{}", self.paint(title, Style::new().bold()), aligned(&rows));
+                let _infallible = write!(
+                    text,
+                    "\n{}\n{}",
+                    self.paint(title, Style::new().bold()),
+                    aligned(&rows)
+                );
             }
         };
         let (mut http, mut queues, mut timers) = (Vec::new(), Vec::new(), Vec::new());
         for function in &app.functions {
-            let name = if function.disabled { format!("{} (off)", function.name) } else { function.name.clone() };
+            let name = if function.disabled {
+                format!("{} (off)", function.name)
+            } else {
+                function.name.clone()
+            };
             match &function.trigger {
                 Trigger::Http(trigger) => {
-                    let methods = if trigger.methods.is_empty() { "any".to_owned() } else { trigger.methods.join(",") };
+                    let methods = if trigger.methods.is_empty() {
+                        "any".to_owned()
+                    } else {
+                        trigger.methods.join(",")
+                    };
                     let lock = match trigger.lock {
                         AuthLevel::Anonymous => "",
                         AuthLevel::Function => "  function key",
                         AuthLevel::Admin => "  master key",
                     };
-                    http.push([name, methods, format!("{}{lock}", url(trigger.route.text()))]);
+                    http.push([
+                        name,
+                        methods,
+                        format!("{}{lock}", url(trigger.route.text())),
+                    ]);
                 }
-                Trigger::Queue(trigger) => queues.push([name, "queue".to_owned(), trigger.queue.clone()]),
-                Trigger::Timer(trigger) => timers.push([name, "timer".to_owned(), trigger.schedule.text().to_owned()]),
+                Trigger::Queue(trigger) => {
+                    queues.push([name, "queue".to_owned(), trigger.queue.clone()])
+                }
+                Trigger::Timer(trigger) => {
+                    timers.push([name, "timer".to_owned(), trigger.schedule.text().to_owned()])
+                }
             }
         }
         section(&mut text, "HTTP", http);
@@ -95,7 +120,11 @@ impl Console {
 
     /// One event as one line (an exit also shows what was last on stderr).
     pub fn line(self, event: &HostEvent, now: DateTime<Utc>) -> String {
-        let (good, bad, dim) = (Style::new().green(), Style::new().red().bold(), Style::new().dimmed());
+        let (good, bad, dim) = (
+            Style::new().green(),
+            Style::new().red().bold(),
+            Style::new().dimmed(),
+        );
         let loud = Style::new().white().on_red().bold();
         let text = match event {
             HostEvent::ChildStarted { group, pid, port } => self.paint(&format!("{group}: process {pid} on port {port}"), dim),
@@ -135,7 +164,9 @@ impl Console {
 
     fn invocation(self, call: &Invocation) -> String {
         let took = call.took.as_millis();
-        let status = call.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
+        let status = call
+            .status
+            .map_or_else(|| "---".to_owned(), |status| status.to_string());
         let style = match (&call.outcome, call.status) {
             (Outcome::Failed(_), _) => Style::new().red().bold(),
             (_, Some(status)) if status >= 500 => Style::new().red(),
@@ -167,7 +198,11 @@ impl Console {
     }
 
     fn paint(self, text: &str, style: Style) -> String {
-        if self.colours { text.style(style).to_string() } else { text.to_owned() }
+        if self.colours {
+            text.style(style).to_string()
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -182,17 +217,30 @@ fn clock(event: &HostEvent, now: DateTime<Utc>) -> String {
 
 /// `{"level":"INFO","fields":{"message":"x","a":1}}` as `INFO x a=1`.
 fn compact(text: &str) -> Option<String> {
-    let Ok(Value::Object(mut line)) = serde_json::from_str(text) else { return None };
+    let Ok(Value::Object(mut line)) = serde_json::from_str(text) else {
+        return None;
+    };
     let mut fields = match line.remove("fields") {
         Some(Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
     let level = line.remove("level")?.as_str()?.to_owned();
-    for noise in ["timestamp", "target", "span", "spans", "filename", "line_number", "threadId"] {
+    for noise in [
+        "timestamp",
+        "target",
+        "span",
+        "spans",
+        "filename",
+        "line_number",
+        "threadId",
+    ] {
         line.remove(noise);
     }
     fields.append(&mut line);
-    let message = fields.remove("message").map(|message| scalar(&message)).unwrap_or_default();
+    let message = fields
+        .remove("message")
+        .map(|message| scalar(&message))
+        .unwrap_or_default();
     let mut out = format!("{level} {}", visible(&message));
     for (name, value) in &fields {
         let _infallible = write!(out, " {name}={}", visible(&scalar(value)));
@@ -201,17 +249,32 @@ fn compact(text: &str) -> Option<String> {
 }
 
 fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Control characters cannot play with the terminal.
 fn visible(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter }).collect()
+    text.chars()
+        .map(|letter| {
+            if letter.is_control() && letter != '\t' {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
+        .collect()
 }
 
 /// Columns as wide as their widest cell.
 fn aligned(rows: &[[String; 3]]) -> String {
-    let width = |pick: fn(&[String; 3]) -> &String| rows.iter().map(|row| pick(row).chars().count()).max().unwrap_or_default();
+    let width = |pick: fn(&[String; 3]) -> &String| {
+        rows.iter()
+            .map(|row| pick(row).chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     let (first, second) = (width(|[cell, _, _]| cell), width(|[_, cell, _]| cell));
     let mut text = String::new();
     for [one, two, three] in rows {
@@ -232,17 +295,26 @@ mod tests {
 
     #[test]
     fn json_log_lines_become_compact() {
-        let line =
-            r#"{"timestamp":"t","level":"INFO","fields":{"message":"ticket opened","ticket.id":"ADF-1","n":2},"target":"x"}"#;
-        assert_eq!(compact(line).unwrap(), "INFO ticket opened n=2 ticket.id=ADF-1");
-        assert_eq!(compact(r#"{"level":"WARN","message":"flat","a":true}"#).unwrap(), "WARN flat a=true");
+        let line = r#"{"timestamp":"t","level":"INFO","fields":{"message":"ticket opened","ticket.id":"ADF-1","n":2},"target":"x"}"#;
+        assert_eq!(
+            compact(line).unwrap(),
+            "INFO ticket opened n=2 ticket.id=ADF-1"
+        );
+        assert_eq!(
+            compact(r#"{"level":"WARN","message":"flat","a":true}"#).unwrap(),
+            "WARN flat a=true"
+        );
         assert_eq!(compact("plain"), None);
         assert_eq!(compact("[1]"), None);
     }
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
-        let event = HostEvent::ChildLine { group: "g".to_owned(), level: LineLevel::Error, text: "a\u{1b}[2Jb".to_owned() };
+        let event = HostEvent::ChildLine {
+            group: "g".to_owned(),
+            level: LineLevel::Error,
+            text: "a\u{1b}[2Jb".to_owned(),
+        };
         let line = Console::plain().line(&event, DateTime::UNIX_EPOCH);
         assert_eq!(line, "00:00:00  │ a\u{fffd}[2Jb");
     }

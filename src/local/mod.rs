@@ -41,7 +41,11 @@ pub async fn start(options: HostOptions) -> Result<Session, HostError> {
         asked_to_stop().await;
         stopper.begin();
     });
-    Ok(Session { host, printer, signals })
+    Ok(Session {
+        host,
+        printer,
+        signals,
+    })
 }
 
 impl Session {

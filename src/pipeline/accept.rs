@@ -80,9 +80,13 @@ pub(super) struct WaitingRows {
 /// and often for all DAGs.
 pub fn remediation_key(failure: &Failure, run_id: &str) -> RunKey {
     match failure.source {
-        Source::Airflow => {
-            RunKey::new(failure.source, &failure.asset, run_id, failure.field(field::MAP_INDEX).unwrap_or_default(), "")
-        }
+        Source::Airflow => RunKey::new(
+            failure.source,
+            &failure.asset,
+            run_id,
+            failure.field(field::MAP_INDEX).unwrap_or_default(),
+            "",
+        ),
         Source::Adf | Source::Databricks => RunKey::new(failure.source, "", run_id, "", ""),
     }
 }
@@ -93,15 +97,23 @@ pub fn remediation_key(failure: &Failure, run_id: &str) -> RunKey {
 /// the id alone says nothing, and only a later try during an attempt is its failure.
 pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
     let ours = &ticket.failure;
-    let reused = ours.run_id == failure.run_id || ours.field(field::CLUSTER_ID) == failure.run_id.as_deref();
+    let reused =
+        ours.run_id == failure.run_id || ours.field(field::CLUSTER_ID) == failure.run_id.as_deref();
     if !reused {
         return true;
     }
-    let under_way = ticket
-        .current_attempt()
-        .is_some_and(|attempt| attempt.called_at.is_some() && (attempt.run_id.is_none() || attempt.run_id == failure.run_id));
-    let tries = |failure: &Failure| failure.field(field::TRY_NUMBER).and_then(|number| number.parse::<i64>().ok());
-    let later = tries(ours).zip(tries(failure)).is_none_or(|(ours, theirs)| theirs > ours);
+    let under_way = ticket.current_attempt().is_some_and(|attempt| {
+        attempt.called_at.is_some()
+            && (attempt.run_id.is_none() || attempt.run_id == failure.run_id)
+    });
+    let tries = |failure: &Failure| {
+        failure
+            .field(field::TRY_NUMBER)
+            .and_then(|number| number.parse::<i64>().ok())
+    };
+    let later = tries(ours)
+        .zip(tries(failure))
+        .is_none_or(|(ours, theirs)| theirs > ours);
     under_way
         && later
         && failure.key != ours.key
@@ -111,25 +123,51 @@ pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
 
 impl Pipeline {
     /// Makes a parsed body durable.
-    pub async fn accept(&self, parsed: Parsed, trace: Option<&str>, now: DateTime<Utc>) -> Result<Accepted, Fault> {
+    pub async fn accept(
+        &self,
+        parsed: Parsed,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Accepted, Fault> {
         match parsed {
             Parsed::Ignored(reason) => {
                 tracing::info!(accept.reason = %reason, "ignored: understood and no failure");
-                Ok(Accepted { status: AcceptStatus::Ignored, ticket_id: None, tickets: Vec::new(), reason: Some(reason) })
+                Ok(Accepted {
+                    status: AcceptStatus::Ignored,
+                    ticket_id: None,
+                    tickets: Vec::new(),
+                    reason: Some(reason),
+                })
             }
             Parsed::NeedsRows(request) => {
                 self.accept_rows(request, trace, now).await?;
-                Ok(Accepted { status: AcceptStatus::Pending, ticket_id: None, tickets: Vec::new(), reason: None })
+                Ok(Accepted {
+                    status: AcceptStatus::Pending,
+                    ticket_id: None,
+                    tickets: Vec::new(),
+                    reason: None,
+                })
             }
             Parsed::Failures(failures) if failures.is_empty() => {
                 let reason = Some("no failure in it".to_owned());
-                Ok(Accepted { status: AcceptStatus::Ignored, ticket_id: None, tickets: Vec::new(), reason })
+                Ok(Accepted {
+                    status: AcceptStatus::Ignored,
+                    ticket_id: None,
+                    tickets: Vec::new(),
+                    reason,
+                })
             }
             Parsed::Failures(failures) => {
                 let tickets = self.accept_failures(failures, trace, now).await?;
-                let new = tickets.iter().any(|ticket| ticket.status == AcceptStatus::Accepted);
+                let new = tickets
+                    .iter()
+                    .any(|ticket| ticket.status == AcceptStatus::Accepted);
                 Ok(Accepted {
-                    status: if new { AcceptStatus::Accepted } else { AcceptStatus::Duplicate },
+                    status: if new {
+                        AcceptStatus::Accepted
+                    } else {
+                        AcceptStatus::Duplicate
+                    },
                     ticket_id: tickets.first().map(|ticket| ticket.ticket_id.clone()),
                     tickets,
                     reason: None,
@@ -145,17 +183,28 @@ impl Pipeline {
         trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Vec<AcceptedTicket>, Fault> {
-        let accepts = failures.into_iter().map(|failure| self.accept_failure(failure.sealed(), trace, now).boxed());
-        futures::stream::iter(accepts).buffered(AT_ONCE).try_collect().await
+        let accepts = failures
+            .into_iter()
+            .map(|failure| self.accept_failure(failure.sealed(), trace, now).boxed());
+        futures::stream::iter(accepts)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
     }
 
-    async fn accept_failure(&self, failure: Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<AcceptedTicket, Fault> {
-        let answer = |ticket_id: TicketId, status: AcceptStatus, failure: &Failure| AcceptedTicket {
-            ticket_id,
-            status,
-            run_id: failure.run_id.clone(),
-            source: failure.source,
-        };
+    async fn accept_failure(
+        &self,
+        failure: Failure,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<AcceptedTicket, Fault> {
+        let answer =
+            |ticket_id: TicketId, status: AcceptStatus, failure: &Failure| AcceptedTicket {
+                ticket_id,
+                status,
+                run_id: failure.run_id.clone(),
+                source: failure.source,
+            };
         if let Some(healing) = self.healing_ticket(&failure).await? {
             self.remediation_run_failed(&healing, &failure, now).await?;
             return Ok(answer(healing.id, AcceptStatus::Duplicate, &failure));
@@ -180,9 +229,19 @@ impl Pipeline {
     }
 
     /// A fresh ticket id with the failure waiting under it.
-    async fn offer(&self, failure: &Failure, trace: Option<&str>, now: DateTime<Utc>) -> Result<TicketId, Fault> {
-        let waiting =
-            Waiting { failure: failure.clone(), received_at: now, trace: trace.map(str::to_owned), nudges: 0, nudged_at: None };
+    async fn offer(
+        &self,
+        failure: &Failure,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<TicketId, Fault> {
+        let waiting = Waiting {
+            failure: failure.clone(),
+            received_at: now,
+            trace: trace.map(str::to_owned),
+            nudges: 0,
+            nudged_at: None,
+        };
         for _ in 0..8 {
             let id = TicketId::new(failure.source, now, fastrand::u32(..));
             if self.store.put_waiting_if_absent(&id, &waiting).await? {
@@ -193,8 +252,12 @@ impl Pipeline {
     }
 
     async fn put_failure(&self, id: &TicketId, trace: Option<&str>) -> Result<(), Fault> {
-        let message = FailureMessage::Failure { ticket: id.clone(), trace: trace.map(str::to_owned) };
-        self.put(FAILURES, &message, std::time::Duration::ZERO).await
+        let message = FailureMessage::Failure {
+            ticket: id.clone(),
+            trace: trace.map(str::to_owned),
+        };
+        self.put(FAILURES, &message, std::time::Duration::ZERO)
+            .await
     }
 
     /// Counts the report; heals a claim whose ticket does not exist (a crash between claim and enqueue).
@@ -209,8 +272,12 @@ impl Pipeline {
             Ok(ticket) => {
                 if failure.source == Source::Databricks && ticket.is_closed() {
                     // A failed repair keeps its run id: the queue function asks Databricks which it is.
-                    let message = FailureMessage::Recheck { ticket: owner.clone(), trace: trace.map(str::to_owned) };
-                    self.put(FAILURES, &message, std::time::Duration::ZERO).await?;
+                    let message = FailureMessage::Recheck {
+                        ticket: owner.clone(),
+                        trace: trace.map(str::to_owned),
+                    };
+                    self.put(FAILURES, &message, std::time::Duration::ZERO)
+                        .await?;
                 }
                 Ok(())
             }
@@ -232,9 +299,21 @@ impl Pipeline {
 
     /// The ticket this run was started to heal, if it was started by a playbook.
     pub(super) async fn healing_ticket(&self, failure: &Failure) -> Result<Option<Ticket>, Fault> {
-        let Some(run) = &failure.run_id else { return Ok(None) };
-        let Some(id) = self.store.by_remediation_run(&remediation_key(failure, run)).await? else { return Ok(None) };
-        Ok(self.store.load(&id).await?.filter(|ticket| is_run_of_attempt(ticket, failure)))
+        let Some(run) = &failure.run_id else {
+            return Ok(None);
+        };
+        let Some(id) = self
+            .store
+            .by_remediation_run(&remediation_key(failure, run))
+            .await?
+        else {
+            return Ok(None);
+        };
+        Ok(self
+            .store
+            .load(&id)
+            .await?
+            .filter(|ticket| is_run_of_attempt(ticket, failure)))
     }
 
     /// An attempt that is over already is not changed by it.
@@ -244,8 +323,14 @@ impl Pipeline {
         failure: &Failure,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let Some(attempt) = healing.current_attempt().filter(|a| a.run_id == failure.run_id) else { return Ok(()) };
-        self.attempt_failed(&healing.id, &attempt.id, failure, now).await
+        let Some(attempt) = healing
+            .current_attempt()
+            .filter(|a| a.run_id == failure.run_id)
+        else {
+            return Ok(());
+        };
+        self.attempt_failed(&healing.id, &attempt.id, failure, now)
+            .await
     }
 
     /// The failure is that of the run which this attempt started.
@@ -256,24 +341,55 @@ impl Pipeline {
         failure: &Failure,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let why = format!("its run failed: {}", failure.error_code.as_deref().unwrap_or("no error code"));
+        let why = format!(
+            "its run failed: {}",
+            failure.error_code.as_deref().unwrap_or("no error code")
+        );
         let report = Report::Failed(why);
-        let event = Event::AttemptReported { attempt: attempt.to_owned(), report, run_id: failure.run_id.clone() };
+        let event = Event::AttemptReported {
+            attempt: attempt.to_owned(),
+            report,
+            run_id: failure.run_id.clone(),
+        };
         self.tell(ticket, event, now).await
     }
 
     /// Keeps the alert under a row of the active index, then enqueues its expansion.
-    async fn accept_rows(&self, request: RowsRequest, trace: Option<&str>, now: DateTime<Utc>) -> Result<(), Fault> {
-        let digest = hex::encode(Sha256::digest(format!("{:?}\n{}\n{:?}", request.rows_of, request.alert.id, request.asset)));
+    async fn accept_rows(
+        &self,
+        request: RowsRequest,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let digest = hex::encode(Sha256::digest(format!(
+            "{:?}\n{}\n{:?}",
+            request.rows_of, request.alert.id, request.asset
+        )));
         let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
         let trace = trace.map(str::to_owned);
-        let waiting = WaitingRows { request, received_at: now, trace: trace.clone(), nudges: 0, nudged_at: None };
+        let waiting = WaitingRows {
+            request,
+            received_at: now,
+            trace: trace.clone(),
+            nudges: 0,
+            nudged_at: None,
+        };
         self.keep_rows(&row, &waiting).await?;
-        self.put(FAILURES, &FailureMessage::Rows { row, round: 0, trace }, std::time::Duration::ZERO).await
+        self.put(
+            FAILURES,
+            &FailureMessage::Rows {
+                row,
+                round: 0,
+                trace,
+            },
+            std::time::Duration::ZERO,
+        )
+        .await
     }
 
     pub(super) async fn keep_rows(&self, row: &str, waiting: &WaitingRows) -> Result<(), Fault> {
-        let document = serde_json::to_string(waiting).map_err(|_| Fault::permanent("an alert could not be written as JSON"))?;
+        let document = serde_json::to_string(waiting)
+            .map_err(|_| Fault::permanent("an alert could not be written as JSON"))?;
         self.store.put_active(row, &document).await
     }
 }

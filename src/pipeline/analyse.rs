@@ -23,15 +23,21 @@ use crate::ticket::{Sink, Ticket, TicketId};
 use crate::trace;
 
 /// Delays before Log Analytics or ADF is asked again for rows that are not there yet.
-const INGESTION_LAG: [Duration; 4] =
-    [Duration::from_secs(60), Duration::from_secs(180), Duration::from_secs(300), Duration::from_secs(600)];
+const INGESTION_LAG: [Duration; 4] = [
+    Duration::from_secs(60),
+    Duration::from_secs(180),
+    Duration::from_secs(300),
+    Duration::from_secs(600),
+];
 
 impl Pipeline {
     /// Handles one message of the queue `failures`. An error means: deliver it again.
     pub async fn analyse(&self, message: FailureMessage, now: DateTime<Utc>) -> Result<(), Fault> {
         match message {
             FailureMessage::Failure { ticket, .. } => self.analyse_failure(&ticket, now).await,
-            FailureMessage::Rows { row, round, trace } => self.expand_rows(&row, round, trace, now).await,
+            FailureMessage::Rows { row, round, trace } => {
+                self.expand_rows(&row, round, trace, now).await
+            }
             FailureMessage::Recheck { ticket, .. } => self.recheck(&ticket, now).await,
         }
     }
@@ -42,12 +48,19 @@ impl Pipeline {
             self.store.mark_active(id).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
-        let Some(Waiting { failure, received_at, trace, .. }) = self.store.waiting(id).await? else {
+        let Some(Waiting {
+            failure,
+            received_at,
+            trace,
+            ..
+        }) = self.store.waiting(id).await?
+        else {
             tracing::warn!(ticket.id = %id, "nothing waits under this id: the message is an old copy");
             return Ok(());
         };
         trace::note("failure.source", failure.source.name());
-        let collected = trace::step("collect evidence", self.collector.collect(&failure, now)).await;
+        let collected =
+            trace::step("collect evidence", self.collector.collect(&failure, now)).await;
         if let Some(why) = &collected.no_failure {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
             return self.store.drop_active(id.as_str()).await;
@@ -57,7 +70,11 @@ impl Pipeline {
         }
         // A failure that an older version took in has no trace: it gets the one that it is analysed in.
         let trace = trace.or_else(|| trace::current().map(|trace| trace.to_string()));
-        let change = trace::step("diagnose", self.open(id, failure, received_at, trace, collected, now)).await?;
+        let change = trace::step(
+            "diagnose",
+            self.open(id, failure, received_at, trace, collected, now),
+        )
+        .await?;
         let ticket = change.ticket;
         if self.store.insert(&ticket).await? {
             tracing::info!(
@@ -88,30 +105,51 @@ impl Pipeline {
             source: "alert".to_owned(),
             title: format!(
                 "As reported{}",
-                failure.error_code.as_deref().map(|code| format!(", code {code}")).unwrap_or_default()
+                failure
+                    .error_code
+                    .as_deref()
+                    .map(|code| format!(", code {code}"))
+                    .unwrap_or_default()
             ),
             text: failure.message.clone(),
             at: received_at,
         }];
         for (number, piece) in (1..).zip(collected.evidence) {
-            evidence.push(Evidence { id: format!("e{number}"), ..piece });
+            evidence.push(Evidence {
+                id: format!("e{number}"),
+                ..piece
+            });
         }
         let mut gaps = collected.gaps;
         // `e0` is the message itself: the classifier reads it once.
         let mut diagnosis = diagnose(&Case::of(&failure, evidence.get(1..).unwrap_or_default()));
         let mut said = std::collections::BTreeSet::new();
-        diagnosis.evidence.retain(|quote| said.insert(quote.quote.clone()));
+        diagnosis
+            .evidence
+            .retain(|quote| said.insert(quote.quote.clone()));
         if let Some(model) = &self.model {
-            diagnosis = self.word(model, diagnosis, &failure, &evidence, &mut gaps, now).await;
+            diagnosis = self
+                .word(model, diagnosis, &failure, &evidence, &mut gaps, now)
+                .await;
         }
         for quote in &mut diagnosis.evidence {
             // The message is the first piece of evidence.
-            let id = if quote.source == "message" { "e0" } else { &quote.source };
-            quote.title = evidence.iter().find(|piece| piece.id == id).map(|piece| piece.title.clone());
+            let id = if quote.source == "message" {
+                "e0"
+            } else {
+                &quote.source
+            };
+            quote.title = evidence
+                .iter()
+                .find(|piece| piece.id == id)
+                .map(|piece| piece.title.clone());
         }
         trace::note("diagnosis.category", diagnosis.category.words());
         trace::note("diagnosis.rule", diagnosis.rule.clone());
-        let healings = self.store.healings(&failure, &diagnosis.fingerprint).await?;
+        let healings = self
+            .store
+            .healings(&failure, &diagnosis.fingerprint)
+            .await?;
         self.store.put_evidence(id, &evidence).await?;
         let opening = Opening {
             id: id.clone(),
@@ -125,8 +163,12 @@ impl Pipeline {
         };
         let ticket = machine::open(opening, now);
         let decision = remediation::decide(&ticket, &self.remediation, &healings, now);
-        let opened = Change { ticket, visible: true };
-        append(&opened, &Event::Decided(decision), now).map_err(|refusal| Fault::permanent(refusal.to_string()))
+        let opened = Change {
+            ticket,
+            visible: true,
+        };
+        append(&opened, &Event::Decided(decision), now)
+            .map_err(|refusal| Fault::permanent(refusal.to_string()))
     }
 
     /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.
@@ -147,9 +189,15 @@ impl Pipeline {
             return worded;
         }
         let day = now.format("%Y%m%d").to_string();
-        let why = match self.store.spend("model", &day, 1, model.daily_budget()).await {
+        let why = match self
+            .store
+            .spend("model", &day, 1, model.daily_budget())
+            .await
+        {
             Ok(Some(_)) => None,
-            Ok(None) => Some("the model's budget of this day is used up (AI_DAILY_BUDGET)".to_owned()),
+            Ok(None) => {
+                Some("the model's budget of this day is used up (AI_DAILY_BUDGET)".to_owned())
+            }
             Err(fault) => Some(fault.reason().to_owned()),
         };
         if let Some(why) = why {
@@ -162,35 +210,65 @@ impl Pipeline {
         if let Some(worded) = &asked.worded
             && let Err(fault) = self.store.put_model_cache(&key, worded).await
         {
-            tracing::warn!(fault = fault.reason(), "the model's words could not be kept for the next such failure");
+            tracing::warn!(
+                fault = fault.reason(),
+                "the model's words could not be kept for the next such failure"
+            );
         }
         asked.diagnosis
     }
 
     /// Is this failed run the one that an unfinished attempt on the same asset started? Then it belongs to that attempt.
-    async fn is_remediation_run(&self, failure: &Failure, now: DateTime<Utc>) -> Result<bool, Fault> {
+    async fn is_remediation_run(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         // Since the report was accepted, the playbook may have named its run.
         if let Some(healing) = self.healing_ticket(failure).await? {
             self.remediation_run_failed(&healing, failure, now).await?;
             return Ok(true);
         }
-        let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?) else { return Ok(false) };
-        let Some(healing) = self.store.load(&lock.ticket).await?.filter(|healing| is_run_of_attempt(healing, failure)) else {
+        let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?)
+        else {
             return Ok(false);
         };
-        let Some(attempt) = healing.current_attempt().filter(|attempt| attempt.called_at.is_some()) else { return Ok(false) };
+        let Some(healing) = self
+            .store
+            .load(&lock.ticket)
+            .await?
+            .filter(|healing| is_run_of_attempt(healing, failure))
+        else {
+            return Ok(false);
+        };
+        let Some(attempt) = healing
+            .current_attempt()
+            .filter(|attempt| attempt.called_at.is_some())
+        else {
+            return Ok(false);
+        };
         match self.run_of(&healing, attempt, now).await {
             Ok(Some(found)) if found == *run => {}
             // Not knowing would open a ticket that belongs to another: asked again.
             Err(fault) if fault.is_transient() => return Err(fault),
             Ok(_) | Err(_) => return Ok(false),
         }
-        self.attempt_failed(&lock.ticket, &attempt.id, failure, now).await.map(|()| true)
+        self.attempt_failed(&lock.ticket, &attempt.id, failure, now)
+            .await
+            .map(|()| true)
     }
 
     /// Asks the vendor for the runs behind an alert and accepts each of them.
-    async fn expand_rows(&self, row: &str, round: u32, trace: Option<String>, now: DateTime<Utc>) -> Result<(), Fault> {
-        let Some(document) = self.store.active_document(row).await? else { return Ok(()) };
+    async fn expand_rows(
+        &self,
+        row: &str,
+        round: u32,
+        trace: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let Some(document) = self.store.active_document(row).await? else {
+            return Ok(());
+        };
         let Ok(WaitingRows { request, .. }) = serde_json::from_str(&document) else {
             return Err(Fault::permanent("a waiting alert cannot be read"));
         };
@@ -198,34 +276,67 @@ impl Pipeline {
         let last = usize::try_from(round).is_ok_and(|round| round >= INGESTION_LAG.len());
         let expanded = match self.collector.expand(&request, now).await {
             Ok(expanded) => expanded,
-            Err(fault) if fault.is_transient() && !last => return self.ask_again(row, round, trace).await,
+            Err(fault) if fault.is_transient() && !last => {
+                return self.ask_again(row, round, trace).await;
+            }
             Err(fault) => {
-                let gap = Gap { source: "rows".to_owned(), reason: fault.reason().to_owned() };
-                crate::evidence::Expanded { failures: Vec::new(), gaps: vec![gap], ask_again: false }
+                let gap = Gap {
+                    source: "rows".to_owned(),
+                    reason: fault.reason().to_owned(),
+                };
+                crate::evidence::Expanded {
+                    failures: Vec::new(),
+                    gaps: vec![gap],
+                    ask_again: false,
+                }
             }
         };
         if expanded.ask_again && !last {
             if !expanded.failures.is_empty() {
-                self.accept_failures(expanded.failures, here.as_deref(), now).await?;
+                self.accept_failures(expanded.failures, here.as_deref(), now)
+                    .await?;
             }
             return self.ask_again(row, round, trace).await;
         }
-        let failures = if expanded.failures.is_empty() { vec![nameless(&request, &expanded.gaps)] } else { expanded.failures };
+        let failures = if expanded.failures.is_empty() {
+            vec![nameless(&request, &expanded.gaps)]
+        } else {
+            expanded.failures
+        };
         self.accept_failures(failures, here.as_deref(), now).await?;
         self.store.drop_active(row).await
     }
 
     async fn ask_again(&self, row: &str, round: u32, trace: Option<String>) -> Result<(), Fault> {
-        let delay =
-            usize::try_from(round).ok().and_then(|round| INGESTION_LAG.get(round)).copied().unwrap_or(Duration::from_secs(600));
-        self.put(FAILURES, &FailureMessage::Rows { row: row.to_owned(), round: round + 1, trace }, delay).await
+        let delay = usize::try_from(round)
+            .ok()
+            .and_then(|round| INGESTION_LAG.get(round))
+            .copied()
+            .unwrap_or(Duration::from_secs(600));
+        self.put(
+            FAILURES,
+            &FailureMessage::Rows {
+                row: row.to_owned(),
+                round: round + 1,
+                trace,
+            },
+            delay,
+        )
+        .await
     }
 
     /// A closed Databricks run was reported again: a repair that failed keeps its run id and gets a ticket of its own.
     async fn recheck(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
-        let Some(ticket) = self.store.load(id).await? else { return Ok(()) };
+        let Some(ticket) = self.store.load(id).await? else {
+            return Ok(());
+        };
         let collected = self.collector.collect(&ticket.failure, now).await;
-        let repair = collected.refinement.context.get(field::REPAIR_ID).cloned().unwrap_or_default();
+        let repair = collected
+            .refinement
+            .context
+            .get(field::REPAIR_ID)
+            .cloned()
+            .unwrap_or_default();
         let known = ticket.failure.field(field::REPAIR_ID).unwrap_or_default();
         if collected.no_failure.is_some() || repair.is_empty() || repair == known {
             return Ok(());
@@ -242,22 +353,39 @@ impl Pipeline {
             &format!("repair-{repair}"),
         );
         let trace = trace::current().map(|trace| trace.to_string());
-        self.accept_failures(vec![failure], trace.as_deref(), now).await.map(|_| ())
+        self.accept_failures(vec![failure], trace.as_deref(), now)
+            .await
+            .map(|_| ())
     }
 
     /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.
     async fn is_attempt_repair(&self, ticket: &Ticket) -> Result<bool, Fault> {
-        let (Some(workspace), Some(run)) = (&self.collector.databricks, &ticket.failure.run_id) else { return Ok(false) };
-        let Some(began) = workspace.latest_repair(run).await?.and_then(|repair| repair.started_at) else { return Ok(false) };
+        let (Some(workspace), Some(run)) = (&self.collector.databricks, &ticket.failure.run_id)
+        else {
+            return Ok(false);
+        };
+        let Some(began) = workspace
+            .latest_repair(run)
+            .await?
+            .and_then(|repair| repair.started_at)
+        else {
+            return Ok(false);
+        };
         let skew = chrono::Duration::minutes(1);
         Ok(ticket.remediation.attempts.iter().any(|attempt| {
-            attempt.called_at.is_some_and(|called| called - skew <= began)
+            attempt
+                .called_at
+                .is_some_and(|called| called - skew <= began)
                 && attempt.ended_at.is_none_or(|end| began <= end + skew)
         }))
     }
 
     /// Puts a delivery message back with a delay.
-    pub(super) async fn put_later(&self, message: &super::DeliveryMessage, delay: Duration) -> Result<(), Fault> {
+    pub(super) async fn put_later(
+        &self,
+        message: &super::DeliveryMessage,
+        delay: Duration,
+    ) -> Result<(), Fault> {
         self.put(DELIVERIES, message, delay).await
     }
 }
@@ -271,10 +399,20 @@ fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
         RowsOf::DatabricksClusters => (AssetKind::Cluster, "cluster"),
         RowsOf::DatabricksJobs => (AssetKind::Job, "job run"),
     };
-    let count = request.count.map_or_else(|| "At least one".to_owned(), |count| count.to_string());
-    let rule = request.alert.rule.as_deref().unwrap_or("an alert rule without a name");
+    let count = request
+        .count
+        .map_or_else(|| "At least one".to_owned(), |count| count.to_string());
+    let rule = request
+        .alert
+        .rule
+        .as_deref()
+        .unwrap_or("an alert rule without a name");
     let why: Vec<&str> = gaps.iter().map(|gap| gap.reason.as_str()).collect();
-    let why = if why.is_empty() { "no rows were found in the alert's window".to_owned() } else { why.join("; ") };
+    let why = if why.is_empty() {
+        "no rows were found in the alert's window".to_owned()
+    } else {
+        why.join("; ")
+    };
     Failure {
         source: request.source,
         key: RunKey::new(

@@ -14,7 +14,12 @@ use crate::ticket::{DeliveryFault, Ticket};
 
 impl Pipeline {
     /// Records a message from the poison queue of `queue` (a bare name).
-    pub async fn record_dead_letter(&self, queue: &str, text: &str, now: DateTime<Utc>) -> Result<(), Fault> {
+    pub async fn record_dead_letter(
+        &self,
+        queue: &str,
+        text: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         let digest = hex::encode(Sha256::digest(format!("{queue}\n{text}")));
         let letter = DeadLetter {
             id: format!("{}-{}", now.format("%Y%m%dT%H%M"), digest.get(..16).unwrap_or_default()),
@@ -29,15 +34,33 @@ impl Pipeline {
         }
         if let Ok(message) = serde_json::from_str::<DeliveryMessage>(text) {
             let fault = DeliveryFault {
-                reason: format!("given up after repeated crashes (dead letter {})", letter.id),
+                reason: format!(
+                    "given up after repeated crashes (dead letter {})",
+                    letter.id
+                ),
                 at: now,
                 retrying: false,
             };
             // Taken for shown: else the sweep would put it again, to be given up again.
-            let shown = self.store.load(&message.ticket).await?.map(|ticket| ticket.version);
-            let event =
-                Event::DeliveryEnded { sink: message.sink, holder: String::new(), shown, fault: Some(fault), again: None };
-            match self.store.update(&message.ticket, |ticket: &Ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
+            let shown = self
+                .store
+                .load(&message.ticket)
+                .await?
+                .map(|ticket| ticket.version);
+            let event = Event::DeliveryEnded {
+                sink: message.sink,
+                holder: String::new(),
+                shown,
+                fault: Some(fault),
+                again: None,
+            };
+            match self
+                .store
+                .update(&message.ticket, |ticket: &Ticket| {
+                    crate::ticket::machine::apply(ticket, &event, now)
+                })
+                .await
+            {
                 Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
                 Err(UpdateError::Store(fault)) => return Err(fault),
             }
@@ -46,7 +69,11 @@ impl Pipeline {
     }
 
     /// Puts dead letters back into their queues: the one with this id, or all that were not replayed yet.
-    pub async fn replay(&self, id: Option<&str>, now: DateTime<Utc>) -> Result<Vec<DeadLetter>, Fault> {
+    pub async fn replay(
+        &self,
+        id: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<DeadLetter>, Fault> {
         let mut replayed = Vec::new();
         for mut letter in self.store.dead_letters().await? {
             let wanted = id.map_or(letter.replayed_at.is_none(), |id| id == letter.id);
@@ -57,7 +84,9 @@ impl Pipeline {
             if let Ok(message) = serde_json::from_str::<DeliveryMessage>(&letter.text) {
                 self.wake(&message, now).await?;
             }
-            self.storage().put(&letter.queue, &letter.text, Duration::ZERO).await?;
+            self.storage()
+                .put(&letter.queue, &letter.text, Duration::ZERO)
+                .await?;
             letter.replayed_at = Some(now);
             self.store.update_dead_letter(&letter).await?;
             replayed.push(letter);
@@ -68,7 +97,13 @@ impl Pipeline {
     /// The sink has to look again although the ticket has not changed since it was given up.
     async fn wake(&self, message: &DeliveryMessage, now: DateTime<Utc>) -> Result<(), Fault> {
         let event = Event::Woken { sink: message.sink };
-        match self.store.update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &event, now)).await {
+        match self
+            .store
+            .update(&message.ticket, |ticket| {
+                crate::ticket::machine::apply(ticket, &event, now)
+            })
+            .await
+        {
             Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => Ok(()),
             Err(UpdateError::Store(fault)) => Err(fault),
         }
@@ -78,5 +113,6 @@ impl Pipeline {
 /// Our own messages hold ids only, and have to be put back as they were.
 fn is_ours(text: &str) -> bool {
     text.len() < 4096
-        && (serde_json::from_str::<DeliveryMessage>(text).is_ok() || serde_json::from_str::<FailureMessage>(text).is_ok())
+        && (serde_json::from_str::<DeliveryMessage>(text).is_ok()
+            || serde_json::from_str::<FailureMessage>(text).is_ok())
 }

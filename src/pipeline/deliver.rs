@@ -38,7 +38,11 @@ pub(super) enum End {
 
 impl Pipeline {
     /// Handles one message of the queue `deliveries`. An error means: deliver it again.
-    pub async fn deliver(&self, message: DeliveryMessage, now: impl Fn() -> DateTime<Utc> + Send + Sync) -> Result<(), Fault> {
+    pub async fn deliver(
+        &self,
+        message: DeliveryMessage,
+        now: impl Fn() -> DateTime<Utc> + Send + Sync,
+    ) -> Result<(), Fault> {
         let id = &message.ticket;
         trace::note("ticket.id", id.to_string());
         trace::note("sink.name", message.sink.name());
@@ -70,7 +74,9 @@ impl Pipeline {
     ) -> Result<Result<Ticket, Duration>, Fault> {
         match self
             .store
-            .update(&message.ticket, |ticket| crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now))
+            .update(&message.ticket, |ticket| {
+                crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)
+            })
             .await
         {
             Ok(change) => Ok(Ok(change.ticket)),
@@ -93,7 +99,11 @@ impl Pipeline {
         let updated = self
             .store
             .update(&ticket.id, |ticket| {
-                let held = ticket.books.leases.get(&sink).is_some_and(|lease| lease.holder == holder);
+                let held = ticket
+                    .books
+                    .leases
+                    .get(&sink)
+                    .is_some_and(|lease| lease.holder == holder);
                 if !held {
                     return Err(Refusal::Contradicts("the lease was lost".to_owned()));
                 }
@@ -131,7 +141,10 @@ impl Pipeline {
                 Ok(Step::Recorded(record)) => record,
             };
             if let Event::JiraRecorded(record) = &record
-                && let Some(key) = record.key.as_deref().filter(|_| record.key != ticket.jira.key)
+                && let Some(key) = record
+                    .key
+                    .as_deref()
+                    .filter(|_| record.key != ticket.jira.key)
             {
                 self.store.index_issue(key, &ticket.id).await?;
             }
@@ -140,20 +153,44 @@ impl Pipeline {
                 None => return Ok(End::LostLease),
             }
         }
-        Ok(End::Failed(Fault::permanent(format!("the sink {} does not come to rest", sink.name()))))
+        Ok(End::Failed(Fault::permanent(format!(
+            "the sink {} does not come to rest",
+            sink.name()
+        ))))
     }
 
     /// One step, with the event that records it. A sink that is switched off has nothing to do.
-    async fn step(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Result<Step<Event>, Fault> {
+    async fn step(
+        &self,
+        sink: Sink,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Step<Event>, Fault> {
         match (sink, &self.jira, &self.slack) {
-            (Sink::Jira, Some(jira), _) => Ok(jira.step(ticket, now).await?.map(Event::JiraRecorded)),
-            (Sink::Slack, _, Some(slack)) => Ok(slack.step(ticket, now).await?.map(Event::SlackRecorded)),
+            (Sink::Jira, Some(jira), _) => {
+                Ok(jira.step(ticket, now).await?.map(Event::JiraRecorded))
+            }
+            (Sink::Slack, _, Some(slack)) => {
+                Ok(slack.step(ticket, now).await?.map(Event::SlackRecorded))
+            }
             _ => Ok(Step::UpToDate),
         }
     }
 
-    async fn end_delivery(&self, message: &DeliveryMessage, holder: &str, end: End, now: DateTime<Utc>) -> Result<(), Fault> {
-        let fault = |fault: &Fault, retrying| Some(DeliveryFault { reason: fault.reason().to_owned(), at: now, retrying });
+    async fn end_delivery(
+        &self,
+        message: &DeliveryMessage,
+        holder: &str,
+        end: End,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let fault = |fault: &Fault, retrying| {
+            Some(DeliveryFault {
+                reason: fault.reason().to_owned(),
+                at: now,
+                retrying,
+            })
+        };
         if let End::Failed(fault) = &end {
             trace::fail(fault.reason().to_owned());
         }
@@ -161,23 +198,50 @@ impl Pipeline {
             End::LostLease => return Ok(()),
             End::UpToDate(version) => (Some(version), None, None),
             End::Later(delay) => (None, None, Some((delay, message.attempt))),
-            End::Failed(Fault::Transient { reason, retry_after }) => {
+            End::Failed(Fault::Transient {
+                reason,
+                retry_after,
+            }) => {
                 let delay = retry_after.unwrap_or_else(|| backoff(message.attempt));
                 tracing::warn!(ticket.id = %message.ticket, sink.name = message.sink.name(), attempt = message.attempt, reason = %reason, "delivery will be tried again");
-                (None, fault(&Fault::transient(reason), true), Some((delay, message.attempt.saturating_add(1))))
+                (
+                    None,
+                    fault(&Fault::transient(reason), true),
+                    Some((delay, message.attempt.saturating_add(1))),
+                )
             }
             End::Failed(permanent) => {
                 tracing::error!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery failed for good");
-                (self.store.load(&message.ticket).await?.map(|ticket| ticket.version), fault(&permanent, false), None)
+                (
+                    self.store
+                        .load(&message.ticket)
+                        .await?
+                        .map(|ticket| ticket.version),
+                    fault(&permanent, false),
+                    None,
+                )
             }
         };
         let again = again.map(|(delay, attempt)| (delay.min(MAX_DELAY), attempt));
         let due = again.and_then(|(delay, _)| Some(now + chrono::Duration::from_std(delay).ok()?));
-        let event = Event::DeliveryEnded { sink: message.sink, holder: holder.to_owned(), shown, fault, again: due };
+        let event = Event::DeliveryEnded {
+            sink: message.sink,
+            holder: holder.to_owned(),
+            shown,
+            fault,
+            again: due,
+        };
         let mut another_waits = false;
         let ended = self.store.update(&message.ticket, |ticket| {
-            let waiting = ticket.books.due.get(&message.sink).copied().filter(|waiting| *waiting > now + SOON);
-            another_waits = waiting.zip(due).is_some_and(|(waiting, due)| waiting <= due + SOON);
+            let waiting = ticket
+                .books
+                .due
+                .get(&message.sink)
+                .copied()
+                .filter(|waiting| *waiting > now + SOON);
+            another_waits = waiting
+                .zip(due)
+                .is_some_and(|(waiting, due)| waiting <= due + SOON);
             crate::ticket::machine::apply(ticket, &event, now)
         });
         let ended = match ended.await {
@@ -188,10 +252,26 @@ impl Pipeline {
         match again {
             // One waiting message a sink is enough: without this every event would leave another one behind.
             Some(_) if another_waits => Ok(()),
-            Some((delay, attempt)) => self.put_later(&DeliveryMessage { attempt, ..message.clone() }, delay).await,
+            Some((delay, attempt)) => {
+                self.put_later(
+                    &DeliveryMessage {
+                        attempt,
+                        ..message.clone()
+                    },
+                    delay,
+                )
+                .await
+            }
             // Something changed while this version was being shown.
             None if ended.lags(message.sink) => {
-                self.put_later(&DeliveryMessage { attempt: 0, ..message.clone() }, Duration::ZERO).await
+                self.put_later(
+                    &DeliveryMessage {
+                        attempt: 0,
+                        ..message.clone()
+                    },
+                    Duration::ZERO,
+                )
+                .await
             }
             None => Ok(()),
         }
@@ -199,11 +279,19 @@ impl Pipeline {
 }
 
 fn leased(sink: Sink, holder: &str, now: DateTime<Utc>) -> Event {
-    Event::Leased { sink, lease: Lease { holder: holder.to_owned(), until: now + LEASE } }
+    Event::Leased {
+        sink,
+        lease: Lease {
+            holder: holder.to_owned(),
+            until: now + LEASE,
+        },
+    }
 }
 
 /// 2 s, 4 s, 8 s … an hour, with jitter.
 fn backoff(attempt: u32) -> Duration {
-    let seconds = 2_u64.saturating_mul(1_u64.checked_shl(attempt.min(20)).unwrap_or(u64::MAX)).min(MAX_DELAY.as_secs());
+    let seconds = 2_u64
+        .saturating_mul(1_u64.checked_shl(attempt.min(20)).unwrap_or(u64::MAX))
+        .min(MAX_DELAY.as_secs());
     Duration::from_millis(seconds * 1000 * (75 + fastrand::u64(0..50)) / 100)
 }

@@ -30,19 +30,37 @@ fn ignored(reason: impl Into<String>) -> Result<JiraOutcome, Fault> {
 
 impl Pipeline {
     /// Applies an event of JIRA to the ticket of its issue. A transient fault: it may be sent again.
-    pub async fn jira_event(&self, event: JiraEvent, now: DateTime<Utc>) -> Result<JiraOutcome, Fault> {
+    pub async fn jira_event(
+        &self,
+        event: JiraEvent,
+        now: DateTime<Utc>,
+    ) -> Result<JiraOutcome, Fault> {
         let (key, labelled, event) = match event {
             JiraEvent::Ignored(reason) => return ignored(reason),
             JiraEvent::IssueDeleted(gone) => {
-                let by = Actor { channel: Channel::Jira, name: gone.by };
+                let by = Actor {
+                    channel: Channel::Jira,
+                    name: gone.by,
+                };
                 (gone.issue_key, gone.ticket, Event::IssueDeleted { by })
             }
             JiraEvent::StatusChanged(change) => {
-                if self.is_our_account(change.account_id.as_deref(), now).await? {
+                if self
+                    .is_our_account(change.account_id.as_deref(), now)
+                    .await?
+                {
                     return ignored("our own change came back");
                 }
-                let by = Actor { channel: Channel::Jira, name: change.by };
-                let event = Event::StatusChanged { to: change.status, by, at: change.at, jira_status: Some(change.to_name) };
+                let by = Actor {
+                    channel: Channel::Jira,
+                    name: change.by,
+                };
+                let event = Event::StatusChanged {
+                    to: change.status,
+                    by,
+                    at: change.at,
+                    jira_status: Some(change.to_name),
+                };
                 (change.issue_key, change.ticket, event)
             }
         };
@@ -50,12 +68,19 @@ impl Pipeline {
             (Some(id), _) => Some(id),
             // A label can be typed by anybody: it counts only if that ticket has no other issue.
             (None, Some(id)) => {
-                let ours = |ticket: &Ticket| ticket.jira.key.as_ref().is_none_or(|known| *known == key);
-                self.store.load(&id).await?.filter(ours).map(|ticket| ticket.id)
+                let ours =
+                    |ticket: &Ticket| ticket.jira.key.as_ref().is_none_or(|known| *known == key);
+                self.store
+                    .load(&id)
+                    .await?
+                    .filter(ours)
+                    .map(|ticket| ticket.id)
             }
             (None, None) => None,
         };
-        let Some(id) = id else { return ignored("the issue is not one of ours") };
+        let Some(id) = id else {
+            return ignored("the issue is not one of ours");
+        };
         match self.apply(&id, &event, now).await {
             Ok(ticket) => Ok(JiraOutcome::Applied(Box::new(ticket))),
             Err(UpdateError::Refused(refusal)) => ignored(refusal.to_string()),
@@ -65,8 +90,14 @@ impl Pipeline {
     }
 
     /// While JIRA cannot say who we are, nobody knows; with a token it refuses, nothing can be ours.
-    async fn is_our_account(&self, account: Option<&str>, now: DateTime<Utc>) -> Result<bool, Fault> {
-        let (Some(jira), Some(account)) = (&self.jira, account) else { return Ok(false) };
+    async fn is_our_account(
+        &self,
+        account: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
+        let (Some(jira), Some(account)) = (&self.jira, account) else {
+            return Ok(false);
+        };
         match jira.account_id(now).await {
             Ok(ours) => Ok(ours == account),
             Err(fault) if fault.is_transient() => Err(fault),
@@ -82,16 +113,29 @@ impl Pipeline {
         questions: &AtomicU32,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        let Some(jira) = &self.jira else { return Ok(false) };
+        let Some(jira) = &self.jira else {
+            return Ok(false);
+        };
         let last = ticket.books.jira_compared_at.unwrap_or(ticket.received_at);
         let at_rest = ticket.jira.key.is_some() && !ticket.jira.deleted && !ticket.lags(Sink::Jira);
         if !at_rest || now - last < COMPARE_EVERY {
             return Ok(false);
         }
-        if questions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+        if questions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .is_err()
+        {
             return Ok(false);
         }
-        match self.store.update(&ticket.id, |ticket| crate::ticket::machine::apply(ticket, &Event::JiraCompared, now)).await {
+        match self
+            .store
+            .update(&ticket.id, |ticket| {
+                crate::ticket::machine::apply(ticket, &Event::JiraCompared, now)
+            })
+            .await
+        {
             Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
             Err(UpdateError::Store(fault)) => return Err(fault),
         }
@@ -101,7 +145,10 @@ impl Pipeline {
             }
         });
         match observed? {
-            Some(event) => Ok(matches!(self.jira_event(event, now).await?, JiraOutcome::Applied(_))),
+            Some(event) => Ok(matches!(
+                self.jira_event(event, now).await?,
+                JiraOutcome::Applied(_)
+            )),
             None => Ok(false),
         }
     }

@@ -117,9 +117,21 @@ impl Pipeline {
     /// Sinks that are switched off, with the reason people read on the ticket.
     fn sinks_off(&self) -> BTreeMap<String, String> {
         [
-            (Sink::Jira, self.jira.is_none(), "JIRA is not configured (ITSM_TOOL)"),
-            (Sink::Slack, self.slack.is_none(), "Slack is not configured (SLACK_BOT_TOKEN)"),
-            (Sink::Playbook, self.playbook.is_none(), "no playbook is configured (PLAYBOOK_…)"),
+            (
+                Sink::Jira,
+                self.jira.is_none(),
+                "JIRA is not configured (ITSM_TOOL)",
+            ),
+            (
+                Sink::Slack,
+                self.slack.is_none(),
+                "Slack is not configured (SLACK_BOT_TOKEN)",
+            ),
+            (
+                Sink::Playbook,
+                self.playbook.is_none(),
+                "no playbook is configured (PLAYBOOK_…)",
+            ),
         ]
         .into_iter()
         .filter(|(_, off, _)| *off)
@@ -127,8 +139,14 @@ impl Pipeline {
         .collect()
     }
 
-    async fn put<T: Serialize>(&self, queue: &str, message: &T, delay: Duration) -> Result<(), Fault> {
-        let text = serde_json::to_string(message).map_err(|_| Fault::permanent("a message could not be written as JSON"))?;
+    async fn put<T: Serialize>(
+        &self,
+        queue: &str,
+        message: &T,
+        delay: Duration,
+    ) -> Result<(), Fault> {
+        let text = serde_json::to_string(message)
+            .map_err(|_| Fault::permanent("a message could not be written as JSON"))?;
         self.storage().put(queue, &text, delay).await
     }
 
@@ -140,42 +158,80 @@ impl Pipeline {
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         for sink in sinks.into_iter().filter(|sink| ticket.lags(*sink)) {
-            let due = ticket.current_attempt().filter(|_| sink == Sink::Playbook).map(|attempt| attempt.due_at - now);
-            self.put_delivery(ticket, sink, due.and_then(|due| due.to_std().ok()).unwrap_or_default()).await?;
+            let due = ticket
+                .current_attempt()
+                .filter(|_| sink == Sink::Playbook)
+                .map(|attempt| attempt.due_at - now);
+            self.put_delivery(
+                ticket,
+                sink,
+                due.and_then(|due| due.to_std().ok()).unwrap_or_default(),
+            )
+            .await?;
         }
         Ok(())
     }
 
-    async fn put_delivery(&self, ticket: &Ticket, sink: Sink, delay: Duration) -> Result<(), Fault> {
+    async fn put_delivery(
+        &self,
+        ticket: &Ticket,
+        sink: Sink,
+        delay: Duration,
+    ) -> Result<(), Fault> {
         let trace = trace::of_report(ticket.trace.as_deref()).map(|trace| trace.to_string());
-        let message = DeliveryMessage { ticket: ticket.id.clone(), sink, attempt: 0, trace };
+        let message = DeliveryMessage {
+            ticket: ticket.id.clone(),
+            sink,
+            attempt: 0,
+            trace,
+        };
         self.put(DELIVERIES, &message, delay).await
     }
 
     /// Applies one event: state machine, then what the policy makes of it, in one compare-and-set; then deliveries.
-    pub async fn apply(&self, id: &TicketId, event: &Event, now: DateTime<Utc>) -> Result<Ticket, UpdateError> {
+    pub async fn apply(
+        &self,
+        id: &TicketId,
+        event: &Event,
+        now: DateTime<Utc>,
+    ) -> Result<Ticket, UpdateError> {
         let healings = match event {
             Event::AttemptReported { report, run_id, .. } => {
                 let ticket = self.store.load(id).await?.ok_or(UpdateError::Missing)?;
                 machine::apply(&ticket, event, now)?;
                 // Before the attempt can end: from then on the run's own failure alert may come.
                 if let Some(run) = run_id {
-                    self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), id).await?;
+                    self.store
+                        .index_remediation_run(&accept::remediation_key(&ticket.failure, run), id)
+                        .await?;
                 }
                 match report {
-                    Report::Failed(_) => self.store.healings(&ticket.failure, &ticket.diagnosis.fingerprint).await?,
+                    Report::Failed(_) => {
+                        self.store
+                            .healings(&ticket.failure, &ticket.diagnosis.fingerprint)
+                            .await?
+                    }
                     _ => Vec::new(),
                 }
             }
             _ => Vec::new(),
         };
         if let Event::StatusChanged { .. } = event
-            && self.store.load(id).await?.is_some_and(|ticket| ticket.is_closed())
+            && self
+                .store
+                .load(id)
+                .await?
+                .is_some_and(|ticket| ticket.is_closed())
         {
             // Before the change: a crash after it must not leave a reopened ticket that nobody looks after.
             self.store.mark_active(id).await?;
         }
-        let change = self.store.update(id, |ticket| follow_through(ticket, event, &self.remediation, &healings, now)).await?;
+        let change = self
+            .store
+            .update(id, |ticket| {
+                follow_through(ticket, event, &self.remediation, &healings, now)
+            })
+            .await?;
         if change.visible {
             // Closing may settle a ticket that was settled before it was reopened.
             self.store.mark_active(id).await?;
@@ -199,10 +255,17 @@ impl Pipeline {
         // The one before the last ended with the change that planned the last.
         for attempt in attempts.iter().rev().take(2) {
             if let Some(run) = &attempt.run_id {
-                self.store.index_remediation_run(&accept::remediation_key(&ticket.failure, run), &ticket.id).await?;
+                self.store
+                    .index_remediation_run(
+                        &accept::remediation_key(&ticket.failure, run),
+                        &ticket.id,
+                    )
+                    .await?;
             }
             if attempt.ended_at.is_some() {
-                self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+                self.store
+                    .unlock_asset(&ticket.failure, &attempt.id)
+                    .await?;
             }
         }
         if ticket.current_attempt().is_none()
@@ -212,7 +275,9 @@ impl Pipeline {
             let healed = attempt.state == AttemptState::Succeeded;
             let over = ticket.remediation.state == crate::ticket::RemediationState::Exhausted;
             if healed || over {
-                self.store.record_healing(ticket, &Healing { at, healed }).await?;
+                self.store
+                    .record_healing(ticket, &Healing { at, healed })
+                    .await?;
             }
         }
         Ok(())
@@ -228,7 +293,14 @@ fn follow_through(
     now: DateTime<Utc>,
 ) -> Result<Change, Refusal> {
     let change = machine::apply(ticket, event, now)?;
-    if !matches!(event, Event::AttemptReported { report: Report::Failed(_), .. }) || change.ticket.is_closed() {
+    if !matches!(
+        event,
+        Event::AttemptReported {
+            report: Report::Failed(_),
+            ..
+        }
+    ) || change.ticket.is_closed()
+    {
         return Ok(change);
     }
     let decision = remediation::decide(&change.ticket, settings, healings, now);

@@ -42,16 +42,30 @@ impl Pipeline {
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
         let version = ticket.version;
-        let Some(attempt) = ticket.current_attempt().cloned() else { return Ok(End::UpToDate(version)) };
+        let Some(attempt) = ticket.current_attempt().cloned() else {
+            return Ok(End::UpToDate(version));
+        };
         match attempt.state {
             AttemptState::Scheduled => self.call(ticket, attempt, holder, now).await,
             AttemptState::Calling => {
                 let outcome = Called::Unknown("the handler died during the call".to_owned());
-                self.tell(&ticket.id, Event::AttemptCalled { attempt: attempt.id, outcome }, now()).await?;
+                self.tell(
+                    &ticket.id,
+                    Event::AttemptCalled {
+                        attempt: attempt.id,
+                        outcome,
+                    },
+                    now(),
+                )
+                .await?;
                 Ok(End::Later(Duration::from_secs(1)))
             }
-            AttemptState::Unknown | AttemptState::Verifying => self.find_out(&ticket, &attempt, now()).await,
-            AttemptState::Accepted if attempt.deadline.is_some_and(|deadline| deadline <= now()) => {
+            AttemptState::Unknown | AttemptState::Verifying => {
+                self.find_out(&ticket, &attempt, now()).await
+            }
+            AttemptState::Accepted
+                if attempt.deadline.is_some_and(|deadline| deadline <= now()) =>
+            {
                 self.find_out(&ticket, &attempt, now()).await
             }
             _ => Ok(End::UpToDate(version)),
@@ -66,32 +80,61 @@ impl Pipeline {
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
         let Some(playbook) = self.playbook.as_ref().filter(|_| self.remediation.enabled) else {
-            return self.call_off(&ticket, &attempt, "automatic remediation was switched off meanwhile", now()).await;
+            return self
+                .call_off(
+                    &ticket,
+                    &attempt,
+                    "automatic remediation was switched off meanwhile",
+                    now(),
+                )
+                .await;
         };
         if planned_at(&ticket, &attempt) + self.remediation.callback_deadline < now() {
-            return self.call_off(&ticket, &attempt, "it could not be started in time", now()).await;
+            return self
+                .call_off(&ticket, &attempt, "it could not be started in time", now())
+                .await;
         }
         if let Ok(wait) = (attempt.due_at - now()).to_std()
             && !wait.is_zero()
         {
             return Ok(End::Later(wait));
         }
-        let lock = AssetLock { ticket: ticket.id.clone(), attempt: attempt.id.clone(), since: now() };
+        let lock = AssetLock {
+            ticket: ticket.id.clone(),
+            attempt: attempt.id.clone(),
+            since: now(),
+        };
         if let Some(held) = self.store.lock_asset(&ticket.failure, &lock).await? {
-            return Ok(End::Later(if self.free_if_over(&held).await? { Duration::from_secs(1) } else { BUSY }));
+            return Ok(End::Later(if self.free_if_over(&held).await? {
+                Duration::from_secs(1)
+            } else {
+                BUSY
+            }));
         }
         // Counted with the lock in hand: of two at once none slips through.
         if self.store.asset_locks().await?.len() > self.remediation.max_running {
-            self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+            self.store
+                .unlock_asset(&ticket.failure, &attempt.id)
+                .await?;
             return Ok(End::Later(BUSY));
         }
         let deadline = now() + self.remediation.callback_deadline;
-        let calling = Event::AttemptCalling { attempt: attempt.id.clone(), deadline };
-        let Some(ticket) = self.record(&ticket, Sink::Playbook, holder, &calling, now()).await? else {
-            self.store.unlock_asset(&ticket.failure, &attempt.id).await?;
+        let calling = Event::AttemptCalling {
+            attempt: attempt.id.clone(),
+            deadline,
+        };
+        let Some(ticket) = self
+            .record(&ticket, Sink::Playbook, holder, &calling, now())
+            .await?
+        else {
+            self.store
+                .unlock_asset(&ticket.failure, &attempt.id)
+                .await?;
             return Ok(End::LostLease);
         };
-        let Some(attempt) = ticket.attempt(&attempt.id).cloned() else { return Ok(End::LostLease) };
+        let Some(attempt) = ticket.attempt(&attempt.id).cloned() else {
+            return Ok(End::LostLease);
+        };
         let outcome = match playbook.call(&ticket, &attempt, now()).await {
             CallOutcome::Accepted { .. } => Called::Accepted,
             CallOutcome::Refused(why) => Called::Refused(why),
@@ -103,53 +146,105 @@ impl Pipeline {
                 Called::NotSent(reason, now() + wait)
             }
         };
-        self.tell(&ticket.id, Event::AttemptCalled { attempt: attempt.id, outcome }, now()).await?;
+        self.tell(
+            &ticket.id,
+            Event::AttemptCalled {
+                attempt: attempt.id,
+                outcome,
+            },
+            now(),
+        )
+        .await?;
         let latest = self.store.load(&ticket.id).await?;
-        let again = latest.as_ref().and_then(Ticket::current_attempt).map(|attempt| (attempt.state, attempt.due_at));
+        let again = latest
+            .as_ref()
+            .and_then(Ticket::current_attempt)
+            .map(|attempt| (attempt.state, attempt.due_at));
         Ok(match again {
-            Some((AttemptState::Scheduled, due)) => End::Later((due - now()).to_std().unwrap_or_default()),
-            Some((AttemptState::Unknown | AttemptState::Verifying, _)) => End::Later(Duration::from_secs(5)),
+            Some((AttemptState::Scheduled, due)) => {
+                End::Later((due - now()).to_std().unwrap_or_default())
+            }
+            Some((AttemptState::Unknown | AttemptState::Verifying, _)) => {
+                End::Later(Duration::from_secs(5))
+            }
             _ => End::UpToDate(latest.map_or(ticket.version, |ticket| ticket.version)),
         })
     }
 
     /// Frees an asset whose attempt is over: its handler died before it could.
     pub(super) async fn free_if_over(&self, lock: &AssetLock) -> Result<bool, Fault> {
-        let Some(ticket) = self.store.load(&lock.ticket).await? else { return Ok(false) };
-        let over = ticket.attempt(&lock.attempt).is_none_or(|attempt| attempt.ended_at.is_some());
+        let Some(ticket) = self.store.load(&lock.ticket).await? else {
+            return Ok(false);
+        };
+        let over = ticket
+            .attempt(&lock.attempt)
+            .is_none_or(|attempt| attempt.ended_at.is_some());
         if over {
-            self.store.unlock_asset(&ticket.failure, &lock.attempt).await?;
+            self.store
+                .unlock_asset(&ticket.failure, &lock.attempt)
+                .await?;
         }
         Ok(over)
     }
 
-    async fn call_off(&self, ticket: &Ticket, attempt: &Attempt, why: &str, now: DateTime<Utc>) -> Result<End, Fault> {
-        let event = Event::AttemptCalledOff { attempt: attempt.id.clone(), why: why.to_owned() };
+    async fn call_off(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<End, Fault> {
+        let event = Event::AttemptCalledOff {
+            attempt: attempt.id.clone(),
+            why: why.to_owned(),
+        };
         self.tell(&ticket.id, event, now).await?;
         self.settled(ticket, now).await
     }
 
     /// The run that this attempt started; never one that another attempt started.
-    pub(super) async fn run_of(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<Option<String>, Fault> {
+    pub(super) async fn run_of(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, Fault> {
         let since = attempt.called_at.unwrap_or(attempt.due_at) + NOT_SO_EARLY;
         let action = attempt.action.name();
-        let found = self.collector.find_attempt_run(&ticket.failure, action, &attempt.id, since, now).await?;
+        let found = self
+            .collector
+            .find_attempt_run(&ticket.failure, action, &attempt.id, since, now)
+            .await?;
         let Some(run) = found else { return Ok(None) };
         // Repairs and cleared tasks go on under the run id that failed.
         if ticket.failure.run_id.as_ref() == Some(&run) {
             return Ok(Some(run));
         }
-        let of_another = |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(&run);
-        let owner = self.store.by_remediation_run(&remediation_key(&ticket.failure, &run)).await?;
-        let foreign = owner.is_some_and(|owner| owner != ticket.id) || ticket.remediation.attempts.iter().any(of_another);
+        let of_another =
+            |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(&run);
+        let owner = self
+            .store
+            .by_remediation_run(&remediation_key(&ticket.failure, &run))
+            .await?;
+        let foreign = owner.is_some_and(|owner| owner != ticket.id)
+            || ticket.remediation.attempts.iter().any(of_another);
         Ok((!foreign).then_some(run))
     }
 
     /// Asks the vendor what became of an attempt.
-    async fn find_out(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<End, Fault> {
+    async fn find_out(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<End, Fault> {
         let overdue = attempt.deadline.is_some_and(|deadline| deadline <= now);
-        let given_up = attempt.deadline.is_some_and(|deadline| deadline + GRACE <= now);
-        let too_long = attempt.called_at.is_some_and(|called| called + LONGEST_RUN <= now);
+        let given_up = attempt
+            .deadline
+            .is_some_and(|deadline| deadline + GRACE <= now);
+        let too_long = attempt
+            .called_at
+            .is_some_and(|called| called + LONGEST_RUN <= now);
         let run = match &attempt.run_id {
             Some(run) => Some(run.clone()),
             None => match self.run_of(ticket, attempt, now).await {
@@ -169,45 +264,97 @@ impl Pipeline {
             // The vendor's words are outside text (law L10).
             Ok(RunOutcome::Failed(why)) => Report::Failed(cap(&redact(&why), REASON_CAP)),
             Ok(RunOutcome::Running) if too_long => {
-                return self.abandon(ticket, attempt, "its run has not ended within a day", now).await;
+                return self
+                    .abandon(ticket, attempt, "its run has not ended within a day", now)
+                    .await;
             }
             Ok(RunOutcome::Running) if overdue => Report::Progress,
             Ok(RunOutcome::Running) => {
                 if attempt.run_id.is_none() {
-                    let event =
-                        Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Progress, run_id: Some(run) };
+                    let event = Event::AttemptReported {
+                        attempt: attempt.id.clone(),
+                        report: Report::Progress,
+                        run_id: Some(run),
+                    };
                     self.tell(&ticket.id, event, now).await?;
                 }
                 return Ok(End::Later(VERIFY_EVERY));
             }
-            Ok(RunOutcome::NotConfigured) => return self.without_vendor(ticket, attempt, now).await,
+            Ok(RunOutcome::NotConfigured) => {
+                return self.without_vendor(ticket, attempt, now).await;
+            }
             // A vendor may learn of its own runs late.
             Ok(RunOutcome::NotFound) if !overdue => return Ok(End::Later(VERIFY_EVERY)),
-            Ok(RunOutcome::NotFound) => return self.abandon(ticket, attempt, "the vendor does not know the run", now).await,
+            Ok(RunOutcome::NotFound) => {
+                return self
+                    .abandon(ticket, attempt, "the vendor does not know the run", now)
+                    .await;
+            }
             Err(fault) if fault.is_transient() && !given_up => return Ok(End::Failed(fault)),
             Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
         };
         let progress = report == Report::Progress;
-        self.tell(&ticket.id, Event::AttemptReported { attempt: attempt.id.clone(), report, run_id: Some(run) }, now).await?;
-        if progress { Ok(End::Later(VERIFY_EVERY)) } else { self.settled(ticket, now).await }
+        self.tell(
+            &ticket.id,
+            Event::AttemptReported {
+                attempt: attempt.id.clone(),
+                report,
+                run_id: Some(run),
+            },
+            now,
+        )
+        .await?;
+        if progress {
+            Ok(End::Later(VERIFY_EVERY))
+        } else {
+            self.settled(ticket, now).await
+        }
     }
 
     /// No vendor can be asked: the playbook's word counts, silence does not.
-    async fn without_vendor(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> Result<End, Fault> {
+    async fn without_vendor(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<End, Fault> {
         if attempt.state == AttemptState::Verifying {
-            let event =
-                Event::AttemptReported { attempt: attempt.id.clone(), report: Report::Succeeded, run_id: attempt.run_id.clone() };
+            let event = Event::AttemptReported {
+                attempt: attempt.id.clone(),
+                report: Report::Succeeded,
+                run_id: attempt.run_id.clone(),
+            };
             self.tell(&ticket.id, event, now).await?;
             return self.settled(ticket, now).await;
         }
         if attempt.deadline.is_some_and(|deadline| deadline > now) {
             return Ok(End::Later(VERIFY_EVERY));
         }
-        self.abandon(ticket, attempt, "no callback came and the vendor's API is not configured or knows no run", now).await
+        self.abandon(
+            ticket,
+            attempt,
+            "no callback came and the vendor's API is not configured or knows no run",
+            now,
+        )
+        .await
     }
 
-    async fn abandon(&self, ticket: &Ticket, attempt: &Attempt, why: &str, now: DateTime<Utc>) -> Result<End, Fault> {
-        self.tell(&ticket.id, Event::AttemptAbandoned { attempt: attempt.id.clone(), why: why.to_owned() }, now).await?;
+    async fn abandon(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<End, Fault> {
+        self.tell(
+            &ticket.id,
+            Event::AttemptAbandoned {
+                attempt: attempt.id.clone(),
+                why: why.to_owned(),
+            },
+            now,
+        )
+        .await?;
         self.settled(ticket, now).await
     }
 
@@ -221,13 +368,22 @@ impl Pipeline {
 
     /// The run of an attempt that is about to end without having named it: if the vendor knows it, its own failure alert
     /// is known for what it is, and opens no ticket that would be healed in turn.
-    async fn unnamed_run(&self, ticket: &TicketId, attempt: &str, now: DateTime<Utc>) -> Option<String> {
+    async fn unnamed_run(
+        &self,
+        ticket: &TicketId,
+        attempt: &str,
+        now: DateTime<Utc>,
+    ) -> Option<String> {
         let ticket = self.store.load(ticket).await.ok()??;
-        let attempt = ticket.current_attempt().filter(|current| current.id == attempt && current.called_at.is_some())?;
+        let attempt = ticket
+            .current_attempt()
+            .filter(|current| current.id == attempt && current.called_at.is_some())?;
         if attempt.run_id.is_some() {
             return None;
         }
-        trace::for_report(ticket.trace.as_deref(), self.run_of(&ticket, attempt, now)).await.ok()?
+        trace::for_report(ticket.trace.as_deref(), self.run_of(&ticket, attempt, now))
+            .await
+            .ok()?
     }
 
     /// Applies a playbook's callback whose token was verified. The answer says what it changed.
@@ -248,7 +404,11 @@ impl Pipeline {
             (None, Report::Failed(_)) => self.unnamed_run(ticket, attempt, now).await,
             (named, _) => named.clone(),
         };
-        let event = Event::AttemptReported { attempt: attempt.to_owned(), report, run_id };
+        let event = Event::AttemptReported {
+            attempt: attempt.to_owned(),
+            report,
+            run_id,
+        };
         let ticket = self.apply(ticket, &event, now).await?;
         Ok(ticket.remediation.decision)
     }
@@ -257,5 +417,7 @@ impl Pipeline {
 /// When an attempt was planned: its own `due_at` moves when the playbook could not be reached.
 fn planned_at(ticket: &Ticket, attempt: &Attempt) -> DateTime<Utc> {
     let mut chapters = ticket.story.iter().rev();
-    chapters.find(|chapter| chapter.kind == ChapterKind::RemediationPlanned).map_or(attempt.due_at, |chapter| chapter.at)
+    chapters
+        .find(|chapter| chapter.kind == ChapterKind::RemediationPlanned)
+        .map_or(attempt.due_at, |chapter| chapter.at)
 }

@@ -55,14 +55,22 @@ impl Pipeline {
         loop {
             let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
             swept.rows += rows.len();
-            let looks = rows.into_iter().map(|row| async move { self.look_after(&row, questions, now).await }.boxed());
-            let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks).buffer_unordered(8).collect().await;
+            let looks = rows
+                .into_iter()
+                .map(|row| async move { self.look_after(&row, questions, now).await }.boxed());
+            let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks)
+                .buffer_unordered(8)
+                .collect()
+                .await;
             for outcome in outcomes {
                 match outcome {
                     Ok(acted) => swept.acted += usize::from(acted),
                     Err(fault) => {
                         swept.failed += 1;
-                        tracing::warn!(reason = fault.reason(), "the sweep could not look after a row");
+                        tracing::warn!(
+                            reason = fault.reason(),
+                            "the sweep could not look after a row"
+                        );
                     }
                 }
             }
@@ -82,7 +90,12 @@ impl Pipeline {
         Ok(swept)
     }
 
-    async fn look_after(&self, row: &ActiveRow, questions: &AtomicU32, now: DateTime<Utc>) -> Result<bool, Fault> {
+    async fn look_after(
+        &self,
+        row: &ActiveRow,
+        questions: &AtomicU32,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         if row.row.starts_with("rows-") {
             return self.look_after_rows(row, now).await;
         }
@@ -91,7 +104,13 @@ impl Pipeline {
             return Ok(true);
         };
         match self.store.load(&id).await? {
-            Some(ticket) => trace::for_report(ticket.trace.as_deref(), self.look_after_ticket(&ticket, questions, now)).await,
+            Some(ticket) => {
+                trace::for_report(
+                    ticket.trace.as_deref(),
+                    self.look_after_ticket(&ticket, questions, now),
+                )
+                .await
+            }
             None => self.look_after_claim(&id, row, now).await,
         }
     }
@@ -108,14 +127,23 @@ impl Pipeline {
         waiting.nudges = waiting.nudges.saturating_add(1);
         waiting.nudged_at = Some(now);
         self.keep_rows(&row.row, &waiting).await?;
-        let message = FailureMessage::Rows { row: row.row.clone(), round: u32::MAX, trace: waiting.trace };
+        let message = FailureMessage::Rows {
+            row: row.row.clone(),
+            round: u32::MAX,
+            trace: waiting.trace,
+        };
         self.put(FAILURES, &message, Duration::ZERO).await?;
         Ok(true)
     }
 
     /// A failure that waits: is its claim ours, then it is enqueued again, ever more seldom; else the row is left over
     /// from a lost race.
-    async fn look_after_claim(&self, id: &TicketId, row: &ActiveRow, now: DateTime<Utc>) -> Result<bool, Fault> {
+    async fn look_after_claim(
+        &self,
+        id: &TicketId,
+        row: &ActiveRow,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         let Some(mut waiting) = self.store.waiting(id).await? else {
             self.store.drop_active(&row.row).await?;
             return Ok(true);
@@ -135,7 +163,10 @@ impl Pipeline {
                 self.store.claim(&waiting.failure.key, id).await?;
             }
         }
-        let message = FailureMessage::Failure { ticket: id.clone(), trace: waiting.trace.clone() };
+        let message = FailureMessage::Failure {
+            ticket: id.clone(),
+            trace: waiting.trace.clone(),
+        };
         self.put(FAILURES, &message, Duration::ZERO).await?;
         waiting.nudges = waiting.nudges.saturating_add(1);
         waiting.nudged_at = Some(now);
@@ -146,7 +177,12 @@ impl Pipeline {
         Ok(true)
     }
 
-    async fn look_after_ticket(&self, ticket: &Ticket, questions: &AtomicU32, now: DateTime<Utc>) -> Result<bool, Fault> {
+    async fn look_after_ticket(
+        &self,
+        ticket: &Ticket,
+        questions: &AtomicU32,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         let mut acted = false;
         for event in [Event::SlaBreached, Event::ApprovalExpired] {
             // Most tickets need neither: that is known without asking the store again.
@@ -163,15 +199,25 @@ impl Pipeline {
             let overdue = match attempt.state {
                 AttemptState::Scheduled => now - attempt.due_at > PATIENCE,
                 AttemptState::Accepted => attempt.deadline.is_some_and(|deadline| deadline <= now),
-                _ => attempt.called_at.is_none_or(|called| now - called > PATIENCE),
+                _ => attempt
+                    .called_at
+                    .is_none_or(|called| now - called > PATIENCE),
             };
-            let leased = ticket.books.leases.get(&Sink::Playbook).is_some_and(|lease| lease.until > now);
+            let leased = ticket
+                .books
+                .leases
+                .get(&Sink::Playbook)
+                .is_some_and(|lease| lease.until > now);
             if overdue && !leased && !waits(ticket, Sink::Playbook, now) {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
             }
         }
-        let over = ticket.remediation.attempts.last().and_then(|attempt| attempt.ended_at);
+        let over = ticket
+            .remediation
+            .attempts
+            .last()
+            .and_then(|attempt| attempt.ended_at);
         if over.is_none_or(|at| now - at < SETTLING) {
             self.after_attempts(ticket).await?;
         }
@@ -193,7 +239,12 @@ impl Pipeline {
         if !acted && !watched && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
             self.store.drop_active(ticket.id.as_str()).await?;
             // Somebody may have reopened it at this very moment.
-            if self.store.load(&ticket.id).await?.is_some_and(|ticket| !ticket.is_closed()) {
+            if self
+                .store
+                .load(&ticket.id)
+                .await?
+                .is_some_and(|ticket| !ticket.is_closed())
+            {
                 self.store.mark_active(&ticket.id).await?;
             }
             acted = true;
@@ -203,7 +254,13 @@ impl Pipeline {
 
     /// Frees assets whose attempt is over: its delivery died between its end and this, or took the asset too late.
     async fn free_assets(&self, now: DateTime<Utc>) -> Result<(), Fault> {
-        for lock in self.store.asset_locks().await?.into_iter().filter(|lock| now - lock.since > PATIENCE) {
+        for lock in self
+            .store
+            .asset_locks()
+            .await?
+            .into_iter()
+            .filter(|lock| now - lock.since > PATIENCE)
+        {
             self.free_if_over(&lock).await?;
         }
         Ok(())
@@ -211,10 +268,17 @@ impl Pipeline {
 
     /// The playbook's delivery may rest (up to date) while its attempt runs: it is woken.
     async fn wake_playbook(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
-        let event = Event::Woken { sink: Sink::Playbook };
-        let woken = self.store.update(&ticket.id, |ticket| machine::apply(ticket, &event, now));
+        let event = Event::Woken {
+            sink: Sink::Playbook,
+        };
+        let woken = self
+            .store
+            .update(&ticket.id, |ticket| machine::apply(ticket, &event, now));
         match woken.await {
-            Ok(change) => self.put_delivery(&change.ticket, Sink::Playbook, Duration::ZERO).await,
+            Ok(change) => {
+                self.put_delivery(&change.ticket, Sink::Playbook, Duration::ZERO)
+                    .await
+            }
             Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
             Err(UpdateError::Store(fault)) => Err(fault),
         }
@@ -223,7 +287,11 @@ impl Pipeline {
 
 /// Does a delivery of this sink wait in the queue? One that is long overdue is taken for lost.
 fn waits(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
-    ticket.books.due.get(&sink).is_some_and(|due| now < *due + PATIENCE)
+    ticket
+        .books
+        .due
+        .get(&sink)
+        .is_some_and(|due| now < *due + PATIENCE)
 }
 
 /// No live lease, no retry under way, and the last change is not fresh.
@@ -233,14 +301,30 @@ fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
         Sink::Slack => &ticket.slack.fault,
         Sink::Playbook => &ticket.books.playbook_fault,
     };
-    let leased = ticket.books.leases.get(&sink).is_some_and(|lease| lease.until > now);
+    let leased = ticket
+        .books
+        .leases
+        .get(&sink)
+        .is_some_and(|lease| lease.until > now);
     if ticket.books.due.contains_key(&sink) {
         return !leased && !waits(ticket, sink, now);
     }
     // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
-    let rest = |fault: &crate::ticket::DeliveryFault| if fault.retrying { chrono::Duration::minutes(90) } else { PATIENCE };
-    let retrying = fault.as_ref().is_some_and(|fault| now - fault.at < rest(fault));
-    let fresh =
-        now - ticket.status_at.max(ticket.last_seen).max(ticket.story.last().map_or(ticket.received_at, |c| c.at)) < PATIENCE;
+    let rest = |fault: &crate::ticket::DeliveryFault| {
+        if fault.retrying {
+            chrono::Duration::minutes(90)
+        } else {
+            PATIENCE
+        }
+    };
+    let retrying = fault
+        .as_ref()
+        .is_some_and(|fault| now - fault.at < rest(fault));
+    let fresh = now
+        - ticket
+            .status_at
+            .max(ticket.last_seen)
+            .max(ticket.story.last().map_or(ticket.received_at, |c| c.at))
+        < PATIENCE;
     !leased && !retrying && !fresh
 }

@@ -6,7 +6,11 @@ const ESC: char = '\u{1b}';
 
 /// The text without such characters; borrowed when there were none.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.char_indices().find(|&(_, c)| !is_plain(c)).map(|(at, _)| at) else {
+    let Some(first) = text
+        .char_indices()
+        .find(|&(_, c)| !is_plain(c))
+        .map(|(at, _)| at)
+    else {
         return Cow::Borrowed(text);
     };
     let (head, rest) = text.split_at(first);

@@ -86,7 +86,10 @@ pub(super) const HINTS: &[(&str, Hint)] = &[
 ];
 
 /// All hints at once, without regard to case.
-#[expect(clippy::expect_used, reason = "constant patterns, compiled in every test run")]
+#[expect(
+    clippy::expect_used,
+    reason = "constant patterns, compiled in every test run"
+)]
 pub(super) static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
     AhoCorasick::builder()
         .ascii_case_insensitive(true)
@@ -96,7 +99,10 @@ pub(super) static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
         .expect("hints are few and short")
 });
 
-#[expect(clippy::expect_used, reason = "constant patterns, compiled in every test run")]
+#[expect(
+    clippy::expect_used,
+    reason = "constant patterns, compiled in every test run"
+)]
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern")
 }
@@ -112,10 +118,12 @@ pub(super) static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 /// The opening quote of a value, escaped or not.
-pub(super) static QUOTE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"^[bNruf]{0,2}(?P<quote>\\*["'`]|\\+u00(?:22|27)|&quot;|&#34;|%22)"#));
+pub(super) static QUOTE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"^[bNruf]{0,2}(?P<quote>\\*["'`]|\\+u00(?:22|27)|&quot;|&#34;|%22)"#)
+});
 /// Where a secret ends that has no quotes: before white space, `;`, quotes, brackets, and line ends written as `\n`.
-pub(super) static BARE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^(?:\\[^nrtu"'\\\s]|\\\\[^nrtu"'\\\s]|[^\s;"'`<>\\])+"#));
+pub(super) static BARE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"^(?:\\[^nrtu"'\\\s]|\\\\[^nrtu"'\\\s]|[^\s;"'`<>\\])+"#));
 /// Secrets with a shape of their own; anchored at the hint.
 pub(super) static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
@@ -154,4 +162,5 @@ pub(super) static ORACLE: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"^(?i:thin|oci8?):[^\s/"'@]{1,64}/(?P<value>[^\s"'@]+)@"#));
 
 /// `user:password`.
-pub(super) static LOGIN: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^["']?[^\s:"'=]{1,64}:(?P<value>[^\s"']+)"#));
+pub(super) static LOGIN: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"^["']?[^\s:"'=]{1,64}:(?P<value>[^\s"']+)"#));

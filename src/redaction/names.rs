@@ -87,8 +87,11 @@ const NOT_SECRET: [&str; 13] = [
 
 /// Judges an identifier, given the word before it (for `API key`).
 pub(super) fn strength(identifier: &str, word_before: &str) -> Option<Strength> {
-    let name: String =
-        identifier.chars().filter(|c| !matches!(c, '_' | '-' | '.' | '[' | ']' | '$')).map(|c| c.to_ascii_lowercase()).collect();
+    let name: String = identifier
+        .chars()
+        .filter(|c| !matches!(c, '_' | '-' | '.' | '[' | ']' | '$'))
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
     if NOT_SECRET.iter().any(|part| name.contains(part)) {
         return None;
     }
@@ -96,7 +99,10 @@ pub(super) fn strength(identifier: &str, word_before: &str) -> Option<Strength> 
         return Some(Strength::Strong);
     }
     if name.ends_with("pass") {
-        let separated = identifier.len() > 4 && identifier.get(..identifier.len() - 4).is_some_and(|p| p.ends_with(['_', '-']));
+        let separated = identifier.len() > 4
+            && identifier
+                .get(..identifier.len() - 4)
+                .is_some_and(|p| p.ends_with(['_', '-']));
         return match (separated, name.as_str()) {
             (true, _) => Some(Strength::Strong),
             (false, "pass" | "dbpass" | "userpass") => Some(Strength::Weak),
@@ -104,7 +110,14 @@ pub(super) fn strength(identifier: &str, word_before: &str) -> Option<Strength> 
         };
     }
     // Spark: the account follows what is set for it.
-    if ["azureaccountkey", "azuresas", "azureaccountoauth2clientsecret"].iter().any(|part| name.contains(part)) {
+    if [
+        "azureaccountkey",
+        "azuresas",
+        "azureaccountoauth2clientsecret",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
+    {
         return Some(Strength::Strong);
     }
     if name == "sig" || STRONG.iter().any(|suffix| name.ends_with(suffix)) {
@@ -125,19 +138,42 @@ pub(super) fn strength(identifier: &str, word_before: &str) -> Option<Strength> 
 pub(super) fn is_empty(value: &str) -> bool {
     let value = value.trim();
     value.chars().all(|c| matches!(c, '*' | '•' | '.'))
-        || ["null", "none", "nil", "true", "false", "undefined", "redacted", "[redacted]", "<redacted>", "[hidden]"]
-            .iter()
-            .any(|plain| value.eq_ignore_ascii_case(plain))
+        || [
+            "null",
+            "none",
+            "nil",
+            "true",
+            "false",
+            "undefined",
+            "redacted",
+            "[redacted]",
+            "<redacted>",
+            "[hidden]",
+        ]
+        .iter()
+        .any(|plain| value.eq_ignore_ascii_case(plain))
 }
 
 /// Does the text go on with a reference to where the secret is, `{{secrets/scope/key}}`, `${VAR}`, `$(VAR)`?
 pub(super) fn starts_with_reference(text: &str) -> bool {
     let text = text.trim_start_matches(['"', '\'', '\\']);
-    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.' | ':' | '=' | ';' | ' ');
-    [("{{", "}}"), ("${", "}"), ("$(", ")"), ("@Microsoft.KeyVault(", ")")].into_iter().any(|(open, close)| {
+    let inside = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.' | ':' | '=' | ';' | ' ')
+    };
+    [
+        ("{{", "}}"),
+        ("${", "}"),
+        ("$(", ")"),
+        ("@Microsoft.KeyVault(", ")"),
+    ]
+    .into_iter()
+    .any(|(open, close)| {
         text.strip_prefix(open).is_some_and(|rest| {
             let inner = rest.find(|c| !inside(c)).unwrap_or(rest.len());
-            inner <= 200 && rest.get(inner..).is_some_and(|rest| rest.starts_with(close))
+            inner <= 200
+                && rest
+                    .get(inner..)
+                    .is_some_and(|rest| rest.starts_with(close))
         })
     })
 }

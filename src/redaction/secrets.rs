@@ -7,7 +7,9 @@ use base64::Engine as _;
 use regex::Regex;
 
 use super::MASK;
-use super::hints::{AUTOMATON, BARE, HINTS, Hint, LOGIN, ORACLE, PEM, QUOTE, SCHEME_VALUE, SEPARATOR, SHAPES};
+use super::hints::{
+    AUTOMATON, BARE, HINTS, Hint, LOGIN, ORACLE, PEM, QUOTE, SCHEME_VALUE, SEPARATOR, SHAPES,
+};
 use super::names::{self, Strength};
 
 /// No secret on one line is longer; a bound keeps the time linear.
@@ -20,9 +22,17 @@ pub(super) fn mask(text: &str) -> Option<String> {
     let mut at = 0;
     while let Some(found) = AUTOMATON.find(Input::new(text).range(at..)) {
         at = found.end();
-        let Some(&(_, hint)) = HINTS.get(found.pattern().as_usize()) else { continue };
-        let spot = Spot { text, done, hint: found.range() };
-        let Some(secret) = spot.secret(hint) else { continue };
+        let Some(&(_, hint)) = HINTS.get(found.pattern().as_usize()) else {
+            continue;
+        };
+        let spot = Spot {
+            text,
+            done,
+            hint: found.range(),
+        };
+        let Some(secret) = spot.secret(hint) else {
+            continue;
+        };
         if secret.start < done || secret.end <= secret.start {
             continue;
         }
@@ -61,7 +71,9 @@ impl<'a> Spot<'a> {
             Hint::Path => self.path(),
             Hint::Oracle => self.captured(&ORACLE),
             Hint::Login => self.captured(&LOGIN),
-            Hint::Quoted => self.value(self.hint.end, self.hint.end, false).filter(|value| self.is_secret(value)),
+            Hint::Quoted => self
+                .value(self.hint.end, self.hint.end, false)
+                .filter(|value| self.is_secret(value)),
         }
     }
 
@@ -69,7 +81,8 @@ impl<'a> Spot<'a> {
     fn captured(&self, pattern: &Regex) -> Option<Range<usize>> {
         let value = pattern.captures(self.from(self.hint.end))?.name("value")?;
         let range = self.hint.end + value.start()..self.hint.end + value.end();
-        (!value.as_str().bytes().all(|b| b.is_ascii_digit()) && self.is_secret(&range)).then_some(range)
+        (!value.as_str().bytes().all(|b| b.is_ascii_digit()) && self.is_secret(&range))
+            .then_some(range)
     }
 
     fn from(&self, at: usize) -> &'a str {
@@ -82,7 +95,11 @@ impl<'a> Spot<'a> {
 
     /// The byte before `at`, if it may still be looked at.
     fn before(&self, at: usize) -> Option<u8> {
-        if at > self.done { self.byte(at - 1) } else { None }
+        if at > self.done {
+            self.byte(at - 1)
+        } else {
+            None
+        }
     }
 
     /// How far the bytes before `at` are of this kind, at most `most` of them.
@@ -110,23 +127,33 @@ impl<'a> Spot<'a> {
         let identifier = self.text.get(start..end)?;
         let strength = names::strength(identifier, self.word_before(start))?;
         let before = self.text.get(..start)?;
-        let in_query = ["?", "&", "%26", "%3F", "%3f", "u0026"].iter().any(|mark| before.ends_with(mark));
+        let in_query = ["?", "&", "%26", "%3F", "%3f", "u0026"]
+            .iter()
+            .any(|mark| before.ends_with(mark));
         if strength == Strength::Query && !in_query {
             return None;
         }
         let rest = self.from(end);
         if self.before(start) == Some(b'<') && rest.starts_with('>') {
             let close = self.line(end).find('<')?;
-            return (close > 1).then_some(end + 1..end + close).filter(|value| self.is_secret(value));
+            return (close > 1)
+                .then_some(end + 1..end + close)
+                .filter(|value| self.is_secret(value));
         }
         let (value_at, quoted_key, sign) = match SEPARATOR.captures(rest) {
             Some(found) => {
                 let sign = found.name("sign").map_or(":", |sign| sign.as_str());
-                (end + found.get(0)?.end(), found.name("key_quote").is_some(), sign)
+                (
+                    end + found.get(0)?.end(),
+                    found.name("key_quote").is_some(),
+                    sign,
+                )
             }
             // `--password hunter2`
             // and Spark's `fs.azure.account.key.acct.dfs.core.windows.net KEY`
-            None if (identifier.starts_with('-') || identifier.contains(".azure.")) && rest.starts_with(' ') => {
+            None if (identifier.starts_with('-') || identifier.contains(".azure."))
+                && rest.starts_with(' ') =>
+            {
                 (end + 1, false, " ")
             }
             None => return None,
@@ -149,7 +176,8 @@ impl<'a> Spot<'a> {
             Strength::Query => !text.bytes().all(|b| b.is_ascii_digit()) && text.len() >= 8,
             // `PWD=/opt/airflow` in a dump of an environment is a directory.
             Strength::Strong if identifier.to_ascii_uppercase().ends_with("PWD") && sign == "=" => {
-                self.before(start) == Some(b';') || !(text.starts_with('/') || text.get(1..3) == Some(":\\"))
+                self.before(start) == Some(b';')
+                    || !(text.starts_with('/') || text.get(1..3) == Some(":\\"))
             }
             _ => true,
         };
@@ -169,7 +197,9 @@ impl<'a> Spot<'a> {
     }
 
     fn is_secret(&self, value: &Range<usize>) -> bool {
-        self.text.get(value.clone()).is_some_and(|value| !names::is_empty(value))
+        self.text
+            .get(value.clone())
+            .is_some_and(|value| !names::is_empty(value))
     }
 
     fn word_before(&self, start: usize) -> &'a str {
@@ -184,7 +214,9 @@ impl<'a> Spot<'a> {
     /// The rest of the line, at most as long as any secret.
     fn line(&self, at: usize) -> &'a str {
         let rest = self.from(at);
-        let rest = rest.get(..rest.floor_char_boundary(LONGEST)).unwrap_or_default();
+        let rest = rest
+            .get(..rest.floor_char_boundary(LONGEST))
+            .unwrap_or_default();
         rest.split('\n').next().unwrap_or_default()
     }
 
@@ -208,8 +240,14 @@ impl<'a> Spot<'a> {
         if line.starts_with('[') {
             return None;
         }
-        let in_connection_string = self.text.get(..name_at)?.trim_end_matches(' ').ends_with(';');
-        if in_connection_string && let Some(end) = line.find([';', '"', '\'']).filter(|&end| end <= 256) {
+        let in_connection_string = self
+            .text
+            .get(..name_at)?
+            .trim_end_matches(' ')
+            .ends_with(';');
+        if in_connection_string
+            && let Some(end) = line.find([';', '"', '\'']).filter(|&end| end <= 256)
+        {
             return Some(at..at + end);
         }
         let mut value = BARE.find(rest)?.as_str();
@@ -228,10 +266,16 @@ impl<'a> Spot<'a> {
     /// The same quote with no more backslashes than the opening one; else the end of the line.
     fn closing_quote(&self, inner: usize, quote: &str) -> usize {
         let line_end = self.end_of_line(inner);
-        let Some(mark) = quote.trim_start_matches('\\').chars().next() else { return line_end };
+        let Some(mark) = quote.trim_start_matches('\\').chars().next() else {
+            return line_end;
+        };
         let escapes = quote.bytes().take_while(|&b| b == b'\\').count();
         if quote.len() > escapes + 1 {
-            return self.text.get(inner..line_end).and_then(|rest| rest.find(quote)).map_or(line_end, |at| inner + at);
+            return self
+                .text
+                .get(inner..line_end)
+                .and_then(|rest| rest.find(quote))
+                .map_or(line_end, |at| inner + at);
         }
         let mut at = inner;
         while let Some(found) = self.text.get(at..line_end).and_then(|rest| rest.find(mark)) {
@@ -253,10 +297,21 @@ impl<'a> Spot<'a> {
         let whole = self.value(at, at, false)?;
         let rest = self.from(whole.start);
         let scheme = self.text.get(whole.clone())?;
-        let is_scheme =
-            ["bearer", "basic", "digest", "sharedkey", "sharedkeylite", "token", "negotiate", "sharedaccesssignature"];
+        let is_scheme = [
+            "bearer",
+            "basic",
+            "digest",
+            "sharedkey",
+            "sharedkeylite",
+            "token",
+            "negotiate",
+            "sharedaccesssignature",
+        ];
         let word = scheme.split(' ').next().unwrap_or_default();
-        if !is_scheme.iter().any(|known| word.eq_ignore_ascii_case(known)) {
+        if !is_scheme
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
+        {
             return Some(whole);
         }
         let start = whole.start + word.len() + 1;
@@ -272,13 +327,21 @@ impl<'a> Spot<'a> {
         if self.before(self.hint.start).is_some_and(is_name) {
             return None;
         }
-        let found = SCHEME_VALUE.captures(self.from(self.hint.end))?.name("value")?;
+        let found = SCHEME_VALUE
+            .captures(self.from(self.hint.end))?
+            .name("value")?;
         let value = found.as_str().trim_end_matches(['.', ':', ',']);
-        let secret = if self.text.get(self.hint.clone())?.eq_ignore_ascii_case("bearer") {
+        let secret = if self
+            .text
+            .get(self.hint.clone())?
+            .eq_ignore_ascii_case("bearer")
+        {
             value.len() >= 24 || (value.len() >= 6 && value.bytes().any(|b| b.is_ascii_digit()))
         } else {
             let whole = value.trim_end_matches('=');
-            let whole = whole.get(..whole.len() - usize::from(whole.len() % 4 == 1)).unwrap_or_default();
+            let whole = whole
+                .get(..whole.len() - usize::from(whole.len() % 4 == 1))
+                .unwrap_or_default();
             let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(whole);
             value.len() >= 8 && decoded.is_ok_and(|bytes| bytes.contains(&b':'))
         };
@@ -291,7 +354,10 @@ impl<'a> Spot<'a> {
         if let Some(block) = PEM.find(rest) {
             return Some(self.hint.start..self.hint.start + block.end());
         }
-        if self.before(self.hint.start).is_some_and(|b| b.is_ascii_alphanumeric()) {
+        if self
+            .before(self.hint.start)
+            .is_some_and(|b| b.is_ascii_alphanumeric())
+        {
             return None;
         }
         let found = SHAPES.find(rest)?;
@@ -302,7 +368,9 @@ impl<'a> Spot<'a> {
     fn authority(&self) -> Option<Range<usize>> {
         let start = self.hint.end;
         let rest = self.from(start);
-        let end = rest.find(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>' | '`') || c.is_whitespace());
+        let end = rest.find(|c: char| {
+            matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>' | '`') || c.is_whitespace()
+        });
         let authority = rest.get(..end.unwrap_or(rest.len()))?;
         let (user_info, _) = authority.rsplit_once('@')?;
         let (user, password) = user_info.split_once(':')?;
@@ -322,8 +390,13 @@ impl<'a> Spot<'a> {
         let user = self.text.get(start..self.hint.start)?;
         let start = start + (user.len() - user.trim_start_matches(['.', '\'', '-']).len());
         let rest = self.from(self.hint.end);
-        let domain_length = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-'))).unwrap_or(rest.len()).min(255);
-        let domain = rest.get(..rest.floor_char_boundary(domain_length))?.trim_end_matches(['.', '-']);
+        let domain_length = rest
+            .find(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-')))
+            .unwrap_or(rest.len())
+            .min(255);
+        let domain = rest
+            .get(..rest.floor_char_boundary(domain_length))?
+            .trim_end_matches(['.', '-']);
         let (name, top) = domain.rsplit_once('.')?;
         let after_scheme = self.text.get(..start)?.ends_with("://");
         let is_address = start < self.hint.start
@@ -344,7 +417,11 @@ impl<'a> Spot<'a> {
         let end = self.ahead(self.hint.end, 64, |b| wanted(b) || b == b'=');
         let case = self.text.get(self.hint.clone())?;
         let secret = match case {
-            "Q~" => self.before(self.hint.start).is_some_and(|b| b.is_ascii_digit()) && (34..=48).contains(&(end - start)),
+            "Q~" => {
+                self.before(self.hint.start)
+                    .is_some_and(|b| b.is_ascii_digit())
+                    && (34..=48).contains(&(end - start))
+            }
             "AzFu" => (44..=64).contains(&(end - start)),
             _ => false,
         };
@@ -353,16 +430,24 @@ impl<'a> Spot<'a> {
 
     /// 32 or 64 bytes in base64: a Fernet key, an account key.
     fn padded(&self) -> Option<Range<usize>> {
-        let start = self.back(self.hint.start, 87, |b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_'));
+        let start = self.back(self.hint.start, 87, |b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_')
+        });
         let end = self.ahead(self.hint.start, 3, |b| b == b'=');
         let after = self.byte(end).is_some_and(|b| b.is_ascii_alphanumeric());
-        let secret = !after && matches!((self.hint.start - start, end - self.hint.start), (43, 1) | (86, 2));
+        let secret = !after
+            && matches!(
+                (self.hint.start - start, end - self.hint.start),
+                (43, 1) | (86, 2)
+            );
         secret.then_some(start..end)
     }
 
     fn path(&self) -> Option<Range<usize>> {
         let found = BARE.find(self.from(self.hint.end))?;
-        let path = found.as_str().trim_end_matches([',', '.', ')', ']', '}', '|']);
+        let path = found
+            .as_str()
+            .trim_end_matches([',', '.', ')', ']', '}', '|']);
         Some(self.hint.end..self.hint.end + path.len())
     }
 }

@@ -47,10 +47,20 @@ pub struct Check {
 
 /// It is as it must be.
 pub(crate) fn good(name: &str, line: impl Into<String>) -> Check {
-    Check { name: name.to_owned(), ok: true, line: line.into(), fix: None }
+    Check {
+        name: name.to_owned(),
+        ok: true,
+        line: line.into(),
+        fix: None,
+    }
 }
 
 /// It is not, and what to do about it.
 pub(crate) fn bad(name: &str, line: impl Into<String>, fix: impl Into<String>) -> Check {
-    Check { name: name.to_owned(), ok: false, line: line.into(), fix: Some(fix.into()) }
+    Check {
+        name: name.to_owned(),
+        ok: false,
+        line: line.into(),
+        fix: Some(fix.into()),
+    }
 }

@@ -22,7 +22,10 @@ mod log;
 mod metric;
 
 /// Reads an alert; `None` if the body is none. `door` says what the door is for, when the alert does not.
-pub(super) fn understand(document: &Value, door: Option<RowsOf>) -> Option<Result<Parsed, Malformed>> {
+pub(super) fn understand(
+    document: &Value,
+    door: Option<RowsOf>,
+) -> Option<Result<Parsed, Malformed>> {
     let schema = match member(document, "schemaId").map(|value| text_at(value, "schemaId")) {
         Some(Err(malformed)) => return Some(Err(malformed)),
         Some(Ok(text)) => text.owned(),
@@ -31,22 +34,34 @@ pub(super) fn understand(document: &Value, door: Option<RowsOf>) -> Option<Resul
     let data = member(document, "data").unwrap_or(document);
     let common = || member(data, "essentials").is_some() || member(data, "alertContext").is_some();
     let context = || member(data, "context");
-    Some(match schema.as_deref().map(str::to_ascii_lowercase).as_deref() {
-        Some("azuremonitorcommonalertschema") => common_schema(document, data, door),
-        Some("azuremonitormetricalert") => metric::noncommon(document, data),
-        Some("microsoft.insights/logalert") => log::noncommon(document, data, door),
-        Some("microsoft.insights/activitylogs") => ignored("activity log events are no failed runs"),
-        Some(_) => ignored(&format!("unknown schemaId {}", named(schema.as_deref()))),
-        None if common() => common_schema(document, data, door),
-        None if log::has_results(data) || member(data, "SearchQuery").is_some() => log::noncommon(document, data, door),
-        None if member(data, "operation").is_some() && context().is_some() => {
-            ignored("autoscale notifications are no failed runs")
-        }
-        None if reach(data, &["context", "activityLog"]).is_some() => ignored("activity log events are no failed runs"),
-        None if context().is_some() && member(data, "status").is_some() => metric::noncommon(document, data),
-        None if member(data, "BudgetName").is_some() => ignored("budget notifications are no failed runs"),
-        None => return None,
-    })
+    Some(
+        match schema.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("azuremonitorcommonalertschema") => common_schema(document, data, door),
+            Some("azuremonitormetricalert") => metric::noncommon(document, data),
+            Some("microsoft.insights/logalert") => log::noncommon(document, data, door),
+            Some("microsoft.insights/activitylogs") => {
+                ignored("activity log events are no failed runs")
+            }
+            Some(_) => ignored(&format!("unknown schemaId {}", named(schema.as_deref()))),
+            None if common() => common_schema(document, data, door),
+            None if log::has_results(data) || member(data, "SearchQuery").is_some() => {
+                log::noncommon(document, data, door)
+            }
+            None if member(data, "operation").is_some() && context().is_some() => {
+                ignored("autoscale notifications are no failed runs")
+            }
+            None if reach(data, &["context", "activityLog"]).is_some() => {
+                ignored("activity log events are no failed runs")
+            }
+            None if context().is_some() && member(data, "status").is_some() => {
+                metric::noncommon(document, data)
+            }
+            None if member(data, "BudgetName").is_some() => {
+                ignored("budget notifications are no failed runs")
+            }
+            None => return None,
+        },
+    )
 }
 
 /// The part of the common schema that all alerts share.
@@ -87,13 +102,26 @@ struct Window {
     to: Option<DateTime<Utc>>,
 }
 
-fn common_schema(document: &Value, data: &Value, door: Option<RowsOf>) -> Result<Parsed, Malformed> {
+fn common_schema(
+    document: &Value,
+    data: &Value,
+    door: Option<RowsOf>,
+) -> Result<Parsed, Malformed> {
     let essentials: Essentials = match member(data, "essentials") {
         Some(value) => typed(value, "data.essentials")?,
         None if member(data, "alertContext").is_some() => Essentials::default(),
-        None => return Err(nothing_usable("an alert of the common schema has essentials", "data.essentials")),
+        None => {
+            return Err(nothing_usable(
+                "an alert of the common schema has essentials",
+                "data.essentials",
+            ));
+        }
     };
-    let service = essentials.monitoring_service.get().unwrap_or_default().to_ascii_lowercase();
+    let service = essentials
+        .monitoring_service
+        .get()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     if let Some(reason) = over(essentials.monitor_condition.get()) {
         return ignored(&reason);
     }
@@ -102,23 +130,44 @@ fn common_schema(document: &Value, data: &Value, door: Option<RowsOf>) -> Result
     let alert = Alert::from_essentials(document, data, context, &essentials);
     match service.as_str() {
         "platform" => metric::common(&alert, context),
-        "" if reach(context, &["condition", "allOf"]).is_some_and(metric::has_metric) => metric::common(&alert, context),
-        "log alerts v2" | "log analytics" | "application insights" | "" => log::common(&alert, context, door),
-        "servicehealth" | "service health" => ignored("service health events are context, no failed runs"),
-        "resourcehealth" | "resource health" => ignored("resource health events are context, no failed runs"),
+        "" if reach(context, &["condition", "allOf"]).is_some_and(metric::has_metric) => {
+            metric::common(&alert, context)
+        }
+        "log alerts v2" | "log analytics" | "application insights" | "" => {
+            log::common(&alert, context, door)
+        }
+        "servicehealth" | "service health" => {
+            ignored("service health events are context, no failed runs")
+        }
+        "resourcehealth" | "resource health" => {
+            ignored("resource health events are context, no failed runs")
+        }
         "smartdetector" | "smart detector" => ignored("smart detector alerts are no failed runs"),
         "costalerts" | "cost alerts" => ignored("budget and cost alerts are no failed runs"),
         "prometheus" => ignored("Prometheus alerts are no failed runs"),
-        other if other.starts_with("activity log") => {
-            ignored(&format!("activity log events are no failed runs ({})", named(essentials.monitoring_service.get())))
-        }
-        _ => ignored(&format!("unknown monitoringService {}", named(essentials.monitoring_service.get()))),
+        other if other.starts_with("activity log") => ignored(&format!(
+            "activity log events are no failed runs ({})",
+            named(essentials.monitoring_service.get())
+        )),
+        _ => ignored(&format!(
+            "unknown monitoringService {}",
+            named(essentials.monitoring_service.get())
+        )),
     }
 }
 
 impl Alert {
-    fn from_essentials(document: &Value, data: &Value, context: &Value, essentials: &Essentials) -> Self {
-        let id = essentials.alert_id.get().or(essentials.origin_alert_id.get()).map_or_else(|| digest(document), str::to_owned);
+    fn from_essentials(
+        document: &Value,
+        data: &Value,
+        context: &Value,
+        essentials: &Essentials,
+    ) -> Self {
+        let id = essentials
+            .alert_id
+            .get()
+            .or(essentials.origin_alert_id.get())
+            .map_or_else(|| digest(document), str::to_owned);
         let mut targets: Vec<String> = match &essentials.targets {
             Value::Array(items) => items.iter().filter_map(scalar).collect(),
             other => scalar(other).into_iter().collect(),
@@ -131,12 +180,18 @@ impl Alert {
             severity: essentials.severity.get().and_then(severity),
             fired: essentials.fired_date_time.get().and_then(instant),
             targets: targets.iter().map(|target| target.to_lowercase()).collect(),
-            properties: properties([member(data, "customProperties"), member(context, "properties")]),
+            properties: properties([
+                member(data, "customProperties"),
+                member(context, "properties"),
+            ]),
         }
     }
 
     fn reference(&self) -> AlertRef {
-        AlertRef { id: self.id.clone(), rule: self.rule.clone() }
+        AlertRef {
+            id: self.id.clone(),
+            rule: self.rule.clone(),
+        }
     }
 
     fn property(&self, names: &[&str]) -> Option<String> {
@@ -148,8 +203,15 @@ impl Alert {
 
     /// The factory or workspace among the targets.
     fn resource(&self) -> Option<String> {
-        let ours = ["/microsoft.datafactory/factories/", "/microsoft.databricks/workspaces/", "/microsoft.synapse/workspaces/"];
-        self.targets.iter().find(|target| ours.iter().any(|part| target.contains(part))).cloned()
+        let ours = [
+            "/microsoft.datafactory/factories/",
+            "/microsoft.databricks/workspaces/",
+            "/microsoft.synapse/workspaces/",
+        ];
+        self.targets
+            .iter()
+            .find(|target| ours.iter().any(|part| target.contains(part)))
+            .cloned()
     }
 
     fn origin(&self, window: Window) -> Origin {
@@ -172,7 +234,11 @@ impl Alert {
         count: Option<u64>,
     ) -> Parsed {
         let name = |text: String| cap(&redact(&text), NAME_CAP);
-        let source = if rows_of == RowsOf::AdfRuns { Source::Adf } else { Source::Databricks };
+        let source = if rows_of == RowsOf::AdfRuns {
+            Source::Adf
+        } else {
+            Source::Databricks
+        };
         Parsed::NeedsRows(RowsRequest {
             source,
             rows_of,
@@ -183,14 +249,22 @@ impl Alert {
             resource: self.resource().map(name),
             count,
             severity: self.severity,
-            alert: AlertRef { id: name(self.id.clone()), rule: self.rule.clone().map(name) },
+            alert: AlertRef {
+                id: name(self.id.clone()),
+                rule: self.rule.clone().map(name),
+            },
         })
     }
 
     /// Is it one of the portal's mocked notifications? They have no flag, only habits.
     fn looks_like_test(&self, query: Option<&str>) -> bool {
-        let rule = self.rule.as_deref().unwrap_or_default().to_ascii_lowercase();
-        rule.starts_with("test-") || query.is_some_and(|query| query.trim().eq_ignore_ascii_case("heartbeat"))
+        let rule = self
+            .rule
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        rule.starts_with("test-")
+            || query.is_some_and(|query| query.trim().eq_ignore_ascii_case("heartbeat"))
     }
 }
 
@@ -206,7 +280,9 @@ impl Window {
     ) -> Self {
         let to = to.or(fired);
         let size = size.unwrap_or_else(|| chrono::Duration::hours(1));
-        let from = from.filter(|from| to.is_none_or(|to| *from < to)).or_else(|| to.map(|to| to - size));
+        let from = from
+            .filter(|from| to.is_none_or(|to| *from < to))
+            .or_else(|| to.map(|to| to - size));
         Self { from, to }
     }
 }
@@ -239,7 +315,12 @@ fn severity(text: &str) -> Option<u8> {
 
 /// A name from outside, fit for a reason.
 fn named(text: Option<&str>) -> String {
-    let plain: String = text.unwrap_or_default().chars().filter(|letter| !letter.is_control()).take(80).collect();
+    let plain: String = text
+        .unwrap_or_default()
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(80)
+        .collect();
     format!("\"{}\"", redact(&plain))
 }
 
@@ -272,10 +353,22 @@ fn properties(places: [Option<&Value>; 2]) -> Vec<(String, Value)> {
         "clusterterminationreasoncode",
     ];
     let mut found: Vec<(String, Value)> = Vec::new();
-    for (name, value) in places.into_iter().flatten().filter_map(Value::as_object).flatten() {
-        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    for (name, value) in places
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object)
+        .flatten()
+    {
+        let plain: String = name
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|letter| letter.to_ascii_lowercase())
+            .collect();
         let unresolved = value.as_str().is_some_and(|text| text.starts_with("${"));
-        if KNOWN.contains(&plain.as_str()) && !unresolved && !found.iter().any(|(known, _)| *known == plain) {
+        if KNOWN.contains(&plain.as_str())
+            && !unresolved
+            && !found.iter().any(|(known, _)| *known == plain)
+        {
             found.push((plain, value.clone()));
         }
     }

@@ -18,14 +18,35 @@ pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
     }
     let object = document.as_object().cloned().unwrap_or_default();
     // Not an alert: the body's own digest tells rows without a run id apart.
-    let reference = AlertRef { id: digest(&document), rule: None };
-    let origin = Origin { alert: Some(reference), ..Origin::default() };
-    let hint = object.keys().any(|key| key.eq_ignore_ascii_case("pipeline")).then_some(RowsOf::AdfRuns);
+    let reference = AlertRef {
+        id: digest(&document),
+        rule: None,
+    };
+    let origin = Origin {
+        alert: Some(reference),
+        ..Origin::default()
+    };
+    let hint = object
+        .keys()
+        .any(|key| key.eq_ignore_ascii_case("pipeline"))
+        .then_some(RowsOf::AdfRuns);
     match rows::read(&Table::from_pairs(object), &origin, hint) {
-        Some((_, reading)) if !reading.failures.is_empty() => {
-            Ok(Parsed::Failures(reading.failures.into_iter().map(|failure| Failure { alert: None, ..failure }).collect()))
+        Some((_, reading)) if !reading.failures.is_empty() => Ok(Parsed::Failures(
+            reading
+                .failures
+                .into_iter()
+                .map(|failure| Failure {
+                    alert: None,
+                    ..failure
+                })
+                .collect(),
+        )),
+        Some((_, reading)) if !reading.skipped.is_empty() => {
+            Ok(Parsed::Ignored(reading.skipped.join(", ")))
         }
-        Some((_, reading)) if !reading.skipped.is_empty() => Ok(Parsed::Ignored(reading.skipped.join(", "))),
-        _ => Err(nothing_usable("neither an Azure Monitor alert nor an object that names a failed run", "schemaId")),
+        _ => Err(nothing_usable(
+            "neither an Azure Monitor alert nor an object that names a failed run",
+            "schemaId",
+        )),
     }
 }

@@ -9,7 +9,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::json::{Object, Text, digest, document, member, nothing_usable, prose, reach, scalar, typed};
+use super::json::{
+    Object, Text, digest, document, member, nothing_usable, prose, reach, scalar, typed,
+};
 use super::rows::databricks::{ClusterEnd, JobRun, is_normal_end};
 use super::rows::{self, Origin, Table};
 use super::time::instant_of;
@@ -23,12 +25,23 @@ pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
         return parsed;
     }
     let notice: Notice = typed(&document, "")?;
-    let origin = Origin { alert: Some(AlertRef { id: digest(&document), rule: None }), ..Origin::default() };
+    let origin = Origin {
+        alert: Some(AlertRef {
+            id: digest(&document),
+            rule: None,
+        }),
+        ..Origin::default()
+    };
     match notice.event() {
         Event::Quiet(reason) => Ok(Parsed::Ignored(reason)),
         Event::Failure if notice.is_about_run() => notice.job_failure(&origin),
-        Event::Failure if notice.cluster.is_some() || notice.library.is_object() => notice.cluster_failure(&origin),
-        Event::Failure => Err(nothing_usable("a failure notification names its run", "run.run_id")),
+        Event::Failure if notice.cluster.is_some() || notice.library.is_object() => {
+            notice.cluster_failure(&origin)
+        }
+        Event::Failure => Err(nothing_usable(
+            "a failure notification names its run",
+            "run.run_id",
+        )),
         Event::Unsaid => flat(&document, &origin),
     }
 }
@@ -141,8 +154,11 @@ impl Notice {
         } else if says(&["terminat"]) && self.cluster.is_some() {
             Event::Failure
         } else {
-            let name: String =
-                name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "._-".contains(*letter)).take(80).collect();
+            let name: String = name
+                .chars()
+                .filter(|letter| letter.is_ascii_alphanumeric() || "._-".contains(*letter))
+                .take(80)
+                .collect();
             Event::Quiet(format!("unknown event_type \"{name}\""))
         }
     }
@@ -151,8 +167,12 @@ impl Notice {
     fn outcome(&self) -> Option<Outcome> {
         let run = self.run.as_ref()?;
         let details = reach(&run.status, &["termination_details"]);
-        let code = details.and_then(|details| member(details, "code")).and_then(scalar);
-        let kind = details.and_then(|details| member(details, "type")).and_then(scalar);
+        let code = details
+            .and_then(|details| member(details, "code"))
+            .and_then(scalar);
+        let kind = details
+            .and_then(|details| member(details, "type"))
+            .and_then(scalar);
         if code.is_some() {
             return Some(if is_normal_end(code.as_deref(), kind.as_deref()) {
                 Outcome::other(code.as_deref())
@@ -160,10 +180,19 @@ impl Notice {
                 Outcome::Failed
             });
         }
-        let result = member(&run.state, "result_state").and_then(scalar).or_else(|| scalar(&run.state));
+        let result = member(&run.state, "result_state")
+            .and_then(scalar)
+            .or_else(|| scalar(&run.state));
         let cycle = member(&run.state, "life_cycle_state").and_then(scalar);
-        match result.as_deref().or(cycle.as_deref())?.to_ascii_uppercase().as_str() {
-            "FAILED" | "TIMEDOUT" | "TIMED_OUT" | "INTERNAL_ERROR" | "ERROR" => Some(Outcome::Failed),
+        match result
+            .as_deref()
+            .or(cycle.as_deref())?
+            .to_ascii_uppercase()
+            .as_str()
+        {
+            "FAILED" | "TIMEDOUT" | "TIMED_OUT" | "INTERNAL_ERROR" | "ERROR" => {
+                Some(Outcome::Failed)
+            }
             "TERMINATED" | "TERMINATING" => None,
             _ if cycle.as_deref() == Some("INTERNAL_ERROR") => Some(Outcome::Failed),
             other => Some(Outcome::other(Some(other))),
@@ -172,14 +201,19 @@ impl Notice {
 
     fn is_about_run(&self) -> bool {
         let run = self.run.as_ref();
-        run.is_some_and(|run| [&run.run_id, &run.parent_run_id, &run.job_run_id].iter().any(|id| id.get().is_some()))
-            || self.run_id.get().is_some()
+        run.is_some_and(|run| {
+            [&run.run_id, &run.parent_run_id, &run.job_run_id]
+                .iter()
+                .any(|id| id.get().is_some())
+        }) || self.run_id.get().is_some()
     }
 
     fn job_failure(self, origin: &Origin) -> Result<Parsed, Malformed> {
         let run = self.run.unwrap_or_default().into_inner();
         let job = self.job.unwrap_or_default().into_inner();
-        let details = reach(&run.status, &["termination_details"]).cloned().unwrap_or_default();
+        let details = reach(&run.status, &["termination_details"])
+            .cloned()
+            .unwrap_or_default();
         let told = [
             member(&details, "message"),
             member(&run.state, "state_message"),
@@ -188,13 +222,27 @@ impl Notice {
             Some(&self.error),
         ];
         let own = run.run_id.owned().or_else(|| self.run_id.owned());
-        let parent = run.parent_run_id.owned().or_else(|| run.job_run_id.owned()).filter(|id| id != "0");
-        let result = member(&run.state, "result_state").and_then(scalar).filter(|state| state != "FAILED");
+        let parent = run
+            .parent_run_id
+            .owned()
+            .or_else(|| run.job_run_id.owned())
+            .filter(|id| id != "0");
+        let result = member(&run.state, "result_state")
+            .and_then(scalar)
+            .filter(|state| state != "FAILED");
         let failure = JobRun {
             task_run_id: parent.is_some().then(|| own.clone()).flatten(),
             run_id: parent.or(own),
-            job_id: job.job_id.owned().or_else(|| run.job_id.owned()).or_else(|| self.job_id.owned()),
-            name: job.name.owned().or_else(|| member(&job.settings, "name").and_then(scalar)).or_else(|| run.run_name.owned()),
+            job_id: job
+                .job_id
+                .owned()
+                .or_else(|| run.job_id.owned())
+                .or_else(|| self.job_id.owned()),
+            name: job
+                .name
+                .owned()
+                .or_else(|| member(&job.settings, "name").and_then(scalar))
+                .or_else(|| run.run_name.owned()),
             task_key: self.task.and_then(|task| task.task_key.owned()),
             cluster_id: run
                 .cluster_instance
@@ -205,13 +253,20 @@ impl Notice {
             kind: member(&details, "type").and_then(scalar),
             text: told.into_iter().flatten().find_map(prose),
             owner: run.creator_user_name.owned(),
-            url: run.run_page_url.owned().or_else(|| self.run_page_url.owned()),
+            url: run
+                .run_page_url
+                .owned()
+                .or_else(|| self.run_page_url.owned()),
             at: instant_of(&run.end_time).or_else(|| instant_of(&self.timestamp)),
         };
         // A webhook is no alert of a monitor: there is nothing to refer to.
-        let origin = Origin { alert: None, ..origin.clone() };
-        let failure =
-            failure.failure(&origin).ok_or_else(|| nothing_usable("a failure notification names its run", "run.run_id"))?;
+        let origin = Origin {
+            alert: None,
+            ..origin.clone()
+        };
+        let failure = failure
+            .failure(&origin)
+            .ok_or_else(|| nothing_usable("a failure notification names its run", "run.run_id"))?;
         Ok(Parsed::Failures(vec![failure]))
     }
 
@@ -219,7 +274,10 @@ impl Notice {
         let cluster = self.cluster.unwrap_or_default().into_inner();
         let told = [&cluster.state_message, &self.error_message, &self.error];
         let mut end = ClusterEnd {
-            id: cluster.cluster_id.owned().or_else(|| member(&self.library, "cluster_id").and_then(scalar)),
+            id: cluster
+                .cluster_id
+                .owned()
+                .or_else(|| member(&self.library, "cluster_id").and_then(scalar)),
             name: cluster.cluster_name.owned(),
             state: cluster.state.owned(),
             text: told.into_iter().find_map(prose),
@@ -230,16 +288,27 @@ impl Notice {
         end.set_termination(Some(&cluster.termination_reason).filter(|reason| !reason.is_null()));
         if self.library.is_object() && end.code.is_none() {
             end.code = Some("LIBRARY_INSTALLATION_FAILED".to_owned());
-            let told = member(&self.library, "messages").or_else(|| member(&self.library, "message")).and_then(prose);
+            let told = member(&self.library, "messages")
+                .or_else(|| member(&self.library, "message"))
+                .and_then(prose);
             end.text = told.or(end.text);
         }
         if end.id.is_none() && end.name.is_none() {
-            return Err(nothing_usable("a cluster's failure names the cluster", "cluster.cluster_id"));
+            return Err(nothing_usable(
+                "a cluster's failure names the cluster",
+                "cluster.cluster_id",
+            ));
         }
         if is_normal_end(end.code.as_deref(), end.kind.as_deref()) {
-            return Ok(Parsed::Ignored(format!("the cluster ended normally ({})", end.code.unwrap_or_default())));
+            return Ok(Parsed::Ignored(format!(
+                "the cluster ended normally ({})",
+                end.code.unwrap_or_default()
+            )));
         }
-        Ok(Parsed::Failures(vec![Failure { alert: None, ..end.failure(origin) }]))
+        Ok(Parsed::Failures(vec![Failure {
+            alert: None,
+            ..end.failure(origin)
+        }]))
     }
 }
 
@@ -250,7 +319,11 @@ enum Outcome {
 
 impl Outcome {
     fn other(state: Option<&str>) -> Self {
-        let word = state.unwrap_or("SUCCESS").chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_').take(60);
+        let word = state
+            .unwrap_or("SUCCESS")
+            .chars()
+            .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
+            .take(60);
         Self::Other(word.collect())
     }
 }
@@ -261,16 +334,32 @@ fn flat(document: &Value, origin: &Origin) -> Result<Parsed, Malformed> {
     if let Some((_, reading)) = rows::read(&Table::from_pairs(object), origin, None) {
         if !reading.failures.is_empty() {
             return Ok(Parsed::Failures(
-                reading.failures.into_iter().map(|failure| Failure { alert: None, ..failure }).collect(),
+                reading
+                    .failures
+                    .into_iter()
+                    .map(|failure| Failure {
+                        alert: None,
+                        ..failure
+                    })
+                    .collect(),
             ));
         }
         if !reading.skipped.is_empty() {
             return Ok(Parsed::Ignored(reading.skipped.join(", ")));
         }
     }
-    let words = ["text", "message", "title", "type"].iter().filter_map(|name| member(document, name)).filter_map(scalar);
-    if words.into_iter().any(|text| text.to_ascii_lowercase().contains("test")) {
+    let words = ["text", "message", "title", "type"]
+        .iter()
+        .filter_map(|name| member(document, name))
+        .filter_map(scalar);
+    if words
+        .into_iter()
+        .any(|text| text.to_ascii_lowercase().contains("test"))
+    {
         return Ok(Parsed::Ignored("a test notification".to_owned()));
     }
-    Err(nothing_usable("neither a Databricks notification nor an alert about Databricks", "event_type"))
+    Err(nothing_usable(
+        "neither a Databricks notification nor an alert about Databricks",
+        "event_type",
+    ))
 }

@@ -26,7 +26,11 @@ pub(super) fn document(body: &[u8]) -> Result<Value, Malformed> {
     if value.is_object() {
         return Ok(value);
     }
-    Err(Malformed { code: "wrong_type", message: "a JSON object is expected".to_owned(), path: String::new() })
+    Err(Malformed {
+        code: "wrong_type",
+        message: "a JSON object is expected".to_owned(),
+        path: String::new(),
+    })
 }
 
 /// Reads a typed shape out of a value that sits at `place`; the path of what did not fit is kept, its content is not.
@@ -48,14 +52,24 @@ fn read<T: DeserializeOwned>(value: &Value, place: &str) -> Result<T, Malformed>
             (place, inner) => format!("{place}.{inner}"),
         };
         let text = error.into_inner().to_string();
-        let expected = text.rsplit_once("expected ").map_or("another type", |(_, expected)| expected);
-        Malformed { code: "wrong_type", message: format!("a value has the wrong type, expected {expected}"), path }
+        let expected = text
+            .rsplit_once("expected ")
+            .map_or("another type", |(_, expected)| expected);
+        Malformed {
+            code: "wrong_type",
+            message: format!("a value has the wrong type, expected {expected}"),
+            path,
+        }
     })
 }
 
 /// A body that is sound JSON and says nothing we could act upon.
 pub(super) fn nothing_usable(message: &str, path: &str) -> Malformed {
-    Malformed { code: "nothing_usable", message: message.to_owned(), path: path.to_owned() }
+    Malformed {
+        code: "nothing_usable",
+        message: message.to_owned(),
+        path: path.to_owned(),
+    }
 }
 
 /// A stable id for a message that carries none.
@@ -66,19 +80,29 @@ pub(super) fn digest(value: &Value) -> String {
 
 /// A part of an idempotency key: short texts as they are, long ones by their digest.
 pub(super) fn key_part(text: &str) -> Cow<'_, str> {
-    if text.len() <= 256 { Cow::Borrowed(text) } else { Cow::Owned(hex::encode(Sha256::digest(text.as_bytes()))) }
+    if text.len() <= 256 {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(hex::encode(Sha256::digest(text.as_bytes())))
+    }
 }
 
 /// A member of an object by its name, without regard to case; the exact spelling wins.
 pub(super) fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
     let object = value.as_object()?;
-    let found = object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v));
+    let found = object.get(name).or_else(|| {
+        object
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    });
     found.filter(|value| !value.is_null())
 }
 
 /// A member, then a member of that, and so on.
 pub(super) fn reach<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
-    path.iter().try_fold(value, |value, name| member(value, name))
+    path.iter()
+        .try_fold(value, |value, name| member(value, name))
 }
 
 /// The text of a scalar; objects, arrays and words that mean "nothing" have none.
@@ -86,7 +110,10 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.as_f64().filter(|_| number.is_f64()).map_or_else(|| number.to_string(), whole),
+        Value::Number(number) => number
+            .as_f64()
+            .filter(|_| number.is_f64())
+            .map_or_else(|| number.to_string(), whole),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };
     (!is_nothing(&text)).then_some(text)
@@ -110,20 +137,39 @@ pub(super) fn prose(value: &Value) -> Option<String> {
 pub(super) fn embedded(value: &Value) -> Option<Value> {
     match value {
         Value::Object(_) => Some(value.clone()),
-        Value::String(text) if text.trim_start().starts_with('{') => serde_json::from_str(text).ok(),
+        Value::String(text) if text.trim_start().starts_with('{') => {
+            serde_json::from_str(text).ok()
+        }
         _ => None,
     }
 }
 
 /// Words that senders write for "nothing": stringified nulls of Python, JSON and pandas.
 pub(super) fn is_nothing(text: &str) -> bool {
-    matches!(text, "" | "None" | "none" | "null" | "NULL" | "Null" | "nan" | "NaN" | "NaT" | "undefined" | "\"\"" | "''")
+    matches!(
+        text,
+        "" | "None"
+            | "none"
+            | "null"
+            | "NULL"
+            | "Null"
+            | "nan"
+            | "NaN"
+            | "NaT"
+            | "undefined"
+            | "\"\""
+            | "''"
+    )
 }
 
 /// A float as the whole number it is, if it is one that a float can hold exactly.
 fn whole(number: f64) -> String {
     // 2^53: from here on floats skip whole numbers.
-    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 { format!("{number:.0}") } else { number.to_string() }
+    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
+        format!("{number:.0}")
+    } else {
+        number.to_string()
+    }
 }
 
 /// An optional text that may come as a string, a number or a boolean; anything else is a wrong type.
@@ -243,9 +289,17 @@ fn decode(body: &[u8]) -> Result<Value, Malformed> {
     let message = if body.iter().all(u8::is_ascii_whitespace) {
         "the body is empty".to_owned()
     } else {
-        format!("the body is not JSON (line {}, column {})", strict.line(), strict.column())
+        format!(
+            "the body is not JSON (line {}, column {})",
+            strict.line(),
+            strict.column()
+        )
     };
-    Err(Malformed { code: "not_json", message, path: String::new() })
+    Err(Malformed {
+        code: "not_json",
+        message,
+        path: String::new(),
+    })
 }
 
 /// The same text with the slips of hand-made JSON put right; sound JSON comes out unchanged in meaning.
@@ -254,7 +308,11 @@ fn mended(text: &str) -> String {
     let mut rest = text;
     let mut in_string = false;
     while let Some(first) = rest.chars().next() {
-        let (piece, used) = if in_string { inside(rest, first, &mut in_string) } else { outside(rest, first, &mut in_string) };
+        let (piece, used) = if in_string {
+            inside(rest, first, &mut in_string)
+        } else {
+            outside(rest, first, &mut in_string)
+        };
         out.push_str(&piece);
         rest = rest.get(used..).unwrap_or_default();
     }
@@ -278,7 +336,9 @@ fn inside<'t>(rest: &'t str, first: char, in_string: &mut bool) -> (Cow<'t, str>
             head(rest, 1)
         }
         '\\' => escape(rest),
-        control if control.is_ascii_control() => (Cow::Owned(format!("\\u{:04x}", u32::from(control))), 1),
+        control if control.is_ascii_control() => {
+            (Cow::Owned(format!("\\u{:04x}", u32::from(control))), 1)
+        }
         other => head(rest, other.len_utf8()),
     }
 }
@@ -311,14 +371,25 @@ mod tests {
     fn slips_of_hand_made_json_are_mended() {
         for (body, expected) in [
             (&b"\xef\xbb\xbf{\"a\":1}"[..], json!({"a": 1})),
-            (b"{\"a\":NaN,\"b\":-Infinity,\"c\":\"NaN \\\" NaN\"}", json!({"a": null, "b": null, "c": "NaN \" NaN"})),
-            (b"{\"a\":\"\\udce9t\\u00e9 \\ud83d\\ude00\"}", json!({"a": "\u{fffd}t\u{e9} \u{1f600}"})),
+            (
+                b"{\"a\":NaN,\"b\":-Infinity,\"c\":\"NaN \\\" NaN\"}",
+                json!({"a": null, "b": null, "c": "NaN \" NaN"}),
+            ),
+            (
+                b"{\"a\":\"\\udce9t\\u00e9 \\ud83d\\ude00\"}",
+                json!({"a": "\u{fffd}t\u{e9} \u{1f600}"}),
+            ),
             (b"{\"a\":\"x\ny\0z\"}", json!({"a": "x\ny\0z"})),
             (b"{\"a\":\"caf\xe9\"}", json!({"a": "caf\u{fffd}"})),
             (b"{\"a\":1}\0\0", json!({"a": 1})),
             (b"{\"a\":1,\"a\":2}", json!({"a": 2})),
         ] {
-            assert_eq!(document(body).unwrap(), expected, "{}", String::from_utf8_lossy(body));
+            assert_eq!(
+                document(body).unwrap(),
+                expected,
+                "{}",
+                String::from_utf8_lossy(body)
+            );
         }
     }
 
@@ -333,8 +404,14 @@ mod tests {
 
     #[test]
     fn whole_numbers_stay_exact() {
-        assert_eq!(scalar(&json!(9_223_372_036_854_775_807_i64)).unwrap(), "9223372036854775807");
-        assert_eq!(scalar(&json!(204_354_054_874_177.0)).unwrap(), "204354054874177");
+        assert_eq!(
+            scalar(&json!(9_223_372_036_854_775_807_i64)).unwrap(),
+            "9223372036854775807"
+        );
+        assert_eq!(
+            scalar(&json!(204_354_054_874_177.0)).unwrap(),
+            "204354054874177"
+        );
         assert_eq!(scalar(&json!(" None ")), None);
     }
 
@@ -352,13 +429,21 @@ mod tests {
         }
         let error = typed::<Outer>(&json!({"run": {"id": ["top secret"]}}), "").unwrap_err();
         assert_eq!(error.path, "run.id");
-        assert_eq!(typed::<Inner>(&json!({"id": {}}), "data.run").unwrap_err().path, "data.run.id");
+        assert_eq!(
+            typed::<Inner>(&json!({"id": {}}), "data.run")
+                .unwrap_err()
+                .path,
+            "data.run.id"
+        );
         assert!(!error.message.contains("secret"), "{error}");
         assert_eq!(
-            typed::<Outer>(&json!({"run": ["1"]}), "").unwrap_err().message,
+            typed::<Outer>(&json!({"run": ["1"]}), "")
+                .unwrap_err()
+                .message,
             "a value has the wrong type, expected an object"
         );
-        let error = typed::<Outer>(&json!({"run": "a secret that was expected here"}), "").unwrap_err();
+        let error =
+            typed::<Outer>(&json!({"run": "a secret that was expected here"}), "").unwrap_err();
         assert!(!error.message.contains("secret"), "{error}");
     }
 }

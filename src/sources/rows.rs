@@ -57,12 +57,32 @@ pub struct Reading {
 
 /// The failed ADF runs of a table: rows of one run fold into one failure.
 pub fn adf_failures(table: &Table, severity: Option<u8>, alert: Option<&AlertRef>) -> Vec<Failure> {
-    adf::read(table, &Origin { severity, alert: alert.cloned(), ..Origin::default() }).failures
+    adf::read(
+        table,
+        &Origin {
+            severity,
+            alert: alert.cloned(),
+            ..Origin::default()
+        },
+    )
+    .failures
 }
 
 /// The failed Databricks job runs and ended clusters of a table.
-pub fn databricks_failures(table: &Table, severity: Option<u8>, alert: Option<&AlertRef>) -> Vec<Failure> {
-    databricks::read(table, &Origin { severity, alert: alert.cloned(), ..Origin::default() }).failures
+pub fn databricks_failures(
+    table: &Table,
+    severity: Option<u8>,
+    alert: Option<&AlertRef>,
+) -> Vec<Failure> {
+    databricks::read(
+        table,
+        &Origin {
+            severity,
+            alert: alert.cloned(),
+            ..Origin::default()
+        },
+    )
+    .failures
 }
 
 /// Reads a table of whichever platform its columns show; `hint` decides when they do not.
@@ -80,7 +100,13 @@ pub fn read(table: &Table, origin: &Origin, hint: Option<RowsOf>) -> Option<(Row
 pub fn platform(table: &Table) -> Option<RowsOf> {
     let names = table.names();
     let has = |wanted: &[&str]| names.iter().any(|name| wanted.contains(&name.as_str()));
-    if has(&["pipelinename", "pipelinerunid", "activityname", "activityrunid", "activitytype"]) {
+    if has(&[
+        "pipelinename",
+        "pipelinerunid",
+        "activityname",
+        "activityrunid",
+        "activitytype",
+    ]) {
         return Some(RowsOf::AdfRuns);
     }
     if has(&["jobid", "jobname", "taskkey", "jobterminalstate"]) {
@@ -91,7 +117,14 @@ pub fn platform(table: &Table) -> Option<RowsOf> {
     }
     let row = table.records().next()?;
     let says = |wanted: &[&str]| row.text(wanted).unwrap_or_default().to_ascii_lowercase();
-    let place = says(&["resourceid", "resourceprovider", "category", "type", "servicename", "operationname"]);
+    let place = says(&[
+        "resourceid",
+        "resourceprovider",
+        "category",
+        "type",
+        "servicename",
+        "operationname",
+    ]);
     let category = says(&["category", "type", "servicename"]);
     if place.contains("microsoft.datafactory")
         || category.starts_with("adf")
@@ -100,8 +133,14 @@ pub fn platform(table: &Table) -> Option<RowsOf> {
     {
         return Some(RowsOf::AdfRuns);
     }
-    if has(&["requestparams"]) && has(&["actionname", "operationname"]) || place.contains("databricks") {
-        return Some(if category.contains("jobs") { RowsOf::DatabricksJobs } else { RowsOf::DatabricksClusters });
+    if has(&["requestparams"]) && has(&["actionname", "operationname"])
+        || place.contains("databricks")
+    {
+        return Some(if category.contains("jobs") {
+            RowsOf::DatabricksJobs
+        } else {
+            RowsOf::DatabricksClusters
+        });
     }
     None
 }
@@ -114,8 +153,12 @@ pub fn tables(results: &Value) -> Vec<Table> {
     if let Some(table) = Table::from_value(results) {
         return vec![table];
     }
-    let list = results.as_array().or_else(|| member(results, "value").and_then(Value::as_array));
-    list.and_then(|items| Table::from_objects(items)).into_iter().collect()
+    let list = results
+        .as_array()
+        .or_else(|| member(results, "value").and_then(Value::as_array));
+    list.and_then(|items| Table::from_objects(items))
+        .into_iter()
+        .collect()
 }
 
 impl Table {
@@ -123,16 +166,28 @@ impl Table {
     pub fn from_value(value: &Value) -> Option<Self> {
         let columns = member(value, "columns")?.as_array()?;
         let name = |column: &Value| {
-            column
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| member(column, "name").or_else(|| member(column, "columnName")).and_then(scalar))
+            column.as_str().map(str::to_owned).or_else(|| {
+                member(column, "name")
+                    .or_else(|| member(column, "columnName"))
+                    .and_then(scalar)
+            })
         };
-        let columns: Vec<String> = columns.iter().map(|column| name(column).unwrap_or_default()).collect();
-        let rows = member(value, "rows").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|column| name(column).unwrap_or_default())
+            .collect();
+        let rows = member(value, "rows")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let cells = |row: &Value| match row {
             Value::Array(cells) => Some(cells.clone()),
-            Value::Object(_) => Some(columns.iter().map(|name| member(row, name).cloned().unwrap_or_default()).collect()),
+            Value::Object(_) => Some(
+                columns
+                    .iter()
+                    .map(|name| member(row, name).cloned().unwrap_or_default())
+                    .collect(),
+            ),
             _ => None,
         };
         let rows = rows.iter().filter_map(cells).collect();
@@ -142,20 +197,36 @@ impl Table {
     /// A table from a list of objects, as Logic Apps hand on the results of a query.
     pub fn from_objects(items: &[Value]) -> Option<Self> {
         let mut columns: Vec<String> = Vec::new();
-        for key in items.iter().filter_map(Value::as_object).flat_map(serde_json::Map::keys) {
+        for key in items
+            .iter()
+            .filter_map(Value::as_object)
+            .flat_map(serde_json::Map::keys)
+        {
             if columns.len() < 200 && !columns.contains(key) {
                 columns.push(key.clone());
             }
         }
-        let cells = |item: &Value| columns.iter().map(|name| item.get(name).cloned().unwrap_or_default()).collect();
-        let rows: Vec<Vec<Value>> = items.iter().filter(|item| item.is_object()).map(cells).collect();
+        let cells = |item: &Value| {
+            columns
+                .iter()
+                .map(|name| item.get(name).cloned().unwrap_or_default())
+                .collect()
+        };
+        let rows: Vec<Vec<Value>> = items
+            .iter()
+            .filter(|item| item.is_object())
+            .map(cells)
+            .collect();
         (!columns.is_empty()).then_some(Self { columns, rows })
     }
 
     /// One row from names and values: how an alert's dimensions are read.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, Value)>) -> Self {
         let (columns, row) = pairs.into_iter().unzip();
-        Self { columns, rows: vec![row] }
+        Self {
+            columns,
+            rows: vec![row],
+        }
     }
 
     /// The distinct values of a column, found by its name.
@@ -176,7 +247,10 @@ impl Table {
     /// The rows with access by name.
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let names = Rc::new(self.names());
-        self.rows.iter().map(move |cells| Record { names: names.clone(), cells })
+        self.rows.iter().map(move |cells| Record {
+            names: names.clone(),
+            cells,
+        })
     }
 }
 
@@ -191,8 +265,14 @@ impl<'t> Record<'t> {
     /// The first non-null cell whose column has one of the names (lower case, no `_`), in order of the names.
     pub(super) fn cell(&self, names: &[&str]) -> Option<&'t Value> {
         names.iter().find_map(|wanted| {
-            let found = self.names.iter().zip(self.cells).filter(|(name, _)| name.as_str() == *wanted);
-            found.map(|(_, cell)| cell).find(|cell| prose(cell).is_some())
+            let found = self
+                .names
+                .iter()
+                .zip(self.cells)
+                .filter(|(name, _)| name.as_str() == *wanted);
+            found
+                .map(|(_, cell)| cell)
+                .find(|cell| prose(cell).is_some())
         })
     }
 
@@ -208,7 +288,9 @@ impl<'t> Record<'t> {
 
     /// The time in the first such cell that holds one.
     pub(super) fn time(&self, names: &[&str]) -> Option<DateTime<Utc>> {
-        names.iter().find_map(|name| self.cell(&[name]).and_then(instant_of))
+        names
+            .iter()
+            .find_map(|name| self.cell(&[name]).and_then(instant_of))
     }
 }
 
@@ -222,8 +304,17 @@ impl Reading {
 
     /// Adds what another table of the same alert said; a run both know stays one failure.
     pub(super) fn absorb(&mut self, other: Self) {
-        let mut known: HashSet<RunKey> = self.failures.iter().map(|failure| failure.key.clone()).collect();
-        self.failures.extend(other.failures.into_iter().filter(|failure| known.insert(failure.key.clone())));
+        let mut known: HashSet<RunKey> = self
+            .failures
+            .iter()
+            .map(|failure| failure.key.clone())
+            .collect();
+        self.failures.extend(
+            other
+                .failures
+                .into_iter()
+                .filter(|failure| known.insert(failure.key.clone())),
+        );
         for reason in other.skipped {
             self.skip(reason);
         }
@@ -234,10 +325,19 @@ impl Reading {
 /// A column's name without case, separators, and the `properties_` and type suffix of `AzureDiagnostics`.
 fn plain(name: &str) -> String {
     let name = name.trim();
-    let stem = ["_s", "_g", "_d", "_t", "_b"].iter().find_map(|suffix| name.strip_suffix(suffix)).filter(|stem| !stem.is_empty());
+    let stem = ["_s", "_g", "_d", "_t", "_b"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .filter(|stem| !stem.is_empty());
     let stem = stem.unwrap_or(name);
-    let stem = stem.strip_prefix("properties_").or_else(|| stem.strip_prefix("Properties_")).unwrap_or(stem);
-    stem.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+    let stem = stem
+        .strip_prefix("properties_")
+        .or_else(|| stem.strip_prefix("Properties_"))
+        .unwrap_or(stem);
+    stem.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
 }
 
 #[cfg(test)]
@@ -248,7 +348,13 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_plain_name() {
-        for name in ["PipelineRunId", "pipelineRunId_g", "pipeline_run_id", "PIPELINERUNID", " PipelineRunId "] {
+        for name in [
+            "PipelineRunId",
+            "pipelineRunId_g",
+            "pipeline_run_id",
+            "PIPELINERUNID",
+            " PipelineRunId ",
+        ] {
             assert_eq!(plain(name), "pipelinerunid", "{name}");
         }
         assert_eq!(plain("_ResourceId"), "resourceid");
@@ -258,7 +364,10 @@ mod tests {
 
     #[test]
     fn tables_come_in_several_dresses() {
-        let expected = Table { columns: vec!["A".into()], rows: vec![vec![json!(1)]] };
+        let expected = Table {
+            columns: vec!["A".into()],
+            rows: vec![vec![json!(1)]],
+        };
         for value in [
             json!({"tables": [{"name": "PrimaryResult", "columns": [{"name": "A", "type": "int"}], "rows": [[1]]}]}),
             json!({"Tables": [{"Columns": [{"ColumnName": "A"}], "Rows": [[1]]}]}),

@@ -17,13 +17,21 @@ pub fn instant(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return sane(time.with_timezone(&Utc));
     }
-    for format in ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f %#z", "%a, %d %b %Y %H:%M:%S %#z"]
-    {
+    for format in [
+        "%Y-%m-%dT%H:%M:%S%.f%#z",
+        "%Y-%m-%d %H:%M:%S%.f%#z",
+        "%Y-%m-%d %H:%M:%S%.f %#z",
+        "%a, %d %b %Y %H:%M:%S %#z",
+    ] {
         if let Ok(time) = DateTime::parse_from_str(text, format) {
             return sane(time.with_timezone(&Utc));
         }
     }
-    let local = text.strip_suffix(['Z', 'z']).or_else(|| text.strip_suffix(" UTC")).unwrap_or(text).trim_end();
+    let local = text
+        .strip_suffix(['Z', 'z'])
+        .or_else(|| text.strip_suffix(" UTC"))
+        .unwrap_or(text)
+        .trim_end();
     for format in [
         "%Y-%m-%dT%H:%M:%S%.f",
         "%Y-%m-%d %H:%M:%S%.f",
@@ -38,7 +46,10 @@ pub fn instant(text: &str) -> Option<DateTime<Utc>> {
             return sane(time.and_utc());
         }
     }
-    NaiveDate::parse_from_str(local, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0).and_then(|time| sane(time.and_utc()))
+    NaiveDate::parse_from_str(local, "%Y-%m-%d")
+        .ok()?
+        .and_hms_opt(0, 0, 0)
+        .and_then(|time| sane(time.and_utc()))
 }
 
 /// Reads a time from a JSON value: text, or a number of seconds or milliseconds.
@@ -53,7 +64,11 @@ pub fn instant_of(value: &Value) -> Option<DateTime<Utc>> {
 /// Reads a length of time: ISO 8601 (`PT15M`, `P1DT2H`) or a clock's (`00:15:00`); at most 31 days.
 pub fn span(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let seconds = if let Some(iso) = text.strip_prefix(['P', 'p']) { iso_seconds(iso)? } else { clock_seconds(text)? };
+    let seconds = if let Some(iso) = text.strip_prefix(['P', 'p']) {
+        iso_seconds(iso)?
+    } else {
+        clock_seconds(text)?
+    };
     (seconds > 0 && seconds <= 31 * 86_400).then(|| Duration::seconds(seconds))
 }
 
@@ -61,7 +76,12 @@ fn iso_seconds(text: &str) -> Option<i64> {
     let (mut total, mut number, mut in_time) = (0_i64, None::<i64>, false);
     for letter in text.chars() {
         if let Some(digit) = letter.to_digit(10) {
-            number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(i64::from(digit))?);
+            number = Some(
+                number
+                    .unwrap_or(0)
+                    .checked_mul(10)?
+                    .checked_add(i64::from(digit))?,
+            );
             continue;
         }
         let unit = match (letter.to_ascii_uppercase(), in_time) {
@@ -82,20 +102,32 @@ fn iso_seconds(text: &str) -> Option<i64> {
 }
 
 fn clock_seconds(text: &str) -> Option<i64> {
-    let parts: Vec<i64> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let parts: Vec<i64> = text
+        .split(':')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
     match parts.as_slice() {
-        [hours @ 0..=1000, minutes @ 0..60, seconds @ 0..60] => Some(hours * 3600 + minutes * 60 + seconds),
+        [hours @ 0..=1000, minutes @ 0..60, seconds @ 0..60] => {
+            Some(hours * 3600 + minutes * 60 + seconds)
+        }
         _ => None,
     }
 }
 
 /// Seconds or milliseconds since 1970, told apart by their size.
 fn epoch(number: f64) -> Option<DateTime<Utc>> {
-    let millis = if number.abs() >= 1e11 { number } else { number * 1000.0 };
+    let millis = if number.abs() >= 1e11 {
+        number
+    } else {
+        number * 1000.0
+    };
     if !(millis.is_finite() && (1e11..1e13).contains(&millis)) {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be far inside i64 just above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "checked to be far inside i64 just above"
+    )]
     DateTime::from_timestamp_millis(millis as i64).and_then(sane)
 }
 
@@ -133,14 +165,26 @@ mod tests {
             let read = instant(text).unwrap_or_else(|| panic!("not read: {text}"));
             assert_eq!(read.timestamp(), expected.timestamp(), "{text}");
         }
-        assert_eq!(instant("3/22/2019 1:36:31 PM").unwrap().to_rfc3339(), "2019-03-22T13:36:31+00:00");
+        assert_eq!(
+            instant("3/22/2019 1:36:31 PM").unwrap().to_rfc3339(),
+            "2019-03-22T13:36:31+00:00"
+        );
     }
 
     #[test]
     fn what_is_no_time_is_nothing() {
-        for text in
-            ["", "None", "soon", "0001-01-01T00:00:00Z", "NaN", "1e400", "-5", "12", "9999-12-31T23:59:59.9999999Z", "2026-13-45"]
-        {
+        for text in [
+            "",
+            "None",
+            "soon",
+            "0001-01-01T00:00:00Z",
+            "NaN",
+            "1e400",
+            "-5",
+            "12",
+            "9999-12-31T23:59:59.9999999Z",
+            "2026-13-45",
+        ] {
             assert_eq!(instant(text), None, "{text}");
         }
     }
@@ -150,7 +194,16 @@ mod tests {
         assert_eq!(span("PT15M"), Some(Duration::minutes(15)));
         assert_eq!(span("P1DT2H"), Some(Duration::hours(26)));
         assert_eq!(span("00:05:00"), Some(Duration::minutes(5)));
-        for text in ["", "P", "PT", "PT99999999999999999999M", "P400D", "P1M", "PT5", "x"] {
+        for text in [
+            "",
+            "P",
+            "PT",
+            "PT99999999999999999999M",
+            "P400D",
+            "P1M",
+            "PT5",
+            "x",
+        ] {
             assert_eq!(span(text), None, "{text}");
         }
     }

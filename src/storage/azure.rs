@@ -14,7 +14,9 @@ use azure_core::{ClientOptions, Continuable as _, RetryOptions, TransportOptions
 use azure_data_tables::clients::{TableServiceClient, TableServiceClientBuilder};
 use azure_data_tables::prelude::{EntityClient, IfMatchCondition, TableClient};
 use azure_storage::{CloudLocation, StorageCredentials};
-use azure_storage_queues::{PopReceipt, QueueClient, QueueServiceClient, QueueServiceClientBuilder};
+use azure_storage_queues::{
+    PopReceipt, QueueClient, QueueServiceClient, QueueServiceClientBuilder,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -27,7 +29,10 @@ use serde_json::value::RawValue;
 use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal};
 use self::document::Properties;
 use self::transport::{Credential, RESOURCE, Transport};
-use super::limits::{TIME_TO_LIVE, bad_continuation, check_document, check_message, check_wire_text, page_size, whole_seconds};
+use super::limits::{
+    TIME_TO_LIVE, bad_continuation, check_document, check_message, check_wire_text, page_size,
+    whole_seconds,
+};
 use super::names::{Prefix, decode_key, encode_key};
 use super::settings::{StorageAccess, StorageAccount};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
@@ -55,24 +60,41 @@ impl AzureStorage {
     pub(super) fn open(account: &StorageAccount, prefix: &str, http: &Http) -> Result<Self, Fault> {
         let mut identity = None;
         let credentials = match &account.access {
-            StorageAccess::Key(key) => {
-                StorageCredentials::access_key(account.name.clone(), Secret::new(key.expose_secret().to_owned()))
+            StorageAccess::Key(key) => StorageCredentials::access_key(
+                account.name.clone(),
+                Secret::new(key.expose_secret().to_owned()),
+            ),
+            StorageAccess::Sas(sas) => {
+                StorageCredentials::sas_token(sas.expose_secret()).map_err(|_| {
+                    Fault::permanent(
+                        "the shared access signature of the storage account cannot be read",
+                    )
+                })?
             }
-            StorageAccess::Sas(sas) => StorageCredentials::sas_token(sas.expose_secret())
-                .map_err(|_| Fault::permanent("the shared access signature of the storage account cannot be read"))?,
             StorageAccess::Identity(settings) => {
                 let ours = Identity::new(settings.clone(), http.clone());
                 identity = Some(ours.clone());
                 StorageCredentials::token_credential(Arc::new(Credential(ours)))
             }
         };
-        let location = |url: &url::Url| CloudLocation::Custom { account: account.name.clone(), uri: url.as_str().to_owned() };
-        let options = |what| {
-            let transport = Transport { http: http.untraced(), what };
-            ClientOptions::new(TransportOptions::new(Arc::new(transport))).retry(RetryOptions::none())
+        let location = |url: &url::Url| CloudLocation::Custom {
+            account: account.name.clone(),
+            uri: url.as_str().to_owned(),
         };
-        let tables = TableServiceClientBuilder::with_location(location(&account.tables), credentials.clone());
-        let queues = QueueServiceClientBuilder::with_location(location(&account.queues), credentials);
+        let options = |what| {
+            let transport = Transport {
+                http: http.untraced(),
+                what,
+            };
+            ClientOptions::new(TransportOptions::new(Arc::new(transport)))
+                .retry(RetryOptions::none())
+        };
+        let tables = TableServiceClientBuilder::with_location(
+            location(&account.tables),
+            credentials.clone(),
+        );
+        let queues =
+            QueueServiceClientBuilder::with_location(location(&account.queues), credentials);
         Ok(Self {
             prefix: Prefix::new(prefix)?,
             tables: tables.client_options(options(TABLES)).build(),
@@ -94,7 +116,9 @@ impl AzureStorage {
         let tables = try_join_all(table_clients.iter().map(|client| {
             attempts(TABLES, move |_| async move {
                 match client.create().await {
-                    Err(error) if refusal(&error) != Some((CONFLICT, "TableAlreadyExists")) => Err(fault(TABLES, &error)),
+                    Err(error) if refusal(&error) != Some((CONFLICT, "TableAlreadyExists")) => {
+                        Err(fault(TABLES, &error))
+                    }
                     _ => Ok(()),
                 }
             })
@@ -102,7 +126,9 @@ impl AzureStorage {
         let queues = try_join_all(queue_clients.iter().map(|client| {
             attempts(QUEUES, move |_| async move {
                 match client.create().await {
-                    Err(error) if refusal(&error) != Some((CONFLICT, "QueueAlreadyExists")) => Err(fault(QUEUES, &error)),
+                    Err(error) if refusal(&error) != Some((CONFLICT, "QueueAlreadyExists")) => {
+                        Err(fault(QUEUES, &error))
+                    }
                     _ => Ok(()),
                 }
             })
@@ -110,18 +136,30 @@ impl AzureStorage {
         futures::try_join!(tables, queues).map(|_| ())
     }
 
-    pub(super) async fn insert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Inserted, Fault> {
+    pub(super) async fn insert(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        document: &str,
+    ) -> Result<Inserted, Fault> {
         let write = self.write(table, partition, row, document).await?;
         let write = &write;
         attempts(TABLES, |again| async move {
-            let error = match write.table.insert::<_, Value>(&write.properties).map_err(|error| fault(TABLES, &error))?.await {
+            let error = match write
+                .table
+                .insert::<_, Value>(&write.properties)
+                .map_err(|error| fault(TABLES, &error))?
+                .await
+            {
                 Ok(inserted) => return Ok(Inserted::Created(ETag(inserted.etag.to_string()))),
                 Err(error) => error,
             };
             match refusal(&error) {
-                Some((CONFLICT, "EntityAlreadyExists")) if again => {
-                    Ok(write.landed().await?.map_or(Inserted::Exists, Inserted::Created))
-                }
+                Some((CONFLICT, "EntityAlreadyExists")) if again => Ok(write
+                    .landed()
+                    .await?
+                    .map_or(Inserted::Exists, Inserted::Created)),
                 Some((CONFLICT, "EntityAlreadyExists")) => Ok(Inserted::Exists),
                 _ => Err(fault(TABLES, &error)),
             }
@@ -129,13 +167,23 @@ impl AzureStorage {
         .await
     }
 
-    pub(super) async fn get(&self, table: &str, partition: &str, row: &str) -> Result<Option<Entity>, Fault> {
+    pub(super) async fn get(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+    ) -> Result<Option<Entity>, Fault> {
         self.authenticate().await?;
         let client = &entity(&self.table(table)?, partition, row)?;
         let found = attempts(TABLES, |_| read(client)).await?;
         found
             .map(|(properties, etag)| {
-                Ok(Entity { partition: partition.to_owned(), row: row.to_owned(), etag, document: document::join(&properties)? })
+                Ok(Entity {
+                    partition: partition.to_owned(),
+                    row: row.to_owned(),
+                    etag,
+                    document: document::join(&properties)?,
+                })
             })
             .transpose()
     }
@@ -152,38 +200,72 @@ impl AzureStorage {
         let write = &write;
         attempts(TABLES, |again| async move {
             let condition = IfMatchCondition::Etag(etag.0.clone().into());
-            let update = write.entity.update(&write.properties, condition).map_err(|error| fault(TABLES, &error))?;
+            let update = write
+                .entity
+                .update(&write.properties, condition)
+                .map_err(|error| fault(TABLES, &error))?;
             let error = match update.await {
                 Ok(updated) => return Ok(Swapped::Done(ETag(updated.etag.to_string()))),
                 Err(error) => error,
             };
             match refusal(&error) {
-                Some((STALE, _)) if again => Ok(write.landed().await?.map_or(Swapped::Conflict, Swapped::Done)),
-                Some((STALE, _) | (NOT_FOUND, "ResourceNotFound" | "EntityNotFound")) => Ok(Swapped::Conflict),
+                Some((STALE, _)) if again => Ok(write
+                    .landed()
+                    .await?
+                    .map_or(Swapped::Conflict, Swapped::Done)),
+                Some((STALE, _) | (NOT_FOUND, "ResourceNotFound" | "EntityNotFound")) => {
+                    Ok(Swapped::Conflict)
+                }
                 // An ETag that is not one of Azure's cannot be the current one.
-                Some((400, "InvalidInput" | "InvalidHeaderValue")) if !etag.0.starts_with("W/\"") => Ok(Swapped::Conflict),
+                Some((400, "InvalidInput" | "InvalidHeaderValue"))
+                    if !etag.0.starts_with("W/\"") =>
+                {
+                    Ok(Swapped::Conflict)
+                }
                 _ => Err(fault(TABLES, &error)),
             }
         })
         .await
     }
 
-    pub(super) async fn upsert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<(), Fault> {
+    pub(super) async fn upsert(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        document: &str,
+    ) -> Result<(), Fault> {
         let write = self.write(table, partition, row, document).await?;
         let write = &write;
         attempts(TABLES, |_| async move {
-            let upsert = write.entity.insert_or_replace(&write.properties).map_err(|error| fault(TABLES, &error))?;
-            upsert.await.map(|_| ()).map_err(|error| fault(TABLES, &error))
+            let upsert = write
+                .entity
+                .insert_or_replace(&write.properties)
+                .map_err(|error| fault(TABLES, &error))?;
+            upsert
+                .await
+                .map(|_| ())
+                .map_err(|error| fault(TABLES, &error))
         })
         .await
     }
 
-    pub(super) async fn delete(&self, table: &str, partition: &str, row: &str, etag: Option<&ETag>) -> Result<bool, Fault> {
+    pub(super) async fn delete(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        etag: Option<&ETag>,
+    ) -> Result<bool, Fault> {
         self.authenticate().await?;
         let client = &entity(&self.table(table)?, partition, row)?;
         attempts(TABLES, |again| async move {
-            let condition = etag.map_or(IfMatchCondition::Any, |etag| IfMatchCondition::Etag(etag.0.clone().into()));
-            let Err(error) = client.delete().if_match(condition).await else { return Ok(true) };
+            let condition = etag.map_or(IfMatchCondition::Any, |etag| {
+                IfMatchCondition::Etag(etag.0.clone().into())
+            });
+            let Err(error) = client.delete().if_match(condition).await else {
+                return Ok(true);
+            };
             match refusal(&error) {
                 // After a lost answer, what is gone was most likely removed by us.
                 Some((NOT_FOUND, "ResourceNotFound" | "EntityNotFound")) => Ok(again),
@@ -221,13 +303,24 @@ impl AzureStorage {
                     query = query.initial_row_key(row.clone());
                 }
             }
-            let Some(page) = query.into_stream::<Properties>().next().await else { return Ok(None) };
+            let Some(page) = query.into_stream::<Properties>().next().await else {
+                return Ok(None);
+            };
             page.map(Some).map_err(|error| fault(TABLES, &error))
         })
         .await?;
-        let Some(page) = page else { return Ok(Page { entities: Vec::new(), next: None }) };
+        let Some(page) = page else {
+            return Ok(Page {
+                entities: Vec::new(),
+                next: None,
+            });
+        };
         let next = page.continuation().map(|token| continuation(&token));
-        let entities = page.entities.iter().map(|properties| listed(partition, properties)).collect::<Result<_, _>>()?;
+        let entities = page
+            .entities
+            .iter()
+            .map(|properties| listed(partition, properties))
+            .collect::<Result<_, _>>()?;
         Ok(Page { entities, next })
     }
 
@@ -245,18 +338,29 @@ impl AzureStorage {
         self.authenticate().await?;
         let (queue, text) = (&self.queue(queue)?, &text);
         attempts(QUEUES, |_| async move {
-            let put = queue.put_message(text.clone()).visibility_timeout(whole_seconds(delay)).ttl(TIME_TO_LIVE);
+            let put = queue
+                .put_message(text.clone())
+                .visibility_timeout(whole_seconds(delay))
+                .ttl(TIME_TO_LIVE);
             put.await.map(|_| ()).map_err(|error| fault(QUEUES, &error))
         })
         .await
     }
 
-    pub(super) async fn receive(&self, queue: &str, count: u8, hidden: Duration) -> Result<Vec<Message>, Fault> {
+    pub(super) async fn receive(
+        &self,
+        queue: &str,
+        count: u8,
+        hidden: Duration,
+    ) -> Result<Vec<Message>, Fault> {
         self.authenticate().await?;
         let queue = &self.queue(queue)?;
         let hidden = whole_seconds(hidden).max(Duration::from_secs(1));
         let received = attempts(QUEUES, |_| async move {
-            let get = queue.get_messages().number_of_messages(count.clamp(1, 32)).visibility_timeout(hidden);
+            let get = queue
+                .get_messages()
+                .number_of_messages(count.clamp(1, 32))
+                .visibility_timeout(hidden);
             get.await.map_err(|error| fault(QUEUES, &error))
         })
         .await?;
@@ -272,23 +376,40 @@ impl AzureStorage {
         Ok(received.messages.into_iter().map(message).collect())
     }
 
-    pub(super) async fn delete_message(&self, queue: &str, message: &Message) -> Result<bool, Fault> {
+    pub(super) async fn delete_message(
+        &self,
+        queue: &str,
+        message: &Message,
+    ) -> Result<bool, Fault> {
         self.authenticate().await?;
         let queue = &self.queue(queue)?;
         attempts(QUEUES, |again| async move {
             let receipt = PopReceipt::new(message.id.clone(), message.receipt.clone());
-            let Err(error) = queue.pop_receipt_client(receipt).delete().await else { return Ok(true) };
-            if is_gone(&error) { Ok(again) } else { lost_receipt(&error).map(|()| false) }
+            let Err(error) = queue.pop_receipt_client(receipt).delete().await else {
+                return Ok(true);
+            };
+            if is_gone(&error) {
+                Ok(again)
+            } else {
+                lost_receipt(&error).map(|()| false)
+            }
         })
         .await
     }
 
-    pub(super) async fn hide_message(&self, queue: &str, message: &Message, hidden: Duration) -> Result<Option<String>, Fault> {
+    pub(super) async fn hide_message(
+        &self,
+        queue: &str,
+        message: &Message,
+        hidden: Duration,
+    ) -> Result<Option<String>, Fault> {
         self.authenticate().await?;
         let queue = &self.queue(queue)?;
         attempts(QUEUES, |_| async move {
             let receipt = PopReceipt::new(message.id.clone(), message.receipt.clone());
-            let update = queue.pop_receipt_client(receipt).update(message.text.clone(), whole_seconds(hidden));
+            let update = queue
+                .pop_receipt_client(receipt)
+                .update(message.text.clone(), whole_seconds(hidden));
             match update.await {
                 Ok(updated) => Ok(Some(updated.pop_receipt)),
                 Err(error) if is_gone(&error) => Ok(None),
@@ -301,8 +422,13 @@ impl AzureStorage {
     pub(super) async fn depth(&self, queue: &str) -> Result<u64, Fault> {
         self.authenticate().await?;
         let queue = &self.queue(queue)?;
-        let metadata =
-            attempts(QUEUES, |_| async move { queue.get_metadata().await.map_err(|error| fault(QUEUES, &error)) }).await?;
+        let metadata = attempts(QUEUES, |_| async move {
+            queue
+                .get_metadata()
+                .await
+                .map_err(|error| fault(QUEUES, &error))
+        })
+        .await?;
         Ok(metadata.approximate_messages_count as u64)
     }
 
@@ -322,14 +448,26 @@ impl AzureStorage {
         Ok(self.queues.queue_client(self.prefix.queue(bare)?))
     }
 
-    async fn write(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Write, Fault> {
+    async fn write(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        document: &str,
+    ) -> Result<Write, Fault> {
         check_document(document)?;
         self.authenticate().await?;
         let table = self.table(table)?;
         let entity = entity(&table, partition, row)?;
         let nonce = uuid::Uuid::new_v4().to_string();
-        let properties = document::entity(&encode_key(partition)?, &encode_key(row)?, &nonce, document)?;
-        Ok(Write { table, entity, nonce, properties })
+        let properties =
+            document::entity(&encode_key(partition)?, &encode_key(row)?, &nonce, document)?;
+        Ok(Write {
+            table,
+            entity,
+            nonce,
+            properties,
+        })
     }
 }
 
@@ -345,12 +483,16 @@ impl Write {
     /// Is what is stored now of this very write? Then an earlier try succeeded and its answer was lost.
     async fn landed(&self) -> Result<Option<ETag>, Fault> {
         let found = read(&self.entity).await?;
-        Ok(found.filter(|(properties, _)| document::is_of(properties, &self.nonce)).map(|(_, etag)| etag))
+        Ok(found
+            .filter(|(properties, _)| document::is_of(properties, &self.nonce))
+            .map(|(_, etag)| etag))
     }
 }
 
 fn entity(table: &TableClient, partition: &str, row: &str) -> Result<EntityClient, Fault> {
-    Ok(table.partition_key_client(encode_key(partition)?).entity_client(encode_key(row)?))
+    Ok(table
+        .partition_key_client(encode_key(partition)?)
+        .entity_client(encode_key(row)?))
 }
 
 async fn read(client: &EntityClient) -> Result<Option<(Properties, ETag)>, Fault> {
@@ -368,10 +510,17 @@ fn listed(partition: &str, properties: &Properties) -> Result<Entity, Fault> {
     let text = |name: &str| properties.get(name).and_then(Value::as_str);
     let row = text("RowKey").and_then(decode_key);
     let (Some(row), Some(etag)) = (row, text("odata.etag")) else {
-        return Err(Fault::permanent("Table Storage answered an entity that was not written by us"));
+        return Err(Fault::permanent(
+            "Table Storage answered an entity that was not written by us",
+        ));
     };
     let document = document::join(properties)?;
-    Ok(Entity { partition: partition.to_owned(), row, etag: ETag(etag.to_owned()), document })
+    Ok(Entity {
+        partition: partition.to_owned(),
+        row,
+        etag: ETag(etag.to_owned()),
+        document,
+    })
 }
 
 /// Where a query goes on, as Azure says it.
@@ -383,7 +532,9 @@ fn continuation((partition, row): &Token) -> Continuation {
 }
 
 fn token(continuation: &Continuation) -> Result<Token, Fault> {
-    let json = URL_SAFE_NO_PAD.decode(&continuation.0).map_err(|_| bad_continuation())?;
+    let json = URL_SAFE_NO_PAD
+        .decode(&continuation.0)
+        .map_err(|_| bad_continuation())?;
     serde_json::from_slice(&json).map_err(|_| bad_continuation())
 }
 
@@ -395,9 +546,9 @@ fn is_gone(error: &azure_core::Error) -> bool {
 fn lost_receipt(error: &azure_core::Error) -> Result<(), Fault> {
     match refusal(error) {
         Some((400, "PopReceiptMismatch" | "InvalidQueryParameterValue")) => Ok(()),
-        _ if *error.kind() == ErrorKind::DataConversion => {
-            Err(Fault::permanent("Queue Storage answered something we cannot read"))
-        }
+        _ if *error.kind() == ErrorKind::DataConversion => Err(Fault::permanent(
+            "Queue Storage answered something we cannot read",
+        )),
         _ => Err(fault(QUEUES, error)),
     }
 }

@@ -14,7 +14,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::file::{File, Kind};
 use super::limits::{
-    TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message, check_wire_text, delay_millis, page_size,
+    TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message, check_wire_text,
+    delay_millis, page_size,
 };
 use super::names::{Prefix, encode_key};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
@@ -31,7 +32,9 @@ pub struct EmbeddedStorage {
 impl EmbeddedStorage {
     /// Opens or creates the file and its folder. Blocking, a few milliseconds.
     pub fn open(path: &Path, prefix: &str) -> Result<Self, Fault> {
-        Ok(Self { file: File::open(path, Prefix::new(prefix)?)? })
+        Ok(Self {
+            file: File::open(path, Prefix::new(prefix)?)?,
+        })
     }
 
     pub(super) async fn prepare(&self, tables: &[&str], queues: &[&str]) -> Result<(), Fault> {
@@ -45,15 +48,23 @@ impl EmbeddedStorage {
         self.file
             .write(move |connection| {
                 for (kind, name) in names {
-                    connection
-                        .execute("INSERT OR IGNORE INTO container (kind, name) VALUES (?1, ?2)", params![kind.name(), name])?;
+                    connection.execute(
+                        "INSERT OR IGNORE INTO container (kind, name) VALUES (?1, ?2)",
+                        params![kind.name(), name],
+                    )?;
                 }
                 Ok(())
             })
             .await
     }
 
-    pub(super) async fn insert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Inserted, Fault> {
+    pub(super) async fn insert(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        document: &str,
+    ) -> Result<Inserted, Fault> {
         check_document(document)?;
         let key = self.key(table, partition, row).await?;
         let document = document.to_owned();
@@ -71,7 +82,12 @@ impl EmbeddedStorage {
             .await
     }
 
-    pub(super) async fn get(&self, table: &str, partition: &str, row: &str) -> Result<Option<Entity>, Fault> {
+    pub(super) async fn get(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+    ) -> Result<Option<Entity>, Fault> {
         let key = self.key(table, partition, row).await?;
         self.file
             .read(move |connection| {
@@ -99,7 +115,9 @@ impl EmbeddedStorage {
     ) -> Result<Swapped, Fault> {
         check_document(document)?;
         let key = self.key(table, partition, row).await?;
-        let Ok(old) = etag.0.parse::<i64>() else { return Ok(Swapped::Conflict) };
+        let Ok(old) = etag.0.parse::<i64>() else {
+            return Ok(Swapped::Conflict);
+        };
         let document = document.to_owned();
         self.file
             .write(move |connection| {
@@ -109,13 +127,30 @@ impl EmbeddedStorage {
                         "UPDATE entity SET etag = ?5, document = ?6
                      WHERE table_name = ?1 AND partition = ?2 AND row = ?3 AND etag = ?4",
                     )?
-                    .execute(params![key.table, key.partition, key.row, old, new, document])?;
-                Ok(if changed == 1 { Swapped::Done(ETag(new.to_string())) } else { Swapped::Conflict })
+                    .execute(params![
+                        key.table,
+                        key.partition,
+                        key.row,
+                        old,
+                        new,
+                        document
+                    ])?;
+                Ok(if changed == 1 {
+                    Swapped::Done(ETag(new.to_string()))
+                } else {
+                    Swapped::Conflict
+                })
             })
             .await
     }
 
-    pub(super) async fn upsert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<(), Fault> {
+    pub(super) async fn upsert(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        document: &str,
+    ) -> Result<(), Fault> {
         check_document(document)?;
         let key = self.key(table, partition, row).await?;
         let document = document.to_owned();
@@ -133,7 +168,13 @@ impl EmbeddedStorage {
             .await
     }
 
-    pub(super) async fn delete(&self, table: &str, partition: &str, row: &str, etag: Option<&ETag>) -> Result<bool, Fault> {
+    pub(super) async fn delete(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        etag: Option<&ETag>,
+    ) -> Result<bool, Fault> {
         let key = self.key(table, partition, row).await?;
         let etag = match etag.map(|etag| etag.0.parse::<i64>()) {
             None => None,
@@ -216,7 +257,12 @@ impl EmbeddedStorage {
             .await
     }
 
-    pub(super) async fn receive(&self, queue: &str, count: u8, hidden: Duration) -> Result<Vec<Message>, Fault> {
+    pub(super) async fn receive(
+        &self,
+        queue: &str,
+        count: u8,
+        hidden: Duration,
+    ) -> Result<Vec<Message>, Fault> {
         let queue = self.queue(queue).await?;
         let (count, hidden) = (count.clamp(1, 32), delay_millis(hidden));
         // An empty queue is asked about often: look before taking the write lock.
@@ -265,7 +311,11 @@ impl EmbeddedStorage {
         .await
     }
 
-    pub(super) async fn delete_message(&self, queue: &str, message: &Message) -> Result<bool, Fault> {
+    pub(super) async fn delete_message(
+        &self,
+        queue: &str,
+        message: &Message,
+    ) -> Result<bool, Fault> {
         let queue = self.queue(queue).await?;
         let (id, receipt) = (message.id.clone(), message.receipt.clone());
         self.file
@@ -278,7 +328,12 @@ impl EmbeddedStorage {
             .await
     }
 
-    pub(super) async fn hide_message(&self, queue: &str, message: &Message, hidden: Duration) -> Result<Option<String>, Fault> {
+    pub(super) async fn hide_message(
+        &self,
+        queue: &str,
+        message: &Message,
+        hidden: Duration,
+    ) -> Result<Option<String>, Fault> {
         let queue = self.queue(queue).await?;
         let (id, receipt) = (message.id.clone(), message.receipt.clone());
         let hidden = delay_millis(hidden);
@@ -302,8 +357,12 @@ impl EmbeddedStorage {
         self.file
             .read(move |connection| {
                 connection
-                    .prepare_cached("SELECT count(*) FROM message WHERE queue = ?1 AND expires_at > ?2")?
-                    .query_row(params![queue, Utc::now().timestamp_millis()], |found| found.get::<_, i64>(0))
+                    .prepare_cached(
+                        "SELECT count(*) FROM message WHERE queue = ?1 AND expires_at > ?2",
+                    )?
+                    .query_row(params![queue, Utc::now().timestamp_millis()], |found| {
+                        found.get::<_, i64>(0)
+                    })
             })
             .await
             .map(i64::unsigned_abs)
@@ -315,7 +374,11 @@ impl EmbeddedStorage {
         encode_key(row)?;
         let table = self.file.prefix.table(table)?;
         self.file.check_exists(Kind::Table, &table).await?;
-        Ok(Key { table, partition: partition.to_owned(), row: row.to_owned() })
+        Ok(Key {
+            table,
+            partition: partition.to_owned(),
+            row: row.to_owned(),
+        })
     }
 
     async fn queue(&self, queue: &str) -> Result<String, Fault> {
@@ -340,7 +403,9 @@ fn next_etag(connection: &Connection) -> rusqlite::Result<i64> {
 /// The last row of the page before.
 fn continuation_row(continuation: &Continuation) -> Result<String, Fault> {
     let bytes = URL_SAFE_NO_PAD.decode(&continuation.0).ok();
-    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad_continuation)
+    bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(bad_continuation)
 }
 
 fn new_id() -> String {

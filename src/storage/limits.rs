@@ -6,7 +6,8 @@ use super::{DOCUMENT_CAP, MESSAGE_CAP};
 use crate::fault::Fault;
 
 /// How long a message lives when nobody deletes it.
-pub(super) const TIME_TO_LIVE: Duration = Duration::from_secs(TIME_TO_LIVE_MILLIS.unsigned_abs() / 1000);
+pub(super) const TIME_TO_LIVE: Duration =
+    Duration::from_secs(TIME_TO_LIVE_MILLIS.unsigned_abs() / 1000);
 /// The same in milliseconds.
 pub(super) const TIME_TO_LIVE_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 /// A message must become visible while it lives.
@@ -18,14 +19,20 @@ const WIRE_CAP: usize = 64 * 1024;
 
 pub(super) fn check_document(document: &str) -> Result<(), Fault> {
     if document.len() > DOCUMENT_CAP {
-        return Err(Fault::permanent(format!("a document of {} bytes is too long to store", document.len())));
+        return Err(Fault::permanent(format!(
+            "a document of {} bytes is too long to store",
+            document.len()
+        )));
     }
     Ok(())
 }
 
 pub(super) fn check_message(text: &str) -> Result<(), Fault> {
     if text.len() > MESSAGE_CAP {
-        return Err(Fault::permanent(format!("a message of {} bytes is too long for a queue", text.len())));
+        return Err(Fault::permanent(format!(
+            "a message of {} bytes is too long for a queue",
+            text.len()
+        )));
     }
     Ok(())
 }
@@ -34,7 +41,9 @@ pub(super) fn check_message(text: &str) -> Result<(), Fault> {
 pub(super) fn check_wire_text(text: &str) -> Result<(), Fault> {
     let xml = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
     if text.len() > WIRE_CAP || !text.chars().all(xml) {
-        return Err(Fault::permanent("the text is too long for a queue, or holds characters that XML cannot carry"));
+        return Err(Fault::permanent(
+            "the text is too long for a queue, or holds characters that XML cannot carry",
+        ));
     }
     Ok(())
 }

@@ -19,7 +19,9 @@ mod limits;
 mod names;
 mod settings;
 
-pub use settings::{ConnectionStringError, StorageAccess, StorageAccount, StorageBackend, StorageSettings};
+pub use settings::{
+    ConnectionStringError, StorageAccess, StorageAccount, StorageBackend, StorageSettings,
+};
 
 /// Version of an entity, for compare-and-set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,27 +122,57 @@ impl Storage {
     }
 
     /// Inserts if absent.
-    pub async fn insert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<Inserted, Fault> {
+    pub async fn insert(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        document: &str,
+    ) -> Result<Inserted, Fault> {
         on_backend!(self, backend => backend.insert(table, partition, row, document))
     }
 
     /// Point read.
-    pub async fn get(&self, table: &str, partition: &str, row: &str) -> Result<Option<Entity>, Fault> {
+    pub async fn get(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+    ) -> Result<Option<Entity>, Fault> {
         on_backend!(self, backend => backend.get(table, partition, row))
     }
 
     /// Replaces the entity only if it still has this version.
-    pub async fn swap(&self, table: &str, partition: &str, row: &str, etag: &ETag, document: &str) -> Result<Swapped, Fault> {
+    pub async fn swap(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        etag: &ETag,
+        document: &str,
+    ) -> Result<Swapped, Fault> {
         on_backend!(self, backend => backend.swap(table, partition, row, etag, document))
     }
 
     /// Writes whatever was there.
-    pub async fn upsert(&self, table: &str, partition: &str, row: &str, document: &str) -> Result<(), Fault> {
+    pub async fn upsert(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        document: &str,
+    ) -> Result<(), Fault> {
         on_backend!(self, backend => backend.upsert(table, partition, row, document))
     }
 
     /// Deletes; with `etag` only that version. `false` when it was not there or had changed.
-    pub async fn delete(&self, table: &str, partition: &str, row: &str, etag: Option<&ETag>) -> Result<bool, Fault> {
+    pub async fn delete(
+        &self,
+        table: &str,
+        partition: &str,
+        row: &str,
+        etag: Option<&ETag>,
+    ) -> Result<bool, Fault> {
         on_backend!(self, backend => backend.delete(table, partition, row, etag))
     }
 
@@ -168,7 +200,12 @@ impl Storage {
     }
 
     /// Receives up to `count` (1 to 32) visible messages and hides them for `hidden`.
-    pub async fn receive(&self, queue: &str, count: u8, hidden: Duration) -> Result<Vec<Message>, Fault> {
+    pub async fn receive(
+        &self,
+        queue: &str,
+        count: u8,
+        hidden: Duration,
+    ) -> Result<Vec<Message>, Fault> {
         on_backend!(self, backend => backend.receive(queue, count, hidden))
     }
 
@@ -178,7 +215,12 @@ impl Storage {
     }
 
     /// Hides a received message for another `hidden` from now; returns its new receipt, `None` when the old one is no longer valid.
-    pub async fn hide_message(&self, queue: &str, message: &Message, hidden: Duration) -> Result<Option<String>, Fault> {
+    pub async fn hide_message(
+        &self,
+        queue: &str,
+        message: &Message,
+        hidden: Duration,
+    ) -> Result<Option<String>, Fault> {
         on_backend!(self, backend => backend.hide_message(queue, message, hidden))
     }
 

@@ -13,12 +13,16 @@ impl Prefix {
     /// Lower-case letters and digits, a letter first, at most 20; may be empty.
     pub(super) fn new(prefix: &str) -> Result<Self, Fault> {
         let legal = prefix.len() <= 20
-            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            && prefix
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
             && prefix.bytes().next().is_none_or(|b| b.is_ascii_lowercase());
         if legal {
             Ok(Self(prefix.to_owned()))
         } else {
-            Err(Fault::permanent("the storage prefix must be up to 20 lower-case letters and digits, beginning with a letter"))
+            Err(Fault::permanent(
+                "the storage prefix must be up to 20 lower-case letters and digits, beginning with a letter",
+            ))
         }
     }
 
@@ -32,20 +36,30 @@ impl Prefix {
         if legal {
             Ok(name)
         } else {
-            Err(Fault::permanent("a table name must be 3 to 63 letters and digits, beginning with a letter"))
+            Err(Fault::permanent(
+                "a table name must be 3 to 63 letters and digits, beginning with a letter",
+            ))
         }
     }
 
     /// `rca` + `failures` = `rca-failures`. Lower-case letters, digits and single dashes inside, 3 to 63.
     pub(super) fn queue(&self, bare: &str) -> Result<String, Fault> {
-        let name = if self.0.is_empty() { bare.to_owned() } else { format!("{}-{bare}", self.0) };
+        let name = if self.0.is_empty() {
+            bare.to_owned()
+        } else {
+            format!("{}-{bare}", self.0)
+        };
         let legal = (3..=63).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !(name.starts_with('-') || name.ends_with('-') || name.contains("--"));
         if legal {
             Ok(name)
         } else {
-            Err(Fault::permanent("a queue name must be 3 to 63 lower-case letters, digits and single dashes"))
+            Err(Fault::permanent(
+                "a queue name must be 3 to 63 lower-case letters, digits and single dashes",
+            ))
         }
     }
 }
@@ -71,10 +85,16 @@ pub(super) fn encode_key(key: &str) -> Result<String, Fault> {
             _ => '~',
         };
         out.push(introducer);
-        out.extend([byte >> 4, byte & 15].map(|nibble| char::from_digit(nibble.into(), 16).unwrap_or('0').to_ascii_uppercase()));
+        out.extend([byte >> 4, byte & 15].map(|nibble| {
+            char::from_digit(nibble.into(), 16)
+                .unwrap_or('0')
+                .to_ascii_uppercase()
+        }));
     }
     if out.len() > KEY_CAP {
-        return Err(Fault::permanent("a storage key is longer than 512 bytes when encoded"));
+        return Err(Fault::permanent(
+            "a storage key is longer than 512 bytes when encoded",
+        ));
     }
     Ok(out)
 }
@@ -105,9 +125,22 @@ mod tests {
     fn names_obey_the_rules_of_azure() {
         let prefix = Prefix::new("rca").unwrap();
         assert_eq!(prefix.table("tickets").unwrap(), "rcatickets");
-        assert_eq!(prefix.queue("failures-poison").unwrap(), "rca-failures-poison");
-        assert_eq!(Prefix::new("").unwrap().queue("failures").unwrap(), "failures");
-        for bad in ["Rca", "1rca", "r-ca", "r_ca", "é", "averylongprefixthatdoesnotfit"] {
+        assert_eq!(
+            prefix.queue("failures-poison").unwrap(),
+            "rca-failures-poison"
+        );
+        assert_eq!(
+            Prefix::new("").unwrap().queue("failures").unwrap(),
+            "failures"
+        );
+        for bad in [
+            "Rca",
+            "1rca",
+            "r-ca",
+            "r_ca",
+            "é",
+            "averylongprefixthatdoesnotfit",
+        ] {
             assert!(Prefix::new(bad).is_err(), "{bad}");
         }
         for bad in ["with-dash", "a/b", "x'", ""] {
@@ -121,8 +154,14 @@ mod tests {
 
     #[test]
     fn readable_keys_stay_readable() {
-        assert_eq!(encode_key("ADF-20251212T100000-abc123").unwrap(), "ADF-20251212T100000-abc123");
-        assert_eq!(encode_key("o'br/ien #1?").unwrap(), "o!27br.2Fien!20!231;3F");
+        assert_eq!(
+            encode_key("ADF-20251212T100000-abc123").unwrap(),
+            "ADF-20251212T100000-abc123"
+        );
+        assert_eq!(
+            encode_key("o'br/ien #1?").unwrap(),
+            "o!27br.2Fien!20!231;3F"
+        );
         assert!(encode_key(&"é".repeat(100)).is_err());
     }
 

@@ -15,7 +15,8 @@ use crate::identity::IdentitySettings;
 
 /// The account and key that every Azurite knows; no secret.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
-const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+const EMULATOR_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const DEFAULT_PREFIX: &str = "rca";
 
 /// The store of this deployment.
@@ -93,10 +94,19 @@ impl StorageSettings {
     }
 
     /// An account by its name (`AzureWebJobsStorage__accountName`), entered as a managed identity.
-    pub fn of_account(name: &str, identity: IdentitySettings) -> Result<Self, ConnectionStringError> {
+    pub fn of_account(
+        name: &str,
+        identity: IdentitySettings,
+    ) -> Result<Self, ConnectionStringError> {
         check_account(name)?;
-        let tables = address("the table endpoint", &format!("https://{name}.table.core.windows.net"))?;
-        let queues = address("the queue endpoint", &format!("https://{name}.queue.core.windows.net"))?;
+        let tables = address(
+            "the table endpoint",
+            &format!("https://{name}.table.core.windows.net"),
+        )?;
+        let queues = address(
+            "the queue endpoint",
+            &format!("https://{name}.queue.core.windows.net"),
+        )?;
         Ok(Self::of_services(tables, queues, identity))
     }
 
@@ -116,8 +126,16 @@ impl StorageSettings {
     /// or `UseDevelopmentStorage=true` (with or without `DevelopmentStorageProxyUri`). Names in any case.
     pub fn from_connection_string(text: &str) -> Result<Self, ConnectionStringError> {
         let mut parts = HashMap::new();
-        for part in text.trim().trim_matches('"').split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').ok_or(ConnectionStringError::NotAPair)?;
+        for part in text
+            .trim()
+            .trim_matches('"')
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let (name, value) = part
+                .split_once('=')
+                .ok_or(ConnectionStringError::NotAPair)?;
             parts.insert(name.trim().to_ascii_lowercase(), value.trim());
         }
         if parts.is_empty() {
@@ -127,8 +145,12 @@ impl StorageSettings {
         if part("usedevelopmentstorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return emulator(part("developmentstorageproxyuri").unwrap_or("http://127.0.0.1"));
         }
-        let tables = part("tableendpoint").map(|text| address("TableEndpoint", text)).transpose()?;
-        let queues = part("queueendpoint").map(|text| address("QueueEndpoint", text)).transpose()?;
+        let tables = part("tableendpoint")
+            .map(|text| address("TableEndpoint", text))
+            .transpose()?;
+        let queues = part("queueendpoint")
+            .map(|text| address("QueueEndpoint", text))
+            .transpose()?;
         let name = match (part("accountname"), &tables) {
             (Some(name), _) => name.to_owned(),
             (None, Some(tables)) => account_of(tables),
@@ -143,9 +165,20 @@ impl StorageSettings {
         let access = match (part("accountkey"), part("sharedaccesssignature")) {
             (Some(key), _) => account_key(key)?,
             (None, Some(sas)) => StorageAccess::Sas(sas.trim_start_matches('?').into()),
-            (None, None) => return Err(ConnectionStringError::Missing("AccountKey (or SharedAccessSignature)")),
+            (None, None) => {
+                return Err(ConnectionStringError::Missing(
+                    "AccountKey (or SharedAccessSignature)",
+                ));
+            }
         };
-        Ok(Self::new(StorageBackend::Account(Box::new(StorageAccount { name, tables, queues, access }))))
+        Ok(Self::new(StorageBackend::Account(Box::new(
+            StorageAccount {
+                name,
+                tables,
+                queues,
+                access,
+            },
+        ))))
     }
 
     /// The same store under another prefix.
@@ -156,7 +189,10 @@ impl StorageSettings {
     }
 
     fn new(backend: StorageBackend) -> Self {
-        Self { prefix: DEFAULT_PREFIX.to_owned(), backend }
+        Self {
+            prefix: DEFAULT_PREFIX.to_owned(),
+            backend,
+        }
     }
 }
 
@@ -164,8 +200,15 @@ impl Storage {
     /// Opens the store. For an account nothing is asked over the network yet; the embedded file is created.
     pub fn open(settings: &StorageSettings, http: &Http) -> Result<Self, Fault> {
         match &settings.backend {
-            StorageBackend::Account(account) => Ok(Self::Azure(AzureStorage::open(account, &settings.prefix, http)?)),
-            StorageBackend::Embedded { path } => Ok(Self::Embedded(EmbeddedStorage::open(path, &settings.prefix)?)),
+            StorageBackend::Account(account) => Ok(Self::Azure(AzureStorage::open(
+                account,
+                &settings.prefix,
+                http,
+            )?)),
+            StorageBackend::Embedded { path } => Ok(Self::Embedded(EmbeddedStorage::open(
+                path,
+                &settings.prefix,
+            )?)),
         }
     }
 }
@@ -173,38 +216,62 @@ impl Storage {
 fn emulator(base: &str) -> Result<StorageSettings, ConnectionStringError> {
     let endpoint = |port: u16| {
         let mut url = address("DevelopmentStorageProxyUri", base)?;
-        url.set_port(Some(port)).map_err(|()| ConnectionStringError::BadEndpoint("DevelopmentStorageProxyUri"))?;
+        url.set_port(Some(port))
+            .map_err(|()| ConnectionStringError::BadEndpoint("DevelopmentStorageProxyUri"))?;
         url.set_path(EMULATOR_ACCOUNT);
         Ok(url)
     };
-    Ok(StorageSettings::new(StorageBackend::Account(Box::new(StorageAccount {
-        name: EMULATOR_ACCOUNT.to_owned(),
-        queues: endpoint(10001)?,
-        tables: endpoint(10002)?,
-        access: account_key(EMULATOR_KEY)?,
-    }))))
+    Ok(StorageSettings::new(StorageBackend::Account(Box::new(
+        StorageAccount {
+            name: EMULATOR_ACCOUNT.to_owned(),
+            queues: endpoint(10001)?,
+            tables: endpoint(10002)?,
+            access: account_key(EMULATOR_KEY)?,
+        },
+    ))))
 }
 
 fn account_key(key: &str) -> Result<StorageAccess, ConnectionStringError> {
     use base64::Engine as _;
     let decoded = base64::engine::general_purpose::STANDARD.decode(key);
-    if decoded.is_err() { Err(ConnectionStringError::BadKey) } else { Ok(StorageAccess::Key(key.into())) }
+    if decoded.is_err() {
+        Err(ConnectionStringError::BadKey)
+    } else {
+        Ok(StorageAccess::Key(key.into()))
+    }
 }
 
 fn address(what: &'static str, text: &str) -> Result<Url, ConnectionStringError> {
-    let url = Url::parse(text.trim_end_matches('/')).map_err(|_| ConnectionStringError::BadEndpoint(what))?;
-    let plain = matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none() && url.query().is_none();
-    if plain { Ok(url) } else { Err(ConnectionStringError::BadEndpoint(what)) }
+    let url = Url::parse(text.trim_end_matches('/'))
+        .map_err(|_| ConnectionStringError::BadEndpoint(what))?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.password().is_none()
+        && url.query().is_none();
+    if plain {
+        Ok(url)
+    } else {
+        Err(ConnectionStringError::BadEndpoint(what))
+    }
 }
 
 fn check_account(name: &str) -> Result<(), ConnectionStringError> {
-    let legal = !name.is_empty() && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if legal { Ok(()) } else { Err(ConnectionStringError::BadAccount) }
+    let legal = !name.is_empty()
+        && name.len() <= 63
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if legal {
+        Ok(())
+    } else {
+        Err(ConnectionStringError::BadAccount)
+    }
 }
 
 /// The account in `https://acct.table…` or, as Azurite has it, in `http://127.0.0.1:10002/acct`.
 fn account_of(url: &Url) -> String {
-    let in_path = url.path_segments().and_then(|mut segments| segments.next()).filter(|segment| !segment.is_empty());
+    let in_path = url
+        .path_segments()
+        .and_then(|mut segments| segments.next())
+        .filter(|segment| !segment.is_empty());
     let in_host = url.host_str().and_then(|host| host.split('.').next());
     in_path.or(in_host).unwrap_or_default().to_owned()
 }
@@ -216,7 +283,10 @@ mod tests {
     use super::*;
 
     fn account(text: &str) -> StorageAccount {
-        match StorageSettings::from_connection_string(text).expect("readable").backend {
+        match StorageSettings::from_connection_string(text)
+            .expect("readable")
+            .backend
+        {
             StorageBackend::Account(account) => *account,
             StorageBackend::Embedded { .. } => panic!("no account"),
         }
@@ -224,25 +294,44 @@ mod tests {
 
     #[test]
     fn an_account_with_a_key() {
-        let account =
-            account("DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=a2V5a2V5;EndpointSuffix=core.windows.net");
+        let account = account(
+            "DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=a2V5a2V5;EndpointSuffix=core.windows.net",
+        );
         assert_eq!(account.name, "acct");
-        assert_eq!(account.tables.as_str(), "https://acct.table.core.windows.net/");
-        assert_eq!(account.queues.as_str(), "https://acct.queue.core.windows.net/");
-        assert!(matches!(account.access, StorageAccess::Key(key) if key.expose_secret() == "a2V5a2V5"));
+        assert_eq!(
+            account.tables.as_str(),
+            "https://acct.table.core.windows.net/"
+        );
+        assert_eq!(
+            account.queues.as_str(),
+            "https://acct.queue.core.windows.net/"
+        );
+        assert!(
+            matches!(account.access, StorageAccess::Key(key) if key.expose_secret() == "a2V5a2V5")
+        );
     }
 
     #[test]
     fn the_emulator_on_its_own_ports_and_on_others() {
         let usual = account("UseDevelopmentStorage=true");
-        assert_eq!(usual.tables.as_str(), "http://127.0.0.1:10002/devstoreaccount1");
-        let proxied = account("usedevelopmentstorage=TRUE;DevelopmentStorageProxyUri=http://azurite");
-        assert_eq!(proxied.queues.as_str(), "http://azurite:10001/devstoreaccount1");
+        assert_eq!(
+            usual.tables.as_str(),
+            "http://127.0.0.1:10002/devstoreaccount1"
+        );
+        let proxied =
+            account("usedevelopmentstorage=TRUE;DevelopmentStorageProxyUri=http://azurite");
+        assert_eq!(
+            proxied.queues.as_str(),
+            "http://azurite:10001/devstoreaccount1"
+        );
         let explicit = account(
             "AccountName=devstoreaccount1;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:41/devstoreaccount1/;\
              TableEndpoint=http://127.0.0.1:42/devstoreaccount1;",
         );
-        assert_eq!(explicit.queues.as_str(), "http://127.0.0.1:41/devstoreaccount1");
+        assert_eq!(
+            explicit.queues.as_str(),
+            "http://127.0.0.1:41/devstoreaccount1"
+        );
     }
 
     #[test]
@@ -252,7 +341,9 @@ mod tests {
              TableEndpoint=https://acct.table.core.windows.net;SharedAccessSignature=?sv=2022-11-02&sig=a%3D",
         );
         assert_eq!(account.name, "acct");
-        assert!(matches!(account.access, StorageAccess::Sas(sas) if sas.expose_secret() == "sv=2022-11-02&sig=a%3D"));
+        assert!(
+            matches!(account.access, StorageAccess::Sas(sas) if sas.expose_secret() == "sv=2022-11-02&sig=a%3D")
+        );
     }
 
     #[test]
@@ -272,7 +363,9 @@ mod tests {
             let error = StorageSettings::from_connection_string(bad).expect_err(bad);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
-        let settings = StorageSettings::from_connection_string("AccountName=acct;AccountKey=aHVudGVyMg==").unwrap();
+        let settings =
+            StorageSettings::from_connection_string("AccountName=acct;AccountKey=aHVudGVyMg==")
+                .unwrap();
         assert!(!format!("{settings:?}").contains("aHVudGVyMg"));
     }
 }

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use opentelemetry::global;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{LogExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{
+    LogExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{BatchLogProcessor, SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
@@ -51,14 +53,24 @@ struct Collector {
 
 fn under(base: &Url, signal: &str) -> Url {
     let mut url = base.clone();
-    url.set_path(&format!("{}/v1/{signal}", base.path().trim_end_matches('/')));
+    url.set_path(&format!(
+        "{}/v1/{signal}",
+        base.path().trim_end_matches('/')
+    ));
     url
 }
 
 async fn post(http: &Http, url: &Url, headers: &HeaderMap, body: Bytes) -> Result<Reply, Fault> {
     let mut headers = headers.clone();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    let request = http.request(reqwest::Method::POST, url).headers(headers).timeout(TIMEOUT).body(body);
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/x-protobuf"),
+    );
+    let request = http
+        .request(reqwest::Method::POST, url)
+        .headers(headers)
+        .timeout(TIMEOUT)
+        .body(body);
     Ok(http.send(WHAT, request).await?)
 }
 
@@ -76,7 +88,10 @@ impl Collector {
 
     /// Trouble is said once, not with every batch; so is its end.
     fn tell(&self, trouble: Option<&str>) {
-        match (trouble, self.silent.swap(trouble.is_some(), Ordering::Relaxed)) {
+        match (
+            trouble,
+            self.silent.swap(trouble.is_some(), Ordering::Relaxed),
+        ) {
             (Some(reason), false) => {
                 tracing::warn!(
                     otlp.signal = self.signal,
@@ -84,7 +99,9 @@ impl Collector {
                     "telemetry cannot be exported; what does not fit the queue is lost"
                 );
             }
-            (None, true) => tracing::info!(otlp.signal = self.signal, "telemetry is exported again"),
+            (None, true) => {
+                tracing::info!(otlp.signal = self.signal, "telemetry is exported again")
+            }
             _ => {}
         }
     }
@@ -94,13 +111,20 @@ impl Collector {
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (http, url, headers) = (self.http.clone(), self.url.clone(), self.headers.clone());
-        let sent = self.runtime.spawn(async move { post(&http, &url, &headers, request.into_body()).await }).await?;
+        let sent = self
+            .runtime
+            .spawn(async move { post(&http, &url, &headers, request.into_body()).await })
+            .await?;
         match &sent {
             Ok(reply) if reply.is_success() => self.tell(None),
             Ok(reply) => self.tell(Some(&format!("{WHAT} answered {}", reply.status))),
             Err(fault) => self.tell(Some(fault.reason())),
         }
-        let Reply { status, headers, body } = sent?;
+        let Reply {
+            status,
+            headers,
+            body,
+        } = sent?;
         let mut response = Response::new(body);
         *response.status_mut() = warp::http::StatusCode::from_u16(status)?;
         *response.headers_mut() = headers;
@@ -117,7 +141,8 @@ pub(super) struct Exporters {
 
 /// Starts exporting: from now on [`crate::trace`] makes spans.
 pub(super) fn start(settings: &OtlpSettings, http: &Http) -> Result<Exporters, Fault> {
-    let unusable = |error: opentelemetry_otlp::ExporterBuildError| Fault::permanent(error.to_string());
+    let unusable =
+        |error: opentelemetry_otlp::ExporterBuildError| Fault::permanent(error.to_string());
     let collector = |signal| Arc::new(Collector::new(settings, http, signal));
     let (traces, logs) = (collector("traces"), collector("logs"));
     let spans = SpanExporter::builder()
@@ -139,7 +164,10 @@ pub(super) fn start(settings: &OtlpSettings, http: &Http) -> Result<Exporters, F
     let resource = Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_service_name(settings.service_name.clone())
-        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(opentelemetry::KeyValue::new(
+            "service.version",
+            env!("CARGO_PKG_VERSION"),
+        ))
         .build();
     let batches = opentelemetry_sdk::trace::BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
@@ -161,8 +189,13 @@ pub(super) fn start(settings: &OtlpSettings, http: &Http) -> Result<Exporters, F
         .with_max_export_batch_size(BATCH)
         .with_scheduled_delay(EVERY)
         .build();
-    let lines = BatchLogProcessor::builder(lines).with_batch_config(batches).build();
-    let logs = SdkLoggerProvider::builder().with_resource(resource).with_log_processor(lines).build();
+    let lines = BatchLogProcessor::builder(lines)
+        .with_batch_config(batches)
+        .build();
+    let logs = SdkLoggerProvider::builder()
+        .with_resource(resource)
+        .with_log_processor(lines)
+        .build();
     global::set_tracer_provider(traces.clone());
     Ok(Exporters { traces, logs })
 }
@@ -176,7 +209,10 @@ impl Exporters {
     /// Sends what waits. It blocks, and the calls need the runtime's own threads: so not on them.
     pub(super) async fn stop(self) {
         let stopped = tokio::task::spawn_blocking(move || {
-            [self.traces.shutdown_with_timeout(FAREWELL), self.logs.shutdown_with_timeout(FAREWELL)]
+            [
+                self.traces.shutdown_with_timeout(FAREWELL),
+                self.logs.shutdown_with_timeout(FAREWELL),
+            ]
         });
         if !matches!(stopped.await, Ok([Ok(()), Ok(())])) {
             tracing::debug!("the last telemetry could not be exported");
@@ -187,7 +223,17 @@ impl Exporters {
 /// One empty export: does the collector take our traces?
 pub async fn check(settings: &OtlpSettings, http: &Http) -> Result<String, Fault> {
     // No bytes are the protobuf of a request without spans.
-    let reply = post(http, &under(&settings.endpoint, "traces"), &settings.headers, Bytes::new()).await?;
+    let reply = post(
+        http,
+        &under(&settings.endpoint, "traces"),
+        &settings.headers,
+        Bytes::new(),
+    )
+    .await?;
     let host = settings.endpoint.host_str().unwrap_or_default();
-    if reply.is_success() { Ok(format!("{host} takes traces")) } else { Err(reply.fault(WHAT, chrono::Utc::now())) }
+    if reply.is_success() {
+        Ok(format!("{host} takes traces"))
+    } else {
+        Err(reply.fault(WHAT, chrono::Utc::now()))
+    }
 }

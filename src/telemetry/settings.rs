@@ -49,7 +49,9 @@ pub enum EndpointError {
     #[error("must begin with https:// (http:// only for this machine and private networks)")]
     NotHttps,
     /// The headers are secrets.
-    #[error("must begin with https:// when OTEL_EXPORTER_OTLP_HEADERS is set (http:// only for this machine)")]
+    #[error(
+        "must begin with https:// when OTEL_EXPORTER_OTLP_HEADERS is set (http:// only for this machine)"
+    )]
     NotSecret,
     /// Credentials belong into the headers, and a query would not survive what is added to the path.
     #[error("must hold neither a user nor a query")]
@@ -62,8 +64,14 @@ pub enum EndpointError {
 /// resolves in a private network only) may be reached over plain HTTP. Headers are secrets: with them only this machine may.
 pub fn parse_endpoint(text: &str, with_headers: bool) -> Result<Url, EndpointError> {
     let url = Url::parse(text.trim()).map_err(|_| EndpointError::NotAUrl)?;
-    let (Some(host), "https" | "http") = (url.host(), url.scheme()) else { return Err(EndpointError::NotAUrl) };
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+    let (Some(host), "https" | "http") = (url.host(), url.scheme()) else {
+        return Err(EndpointError::NotAUrl);
+    };
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
         return Err(EndpointError::NotBare);
     }
     match (url.scheme(), reach(&host)) {
@@ -114,10 +122,15 @@ pub struct HeadersError(pub usize);
 /// values are percent-decoded.
 pub fn parse_headers(text: &str) -> Result<HeaderMap, HeadersError> {
     let mut headers = HeaderMap::new();
-    for (number, pair) in (1..).zip(text.split(',')).filter(|(_, pair)| !pair.trim().is_empty()) {
+    for (number, pair) in (1..)
+        .zip(text.split(','))
+        .filter(|(_, pair)| !pair.trim().is_empty())
+    {
         let (name, value) = pair.split_once('=').ok_or(HeadersError(number))?;
         let name: HeaderName = name.trim().parse().map_err(|_| HeadersError(number))?;
-        let value = percent_decode_str(value.trim()).decode_utf8().map_err(|_| HeadersError(number))?;
+        let value = percent_decode_str(value.trim())
+            .decode_utf8()
+            .map_err(|_| HeadersError(number))?;
         let mut value = HeaderValue::try_from(value.as_ref()).map_err(|_| HeadersError(number))?;
         value.set_sensitive(true);
         headers.append(name, value);
@@ -137,25 +150,85 @@ mod tests {
             ("http://localhost:4318", None, None),
             ("http://127.0.0.1:4318", None, None),
             ("http://[::1]:4318/", None, None),
-            ("http://otel-collector:4318", None, Some(EndpointError::NotSecret)),
-            ("http://collector.internal:4318", None, Some(EndpointError::NotSecret)),
-            ("http://collector.monitoring.svc.cluster.local", None, Some(EndpointError::NotSecret)),
+            (
+                "http://otel-collector:4318",
+                None,
+                Some(EndpointError::NotSecret),
+            ),
+            (
+                "http://collector.internal:4318",
+                None,
+                Some(EndpointError::NotSecret),
+            ),
+            (
+                "http://collector.monitoring.svc.cluster.local",
+                None,
+                Some(EndpointError::NotSecret),
+            ),
             ("http://10.0.0.4:4318", None, Some(EndpointError::NotSecret)),
             ("http://192.168.1.2", None, Some(EndpointError::NotSecret)),
-            ("http://[fd00::4]:4318", None, Some(EndpointError::NotSecret)),
-            ("http://[::ffff:10.0.0.4]:4318", None, Some(EndpointError::NotSecret)),
-            ("http://otlp.example.com", Some(EndpointError::NotHttps), Some(EndpointError::NotHttps)),
-            ("http://local.example.com", Some(EndpointError::NotHttps), Some(EndpointError::NotHttps)),
-            ("http://20.1.2.3:4318", Some(EndpointError::NotHttps), Some(EndpointError::NotHttps)),
-            ("http://[2001:db8::4]", Some(EndpointError::NotHttps), Some(EndpointError::NotHttps)),
-            ("otlp.example.com:4318", Some(EndpointError::NotAUrl), Some(EndpointError::NotAUrl)),
-            ("grpc://localhost:4317", Some(EndpointError::NotAUrl), Some(EndpointError::NotAUrl)),
-            ("nonsense", Some(EndpointError::NotAUrl), Some(EndpointError::NotAUrl)),
-            ("https://me:secret@otlp.example.com", Some(EndpointError::NotBare), Some(EndpointError::NotBare)),
-            ("https://otlp.example.com/?key=secret", Some(EndpointError::NotBare), Some(EndpointError::NotBare)),
+            (
+                "http://[fd00::4]:4318",
+                None,
+                Some(EndpointError::NotSecret),
+            ),
+            (
+                "http://[::ffff:10.0.0.4]:4318",
+                None,
+                Some(EndpointError::NotSecret),
+            ),
+            (
+                "http://otlp.example.com",
+                Some(EndpointError::NotHttps),
+                Some(EndpointError::NotHttps),
+            ),
+            (
+                "http://local.example.com",
+                Some(EndpointError::NotHttps),
+                Some(EndpointError::NotHttps),
+            ),
+            (
+                "http://20.1.2.3:4318",
+                Some(EndpointError::NotHttps),
+                Some(EndpointError::NotHttps),
+            ),
+            (
+                "http://[2001:db8::4]",
+                Some(EndpointError::NotHttps),
+                Some(EndpointError::NotHttps),
+            ),
+            (
+                "otlp.example.com:4318",
+                Some(EndpointError::NotAUrl),
+                Some(EndpointError::NotAUrl),
+            ),
+            (
+                "grpc://localhost:4317",
+                Some(EndpointError::NotAUrl),
+                Some(EndpointError::NotAUrl),
+            ),
+            (
+                "nonsense",
+                Some(EndpointError::NotAUrl),
+                Some(EndpointError::NotAUrl),
+            ),
+            (
+                "https://me:secret@otlp.example.com",
+                Some(EndpointError::NotBare),
+                Some(EndpointError::NotBare),
+            ),
+            (
+                "https://otlp.example.com/?key=secret",
+                Some(EndpointError::NotBare),
+                Some(EndpointError::NotBare),
+            ),
         ] {
             assert_eq!(parse_endpoint(text, false).err(), without, "{text}");
-            assert_eq!(parse_endpoint(text, true).err(), with, "{text} with headers");
+            assert_eq!(
+                parse_endpoint(text, true).err(),
+                with,
+                "{text} with headers"
+            );
         }
     }
 
@@ -163,13 +236,32 @@ mod tests {
     fn headers_are_read_as_the_specification_has_them() {
         let read = |text: &str| {
             let headers = parse_headers(text)?;
-            Ok(headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>())
+            Ok(headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                .collect::<Vec<_>>())
         };
         assert_eq!(read(""), Ok(vec![]));
-        assert_eq!(read("Api-Key = abc , X-Scope=team%20a,"), Ok(vec!["api-key: abc".to_owned(), "x-scope: team a".to_owned()]));
-        assert_eq!(read("authorization=Basic dXNlcjpwYXNz=="), Ok(vec!["authorization: Basic dXNlcjpwYXNz==".to_owned()]));
+        assert_eq!(
+            read("Api-Key = abc , X-Scope=team%20a,"),
+            Ok(vec![
+                "api-key: abc".to_owned(),
+                "x-scope: team a".to_owned()
+            ])
+        );
+        assert_eq!(
+            read("authorization=Basic dXNlcjpwYXNz=="),
+            Ok(vec!["authorization: Basic dXNlcjpwYXNz==".to_owned()])
+        );
         assert_eq!(read("a=1%2C2"), Ok(vec!["a: 1,2".to_owned()]));
-        for (bad, pair) in [("secret", 1), ("a=1,b", 2), ("a b=1", 1), ("a=1,,=2", 3), ("a=%ff", 1), ("a=1%0Ab=2", 1)] {
+        for (bad, pair) in [
+            ("secret", 1),
+            ("a=1,b", 2),
+            ("a b=1", 1),
+            ("a=1,,=2", 3),
+            ("a=%ff", 1),
+            ("a=1%0Ab=2", 1),
+        ] {
             assert_eq!(read(bad), Err(HeadersError(pair)), "{bad}");
         }
         let shown = format!("{:?}", parse_headers("api-key=abc").unwrap());

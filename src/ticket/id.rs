@@ -11,7 +11,12 @@ pub struct TicketId(String);
 impl TicketId {
     /// A fresh id; `suffix` gives the six hex digits (its low 24 bits).
     pub fn new(source: crate::failure::Source, at: DateTime<Utc>, suffix: u32) -> Self {
-        Self(format!("{}-{}-{:06x}", source.ticket_prefix(), at.format("%Y%m%dT%H%M%S"), suffix & 0x00ff_ffff))
+        Self(format!(
+            "{}-{}-{:06x}",
+            source.ticket_prefix(),
+            at.format("%Y%m%dT%H%M%S"),
+            suffix & 0x00ff_ffff
+        ))
     }
 
     /// Reads an id from outside; anything that is not exactly of the right form is refused.
@@ -23,7 +28,9 @@ impl TicketId {
             && chrono::NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%S")
                 .is_ok_and(|t| t.format("%Y%m%dT%H%M%S").to_string() == time)
             && suffix.len() == 6
-            && suffix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            && suffix
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         well_formed.then(|| Self(text.to_owned()))
     }
 
@@ -34,7 +41,11 @@ impl TicketId {
 
     /// The day, `20251212`: the ticket's partition.
     pub fn day(&self) -> &str {
-        self.0.split('-').nth(1).and_then(|time| time.get(..8)).unwrap_or_default()
+        self.0
+            .split('-')
+            .nth(1)
+            .and_then(|time| time.get(..8))
+            .unwrap_or_default()
     }
 }
 

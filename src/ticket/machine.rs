@@ -13,8 +13,8 @@ mod status;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Actor, AuditEntry, Books, Chapter, ChapterKind, DeliveryFault, JiraRecord, Lease, Priority, Remediation, RemediationState,
-    Sink, Sla, SlackRecord, Status, Ticket, TicketId,
+    Actor, AuditEntry, Books, Chapter, ChapterKind, DeliveryFault, JiraRecord, Lease, Priority,
+    Remediation, RemediationState, Sink, Sla, SlackRecord, Status, Ticket, TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
@@ -258,7 +258,16 @@ pub struct Opening {
 
 /// Opens a ticket: its first version, with its first audit entry.
 pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
-    let Opening { id, failure, received_at, diagnosis, evidence_count, gaps, trace, sinks_off } = opening;
+    let Opening {
+        id,
+        failure,
+        received_at,
+        diagnosis,
+        evidence_count,
+        gaps,
+        trace,
+        sinks_off,
+    } = opening;
     let severity = diagnosis.severity;
     let priority = Priority::of(severity);
     let seconds = priority.sla_seconds();
@@ -267,7 +276,10 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         at: now,
         actor: system.clone(),
         what: "Ticket Created".to_owned(),
-        detail: format!("{} ({:?}, {:?}), rule {}", diagnosis.error_type, severity, priority, diagnosis.rule),
+        detail: format!(
+            "{} ({:?}, {:?}), rule {}",
+            diagnosis.error_type, severity, priority, diagnosis.rule
+        ),
     };
     Ticket {
         owner: failure.field(field::OWNER).map(str::to_owned),
@@ -290,7 +302,11 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         diagnosis,
         severity,
         priority,
-        sla: Sla { seconds, due_at: received_at + Duration::seconds(i64::from(seconds)), breached_at: None },
+        sla: Sla {
+            seconds,
+            due_at: received_at + Duration::seconds(i64::from(seconds)),
+            breached_at: None,
+        },
         status: Status::Open,
         status_version: 0,
         status_at: received_at,
@@ -303,7 +319,10 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         sinks_off,
         version: 1,
         trace,
-        books: Books { audit: vec![created], ..Books::default() },
+        books: Books {
+            audit: vec![created],
+            ..Books::default()
+        },
     }
 }
 
@@ -317,12 +336,24 @@ struct Draft {
 
 impl Draft {
     fn audit(&mut self, actor: &Actor, what: &str, detail: impl Into<String>) {
-        self.audit.push(AuditEntry { at: self.now, actor: actor.clone(), what: what.to_owned(), detail: detail.into() });
+        self.audit.push(AuditEntry {
+            at: self.now,
+            actor: actor.clone(),
+            what: what.to_owned(),
+            detail: detail.into(),
+        });
     }
 
     fn tell(&mut self, kind: ChapterKind, text: impl Into<String>) {
-        let number = u32::try_from(self.ticket.story.len()).unwrap_or(u32::MAX).saturating_add(1);
-        self.ticket.story.push(Chapter { number, at: self.now, kind, text: text.into() });
+        let number = u32::try_from(self.ticket.story.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        self.ticket.story.push(Chapter {
+            number,
+            at: self.now,
+            kind,
+            text: text.into(),
+        });
         self.visible = true;
     }
 
@@ -340,7 +371,10 @@ impl Draft {
         if self.visible {
             self.ticket.version += 1;
         }
-        Change { ticket: self.ticket, visible: self.visible }
+        Change {
+            ticket: self.ticket,
+            visible: self.visible,
+        }
     }
 }
 
@@ -351,22 +385,41 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
     let mut ticket = ticket.clone();
     ticket.books.audited += u32::try_from(ticket.books.audit.len()).unwrap_or(0);
     ticket.books.audit.clear();
-    let mut draft = Draft { ticket, audit: Vec::new(), visible: false, now };
+    let mut draft = Draft {
+        ticket,
+        audit: Vec::new(),
+        visible: false,
+        now,
+    };
     let d = &mut draft;
     match event {
         Event::ReportedAgain => {
             d.ticket.count = d.ticket.count.saturating_add(1);
             d.ticket.last_seen = now;
         }
-        Event::StatusChanged { to, by, at, jira_status } => change_status(d, *to, by, *at, jira_status.as_deref())?,
+        Event::StatusChanged {
+            to,
+            by,
+            at,
+            jira_status,
+        } => change_status(d, *to, by, *at, jira_status.as_deref())?,
         Event::IssueDeleted { by } => delete_issue(d, by)?,
         Event::SlaBreached => breach(d)?,
         Event::Decided(decision) => decide(d, decision)?,
-        Event::ApprovalAnswered { approval, plan, approved, by } => answer(d, approval, plan, *approved, by)?,
+        Event::ApprovalAnswered {
+            approval,
+            plan,
+            approved,
+            by,
+        } => answer(d, approval, plan, *approved, by)?,
         Event::ApprovalExpired => expire(d)?,
         Event::AttemptCalling { attempt, deadline } => calling(d, attempt, *deadline)?,
         Event::AttemptCalled { attempt, outcome } => called(d, attempt, outcome)?,
-        Event::AttemptReported { attempt, report, run_id } => reported(d, attempt, report, run_id.as_deref())?,
+        Event::AttemptReported {
+            attempt,
+            report,
+            run_id,
+        } => reported(d, attempt, report, run_id.as_deref())?,
         Event::AttemptAbandoned { attempt, why } => abandon(d, attempt, why)?,
         Event::AttemptCalledOff { attempt, why } => call_off_attempt(d, attempt, why)?,
         Event::JiraCompared => d.ticket.books.jira_compared_at = Some(now),
@@ -376,7 +429,13 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Woken { sink } => {
             d.ticket.books.delivered.remove(sink);
         }
-        Event::DeliveryEnded { sink, holder, shown, fault, again } => {
+        Event::DeliveryEnded {
+            sink,
+            holder,
+            shown,
+            fault,
+            again,
+        } => {
             end_delivery(d, *sink, holder, *shown, fault.as_ref());
             next_delivery(d, *sink, *again);
         }

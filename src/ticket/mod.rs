@@ -194,12 +194,18 @@ pub struct AuditEntry {
 impl Actor {
     /// aiops-rca itself.
     pub fn system() -> Self {
-        Self { channel: Channel::System, name: "aiops-rca".to_owned() }
+        Self {
+            channel: Channel::System,
+            name: "aiops-rca".to_owned(),
+        }
     }
 
     /// A person (or a person's automation), not one of our own machines.
     pub fn is_person(&self) -> bool {
-        matches!(self.channel, Channel::Jira | Channel::Slack | Channel::Dashboard)
+        matches!(
+            self.channel,
+            Channel::Jira | Channel::Slack | Channel::Dashboard
+        )
     }
 }
 
@@ -223,17 +229,25 @@ impl Ticket {
     /// Does this sink still have to be brought up to date?
     pub fn lags(&self, sink: Sink) -> bool {
         let idle = sink == Sink::Playbook && self.current_attempt().is_none();
-        !idle && !self.sinks_off.contains_key(sink.name()) && self.books.delivered.get(&sink).copied().unwrap_or(0) < self.version
+        !idle
+            && !self.sinks_off.contains_key(sink.name())
+            && self.books.delivered.get(&sink).copied().unwrap_or(0) < self.version
     }
 
     /// The attempt that is not over yet, if there is one.
     pub fn current_attempt(&self) -> Option<&Attempt> {
-        self.remediation.attempts.last().filter(|attempt| attempt.ended_at.is_none())
+        self.remediation
+            .attempts
+            .last()
+            .filter(|attempt| attempt.ended_at.is_none())
     }
 
     /// An attempt by its id.
     pub fn attempt(&self, id: &str) -> Option<&Attempt> {
-        self.remediation.attempts.iter().find(|attempt| attempt.id == id)
+        self.remediation
+            .attempts
+            .iter()
+            .find(|attempt| attempt.id == id)
     }
 
     /// Time from the first report to the close, for closed tickets.

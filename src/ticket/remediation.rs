@@ -109,13 +109,19 @@ pub struct Attempt {
 impl Attempt {
     /// What it does, e.g. `retry the pipeline`, `restart the cluster with node type Standard_D8ds_v5`.
     pub fn words(&self) -> String {
-        format!("{}{}", self.action.words(), with_node_type(self.node_type.as_deref()))
+        format!(
+            "{}{}",
+            self.action.words(),
+            with_node_type(self.node_type.as_deref())
+        )
     }
 }
 
 /// ` with node type Standard_D8ds_v5`, to stand behind what is restarted; nothing for its own.
 pub(crate) fn with_node_type(node_type: Option<&str>) -> String {
-    node_type.map(|name| format!(" with node type {name}")).unwrap_or_default()
+    node_type
+        .map(|name| format!(" with node type {name}"))
+        .unwrap_or_default()
 }
 
 /// A question to a person, bound to one attempt of one plan.

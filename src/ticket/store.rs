@@ -72,12 +72,17 @@ pub enum UpdateError {
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|_| Fault::permanent("a document could not be written as JSON"))
+    serde_json::to_string(value)
+        .map_err(|_| Fault::permanent("a document could not be written as JSON"))
 }
 
 fn decode<T: DeserializeOwned>(what: &str, document: &str) -> Result<T, Fault> {
-    serde_json::from_str(document)
-        .map_err(|error| Fault::permanent(format!("the stored {what} cannot be read: line {}", error.line())))
+    serde_json::from_str(document).map_err(|error| {
+        Fault::permanent(format!(
+            "the stored {what} cannot be read: line {}",
+            error.line()
+        ))
+    })
 }
 
 impl TicketStore {
@@ -110,12 +115,24 @@ impl TicketStore {
 
     /// Does the ticket exist?
     pub async fn exists(&self, id: &TicketId) -> Result<bool, Fault> {
-        Ok(self.storage.get(TICKETS, id.day(), id.as_str()).await?.is_some())
+        Ok(self
+            .storage
+            .get(TICKETS, id.day(), id.as_str())
+            .await?
+            .is_some())
     }
 
     /// Inserts a new ticket; `false` when it is there already.
     pub async fn insert(&self, ticket: &Ticket) -> Result<bool, Fault> {
-        let outcome = self.storage.insert(TICKETS, ticket.id.day(), ticket.id.as_str(), &encode(ticket)?).await?;
+        let outcome = self
+            .storage
+            .insert(
+                TICKETS,
+                ticket.id.day(),
+                ticket.id.as_str(),
+                &encode(ticket)?,
+            )
+            .await?;
         Ok(matches!(outcome, Inserted::Created(_)))
     }
 
@@ -130,10 +147,16 @@ impl TicketStore {
             let changed = change(&ticket)?;
             self.flush_audit(&ticket).await?;
             let document = encode(&changed.ticket)?;
-            match self.storage.swap(TICKETS, id.day(), id.as_str(), &etag, &document).await? {
+            match self
+                .storage
+                .swap(TICKETS, id.day(), id.as_str(), &etag, &document)
+                .await?
+            {
                 Swapped::Done(_) => return Ok(changed),
                 Swapped::Conflict => {
-                    let pause = std::time::Duration::from_millis(u64::from(round) * 5 + fastrand::u64(0..10));
+                    let pause = std::time::Duration::from_millis(
+                        u64::from(round) * 5 + fastrand::u64(0..10),
+                    );
                     tokio::time::sleep(pause).await;
                 }
             }
@@ -144,7 +167,14 @@ impl TicketStore {
     /// Writes the audit entries the ticket still carries; writing them twice is harmless.
     async fn flush_audit(&self, ticket: &Ticket) -> Result<(), Fault> {
         for (number, entry) in (ticket.books.audited..).zip(&ticket.books.audit) {
-            self.storage.upsert(AUDIT, ticket.id.as_str(), &format!("{number:08}"), &encode(entry)?).await?;
+            self.storage
+                .upsert(
+                    AUDIT,
+                    ticket.id.as_str(),
+                    &format!("{number:08}"),
+                    &encode(entry)?,
+                )
+                .await?;
         }
         Ok(())
     }
@@ -155,7 +185,10 @@ impl TicketStore {
         let mut entries = Vec::new();
         let mut after = None;
         loop {
-            let page = self.storage.scan(AUDIT, ticket.id.as_str(), "", &end, 500, after.as_ref()).await?;
+            let page = self
+                .storage
+                .scan(AUDIT, ticket.id.as_str(), "", &end, 500, after.as_ref())
+                .await?;
             for entity in &page.entities {
                 entries.push(decode("audit entry", &entity.document)?);
             }
@@ -173,7 +206,10 @@ impl TicketStore {
         let mut tickets: Vec<Ticket> = Vec::new();
         let mut after = None;
         loop {
-            let page = self.storage.scan(TICKETS, day, "", "", 500, after.as_ref()).await?;
+            let page = self
+                .storage
+                .scan(TICKETS, day, "", "", 500, after.as_ref())
+                .await?;
             for entity in &page.entities {
                 match decode("ticket", &entity.document) {
                     Ok(ticket) => tickets.push(ticket),
@@ -183,7 +219,11 @@ impl TicketStore {
                 }
             }
             // Ids begin with the source: the newest may be on any page, the memory holds one page too many.
-            tickets.sort_by(|a, b| b.received_at.cmp(&a.received_at).then_with(|| b.id.cmp(&a.id)));
+            tickets.sort_by(|a, b| {
+                b.received_at
+                    .cmp(&a.received_at)
+                    .then_with(|| b.id.cmp(&a.id))
+            });
             tickets.truncate(limit);
             after = page.next;
             if after.is_none() {
@@ -193,14 +233,21 @@ impl TicketStore {
     }
 
     /// Tickets of the last `days` days, newest first, at most `limit`.
-    pub async fn recent(&self, now: DateTime<Utc>, days: u32, limit: usize) -> Result<Vec<Ticket>, Fault> {
+    pub async fn recent(
+        &self,
+        now: DateTime<Utc>,
+        days: u32,
+        limit: usize,
+    ) -> Result<Vec<Ticket>, Fault> {
         let mut tickets = Vec::new();
         // One day ahead: a sender's midnight and ours may differ by a little.
         for back in -1..i64::from(days) {
             if tickets.len() >= limit {
                 break;
             }
-            let day = (now - chrono::Duration::days(back)).format("%Y%m%d").to_string();
+            let day = (now - chrono::Duration::days(back))
+                .format("%Y%m%d")
+                .to_string();
             tickets.extend(self.of_day(&day, limit - tickets.len()).await?);
         }
         Ok(tickets)
@@ -209,9 +256,15 @@ impl TicketStore {
     /// The ids in the active index that have a ticket, loaded (at most `limit`).
     pub async fn open_tickets(&self, limit: u32) -> Result<Vec<Ticket>, Fault> {
         let (rows, _) = self.active(limit, None).await?;
-        let ids: Vec<TicketId> = rows.iter().filter_map(|row| TicketId::parse(&row.row)).collect();
-        let loaded: Vec<Result<Option<Ticket>, Fault>> =
-            futures::stream::iter(ids).map(|id| async move { self.load(&id).await }).buffered(8).collect().await;
+        let ids: Vec<TicketId> = rows
+            .iter()
+            .filter_map(|row| TicketId::parse(&row.row))
+            .collect();
+        let loaded: Vec<Result<Option<Ticket>, Fault>> = futures::stream::iter(ids)
+            .map(|id| async move { self.load(&id).await })
+            .buffered(8)
+            .collect()
+            .await;
         loaded.into_iter().filter_map(Result::transpose).collect()
     }
 
@@ -220,14 +273,22 @@ impl TicketStore {
     /// Stores proofs; storing them again is harmless.
     pub async fn put_evidence(&self, id: &TicketId, evidence: &[Evidence]) -> Result<(), Fault> {
         for piece in evidence {
-            self.storage.upsert(EVIDENCE, id.as_str(), &piece.id, &encode(piece)?).await?;
+            self.storage
+                .upsert(EVIDENCE, id.as_str(), &piece.id, &encode(piece)?)
+                .await?;
         }
         Ok(())
     }
 
     /// All proofs of a ticket, in order of their ids.
     pub async fn evidence(&self, id: &TicketId) -> Result<Vec<Evidence>, Fault> {
-        let page = self.storage.scan(EVIDENCE, id.as_str(), "", "", 100, None).await?;
-        page.entities.iter().map(|entity| decode("evidence", &entity.document)).collect()
+        let page = self
+            .storage
+            .scan(EVIDENCE, id.as_str(), "", "", 100, None)
+            .await?;
+        page.entities
+            .iter()
+            .map(|entity| decode("evidence", &entity.document))
+            .collect()
     }
 }

@@ -1,6 +1,11 @@
 //! The shipped Airflow callback, run by a real Python against a door that parses as the real one does.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -32,7 +37,11 @@ struct Door {
 impl Door {
     async fn open(answers: &[(u16, Option<&str>)]) -> (Self, SocketAddr) {
         let door = Self::default();
-        door.answers.lock().unwrap().extend(answers.iter().map(|(status, location)| (*status, location.map(str::to_owned))));
+        door.answers.lock().unwrap().extend(
+            answers
+                .iter()
+                .map(|(status, location)| (*status, location.map(str::to_owned))),
+        );
         let state = door.clone();
         let route = warp::post()
             .and(warp::path!("airflow-monitor"))
@@ -41,7 +50,9 @@ impl Door {
             .and(warp::body::stream())
             .and_then(move |headers: HeaderMap, body| {
                 let state = state.clone();
-                async move { Ok::<_, std::convert::Infallible>(state.answer(headers, collect(body).await)) }
+                async move {
+                    Ok::<_, std::convert::Infallible>(state.answer(headers, collect(body).await))
+                }
             });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -51,12 +62,19 @@ impl Door {
 
     fn answer(&self, headers: HeaderMap, body: Vec<u8>) -> Response<String> {
         self.calls.lock().unwrap().push((headers, body));
-        let (status, location) = self.answers.lock().unwrap().pop_front().unwrap_or((200, None));
+        let (status, location) = self
+            .answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or((200, None));
         let mut response = Response::builder().status(status);
         if let Some(location) = location {
             response = response.header("Location", location);
         }
-        response.body(r#"{"status":"accepted","ticket_id":"ARF-20260727T000501-abc123"}"#.to_owned()).unwrap()
+        response
+            .body(r#"{"status":"accepted","ticket_id":"ARF-20260727T000501-abc123"}"#.to_owned())
+            .unwrap()
     }
 
     fn calls(&self) -> Vec<Call> {
@@ -66,11 +84,15 @@ impl Door {
     /// The one failure the one call meant.
     fn failure(&self) -> Failure {
         let calls = self.calls();
-        let [(headers, body)] = calls.as_slice() else { panic!("{} calls instead of one", calls.len()) };
+        let [(headers, body)] = calls.as_slice() else {
+            panic!("{} calls instead of one", calls.len())
+        };
         assert_eq!(headers["x-functions-key"], KEY);
         assert_eq!(headers["content-type"], "application/json; charset=utf-8");
         match airflow::parse(body) {
-            Ok(Parsed::Failures(failures)) if failures.len() == 1 => failures.into_iter().next().unwrap(),
+            Ok(Parsed::Failures(failures)) if failures.len() == 1 => {
+                failures.into_iter().next().unwrap()
+            }
             other => panic!("{other:?} from {}", String::from_utf8_lossy(body)),
         }
     }
@@ -97,10 +119,24 @@ where
 async fn run(case: &str, url: &str, more: &[(&str, &str)]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("python3");
-    command.arg("-B").arg(root.join("tests/it/airflow_callback/driver.py")).arg(root.join("infra/airflow")).arg(case);
-    command.env("AIOPS_RCA_URL", url).env("AIOPS_RCA_KEY", KEY).env("no_proxy", "*").envs(more.iter().copied());
-    let output = command.output().await.expect("python3 is needed to test the Airflow callback: install it");
-    let (out, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    command
+        .arg("-B")
+        .arg(root.join("tests/it/airflow_callback/driver.py"))
+        .arg(root.join("infra/airflow"))
+        .arg(case);
+    command
+        .env("AIOPS_RCA_URL", url)
+        .env("AIOPS_RCA_KEY", KEY)
+        .env("no_proxy", "*")
+        .envs(more.iter().copied());
+    let output = command
+        .output()
+        .await
+        .expect("python3 is needed to test the Airflow callback: install it");
+    let (out, log) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{case} raised: {log}");
     assert_eq!(out.trim(), "survived");
     assert!(!log.contains(KEY), "the key is in the log: {log}");
@@ -117,22 +153,45 @@ async fn reported(case: &str) -> Failure {
 async fn a_task_of_airflow_2_is_reported_whole() {
     let failure = reported("airflow2").await;
     assert_eq!(failure.asset, "sales_etl.load_orders");
-    assert_eq!(failure.key.as_str(), "airflow|airflow.example.com/sales_etl|scheduled__2026-07-27t00:00:00+00:00|load_orders|2");
+    assert_eq!(
+        failure.key.as_str(),
+        "airflow|airflow.example.com/sales_etl|scheduled__2026-07-27t00:00:00+00:00|load_orders|2"
+    );
     assert_eq!(failure.error_code.as_deref(), Some("ConnectionError"));
-    assert!(failure.message.starts_with("Traceback (most recent call last)"), "{}", failure.message);
-    assert!(failure.message.contains("Max retries exceeded"), "{}", failure.message);
+    assert!(
+        failure
+            .message
+            .starts_with("Traceback (most recent call last)"),
+        "{}",
+        failure.message
+    );
+    assert!(
+        failure.message.contains("Max retries exceeded"),
+        "{}",
+        failure.message
+    );
     assert_eq!(failure.field(field::OPERATOR), Some("PythonOperator"));
     assert_eq!(failure.field(field::OWNER), Some("finops"));
     assert_eq!(failure.field(field::MAP_INDEX), None);
-    assert_eq!(failure.occurred_at.unwrap().to_rfc3339(), "2026-07-27T00:05:01.123456+00:00");
-    assert_eq!(failure.run_url.as_deref(), Some("https://airflow.example.com/dags/sales_etl/grid?dag_run_id=x"));
+    assert_eq!(
+        failure.occurred_at.unwrap().to_rfc3339(),
+        "2026-07-27T00:05:01.123456+00:00"
+    );
+    assert_eq!(
+        failure.run_url.as_deref(),
+        Some("https://airflow.example.com/dags/sales_etl/grid?dag_run_id=x")
+    );
 }
 
 #[tokio::test]
 async fn a_mapped_task_of_airflow_3_is_reported_without_what_airflow_3_dropped() {
     for case in ["airflow3", "airflow3_running"] {
         let failure = reported(case).await;
-        assert_eq!(failure.key.as_str(), "airflow|/sales_etl|scheduled__2026-07-27t00:00:00+00:00|load_orders[7]|3", "{case}");
+        assert_eq!(
+            failure.key.as_str(),
+            "airflow|/sales_etl|scheduled__2026-07-27t00:00:00+00:00|load_orders[7]|3",
+            "{case}"
+        );
         assert_eq!(failure.message, "AirflowTaskTimeout: Timeout, PID: 77");
         assert_eq!(failure.error_code.as_deref(), Some("AirflowTaskTimeout"));
         assert_eq!(failure.field("run_type"), Some("scheduled"));
@@ -145,21 +204,47 @@ async fn a_mapped_task_of_airflow_3_is_reported_without_what_airflow_3_dropped()
 async fn a_failed_dag_run_is_reported_without_a_task() {
     for (case, reason) in [("dag2", "task_failure"), ("dag3", "timed_out")] {
         let failure = reported(case).await;
-        assert_eq!((failure.asset.as_str(), failure.kind), ("sales_etl", AssetKind::Task), "{case}");
+        assert_eq!(
+            (failure.asset.as_str(), failure.kind),
+            ("sales_etl", AssetKind::Task),
+            "{case}"
+        );
         assert_eq!(failure.field(field::TASK_ID), None);
-        assert_eq!(failure.message, format!("Airflow DAG sales_etl failed: {reason}"));
-        assert_eq!(failure.run_id.as_deref(), Some("scheduled__2026-07-27T00:00:00+00:00"));
+        assert_eq!(
+            failure.message,
+            format!("Airflow DAG sales_etl failed: {reason}")
+        );
+        assert_eq!(
+            failure.run_id.as_deref(),
+            Some("scheduled__2026-07-27T00:00:00+00:00")
+        );
     }
 }
 
 #[tokio::test]
 async fn dead_tasks_and_odd_exceptions_are_reported() {
-    assert!(reported("zombie").await.message.starts_with("Detected zombie job"));
-    assert!(reported("no_exception").await.message.contains("no exception text"));
-    assert_eq!(reported("unprintable").await.error_code.as_deref(), Some("Unprintable"));
+    assert!(
+        reported("zombie")
+            .await
+            .message
+            .starts_with("Detected zombie job")
+    );
+    assert!(
+        reported("no_exception")
+            .await
+            .message
+            .contains("no exception text")
+    );
+    assert_eq!(
+        reported("unprintable").await.error_code.as_deref(),
+        Some("Unprintable")
+    );
     let huge = reported("huge").await;
     assert!(huge.message.len() < 24 * 1024, "{}", huge.message.len());
-    assert!(huge.message.contains("the end"), "the tail of a traceback holds the error");
+    assert!(
+        huge.message.contains("the end"),
+        "the tail of a traceback holds the error"
+    );
 }
 
 #[tokio::test]
@@ -173,9 +258,18 @@ async fn a_try_that_will_be_repeated_is_not_reported() {
 async fn a_busy_door_is_tried_again_and_a_refusal_is_not() {
     let (door, address) = Door::open(&[(503, None), (429, None)]).await;
     run("airflow2", &format!("http://{address}/"), &[]).await;
-    assert_eq!(door.calls().len(), 3, "the path is completed, 503 and 429 are repeated");
+    assert_eq!(
+        door.calls().len(),
+        3,
+        "the path is completed, 503 and 429 are repeated"
+    );
     let (door, address) = Door::open(&[(401, None)]).await;
-    let log = run("airflow2", &format!("http://{address}/airflow-monitor"), &[]).await;
+    let log = run(
+        "airflow2",
+        &format!("http://{address}/airflow-monitor"),
+        &[],
+    )
+    .await;
     assert_eq!(door.calls().len(), 1);
     assert!(log.contains("HTTP 401"), "{log}");
 }
@@ -185,7 +279,12 @@ async fn the_key_follows_no_redirect() {
     let (other, elsewhere) = Door::open(&[]).await;
     let target = format!("http://{elsewhere}/airflow-monitor");
     let (door, address) = Door::open(&[(307, Some(&target)), (302, Some(&target))]).await;
-    run("airflow2", &format!("http://{address}/airflow-monitor"), &[]).await;
+    run(
+        "airflow2",
+        &format!("http://{address}/airflow-monitor"),
+        &[],
+    )
+    .await;
     assert_eq!(door.calls().len(), 1);
     assert!(other.calls().is_empty());
 }
@@ -197,14 +296,24 @@ async fn nothing_it_meets_harms_the_dag() {
     for case in ["none", "empty"] {
         run(case, &url, &[]).await;
     }
-    for bad in ["", "file:///etc/passwd", "not a url", "http://127.0.0.1:1/airflow-monitor"] {
+    for bad in [
+        "",
+        "file:///etc/passwd",
+        "not a url",
+        "http://127.0.0.1:1/airflow-monitor",
+    ] {
         run("airflow2", bad, &[]).await;
     }
     assert!(door.calls().is_empty(), "nobody failed");
     // A door that never answers costs three timeouts and no more.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let started = Instant::now();
-    let log = run("airflow2", &format!("http://{}", silent.local_addr().unwrap()), &[("AIOPS_RCA_TIMEOUT", "0.1")]).await;
+    let log = run(
+        "airflow2",
+        &format!("http://{}", silent.local_addr().unwrap()),
+        &[("AIOPS_RCA_TIMEOUT", "0.1")],
+    )
+    .await;
     assert!(started.elapsed() < Duration::from_secs(10), "{log}");
     assert!(log.to_lowercase().contains("timeout"), "{log}");
 }
@@ -212,6 +321,18 @@ async fn nothing_it_meets_harms_the_dag() {
 #[tokio::test]
 async fn deployments_are_told_apart_by_their_name() {
     let (door, address) = Door::open(&[]).await;
-    run("airflow3", &format!("http://{address}"), &[("AIOPS_RCA_DEPLOYMENT", "emea")]).await;
-    assert!(door.failure().key.as_str().starts_with("airflow|emea/sales_etl|"), "{}", door.failure().key.as_str());
+    run(
+        "airflow3",
+        &format!("http://{address}"),
+        &[("AIOPS_RCA_DEPLOYMENT", "emea")],
+    )
+    .await;
+    assert!(
+        door.failure()
+            .key
+            .as_str()
+            .starts_with("airflow|emea/sales_etl|"),
+        "{}",
+        door.failure().key.as_str()
+    );
 }

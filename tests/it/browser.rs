@@ -3,7 +3,12 @@
 //! The stories are scripts in `tests/browser/`; here is the world they are played in: the real binary under the
 //! stand-in host, with the demo's simulators, samples and settings. Attempts come after a second instead of half a minute.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +36,12 @@ struct Stage {
 
 impl Stage {
     async fn set(more: &[(&str, &str)]) -> Self {
-        let port = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port();
+        let port = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let base = format!("http://localhost:{port}/");
         let demo = Demo::start(port).await.unwrap();
         let (store, prefix) = (support::embedded_path(), support::prefix());
@@ -44,27 +54,45 @@ impl Stage {
             ("PUBLIC_BASE_URL", &*base),
             ("REMEDIATION_DELAYS", "1"),
         ];
-        settings.extend(own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let mut options =
-            HostOptions::new(env!("CARGO_MANIFEST_DIR"), Storage::open(&storage, &support::http()).unwrap(), prefix);
+        settings.extend(
+            own.iter()
+                .chain(more)
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        let mut options = HostOptions::new(
+            env!("CARGO_MANIFEST_DIR"),
+            Storage::open(&storage, &support::http()).unwrap(),
+            prefix,
+        );
         options.executable = Some(env!("CARGO_BIN_EXE_aiops-rca").into());
         options.arguments = Some(Vec::new());
         options.address = ([127, 0, 0, 1], port).into();
         options.settings = settings;
         options.knobs.poll_max = Some(Duration::from_millis(200));
         let host = Host::start(options).await.unwrap();
-        assert!(host.ready(Duration::from_secs(20)).await, "the handler does not become ready");
+        assert!(
+            host.ready(Duration::from_secs(20)).await,
+            "the handler does not become ready"
+        );
         Self { demo, host, base }
     }
 
     /// Posts the demo's samples and waits until all that happens by itself has happened; where JIRA and Slack are.
     async fn play(&self) -> BTreeMap<String, String> {
         let said = Mutex::new(Vec::new());
-        let played = self.demo.play(Duration::from_millis(100), |line| said.lock().unwrap().push(line.to_owned())).await;
+        let played = self
+            .demo
+            .play(Duration::from_millis(100), |line| {
+                said.lock().unwrap().push(line.to_owned())
+            })
+            .await;
         let said = said.into_inner().unwrap();
         assert!(played, "{said:#?}");
         self.until_shown().await;
-        let pair = |line: &String| line.split_once(' ').map(|(name, url)| (name.to_lowercase(), url.trim().to_owned()));
+        let pair = |line: &String| {
+            line.split_once(' ')
+                .map(|(name, url)| (name.to_lowercase(), url.trim().to_owned()))
+        };
         said.iter().take(3).filter_map(pair).collect()
     }
 
@@ -72,11 +100,19 @@ impl Stage {
     async fn until_shown(&self) {
         let give_up = Instant::now() + Duration::from_secs(60);
         let list = self.get("api/tickets").await;
-        for id in list["tickets"].as_array().unwrap().iter().map(|ticket| ticket["id"].as_str().unwrap()) {
+        for id in list["tickets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|ticket| ticket["id"].as_str().unwrap())
+        {
             loop {
                 let ticket = self.get(&format!("api/tickets/{id}")).await;
                 let version = ticket["version"].as_u64().unwrap();
-                if ["jira", "slack"].iter().all(|sink| ticket["deliveries"][sink].as_u64() >= Some(version)) {
+                if ["jira", "slack"]
+                    .iter()
+                    .all(|sink| ticket["deliveries"][sink].as_u64() >= Some(version))
+                {
                     break;
                 }
                 assert!(Instant::now() < give_up, "{id} is not shown: {ticket:#}");
@@ -88,7 +124,11 @@ impl Stage {
     async fn get(&self, path: &str) -> Value {
         let http = support::http();
         let url = format!("{}{path}", self.base).parse().unwrap();
-        http.send("the app", http.request(reqwest::Method::GET, &url)).await.unwrap().json("the app").unwrap()
+        http.send("the app", http.request(reqwest::Method::GET, &url))
+            .await
+            .unwrap()
+            .json("the app")
+            .unwrap()
     }
 
     /// Plays a story of `tests/browser/`.
@@ -97,13 +137,27 @@ impl Stage {
         settings["dashboard"] = json!(format!("{}dashboard", self.base));
         settings["tools"] = json!(tools());
         settings["pictures"] = json!(root.join("target/screenshots"));
-        settings["kept"] = if are_kept() { json!(root.join("tests/screenshots")) } else { Value::Null };
+        settings["kept"] = if are_kept() {
+            json!(root.join("tests/screenshots"))
+        } else {
+            Value::Null
+        };
         let mut command = tokio::process::Command::new("node");
-        command.arg(root.join("tests/browser").join(story)).arg(settings.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap_or_else(|_| panic!("{story} does not end"));
+        command
+            .arg(root.join("tests/browser").join(story))
+            .arg(settings.to_string());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output())
+            .await
+            .unwrap_or_else(|_| panic!("{story} does not end"));
         let output = output.unwrap();
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let said = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .concat();
         assert!(output.status.success(), "{story}:\n{said}");
         println!("{story}: {said}");
     }
@@ -114,7 +168,11 @@ fn tools() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
     for package in ["playwright-core", "axe-core"] {
         let path = tools.join("node_modules").join(package);
-        assert!(path.is_dir(), "{package} is not installed at {}: run ./tests/run once", path.display());
+        assert!(
+            path.is_dir(),
+            "{package} is not installed at {}: run ./tests/run once",
+            path.display()
+        );
     }
     tools
 }
@@ -129,7 +187,12 @@ fn are_kept() -> bool {
 async fn people_look_around_the_demo_and_press_its_buttons() {
     let stage = Stage::set(&[]).await;
     let places = stage.play().await;
-    stage.browse("demo.mjs", json!({"jira": places["jira"], "slack": places["slack"]})).await;
+    stage
+        .browse(
+            "demo.mjs",
+            json!({"jira": places["jira"], "slack": places["slack"]}),
+        )
+        .await;
     stage.host.stop().await;
 }
 
@@ -139,7 +202,10 @@ async fn people_sign_in_and_answer_on_the_dashboard() {
     let alert = include_str!("../fixtures/vendor/azmon-logv1-common-adf-several-rows.json");
     let url = format!("{}azure-monitor", stage.base).parse().unwrap();
     let http = support::http();
-    let request = http.request(reqwest::Method::POST, &url).header("content-type", "application/json").body(alert);
+    let request = http
+        .request(reqwest::Method::POST, &url)
+        .header("content-type", "application/json")
+        .body(alert);
     assert_eq!(http.send("the app", request).await.unwrap().status, 200);
     stage.browse("sign_in.mjs", json!({"key": KEY})).await;
     stage.host.stop().await;

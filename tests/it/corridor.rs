@@ -16,7 +16,9 @@ use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
 use aiops_rca::ticket::machine::{Event, Report};
 use aiops_rca::ticket::store::{AssetLock, DeadLetter, TicketStore};
-use aiops_rca::ticket::{Actor, AttemptState, Channel, RemediationState, Sink, Status, Ticket, TicketId};
+use aiops_rca::ticket::{
+    Actor, AttemptState, Channel, RemediationState, Sink, Status, Ticket, TicketId,
+};
 use base64::Engine as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
@@ -44,7 +46,10 @@ impl Corridor {
         let actions = [Action::RetryPipeline, Action::RetryJob, Action::RetryTask];
         let url = SecretUrl::parse(&playbook.url()).unwrap();
         let settings = PlaybookSettings {
-            urls: actions.into_iter().map(|action| (action, url.clone())).collect(),
+            urls: actions
+                .into_iter()
+                .map(|action| (action, url.clone()))
+                .collect(),
             callback_base: "https://rca.example.com".parse().unwrap(),
             signing_key: SecretString::from("a signing key of the test"),
         };
@@ -66,14 +71,27 @@ impl Corridor {
     }
 
     async fn accept(&self, failure: &Failure, now: DateTime<Utc>) -> (TicketId, AcceptStatus) {
-        let accepted = self.pipeline.accept(Parsed::Failures(vec![failure.clone()]), None, now).await.unwrap();
+        let accepted = self
+            .pipeline
+            .accept(Parsed::Failures(vec![failure.clone()]), None, now)
+            .await
+            .unwrap();
         (accepted.ticket_id.unwrap(), accepted.status)
     }
 
     async fn open(&self, failure: &Failure, now: DateTime<Utc>) -> Ticket {
         let (id, status) = self.accept(failure, now).await;
         assert_eq!(status, AcceptStatus::Accepted);
-        self.pipeline.analyse(FailureMessage::Failure { ticket: id.clone(), trace: None }, now).await.unwrap();
+        self.pipeline
+            .analyse(
+                FailureMessage::Failure {
+                    ticket: id.clone(),
+                    trace: None,
+                },
+                now,
+            )
+            .await
+            .unwrap();
         self.load(&id).await
     }
 
@@ -91,15 +109,36 @@ impl Corridor {
     /// Opens a ticket whose first attempt is under way as this run.
     async fn heal(&self, failure: &Failure, run: &str) -> Ticket {
         let ticket = self.open(failure, at(0)).await;
-        assert_eq!(ticket.remediation.state, RemediationState::Scheduled, "{}", ticket.remediation.decision);
-        let ticket = self.deliver(&ticket.id, ticket.current_attempt().unwrap().due_at).await;
-        assert_eq!(ticket.current_attempt().unwrap().state, AttemptState::Accepted);
-        self.report(&ticket, Report::Progress, Some(run), at(200)).await
+        assert_eq!(
+            ticket.remediation.state,
+            RemediationState::Scheduled,
+            "{}",
+            ticket.remediation.decision
+        );
+        let ticket = self
+            .deliver(&ticket.id, ticket.current_attempt().unwrap().due_at)
+            .await;
+        assert_eq!(
+            ticket.current_attempt().unwrap().state,
+            AttemptState::Accepted
+        );
+        self.report(&ticket, Report::Progress, Some(run), at(200))
+            .await
     }
 
-    async fn report(&self, ticket: &Ticket, report: Report, run: Option<&str>, now: DateTime<Utc>) -> Ticket {
+    async fn report(
+        &self,
+        ticket: &Ticket,
+        report: Report,
+        run: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Ticket {
         let attempt = ticket.current_attempt().unwrap().id.clone();
-        let event = Event::AttemptReported { attempt, report, run_id: run.map(str::to_owned) };
+        let event = Event::AttemptReported {
+            attempt,
+            report,
+            run_id: run.map(str::to_owned),
+        };
         self.pipeline.apply(&ticket.id, &event, now).await.unwrap()
     }
 
@@ -121,7 +160,10 @@ fn of_databricks() -> Failure {
         run_id: Some("4711".to_owned()),
         error_code: Some("CLOUD_PROVIDER_LAUNCH_FAILURE".to_owned()),
         message: "A cloud provider error occurred while launching the cluster.".to_owned(),
-        context: BTreeMap::from([(field::KIND.to_owned(), "job".to_owned()), (field::JOB_ID.to_owned(), "7".to_owned())]),
+        context: BTreeMap::from([
+            (field::KIND.to_owned(), "job".to_owned()),
+            (field::JOB_ID.to_owned(), "7".to_owned()),
+        ]),
         ..failure()
     }
 }
@@ -154,17 +196,34 @@ async fn the_next_attempt_gets_the_asset_of_the_last() {
     let corridor = Corridor::build().await;
     let ticket = corridor.heal(&failure(), "run-2").await;
     assert!(corridor.lock_of(&ticket.failure).await.is_some());
-    let ticket = corridor.report(&ticket, Report::Failed("no".to_owned()), None, at(300)).await;
+    let ticket = corridor
+        .report(&ticket, Report::Failed("no".to_owned()), None, at(300))
+        .await;
     let next = ticket.current_attempt().unwrap();
     assert_eq!((next.number, next.due_at), (2, at(360)));
     let ticket = corridor.deliver(&ticket.id, at(360)).await;
-    assert_eq!((ticket.current_attempt().unwrap().state, corridor.calls()), (AttemptState::Accepted, 2));
-    let healed = corridor.report(&ticket, Report::Succeeded, Some("run-3"), at(400)).await;
-    assert_eq!((healed.status, corridor.lock_of(&healed.failure).await), (Status::Acknowledged, None));
+    assert_eq!(
+        (ticket.current_attempt().unwrap().state, corridor.calls()),
+        (AttemptState::Accepted, 2)
+    );
+    let healed = corridor
+        .report(&ticket, Report::Succeeded, Some("run-3"), at(400))
+        .await;
+    assert_eq!(
+        (healed.status, corridor.lock_of(&healed.failure).await),
+        (Status::Acknowledged, None)
+    );
     // The first attempt's run is known as well: its late alert opens no ticket.
     for run in ["run-2", "run-3"] {
-        let late = Failure { run_id: Some(run.to_owned()), key: RunKey::new(Source::Adf, "", run, "", ""), ..failure() };
-        assert_eq!(corridor.accept(&late, at(500)).await, (healed.id.clone(), AcceptStatus::Duplicate));
+        let late = Failure {
+            run_id: Some(run.to_owned()),
+            key: RunKey::new(Source::Adf, "", run, "", ""),
+            ..failure()
+        };
+        assert_eq!(
+            corridor.accept(&late, at(500)).await,
+            (healed.id.clone(), AcceptStatus::Duplicate)
+        );
     }
 }
 
@@ -173,25 +232,56 @@ async fn an_asset_is_freed_when_its_attempt_died() {
     let corridor = Corridor::build().await;
     let first = corridor.open(&failure(), at(0)).await;
     let attempt = first.current_attempt().unwrap().id.clone();
-    let lock = AssetLock { ticket: first.id.clone(), attempt, since: at(30) };
+    let lock = AssetLock {
+        ticket: first.id.clone(),
+        attempt,
+        since: at(30),
+    };
     let close = Event::StatusChanged {
         to: Status::Acknowledged,
-        by: Actor { channel: Channel::Slack, name: "John Doe".to_owned() },
+        by: Actor {
+            channel: Channel::Slack,
+            name: "John Doe".to_owned(),
+        },
         at: at(29),
         jira_status: None,
     };
-    corridor.pipeline.apply(&first.id, &close, at(29)).await.unwrap();
+    corridor
+        .pipeline
+        .apply(&first.id, &close, at(29))
+        .await
+        .unwrap();
     // The delivery took the asset at the same moment, and died before it learnt of the close.
-    assert_eq!(corridor.pipeline.store.lock_asset(&first.failure, &lock).await.unwrap(), None);
+    assert_eq!(
+        corridor
+            .pipeline
+            .store
+            .lock_asset(&first.failure, &lock)
+            .await
+            .unwrap(),
+        None
+    );
     corridor.pipeline.sweep(at(120)).await.unwrap();
     assert_eq!(corridor.lock_of(&first.failure).await, None);
     // Without the sweep whoever wants it next frees it.
-    corridor.pipeline.store.lock_asset(&first.failure, &lock).await.unwrap();
-    let another = Failure { run_id: Some("run-9".to_owned()), key: RunKey::new(Source::Adf, "", "run-9", "", ""), ..failure() };
+    corridor
+        .pipeline
+        .store
+        .lock_asset(&first.failure, &lock)
+        .await
+        .unwrap();
+    let another = Failure {
+        run_id: Some("run-9".to_owned()),
+        key: RunKey::new(Source::Adf, "", "run-9", "", ""),
+        ..failure()
+    };
     let second = corridor.open(&another, at(200)).await;
     corridor.deliver(&second.id, at(240)).await;
     let second = corridor.deliver(&second.id, at(245)).await;
-    assert_eq!((second.current_attempt().unwrap().state, corridor.calls()), (AttemptState::Accepted, 1));
+    assert_eq!(
+        (second.current_attempt().unwrap().state, corridor.calls()),
+        (AttemptState::Accepted, 1)
+    );
 }
 
 #[tokio::test]
@@ -207,8 +297,15 @@ async fn only_so_many_attempts_run_at_once() {
     };
     let second = corridor.open(&another, at(0)).await;
     let second = corridor.deliver(&second.id, at(60)).await;
-    assert_eq!((second.current_attempt().unwrap().state, corridor.calls()), (AttemptState::Scheduled, 1));
-    assert_eq!(corridor.lock_of(&second.failure).await, None, "waiting, it holds nothing");
+    assert_eq!(
+        (second.current_attempt().unwrap().state, corridor.calls()),
+        (AttemptState::Scheduled, 1)
+    );
+    assert_eq!(
+        corridor.lock_of(&second.failure).await,
+        None,
+        "waiting, it holds nothing"
+    );
 }
 
 #[tokio::test]
@@ -216,9 +313,15 @@ async fn a_repeated_report_is_not_the_failure_of_the_repair() {
     let corridor = Corridor::build().await;
     // A repair keeps the run's id.
     let ticket = corridor.heal(&of_databricks(), "4711").await;
-    assert_eq!(corridor.accept(&of_databricks(), at(210)).await, (ticket.id.clone(), AcceptStatus::Duplicate));
+    assert_eq!(
+        corridor.accept(&of_databricks(), at(210)).await,
+        (ticket.id.clone(), AcceptStatus::Duplicate)
+    );
     let after = corridor.load(&ticket.id).await;
-    assert_eq!((after.count, after.current_attempt().unwrap().state), (2, AttemptState::Accepted));
+    assert_eq!(
+        (after.count, after.current_attempt().unwrap().state),
+        (2, AttemptState::Accepted)
+    );
     assert_eq!(corridor.calls(), 1, "one attempt, one call");
 }
 
@@ -229,26 +332,55 @@ async fn a_run_id_that_airflow_reuses_hides_nobodys_failure() {
     let run = first.run_id.clone().unwrap();
     let ticket = corridor.heal(&first, &run).await;
     // Another DAG and another mapped task of the same run have tickets of their own, at the door and in the analysis.
-    for other in [of_airflow("finance", "0", "1"), of_airflow("sales", "1", "1")] {
+    for other in [
+        of_airflow("finance", "0", "1"),
+        of_airflow("sales", "1", "1"),
+    ] {
         assert_ne!(corridor.open(&other, at(210)).await.id, ticket.id);
     }
-    assert_eq!(corridor.load(&ticket.id).await.current_attempt().unwrap().state, AttemptState::Accepted);
+    assert_eq!(
+        corridor
+            .load(&ticket.id)
+            .await
+            .current_attempt()
+            .unwrap()
+            .state,
+        AttemptState::Accepted
+    );
     // The next try of this very task is the attempt.
-    assert_eq!(corridor.accept(&of_airflow("sales", "0", "2"), at(220)).await, (ticket.id.clone(), AcceptStatus::Duplicate));
+    assert_eq!(
+        corridor
+            .accept(&of_airflow("sales", "0", "2"), at(220))
+            .await,
+        (ticket.id.clone(), AcceptStatus::Duplicate)
+    );
     let failed = corridor.load(&ticket.id).await;
     assert_eq!(failed.remediation.attempts[0].state, AttemptState::Failed);
     // Healed and closed; the same task fails days later in a cleared run: news.
-    let next = corridor.deliver(&ticket.id, failed.current_attempt().unwrap().due_at).await;
-    corridor.report(&next, Report::Succeeded, Some(&run), at(400)).await;
-    let (_, status) = corridor.accept(&of_airflow("sales", "0", "5"), at(90_000)).await;
+    let next = corridor
+        .deliver(&ticket.id, failed.current_attempt().unwrap().due_at)
+        .await;
+    corridor
+        .report(&next, Report::Succeeded, Some(&run), at(400))
+        .await;
+    let (_, status) = corridor
+        .accept(&of_airflow("sales", "0", "5"), at(90_000))
+        .await;
     assert_eq!(status, AcceptStatus::Accepted);
 }
 
 #[tokio::test]
 async fn a_body_without_failures_is_ignored() {
     let corridor = Corridor::build().await;
-    let accepted = corridor.pipeline.accept(Parsed::Failures(Vec::new()), None, at(0)).await.unwrap();
-    assert_eq!((accepted.status, accepted.ticket_id), (AcceptStatus::Ignored, None));
+    let accepted = corridor
+        .pipeline
+        .accept(Parsed::Failures(Vec::new()), None, at(0))
+        .await
+        .unwrap();
+    assert_eq!(
+        (accepted.status, accepted.ticket_id),
+        (AcceptStatus::Ignored, None)
+    );
 }
 
 #[tokio::test]
@@ -268,19 +400,57 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
     }
     let ticket = corridor.open(&failure(), at(0)).await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let text = format!(r#"{{"ticket":"{}","sink":"playbook","attempt":0,"trace":"{trace}"}}"#, ticket.id);
-    corridor.pipeline.record_dead_letter(DELIVERIES, &text, at(100)).await.unwrap();
+    let text = format!(
+        r#"{{"ticket":"{}","sink":"playbook","attempt":0,"trace":"{trace}"}}"#,
+        ticket.id
+    );
+    corridor
+        .pipeline
+        .record_dead_letter(DELIVERIES, &text, at(100))
+        .await
+        .unwrap();
     let given_up = corridor.load(&ticket.id).await;
-    assert!(!given_up.lags(Sink::Playbook), "the sweep does not put it again and again");
+    assert!(
+        !given_up.lags(Sink::Playbook),
+        "the sweep does not put it again and again"
+    );
     assert!(given_up.books.playbook_fault.is_some());
     let replayed = corridor.pipeline.replay(None, at(200)).await.unwrap();
-    assert_eq!(replayed.iter().map(|letter| letter.text.as_str()).collect::<Vec<_>>(), [text.as_str()]);
+    assert_eq!(
+        replayed
+            .iter()
+            .map(|letter| letter.text.as_str())
+            .collect::<Vec<_>>(),
+        [text.as_str()]
+    );
     let ticket = corridor.deliver(&ticket.id, at(200)).await;
-    assert_eq!(ticket.current_attempt().unwrap().state, AttemptState::Accepted);
-    assert!(corridor.pipeline.replay(None, at(300)).await.unwrap().is_empty(), "once");
+    assert_eq!(
+        ticket.current_attempt().unwrap().state,
+        AttemptState::Accepted
+    );
+    assert!(
+        corridor
+            .pipeline
+            .replay(None, at(300))
+            .await
+            .unwrap()
+            .is_empty(),
+        "once"
+    );
     let foreign = "password=hunter2";
-    corridor.pipeline.record_dead_letter(DELIVERIES, foreign, at(400)).await.unwrap();
-    assert!(!store.dead_letters().await.unwrap().iter().any(|letter| letter.text.contains("hunter2")));
+    corridor
+        .pipeline
+        .record_dead_letter(DELIVERIES, foreign, at(400))
+        .await
+        .unwrap();
+    assert!(
+        !store
+            .dead_letters()
+            .await
+            .unwrap()
+            .iter()
+            .any(|letter| letter.text.contains("hunter2"))
+    );
 }
 
 #[tokio::test]
@@ -290,10 +460,17 @@ async fn a_tick_looks_after_more_than_one_page() {
         let id = TicketId::new(Source::Adf, at(0), number);
         corridor.pipeline.store.mark_active(&id).await.unwrap();
     }
-    let swept = corridor.pipeline.sweep(at(0) + TimeDelta::minutes(5)).await.unwrap();
+    let swept = corridor
+        .pipeline
+        .sweep(at(0) + TimeDelta::minutes(5))
+        .await
+        .unwrap();
     assert_eq!((swept.rows, swept.failed), (650, 0));
     let (left, _) = corridor.pipeline.store.active(1000, None).await.unwrap();
-    assert!(left.is_empty(), "rows without a ticket and without a waiting failure go");
+    assert!(
+        left.is_empty(),
+        "rows without a ticket and without a waiting failure go"
+    );
 }
 
 #[tokio::test]
@@ -310,28 +487,78 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         resource: None,
         count: Some(2),
         severity: Some(3),
-        alert: AlertRef { id: "alert-1".to_owned(), rule: Some("adf-failed".to_owned()) },
+        alert: AlertRef {
+            id: "alert-1".to_owned(),
+            rule: Some("adf-failed".to_owned()),
+        },
     };
-    let accepted = corridor.pipeline.accept(Parsed::NeedsRows(request), None, at(0)).await.unwrap();
+    let accepted = corridor
+        .pipeline
+        .accept(Parsed::NeedsRows(request), None, at(0))
+        .await
+        .unwrap();
     assert_eq!(accepted.status, AcceptStatus::Pending);
     let next = async || {
-        let message = storage.receive(FAILURES, 1, std::time::Duration::from_secs(60)).await.unwrap().pop()?;
+        let message = storage
+            .receive(FAILURES, 1, std::time::Duration::from_secs(60))
+            .await
+            .unwrap()
+            .pop()?;
         assert!(storage.delete_message(FAILURES, &message).await.unwrap());
-        let text = base64::engine::general_purpose::STANDARD.decode(message.text).unwrap();
+        let text = base64::engine::general_purpose::STANDARD
+            .decode(message.text)
+            .unwrap();
         Some(serde_json::from_slice::<FailureMessage>(&text).unwrap())
     };
-    assert!(matches!(next().await, Some(FailureMessage::Rows { round: 0, .. })), "and here it is lost");
-    corridor.pipeline.sweep(at(0) + TimeDelta::minutes(44)).await.unwrap();
-    assert_eq!(next().await, None, "the rounds in which rows are looked for are not over");
+    assert!(
+        matches!(next().await, Some(FailureMessage::Rows { round: 0, .. })),
+        "and here it is lost"
+    );
+    corridor
+        .pipeline
+        .sweep(at(0) + TimeDelta::minutes(44))
+        .await
+        .unwrap();
+    assert_eq!(
+        next().await,
+        None,
+        "the rounds in which rows are looked for are not over"
+    );
     let later = at(0) + TimeDelta::minutes(46);
     corridor.pipeline.sweep(later).await.unwrap();
-    corridor.pipeline.analyse(next().await.unwrap(), later).await.unwrap();
+    corridor
+        .pipeline
+        .analyse(next().await.unwrap(), later)
+        .await
+        .unwrap();
     // Nobody can be asked here: the alert itself is the failure.
-    let Some(FailureMessage::Failure { ticket, .. }) = next().await else { unreachable!("it was accepted") };
-    corridor.pipeline.analyse(FailureMessage::Failure { ticket: ticket.clone(), trace: None }, later).await.unwrap();
-    assert!(corridor.load(&ticket).await.failure.message.contains("2 failed pipeline run(s)"));
+    let Some(FailureMessage::Failure { ticket, .. }) = next().await else {
+        unreachable!("it was accepted")
+    };
+    corridor
+        .pipeline
+        .analyse(
+            FailureMessage::Failure {
+                ticket: ticket.clone(),
+                trace: None,
+            },
+            later,
+        )
+        .await
+        .unwrap();
+    assert!(
+        corridor
+            .load(&ticket)
+            .await
+            .failure
+            .message
+            .contains("2 failed pipeline run(s)")
+    );
     let (rows, _) = corridor.pipeline.store.active(10, None).await.unwrap();
-    assert!(rows.iter().all(|row| !row.row.starts_with("rows-")), "it is looked for no more");
+    assert!(
+        rows.iter().all(|row| !row.row.starts_with("rows-")),
+        "it is looked for no more"
+    );
 }
 
 #[tokio::test]
@@ -339,9 +566,21 @@ async fn a_reopened_ticket_is_looked_after_again() {
     let corridor = Corridor::build().await;
     let ticket = corridor.open(&failure(), at(0)).await;
     let to = async |to, seconds| {
-        let by = Actor { channel: Channel::Dashboard, name: "John Doe".to_owned() };
-        let event = Event::StatusChanged { to, by, at: at(seconds), jira_status: None };
-        corridor.pipeline.apply(&ticket.id, &event, at(seconds)).await.unwrap()
+        let by = Actor {
+            channel: Channel::Dashboard,
+            name: "John Doe".to_owned(),
+        };
+        let event = Event::StatusChanged {
+            to,
+            by,
+            at: at(seconds),
+            jira_status: None,
+        };
+        corridor
+            .pipeline
+            .apply(&ticket.id, &event, at(seconds))
+            .await
+            .unwrap()
     };
     let is_active = async || {
         let (rows, _) = corridor.pipeline.store.active(10, None).await.unwrap();
@@ -354,5 +593,8 @@ async fn a_reopened_ticket_is_looked_after_again() {
     corridor.pipeline.sweep(at(260)).await.unwrap();
     assert!(is_active().await);
     corridor.pipeline.sweep(at(200 + 7200)).await.unwrap();
-    assert!(corridor.load(&ticket.id).await.sla.breached_at.is_some(), "its SLA runs again");
+    assert!(
+        corridor.load(&ticket.id).await.sla.breached_at.is_some(),
+        "its SLA runs again"
+    );
 }

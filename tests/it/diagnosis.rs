@@ -1,7 +1,11 @@
 //! The diagnosis engine from outside: the catalog is whole, the guide's tables hold, the figures on the labelled
 //! messages stay what they are, and the laws hold for any text.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod command;
 mod guide;

@@ -1,6 +1,10 @@
 //! The documents say what the code does: settings, doors, links, and every command a newcomer would type.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -22,9 +26,17 @@ fn read(file: &str) -> String {
 /// What stands between two marks of the README, without blank lines around it.
 fn between(text: &str, mark: &str) -> String {
     let (open, close) = (format!("<!-- {mark} -->"), format!("<!-- /{mark} -->"));
-    assert_eq!(text.matches(&open).count(), 1, "README has the mark {open} once");
+    assert_eq!(
+        text.matches(&open).count(),
+        1,
+        "README has the mark {open} once"
+    );
     let (_, rest) = text.split_once(&open).unwrap();
-    rest.split_once(&close).unwrap_or_else(|| panic!("README has the mark {close}")).0.trim().to_owned()
+    rest.split_once(&close)
+        .unwrap_or_else(|| panic!("README has the mark {close}"))
+        .0
+        .trim()
+        .to_owned()
 }
 
 /// The settings as the README shows them.
@@ -34,14 +46,23 @@ fn settings_tables() -> String {
     for setting in SETTINGS {
         if setting.group != group {
             group = setting.group;
-            write!(text, "\n**{group}**\n\n| Setting | Default | |\n|---|---|---|\n").unwrap();
+            write!(
+                text,
+                "\n**{group}**\n\n| Setting | Default | |\n|---|---|---|\n"
+            )
+            .unwrap();
         }
         let default = match (setting.secret, setting.default) {
             (true, _) => "*secret*".to_owned(),
             (false, "") => String::new(),
             (false, default) => format!("`{default}`"),
         };
-        writeln!(text, "| `{}` | {default} | {} |", setting.name, setting.about).unwrap();
+        writeln!(
+            text,
+            "| `{}` | {default} | {} |",
+            setting.name, setting.about
+        )
+        .unwrap();
     }
     text.trim().to_owned()
 }
@@ -49,21 +70,38 @@ fn settings_tables() -> String {
 #[test]
 fn the_readme_has_every_setting_once_in_order_with_its_default() {
     let (found, expected) = (between(&read("README.md"), "settings"), settings_tables());
-    assert!(found == expected, "README must have between its marks `settings`:\n\n{expected}\n");
+    assert!(
+        found == expected,
+        "README must have between its marks `settings`:\n\n{expected}\n"
+    );
 }
 
 #[test]
 fn the_example_file_has_every_setting_once_in_order_with_its_default() {
-    let mut expected =
-        String::from("{\n  \"IsEncrypted\": false,\n  \"Values\": {\n    \"FUNCTIONS_WORKER_RUNTIME\": \"custom\"");
+    let mut expected = String::from(
+        "{\n  \"IsEncrypted\": false,\n  \"Values\": {\n    \"FUNCTIONS_WORKER_RUNTIME\": \"custom\"",
+    );
     for setting in SETTINGS {
-        write!(expected, ",\n    \"{}\": {}", setting.name, serde_json::to_string(setting.default).unwrap()).unwrap();
+        write!(
+            expected,
+            ",\n    \"{}\": {}",
+            setting.name,
+            serde_json::to_string(setting.default).unwrap()
+        )
+        .unwrap();
     }
     expected.push_str("\n  }\n}\n");
     let found = read("local.settings.json.example");
-    assert!(found == expected, "local.settings.json.example must be:\n\n{expected}");
+    assert!(
+        found == expected,
+        "local.settings.json.example must be:\n\n{expected}"
+    );
     let parsed: serde_json::Value = serde_json::from_str(&found).unwrap();
-    assert_eq!(parsed["Values"].as_object().unwrap().len(), SETTINGS.len() + 1, "strict JSON, each name once");
+    assert_eq!(
+        parsed["Values"].as_object().unwrap().len(),
+        SETTINGS.len() + 1,
+        "strict JSON, each name once"
+    );
 }
 
 #[test]
@@ -75,7 +113,9 @@ fn the_readme_has_every_door() {
     });
     let expected = TABLE.iter().map(|(name, trigger)| {
         let trigger = match trigger {
-            Trigger::Http { route, methods, .. } => format!("`{} /{route}`", methods.join(", ").to_ascii_uppercase()),
+            Trigger::Http { route, methods, .. } => {
+                format!("`{} /{route}`", methods.join(", ").to_ascii_uppercase())
+            }
             Trigger::Queue(queue) => format!("queue `{queue}`"),
             Trigger::Timer(schedule) => format!("timer `{schedule}`"),
         };
@@ -97,10 +137,18 @@ fn prose(text: &str) -> String {
 
 /// The anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = prose(text).lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    let headings = prose(text)
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     let slug = |heading: &String| {
         let words = heading.trim_start_matches('#').trim().to_lowercase();
-        words.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
+        words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+            .collect::<String>()
+            .replace(' ', "-")
     };
     headings.iter().map(slug).collect()
 }
@@ -108,23 +156,41 @@ fn anchors(text: &str) -> BTreeSet<String> {
 #[test]
 fn links_and_paths_of_the_documents_exist() {
     let link = regex::Regex::new(r"\]\(([^)\s]+)\)").unwrap();
-    let path = regex::Regex::new(r"`((?:src|infra|tests|functions|benches|\.ci)/[^`*<>{}…\s]*|[a-z_.-]+\.rs)`").unwrap();
+    let path = regex::Regex::new(
+        r"`((?:src|infra|tests|functions|benches|\.ci)/[^`*<>{}…\s]*|[a-z_.-]+\.rs)`",
+    )
+    .unwrap();
     for document in ["README.md", "CONTRIBUTING.md", "infra/airflow/README.md"] {
         let text = read(document);
         let folder = root().join(document).parent().unwrap().to_owned();
         let prose = prose(&text);
-        for found in link.captures_iter(&prose).map(|found| found.get(1).unwrap().as_str()) {
-            let (file, anchor) = found.split_once('#').map_or((found, None), |(file, anchor)| (file, Some(anchor)));
+        for found in link
+            .captures_iter(&prose)
+            .map(|found| found.get(1).unwrap().as_str())
+        {
+            let (file, anchor) = found
+                .split_once('#')
+                .map_or((found, None), |(file, anchor)| (file, Some(anchor)));
             if found.starts_with("https://") {
                 continue;
             }
-            let target = if file.is_empty() { root().join(document) } else { folder.join(file) };
+            let target = if file.is_empty() {
+                root().join(document)
+            } else {
+                folder.join(file)
+            };
             assert!(target.exists(), "{document} links to {found}");
             if let Some(anchor) = anchor {
-                assert!(anchors(&std::fs::read_to_string(&target).unwrap()).contains(anchor), "{document} links to {found}");
+                assert!(
+                    anchors(&std::fs::read_to_string(&target).unwrap()).contains(anchor),
+                    "{document} links to {found}"
+                );
             }
         }
-        for found in path.captures_iter(&prose).map(|found| found.get(1).unwrap().as_str()) {
+        for found in path
+            .captures_iter(&prose)
+            .map(|found| found.get(1).unwrap().as_str())
+        {
             assert!(exists(found), "{document} names {found}");
         }
     }
@@ -137,22 +203,48 @@ fn the_readme_shows_every_picture_there_is_and_says_what_is_on_it() {
     let readme = prose(&read("README.md"));
     let mut shown = BTreeSet::new();
     for found in image.captures_iter(&readme) {
-        assert!(found[1].len() > 40, "{} needs words for those who do not see it", &found[2]);
-        assert!(shown.insert(found[2].to_owned()), "{} is shown once", &found[2]);
+        assert!(
+            found[1].len() > 40,
+            "{} needs words for those who do not see it",
+            &found[2]
+        );
+        assert!(
+            shown.insert(found[2].to_owned()),
+            "{} is shown once",
+            &found[2]
+        );
     }
-    let there = std::fs::read_dir(&pictures).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let there = std::fs::read_dir(&pictures)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
     assert_eq!(there.collect::<BTreeSet<_>>(), shown);
-    assert_eq!(readme.matches("![").count(), shown.len(), "every picture is made by the tests");
+    assert_eq!(
+        readme.matches("![").count(),
+        shown.len(),
+        "every picture is made by the tests"
+    );
     for name in shown {
         let picture = std::fs::read(pictures.join(&name)).unwrap();
         assert!(picture.starts_with(b"\x89PNG\r\n"), "{name} is a PNG");
-        assert!(picture.len() < 200_000, "{name} has {} bytes", picture.len());
+        assert!(
+            picture.len() < 200_000,
+            "{name} has {} bytes",
+            picture.len()
+        );
     }
 }
 
 /// A path from the root; a bare file name may be anywhere in `src/`.
 fn exists(path: &str) -> bool {
-    let somewhere =
-        |name: &str| walkdir::WalkDir::new(root().join("src")).into_iter().flatten().any(|file| file.file_name() == name);
-    if path.contains('/') { root().join(path).exists() } else { Path::new(path).exists() || somewhere(path) }
+    let somewhere = |name: &str| {
+        walkdir::WalkDir::new(root().join("src"))
+            .into_iter()
+            .flatten()
+            .any(|file| file.file_name() == name)
+    };
+    if path.contains('/') {
+        root().join(path).exists()
+    } else {
+        Path::new(path).exists() || somewhere(path)
+    }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use aiops_rca::dashboard;
 use aiops_rca::evidence::Collector;
 use aiops_rca::functions::access::DashboardLock;
-use aiops_rca::functions::secure_webhook::{ACTION_GROUP_APPLICATION, ROLE, Refused, SecureWebhook, SecureWebhookSettings};
+use aiops_rca::functions::secure_webhook::{
+    ACTION_GROUP_APPLICATION, ROLE, Refused, SecureWebhook, SecureWebhookSettings,
+};
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
 use aiops_rca::local::simulators::{self, Answer, Server, Site};
@@ -41,7 +43,10 @@ impl Site for Tenant {
             return Answer::empty(404);
         }
         let ours = json!({"kty": "RSA", "use": "sig", "kid": "k1", "n": MODULUS, "e": "AQAB"});
-        Answer::json(200, &json!({"keys": [{"kty": "EC", "kid": "other"}, {"kty": "RSA"}, ours]}))
+        Answer::json(
+            200,
+            &json!({"keys": [{"kty": "EC", "kid": "other"}, {"kty": "RSA"}, ours]}),
+        )
     }
 }
 
@@ -64,8 +69,14 @@ fn claims() -> Value {
 }
 
 fn signed(claims: &Value, kid: &str) -> String {
-    let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::RS256) };
-    format!("Bearer {}", jsonwebtoken::encode(&header, claims, &EncodingKey::from_rsa_der(SIGNING_KEY)).unwrap())
+    let header = Header {
+        kid: Some(kid.to_owned()),
+        ..Header::new(Algorithm::RS256)
+    };
+    format!(
+        "Bearer {}",
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_rsa_der(SIGNING_KEY)).unwrap()
+    )
 }
 
 #[tokio::test]
@@ -74,7 +85,10 @@ async fn only_the_action_group_service_of_our_tenant_comes_in() {
     let now = Utc::now();
     let with = |name: &str, value: Value| {
         let mut claims = claims();
-        claims.as_object_mut().unwrap().insert(name.to_owned(), value);
+        claims
+            .as_object_mut()
+            .unwrap()
+            .insert(name.to_owned(), value);
         signed(&claims, "k1")
     };
     let v1 = {
@@ -94,7 +108,10 @@ async fn only_the_action_group_service_of_our_tenant_comes_in() {
         (with("exp", json!(past)), Refused::Invalid),
         (with("nbf", json!(now.timestamp() + 7200)), Refused::Invalid),
         (with("aud", json!("api://another")), Refused::Invalid),
-        (with("iss", json!("https://sts.windows.net/another/")), Refused::Invalid),
+        (
+            with("iss", json!("https://sts.windows.net/another/")),
+            Refused::Invalid,
+        ),
         (with("tid", json!("another")), Refused::Forbidden),
         (with("roles", json!(["Reader"])), Refused::Forbidden),
         (with("roles", json!([])), Refused::Forbidden),
@@ -107,7 +124,11 @@ async fn only_the_action_group_service_of_our_tenant_comes_in() {
         assert_eq!(lock.check(Some(&token), now).await, Err(expected));
     }
     assert_eq!(lock.check(None, now).await, Err(Refused::Missing));
-    assert_eq!(server.requests().len(), 1, "unknown key ids do not fetch the keys again and again");
+    assert_eq!(
+        server.requests().len(),
+        1,
+        "unknown key ids do not fetch the keys again and again"
+    );
 }
 
 #[tokio::test]
@@ -118,15 +139,30 @@ async fn a_token_signed_by_other_means_does_not_come_in() {
         use base64::Engine as _;
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
     };
-    let unsigned = format!("Bearer {}.{}.", part(&json!({"alg": "none", "typ": "JWT", "kid": "k1"})), part(&claims()));
+    let unsigned = format!(
+        "Bearer {}.{}.",
+        part(&json!({"alg": "none", "typ": "JWT", "kid": "k1"})),
+        part(&claims())
+    );
     // The public key taken for an HMAC secret.
-    let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
+    let header = Header {
+        kid: Some("k1".to_owned()),
+        ..Header::new(Algorithm::HS256)
+    };
     let secret = EncodingKey::from_secret(MODULUS.as_bytes());
-    let confused = format!("Bearer {}", jsonwebtoken::encode(&header, &claims(), &secret).unwrap());
+    let confused = format!(
+        "Bearer {}",
+        jsonwebtoken::encode(&header, &claims(), &secret).unwrap()
+    );
     let mut tampered = signed(&claims(), "k1");
     let cut = tampered.rfind('.').unwrap();
     tampered.truncate(cut + 1);
-    for token in [unsigned, confused, tampered.clone(), format!("{tampered}AAAA")] {
+    for token in [
+        unsigned,
+        confused,
+        tampered.clone(),
+        format!("{tampered}AAAA"),
+    ] {
         assert_eq!(lock.check(Some(&token), now).await, Err(Refused::Invalid));
     }
 }
@@ -135,7 +171,10 @@ async fn a_token_signed_by_other_means_does_not_come_in() {
 async fn without_the_tenants_keys_nobody_is_judged() {
     let (mut server, lock) = tenant().await;
     server.stop();
-    let refused = lock.check(Some(&signed(&claims(), "k1")), Utc::now()).await.unwrap_err();
+    let refused = lock
+        .check(Some(&signed(&claims(), "k1")), Utc::now())
+        .await
+        .unwrap_err();
     assert_eq!(refused.response().status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -146,7 +185,10 @@ async fn wire_on() -> std::net::SocketAddr {
     let address = listener.local_addr().unwrap();
     let answer = |request: Request| async move {
         assert!(request.path != "/panic", "a request that ends badly");
-        Response::json(StatusCode::OK, &json!({"bytes": request.body.len(), "query": request.query}))
+        Response::json(
+            StatusCode::OK,
+            &json!({"bytes": request.body.len(), "query": request.query}),
+        )
     };
     tokio::spawn(wire::serve(listener, answer, std::future::pending()));
     address
@@ -165,7 +207,8 @@ async fn raw(address: std::net::SocketAddr, head: &str, body: &[u8]) -> String {
 #[tokio::test]
 async fn bodies_are_capped_while_they_stream() {
     let address = wire_on().await;
-    let chunked = "POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked =
+        "POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunks = |sizes: &[usize]| {
         let mut body = Vec::new();
         for size in sizes {
@@ -177,12 +220,21 @@ async fn bodies_are_capped_while_they_stream() {
         body
     };
     let whole = raw(address, chunked, &chunks(&[BODY_CAP / 2, BODY_CAP / 2])).await;
-    assert!(whole.starts_with("HTTP/1.1 200") && whole.contains(&format!("\"bytes\":{BODY_CAP}")), "{whole}");
+    assert!(
+        whole.starts_with("HTTP/1.1 200") && whole.contains(&format!("\"bytes\":{BODY_CAP}")),
+        "{whole}"
+    );
     // A sender that reads only after it has sent everything gets its answer as well.
     let much = raw(address, chunked, &chunks(&[BODY_CAP; 6])).await;
-    assert!(much.starts_with("HTTP/1.1 413") && much.contains("\"too_large\""), "{much}");
+    assert!(
+        much.starts_with("HTTP/1.1 413") && much.contains("\"too_large\""),
+        "{much}"
+    );
     let over = raw(address, chunked, &chunks(&[BODY_CAP / 2, BODY_CAP / 2, 1])).await;
-    assert!(over.starts_with("HTTP/1.1 413") && over.contains("\"too_large\""), "{over}");
+    assert!(
+        over.starts_with("HTTP/1.1 413") && over.contains("\"too_large\""),
+        "{over}"
+    );
 }
 
 #[tokio::test]
@@ -190,13 +242,36 @@ async fn a_panic_ends_one_request() {
     let address = wire_on().await;
     let head = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     let broken = raw(address, &head("/panic"), b"").await;
-    assert!(broken.starts_with("HTTP/1.1 500") && broken.contains("{\"error\":{\"code\":\"internal\""), "{broken}");
-    assert!(!broken.contains("ends badly"), "the caller does not read our reasons");
-    assert!(raw(address, &head("/fine"), b"").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        broken.starts_with("HTTP/1.1 500") && broken.contains("{\"error\":{\"code\":\"internal\""),
+        "{broken}"
+    );
+    assert!(
+        !broken.contains("ends badly"),
+        "the caller does not read our reasons"
+    );
+    assert!(
+        raw(address, &head("/fine"), b"")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     let long = format!("/fine?q={}", "a".repeat(20_000));
-    assert!(raw(address, &head(&long), b"").await.starts_with("HTTP/1.1 200"), "a long query is no reason to fail");
-    let headed = raw(address, "HEAD /fine HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"").await;
-    assert!(headed.starts_with("HTTP/1.1 200") && headed.ends_with("\r\n\r\n"), "{headed}");
+    assert!(
+        raw(address, &head(&long), b"")
+            .await
+            .starts_with("HTTP/1.1 200"),
+        "a long query is no reason to fail"
+    );
+    let headed = raw(
+        address,
+        "HEAD /fine HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        b"",
+    )
+    .await;
+    assert!(
+        headed.starts_with("HTTP/1.1 200") && headed.ends_with("\r\n\r\n"),
+        "{headed}"
+    );
 }
 
 // ── dashboard and API ───────────────────────────────────────────────────────────────────────────
@@ -204,7 +279,10 @@ async fn a_panic_ends_one_request() {
 const KEY: &str = "a dashboard key of the test";
 
 fn key_lock(plain_http: bool) -> DashboardLock {
-    DashboardLock::Key { key: SecretString::from(KEY), plain_http }
+    DashboardLock::Key {
+        key: SecretString::from(KEY),
+        plain_http,
+    }
 }
 
 struct House {
@@ -223,17 +301,44 @@ fn house(dashboard: DashboardLock) -> House {
         playbook: None,
         remediation: RemediationSettings::default(),
     };
-    let doors = Doors { pipeline: Ok(pipeline), secure_webhook: None, dashboard, problems: Vec::new() };
-    House { handler: Handler::new(doors), store }
+    let doors = Doors {
+        pipeline: Ok(pipeline),
+        secure_webhook: None,
+        dashboard,
+        problems: Vec::new(),
+    };
+    House {
+        handler: Handler::new(doors),
+        store,
+    }
 }
 
 impl House {
-    async fn ask(&self, method: Method, target: &str, headers: &[(&'static str, &str)], body: &str) -> (u16, Response) {
+    async fn ask(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> (u16, Response) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let headers: HeaderMap =
-            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect();
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect();
         let body = body.as_bytes().to_vec().into();
-        let request = Request { method, path: path.to_owned(), query: query.to_owned(), headers, body };
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers,
+            body,
+        };
         let response = self.handler.clone().answer(request).await;
         (response.status.as_u16(), response)
     }
@@ -245,7 +350,11 @@ impl House {
 
     /// A ticket of today in the store.
     async fn open(&self, change: impl FnOnce(&mut Ticket)) -> Ticket {
-        assert_eq!(self.get("/health", &[]).await.0, 200, "tables are made by the first request");
+        assert_eq!(
+            self.get("/health", &[]).await.0,
+            200,
+            "tables are made by the first request"
+        );
         let mut ticket = machine::ticket();
         let now = Utc::now();
         ticket.id = aiops_rca::ticket::TicketId::new(ticket.failure.source, now, fastrand::u32(..));
@@ -257,7 +366,11 @@ impl House {
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
-    response.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    response
+        .headers
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value.as_str())
 }
 
 #[tokio::test]
@@ -265,26 +378,75 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
     let house = house(key_lock(false));
     assert_eq!(house.get("/dashboard", &[]).await.0, 401);
     assert_eq!(house.get("/api/tickets", &[]).await.0, 401);
-    assert_eq!(house.get("/api/tickets", &[("x-dashboard-key", "another key")]).await.0, 401);
-    assert_eq!(house.get("/api/tickets", &[("x-dashboard-key", KEY)]).await.0, 200);
-    assert_eq!(house.ask(Method::POST, "/dashboard/login", &[], "key=wrong").await.0, 401);
+    assert_eq!(
+        house
+            .get("/api/tickets", &[("x-dashboard-key", "another key")])
+            .await
+            .0,
+        401
+    );
+    assert_eq!(
+        house
+            .get("/api/tickets", &[("x-dashboard-key", KEY)])
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        house
+            .ask(Method::POST, "/dashboard/login", &[], "key=wrong")
+            .await
+            .0,
+        401
+    );
     let form = format!("key={}", KEY.replace(' ', "+"));
-    let (status, welcome) = house.ask(Method::POST, "/dashboard/login", &[], &form).await;
+    let (status, welcome) = house
+        .ask(Method::POST, "/dashboard/login", &[], &form)
+        .await;
     let cookie = header(&welcome, "set-cookie").unwrap().to_owned();
     assert_eq!(status, 303);
-    assert!(cookie.contains("; Secure;") && cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(
+        cookie.contains("; Secure;")
+            && cookie.contains("HttpOnly")
+            && cookie.contains("SameSite=Strict"),
+        "{cookie}"
+    );
     let session = cookie.split(';').next().unwrap().to_owned();
     let crowd = format!("theme=dark; {session}; aiops-rca-other=1");
     assert_eq!(house.get("/dashboard", &[("cookie", &crowd)]).await.0, 200);
     let (value, signature) = session.split_once('.').unwrap();
     let longer = format!("{value}9.{signature}");
-    for forged in [longer.as_str(), "aiops-rca=9999999999.", "aiops-rca=9999999999.00", "aiops-rca="] {
-        assert_eq!(house.get("/dashboard", &[("cookie", forged)]).await.0, 401, "{forged}");
+    for forged in [
+        longer.as_str(),
+        "aiops-rca=9999999999.",
+        "aiops-rca=9999999999.00",
+        "aiops-rca=",
+    ] {
+        assert_eq!(
+            house.get("/dashboard", &[("cookie", forged)]).await.0,
+            401,
+            "{forged}"
+        );
     }
     let lock = key_lock(false);
-    let old = lock.cookie_for(KEY, Utc::now() - TimeDelta::hours(9)).unwrap();
-    assert_eq!(house.get("/dashboard", &[("cookie", old.split(';').next().unwrap())]).await.0, 401, "it ends after eight hours");
-    assert!(!key_lock(true).cookie_for(KEY, Utc::now()).unwrap().contains("Secure"), "plain http on this machine");
+    let old = lock
+        .cookie_for(KEY, Utc::now() - TimeDelta::hours(9))
+        .unwrap();
+    assert_eq!(
+        house
+            .get("/dashboard", &[("cookie", old.split(';').next().unwrap())])
+            .await
+            .0,
+        401,
+        "it ends after eight hours"
+    );
+    assert!(
+        !key_lock(true)
+            .cookie_for(KEY, Utc::now())
+            .unwrap()
+            .contains("Secure"),
+        "plain http on this machine"
+    );
 }
 
 #[tokio::test]
@@ -292,18 +454,53 @@ async fn nothing_changes_without_the_forms_token() {
     let house = house(key_lock(false));
     let ticket = house.open(|_| ()).await;
     let cookie = key_lock(false).cookie_for(KEY, Utc::now()).unwrap();
-    let session = [("cookie", cookie.split(';').next().unwrap()), ("content-type", "application/x-www-form-urlencoded")];
+    let session = [
+        ("cookie", cookie.split(';').next().unwrap()),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
     let close = format!("/dashboard/tickets/{}/acknowledge", ticket.id);
     for body in ["", "token=", "token=local"] {
-        assert_eq!(house.ask(Method::POST, &close, &session, body).await.0, 403, "{body}");
+        assert_eq!(
+            house.ask(Method::POST, &close, &session, body).await.0,
+            403,
+            "{body}"
+        );
     }
     let api = format!("/api/tickets/{}/acknowledge", ticket.id);
-    assert_eq!(house.ask(Method::POST, &api, &session, "").await.0, 403, "a form of another site is no API call");
-    let (_, page) = house.get(&format!("/dashboard?ticket={}", ticket.id), &session).await;
-    let token = page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
-    assert_eq!(house.ask(Method::POST, &close, &session, &format!("token={token}")).await.0, 303);
-    assert_eq!(house.store.load(&ticket.id).await.unwrap().unwrap().status, Status::Acknowledged);
-    assert_eq!(house.ask(Method::POST, &close, &session, &format!("token={token}")).await.0, 409, "it is closed already");
+    assert_eq!(
+        house.ask(Method::POST, &api, &session, "").await.0,
+        403,
+        "a form of another site is no API call"
+    );
+    let (_, page) = house
+        .get(&format!("/dashboard?ticket={}", ticket.id), &session)
+        .await;
+    let token = page
+        .split("name=\"token\" value=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert_eq!(
+        house
+            .ask(Method::POST, &close, &session, &format!("token={token}"))
+            .await
+            .0,
+        303
+    );
+    assert_eq!(
+        house.store.load(&ticket.id).await.unwrap().unwrap().status,
+        Status::Acknowledged
+    );
+    assert_eq!(
+        house
+            .ask(Method::POST, &close, &session, &format!("token={token}"))
+            .await
+            .0,
+        409,
+        "it is closed already"
+    );
 }
 
 #[tokio::test]
@@ -311,17 +508,36 @@ async fn in_local_no_other_site_can_press_a_button() {
     let house = house(DashboardLock::Open);
     let ticket = house.open(|_| ()).await;
     let form = format!("/dashboard/tickets/{}/start", ticket.id);
-    assert_eq!(house.ask(Method::POST, &form, &[], "token=local").await.0, 403);
+    assert_eq!(
+        house.ask(Method::POST, &form, &[], "token=local").await.0,
+        403
+    );
     let api = format!("/api/tickets/{}/start", ticket.id);
-    let foreign = [("origin", "https://evil.example"), ("content-type", "text/plain")];
+    let foreign = [
+        ("origin", "https://evil.example"),
+        ("content-type", "text/plain"),
+    ];
     assert_eq!(house.ask(Method::POST, &api, &foreign, "").await.0, 403);
-    assert_eq!(house.ask(Method::POST, &api, &[], "").await.0, 200, "curl needs nothing");
+    assert_eq!(
+        house.ask(Method::POST, &api, &[], "").await.0,
+        200,
+        "curl needs nothing"
+    );
 }
 
 #[tokio::test]
 async fn whoever_signed_in_speaks_for_himself() {
-    let house = house(DashboardLock::Entra { key: Some(SecretString::from(KEY)) });
-    assert_eq!(house.get("/dashboard", &[("x-ms-client-principal-name", "me")]).await.0, 401, "a name alone is nobody");
+    let house = house(DashboardLock::Entra {
+        key: Some(SecretString::from(KEY)),
+    });
+    assert_eq!(
+        house
+            .get("/dashboard", &[("x-ms-client-principal-name", "me")])
+            .await
+            .0,
+        401,
+        "a name alone is nobody"
+    );
     let ticket = house.open(|_| ()).await;
     let me = [
         ("x-ms-client-principal-id", "1"),
@@ -329,11 +545,37 @@ async fn whoever_signed_in_speaks_for_himself() {
         ("content-type", "application/json"),
     ];
     let act = |action: &str| format!("/api/tickets/{}/{action}", ticket.id);
-    assert_eq!(house.ask(Method::POST, &act("start"), &me, r#"{"by": "The Boss"}"#).await.0, 200);
-    let name = async || house.store.load(&ticket.id).await.unwrap().unwrap().status_by.name;
+    assert_eq!(
+        house
+            .ask(Method::POST, &act("start"), &me, r#"{"by": "The Boss"}"#)
+            .await
+            .0,
+        200
+    );
+    let name = async || {
+        house
+            .store
+            .load(&ticket.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .status_by
+            .name
+    };
     assert_eq!(name().await, "jane.doe", "no mail address, and nobody else");
     let machine = [("x-dashboard-key", KEY)];
-    assert_eq!(house.ask(Method::POST, &act("acknowledge"), &machine, r#"{"by": "Ops password=hunter2"}"#).await.0, 200);
+    assert_eq!(
+        house
+            .ask(
+                Method::POST,
+                &act("acknowledge"),
+                &machine,
+                r#"{"by": "Ops password=hunter2"}"#
+            )
+            .await
+            .0,
+        200
+    );
     assert_eq!(name().await, "Ops password=***");
 }
 
@@ -357,26 +599,62 @@ async fn paths_methods_and_status_codes() {
         (format!("/api/tickets?q={}", "x".repeat(100_000)), 200),
         ("/azure-monitor".to_owned(), 405),
     ] {
-        assert_eq!(house.get(&target, &key).await.0, expected, "{}", target.get(..60.min(target.len())).unwrap());
+        assert_eq!(
+            house.get(&target, &key).await.0,
+            expected,
+            "{}",
+            target.get(..60.min(target.len())).unwrap()
+        );
     }
     assert_eq!(house.ask(Method::HEAD, &one, &key, "").await.0, 200);
     assert_eq!(house.ask(Method::PUT, &one, &key, "").await.0, 405);
     let act = |action: &str| format!("{one}/{action}");
-    assert_eq!(house.ask(Method::POST, &act("explode"), &key, "").await.0, 404);
-    assert_eq!(house.ask(Method::POST, &act("start"), &key, "{").await.0, 400);
-    assert_eq!(house.ask(Method::POST, &act("approve"), &key, r#"{"approval": "x", "plan": "y"}"#).await.0, 409);
-    for door in ["/jira-webhook", "/slack/interactions", "/remediation-callback"] {
-        assert_eq!(house.ask(Method::POST, door, &[], "{}").await.0, 503, "{door} is closed without its secret");
+    assert_eq!(
+        house.ask(Method::POST, &act("explode"), &key, "").await.0,
+        404
+    );
+    assert_eq!(
+        house.ask(Method::POST, &act("start"), &key, "{").await.0,
+        400
+    );
+    assert_eq!(
+        house
+            .ask(
+                Method::POST,
+                &act("approve"),
+                &key,
+                r#"{"approval": "x", "plan": "y"}"#
+            )
+            .await
+            .0,
+        409
+    );
+    for door in [
+        "/jira-webhook",
+        "/slack/interactions",
+        "/remediation-callback",
+    ] {
+        assert_eq!(
+            house.ask(Method::POST, door, &[], "{}").await.0,
+            503,
+            "{door} is closed without its secret"
+        );
     }
     let (status, body) = house.get("/health", &[]).await;
-    assert_eq!((status, body.as_str()), (200, r#"{"status":"ok"}"#), "it says nothing about the configuration");
+    assert_eq!(
+        (status, body.as_str()),
+        (200, r#"{"status":"ok"}"#),
+        "it says nothing about the configuration"
+    );
 }
 
 #[tokio::test]
 async fn lists_and_metrics_tell_what_is_there() {
     let house = house(key_lock(false));
     let key = [("x-dashboard-key", KEY)];
-    let sales = house.open(|t| t.failure.asset = "pl_Sales".to_owned()).await;
+    let sales = house
+        .open(|t| t.failure.asset = "pl_Sales".to_owned())
+        .await;
     let closed = house.open(|t| t.status = Status::Acknowledged).await;
     let old = house
         .open(|t| {
@@ -388,8 +666,12 @@ async fn lists_and_metrics_tell_what_is_there() {
     let ids = async |query: &str| {
         let (_, body) = house.get(&format!("/api/tickets{query}"), &key).await;
         let list: Value = serde_json::from_str(&body).unwrap();
-        let mut ids: Vec<String> =
-            list["tickets"].as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap().to_owned()).collect();
+        let mut ids: Vec<String> = list["tickets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| t["id"].as_str().unwrap().to_owned())
+            .collect();
         ids.sort();
         ids
     };
@@ -403,22 +685,43 @@ async fn lists_and_metrics_tell_what_is_there() {
     assert_eq!(ids("?q=SALES").await, sorted(&[&sales]));
     assert_eq!(ids("?source=airflow").await, sorted(&[]));
     assert_eq!(ids("?days=30").await, sorted(&[&sales, &closed, &old]));
-    assert_eq!(ids("?days=-1&status=nonsense").await, sorted(&[&sales, &closed]), "what makes no sense filters nothing");
+    assert_eq!(
+        ids("?days=-1&status=nonsense").await,
+        sorted(&[&sales, &closed]),
+        "what makes no sense filters nothing"
+    );
     let (_, metrics) = house.get("/api/metrics", &key).await;
-    for line in ["aiops_rca_requests_total{door=\"Api\",status=\"200\"}", "aiops_rca_queue_messages{queue=\"failures\"} 0"] {
+    for line in [
+        "aiops_rca_requests_total{door=\"Api\",status=\"200\"}",
+        "aiops_rca_queue_messages{queue=\"failures\"} 0",
+    ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
-    assert!(metrics.lines().all(|line| line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok()));
+    assert!(metrics.lines().all(
+        |line| line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok()
+    ));
 }
 
 #[test]
 fn no_cell_is_a_formula() {
     let mut ticket = machine::ticket();
     ticket.status = Status::Acknowledged;
-    let hostile = ["=HYPERLINK(\"http://x\")", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", " =1", "＝1"];
+    let hostile = [
+        "=HYPERLINK(\"http://x\")",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\n=1",
+        " =1",
+        "＝1",
+    ];
     for cell in hostile {
         ticket.failure.asset = cell.to_owned();
-        ticket.status_by = Actor { channel: Channel::Jira, name: cell.to_owned() };
+        ticket.status_by = Actor {
+            channel: Channel::Jira,
+            name: cell.to_owned(),
+        };
         let text = dashboard::csv(&[&ticket]);
         let mut reader = csv::Reader::from_reader(text.as_slice());
         let row = reader.records().next().unwrap().unwrap();

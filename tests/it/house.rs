@@ -1,6 +1,11 @@
 //! The house itself: the order of its rooms, the purity of its core, and its doors.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +18,15 @@ mod code;
 use code::Code;
 
 /// Rooms that are pipes: of ours they may use only pipes above them.
-const PIPES: [&str; 7] = ["fault", "trace", "http", "identity", "redaction", "storage", "telemetry"];
+const PIPES: [&str; 7] = [
+    "fault",
+    "trace",
+    "http",
+    "identity",
+    "redaction",
+    "storage",
+    "telemetry",
+];
 
 fn path(relative: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
@@ -34,8 +47,14 @@ fn against_the_order(rooms: &[String], files: &[Code]) -> Vec<String> {
     let place = |room: &str| rooms.iter().position(|known| known == room);
     let mut wrong = BTreeSet::new();
     for code in files.iter().filter(|code| code.file != "lib.rs") {
-        let own = place(code.room()).unwrap_or_else(|| panic!("{} is in no room of lib.rs", code.file));
-        for named in code.names.iter().filter(|named| named[0] == "crate").filter_map(|named| named.get(1)) {
+        let own =
+            place(code.room()).unwrap_or_else(|| panic!("{} is in no room of lib.rs", code.file));
+        for named in code
+            .names
+            .iter()
+            .filter(|named| named[0] == "crate")
+            .filter_map(|named| named.get(1))
+        {
             let allowed = place(named).is_some_and(|room| room <= own);
             let dry = !PIPES.contains(&code.room()) || PIPES.contains(&named.as_str());
             if !(allowed && dry) {
@@ -49,8 +68,15 @@ fn against_the_order(rooms: &[String], files: &[Code]) -> Vec<String> {
 #[test]
 fn rooms_import_only_rooms_above_them() {
     let rooms = rooms();
-    assert_eq!(rooms.get(..PIPES.len()).unwrap(), PIPES, "the pipes come first");
-    assert_eq!(against_the_order(&rooms, Code::of_library()), Vec::<String>::new());
+    assert_eq!(
+        rooms.get(..PIPES.len()).unwrap(),
+        PIPES,
+        "the pipes come first"
+    );
+    assert_eq!(
+        against_the_order(&rooms, Code::of_library()),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -60,17 +86,33 @@ fn the_order_is_checked_in_every_spelling() {
         ("failure.rs", "use crate::ticket::Ticket;"),
         ("failure.rs", "use crate::{fault::Fault, ticket};"),
         ("failure.rs", "use super::ticket::*;"),
-        ("failure.rs", "pub mod inner { use super::super::sinks as s; }"),
+        (
+            "failure.rs",
+            "pub mod inner { use super::super::sinks as s; }",
+        ),
         ("failure.rs", "fn f() -> crate::ticket::Ticket { todo!() }"),
-        ("failure.rs", "fn f() { let _ = vec![crate::ticket::id()]; }"),
+        (
+            "failure.rs",
+            "fn f() { let _ = vec![crate::ticket::id()]; }",
+        ),
         ("failure.rs", "use crate::nowhere;"),
         ("fault.rs", "use crate::failure::Failure;"),
-        ("ticket/store.rs", "impl Into<super::super::sinks::Check> for u8 {}"),
+        (
+            "ticket/store.rs",
+            "impl Into<super::super::sinks::Check> for u8 {}",
+        ),
     ] {
-        assert_eq!(against_the_order(&rooms, &[Code::read(file.to_owned(), text)]).len(), 1, "{file}: {text}");
+        assert_eq!(
+            against_the_order(&rooms, &[Code::read(file.to_owned(), text)]).len(),
+            1,
+            "{file}: {text}"
+        );
     }
     let fine = "use crate::{fault::Fault, failure}; use super::machine; #[cfg(test)] mod tests { use crate::sinks; }";
-    assert_eq!(against_the_order(&rooms, &[Code::read("ticket/store.rs".to_owned(), fine)]), Vec::<String>::new());
+    assert_eq!(
+        against_the_order(&rooms, &[Code::read("ticket/store.rs".to_owned(), fine)]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -82,15 +124,29 @@ fn siblings_are_strangers() {
         ("sinks", [].as_slice()),
     ]);
     let files = Code::of_library();
-    let wings = |room: &str| files.iter().filter(|c| c.room() == room).filter_map(Code::wing).collect::<BTreeSet<_>>();
+    let wings = |room: &str| {
+        files
+            .iter()
+            .filter(|c| c.room() == room)
+            .filter_map(Code::wing)
+            .collect::<BTreeSet<_>>()
+    };
     let mut friends = BTreeSet::new();
     for code in files {
-        let (Some(shared), Some(own)) = (shared.get(code.room()), code.wing()) else { continue };
+        let (Some(shared), Some(own)) = (shared.get(code.room()), code.wing()) else {
+            continue;
+        };
         if shared.contains(&own) {
             continue;
         }
-        for named in code.names.iter().filter(|named| named[0] == "crate" && named.get(1).is_some_and(|r| r == code.room())) {
-            let Some(other) = named.get(2).map(String::as_str) else { continue };
+        for named in code
+            .names
+            .iter()
+            .filter(|named| named[0] == "crate" && named.get(1).is_some_and(|r| r == code.room()))
+        {
+            let Some(other) = named.get(2).map(String::as_str) else {
+                continue;
+            };
             if other != own && wings(code.room()).contains(other) && !shared.contains(&other) {
                 friends.insert(format!("{} names {other}", code.file));
             }
@@ -138,15 +194,27 @@ fn impurities(code: &Code) -> Vec<String> {
         &["crate", "http"],
         &["crate", "storage"],
     ];
-    let named = OUTSIDE.iter().filter(|steps| code.mentions(steps)).map(|steps| steps.join("::"));
-    named.chain(code.waits.iter().cloned()).map(|what| format!("{}: {what}", code.file)).collect()
+    let named = OUTSIDE
+        .iter()
+        .filter(|steps| code.mentions(steps))
+        .map(|steps| steps.join("::"));
+    named
+        .chain(code.waits.iter().cloned())
+        .map(|what| format!("{}: {what}", code.file))
+        .collect()
 }
 
 #[test]
 fn the_core_has_no_io_no_clock_and_no_environment() {
-    let core: Vec<&Code> = Code::of_library().iter().filter(|code| is_core(code)).collect();
+    let core: Vec<&Code> = Code::of_library()
+        .iter()
+        .filter(|code| is_core(code))
+        .collect();
     assert!(core.len() > 30, "the core was found");
-    assert_eq!(core.into_iter().flat_map(impurities).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(
+        core.into_iter().flat_map(impurities).collect::<Vec<_>>(),
+        Vec::<String>::new()
+    );
     for impure in [
         "async fn f() {}",
         "trait T { async fn f(); }",
@@ -157,37 +225,71 @@ fn the_core_has_no_io_no_clock_and_no_environment() {
         "fn f() { let t = format!(\"{:?}\", std::time::Instant::now()); }",
         "use crate::http::Http;",
     ] {
-        assert_eq!(impurities(&Code::read("failure.rs".to_owned(), impure)).len(), 1, "{impure}");
+        assert_eq!(
+            impurities(&Code::read("failure.rs".to_owned(), impure)).len(),
+            1,
+            "{impure}"
+        );
     }
 }
 
 #[test]
 fn only_config_reads_the_environment() {
-    let reads = |code: &Code| ["var", "var_os", "vars", "vars_os"].iter().any(|read| code.mentions(&["env", read]));
-    let readers: Vec<&str> = Code::of_library().iter().filter(|code| reads(code)).map(|code| code.file.as_str()).collect();
+    let reads = |code: &Code| {
+        ["var", "var_os", "vars", "vars_os"]
+            .iter()
+            .any(|read| code.mentions(&["env", read]))
+    };
+    let readers: Vec<&str> = Code::of_library()
+        .iter()
+        .filter(|code| reads(code))
+        .map(|code| code.file.as_str())
+        .collect();
     assert_eq!(readers, ["config/mod.rs"]);
 }
 
 /// Names of settings: capitals with underscores, and what stands beneath `AzureWebJobsStorage`.
 fn is_setting_name(text: &str) -> bool {
-    let capitals = text.contains('_') && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-    capitals || text == "AzureWebJobsStorage" || text.starts_with("AzureWebJobsStorage__") && !text.contains(' ')
+    let capitals = text.contains('_')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    capitals
+        || text == "AzureWebJobsStorage"
+        || text.starts_with("AzureWebJobsStorage__") && !text.contains(' ')
 }
 
 #[test]
 fn every_setting_that_is_read_is_in_the_table_and_the_other_way_round() {
-    let table: BTreeSet<String> = aiops_rca::config::SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
-    assert_eq!(table.len(), aiops_rca::config::SETTINGS.len(), "each is there once");
+    let table: BTreeSet<String> = aiops_rca::config::SETTINGS
+        .iter()
+        .map(|setting| setting.name.to_owned())
+        .collect();
+    assert_eq!(
+        table.len(),
+        aiops_rca::config::SETTINGS.len(),
+        "each is there once"
+    );
     let files = Code::of_library();
-    let readers = files.iter().filter(|code| code.file.starts_with("config/") && code.file != "config/settings.rs");
-    let read: BTreeSet<String> = readers.flat_map(|code| &code.texts).filter(|text| is_setting_name(text)).cloned().collect();
+    let readers = files
+        .iter()
+        .filter(|code| code.file.starts_with("config/") && code.file != "config/settings.rs");
+    let read: BTreeSet<String> = readers
+        .flat_map(|code| &code.texts)
+        .filter(|text| is_setting_name(text))
+        .cloned()
+        .collect();
     assert_eq!(read, table);
 }
 
 /// `function.json` of a row of the table.
 fn expected_bindings(trigger: Trigger) -> Value {
     match trigger {
-        Trigger::Http { route, methods, auth_level } => json!({"bindings": [
+        Trigger::Http {
+            route,
+            methods,
+            auth_level,
+        } => json!({"bindings": [
             {"type": "httpTrigger", "direction": "in", "name": "req", "authLevel": auth_level, "methods": methods, "route": route},
             {"type": "http", "direction": "out", "name": "res"},
         ]}),
@@ -203,16 +305,23 @@ fn expected_bindings(trigger: Trigger) -> Value {
 
 #[test]
 fn the_table_and_the_folders_of_functions_agree() {
-    let folders = std::fs::read_dir(path("functions")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let folders = std::fs::read_dir(path("functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let rows: BTreeSet<String> = TABLE.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(folders.collect::<BTreeSet<_>>(), rows);
     for (name, trigger) in TABLE {
-        let text = std::fs::read_to_string(path(&format!("functions/{name}/function.json"))).unwrap();
+        let text =
+            std::fs::read_to_string(path(&format!("functions/{name}/function.json"))).unwrap();
         let found: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(found, expected_bindings(trigger), "{name}");
     }
-    let host: Value = serde_json::from_str(&std::fs::read_to_string(path("host.json")).unwrap()).unwrap();
-    assert_eq!(host["extensions"]["http"]["routePrefix"], "", "routes hold as they are written");
+    let host: Value =
+        serde_json::from_str(&std::fs::read_to_string(path("host.json")).unwrap()).unwrap();
+    assert_eq!(
+        host["extensions"]["http"]["routePrefix"], "",
+        "routes hold as they are written"
+    );
     assert_eq!(host["extensions"]["queues"]["messageEncoding"], "base64");
     assert_eq!(host["customHandler"]["enableForwardingHttpRequest"], true);
     assert_eq!(host["customHandler"]["enableProxyingHttpRequest"], true);

@@ -23,14 +23,25 @@ fn in_seconds(seconds: i64) -> i64 {
 }
 
 async fn token(identity: &Identity, resource: &str) -> String {
-    identity.token(resource).await.unwrap().expose_secret().to_owned()
+    identity
+        .token(resource)
+        .await
+        .unwrap()
+        .expose_secret()
+        .to_owned()
 }
 
 #[tokio::test]
 async fn the_question_is_the_one_of_app_service() {
-    let endpoint = IdentityEndpoint::start(json!({"access_token": "t1", "expires_on": in_seconds(3600).to_string()})).await;
+    let endpoint = IdentityEndpoint::start(
+        json!({"access_token": "t1", "expires_on": in_seconds(3600).to_string()}),
+    )
+    .await;
     assert_eq!(token(&identity(&endpoint, None), STORAGE).await, "t1");
-    assert_eq!(token(&identity(&endpoint, Some("0f8f-id")), STORAGE).await, "t1");
+    assert_eq!(
+        token(&identity(&endpoint, Some("0f8f-id")), STORAGE).await,
+        "t1"
+    );
     let asked = endpoint.asked();
     for query in &asked {
         assert_eq!(query["api-version"], "2019-08-01");
@@ -43,8 +54,10 @@ async fn the_question_is_the_one_of_app_service() {
 #[tokio::test]
 async fn tokens_are_kept_per_resource_until_five_minutes_before_their_end() {
     for expires_on in [json!(in_seconds(3600)), json!(in_seconds(3600).to_string())] {
-        let endpoint =
-            IdentityEndpoint::start(json!({"access_token": "t", "expires_on": expires_on, "token_type": "Bearer"})).await;
+        let endpoint = IdentityEndpoint::start(
+            json!({"access_token": "t", "expires_on": expires_on, "token_type": "Bearer"}),
+        )
+        .await;
         let identity = identity(&endpoint, None);
         for _ in 0..3 {
             token(&identity, STORAGE).await;
@@ -52,8 +65,15 @@ async fn tokens_are_kept_per_resource_until_five_minutes_before_their_end() {
         }
         assert_eq!(endpoint.asked().len(), 2);
     }
-    for expires_on in [json!(in_seconds(200)), json!(in_seconds(-5)), json!("soon"), json!(null), json!(1e300)] {
-        let endpoint = IdentityEndpoint::start(json!({"access_token": "t1", "expires_on": expires_on})).await;
+    for expires_on in [
+        json!(in_seconds(200)),
+        json!(in_seconds(-5)),
+        json!("soon"),
+        json!(null),
+        json!(1e300),
+    ] {
+        let endpoint =
+            IdentityEndpoint::start(json!({"access_token": "t1", "expires_on": expires_on})).await;
         let identity = identity(&endpoint, None);
         assert_eq!(token(&identity, STORAGE).await, "t1");
         endpoint.usual(json!({"access_token": "t2", "expires_on": in_seconds(3600)}));
@@ -68,7 +88,8 @@ async fn tokens_are_kept_per_resource_until_five_minutes_before_their_end() {
 
 #[tokio::test]
 async fn callers_of_one_resource_wait_for_one_request() {
-    let endpoint = IdentityEndpoint::start(json!({"access_token": "t", "expires_on": in_seconds(3600)})).await;
+    let endpoint =
+        IdentityEndpoint::start(json!({"access_token": "t", "expires_on": in_seconds(3600)})).await;
     let identity = identity(&endpoint, None);
     let tokens = futures::future::join_all((0..20).map(|_| token(&identity, STORAGE))).await;
     assert!(tokens.iter().all(|token| token == "t"));
@@ -77,7 +98,8 @@ async fn callers_of_one_resource_wait_for_one_request() {
 
 #[tokio::test]
 async fn a_busy_endpoint_is_asked_again() {
-    let endpoint = IdentityEndpoint::start(json!({"access_token": "t", "expires_on": in_seconds(3600)})).await;
+    let endpoint =
+        IdentityEndpoint::start(json!({"access_token": "t", "expires_on": in_seconds(3600)})).await;
     endpoint.next(500, None, "");
     endpoint.next(429, Some(0), "");
     assert_eq!(token(&identity(&endpoint, None), STORAGE).await, "t");
@@ -86,12 +108,17 @@ async fn a_busy_endpoint_is_asked_again() {
     endpoint.next(429, Some(90), "");
     let fault = identity(&endpoint, None).token(STORAGE).await.unwrap_err();
     assert_eq!(endpoint.asked().len(), 4, "a long wait is the caller's");
-    assert!(matches!(fault, Fault::Transient { retry_after: Some(wait), .. } if wait == Duration::from_secs(90)), "{fault:?}");
+    assert!(
+        matches!(fault, Fault::Transient { retry_after: Some(wait), .. } if wait == Duration::from_secs(90)),
+        "{fault:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_token_near_its_end_bridges_an_outage() {
-    let endpoint = IdentityEndpoint::start(json!({"access_token": "old", "expires_on": in_seconds(120)})).await;
+    let endpoint =
+        IdentityEndpoint::start(json!({"access_token": "old", "expires_on": in_seconds(120)}))
+            .await;
     let identity = identity(&endpoint, None);
     assert_eq!(token(&identity, STORAGE).await, "old");
     for _ in 0..3 {
@@ -105,28 +132,63 @@ async fn a_token_near_its_end_bridges_an_outage() {
 #[tokio::test]
 async fn refusals_say_what_to_do_and_tell_no_secret() {
     let endpoint = IdentityEndpoint::start(json!({"access_token": "t", "expires_on": 1})).await;
-    let no_identity = r#"{"statusCode":400,"message":"No MSI found for specified ClientId/ResourceId."}"#;
+    let no_identity =
+        r#"{"statusCode":400,"message":"No MSI found for specified ClientId/ResourceId."}"#;
     for (client_id, advice) in [(Some("wrong"), "check the client id"), (None, "turn on")] {
         endpoint.next(400, None, no_identity);
-        let fault = identity(&endpoint, client_id).token(STORAGE).await.unwrap_err();
-        assert!(!fault.is_transient() && fault.reason().contains(advice), "{fault}");
+        let fault = identity(&endpoint, client_id)
+            .token(STORAGE)
+            .await
+            .unwrap_err();
+        assert!(
+            !fault.is_transient() && fault.reason().contains(advice),
+            "{fault}"
+        );
     }
     for body in ["<html>", "{}", r#"{"access_token":7}"#] {
         endpoint.next(200, None, body);
-        assert!(!identity(&endpoint, None).token(STORAGE).await.unwrap_err().is_transient(), "{body}");
+        assert!(
+            !identity(&endpoint, None)
+                .token(STORAGE)
+                .await
+                .unwrap_err()
+                .is_transient(),
+            "{body}"
+        );
     }
     let mut settings = endpoint.settings(None);
     settings.header = "guessed".into();
-    let fault = Identity::new(settings, support::http()).token(STORAGE).await.unwrap_err();
-    assert!(!fault.is_transient() && !fault.to_string().contains("guessed"), "{fault}");
-    let shown = format!("{:?} {:?}", identity(&endpoint, Some("id")), endpoint.settings(None));
+    let fault = Identity::new(settings, support::http())
+        .token(STORAGE)
+        .await
+        .unwrap_err();
+    assert!(
+        !fault.is_transient() && !fault.to_string().contains("guessed"),
+        "{fault}"
+    );
+    let shown = format!(
+        "{:?} {:?}",
+        identity(&endpoint, Some("id")),
+        endpoint.settings(None)
+    );
     assert!(!shown.contains(HEADER), "{shown}");
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_transient() {
     let mut settings = IdentityEndpoint::start(json!({})).await.settings(None);
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     settings.endpoint.set_port(Some(free)).unwrap();
-    assert!(Identity::new(settings, support::http()).token(STORAGE).await.unwrap_err().is_transient());
+    assert!(
+        Identity::new(settings, support::http())
+            .token(STORAGE)
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
 }

@@ -29,7 +29,11 @@ fn read(path: &str) -> String {
 
 /// Every match of the pattern's one group.
 fn all(text: &str, pattern: &str) -> Vec<String> {
-    Regex::new(pattern).unwrap().captures_iter(text).map(|found| found[1].to_owned()).collect()
+    Regex::new(pattern)
+        .unwrap()
+        .captures_iter(text)
+        .map(|found| found[1].to_owned())
+        .collect()
 }
 
 fn set(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
@@ -37,8 +41,15 @@ fn set(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
 }
 
 fn bicep_files() -> Vec<PathBuf> {
-    let files = walkdir::WalkDir::new(root().join("infra")).into_iter().map(|entry| entry.unwrap().into_path());
-    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|extension| extension == "bicep")).collect();
+    let files = walkdir::WalkDir::new(root().join("infra"))
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "bicep")
+        })
+        .collect();
     files.sort();
     assert!(files.len() > 10);
     files
@@ -60,34 +71,56 @@ fn tables_and_queues_exist_under_the_names_of_the_code() {
     let storage = read("infra/modules/storage.bicep");
     assert_eq!(list(&storage, "tables"), aiops_rca::ticket::store::TABLES);
     assert_eq!(list(&storage, "queues"), aiops_rca::pipeline::QUEUES);
-    assert!(storage.contains("name: '${prefix}-${queueName}'") && storage.contains("name: '${prefix}${tableName}'"));
-    let triggered: BTreeSet<String> =
-        aiops_rca::pipeline::QUEUES.iter().map(|queue| format!("%STORAGE_PREFIX%-{queue}")).collect();
-    let functions = walkdir::WalkDir::new(root().join("functions")).min_depth(1).max_depth(1);
-    let names = functions.into_iter().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    let bound = names.map(|name| binding(&name)).filter_map(|binding| binding["queueName"].as_str().map(str::to_owned));
+    assert!(
+        storage.contains("name: '${prefix}-${queueName}'")
+            && storage.contains("name: '${prefix}${tableName}'")
+    );
+    let triggered: BTreeSet<String> = aiops_rca::pipeline::QUEUES
+        .iter()
+        .map(|queue| format!("%STORAGE_PREFIX%-{queue}"))
+        .collect();
+    let functions = walkdir::WalkDir::new(root().join("functions"))
+        .min_depth(1)
+        .max_depth(1);
+    let names = functions
+        .into_iter()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let bound = names
+        .map(|name| binding(&name))
+        .filter_map(|binding| binding["queueName"].as_str().map(str::to_owned));
     assert_eq!(set(bound), triggered);
-    let default = SETTINGS.iter().find(|setting| setting.name == "STORAGE_PREFIX").unwrap().default;
-    assert!(read("infra/main.bicep").contains(&format!("param storagePrefix string = '{default}'")));
+    let default = SETTINGS
+        .iter()
+        .find(|setting| setting.name == "STORAGE_PREFIX")
+        .unwrap()
+        .default;
+    assert!(
+        read("infra/main.bicep").contains(&format!("param storagePrefix string = '{default}'"))
+    );
 }
 
 #[test]
 fn the_account_names_keep_the_rules_of_the_vendors() {
     let main = read("infra/main.bicep");
     // 3 to 24 lower-case letters and digits; a vault may have dashes as well.
-    assert!(main.contains("var storageName = take(toLower('${replace(name, '-', '')}${suffix}'), 24)"));
+    assert!(
+        main.contains("var storageName = take(toLower('${replace(name, '-', '')}${suffix}'), 24)")
+    );
     assert!(main.contains("var vaultName = take('${name}-${suffix}', 24)"));
 }
 
 /// Name → value text of every app setting that main.bicep makes.
 fn app_settings() -> BTreeMap<String, String> {
     let main = read("infra/main.bicep");
-    let blocks = Regex::new(r"(?ms)^var \w+Settings = (?:empty\(\w+\) \? \{\} : )?\{(.*?)\}$").unwrap();
+    let blocks =
+        Regex::new(r"(?ms)^var \w+Settings = (?:empty\(\w+\) \? \{\} : )?\{(.*?)\}$").unwrap();
     let pair = Regex::new(r"(?m)^\s*([A-Z][A-Za-z0-9_]+): (.+?)\s*$").unwrap();
     let found: BTreeMap<String, String> = blocks
         .captures_iter(&main)
         .flat_map(|block| {
-            pair.captures_iter(&block[1]).map(|found| (found[1].to_owned(), found[2].to_owned())).collect::<Vec<_>>()
+            pair.captures_iter(&block[1])
+                .map(|found| (found[1].to_owned(), found[2].to_owned()))
+                .collect::<Vec<_>>()
         })
         .collect();
     assert!(found.len() > 40, "{found:#?}");
@@ -96,11 +129,25 @@ fn app_settings() -> BTreeMap<String, String> {
 
 #[test]
 fn app_settings_are_settings_of_the_code() {
-    let host =
-        ["AzureWebJobsStorage__credential", "APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"];
-    let known: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).chain(host).collect();
-    let unknown: Vec<String> = app_settings().into_keys().filter(|name| !known.contains(name.as_str())).collect();
-    assert_eq!(unknown, Vec::<String>::new(), "no such setting in src/config");
+    let host = [
+        "AzureWebJobsStorage__credential",
+        "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    ];
+    let known: BTreeSet<&str> = SETTINGS
+        .iter()
+        .map(|setting| setting.name)
+        .chain(host)
+        .collect();
+    let unknown: Vec<String> = app_settings()
+        .into_keys()
+        .filter(|name| !known.contains(name.as_str()))
+        .collect();
+    assert_eq!(
+        unknown,
+        Vec::<String>::new(),
+        "no such setting in src/config"
+    );
     // Everything that ties systems together can be set from Bicep; what is left has a default or is set by Azure.
     let left_out = [
         "AzureWebJobsStorage",
@@ -121,20 +168,41 @@ fn app_settings_are_settings_of_the_code() {
     let made = app_settings();
     let missing: Vec<&str> = SETTINGS
         .iter()
-        .filter(|setting| !made.contains_key(setting.name) && !left_out.contains(&setting.name) && setting.default.is_empty())
+        .filter(|setting| {
+            !made.contains_key(setting.name)
+                && !left_out.contains(&setting.name)
+                && setting.default.is_empty()
+        })
         .map(|setting| setting.name)
-        .filter(|name| !matches!(*name, "REMEDIATION_DELAYS" | "REMEDIATION_QUIET_HOURS" | "EXTRA_CA_FILE"))
+        .filter(|name| {
+            !matches!(
+                *name,
+                "REMEDIATION_DELAYS" | "REMEDIATION_QUIET_HOURS" | "EXTRA_CA_FILE"
+            )
+        })
         .collect();
-    assert_eq!(missing, Vec::<&str>::new(), "settings without a default that main.bicep cannot set");
+    assert_eq!(
+        missing,
+        Vec::<&str>::new(),
+        "settings without a default that main.bicep cannot set"
+    );
 }
 
 #[test]
 fn secrets_are_references_into_the_vault_to_secrets_that_are_made() {
-    let vault = all(&read("infra/main.bicep"), r"(?m)^      ([A-Z_]+): [a-zA-Z]+$");
-    let playbooks = all(&read("infra/playbooks/playbooks.bicep"), r"setting: '([A-Z_]+)'");
+    let vault = all(
+        &read("infra/main.bicep"),
+        r"(?m)^      ([A-Z_]+): [a-zA-Z]+$",
+    );
+    let playbooks = all(
+        &read("infra/playbooks/playbooks.bicep"),
+        r"setting: '([A-Z_]+)'",
+    );
     let made: BTreeSet<String> = vault.into_iter().chain(playbooks).collect();
     for (name, value) in app_settings() {
-        let secret = SETTINGS.iter().any(|setting| setting.name == name && setting.secret);
+        let secret = SETTINGS
+            .iter()
+            .any(|setting| setting.name == name && setting.secret);
         let reference = format!("'${{secret}}{})'", name.replace('_', "-"));
         assert_eq!(value == reference, secret, "{name}: {value}");
         assert!(!secret || made.contains(&name), "{name} is not made");
@@ -150,11 +218,17 @@ fn secure_parameters_are_marked_and_read_from_the_environment_only() {
     assert!(secure.len() >= 9);
     let values = read("infra/main.bicepparam");
     for name in secure {
-        assert!(values.contains(&format!("param {name} = readEnvironmentVariable('")), "{name}");
+        assert!(
+            values.contains(&format!("param {name} = readEnvironmentVariable('")),
+            "{name}"
+        );
     }
     let declared = set(all(&main, r"(?m)^param (\w+) "));
     let given = set(all(&values, r"(?m)^(?:// )?param (\w+) ="));
-    assert_eq!(declared, given, "every knob is in the parameters file, and no other");
+    assert_eq!(
+        declared, given,
+        "every knob is in the parameters file, and no other"
+    );
     let described = all(&main, r"@description\(('[^\n]+')\)\n(?:@[^\n]+\n)*param ").len();
     assert_eq!(described, declared.len(), "every knob is explained");
 }
@@ -162,18 +236,30 @@ fn secure_parameters_are_marked_and_read_from_the_environment_only() {
 #[test]
 fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
     let bicep = read("infra/playbooks/playbooks.bicep");
-    let modules = Regex::new(r"(?s)module \w+ 'workflow\.bicep' = if \([^)]*\) \{(.*?)\n\}").unwrap();
+    let modules =
+        Regex::new(r"(?s)module \w+ 'workflow\.bicep' = if \([^)]*\) \{(.*?)\n\}").unwrap();
     let mut settings = BTreeSet::new();
     let mut names = BTreeSet::new();
     for module in modules.captures_iter(&bicep) {
         let file = all(&module[1], r"loadJsonContent\('([\w-]+)\.json'\)")[0].clone();
         settings.insert(all(&module[1], r"setting: '(\w+)'")[0].clone());
         assert!(module[1].contains(&format!("name: 'playbook-{file}'")));
-        let (_, text) = SHIPPED.iter().find(|(name, _)| *name == file).unwrap_or_else(|| panic!("{file} is not shipped"));
+        let (_, text) = SHIPPED
+            .iter()
+            .find(|(name, _)| *name == file)
+            .unwrap_or_else(|| panic!("{file} is not shipped"));
         let values = all(&module[1], r"(?m)^    values: (.+)$")[0].clone();
         let groups = all(&values, r"\b(\w+Parameters)\b");
-        let texts: Vec<String> =
-            groups.iter().map(|group| all(&bicep, &format!(r"(?ms)^var {group} = \{{(.*?)\}}\n(?:var|\n)"))[0].clone()).collect();
+        let texts: Vec<String> = groups
+            .iter()
+            .map(|group| {
+                all(
+                    &bicep,
+                    &format!(r"(?ms)^var {group} = \{{(.*?)\}}\n(?:var|\n)"),
+                )[0]
+                .clone()
+            })
+            .collect();
         let given: BTreeSet<String> = texts
             .iter()
             .chain([&values])
@@ -182,29 +268,59 @@ fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
             .collect();
         let definition: Value = serde_json::from_str(text).unwrap();
         for (parameter, declared) in definition["parameters"].as_object().unwrap() {
-            assert!(given.contains(parameter) || declared.get("defaultValue").is_some(), "{file}: {parameter} gets no value");
+            assert!(
+                given.contains(parameter) || declared.get("defaultValue").is_some(),
+                "{file}: {parameter} gets no value"
+            );
         }
         for parameter in &given {
-            assert!(definition["parameters"].get(parameter).is_some(), "{file} has no parameter {parameter}");
+            assert!(
+                definition["parameters"].get(parameter).is_some(),
+                "{file} has no parameter {parameter}"
+            );
         }
         names.insert(file);
     }
-    assert_eq!(settings, set(PLAYBOOKS.iter().map(|(_, setting)| (*setting).to_owned())));
-    assert_eq!(names, set(SHIPPED.iter().map(|(name, _)| (*name).to_owned())));
+    assert_eq!(
+        settings,
+        set(PLAYBOOKS.iter().map(|(_, setting)| (*setting).to_owned()))
+    );
+    assert_eq!(
+        names,
+        set(SHIPPED.iter().map(|(name, _)| (*name).to_owned()))
+    );
 }
 
 #[test]
 fn routes_in_bicep_are_routes_of_functions() {
     let alerts = read("infra/alerts.bicep");
-    let (route, level) = (binding("AzureMonitor")["route"].clone(), binding("AzureMonitor")["authLevel"].clone());
+    let (route, level) = (
+        binding("AzureMonitor")["route"].clone(),
+        binding("AzureMonitor")["authLevel"].clone(),
+    );
     assert_eq!((route, level), (json!("azure-monitor"), json!("function")));
-    assert!(alerts.contains("var door = 'https://${app.properties.defaultHostName}/azure-monitor'"));
-    assert!(alerts.contains("name: 'AzureMonitor'") && alerts.contains("var key = app::azureMonitor.listKeys().default"));
-    assert_eq!(binding("RemediationCallback")["route"], "remediation-callback");
-    assert!(read("infra/main.bicep").contains("callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'"));
+    assert!(
+        alerts.contains("var door = 'https://${app.properties.defaultHostName}/azure-monitor'")
+    );
+    assert!(
+        alerts.contains("name: 'AzureMonitor'")
+            && alerts.contains("var key = app::azureMonitor.listKeys().default")
+    );
+    assert_eq!(
+        binding("RemediationCallback")["route"],
+        "remediation-callback"
+    );
+    assert!(
+        read("infra/main.bicep").contains(
+            "callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'"
+        )
+    );
     let host: Value = serde_json::from_str(&read("host.json")).unwrap();
     assert_eq!(host["extensions"]["http"]["routePrefix"], "");
-    assert!(read("infra/modules/function.bicep").contains("runtime: { name: 'custom', version: '1.0' }"));
+    assert!(
+        read("infra/modules/function.bicep")
+            .contains("runtime: { name: 'custom', version: '1.0' }")
+    );
 }
 
 #[test]
@@ -245,9 +361,17 @@ fn nothing_is_set_that_flex_consumption_refuses() {
         "vnetRouteAllEnabled",
     ];
     let made = app_settings();
-    assert!(settings.iter().all(|setting| !made.contains_key(*setting)), "{made:#?}");
+    assert!(
+        settings.iter().all(|setting| !made.contains_key(*setting)),
+        "{made:#?}"
+    );
     let app = read("infra/modules/function.bicep");
-    assert!(properties.iter().all(|property| !app.contains(&format!("{property}:"))), "{app}");
+    assert!(
+        properties
+            .iter()
+            .all(|property| !app.contains(&format!("{property}:"))),
+        "{app}"
+    );
     assert!(app.contains("tier: 'FlexConsumption', name: 'FC1'"));
 }
 
@@ -271,8 +395,16 @@ fn roles_are_given_by_name_and_every_name_is_known() {
         let text = std::fs::read_to_string(&path).unwrap();
         used.extend(all(&text, r"roles\['([^']+)'\]"));
         used.extend(all(&text, r"roles\.([A-Z]\w+)"));
-        used.extend(all(&text, r"for role in \[(.*)\]").iter().flat_map(|names| all(names, "'([^']+)'")));
-        assert!(!id.is_match(&text), "{}: roles are given by name", path.display());
+        used.extend(
+            all(&text, r"for role in \[(.*)\]")
+                .iter()
+                .flat_map(|names| all(names, "'([^']+)'")),
+        );
+        assert!(
+            !id.is_match(&text),
+            "{}: roles are given by name",
+            path.display()
+        );
         assert!(
             !["Owner'", "'Contributor'", "Data Factory Contributor'"]
                 .iter()
@@ -286,8 +418,15 @@ fn roles_are_given_by_name_and_every_name_is_known() {
 fn every_file_that_bicep_loads_is_there() {
     for path in bicep_files() {
         let text = std::fs::read_to_string(&path).unwrap();
-        for loaded in all(&text, r"(?:load\w+Content\(|^module \w+ |(?m:^module \w+ ))'([^']+)'") {
-            assert!(path.parent().unwrap().join(&loaded).is_file(), "{}: {loaded}", path.display());
+        for loaded in all(
+            &text,
+            r"(?:load\w+Content\(|^module \w+ |(?m:^module \w+ ))'([^']+)'",
+        ) {
+            assert!(
+                path.parent().unwrap().join(&loaded).is_file(),
+                "{}: {loaded}",
+                path.display()
+            );
         }
     }
 }
@@ -295,22 +434,36 @@ fn every_file_that_bicep_loads_is_there() {
 #[test]
 fn nothing_is_opened_by_a_shared_key() {
     let storage = read("infra/modules/storage.bicep");
-    assert!(storage.contains("allowSharedKeyAccess: false") && storage.contains("allowBlobPublicAccess: false"));
+    assert!(
+        storage.contains("allowSharedKeyAccess: false")
+            && storage.contains("allowBlobPublicAccess: false")
+    );
     assert!(read("infra/modules/monitoring.bicep").contains("DisableLocalAuth: true"));
     assert!(read("infra/modules/function.bicep").contains("httpsOnly: true"));
     for path in bicep_files() {
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("AccountKey") && !text.contains(".listKeys().keys"), "{}", path.display());
+        assert!(
+            !text.contains("AccountKey") && !text.contains(".listKeys().keys"),
+            "{}",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
-    for (file, categories) in
-        [("data-factory", ["PipelineRuns", "ActivityRuns", "TriggerRuns"]), ("databricks", ["clusters", "jobs", "notebook"])]
-    {
+    for (file, categories) in [
+        (
+            "data-factory",
+            ["PipelineRuns", "ActivityRuns", "TriggerRuns"],
+        ),
+        ("databricks", ["clusters", "jobs", "notebook"]),
+    ] {
         let text = read(&format!("infra/modules/{file}.bicep"));
-        assert!(text.contains("logAnalyticsDestinationType: 'Dedicated'"), "{file}");
+        assert!(
+            text.contains("logAnalyticsDestinationType: 'Dedicated'"),
+            "{file}"
+        );
         assert_eq!(all(&text, r"category: '(\w+)', enabled: true"), categories);
     }
 }
@@ -325,20 +478,37 @@ fn what_azd_runs_names_outputs_and_files_that_exist() {
     assert!(given.len() >= 7, "functionAppName and what follows");
     for pair in given {
         let (parameter, value) = (&pair[1], &pair[2]);
-        assert!(alerts.contains(&format!("\nparam {parameter} ")), "{parameter}");
+        assert!(
+            alerts.contains(&format!("\nparam {parameter} ")),
+            "{parameter}"
+        );
         // What has a default comes from azd's environment, the rest from the deployment before.
-        assert_eq!(main.contains(&format!("\noutput {value} ")), pair.get(3).is_none(), "{value}");
+        assert_eq!(
+            main.contains(&format!("\noutput {value} ")),
+            pair.get(3).is_none(),
+            "{value}"
+        );
     }
     assert!(azd.contains("infra/package") && root().join("infra/package").is_file());
-    assert!(azd.contains("dist: target/functionapp") && read("infra/package").contains("--target-dir target/functionapp"));
-    assert!(read("infra/modules/function.bicep").contains("'azd-service-name': 'aiops-rca'") && azd.contains("\n  aiops-rca:\n"));
+    assert!(
+        azd.contains("dist: target/functionapp")
+            && read("infra/package").contains("--target-dir target/functionapp")
+    );
+    assert!(
+        read("infra/modules/function.bicep").contains("'azd-service-name': 'aiops-rca'")
+            && azd.contains("\n  aiops-rca:\n")
+    );
 }
 
 #[test]
 fn checkov_skips_nothing_without_a_reason() {
     let config = read("infra/.checkov.yaml");
     let mut reasoned = false;
-    for line in config.lines().skip_while(|line| *line != "skip-check:").skip(1) {
+    for line in config
+        .lines()
+        .skip_while(|line| *line != "skip-check:")
+        .skip(1)
+    {
         if line.trim_start().starts_with('#') {
             reasoned = true;
         } else {
@@ -346,6 +516,10 @@ fn checkov_skips_nothing_without_a_reason() {
         }
     }
     for path in bicep_files() {
-        assert!(!std::fs::read_to_string(path).unwrap().contains("checkov:skip"));
+        assert!(
+            !std::fs::read_to_string(path)
+                .unwrap()
+                .contains("checkov:skip")
+        );
     }
 }

@@ -1,6 +1,10 @@
 //! The language model from outside: what it is told, what of its answer is believed, and what happens when it fails.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "in tests a panic is a finding")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in tests a panic is a finding"
+)]
 
 mod believing;
 mod failing;
@@ -32,7 +36,9 @@ const THROTTLED: &str = "ErrorCode=SqlOperationFailed,Message=A database operati
     'The service is currently busy. Retry the request after 10 seconds. Code: 40501.'";
 
 fn fixture(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vendor").join(format!("{name}.json"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/vendor")
+        .join(format!("{name}.json"));
     serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
 }
 
@@ -85,7 +91,11 @@ impl Story {
             evidence.push(piece(format!("e{number}"), source, text));
         }
         let diagnosis = diagnose(&Case::of(&failure, &evidence));
-        Self { failure, evidence, diagnosis }
+        Self {
+            failure,
+            evidence,
+            diagnosis,
+        }
     }
 
     fn prompt(&self) -> Prompt {
@@ -93,7 +103,9 @@ impl Story {
     }
 
     async fn word(&self, model: &Model) -> (Diagnosis, Option<Gap>) {
-        model.word(self.diagnosis.clone(), &self.failure, &self.evidence, now()).await
+        model
+            .word(self.diagnosis.clone(), &self.failure, &self.evidence, now())
+            .await
     }
 
     /// The model fails: the catalog's diagnosis stands, only who worded it changes. Returns why.
@@ -101,8 +113,17 @@ impl Story {
         let (diagnosis, gap) = self.word(model).await;
         let gap = gap.unwrap_or_else(|| panic!("no gap: {}", diagnosis.worded_by));
         assert_eq!(gap.source, "model");
-        assert_eq!(diagnosis.worded_by, format!("catalog (model: {})", gap.reason));
-        assert_eq!(Diagnosis { worded_by: "catalog".to_owned(), ..diagnosis }, self.diagnosis);
+        assert_eq!(
+            diagnosis.worded_by,
+            format!("catalog (model: {})", gap.reason)
+        );
+        assert_eq!(
+            Diagnosis {
+                worded_by: "catalog".to_owned(),
+                ..diagnosis
+            },
+            self.diagnosis
+        );
         assert!(!gap.reason.contains("sk-"), "{}", gap.reason);
         gap.reason
     }
@@ -123,11 +144,25 @@ impl Bench {
     }
 
     async fn with(options: ModelOptions) -> Self {
-        let provider = if options.vendor == Vendor::Azure { Provider::AzureOpenAi } else { Provider::OpenAiCompatible };
+        let provider = if options.vendor == Vendor::Azure {
+            Provider::AzureOpenAi
+        } else {
+            Provider::OpenAiCompatible
+        };
         let site = Arc::new(ModelSite::new(options.clone()));
         let server = serve(0, Arc::clone(&site)).await.unwrap();
-        let model = client(provider, &server.url(), &options.model, Some(&options.key), None);
-        Self { server, site, model }
+        let model = client(
+            provider,
+            &server.url(),
+            &options.model,
+            Some(&options.key),
+            None,
+        );
+        Self {
+            server,
+            site,
+            model,
+        }
     }
 
     fn asked(&self) -> usize {
@@ -135,7 +170,13 @@ impl Bench {
     }
 }
 
-fn client(provider: Provider, endpoint: &str, model: &str, key: Option<&str>, identity: Option<Identity>) -> Model {
+fn client(
+    provider: Provider,
+    endpoint: &str,
+    model: &str,
+    key: Option<&str>,
+    identity: Option<Identity>,
+) -> Model {
     let settings = ModelSettings {
         provider,
         endpoint: endpoint.parse().unwrap(),
@@ -169,27 +210,52 @@ fn what_the_model_is_told() {
         category: Category::Authentication,
         error_type: "SqlLoginFailed".to_owned(),
         confidence: 0.86,
-        root_cause: "The login of `svc_etl` to sql-prod.database.windows.net was refused.".to_owned(),
-        recommendations: vec!["Check the login's password.".to_owned(), "Renew it\nwhere it is stored.".to_owned()],
+        root_cause: "The login of `svc_etl` to sql-prod.database.windows.net was refused."
+            .to_owned(),
+        recommendations: vec![
+            "Check the login's password.".to_owned(),
+            "Renew it\nwhere it is stored.".to_owned(),
+        ],
         ..story.diagnosis
     };
     let prompt = story.prompt();
-    insta::assert_snapshot!("prompt", format!("── system ──\n{}\n── user ──\n{}", prompt.system, prompt.user));
+    insta::assert_snapshot!(
+        "prompt",
+        format!(
+            "── system ──\n{}\n── user ──\n{}",
+            prompt.system, prompt.user
+        )
+    );
     insta::assert_json_snapshot!("schema", Prompt::schema());
 }
 
 #[test]
 fn long_evidence_is_shown_within_limits_and_with_its_telling_places() {
-    let log = format!("{}{REFUSED}{}", "INFO all is well\n".repeat(9000), "INFO bye\n".repeat(9000));
+    let log = format!(
+        "{}{REFUSED}{}",
+        "INFO all is well\n".repeat(9000),
+        "INFO bye\n".repeat(9000)
+    );
     let pieces: Vec<(&str, &str)> = (0..12).map(|_| ("airflow.log", log.as_str())).collect();
     let story = Story::with(REFUSED, &pieces);
     let prompt = story.prompt();
     assert!(prompt.user.len() < 14_000, "{}", prompt.user.len());
-    assert!(prompt.user.contains("[begin e0 (alert)") && prompt.user.contains("[begin e1 (airflow.log)"));
+    assert!(
+        prompt.user.contains("[begin e0 (alert)")
+            && prompt.user.contains("[begin e1 (airflow.log)")
+    );
     // A failure with one long log: what the catalog quoted from it is shown.
     let mut failing = Story::with("Task failed", &[("airflow.log", &log)]);
     failing.diagnosis = diagnose(&Case::of(&failing.failure, &failing.evidence));
-    assert!(failing.diagnosis.evidence.iter().any(|quote| quote.source == "e1"), "{:?}", failing.diagnosis.evidence);
+    assert!(
+        failing
+            .diagnosis
+            .evidence
+            .iter()
+            .any(|quote| quote.source == "e1"),
+        "{:?}",
+        failing.diagnosis.evidence
+    );
     assert!(failing.prompt().user.contains("svc_etl"));
 }
 
@@ -199,17 +265,34 @@ async fn each_vendor_is_asked_in_its_own_way() {
     for vendor in [Vendor::Azure, Vendor::OpenAi, Vendor::Ollama] {
         let bench = Bench::new(vendor).await;
         let (diagnosis, gap) = story.word(&bench.model).await;
-        assert_eq!((gap, diagnosis.worded_by.as_str()), (None, "model gpt-4o"), "{vendor:?}");
+        assert_eq!(
+            (gap, diagnosis.worded_by.as_str()),
+            (None, "model gpt-4o"),
+            "{vendor:?}"
+        );
         let request = &bench.server.requests()[0];
         let body = request.json();
         assert_eq!(body["response_format"]["json_schema"]["strict"], true);
         assert_eq!(body.get("model").is_some(), vendor != Vendor::Azure);
         assert_eq!(request.header("api-key").is_some(), vendor == Vendor::Azure);
-        assert_eq!(request.header("authorization").is_some(), vendor != Vendor::Azure);
+        assert_eq!(
+            request.header("authorization").is_some(),
+            vendor != Vendor::Azure
+        );
         // The recorded requests have the same fields.
-        let name = ["llm-azure-request", "llm-openai-request", "llm-ollama-request"][vendor as usize];
+        let name = [
+            "llm-azure-request",
+            "llm-openai-request",
+            "llm-ollama-request",
+        ][vendor as usize];
         let recorded = fixture(name);
-        let fields = |body: &Value| body.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let fields = |body: &Value| {
+            body.as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(fields(&body), fields(&recorded["body"]), "{name}");
     }
 }
@@ -217,23 +300,54 @@ async fn each_vendor_is_asked_in_its_own_way() {
 #[tokio::test]
 async fn azure_is_entered_with_the_managed_identity_and_on_its_newer_surface() {
     use aiops_rca::local::simulators::identity::IdentitySite;
-    let identity_server = serve(0, Arc::new(IdentitySite::new("the header"))).await.unwrap();
-    let endpoint = format!("{}msi/token", identity_server.url()).parse().unwrap();
-    let settings = IdentitySettings { endpoint, header: "the header".to_owned().into(), client_id: None };
+    let identity_server = serve(0, Arc::new(IdentitySite::new("the header")))
+        .await
+        .unwrap();
+    let endpoint = format!("{}msi/token", identity_server.url())
+        .parse()
+        .unwrap();
+    let settings = IdentitySettings {
+        endpoint,
+        header: "the header".to_owned().into(),
+        client_id: None,
+    };
     let identity = Identity::new(settings, Http::new(None).unwrap());
     let token = IdentitySite::token_for("https://cognitiveservices.azure.com");
-    let bench = Bench::with(ModelOptions { token: Some(token.clone()), ..ModelOptions::new(Vendor::Azure, "gpt-4o", KEY) }).await;
+    let bench = Bench::with(ModelOptions {
+        token: Some(token.clone()),
+        ..ModelOptions::new(Vendor::Azure, "gpt-4o", KEY)
+    })
+    .await;
     let story = Story::of(REFUSED);
     for path in ["", "openai/v1"] {
         let url = format!("{}{path}", bench.server.url());
-        let model = client(Provider::AzureOpenAi, &url, "gpt-4o", None, Some(identity.clone()));
+        let model = client(
+            Provider::AzureOpenAi,
+            &url,
+            "gpt-4o",
+            None,
+            Some(identity.clone()),
+        );
         assert_eq!(story.word(&model).await.1, None, "{path}");
     }
     let requests = bench.server.requests();
-    assert_eq!(requests[0].path, "/openai/deployments/gpt-4o/chat/completions");
+    assert_eq!(
+        requests[0].path,
+        "/openai/deployments/gpt-4o/chat/completions"
+    );
     assert_eq!(requests[1].path, "/openai/v1/chat/completions");
-    assert!(requests.iter().all(|request| request.is_authorized_by(&format!("Bearer {token}"))));
-    let keyless = client(Provider::AzureOpenAi, &bench.server.url(), "gpt-4o", None, None);
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.is_authorized_by(&format!("Bearer {token}")))
+    );
+    let keyless = client(
+        Provider::AzureOpenAi,
+        &bench.server.url(),
+        "gpt-4o",
+        None,
+        None,
+    );
     assert!(story.falls_back(&keyless).await.contains("AI_API_KEY"));
 }
 
@@ -241,12 +355,28 @@ async fn azure_is_entered_with_the_managed_identity_and_on_its_newer_surface() {
 async fn the_doctor_asks_one_cheap_question() {
     let bench = Bench::new(Vendor::Azure).await;
     let said = bench.model.check(now()).await.unwrap();
-    assert!(said.starts_with("gpt-4o answers at 127.0.0.1 (Azure OpenAI)"), "{said}");
+    assert!(
+        said.starts_with("gpt-4o answers at 127.0.0.1 (Azure OpenAI)"),
+        "{said}"
+    );
     let body = bench.server.requests()[0].json();
     assert_eq!((bench.asked(), &body["max_tokens"]), (1, &json!(5)));
-    let thinks = Bench::with(ModelOptions { thinks: true, ..ModelOptions::new(Vendor::OpenAi, "o9", KEY) }).await;
+    let thinks = Bench::with(ModelOptions {
+        thinks: true,
+        ..ModelOptions::new(Vendor::OpenAi, "o9", KEY)
+    })
+    .await;
     thinks.model.check(now()).await.unwrap();
-    let wrong = client(Provider::AzureOpenAi, &bench.server.url(), "gpt-4o", Some("sk-wrong"), None);
+    let wrong = client(
+        Provider::AzureOpenAi,
+        &bench.server.url(),
+        "gpt-4o",
+        Some("sk-wrong"),
+        None,
+    );
     let fault = wrong.check(now()).await.unwrap_err();
-    assert!(fault.reason().contains("AI_API_KEY") && !fault.is_transient(), "{fault}");
+    assert!(
+        fault.reason().contains("AI_API_KEY") && !fault.is_transient(),
+        "{fault}"
+    );
 }

@@ -6,7 +6,9 @@ use std::io::{Cursor, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use aiops_rca::commands::package::{ExecutableFault, NEWEST_GLIBC, PackageError, PackageOptions, check, write};
+use aiops_rca::commands::package::{
+    ExecutableFault, NEWEST_GLIBC, PackageError, PackageOptions, check, write,
+};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -48,7 +50,10 @@ fn entries(zip: &Path) -> Entries {
             let mut entry = archive.by_index(index).unwrap();
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).unwrap();
-            (entry.name().unwrap().into_owned(), (entry.unix_mode().unwrap(), bytes))
+            (
+                entry.name().unwrap().into_owned(),
+                (entry.unix_mode().unwrap(), bytes),
+            )
         })
         .collect()
 }
@@ -62,7 +67,9 @@ fn checked(entries: &Entries) -> Result<(), PackageError> {
         writer
             .start_file(
                 name.as_str(),
-                SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(*mode),
+                SimpleFileOptions::default()
+                    .compression_method(CompressionMethod::Stored)
+                    .unix_permissions(*mode),
             )
             .unwrap();
         writer.write_all(bytes).unwrap();
@@ -88,10 +95,18 @@ fn it_holds_the_flattened_app_and_nothing_else() {
     let made = write(&options(folder.path())).unwrap();
     insta::assert_snapshot!("package_entries", made.entries.join("\n"));
     for (name, (mode, bytes)) in entries(&made.zip) {
-        assert_eq!(mode & 0o7777, if name == "aiops-rca" { 0o755 } else { 0o644 }, "{name}");
+        assert_eq!(
+            mode & 0o7777,
+            if name == "aiops-rca" { 0o755 } else { 0o644 },
+            "{name}"
+        );
         let staged = made.folder.join(&name);
         assert_eq!(std::fs::read(&staged).unwrap(), bytes, "{name}");
-        assert_eq!(staged.metadata().unwrap().permissions().mode() & 0o777, mode & 0o777, "{name}");
+        assert_eq!(
+            staged.metadata().unwrap().permissions().mode() & 0o777,
+            mode & 0o777,
+            "{name}"
+        );
     }
 }
 
@@ -101,7 +116,10 @@ fn only_a_folder_of_ours_is_emptied() {
     let target = folder.path().join("functionapp");
     std::fs::create_dir(&target).unwrap();
     std::fs::write(target.join("thesis.txt"), "years of work").unwrap();
-    assert!(matches!(write(&options(folder.path())), Err(PackageError::NotOurs(_))));
+    assert!(matches!(
+        write(&options(folder.path())),
+        Err(PackageError::NotOurs(_))
+    ));
     assert!(target.join("thesis.txt").exists());
 }
 
@@ -120,7 +138,10 @@ fn the_check_refuses_what_azure_could_not_run() {
     refused(&|bad| bad.get_mut("host.json").unwrap().0 = 0o755, "mode");
     refused(&|bad| drop(bad.remove("aiops-rca")), "no entry aiops-rca");
     refused(&|bad| drop(bad.remove("host.json")), "no entry host.json");
-    refused(&|bad| bad.retain(|name, _| !name.ends_with("function.json")), "no function");
+    refused(
+        &|bad| bad.retain(|name, _| !name.ends_with("function.json")),
+        "no function",
+    );
     refused(
         &|bad| {
             let sweep = bad.remove("Sweep/function.json").unwrap();
@@ -128,11 +149,23 @@ fn the_check_refuses_what_azure_could_not_run() {
         },
         "unexpected",
     );
-    refused(&|bad| drop(bad.insert("local.settings.json".to_owned(), (0o644, b"{}".to_vec()))), "unexpected");
-    refused(&|bad| bad.get_mut("aiops-rca").unwrap().1 = b"#!/bin/sh".to_vec(), "no ELF");
-    refused(&|bad| bad.get_mut("aiops-rca").unwrap().1 = elf(183), "x86-64");
+    refused(
+        &|bad| drop(bad.insert("local.settings.json".to_owned(), (0o644, b"{}".to_vec()))),
+        "unexpected",
+    );
+    refused(
+        &|bad| bad.get_mut("aiops-rca").unwrap().1 = b"#!/bin/sh".to_vec(),
+        "no ELF",
+    );
+    refused(
+        &|bad| bad.get_mut("aiops-rca").unwrap().1 = elf(183),
+        "x86-64",
+    );
     let large = vec![0; 13 * 1024 * 1024];
-    refused(&|bad| bad.get_mut("aiops-rca").unwrap().1.extend(&large), "bytes, more than");
+    refused(
+        &|bad| bad.get_mut("aiops-rca").unwrap().1.extend(&large),
+        "bytes, more than",
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -144,12 +177,19 @@ fn a_dynamic_executable_is_judged_by_the_newest_glibc_it_needs() {
     // The names of versions are plain text in the file: read here in another way than the check does.
     let names = regex::bytes::Regex::new(r"GLIBC_(\d+)\.(\d+)").unwrap();
     let number = |digits: &[u8]| std::str::from_utf8(digits).unwrap().parse::<u32>().unwrap();
-    let newest = names.captures_iter(&shell).map(|found| (number(&found[1]), number(&found[2]))).max().unwrap();
+    let newest = names
+        .captures_iter(&shell)
+        .map(|found| (number(&found[1]), number(&found[2])))
+        .max()
+        .unwrap();
     let mut packed = good;
     packed.get_mut("aiops-rca").unwrap().1 = shell;
     match checked(&packed) {
         Ok(()) => assert!(newest <= NEWEST_GLIBC, "{newest:?}"),
-        Err(PackageError::Executable { fault: ExecutableFault::TooNew { needs }, .. }) => {
+        Err(PackageError::Executable {
+            fault: ExecutableFault::TooNew { needs },
+            ..
+        }) => {
             assert!(newest > NEWEST_GLIBC);
             assert_eq!(needs, format!("GLIBC_{}.{}", newest.0, newest.1));
         }

@@ -14,55 +14,118 @@ const VANISHES: &[(&str, &str)] = &[
         "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=abc+def/ghi=",
         "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=***",
     ),
-    ("SharedAccessSignature=sv=2024-01-01&sig=abc%2Fdef%3D;Password=hunter2;", "SharedAccessSignature=***;Password=***;"),
-    ("Account Key: Zm9vYmFy, API key: 12345 and more", "Account Key: ***, API key: *** and more"),
+    (
+        "SharedAccessSignature=sv=2024-01-01&sig=abc%2Fdef%3D;Password=hunter2;",
+        "SharedAccessSignature=***;Password=***;",
+    ),
+    (
+        "Account Key: Zm9vYmFy, API key: 12345 and more",
+        "Account Key: ***, API key: *** and more",
+    ),
     // URLs
     (
         "GET https://a.blob.core.windows.net/c/f.csv?sv=2022-11-02&se=2026-01-01&sp=r&sig=a%2Bb%3D failed",
         "GET https://a.blob.core.windows.net/c/f.csv?sv=2022-11-02&se=2026-01-01&sp=r&sig=*** failed",
     ),
-    ("https://f.azurewebsites.net/api/x?code=abcDEF123_-xyz==&a=1", "https://f.azurewebsites.net/api/x?code=***&a=1"),
-    ("redirect=https%3A%2F%2Fx%3Fa%3D1%26sig%3Dabc%252F%26b%3D2", "redirect=https%3A%2F%2Fx%3Fa%3D1%26sig%3D***%26b%3D2"),
-    ("postgresql+psycopg2://user:S3cr3t@db:5432/prod", "postgresql+psycopg2://user:***@db:5432/prod"),
+    (
+        "https://f.azurewebsites.net/api/x?code=abcDEF123_-xyz==&a=1",
+        "https://f.azurewebsites.net/api/x?code=***&a=1",
+    ),
+    (
+        "redirect=https%3A%2F%2Fx%3Fa%3D1%26sig%3Dabc%252F%26b%3D2",
+        "redirect=https%3A%2F%2Fx%3Fa%3D1%26sig%3D***%26b%3D2",
+    ),
+    (
+        "postgresql+psycopg2://user:S3cr3t@db:5432/prod",
+        "postgresql+psycopg2://user:***@db:5432/prod",
+    ),
     ("amqp://me:p@ss:w0rd@host/vhost", "amqp://me:***@host/vhost"),
-    ("redis://:onlypass@cache:6379/0", "redis://:***@cache:6379/0"),
-    ("jdbc:oracle:thin:scott/tiger@//db:1521/orcl", "jdbc:oracle:thin:scott/***@//db:1521/orcl"),
-    ("post to https://hooks.slack.com/services/T00/B00/abcdef.", "post to https://hooks.slack.com/***."),
+    (
+        "redis://:onlypass@cache:6379/0",
+        "redis://:***@cache:6379/0",
+    ),
+    (
+        "jdbc:oracle:thin:scott/tiger@//db:1521/orcl",
+        "jdbc:oracle:thin:scott/***@//db:1521/orcl",
+    ),
+    (
+        "post to https://hooks.slack.com/services/T00/B00/abcdef.",
+        "post to https://hooks.slack.com/***.",
+    ),
     // SQL, ODBC and JDBC
     (
         "Server=tcp:db.example;Database=d;User ID=etl;Password=p w&d,1;Encrypt=True",
         "Server=tcp:db.example;Database=d;User ID=etl;Password=***;Encrypt=True",
     ),
-    ("Driver={ODBC};UID=sa;PWD={a;b};", "Driver={ODBC};UID=sa;PWD={***};"),
+    (
+        "Driver={ODBC};UID=sa;PWD={a;b};",
+        "Driver={ODBC};UID=sa;PWD={***};",
+    ),
     (
         "jdbc:sqlserver://db:1433;user=etl;password=/slash;encrypt=true",
         "jdbc:sqlserver://db:1433;user=etl;password=***;encrypt=true",
     ),
     // JSON, JSON in JSON, Python, XML, YAML, command lines
-    (r#"{"password": "hunter2", "user":"bob"}"#, r#"{"password": "***", "user":"bob"}"#),
-    (r#"{"a":"{\"password\":\"hun\\\"ter2\",\"user\":\"bob\"}"}"#, r#"{"a":"{\"password\":\"***\",\"user\":\"bob\"}"}"#),
-    (r#"\\\"client_secret\\\":\\\"abc\\\",\\\"x\\\":1"#, r#"\\\"client_secret\\\":\\\"***\\\",\\\"x\\\":1"#),
-    (r#"{"name":"DB_PASSWORD","value":"hunter2"}"#, r#"{"name":"DB_PASSWORD","value":"***"}"#),
-    ("{'api_key': 'abc', 'host': 'db'}", "{'api_key': '***', 'host': 'db'}"),
+    (
+        r#"{"password": "hunter2", "user":"bob"}"#,
+        r#"{"password": "***", "user":"bob"}"#,
+    ),
+    (
+        r#"{"a":"{\"password\":\"hun\\\"ter2\",\"user\":\"bob\"}"}"#,
+        r#"{"a":"{\"password\":\"***\",\"user\":\"bob\"}"}"#,
+    ),
+    (
+        r#"\\\"client_secret\\\":\\\"abc\\\",\\\"x\\\":1"#,
+        r#"\\\"client_secret\\\":\\\"***\\\",\\\"x\\\":1"#,
+    ),
+    (
+        r#"{"name":"DB_PASSWORD","value":"hunter2"}"#,
+        r#"{"name":"DB_PASSWORD","value":"***"}"#,
+    ),
+    (
+        "{'api_key': 'abc', 'host': 'db'}",
+        "{'api_key': '***', 'host': 'db'}",
+    ),
     ("<password>hunter2</password>", "<password>***</password>"),
     ("password: hunter2\nhost: db1", "password: ***\nhost: db1"),
-    ("\"password\":\r\n   \"hunter2\"", "\"password\":\n   \"***\""),
-    ("cmd --password hunter2 --host db", "cmd --password *** --host db"),
+    (
+        "\"password\":\r\n   \"hunter2\"",
+        "\"password\":\n   \"***\"",
+    ),
+    (
+        "cmd --password hunter2 --host db",
+        "cmd --password *** --host db",
+    ),
     (
         "conf['fs.azure.account.key']; client.secret=abc\\r\\nnext=1",
         "conf['fs.azure.account.key']; client.secret=***\\r\\nnext=1",
     ),
-    ("AIRFLOW__CORE__FERNET_KEY=xyz", "AIRFLOW__CORE__FERNET_KEY=***"),
-    ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = ***"),
+    (
+        "AIRFLOW__CORE__FERNET_KEY=xyz",
+        "AIRFLOW__CORE__FERNET_KEY=***",
+    ),
+    (
+        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "aws_secret_access_key = ***",
+    ),
     // .NET writes quotes and ampersands of nested JSON as \\u0022 and \\u0026
     (
         r"{\u0022password\u0022:\u0022hunter2\u0022,\u0022user\u0022:\u0022bob\u0022}",
         r"{\u0022password\u0022:\u0022***\u0022,\u0022user\u0022:\u0022bob\u0022}",
     ),
-    (r"https://x/y?se=1\u0026sig=abc%2F\u0026sp=r", r"https://x/y?se=1\u0026sig=***\u0026sp=r"),
-    (r"first line\nsig=abc\nlast line", r"first line\nsig=***\nlast line"),
+    (
+        r"https://x/y?se=1\u0026sig=abc%2F\u0026sp=r",
+        r"https://x/y?se=1\u0026sig=***\u0026sp=r",
+    ),
+    (
+        r"first line\nsig=abc\nlast line",
+        r"first line\nsig=***\nlast line",
+    ),
     // Spark, shells, SQL
-    ("fs.azure.account.key.acct.dfs.core.windows.net Zm9vYmFy next", "fs.azure.account.key.acct.dfs.core.windows.net *** next"),
+    (
+        "fs.azure.account.key.acct.dfs.core.windows.net Zm9vYmFy next",
+        "fs.azure.account.key.acct.dfs.core.windows.net *** next",
+    ),
     (
         "\"spark.hadoop.fs.azure.account.key.acct.blob.core.windows.net\": \"Zm9v\"",
         "\"spark.hadoop.fs.azure.account.key.acct.blob.core.windows.net\": \"***\"",
@@ -72,14 +135,32 @@ const VANISHES: &[(&str, &str)] = &[
         "CREATE LOGIN etl WITH PASSWORD = N'hun;ter2', CHECK_POLICY = ON",
         "CREATE LOGIN etl WITH PASSWORD = N'***', CHECK_POLICY = ON",
     ),
-    ("ALTER USER etl IDENTIFIED BY 'hunter2'", "ALTER USER etl IDENTIFIED BY '***'"),
+    (
+        "ALTER USER etl IDENTIFIED BY 'hunter2'",
+        "ALTER USER etl IDENTIFIED BY '***'",
+    ),
     ("user: bob pass: hunter2", "user: bob pass: ***"),
     // Headers
-    ("Authorization: Bearer abc.def-123", "Authorization: Bearer ***"),
-    ("authorization: SharedKey acct:c2lnbmF0dXJl=", "authorization: SharedKey ***"),
-    (r#"{"Authorization":"Basic dXNlcjpwYXNz"}"#, r#"{"Authorization":"Basic ***"}"#),
-    ("curl -H 'x-functions-key: abcdef' x", "curl -H 'x-functions-key: ***' x"),
-    ("sent Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln\"", "sent Bearer ***\""),
+    (
+        "Authorization: Bearer abc.def-123",
+        "Authorization: Bearer ***",
+    ),
+    (
+        "authorization: SharedKey acct:c2lnbmF0dXJl=",
+        "authorization: SharedKey ***",
+    ),
+    (
+        r#"{"Authorization":"Basic dXNlcjpwYXNz"}"#,
+        r#"{"Authorization":"Basic ***"}"#,
+    ),
+    (
+        "curl -H 'x-functions-key: abcdef' x",
+        "curl -H 'x-functions-key: ***' x",
+    ),
+    (
+        "sent Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln\"",
+        "sent Bearer ***\"",
+    ),
     ("Basic dXNlcjpwYXNzd29yZA==", "Basic ***"),
     ("Cookie: a=b; session=c\nHost: x", "Cookie: ***\nHost: x"),
     // Shapes
@@ -87,18 +168,36 @@ const VANISHES: &[(&str, &str)] = &[
     ("token xoxb-123-456-abc here", "token *** here"),
     ("dapi0123456789abcdef0123456789abcdef-2", "***"),
     ("ATATT3xFfGF0abcdefgh_-=1A2B3C4D", "***"),
-    ("ghp_abcdefghijklmnopqrstuvwxyz0123456789 github_pat_11ABCDEFG0123456789_abc", "*** ***"),
+    (
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789 github_pat_11ABCDEFG0123456789_abc",
+        "*** ***",
+    ),
     ("key AKIAIOSFODNN7EXAMPLE used", "key *** used"),
     ("AIzaSyA-1234567890abcdefghijklmnopqrstu", "***"),
-    ("fernet ZmVybmV0a2V5ZmVybmV0a2V5ZmVybmV0a2V5ZmVybWU=.", "fernet ***."),
+    (
+        "fernet ZmVybmV0a2V5ZmVybmV0a2V5ZmVybmV0a2V5ZmVybWU=.",
+        "fernet ***.",
+    ),
     ("gAAAAABlabcdefghijklmnopqrstuvwxyz0123456789==", "***"),
     ("abc8Q~defghijklmnopqrstuvwxyz0123456789abc", "***"),
-    ("aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789aBcDeFgHAzFuabcdefg==", "***"),
-    ("-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\nafter", "***\nafter"),
-    ("-----BEGIN PRIVATE KEY-----\\nMIIabc+/=\\n-----END PRIVATE KEY-----\\nx", "***\\nx"),
+    (
+        "aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789aBcDeFgHAzFuabcdefg==",
+        "***",
+    ),
+    (
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\nafter",
+        "***\nafter",
+    ),
+    (
+        "-----BEGIN PRIVATE KEY-----\\nMIIabc+/=\\n-----END PRIVATE KEY-----\\nx",
+        "***\\nx",
+    ),
     ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIcut", "***"),
     // People
-    ("mail bob.o'neil+x@mail.example.co.uk, please", "mail ***, please"),
+    (
+        "mail bob.o'neil+x@mail.example.co.uk, please",
+        "mail ***, please",
+    ),
     ("/Users/etl@example.com/notebook", "/Users/***/notebook"),
     ("?user=bob%40example.com&x=1", "?user=***&x=1"),
     // Made to evade
@@ -152,18 +251,39 @@ fn fixtures_hold_no_secret_afterwards() {
     let fixtures = [
         (
             include_str!("../fixtures/vendor/adf-queryactivityruns-failed-huge.json"),
-            &["Zm9vYmFyZm9v", "abc%2Fdef%3D", "hunter2", "c2ln", "MIIexample"][..],
+            &[
+                "Zm9vYmFyZm9v",
+                "abc%2Fdef%3D",
+                "hunter2",
+                "c2ln",
+                "MIIexample",
+            ][..],
         ),
-        (include_str!("../fixtures/vendor/airflow-callback-huge-unicode.json"), &["S3cr3t"][..]),
-        (include_str!("../fixtures/vendor/dbx-runs-get-cluster-error.json"), &["etl@example.com"][..]),
-        (include_str!("../fixtures/vendor/airflow-api-v2-token.json"), &["eyJhbGciOiJIUzUxMiJ9.example.sig"][..]),
-        (include_str!("../fixtures/vendor/azmon-activitylog-administrative-test.json"), &["user@contoso.com"][..]),
+        (
+            include_str!("../fixtures/vendor/airflow-callback-huge-unicode.json"),
+            &["S3cr3t"][..],
+        ),
+        (
+            include_str!("../fixtures/vendor/dbx-runs-get-cluster-error.json"),
+            &["etl@example.com"][..],
+        ),
+        (
+            include_str!("../fixtures/vendor/airflow-api-v2-token.json"),
+            &["eyJhbGciOiJIUzUxMiJ9.example.sig"][..],
+        ),
+        (
+            include_str!("../fixtures/vendor/azmon-activitylog-administrative-test.json"),
+            &["user@contoso.com"][..],
+        ),
     ];
     for (body, secrets) in fixtures {
         let mut texts = vec![body.to_owned(), serde_json::to_string(body).unwrap()];
         collect_strings(&serde_json::from_str(body).unwrap(), &mut texts);
         for secret in secrets {
-            assert!(texts.iter().any(|text| text.contains(secret)), "the fixture has no {secret}");
+            assert!(
+                texts.iter().any(|text| text.contains(secret)),
+                "the fixture has no {secret}"
+            );
         }
         for text in texts {
             let redacted = redact(&text);
@@ -190,7 +310,11 @@ fn fixtures_stay_readable() {
         collect_strings(&before, &mut texts_before);
         collect_strings(&after, &mut texts_after);
         assert_eq!(texts_before.len(), texts_after.len());
-        let changed = texts_before.iter().zip(&texts_after).filter(|(before, after)| before != after).count();
+        let changed = texts_before
+            .iter()
+            .zip(&texts_after)
+            .filter(|(before, after)| before != after)
+            .count();
         assert!(changed <= 2, "{changed} texts changed");
     }
 }
@@ -198,8 +322,12 @@ fn fixtures_stay_readable() {
 fn collect_strings(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::String(text) => into.push(text.clone()),
-        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_strings(item, into)),
-        serde_json::Value::Object(members) => members.values().for_each(|item| collect_strings(item, into)),
+        serde_json::Value::Array(items) => {
+            items.iter().for_each(|item| collect_strings(item, into))
+        }
+        serde_json::Value::Object(members) => members
+            .values()
+            .for_each(|item| collect_strings(item, into)),
         _ => {}
     }
 }
@@ -285,8 +413,11 @@ fn hinted() -> impl Strategy<Value = String> {
         Just("xoxb-"),
         Just("hooks.slack.com/"),
     ];
-    prop::collection::vec(prop_oneof![4 => piece.prop_map(str::to_owned), 1 => ".{0,6}"], 0..24)
-        .prop_map(|pieces| pieces.concat())
+    prop::collection::vec(
+        prop_oneof![4 => piece.prop_map(str::to_owned), 1 => ".{0,6}"],
+        0..24,
+    )
+    .prop_map(|pieces| pieces.concat())
 }
 
 proptest! {

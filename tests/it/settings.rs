@@ -7,35 +7,90 @@ use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::remediation::Mode;
 
 fn read(settings: &[(&str, &str)]) -> Config {
-    let environment: Environment = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let environment: Environment = settings
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     Config::read(&environment).unwrap()
 }
 
 fn problems(settings: &[(&str, &str)]) -> Vec<&'static str> {
-    read(settings).problems.iter().map(|problem| problem.name).filter(|name| *name != "AzureWebJobsStorage").collect()
+    read(settings)
+        .problems
+        .iter()
+        .map(|problem| problem.name)
+        .filter(|name| *name != "AzureWebJobsStorage")
+        .collect()
 }
 
 /// Settings, and the names in the problems they lead to.
-type Row = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+type Row = (
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
 
 #[test]
 fn what_is_half_configured_names_what_is_missing() {
     let table: [Row; 16] = [
         (&[], &[]),
-        (&[("ITSM_TOOL", "jira")], &["JIRA_DOMAIN", "JIRA_USER_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"]),
+        (
+            &[("ITSM_TOOL", "jira")],
+            &[
+                "JIRA_DOMAIN",
+                "JIRA_USER_EMAIL",
+                "JIRA_API_TOKEN",
+                "JIRA_PROJECT_KEY",
+            ],
+        ),
         (&[("ITSM_TOOL", "servicenow")], &["ITSM_TOOL"]),
         (&[("SLACK_BOT_TOKEN", "xoxb-1")], &["SLACK_ALERT_CHANNEL"]),
         (&[("SLACK_ALERT_CHANNEL", "C1")], &["SLACK_BOT_TOKEN"]),
-        (&[("PLAYBOOK_RETRY_PIPELINE", "https://logic.example.com/x?sig=1")], &["CALLBACK_SIGNING_KEY", "PUBLIC_BASE_URL"]),
-        (&[("PLAYBOOK_RETRY_JOB", "http://logic.example.com/x")], &["PLAYBOOK_RETRY_JOB"]),
-        (&[("DATABRICKS_TOKEN", "dapi1")], &["DATABRICKS_WORKSPACE_URL"]),
-        (&[("DATABRICKS_HOST", "adb-1.2.azuredatabricks.net")], &["DATABRICKS_TOKEN"]),
-        (&[("AIRFLOW_USERNAME", "u"), ("AIRFLOW_PASSWORD", "p")], &["AIRFLOW_BASE_URL"]),
-        (&[("AIRFLOW_BASE_URL", "https://airflow.example.com"), ("AIRFLOW_USERNAME", "u")], &["AIRFLOW_PASSWORD"]),
-        (&[("AZURE_DATA_FACTORY_NAME", "adf")], &["AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP"]),
-        (&[("LOG_ANALYTICS_WORKSPACE_ID", "by-name")], &["LOG_ANALYTICS_WORKSPACE_ID"]),
-        (&[("SECURE_WEBHOOK_TENANT_ID", "t")], &["SECURE_WEBHOOK_AUDIENCE"]),
-        (&[("AI_PROVIDER", "azure-openai")], &["AI_ENDPOINT", "AI_MODEL", "AI_API_KEY"]),
+        (
+            &[(
+                "PLAYBOOK_RETRY_PIPELINE",
+                "https://logic.example.com/x?sig=1",
+            )],
+            &["CALLBACK_SIGNING_KEY", "PUBLIC_BASE_URL"],
+        ),
+        (
+            &[("PLAYBOOK_RETRY_JOB", "http://logic.example.com/x")],
+            &["PLAYBOOK_RETRY_JOB"],
+        ),
+        (
+            &[("DATABRICKS_TOKEN", "dapi1")],
+            &["DATABRICKS_WORKSPACE_URL"],
+        ),
+        (
+            &[("DATABRICKS_HOST", "adb-1.2.azuredatabricks.net")],
+            &["DATABRICKS_TOKEN"],
+        ),
+        (
+            &[("AIRFLOW_USERNAME", "u"), ("AIRFLOW_PASSWORD", "p")],
+            &["AIRFLOW_BASE_URL"],
+        ),
+        (
+            &[
+                ("AIRFLOW_BASE_URL", "https://airflow.example.com"),
+                ("AIRFLOW_USERNAME", "u"),
+            ],
+            &["AIRFLOW_PASSWORD"],
+        ),
+        (
+            &[("AZURE_DATA_FACTORY_NAME", "adf")],
+            &["AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP"],
+        ),
+        (
+            &[("LOG_ANALYTICS_WORKSPACE_ID", "by-name")],
+            &["LOG_ANALYTICS_WORKSPACE_ID"],
+        ),
+        (
+            &[("SECURE_WEBHOOK_TENANT_ID", "t")],
+            &["SECURE_WEBHOOK_AUDIENCE"],
+        ),
+        (
+            &[("AI_PROVIDER", "azure-openai")],
+            &["AI_ENDPOINT", "AI_MODEL", "AI_API_KEY"],
+        ),
         (&[("DASHBOARD_AUTH", "key")], &["DASHBOARD_KEY"]),
     ];
     for (settings, expected) in table {
@@ -47,7 +102,10 @@ fn what_is_half_configured_names_what_is_missing() {
         ("AUTO_REMEDIATION_ENABLED", "maybe"),
         ("REMEDIATION_MAX_RUNNING", "0"),
         ("JIRA_DOMAIN", "http://jira.example.com"),
-        ("DATABRICKS_WORKSPACE_URL", "https://me:secret@adb-1.2.azuredatabricks.net"),
+        (
+            "DATABRICKS_WORKSPACE_URL",
+            "https://me:secret@adb-1.2.azuredatabricks.net",
+        ),
     ]);
     for name in [
         "JIRA_DOMAIN",
@@ -73,10 +131,18 @@ fn an_unresolved_key_vault_reference_is_no_secret() {
     ];
     let config = read(&jira);
     assert!(config.jira.is_none());
-    let told = config.problems.iter().find(|problem| problem.name == "JIRA_API_TOKEN").unwrap();
+    let told = config
+        .problems
+        .iter()
+        .find(|problem| problem.name == "JIRA_API_TOKEN")
+        .unwrap();
     assert!(told.text.contains("Key Vault"), "{told}");
     assert!(!told.to_string().contains("vault.azure.net"));
-    for name in ["SLACK_SIGNING_SECRET", "JIRA_WEBHOOK_SECRET", "DASHBOARD_KEY"] {
+    for name in [
+        "SLACK_SIGNING_SECRET",
+        "JIRA_WEBHOOK_SECRET",
+        "DASHBOARD_KEY",
+    ] {
         let mut settings = jira.to_vec();
         settings.extend([
             ("JIRA_API_TOKEN", "t"),
@@ -85,7 +151,10 @@ fn an_unresolved_key_vault_reference_is_no_secret() {
             (name, reference),
         ]);
         let config = read(&settings);
-        assert!(config.problems.iter().any(|problem| problem.name == name), "{name}");
+        assert!(
+            config.problems.iter().any(|problem| problem.name == name),
+            "{name}"
+        );
         assert!(config.jira.unwrap().settings().webhook_secret.is_none());
         assert!(config.slack.unwrap().settings().signing_secret.is_none());
         assert!(matches!(config.dashboard, DashboardLock::Closed));
@@ -95,46 +164,99 @@ fn an_unresolved_key_vault_reference_is_no_secret() {
 #[test]
 fn locks_that_were_wanted_do_not_vanish() {
     let webhook = |more: &[(&str, &str)]| {
-        let mut settings = vec![("SECURE_WEBHOOK_TENANT_ID", "t"), ("SECURE_WEBHOOK_AUDIENCE", "a")];
+        let mut settings = vec![
+            ("SECURE_WEBHOOK_TENANT_ID", "t"),
+            ("SECURE_WEBHOOK_AUDIENCE", "a"),
+        ];
         settings.extend_from_slice(more);
         read(&settings).secure_webhook.is_some()
     };
-    assert!(webhook(&[]) && webhook(&[("ENTRA_AUTHORITY_URL", "not a url")]) && webhook(&[("SECURE_WEBHOOK_AUDIENCE", "")]));
+    assert!(
+        webhook(&[])
+            && webhook(&[("ENTRA_AUTHORITY_URL", "not a url")])
+            && webhook(&[("SECURE_WEBHOOK_AUDIENCE", "")])
+    );
     let local = ("AIOPS_RCA_LOCAL", "true");
     let lock = |settings: &[(&str, &str)]| read(settings).dashboard;
     assert!(matches!(lock(&[local]), DashboardLock::Open));
     assert!(matches!(lock(&[]), DashboardLock::Closed));
-    assert!(matches!(lock(&[("DASHBOARD_AUTH", "open")]), DashboardLock::Closed));
-    assert!(matches!(lock(&[local, ("DASHBOARD_KEY", "too short")]), DashboardLock::Closed));
-    assert!(matches!(lock(&[local, ("DASHBOARD_KEY", "sixteen characters")]), DashboardLock::Key { plain_http: true, .. }));
-    assert!(matches!(lock(&[("DASHBOARD_KEY", "sixteen characters")]), DashboardLock::Key { plain_http: false, .. }));
-    assert!(matches!(lock(&[("DASHBOARD_AUTH", "entra")]), DashboardLock::Entra { key: None }));
+    assert!(matches!(
+        lock(&[("DASHBOARD_AUTH", "open")]),
+        DashboardLock::Closed
+    ));
+    assert!(matches!(
+        lock(&[local, ("DASHBOARD_KEY", "too short")]),
+        DashboardLock::Closed
+    ));
+    assert!(matches!(
+        lock(&[local, ("DASHBOARD_KEY", "sixteen characters")]),
+        DashboardLock::Key {
+            plain_http: true,
+            ..
+        }
+    ));
+    assert!(matches!(
+        lock(&[("DASHBOARD_KEY", "sixteen characters")]),
+        DashboardLock::Key {
+            plain_http: false,
+            ..
+        }
+    ));
+    assert!(matches!(
+        lock(&[("DASHBOARD_AUTH", "entra")]),
+        DashboardLock::Entra { key: None }
+    ));
 }
 
 #[test]
 fn rules_nobody_can_read_do_not_act() {
     assert_eq!(read(&[]).remediation.default_mode, Mode::Safe);
-    assert!(!read(&[]).remediation.enabled, "nothing acts unless it is told to");
+    assert!(
+        !read(&[]).remediation.enabled,
+        "nothing acts unless it is told to"
+    );
     let first = |name: &str, value: &str| {
         let config = read(&[(name, value)]);
-        assert!(config.problems.iter().any(|problem| problem.name == name), "{name}={value}");
+        assert!(
+            config.problems.iter().any(|problem| problem.name == name),
+            "{name}={value}"
+        );
         config.remediation.assets.first().map(|rule| rule.mode)
     };
-    assert_eq!(first("REMEDIATION_ASSETS", "pl_*=safe; pl_money=nevr"), Some(Mode::Ask));
-    assert_eq!(first("REMEDIATION_QUIET_HOURS", "at night"), Some(Mode::Ask));
-    assert_eq!(read(&[("REMEDIATION_DEFAULT", "yes")]).remediation.default_mode, Mode::Ask);
+    assert_eq!(
+        first("REMEDIATION_ASSETS", "pl_*=safe; pl_money=nevr"),
+        Some(Mode::Ask)
+    );
+    assert_eq!(
+        first("REMEDIATION_QUIET_HOURS", "at night"),
+        Some(Mode::Ask)
+    );
+    assert_eq!(
+        read(&[("REMEDIATION_DEFAULT", "yes")])
+            .remediation
+            .default_mode,
+        Mode::Ask
+    );
 }
 
 #[test]
 fn no_secret_is_printed() {
     let value = |name: &str| match name {
-        "AzureWebJobsStorage" => "AccountName=a;AccountKey=c2VjcmV0LW9mLXRlc3Q=;EndpointSuffix=core.windows.net".to_owned(),
-        name if name.starts_with("PLAYBOOK_") => "https://logic.example.com/x?sig=secret-of-test".to_owned(),
+        "AzureWebJobsStorage" => {
+            "AccountName=a;AccountKey=c2VjcmV0LW9mLXRlc3Q=;EndpointSuffix=core.windows.net"
+                .to_owned()
+        }
+        name if name.starts_with("PLAYBOOK_") => {
+            "https://logic.example.com/x?sig=secret-of-test".to_owned()
+        }
         "OTEL_EXPORTER_OTLP_HEADERS" => "api-key=secret-of-test".to_owned(),
         _ => "secret-of-test-secret-of-test".to_owned(),
     };
-    let mut environment: Environment =
-        SETTINGS.iter().filter(|setting| setting.secret).map(|setting| (setting.name.to_owned(), value(setting.name))).collect();
+    let mut environment: Environment = SETTINGS
+        .iter()
+        .filter(|setting| setting.secret)
+        .map(|setting| (setting.name.to_owned(), value(setting.name)))
+        .collect();
     for (name, value) in [
         ("ITSM_TOOL", "jira"),
         ("JIRA_DOMAIN", "https://x.atlassian.net"),
@@ -142,7 +264,10 @@ fn no_secret_is_printed() {
         ("JIRA_PROJECT_KEY", "P"),
         ("SLACK_ALERT_CHANNEL", "C1"),
         ("PUBLIC_BASE_URL", "https://rca.example.com"),
-        ("DATABRICKS_WORKSPACE_URL", "https://adb-1.2.azuredatabricks.net"),
+        (
+            "DATABRICKS_WORKSPACE_URL",
+            "https://adb-1.2.azuredatabricks.net",
+        ),
         ("AIRFLOW_BASE_URL", "https://airflow.example.com"),
         ("AIRFLOW_USERNAME", "u"),
         ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token"),
@@ -157,10 +282,18 @@ fn no_secret_is_printed() {
     }
     let config = Config::read(&environment).unwrap();
     assert_eq!(config.problems, [], "everything is configured");
-    assert!(config.jira.is_some() && config.slack.is_some() && config.playbooks.is_some() && config.model.is_some());
+    assert!(
+        config.jira.is_some()
+            && config.slack.is_some()
+            && config.playbooks.is_some()
+            && config.model.is_some()
+    );
     let shown = format!("{config:?}");
     let doors = format!("{:?}", config.into_doors());
     for secret in ["secret-of-test", "c2VjcmV0LW9mLXRlc3Q"] {
-        assert!(!shown.contains(secret) && !doors.contains(secret), "a secret is shown");
+        assert!(
+            !shown.contains(secret) && !doors.contains(secret),
+            "a secret is shown"
+        );
     }
 }

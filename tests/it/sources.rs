@@ -1,6 +1,11 @@
 //! The parsers against every vendor payload, and against what hostile or broken senders make of them.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
 
 use aiops_rca::sources::{self, Malformed, Parsed};
 use lawful::assert_lawful;
@@ -22,7 +27,10 @@ const DOORS: [(&str, Parser); 3] = [
 ];
 
 fn vendor(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/fixtures/vendor/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/fixtures/vendor/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 

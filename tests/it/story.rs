@@ -1,6 +1,11 @@
 //! The whole story under the stand-in host: the real binary, the shipped functions, stateful fakes.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
 
 mod costs;
 mod first;

@@ -15,15 +15,24 @@ use crate::telemetry;
 /// Seconds; signatures of Slack are refused after 300.
 const CLOCK_TOLERANCE: i64 = 120;
 
-const ADF_FIX: &str = "give the identity a role with pipelineruns/read on the factory, and check its names";
+const ADF_FIX: &str =
+    "give the identity a role with pipelineruns/read on the factory, and check its names";
 const LOGS_FIX: &str = "give the identity Log Analytics Reader on the workspace, and check its id";
-const DATABRICKS_FIX: &str = "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace";
+const DATABRICKS_FIX: &str =
+    "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace";
 const MODEL_FIX: &str = "check AI_ENDPOINT, AI_MODEL and the key or the identity's role";
-const OTLP_FIX: &str = "check OTEL_EXPORTER_OTLP_ENDPOINT (a base URL, OTLP over HTTP) and OTEL_EXPORTER_OTLP_HEADERS";
+const OTLP_FIX: &str =
+    "check OTEL_EXPORTER_OTLP_ENDPOINT (a base URL, OTLP over HTTP) and OTEL_EXPORTER_OTLP_HEADERS";
 
 /// Checks every connection, in the order in which people read them.
 pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
-    let Config { collector, model, otlp, http, .. } = config;
+    let Config {
+        collector,
+        model,
+        otlp,
+        http,
+        ..
+    } = config;
     let factory = collector.data_factory.as_ref().map(DataFactory::check);
     let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
     let databricks = collector.databricks.as_ref().map(Databricks::check);
@@ -34,10 +43,38 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         identity(config).boxed(),
         jira(config, now).boxed(),
         slack(config).boxed(),
-        one(config, "Data Factory", "AZURE_DATA_FACTORY_NAME", factory, ADF_FIX).boxed(),
-        one(config, "Log Analytics", "LOG_ANALYTICS_WORKSPACE_ID", logs, LOGS_FIX).boxed(),
-        one(config, "Databricks", "DATABRICKS_", databricks, DATABRICKS_FIX).boxed(),
-        one(config, "Airflow", "AIRFLOW_", airflow, "check AIRFLOW_BASE_URL and its credentials").boxed(),
+        one(
+            config,
+            "Data Factory",
+            "AZURE_DATA_FACTORY_NAME",
+            factory,
+            ADF_FIX,
+        )
+        .boxed(),
+        one(
+            config,
+            "Log Analytics",
+            "LOG_ANALYTICS_WORKSPACE_ID",
+            logs,
+            LOGS_FIX,
+        )
+        .boxed(),
+        one(
+            config,
+            "Databricks",
+            "DATABRICKS_",
+            databricks,
+            DATABRICKS_FIX,
+        )
+        .boxed(),
+        one(
+            config,
+            "Airflow",
+            "AIRFLOW_",
+            airflow,
+            "check AIRFLOW_BASE_URL and its credentials",
+        )
+        .boxed(),
         one(config, "Language model", "AI_", model, MODEL_FIX).boxed(),
         one(config, "Telemetry", "OTEL_EXPORTER_OTLP_", otlp, OTLP_FIX).boxed(),
         playbooks(config).boxed(),
@@ -62,17 +99,34 @@ async fn one(
 
 /// What is off: on purpose, or because a setting it needs is wrong or missing.
 fn off(config: &Config, name: &str, settings: &str) -> Vec<Check> {
-    let broken = config.problems.iter().any(|problem| problem.name.starts_with(settings));
-    let why = if broken { "off until the settings above are mended".to_owned() } else { format!("off ({settings}…)") };
+    let broken = config
+        .problems
+        .iter()
+        .any(|problem| problem.name.starts_with(settings));
+    let why = if broken {
+        "off until the settings above are mended".to_owned()
+    } else {
+        format!("off ({settings}…)")
+    };
     vec![good(name, why)]
 }
 
 async fn identity(config: &Config) -> Vec<Check> {
     let Some(identity) = &config.identity else {
-        return vec![good("Identity", "none: this process has no managed identity (outside Azure that is normal)")];
+        return vec![good(
+            "Identity",
+            "none: this process has no managed identity (outside Azure that is normal)",
+        )];
     };
-    let token = identity.token("https://management.azure.com/").await.map(|_| "a token was given".to_owned());
-    vec![of("Identity", token, "assign the identity to this app, and set AZURE_CLIENT_ID to its client id")]
+    let token = identity
+        .token("https://management.azure.com/")
+        .await
+        .map(|_| "a token was given".to_owned());
+    vec![of(
+        "Identity",
+        token,
+        "assign the identity to this app, and set AZURE_CLIENT_ID to its client id",
+    )]
 }
 
 async fn jira(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
@@ -91,10 +145,18 @@ async fn slack(config: &Config) -> Vec<Check> {
 
 /// Playbooks cannot be tried without running them: their URLs are looked at, and their hosts are reached.
 async fn playbooks(config: &Config) -> Vec<Check> {
-    let Some(playbooks) = &config.playbooks else { return off(config, "Playbooks", "PLAYBOOK_") };
+    let Some(playbooks) = &config.playbooks else {
+        return off(config, "Playbooks", "PLAYBOOK_");
+    };
     let enabled = config.remediation.enabled;
-    let state = if enabled { "will be called" } else { "will not be called: AUTO_REMEDIATION_ENABLED is not true" };
-    let known = PLAYBOOKS.into_iter().filter_map(|(action, name)| Some((action, name, playbooks.url(action)?)));
+    let state = if enabled {
+        "will be called"
+    } else {
+        "will not be called: AUTO_REMEDIATION_ENABLED is not true"
+    };
+    let known = PLAYBOOKS
+        .into_iter()
+        .filter_map(|(action, name)| Some((action, name, playbooks.url(action)?)));
     let checks = known.map(async |(action, name, url)| {
         let Some(root) = url.root().filter(|_| url.is_signed()) else {
             let fix = "copy the whole URL of the trigger from the Logic App, from https:// to the end of sig=…";
@@ -113,15 +175,35 @@ async fn playbooks(config: &Config) -> Vec<Check> {
 /// Is the app reached where playbooks, JIRA and Slack will call it, and do the clocks agree?
 async fn outside(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
     let Some(base) = &config.public_base else {
-        return vec![good("Public address", "not set (PUBLIC_BASE_URL): no dashboard links, no playbooks")];
+        return vec![good(
+            "Public address",
+            "not set (PUBLIC_BASE_URL): no dashboard links, no playbooks",
+        )];
     };
-    let Ok(health) = base.join("health") else { return vec![bad("Public address", "is not a base URL", "mend PUBLIC_BASE_URL")] };
+    let Ok(health) = base.join("health") else {
+        return vec![bad(
+            "Public address",
+            "is not a base URL",
+            "mend PUBLIC_BASE_URL",
+        )];
+    };
     let fix = "playbooks, JIRA and Slack must reach this address: is the app running, and PUBLIC_BASE_URL right?";
-    match config.http.send("the public address", config.http.request(reqwest::Method::GET, &health)).await {
+    match config
+        .http
+        .send(
+            "the public address",
+            config.http.request(reqwest::Method::GET, &health),
+        )
+        .await
+    {
         Err(silent) => vec![bad("Public address", silent.fault.reason(), fix)],
         Ok(reply) => {
             let found = format!("{health} answers {}", reply.status);
-            let public = if reply.is_success() { good("Public address", found) } else { bad("Public address", found, fix) };
+            let public = if reply.is_success() {
+                good("Public address", found)
+            } else {
+                bad("Public address", found, fix)
+            };
             std::iter::once(public).chain(clock(&reply, now)).collect()
         }
     }
@@ -134,6 +216,10 @@ fn clock(reply: &Reply, now: DateTime<Utc>) -> Option<Check> {
     Some(if skew <= CLOCK_TOLERANCE {
         good("Clock", line)
     } else {
-        bad("Clock", line, "set this clock: signatures of Slack are refused after 5 minutes")
+        bad(
+            "Clock",
+            line,
+            "set this clock: signatures of Slack are refused after 5 minutes",
+        )
     })
 }

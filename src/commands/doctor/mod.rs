@@ -42,13 +42,21 @@ fn of(name: &str, outcome: Result<String, Fault>, fix: &str) -> Check {
 /// Checks everything; exit status 1 when anything is not as it should be.
 pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     let now = Utc::now();
-    let environment = if arguments.local { super::local::settings_here(environment)? } else { environment };
+    let environment = if arguments.local {
+        super::local::settings_here(environment)?
+    } else {
+        environment
+    };
     let config = Config::read(&environment)?;
     let mut checks = settings(&config);
     checks.extend(connections::check(&config, now).await);
     let send = arguments.send_test;
     checks.push(match &config.dashboard {
-        DashboardLock::Closed => bad("Dashboard", "closed for everybody", "set DASHBOARD_AUTH=entra, or DASHBOARD_KEY"),
+        DashboardLock::Closed => bad(
+            "Dashboard",
+            "closed for everybody",
+            "set DASHBOARD_AUTH=entra, or DASHBOARD_KEY",
+        ),
         DashboardLock::Open => good("Dashboard", "open, because this is `local`"),
         DashboardLock::Entra { .. } => good("Dashboard", "people sign in with Entra"),
         DashboardLock::Key { .. } => good("Dashboard", "people sign in with the key"),
@@ -60,9 +68,11 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
             probe(pipeline.store.storage(), pipeline).await,
             "check AzureWebJobsStorage, the account's firewall, and the identity's roles",
         ),
-        Err(fault) => {
-            bad("Storage", fault.reason(), "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity")
-        }
+        Err(fault) => bad(
+            "Storage",
+            fault.reason(),
+            "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity",
+        ),
     });
     if let (true, Ok(pipeline)) = (send, &pipeline) {
         checks.push(of(
@@ -72,16 +82,28 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
         ));
     }
     print(&checks, arguments.json)?;
-    Ok(if checks.iter().all(|check| check.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if checks.iter().all(|check| check.ok) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn settings(config: &Config) -> Vec<Check> {
     if config.problems.is_empty() {
         return vec![good("Settings", "all readable")];
     }
-    let about =
-        |name: &str| SETTINGS.iter().find(|setting| setting.name == name).map_or("see the README", |setting| setting.about);
-    config.problems.iter().map(|problem| bad(problem.name, problem.text.clone(), about(problem.name))).collect()
+    let about = |name: &str| {
+        SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .map_or("see the README", |setting| setting.about)
+    };
+    config
+        .problems
+        .iter()
+        .map(|problem| bad(problem.name, problem.text.clone(), about(problem.name)))
+        .collect()
 }
 
 /// Writes, reads and deletes one row.
@@ -96,9 +118,9 @@ async fn probe(storage: &Storage, pipeline: &Pipeline) -> Result<String, Fault> 
         waiting += storage.depth(queue).await?;
     }
     match (inserted, read) {
-        (Inserted::Created(_), Some(_)) => {
-            Ok(format!("a row was written, read and deleted; {waiting} message(s) wait in the queues"))
-        }
+        (Inserted::Created(_), Some(_)) => Ok(format!(
+            "a row was written, read and deleted; {waiting} message(s) wait in the queues"
+        )),
         _ => Err(Fault::permanent("a row was written but not found again")),
     }
 }
@@ -107,7 +129,10 @@ fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let failed = checks.iter().filter(|check| !check.ok).count();
     if as_json {
-        let checks: Vec<_> = checks.iter().map(|c| json!({"name": c.name, "ok": c.ok, "line": c.line, "fix": c.fix})).collect();
+        let checks: Vec<_> = checks
+            .iter()
+            .map(|c| json!({"name": c.name, "ok": c.ok, "line": c.line, "fix": c.fix}))
+            .collect();
         return writeln!(out, "{}", json!({"ok": failed == 0, "checks": checks}));
     }
     let colours = out.is_terminal();

@@ -33,17 +33,35 @@ pub(super) async fn send(pipeline: &Pipeline) -> Result<String, Fault> {
         alert: None,
     };
     let trace = Traceparent::fresh().to_string();
-    let accepted = pipeline.accept(Parsed::Failures(vec![failure]), Some(&trace), now).await?;
-    let Some(id) = accepted.ticket_id else { return Err(Fault::permanent("the test failure was not accepted")) };
+    let accepted = pipeline
+        .accept(Parsed::Failures(vec![failure]), Some(&trace), now)
+        .await?;
+    let Some(id) = accepted.ticket_id else {
+        return Err(Fault::permanent("the test failure was not accepted"));
+    };
     let opened = shown(pipeline, &id).await?;
     // Whatever came of it, nothing is left open.
-    let by = Actor { channel: Channel::Dashboard, name: "aiops-rca doctor".to_owned() };
-    let close = Event::StatusChanged { to: Status::Acknowledged, by, at: Utc::now(), jira_status: None };
+    let by = Actor {
+        channel: Channel::Dashboard,
+        name: "aiops-rca doctor".to_owned(),
+    };
+    let close = Event::StatusChanged {
+        to: Status::Acknowledged,
+        by,
+        at: Utc::now(),
+        jira_status: None,
+    };
     if opened.is_some() {
-        pipeline.apply(&id, &close, Utc::now()).await.map_err(|error| Fault::permanent(error.to_string()))?;
+        pipeline
+            .apply(&id, &close, Utc::now())
+            .await
+            .map_err(|error| Fault::permanent(error.to_string()))?;
     }
     let Some(ticket) = shown(pipeline, &id).await? else {
-        return Err(Fault::permanent(format!("{id} was not analysed within {} s", PATIENCE.as_secs())));
+        return Err(Fault::permanent(format!(
+            "{id} was not analysed within {} s",
+            PATIENCE.as_secs()
+        )));
     };
     let faults = faults(&ticket);
     if !faults.is_empty() {
@@ -52,7 +70,11 @@ pub(super) async fn send(pipeline: &Pipeline) -> Result<String, Fault> {
     Ok(format!(
         "ticket {id}, issue {}, Slack {}: opened, shown and closed in {} s",
         ticket.jira.key.as_deref().unwrap_or("off"),
-        if ticket.slack.ts.is_some() { "posted" } else { "off" },
+        if ticket.slack.ts.is_some() {
+            "posted"
+        } else {
+            "off"
+        },
         (Utc::now() - now).num_seconds(),
     ))
 }
@@ -62,7 +84,9 @@ async fn shown(pipeline: &Pipeline, id: &TicketId) -> Result<Option<Ticket>, Fau
     let give_up = tokio::time::Instant::now() + PATIENCE;
     loop {
         let ticket = pipeline.store.load(id).await?;
-        let done = ticket.as_ref().is_some_and(|ticket| !Sink::SHOWING.iter().any(|sink| ticket.lags(*sink)));
+        let done = ticket
+            .as_ref()
+            .is_some_and(|ticket| !Sink::SHOWING.iter().any(|sink| ticket.lags(*sink)));
         if done || tokio::time::Instant::now() > give_up {
             return Ok(ticket);
         }
@@ -72,12 +96,18 @@ async fn shown(pipeline: &Pipeline, id: &TicketId) -> Result<Option<Ticket>, Fau
 
 /// What keeps JIRA or Slack from showing the ticket.
 fn faults(ticket: &Ticket) -> Vec<String> {
-    let known = [(Sink::Jira, &ticket.jira.fault), (Sink::Slack, &ticket.slack.fault)];
+    let known = [
+        (Sink::Jira, &ticket.jira.fault),
+        (Sink::Slack, &ticket.slack.fault),
+    ];
     known
         .into_iter()
         .filter_map(|(sink, fault)| match fault {
             Some(fault) => Some(format!("{}: {}", sink.name(), fault.reason)),
-            None if ticket.lags(sink) => Some(format!("{} was not brought up to date in time", sink.name())),
+            None if ticket.lags(sink) => Some(format!(
+                "{} was not brought up to date in time",
+                sink.name()
+            )),
             None => None,
         })
         .collect()

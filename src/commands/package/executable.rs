@@ -48,7 +48,11 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), ExecutableFault> {
     if !elf.is_64 || elf.header.e_machine != EM_X86_64 {
         return Err(ExecutableFault::WrongMachine);
     }
-    if let Some(library) = elf.libraries.iter().find(|library| !GLIBC.contains(library)) {
+    if let Some(library) = elf
+        .libraries
+        .iter()
+        .find(|library| !GLIBC.contains(library))
+    {
         return Err(ExecutableFault::Library((*library).to_owned()));
     }
     match newest_glibc(&elf) {
@@ -60,9 +64,13 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), ExecutableFault> {
 /// The newest `GLIBC_x.y` among the versions that its symbols need.
 fn newest_glibc(elf: &Elf<'_>) -> Option<((u32, u32), String)> {
     let needs = elf.verneed.as_ref()?;
-    let names = needs.iter().flat_map(|need| need.iter().collect::<Vec<_>>());
+    let names = needs
+        .iter()
+        .flat_map(|need| need.iter().collect::<Vec<_>>());
     let names = names.filter_map(|version| elf.dynstrtab.get_at(version.vna_name));
-    names.filter_map(|name| Some((version(name)?, name.to_owned()))).max()
+    names
+        .filter_map(|name| Some((version(name)?, name.to_owned())))
+        .max()
 }
 
 /// `GLIBC_2.31` or `GLIBC_2.2.5`; anything else of glibc (`GLIBC_PRIVATE`, `GLIBC_ABI_…`) is too new.

@@ -96,12 +96,21 @@ impl Worded {
             Some("undetermined") => true,
             _ => return Err(Unusable::Schema("verdict")),
         };
-        let list = |name: &'static str| value.get(name).and_then(Value::as_array).ok_or(Unusable::Schema(name));
+        let list = |name: &'static str| {
+            value
+                .get(name)
+                .and_then(Value::as_array)
+                .ok_or(Unusable::Schema(name))
+        };
         Ok(Self {
             model: model.to_owned(),
             undetermined,
             confidence: value.get("confidence").and_then(share),
-            cause: list("root_cause")?.iter().filter_map(claim).take(SENTENCES).collect(),
+            cause: list("root_cause")?
+                .iter()
+                .filter_map(claim)
+                .take(SENTENCES)
+                .collect(),
             steps: list("steps")?.iter().filter_map(step).take(STEPS).collect(),
         })
     }
@@ -110,7 +119,12 @@ impl Worded {
     ///
     /// Only the words, the order of the steps and a lower confidence can change; the category only to
     /// undetermined, and then nothing acts (law L6).
-    pub fn onto(&self, diagnosis: &Diagnosis, failure: &Failure, evidence: &[Evidence]) -> Result<Diagnosis, Unusable> {
+    pub fn onto(
+        &self,
+        diagnosis: &Diagnosis,
+        failure: &Failure,
+        evidence: &[Evidence],
+    ) -> Result<Diagnosis, Unusable> {
         let guard = Guard::new(diagnosis, failure, evidence);
         let mut sentences = Vec::new();
         let mut proofs: Vec<&Quote> = Vec::new();
@@ -131,7 +145,9 @@ impl Worded {
             }
         }
         let cause = sentences.join(" ");
-        let about_it = self.undetermined || diagnosis.category == Category::Undetermined || guard.is_about_the_cause(&cause);
+        let about_it = self.undetermined
+            || diagnosis.category == Category::Undetermined
+            || guard.is_about_the_cause(&cause);
         if sentences.is_empty() || !about_it {
             return Err(Unusable::Unsupported);
         }
@@ -145,7 +161,10 @@ impl Worded {
             doubt(&mut worded, diagnosis);
         }
         for quote in proofs {
-            let known = worded.evidence.iter().any(|old| old.source == quote.source && old.quote.contains(&quote.quote));
+            let known = worded
+                .evidence
+                .iter()
+                .any(|old| old.source == quote.source && old.quote.contains(&quote.quote));
             if !known && worded.evidence.len() < QUOTES && !guard.holds_a_link(&quote.quote) {
                 worded.evidence.push(quote.clone());
             }
@@ -159,8 +178,14 @@ impl Worded {
         let mut taken = vec![false; diagnosis.recommendations.len()];
         let mut steps = Vec::with_capacity(taken.len());
         for step in &self.steps {
-            let Some(index) = step.of.checked_sub(1) else { continue };
-            let (Some(original), Some(taken)) = (diagnosis.recommendations.get(index), taken.get_mut(index)) else { continue };
+            let Some(index) = step.of.checked_sub(1) else {
+                continue;
+            };
+            let (Some(original), Some(taken)) =
+                (diagnosis.recommendations.get(index), taken.get_mut(index))
+            else {
+                continue;
+            };
             if *taken {
                 continue;
             }
@@ -173,7 +198,11 @@ impl Worded {
                 }
             }
         }
-        let rest = diagnosis.recommendations.iter().zip(&taken).filter(|(_, taken)| !**taken);
+        let rest = diagnosis
+            .recommendations
+            .iter()
+            .zip(&taken)
+            .filter(|(_, taken)| !**taken);
         steps.extend(rest.map(|(original, _)| original.clone()));
         steps
     }
@@ -186,7 +215,10 @@ fn doubt(worded: &mut Diagnosis, catalog: &Diagnosis) {
     worded.transient = false;
     worded.remediable = false;
     worded.action = Action::None;
-    worded.root_cause = format!("Undetermined. {} The catalog read it as: {}", worded.root_cause, catalog.root_cause);
+    worded.root_cause = format!(
+        "Undetermined. {} The catalog read it as: {}",
+        worded.root_cause, catalog.root_cause
+    );
     worded.rule = format!("{}; the model does not find it supported", catalog.rule);
 }
 
@@ -194,7 +226,9 @@ fn doubt(worded: &mut Diagnosis, catalog: &Diagnosis) {
 fn stands(quote: &Quote, evidence: &[Evidence]) -> bool {
     let length = quote.quote.trim().len();
     (QUOTE_LEAST..=QUOTE_CAP).contains(&length)
-        && evidence.iter().any(|piece| piece.id == quote.source && piece.text.contains(&quote.quote))
+        && evidence
+            .iter()
+            .any(|piece| piece.id == quote.source && piece.text.contains(&quote.quote))
 }
 
 /// One line with a full stop.
@@ -213,7 +247,10 @@ fn object_in(answer: &str) -> Result<Value, Unusable> {
     }
     let from = answer.find('{').ok_or(Unusable::NotJson)?;
     let text = answer.get(from..).unwrap_or_default();
-    match serde_json::Deserializer::from_str(text).into_iter::<Value>().next() {
+    match serde_json::Deserializer::from_str(text)
+        .into_iter::<Value>()
+        .next()
+    {
         Some(Ok(value)) => Ok(value),
         _ => Err(Unusable::NotJson),
     }
@@ -221,8 +258,13 @@ fn object_in(answer: &str) -> Result<Value, Unusable> {
 
 /// A number from 0 to 1, also written as text; anything else is as if it were missing.
 fn share(value: &Value) -> Option<f32> {
-    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
-    #[expect(clippy::cast_possible_truncation, reason = "0 to 1 with two digits that matter")]
+    let number = value
+        .as_f64()
+        .or_else(|| value.as_str()?.trim().parse().ok())?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "0 to 1 with two digits that matter"
+    )]
     (0.0..=1.0).contains(&number).then_some(number as f32)
 }
 
@@ -236,13 +278,20 @@ fn claim(value: &Value) -> Option<Claim> {
 fn citation(value: &Value) -> Option<Quote> {
     let source = value.get("id")?.as_str()?.trim().to_owned();
     let quote = value.get("quote")?.as_str()?.trim().to_owned();
-    (source.len() <= 8 && quote.len() <= QUOTE_CAP).then_some(Quote { quote, source, title: None })
+    (source.len() <= 8 && quote.len() <= QUOTE_CAP).then_some(Quote {
+        quote,
+        source,
+        title: None,
+    })
 }
 
 fn step(value: &Value) -> Option<Step> {
     let of = value.get("of")?;
     let of = of.as_u64().or_else(|| of.as_str()?.trim().parse().ok())?;
-    Some(Step { of: usize::try_from(of).ok()?, text: words(value.get("text")?)? })
+    Some(Step {
+        of: usize::try_from(of).ok()?,
+        text: words(value.get("text")?)?,
+    })
 }
 
 /// One line, without secrets and characters that hide; `None` when it is empty or too long.
@@ -266,10 +315,18 @@ mod tests {
         for dressed in [
             format!("```json\n{GOOD}\n```"),
             format!("Here is the answer:\n{GOOD}\nI hope it helps {{}}"),
-            GOOD.replace("0.5", "\"0.5\"").replace("\"of\":1", "\"of\":\"1\""),
-            GOOD.replace("\"steps\"", "\"action\":\"retry_pipeline\",\"remediable\":true,\"steps\""),
+            GOOD.replace("0.5", "\"0.5\"")
+                .replace("\"of\":1", "\"of\":\"1\""),
+            GOOD.replace(
+                "\"steps\"",
+                "\"action\":\"retry_pipeline\",\"remediable\":true,\"steps\"",
+            ),
         ] {
-            assert_eq!(Worded::parse(&dressed, "r1", "m").unwrap(), plain, "{dressed}");
+            assert_eq!(
+                Worded::parse(&dressed, "r1", "m").unwrap(),
+                plain,
+                "{dressed}"
+            );
         }
     }
 
@@ -298,8 +355,14 @@ mod tests {
 
     #[test]
     fn single_claims_and_values_that_break_the_schema_are_left_out() {
-        let answer = GOOD.replace("\"It broke\"", "7").replace("0.5", "93").replace("\"of\":1", "\"of\":-1");
+        let answer = GOOD
+            .replace("\"It broke\"", "7")
+            .replace("0.5", "93")
+            .replace("\"of\":1", "\"of\":-1");
         let worded = Worded::parse(&answer, "r1", "m").unwrap();
-        assert_eq!((worded.cause.len(), worded.confidence, worded.steps.len()), (0, None, 0));
+        assert_eq!(
+            (worded.cause.len(), worded.confidence, worded.steps.len()),
+            (0, None, 0)
+        );
     }
 }

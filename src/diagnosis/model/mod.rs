@@ -93,7 +93,12 @@ pub struct Asked {
 ///
 /// Ids, times and numbers do not matter (the fingerprint leaves them out): a kept wording is held against the
 /// new evidence before it is used ([`Worded::onto`]).
-pub fn cache_key(diagnosis: &Diagnosis, failure: &Failure, evidence: &[Evidence], model: &str) -> String {
+pub fn cache_key(
+    diagnosis: &Diagnosis,
+    failure: &Failure,
+    evidence: &[Evidence],
+    model: &str,
+) -> String {
     let mut sources: Vec<&str> = evidence.iter().map(|piece| piece.source.as_str()).collect();
     sources.sort_unstable();
     sources.dedup();
@@ -118,13 +123,24 @@ pub fn cache_key(diagnosis: &Diagnosis, failure: &Failure, evidence: &[Evidence]
 /// The diagnosis in the catalog's words, saying why it is not in the model's; and the gap that says it too.
 pub fn not_worded(mut diagnosis: Diagnosis, why: &str) -> (Diagnosis, Gap) {
     diagnosis.worded_by = format!("catalog (model: {why})");
-    (diagnosis, Gap { source: "model".to_owned(), reason: why.to_owned() })
+    (
+        diagnosis,
+        Gap {
+            source: "model".to_owned(),
+            reason: why.to_owned(),
+        },
+    )
 }
 
 impl Model {
     /// Nothing is asked before the first diagnosis.
     pub fn new(settings: ModelSettings, http: Http, identity: Option<Identity>) -> Self {
-        Self { settings, http, identity, budget: BUDGET }
+        Self {
+            settings,
+            http,
+            identity,
+            budget: BUDGET,
+        }
     }
 
     /// With another limit for all calls about one failure together.
@@ -140,7 +156,12 @@ impl Model {
     }
 
     /// [`cache_key`] for this model.
-    pub fn cache_key(&self, diagnosis: &Diagnosis, failure: &Failure, evidence: &[Evidence]) -> String {
+    pub fn cache_key(
+        &self,
+        diagnosis: &Diagnosis,
+        failure: &Failure,
+        evidence: &[Evidence],
+    ) -> String {
         cache_key(diagnosis, failure, evidence, &self.settings.model)
     }
 
@@ -153,7 +174,10 @@ impl Model {
             Provider::OpenAiCompatible => "OpenAI compatible",
         };
         let host = settings.endpoint.host_str().unwrap_or("its host");
-        Ok(format!("{} answers at {host} ({provider}), at most {} calls a day", settings.model, settings.daily_budget))
+        Ok(format!(
+            "{} answers at {host} ({provider}), at most {} calls a day",
+            settings.model, settings.daily_budget
+        ))
     }
 
     /// Words the diagnosis; on any trouble the given one comes back with the gap that says why.
@@ -169,7 +193,13 @@ impl Model {
     }
 
     /// As [`Model::word`], with what is worth keeping.
-    pub async fn ask(&self, diagnosis: Diagnosis, failure: &Failure, evidence: &[Evidence], now: DateTime<Utc>) -> Asked {
+    pub async fn ask(
+        &self,
+        diagnosis: Diagnosis,
+        failure: &Failure,
+        evidence: &[Evidence],
+        now: DateTime<Utc>,
+    ) -> Asked {
         let prompt = Prompt::of(&diagnosis, failure, evidence);
         let judged = match self.within_budget(Ask::Word(&prompt), now).await {
             Ok(text) => Worded::parse(&text, &prompt.receipt, &self.settings.model)
@@ -178,11 +208,19 @@ impl Model {
             Err(fault) => Err(fault.reason().to_owned()),
         };
         match judged {
-            Ok((diagnosis, worded)) => Asked { diagnosis, gap: None, worded: Some(worded) },
+            Ok((diagnosis, worded)) => Asked {
+                diagnosis,
+                gap: None,
+                worded: Some(worded),
+            },
             Err(why) => {
                 tracing::info!(reason = %why, "the diagnosis keeps the catalog's words");
                 let (diagnosis, gap) = not_worded(diagnosis, &why);
-                Asked { diagnosis, gap: Some(gap), worded: None }
+                Asked {
+                    diagnosis,
+                    gap: Some(gap),
+                    worded: None,
+                }
             }
         }
     }
@@ -191,27 +229,49 @@ impl Model {
         let deadline = Instant::now() + self.budget;
         tokio::time::timeout_at(deadline, Box::pin(self.with_retries(ask, deadline, now)))
             .await
-            .unwrap_or_else(|_| Err(Fault::transient(format!("{WHAT} did not answer within {} s", self.budget.as_secs_f32()))))
+            .unwrap_or_else(|_| {
+                Err(Fault::transient(format!(
+                    "{WHAT} did not answer within {} s",
+                    self.budget.as_secs_f32()
+                )))
+            })
     }
 
-    async fn with_retries(&self, ask: Ask<'_>, deadline: Instant, now: DateTime<Utc>) -> Result<String, Fault> {
-        let mut dialect = Dialect { thinks: false, schema: true };
+    async fn with_retries(
+        &self,
+        ask: Ask<'_>,
+        deadline: Instant,
+        now: DateTime<Utc>,
+    ) -> Result<String, Fault> {
+        let mut dialect = Dialect {
+            thinks: false,
+            schema: true,
+        };
         let mut retries = 0;
         loop {
             match self.once(ask, dialect, deadline, now).await {
                 Ok(text) => return Ok(text),
                 // Each part of a dialect changes at most once, so this ends.
                 Err(Refusal::Dialect(next)) => dialect = next,
-                Err(Refusal::Fault(Fault::Transient { reason, retry_after })) => {
+                Err(Refusal::Fault(Fault::Transient {
+                    reason,
+                    retry_after,
+                })) => {
                     let pause = retry_after.unwrap_or(PAUSE * (retries + 1));
                     if retries == RETRIES {
                         return Err(Fault::transient(format!("{reason}, {} times", RETRIES + 1)));
                     }
                     if deadline.duration_since(Instant::now()) < pause + CALL_LEAST {
                         let wait = retry_after.map(|wait| {
-                            format!(" and wants to be asked again in {} s, which is too late", wait.as_secs_f32().ceil())
+                            format!(
+                                " and wants to be asked again in {} s, which is too late",
+                                wait.as_secs_f32().ceil()
+                            )
                         });
-                        return Err(Fault::transient_after(format!("{reason}{}", wait.unwrap_or_default()), retry_after));
+                        return Err(Fault::transient_after(
+                            format!("{reason}{}", wait.unwrap_or_default()),
+                            retry_after,
+                        ));
                     }
                     tokio::time::sleep(pause).await;
                     retries += 1;
@@ -221,11 +281,26 @@ impl Model {
         }
     }
 
-    async fn once(&self, ask: Ask<'_>, dialect: Dialect, deadline: Instant, now: DateTime<Utc>) -> Result<String, Refusal> {
+    async fn once(
+        &self,
+        ask: Ask<'_>,
+        dialect: Dialect,
+        deadline: Instant,
+        now: DateTime<Utc>,
+    ) -> Result<String, Refusal> {
         let Self { settings, http, .. } = self;
         let url = wire::address(settings.provider, &settings.endpoint, &settings.model);
-        let body = wire::body(settings.provider, &settings.endpoint, &settings.model, ask, dialect);
-        let request = http.request(reqwest::Method::POST, &url).json(&body).timeout(deadline.duration_since(Instant::now()));
+        let body = wire::body(
+            settings.provider,
+            &settings.endpoint,
+            &settings.model,
+            ask,
+            dialect,
+        );
+        let request = http
+            .request(reqwest::Method::POST, &url)
+            .json(&body)
+            .timeout(deadline.duration_since(Instant::now()));
         let request = self.signed(request).await?;
         let reply: Reply = http.send(WHAT, request).await.map_err(Fault::from)?;
         match ask {
@@ -235,21 +310,32 @@ impl Model {
     }
 
     /// The key, else the managed identity's token (only to Azure), else nothing (Ollama).
-    async fn signed(&self, request: reqwest::RequestBuilder) -> Result<reqwest::RequestBuilder, Fault> {
-        match (self.settings.provider, &self.settings.api_key, &self.identity) {
+    async fn signed(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::RequestBuilder, Fault> {
+        match (
+            self.settings.provider,
+            &self.settings.api_key,
+            &self.identity,
+        ) {
             (Provider::AzureOpenAi, Some(key), _) => {
-                let mut value = HeaderValue::from_str(key.expose_secret().trim())
-                    .map_err(|_| Fault::permanent("AI_API_KEY holds characters that no header can carry"))?;
+                let mut value =
+                    HeaderValue::from_str(key.expose_secret().trim()).map_err(|_| {
+                        Fault::permanent("AI_API_KEY holds characters that no header can carry")
+                    })?;
                 value.set_sensitive(true);
                 Ok(request.header("api-key", value))
             }
             (Provider::AzureOpenAi, None, Some(identity)) => {
                 Ok(request.bearer_auth(identity.token(RESOURCE).await?.expose_secret()))
             }
-            (Provider::AzureOpenAi, None, None) => {
-                Err(Fault::permanent("AI_API_KEY is missing, and there is no managed identity instead"))
+            (Provider::AzureOpenAi, None, None) => Err(Fault::permanent(
+                "AI_API_KEY is missing, and there is no managed identity instead",
+            )),
+            (Provider::OpenAiCompatible, Some(key), _) => {
+                Ok(request.bearer_auth(key.expose_secret().trim()))
             }
-            (Provider::OpenAiCompatible, Some(key), _) => Ok(request.bearer_auth(key.expose_secret().trim())),
             (Provider::OpenAiCompatible, None, _) => Ok(request),
         }
     }

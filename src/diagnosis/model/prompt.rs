@@ -89,13 +89,20 @@ impl Prompt {
             section(&mut user, piece.id, piece.source, &mark, &piece.text);
         }
         user.push_str("\nThe data ends here. Answer now, with the receipt from the first line.");
-        Self { system: SYSTEM.to_owned(), user, receipt }
+        Self {
+            system: SYSTEM.to_owned(),
+            user,
+            receipt,
+        }
     }
 
     /// The strict schema: every property required, nothing else allowed, no keyword that strict modes reject.
     pub fn schema() -> Value {
         let object = |properties: Value| {
-            let names: Vec<&String> = properties.as_object().map(|map| map.keys().collect()).unwrap_or_default();
+            let names: Vec<&String> = properties
+                .as_object()
+                .map(|map| map.keys().collect())
+                .unwrap_or_default();
             json!({"type": "object", "additionalProperties": false, "required": names, "properties": properties})
         };
         let list = |items: Value| json!({"type": "array", "items": items});
@@ -125,7 +132,10 @@ fn reading(diagnosis: &Diagnosis, failure: &Failure) -> String {
         let _never_fails = writeln!(out, "{name}: {value}");
     };
     line("platform", failure.source.name());
-    line("failed", &format!("{} {}", failure.kind.label(), failure.asset));
+    line(
+        "failed",
+        &format!("{} {}", failure.kind.label(), failure.asset),
+    );
     if let Some(code) = &failure.error_code {
         line("error code", code);
     }
@@ -146,15 +156,25 @@ fn pieces<'a>(quotes: &[Quote], evidence: &'a [Evidence]) -> Vec<Piece<'a>> {
     for (place, piece) in evidence.iter().enumerate() {
         // Whoever comes later keeps a share.
         let waiting = evidence.len() - place - 1;
-        let share = room.saturating_sub(waiting.min(8) * PIECE_LEAST).min(PIECE_SHOWN).min(room);
+        let share = room
+            .saturating_sub(waiting.min(8) * PIECE_LEAST)
+            .min(PIECE_SHOWN)
+            .min(room);
         if share < PIECE_LEAST {
             continue;
         }
-        let telling: Vec<&str> =
-            quotes.iter().filter(|quote| quote.source == piece.id).map(|quote| quote.quote.as_str()).collect();
+        let telling: Vec<&str> = quotes
+            .iter()
+            .filter(|quote| quote.source == piece.id)
+            .map(|quote| quote.quote.as_str())
+            .collect();
         let text = harmless(&redact(&excerpt(&piece.text, &telling, share)));
         room = room.saturating_sub(text.len());
-        pieces.push(Piece { id: &piece.id, source: &piece.source, text });
+        pieces.push(Piece {
+            id: &piece.id,
+            source: &piece.source,
+            text,
+        });
     }
     pieces
 }
@@ -182,7 +202,10 @@ fn excerpt(text: &str, telling: &[&str], limit: usize) -> String {
     let mut out = String::with_capacity(limit + 40);
     let mut done = 0;
     for (from, to) in spans {
-        let (from, to) = (text.floor_char_boundary(from.max(done)), text.floor_char_boundary(to));
+        let (from, to) = (
+            text.floor_char_boundary(from.max(done)),
+            text.floor_char_boundary(to),
+        );
         if from >= to {
             continue;
         }
@@ -196,15 +219,25 @@ fn excerpt(text: &str, telling: &[&str], limit: usize) -> String {
 }
 
 fn section(out: &mut String, name: &str, source: &str, mark: &str, text: &str) {
-    let source = if source.is_empty() { String::new() } else { format!(" ({source})") };
-    let _never_fails = writeln!(out, "[begin {name}{source} {mark}]\n{}\n[end {name} {mark}]", text.trim_end());
+    let source = if source.is_empty() {
+        String::new()
+    } else {
+        format!(" ({source})")
+    };
+    let _never_fails = writeln!(
+        out,
+        "[begin {name}{source} {mark}]\n{}\n[end {name} {mark}]",
+        text.trim_end()
+    );
 }
 
 /// A mark and a receipt that stand nowhere in the texts: they are made from a digest of all of them.
 fn mark(reading: &str, pieces: &[Piece<'_>]) -> (String, String) {
     let mut round = 0_u32;
     loop {
-        let mut digest = Sha256::new().chain_update(round.to_be_bytes()).chain_update(reading);
+        let mut digest = Sha256::new()
+            .chain_update(round.to_be_bytes())
+            .chain_update(reading);
         for piece in pieces {
             digest.update([0]);
             digest.update(&piece.text);
@@ -225,12 +258,15 @@ fn one_line(text: &str) -> String {
 }
 
 fn harmless(text: &str) -> String {
-    TEMPLATE_MARKS.iter().fold(
-        text.to_owned(),
-        |text, (mark, broken)| {
-            if text.contains(mark) { text.replace(mark, broken) } else { text }
-        },
-    )
+    TEMPLATE_MARKS
+        .iter()
+        .fold(text.to_owned(), |text, (mark, broken)| {
+            if text.contains(mark) {
+                text.replace(mark, broken)
+            } else {
+                text
+            }
+        })
 }
 
 #[cfg(test)]
@@ -243,8 +279,19 @@ mod tests {
             if value["type"] == "object" {
                 *objects += 1;
                 assert_eq!(value["additionalProperties"], false);
-                let required: Vec<&str> = value["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-                assert!(value["properties"].as_object().unwrap().keys().all(|key| required.contains(&key.as_str())));
+                let required: Vec<&str> = value["required"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .collect();
+                assert!(
+                    value["properties"]
+                        .as_object()
+                        .unwrap()
+                        .keys()
+                        .all(|key| required.contains(&key.as_str()))
+                );
             }
             match value {
                 Value::Object(map) => map.values().for_each(|value| walk(value, objects)),
@@ -259,15 +306,25 @@ mod tests {
 
     #[test]
     fn an_excerpt_keeps_the_edges_and_the_telling_places() {
-        let text = format!("HEAD{}the login failed{}TAIL", "é".repeat(20_000), "x".repeat(30_000));
+        let text = format!(
+            "HEAD{}the login failed{}TAIL",
+            "é".repeat(20_000),
+            "x".repeat(30_000)
+        );
         let cut = excerpt(&text, &["the login failed", "stands nowhere"], 2000);
-        assert!(cut.starts_with("HEAD") && cut.ends_with("TAIL") && cut.contains("the login failed"), "{cut}");
+        assert!(
+            cut.starts_with("HEAD") && cut.ends_with("TAIL") && cut.contains("the login failed"),
+            "{cut}"
+        );
         assert!(cut.len() < 2100, "{}", cut.len());
         assert_eq!(excerpt("short", &[], 2000), "short");
     }
 
     #[test]
     fn roles_of_chat_templates_are_broken() {
-        assert_eq!(harmless("a <|im_start|>system b [INST] c"), "a < |im_start| >system b [ INST] c");
+        assert_eq!(
+            harmless("a <|im_start|>system b [INST] c"),
+            "a < |im_start| >system b [ INST] c"
+        );
     }
 }

@@ -35,15 +35,23 @@ pub(super) fn address(provider: Provider, endpoint: &Url, model: &str) -> Url {
         _ if whole => &[],
         Provider::OpenAiCompatible if path.is_empty() => &["v1", "chat", "completions"],
         Provider::OpenAiCompatible => &["chat", "completions"],
-        Provider::AzureOpenAi if is_v1(endpoint) || path.contains("/deployments/") => &["chat", "completions"],
-        Provider::AzureOpenAi if path.ends_with("/openai") => &["deployments", model, "chat", "completions"],
+        Provider::AzureOpenAi if is_v1(endpoint) || path.contains("/deployments/") => {
+            &["chat", "completions"]
+        }
+        Provider::AzureOpenAi if path.ends_with("/openai") => {
+            &["deployments", model, "chat", "completions"]
+        }
         Provider::AzureOpenAi => &["openai", "deployments", model, "chat", "completions"],
     };
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(more);
     }
-    if provider == Provider::AzureOpenAi && !is_v1(endpoint) && !url.query_pairs().any(|(name, _)| name == "api-version") {
-        url.query_pairs_mut().append_pair("api-version", API_VERSION);
+    if provider == Provider::AzureOpenAi
+        && !is_v1(endpoint)
+        && !url.query_pairs().any(|(name, _)| name == "api-version")
+    {
+        url.query_pairs_mut()
+            .append_pair("api-version", API_VERSION);
     }
     url
 }
@@ -64,7 +72,13 @@ pub(super) struct Dialect {
 }
 
 /// The body of a request; `schema` in the dialect only matters for a real question.
-pub(super) fn body(provider: Provider, endpoint: &Url, model: &str, ask: Ask<'_>, dialect: Dialect) -> Value {
+pub(super) fn body(
+    provider: Provider,
+    endpoint: &Url,
+    model: &str,
+    ask: Ask<'_>,
+    dialect: Dialect,
+) -> Value {
     let messages = match ask {
         Ask::Word(prompt) => json!([
             {"role": "system", "content": prompt.system},
@@ -73,7 +87,9 @@ pub(super) fn body(provider: Provider, endpoint: &Url, model: &str, ask: Ask<'_>
         Ask::Check => json!([{"role": "user", "content": "Answer with the word ok."}]),
     };
     let mut body = json!({ "messages": messages });
-    let Some(fields) = body.as_object_mut() else { return body };
+    let Some(fields) = body.as_object_mut() else {
+        return body;
+    };
     if provider == Provider::OpenAiCompatible || is_v1(endpoint) {
         fields.insert("model".into(), model.into());
     }
@@ -91,7 +107,10 @@ pub(super) fn body(provider: Provider, endpoint: &Url, model: &str, ask: Ask<'_>
     }
     if dialect.schema && matches!(ask, Ask::Word(_)) {
         let schema = json!({"name": "diagnosis", "strict": true, "schema": Prompt::schema()});
-        fields.insert("response_format".into(), json!({"type": "json_schema", "json_schema": schema}));
+        fields.insert(
+            "response_format".into(),
+            json!({"type": "json_schema", "json_schema": schema}),
+        );
     }
     body
 }
@@ -125,24 +144,44 @@ fn permanent<T>(reason: impl Into<String>) -> Result<T, Refusal> {
 }
 
 /// The text of an answer.
-pub(super) fn read(reply: &Reply, dialect: Dialect, asked: &Prompt, now: DateTime<Utc>) -> Result<String, Refusal> {
+pub(super) fn read(
+    reply: &Reply,
+    dialect: Dialect,
+    asked: &Prompt,
+    now: DateTime<Utc>,
+) -> Result<String, Refusal> {
     if !reply.is_success() {
         return Err(refusal(reply, dialect, now));
     }
     let answer: Value = reply.json(WHAT)?;
-    let Some(choice) = answer.get("choices").and_then(Value::as_array).and_then(|choices| choices.first()) else {
+    let Some(choice) = answer
+        .get("choices")
+        .and_then(Value::as_array)
+        .and_then(|choices| choices.first())
+    else {
         return permanent(format!("{WHAT} answered without a choice"));
     };
     let message = choice.get("message").unwrap_or(&Value::Null);
     match choice.get("finish_reason").and_then(Value::as_str) {
-        Some("length") => return permanent(format!("{WHAT}'s answer was cut off at its length limit")),
-        Some("content_filter") => return permanent(format!("{WHAT}'s content filter withheld the answer")),
+        Some("length") => {
+            return permanent(format!("{WHAT}'s answer was cut off at its length limit"));
+        }
+        Some("content_filter") => {
+            return permanent(format!("{WHAT}'s content filter withheld the answer"));
+        }
         _ => {}
     }
-    if message.get("refusal").and_then(Value::as_str).is_some_and(|refusal| !refusal.trim().is_empty()) {
+    if message
+        .get("refusal")
+        .and_then(Value::as_str)
+        .is_some_and(|refusal| !refusal.trim().is_empty())
+    {
         return permanent(format!("{WHAT} refused to answer"));
     }
-    let seen = answer.pointer("/usage/prompt_tokens").and_then(Value::as_u64).and_then(|tokens| usize::try_from(tokens).ok());
+    let seen = answer
+        .pointer("/usage/prompt_tokens")
+        .and_then(Value::as_u64)
+        .and_then(|tokens| usize::try_from(tokens).ok());
     if let Some(seen) = seen.filter(|seen| *seen > 0)
         && seen * LETTERS_A_TOKEN < letters(asked)
     {
@@ -159,14 +198,21 @@ pub(super) fn read(reply: &Reply, dialect: Dialect, asked: &Prompt, now: DateTim
 /// Letters and digits, repeated ones once: tokenizers make one token of a long line of dashes or zeros.
 fn letters(prompt: &Prompt) -> usize {
     let count = |text: &str| {
-        let changes = text.chars().zip(text.chars().skip(1)).filter(|(before, c)| before != c);
+        let changes = text
+            .chars()
+            .zip(text.chars().skip(1))
+            .filter(|(before, c)| before != c);
         changes.filter(|(_, c)| c.is_alphanumeric()).count()
     };
     count(&prompt.system) + count(&prompt.user)
 }
 
 /// Did a short check come through? Its text does not matter.
-pub(super) fn read_check(reply: &Reply, dialect: Dialect, now: DateTime<Utc>) -> Result<String, Refusal> {
+pub(super) fn read_check(
+    reply: &Reply,
+    dialect: Dialect,
+    now: DateTime<Utc>,
+) -> Result<String, Refusal> {
     if !reply.is_success() {
         return Err(refusal(reply, dialect, now));
     }
@@ -181,7 +227,10 @@ pub(super) fn read_check(reply: &Reply, dialect: Dialect, now: DateTime<Utc>) ->
 fn text_of(content: Option<&Value>) -> Option<String> {
     let text = match content? {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part.get("text")?.as_str())
+            .collect(),
         _ => return None,
     };
     (!text.trim().is_empty()).then_some(text)
@@ -200,22 +249,42 @@ struct ErrorObject {
 impl ErrorObject {
     /// `{"error": {…}}`, `{"error": "…"}`, Gemini's `[{"error": {…}}]`, or a bare object.
     fn of(body: &[u8]) -> Self {
-        let Ok(value) = serde_json::from_slice::<Value>(body) else { return Self::default() };
-        let value = value.as_array().and_then(|list| list.first()).unwrap_or(&value);
+        let Ok(value) = serde_json::from_slice::<Value>(body) else {
+            return Self::default();
+        };
+        let value = value
+            .as_array()
+            .and_then(|list| list.first())
+            .unwrap_or(&value);
         let error = value.get("error").unwrap_or(value);
         if let Some(message) = error.as_str() {
-            return Self { message: message.to_lowercase(), ..Self::default() };
+            return Self {
+                message: message.to_lowercase(),
+                ..Self::default()
+            };
         }
         let text = |value: Option<&Value>| match value {
             Some(Value::String(text)) => text.to_lowercase(),
             Some(Value::Number(number)) => number.to_string(),
             _ => String::new(),
         };
-        let mut words: Vec<String> = ["code", "type", "status"].iter().map(|name| text(error.get(name))).collect();
+        let mut words: Vec<String> = ["code", "type", "status"]
+            .iter()
+            .map(|name| text(error.get(name)))
+            .collect();
         words.push(text(error.pointer("/innererror/code")));
         let details = error.get("details").and_then(Value::as_array);
-        words.extend(details.into_iter().flatten().map(|detail| text(detail.get("reason"))));
-        Self { words, param: text(error.get("param")), message: text(error.get("message")) }
+        words.extend(
+            details
+                .into_iter()
+                .flatten()
+                .map(|detail| text(detail.get("reason"))),
+        );
+        Self {
+            words,
+            param: text(error.get("param")),
+            message: text(error.get("message")),
+        }
     }
 
     fn is(&self, names: &[&str]) -> bool {
@@ -227,9 +296,15 @@ fn refusal(reply: &Reply, dialect: Dialect, now: DateTime<Utc>) -> Refusal {
     let error = ErrorObject::of(&reply.body);
     let fault = |reason: &str| Refusal::Fault(Fault::permanent(format!("{WHAT} {reason}")));
     if error.is(&["content_filter", "responsibleaipolicyviolation"]) {
-        return fault("did not read the prompt: its content filter takes the error text for an attack or for harmful");
+        return fault(
+            "did not read the prompt: its content filter takes the error text for an attack or for harmful",
+        );
     }
-    if error.is(&["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"]) {
+    if error.is(&[
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    ]) {
         return fault("is out of quota: check the plan and billing of its account");
     }
     if error.is(&["context_length_exceeded"]) {
@@ -244,9 +319,15 @@ fn refusal(reply: &Reply, dialect: Dialect, now: DateTime<Utc>) -> Refusal {
         return fault("refused the key: check AI_API_KEY");
     }
     match reply.status {
-        401 => fault("answered 401: check AI_API_KEY, or give the identity the role Cognitive Services OpenAI User"),
-        403 => fault("answered 403: the key or the identity may not use it, or its network rules refuse us"),
-        404 => fault("answered 404: check AI_ENDPOINT and AI_MODEL (Azure: the deployment's name; Ollama: pull the model)"),
+        401 => fault(
+            "answered 401: check AI_API_KEY, or give the identity the role Cognitive Services OpenAI User",
+        ),
+        403 => fault(
+            "answered 403: the key or the identity may not use it, or its network rules refuse us",
+        ),
+        404 => fault(
+            "answered 404: check AI_ENDPOINT and AI_MODEL (Azure: the deployment's name; Ollama: pull the model)",
+        ),
         300..=399 => fault("answered with a redirect, which is not followed: check AI_ENDPOINT"),
         status => Refusal::Fault(Fault::from_status(WHAT, status, wait(reply, now))),
     }
@@ -254,23 +335,38 @@ fn refusal(reply: &Reply, dialect: Dialect, now: DateTime<Utc>) -> Refusal {
 
 /// The dialect without what was refused; `None` when the refusal was about something else.
 fn next_dialect(error: &ErrorObject, dialect: Dialect) -> Option<Dialect> {
-    let about =
-        |names: &[&str]| names.iter().any(|name| error.param == *name || error.param.is_empty() && error.message.contains(name));
+    let about = |names: &[&str]| {
+        names.iter().any(|name| {
+            error.param == *name || error.param.is_empty() && error.message.contains(name)
+        })
+    };
     if dialect.schema
-        && (error.param.starts_with("response_format") || about(&["response_format", "schema", "additionalproperties"]))
+        && (error.param.starts_with("response_format")
+            || about(&["response_format", "schema", "additionalproperties"]))
     {
-        return Some(Dialect { schema: false, ..dialect });
+        return Some(Dialect {
+            schema: false,
+            ..dialect
+        });
     }
     if !dialect.thinks && about(&["max_tokens", "temperature"]) {
-        return Some(Dialect { thinks: true, ..dialect });
+        return Some(Dialect {
+            thinks: true,
+            ..dialect
+        });
     }
     None
 }
 
 /// `retry-after-ms`, else Retry-After.
 fn wait(reply: &Reply, now: DateTime<Utc>) -> Option<Duration> {
-    let millis = reply.headers.get("retry-after-ms").and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-    millis.map(|millis| Duration::from_millis(millis.min(3_600_000))).or_else(|| reply.retry_after(now))
+    let millis = reply
+        .headers
+        .get("retry-after-ms")
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    millis
+        .map(|millis| Duration::from_millis(millis.min(3_600_000)))
+        .or_else(|| reply.retry_after(now))
 }
 
 #[cfg(test)]
@@ -306,18 +402,42 @@ mod tests {
                 "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=x",
                 "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=x",
             ),
-            (A, "https://r.openai.azure.com/openai/v1/", "https://r.openai.azure.com/openai/v1/chat/completions"),
-            (C, "https://api.openai.com", "https://api.openai.com/v1/chat/completions"),
-            (C, "https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
-            (C, "http://localhost:11434/v1/", "http://localhost:11434/v1/chat/completions"),
+            (
+                A,
+                "https://r.openai.azure.com/openai/v1/",
+                "https://r.openai.azure.com/openai/v1/chat/completions",
+            ),
+            (
+                C,
+                "https://api.openai.com",
+                "https://api.openai.com/v1/chat/completions",
+            ),
+            (
+                C,
+                "https://api.openai.com/v1",
+                "https://api.openai.com/v1/chat/completions",
+            ),
+            (
+                C,
+                "http://localhost:11434/v1/",
+                "http://localhost:11434/v1/chat/completions",
+            ),
             (
                 C,
                 "https://generativelanguage.googleapis.com/v1beta/openai",
                 "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
             ),
-            (C, "https://gateway.example/llm/chat/completions", "https://gateway.example/llm/chat/completions"),
+            (
+                C,
+                "https://gateway.example/llm/chat/completions",
+                "https://gateway.example/llm/chat/completions",
+            ),
         ] {
-            assert_eq!(address(provider, &endpoint.parse().unwrap(), "gpt 4o").as_str(), address_of, "{endpoint}");
+            assert_eq!(
+                address(provider, &endpoint.parse().unwrap(), "gpt 4o").as_str(),
+                address_of,
+                "{endpoint}"
+            );
         }
     }
 }

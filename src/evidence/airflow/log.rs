@@ -20,7 +20,10 @@ pub(super) fn page(body: &[u8]) -> (String, Option<String>) {
         Value::Array(items) => items.iter().map(line).collect(),
         _ => String::new(),
     };
-    (text, page.continuation_token.filter(|token| !token.is_empty()))
+    (
+        text,
+        page.continuation_token.filter(|token| !token.is_empty()),
+    )
 }
 
 fn ndjson(text: &str) -> Option<String> {
@@ -29,7 +32,9 @@ fn ndjson(text: &str) -> Option<String> {
         .filter(|line| !line.trim().is_empty())
         .map(|line| serde_json::from_str(line).ok().filter(Value::is_object))
         .collect();
-    objects.filter(|objects| !objects.is_empty()).map(|objects| objects.iter().map(line).collect())
+    objects
+        .filter(|objects| !objects.is_empty())
+        .map(|objects| objects.iter().map(line).collect())
 }
 
 /// One item of a structured log as it would stand in a log file.
@@ -40,10 +45,19 @@ fn line(item: &Value) -> String {
     }
     if let Some(pair) = item.as_array() {
         // (host, text), as v1 with a JSON that is no string.
-        return pair.iter().filter_map(Value::as_str).next_back().map(|text| format!("{text}\n")).unwrap_or_default();
+        return pair
+            .iter()
+            .filter_map(Value::as_str)
+            .next_back()
+            .map(|text| format!("{text}\n"))
+            .unwrap_or_default();
     }
     let mut text = String::new();
-    for part in [word("timestamp"), &word("level").to_uppercase(), word("event")] {
+    for part in [
+        word("timestamp"),
+        &word("level").to_uppercase(),
+        word("event"),
+    ] {
         if !part.is_empty() {
             text.push_str(part);
             text.push(' ');
@@ -51,7 +65,12 @@ fn line(item: &Value) -> String {
     }
     let mut text = text.trim_end().to_owned();
     text.push('\n');
-    for error in item.get("error_detail").and_then(Value::as_array).into_iter().flatten() {
+    for error in item
+        .get("error_detail")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         text.push_str(&raised(error));
     }
     text
@@ -59,13 +78,36 @@ fn line(item: &Value) -> String {
 
 /// An exception as Python prints it.
 fn raised(error: &Value) -> String {
-    let word = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let word = |of: &Value, name: &str| {
+        of.get(name)
+            .and_then(Value::as_str)
+            .unwrap_or("?")
+            .to_owned()
+    };
     let mut text = String::from("Traceback (most recent call last):\n");
-    for frame in error.get("frames").and_then(Value::as_array).into_iter().flatten() {
-        let line = frame.get("lineno").and_then(Value::as_i64).unwrap_or_default();
-        let _infallible = writeln!(text, "  File \"{}\", line {line}, in {}", word(frame, "filename"), word(frame, "name"));
+    for frame in error
+        .get("frames")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let line = frame
+            .get("lineno")
+            .and_then(Value::as_i64)
+            .unwrap_or_default();
+        let _infallible = writeln!(
+            text,
+            "  File \"{}\", line {line}, in {}",
+            word(frame, "filename"),
+            word(frame, "name")
+        );
     }
-    let _infallible = writeln!(text, "{}: {}", word(error, "exc_type"), word(error, "exc_value"));
+    let _infallible = writeln!(
+        text,
+        "{}: {}",
+        word(error, "exc_type"),
+        word(error, "exc_value")
+    );
     text
 }
 
@@ -96,7 +138,10 @@ fn python_repr(repr: &str) -> Option<String> {
 }
 
 /// The rest of a Python string literal after its opening quote.
-fn python_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, quote: char) -> Option<String> {
+fn python_string(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    quote: char,
+) -> Option<String> {
     let mut text = String::new();
     while let Some(c) = chars.next() {
         match c {
@@ -119,7 +164,9 @@ fn python_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, quote: ch
 fn code_point(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, digits: usize) -> char {
     let mut value = 0;
     for _ in 0..digits {
-        let Some(digit) = chars.peek().and_then(|c| c.to_digit(16)) else { break };
+        let Some(digit) = chars.peek().and_then(|c| c.to_digit(16)) else {
+            break;
+        };
         value = value * 16 + digit;
         chars.next();
     }
@@ -135,17 +182,25 @@ mod tests {
     fn the_repr_of_v1() {
         let repr = r#"[('worker-1', "a 'b'\n"), ('w2', 'it\'s \x1b[0m \u00e9 \U0001f600 \\n')]"#;
         let body = serde_json::json!({"content": repr, "continuation_token": "t"}).to_string();
-        assert_eq!(page(body.as_bytes()), ("a 'b'\nit's \u{1b}[0m é 😀 \\n\n".to_owned(), Some("t".to_owned())));
+        assert_eq!(
+            page(body.as_bytes()),
+            (
+                "a 'b'\nit's \u{1b}[0m é 😀 \\n\n".to_owned(),
+                Some("t".to_owned())
+            )
+        );
     }
 
     #[test]
     fn objects_strings_lines_and_plain_text() {
         let objects = r#"{"content":[{"timestamp":null,"event":"raw"},{"timestamp":"T","level":"error","event":"failed",
             "error_detail":[{"exc_type":"ValueError","exc_value":"bad row","frames":[{"filename":"f.py","lineno":42,"name":"load"}]}]}]}"#;
-        let told =
-            "raw\nT ERROR failed\nTraceback (most recent call last):\n  File \"f.py\", line 42, in load\nValueError: bad row\n";
+        let told = "raw\nT ERROR failed\nTraceback (most recent call last):\n  File \"f.py\", line 42, in load\nValueError: bad row\n";
         assert_eq!(page(objects.as_bytes()), (told.to_owned(), None));
-        assert_eq!(page(br#"{"content":["a","b"],"continuation_token":null}"#), ("a\nb\n".to_owned(), None));
+        assert_eq!(
+            page(br#"{"content":["a","b"],"continuation_token":null}"#),
+            ("a\nb\n".to_owned(), None)
+        );
         assert_eq!(page(b"{\"event\":\"a\"}\n{\"event\":\"b\"}\n").0, "a\nb\n");
         assert_eq!(page(b"plain [text]").0, "plain [text]");
     }

@@ -83,50 +83,101 @@ pub struct Airflow {
 impl Airflow {
     /// Nothing is asked yet.
     pub fn new(settings: AirflowSettings, http: Http) -> Self {
-        let api = settings.api.map_or_else(OnceCell::new, |api| OnceCell::new_with(Some(api)));
-        Self { settings, http, api: Arc::new(api), jwt: Arc::default() }
+        let api = settings
+            .api
+            .map_or_else(OnceCell::new, |api| OnceCell::new_with(Some(api)));
+        Self {
+            settings,
+            http,
+            api: Arc::new(api),
+            jwt: Arc::default(),
+        }
     }
 
     /// Asks for the version and the number of DAGs we may see.
     pub async fn check(&self) -> Result<String, Fault> {
         let api = self.api().await?;
         let version: wire::Version = self.get(&["version"], &[]).await?.unwrap_or_default();
-        let dags: wire::Dags = self.get(&["dags"], &[("limit", "1")]).await?.unwrap_or_default();
-        Ok(format!("Airflow {} (API {api:?}), {} DAGs visible", version.version, dags.total_entries.unwrap_or_default()))
+        let dags: wire::Dags = self
+            .get(&["dags"], &[("limit", "1")])
+            .await?
+            .unwrap_or_default();
+        Ok(format!(
+            "Airflow {} (API {api:?}), {} DAGs visible",
+            version.version,
+            dags.total_entries.unwrap_or_default()
+        ))
     }
 
     /// Collects what is known about the failure into `found`; what was collected stays when the caller gives up.
-    pub(super) async fn collect(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) {
+    pub(super) async fn collect(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
         if let Err(fault) = self.tell(failure, now, found).await {
             found.miss("airflow.log", fault.reason());
         }
     }
 
-    async fn tell(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) -> Result<(), Fault> {
+    async fn tell(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
         let at = Place::of(failure)?;
         let gone = || Fault::permanent("Airflow does not know this task of this run");
-        let reported_try = failure.field(field::TRY_NUMBER).filter(|_| at.task.is_some()).and_then(|number| number.parse().ok());
+        let reported_try = failure
+            .field(field::TRY_NUMBER)
+            .filter(|_| at.task.is_some())
+            .and_then(|number| number.parse().ok());
         let task = if at.task.is_some() {
             self.task(&at).await?.ok_or_else(gone)?
         } else {
-            let task = self.first_failed(&at).await?.ok_or_else(|| Fault::permanent("no task of this run has failed"))?;
+            let task = self
+                .first_failed(&at)
+                .await?
+                .ok_or_else(|| Fault::permanent("no task of this run has failed"))?;
             found.refinement.asset = Some(format!("{}.{}", at.dag, task.task_id));
-            found.refinement.context.insert(field::TASK_ID.to_owned(), task.task_id.clone());
+            found
+                .refinement
+                .context
+                .insert(field::TASK_ID.to_owned(), task.task_id.clone());
             task
         };
         tell_task(&task, now, found);
-        let map_index = at.map_index.map(str::to_owned).or_else(|| task.map_index.filter(|i| *i >= 0).map(|i| i.to_string()));
-        let at = Place { task: Some(&task.task_id), map_index: map_index.as_deref(), ..at };
+        let map_index = at
+            .map_index
+            .map(str::to_owned)
+            .or_else(|| task.map_index.filter(|i| *i >= 0).map(|i| i.to_string()));
+        let at = Place {
+            task: Some(&task.task_id),
+            map_index: map_index.as_deref(),
+            ..at
+        };
         let try_number: i64 = reported_try.or(task.try_number).unwrap_or(1);
         let log = self.log(&at, try_number).await?;
         if log.trim().is_empty() {
-            return Err(Fault::permanent(format!("the log of try {try_number} is empty")));
+            return Err(Fault::permanent(format!(
+                "the log of try {try_number} is empty"
+            )));
         }
-        found.prove("airflow.log", format!("Log of {}.{}, try {try_number} (the end)", at.dag, task.task_id), &log, now);
+        found.prove(
+            "airflow.log",
+            format!(
+                "Log of {}.{}, try {try_number} (the end)",
+                at.dag, task.task_id
+            ),
+            &log,
+            now,
+        );
         if let Some((class, line)) = last_exception(&log) {
             let better = &mut found.refinement;
             better.error_code = Some(class.to_owned()).filter(|_| failure.error_code.is_none());
-            better.message = Some(line.to_owned()).filter(|_| failure.error_code.is_none() && says_nothing(&failure.message));
+            better.message = Some(line.to_owned())
+                .filter(|_| failure.error_code.is_none() && says_nothing(&failure.message));
         }
         Ok(())
     }
@@ -135,10 +186,13 @@ impl Airflow {
     pub async fn outcome(&self, failure: &Failure, run_id: &str) -> Result<RunOutcome, Fault> {
         let at = Place::of(failure)?;
         if run_id != at.run || at.task.is_none() {
-            let run: Option<wire::DagRun> = self.get(&["dags", at.dag, "dagRuns", run_id], &[]).await?;
+            let run: Option<wire::DagRun> =
+                self.get(&["dags", at.dag, "dagRuns", run_id], &[]).await?;
             return Ok(run.map_or(RunOutcome::NotFound, |run| outcome_of(&run.state)));
         }
-        let Some(task) = self.task(&at).await? else { return Ok(RunOutcome::NotFound) };
+        let Some(task) = self.task(&at).await? else {
+            return Ok(RunOutcome::NotFound);
+        };
         match outcome_of(&task.state) {
             // Still the failure that we were told about: nothing new has run.
             RunOutcome::Failed(_) if !later_try(failure, &task) => Ok(RunOutcome::NotFound),
@@ -147,9 +201,15 @@ impl Airflow {
     }
 
     /// The run in which a playbook called at `called_at` made the task run again, if it did.
-    pub async fn find_attempt_run(&self, failure: &Failure, called_at: DateTime<Utc>) -> Result<Option<String>, Fault> {
+    pub async fn find_attempt_run(
+        &self,
+        failure: &Failure,
+        called_at: DateTime<Utc>,
+    ) -> Result<Option<String>, Fault> {
         let at = Place::of(failure)?;
-        let Some(task) = self.task(&at).await? else { return Ok(None) };
+        let Some(task) = self.task(&at).await? else {
+            return Ok(None);
+        };
         let since = around(called_at, SKEW).0;
         let going = matches!(outcome_of(&task.state), RunOutcome::Running);
         let began = task.start_date.is_some_and(|start| start >= since);
@@ -166,15 +226,30 @@ impl Airflow {
     /// The first task to fail: a DAG-level report names none.
     async fn first_failed(&self, at: &Place<'_>) -> Result<Option<TaskInstance>, Fault> {
         let path = ["dags", at.dag, "dagRuns", at.run, "taskInstances"];
-        let tasks: wire::TaskInstances = self.get(&path, &[("state", "failed"), ("limit", "100")]).await?.unwrap_or_default();
-        let failed = tasks.task_instances.into_iter().filter(|task| task.state == "failed");
+        let tasks: wire::TaskInstances = self
+            .get(&path, &[("state", "failed"), ("limit", "100")])
+            .await?
+            .unwrap_or_default();
+        let failed = tasks
+            .task_instances
+            .into_iter()
+            .filter(|task| task.state == "failed");
         Ok(failed.min_by_key(|task| task.end_date.unwrap_or(DateTime::<Utc>::MAX_UTC)))
     }
 
     /// The end of a try's log.
     async fn log(&self, at: &Place<'_>, try_number: i64) -> Result<String, Fault> {
         let number = try_number.to_string();
-        let path = ["dags", at.dag, "dagRuns", at.run, "taskInstances", at.task.unwrap_or_default(), "logs", &number];
+        let path = [
+            "dags",
+            at.dag,
+            "dagRuns",
+            at.run,
+            "taskInstances",
+            at.task.unwrap_or_default(),
+            "logs",
+            &number,
+        ];
         let mut log = String::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES {
@@ -183,7 +258,9 @@ impl Airflow {
             query.extend(token.as_deref().map(|token| ("token", token)));
             let reply = self.send(&path, &query).await?;
             if reply.status == 404 && log.is_empty() {
-                return Err(Fault::permanent(format!("Airflow has no log of try {try_number}")));
+                return Err(Fault::permanent(format!(
+                    "Airflow has no log of try {try_number}"
+                )));
             }
             if !reply.is_success() {
                 return Err(refusal(&reply));
@@ -207,16 +284,24 @@ impl Airflow {
             for (api, name) in [(AirflowApi::V2, "v2"), (AirflowApi::V1, "v1")] {
                 let url = url_under(&self.settings.base_url, &["api", name, "version"])?;
                 let reply = ask(&self.http, WHAT, self.http.request(Method::GET, &url)).await?;
-                if reply.is_success() && reply.json::<wire::Version>(WHAT).is_ok() || matches!(reply.status, 401 | 403) {
+                if reply.is_success() && reply.json::<wire::Version>(WHAT).is_ok()
+                    || matches!(reply.status, 401 | 403)
+                {
                     return Ok(api);
                 }
             }
-            Err(Fault::permanent("neither /api/v2 nor /api/v1 answers: check AIRFLOW_BASE_URL"))
+            Err(Fault::permanent(
+                "neither /api/v2 nor /api/v1 answers: check AIRFLOW_BASE_URL",
+            ))
         });
         found.await.copied()
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Option<T>, Fault> {
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, Fault> {
         let reply = self.send(path, query).await?;
         match reply.status {
             404 => Ok(None),
@@ -234,7 +319,11 @@ impl Airflow {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = || self.http.request(Method::GET, &url).header("accept", "application/json");
+        let request = || {
+            self.http
+                .request(Method::GET, &url)
+                .header("accept", "application/json")
+        };
         let reply = ask(&self.http, WHAT, self.authorize(api, request()).await?).await?;
         if reply.status == 401 && self.jwt.lock().await.take().is_some() {
             return ask(&self.http, WHAT, self.authorize(api, request()).await?).await;
@@ -242,7 +331,11 @@ impl Airflow {
         Ok(reply)
     }
 
-    async fn authorize(&self, api: AirflowApi, request: RequestBuilder) -> Result<RequestBuilder, Fault> {
+    async fn authorize(
+        &self,
+        api: AirflowApi,
+        request: RequestBuilder,
+    ) -> Result<RequestBuilder, Fault> {
         Ok(match (&self.settings.login, api) {
             (AirflowLogin::Open, _) => request,
             (AirflowLogin::Token(token), _) => request.bearer_auth(token.expose_secret()),
@@ -264,7 +357,12 @@ impl Airflow {
         }
         let url = url_under(&self.settings.base_url, &["auth", "token"])?;
         let body = json!({"username": username, "password": password.expose_secret()});
-        let reply = ask(&self.http, WHAT, self.http.request(Method::POST, &url).json(&body)).await?;
+        let reply = ask(
+            &self.http,
+            WHAT,
+            self.http.request(Method::POST, &url).json(&body),
+        )
+        .await?;
         if !reply.is_success() {
             return Err(refusal(&reply));
         }
@@ -287,7 +385,9 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn of(failure: &'a Failure) -> Result<Self, Fault> {
         let missing = |what: &str| Fault::permanent(format!("the report names no {what}"));
-        let map_index = failure.field(field::MAP_INDEX).filter(|index| index.parse::<u32>().is_ok());
+        let map_index = failure
+            .field(field::MAP_INDEX)
+            .filter(|index| index.parse::<u32>().is_ok());
         Ok(Self {
             dag: failure.field(field::DAG_ID).ok_or_else(|| missing("DAG"))?,
             run: failure.run_id.as_deref().ok_or_else(|| missing("run id"))?,
@@ -298,7 +398,8 @@ impl<'a> Place<'a> {
 }
 
 fn tell_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
-    let number = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let number =
+        |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let when = |at: Option<DateTime<Utc>>| at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339());
     let mut text = format!(
         "task: {}.{}\nstate: {}\ntry: {} (retries: {})\nstarted: {}\nended: {}\n",
@@ -310,22 +411,42 @@ fn tell_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
         when(task.start_date),
         when(task.end_date)
     );
-    for (name, value) in [("operator", &task.operator), ("host", &task.hostname), ("pool", &task.pool), ("queue", &task.queue)] {
+    for (name, value) in [
+        ("operator", &task.operator),
+        ("host", &task.hostname),
+        ("pool", &task.pool),
+        ("queue", &task.queue),
+    ] {
         if !value.is_empty() {
             let _infallible = writeln!(text, "{name}: {value}");
         }
     }
-    found.prove("airflow.task_instance", format!("Task instance {}.{}: {}", task.dag_id, task.task_id, task.state), &text, now);
+    found.prove(
+        "airflow.task_instance",
+        format!(
+            "Task instance {}.{}: {}",
+            task.dag_id, task.task_id, task.state
+        ),
+        &text,
+        now,
+    );
     found.refinement.occurred_at = task.end_date.filter(|_| task.state == "failed");
     if !task.operator.is_empty() {
-        found.refinement.context.insert(field::OPERATOR.to_owned(), task.operator.clone());
+        found
+            .refinement
+            .context
+            .insert(field::OPERATOR.to_owned(), task.operator.clone());
     }
 }
 
 /// Has the task been tried again since the failure?
 fn later_try(failure: &Failure, task: &TaskInstance) -> bool {
-    let failed = failure.field(field::TRY_NUMBER).and_then(|number| number.parse::<i64>().ok());
-    failed.zip(task.try_number).is_some_and(|(failed, now)| now > failed)
+    let failed = failure
+        .field(field::TRY_NUMBER)
+        .and_then(|number| number.parse::<i64>().ok());
+    failed
+        .zip(task.try_number)
+        .is_some_and(|(failed, now)| now > failed)
 }
 
 /// A state of a task instance or a DAG run; the empty one is a cleared task's.
@@ -348,8 +469,12 @@ fn says_nothing(message: &str) -> bool {
 
 fn refusal(reply: &Reply) -> Fault {
     Fault::permanent(match reply.status {
-        401 => format!("{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD, or AIRFLOW_TOKEN"),
-        403 => format!("{WHAT} answered 403: give the user the role Viewer, with access to the DAG and its logs"),
+        401 => format!(
+            "{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD, or AIRFLOW_TOKEN"
+        ),
+        403 => format!(
+            "{WHAT} answered 403: give the user the role Viewer, with access to the DAG and its logs"
+        ),
         status => format!("{WHAT} answered {status}"),
     })
 }

@@ -76,30 +76,56 @@ pub struct DataFactory {
 impl DataFactory {
     /// Nothing is asked yet.
     pub fn new(settings: DataFactorySettings, http: Http, key: Key) -> Self {
-        Self { settings, http, key }
+        Self {
+            settings,
+            http,
+            key,
+        }
     }
 
     /// Asks for the factory itself: is it there, may we read it?
     pub async fn check(&self) -> Result<String, Fault> {
-        let factory: wire::Factory = self.json(self.request(Method::GET, &[], None).await?).await?.ok_or_else(unknown_factory)?;
+        let factory: wire::Factory = self
+            .json(self.request(Method::GET, &[], None).await?)
+            .await?
+            .ok_or_else(unknown_factory)?;
         Ok(format!("factory {} in {}", factory.name, factory.location))
     }
 
     /// Collects what is known about the failure's run into `found`; what was collected stays when the caller gives up.
-    pub(super) async fn collect(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) {
+    pub(super) async fn collect(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
         if let Err(fault) = self.tell(failure, now, found).await {
             found.miss("adf.activity_runs", fault.reason());
         }
     }
 
-    async fn tell(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) -> Result<(), Fault> {
+    async fn tell(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
         let ours = self.settings.resource_id();
-        if failure.field(field::FACTORY).is_some_and(|theirs| !theirs.eq_ignore_ascii_case(&ours)) {
+        if failure
+            .field(field::FACTORY)
+            .is_some_and(|theirs| !theirs.eq_ignore_ascii_case(&ours))
+        {
             let reason = "the run belongs to another factory than AZURE_DATA_FACTORY_NAME: deploy this app for that factory, too";
             return Err(Fault::permanent(reason));
         }
-        let run_id = failure.run_id.as_deref().ok_or_else(|| Fault::permanent("the report names no run id"))?;
-        let run = self.run(run_id).await?.ok_or_else(|| Fault::permanent("the factory does not know this run (kept 45 days)"))?;
+        let run_id = failure
+            .run_id
+            .as_deref()
+            .ok_or_else(|| Fault::permanent("the report names no run id"))?;
+        let run = self
+            .run(run_id)
+            .await?
+            .ok_or_else(|| Fault::permanent("the factory does not know this run (kept 45 days)"))?;
         tell::run(&run, &self.settings, now, found);
         if found.no_failure.is_some() {
             return Ok(());
@@ -119,52 +145,99 @@ impl DataFactory {
         seen: &'a mut BTreeSet<String>,
     ) -> BoxFuture<'a, Result<Option<tell::Cause>, Fault>> {
         Box::pin(async move {
-            let failed = self.activity_runs(run, vec![("Status", vec!["Failed".to_owned()])], now).await?;
+            let failed = self
+                .activity_runs(run, vec![("Status", vec!["Failed".to_owned()])], now)
+                .await?;
             let names = root::names(&failed);
             let succeeded = if names.len() > 1 {
-                self.activity_runs(run, vec![("Status", vec!["Succeeded".to_owned()]), ("ActivityName", names)], now).await?
+                self.activity_runs(
+                    run,
+                    vec![
+                        ("Status", vec!["Succeeded".to_owned()]),
+                        ("ActivityName", names),
+                    ],
+                    now,
+                )
+                .await?
             } else {
                 Vec::new()
             };
             let causes = root::causes(&failed, &succeeded);
-            let Some((first, others)) = causes.split_first() else { return Ok(None) };
+            let Some((first, others)) = causes.split_first() else {
+                return Ok(None);
+            };
             let also: Vec<String> = others.iter().map(|run| run.activity_name.clone()).collect();
             if root::is_nested(first)
                 && depth > 0
-                && let Some(child) = first.child_run().filter(|child| seen.insert(child.to_lowercase()))
+                && let Some(child) = first
+                    .child_run()
+                    .filter(|child| seen.insert(child.to_lowercase()))
                 && let Some(child) = self.run(child).await?
                 && let Some(mut inner) = self.cause(&child, now, depth - 1, seen).await?
             {
                 inner.path.insert(0, first.activity_name.clone());
                 return Ok(Some(inner));
             }
-            Ok(Some(tell::Cause { path: Vec::new(), activity: (*first).clone(), also }))
+            Ok(Some(tell::Cause {
+                path: Vec::new(),
+                activity: (*first).clone(),
+                also,
+            }))
         })
     }
 
     /// The failed runs behind an alert, as a table for [`rows::adf_failures`].
-    pub(super) async fn failed_runs(&self, request: &RowsRequest, now: DateTime<Utc>) -> Result<rows::Table, Fault> {
+    pub(super) async fn failed_runs(
+        &self,
+        request: &RowsRequest,
+        now: DateTime<Utc>,
+    ) -> Result<rows::Table, Fault> {
         let ours = self.settings.resource_id();
-        if request.resource.as_deref().is_some_and(|theirs| theirs.contains("/factories/") && !theirs.eq_ignore_ascii_case(&ours))
-        {
-            return Err(Fault::permanent("the alert is about another factory than AZURE_DATA_FACTORY_NAME"));
+        if request.resource.as_deref().is_some_and(|theirs| {
+            theirs.contains("/factories/") && !theirs.eq_ignore_ascii_case(&ours)
+        }) {
+            return Err(Fault::permanent(
+                "the alert is about another factory than AZURE_DATA_FACTORY_NAME",
+            ));
         }
         if let Some(run_id) = &request.run_id {
             let run = self.run(run_id).await?;
-            return Ok(tell::table(run.iter().filter(|run| run.status.eq_ignore_ascii_case("Failed")), &ours));
+            return Ok(tell::table(
+                run.iter()
+                    .filter(|run| run.status.eq_ignore_ascii_case("Failed")),
+                &ours,
+            ));
         }
         let (from, to) = super::window(request, now);
         let mut filters = vec![("Status", vec!["Failed".to_owned()])];
-        filters.extend(request.asset.clone().map(|asset| ("PipelineName", vec![asset])));
-        let runs = self.pipeline_runs(&Query { from, to, filters, order_by: "RunStart" }).await?;
+        filters.extend(
+            request
+                .asset
+                .clone()
+                .map(|asset| ("PipelineName", vec![asset])),
+        );
+        let runs = self
+            .pipeline_runs(&Query {
+                from,
+                to,
+                filters,
+                order_by: "RunStart",
+            })
+            .await?;
         // A nested run whose caller failed with it is told by the caller's ticket.
         let failed: BTreeSet<String> = runs.iter().map(|run| run.run_id.to_lowercase()).collect();
-        Ok(tell::table(runs.iter().filter(|run| !failed.contains(&run.invoked_by.pipeline_run_id.to_lowercase())), &ours))
+        Ok(tell::table(
+            runs.iter()
+                .filter(|run| !failed.contains(&run.invoked_by.pipeline_run_id.to_lowercase())),
+            &ours,
+        ))
     }
 
     /// How a run ended, if it did.
     pub async fn outcome(&self, run_id: &str) -> Result<RunOutcome, Fault> {
-        let Some(run) = self.run(run_id).await? else { return Ok(RunOutcome::NotFound) };
+        let Some(run) = self.run(run_id).await? else {
+            return Ok(RunOutcome::NotFound);
+        };
         Ok(match run.status.to_ascii_lowercase().as_str() {
             "succeeded" => RunOutcome::Succeeded,
             "failed" => RunOutcome::Failed(root::unwrapped(&run.message).to_owned()),
@@ -182,21 +255,36 @@ impl DataFactory {
         called_at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Option<String>, Fault> {
-        let group = self.run(original_run).await?.map(|run| run.run_group_id).filter(|group| !group.is_empty());
+        let group = self
+            .run(original_run)
+            .await?
+            .map(|run| run.run_group_id)
+            .filter(|group| !group.is_empty());
         let group = group.unwrap_or_else(|| original_run.to_owned());
         let (from, to) = (around(called_at, SKEW).0, around(now, SKEW).1);
         let filters = vec![("PipelineName", vec![pipeline.to_owned()])];
-        let mut runs = self.pipeline_runs(&Query { from, to, filters, order_by: "RunStart" }).await?;
+        let mut runs = self
+            .pipeline_runs(&Query {
+                from,
+                to,
+                filters,
+                order_by: "RunStart",
+            })
+            .await?;
         runs.retain(|run| {
             run.pipeline_name.eq_ignore_ascii_case(pipeline)
                 && !run.run_id.eq_ignore_ascii_case(original_run)
                 && run.run_start.is_some_and(|start| start >= from)
         });
         runs.sort_by_key(|run| run.run_start);
-        let of_group = runs.iter().find(|run| run.run_group_id.eq_ignore_ascii_case(&group));
+        let of_group = runs
+            .iter()
+            .find(|run| run.run_group_id.eq_ignore_ascii_case(&group));
         let by_call = || {
             let manual = |run: &&PipelineRun| {
-                run.invoked_by.invoked_by_type.eq_ignore_ascii_case("Manual")
+                run.invoked_by
+                    .invoked_by_type
+                    .eq_ignore_ascii_case("Manual")
                     || run.invoked_by.name.eq_ignore_ascii_case("Manual")
             };
             runs.iter().find(manual)
@@ -205,7 +293,11 @@ impl DataFactory {
     }
 
     async fn run(&self, run_id: &str) -> Result<Option<PipelineRun>, Fault> {
-        self.json(self.request(Method::GET, &["pipelineruns", run_id], None).await?).await
+        self.json(
+            self.request(Method::GET, &["pipelineruns", run_id], None)
+                .await?,
+        )
+        .await
     }
 
     async fn pipeline_runs(&self, query: &Query) -> Result<Vec<PipelineRun>, Fault> {
@@ -220,18 +312,43 @@ impl DataFactory {
         now: DateTime<Utc>,
     ) -> Result<Vec<ActivityRun>, Fault> {
         let day = TimeDelta::days(1);
-        let from = around(run.run_start.unwrap_or_else(|| around(now, TimeDelta::days(45)).0), day).0;
-        let to = around(run.last_updated.or(run.run_end).unwrap_or(now).max(now), day).1;
-        self.pages(&["pipelineruns", &run.run_id, "queryActivityruns"], &Query { from, to, filters, order_by: "ActivityRunEnd" })
-            .await
+        let from = around(
+            run.run_start
+                .unwrap_or_else(|| around(now, TimeDelta::days(45)).0),
+            day,
+        )
+        .0;
+        let to = around(
+            run.last_updated.or(run.run_end).unwrap_or(now).max(now),
+            day,
+        )
+        .1;
+        self.pages(
+            &["pipelineruns", &run.run_id, "queryActivityruns"],
+            &Query {
+                from,
+                to,
+                filters,
+                order_by: "ActivityRunEnd",
+            },
+        )
+        .await
     }
 
-    async fn pages<T: DeserializeOwned>(&self, pieces: &[&str], query: &Query) -> Result<Vec<T>, Fault> {
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        pieces: &[&str],
+        query: &Query,
+    ) -> Result<Vec<T>, Fault> {
         let mut all = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES {
-            let request = self.request(Method::POST, pieces, Some(&query.body(token.as_deref()))).await?;
-            let Some(page) = self.json::<Page<T>>(request).await? else { break };
+            let request = self
+                .request(Method::POST, pieces, Some(&query.body(token.as_deref())))
+                .await?;
+            let Some(page) = self.json::<Page<T>>(request).await? else {
+                break;
+            };
             all.extend(page.value);
             token = page.continuation_token.filter(|token| !token.is_empty());
             if token.is_none() {
@@ -241,13 +358,29 @@ impl DataFactory {
         Ok(all)
     }
 
-    async fn request(&self, method: Method, pieces: &[&str], body: Option<&Value>) -> Result<reqwest::RequestBuilder, Fault> {
-        let DataFactorySettings { subscription, resource_group, factory, base_url } = &self.settings;
-        let mut path = vec!["subscriptions", subscription, "resourceGroups", resource_group];
+    async fn request(
+        &self,
+        method: Method,
+        pieces: &[&str],
+        body: Option<&Value>,
+    ) -> Result<reqwest::RequestBuilder, Fault> {
+        let DataFactorySettings {
+            subscription,
+            resource_group,
+            factory,
+            base_url,
+        } = &self.settings;
+        let mut path = vec![
+            "subscriptions",
+            subscription,
+            "resourceGroups",
+            resource_group,
+        ];
         path.extend(["providers", "Microsoft.DataFactory", "factories", factory]);
         path.extend(pieces);
         let mut url = url_under(base_url, &path)?;
-        url.query_pairs_mut().append_pair("api-version", API_VERSION);
+        url.query_pairs_mut()
+            .append_pair("api-version", API_VERSION);
         let mut request = self.http.request(method, &url);
         if let Some(body) = body {
             request = request.json(body);
@@ -256,7 +389,10 @@ impl DataFactory {
     }
 
     /// The answer, or `None` when the run is not there.
-    async fn json<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<Option<T>, Fault> {
+    async fn json<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Option<T>, Fault> {
         let reply = ask(&self.http, WHAT, request).await?;
         if reply.is_success() {
             return reply.json(WHAT).map(Some);
@@ -269,9 +405,13 @@ fn refusal<T>(reply: &Reply) -> Result<Option<T>, Fault> {
     let refusal: wire::Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
     let code = plain_code(&refusal.error.code).unwrap_or_default();
     match (reply.status, code) {
-        (404, "ResourceNotFound" | "ResourceGroupNotFound" | "SubscriptionNotFound" | "InvalidSubscriptionId") => {
-            Err(unknown_factory())
-        }
+        (
+            404,
+            "ResourceNotFound"
+            | "ResourceGroupNotFound"
+            | "SubscriptionNotFound"
+            | "InvalidSubscriptionId",
+        ) => Err(unknown_factory()),
         (404, _) => Ok(None),
         (401 | 403, _) => Err(Fault::permanent(format!(
             "{WHAT} answered {} {code}: give the identity the role Data Factory Contributor, or one with factories/read, \
@@ -283,5 +423,7 @@ fn refusal<T>(reply: &Reply) -> Result<Option<T>, Fault> {
 }
 
 fn unknown_factory() -> Fault {
-    Fault::permanent("there is no such factory: check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME")
+    Fault::permanent(
+        "there is no such factory: check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME",
+    )
 }

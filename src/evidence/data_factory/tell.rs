@@ -24,11 +24,19 @@ pub(super) struct Cause {
 }
 
 fn when(at: Option<DateTime<Utc>>) -> String {
-    at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| at.to_rfc3339_opts(SecondsFormat::Secs, true),
+    )
 }
 
 /// The run itself.
-pub(super) fn run(run: &PipelineRun, settings: &DataFactorySettings, now: DateTime<Utc>, found: &mut Collected) {
+pub(super) fn run(
+    run: &PipelineRun,
+    settings: &DataFactorySettings,
+    now: DateTime<Utc>,
+    found: &mut Collected,
+) {
     let mut text = format!(
         "pipeline: {}\nstatus: {}\nstarted: {}\nended: {}\nstarted by: {} ({})\n",
         run.pipeline_name,
@@ -39,32 +47,54 @@ pub(super) fn run(run: &PipelineRun, settings: &DataFactorySettings, now: DateTi
         run.invoked_by.invoked_by_type
     );
     for (name, value) in &run.parameters {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         let _infallible = writeln!(text, "parameter {name}: {}", cap(&value, 200));
     }
     let _infallible = writeln!(text, "message: {}", run.message);
-    found.prove("adf.pipeline_run", format!("Pipeline run of {}: {}", run.pipeline_name, run.status), &text, now);
+    found.prove(
+        "adf.pipeline_run",
+        format!("Pipeline run of {}: {}", run.pipeline_name, run.status),
+        &text,
+        now,
+    );
 
     let better = &mut found.refinement;
     better.asset = Some(run.pipeline_name.clone()).filter(|name| !name.is_empty());
     better.occurred_at = run.run_end;
-    better.context.insert(field::FACTORY.to_owned(), settings.resource_id());
+    better
+        .context
+        .insert(field::FACTORY.to_owned(), settings.resource_id());
     better.run_url = Some(format!(
         "https://adf.azure.com/monitoring/pipelineruns/{}?factory={}",
         utf8_percent_encode(&run.run_id, NON_ALPHANUMERIC),
         utf8_percent_encode(&settings.resource_id(), NON_ALPHANUMERIC)
     ));
     found.no_failure = match run.status.to_ascii_lowercase().as_str() {
-        "succeeded" => Some("the pipeline run succeeded: the failed activity was handled inside the pipeline".to_owned()),
+        "succeeded" => Some(
+            "the pipeline run succeeded: the failed activity was handled inside the pipeline"
+                .to_owned(),
+        ),
         "cancelled" | "canceled" => Some("the pipeline run was cancelled".to_owned()),
         _ => None,
     };
 }
 
 /// The cause, or the run's own message when no activity failed.
-pub(super) fn cause(cause: Option<&Cause>, run: &PipelineRun, now: DateTime<Utc>, found: &mut Collected) {
+pub(super) fn cause(
+    cause: Option<&Cause>,
+    run: &PipelineRun,
+    now: DateTime<Utc>,
+    found: &mut Collected,
+) {
     let better = &mut found.refinement;
-    let Some(Cause { path, activity, also }) = cause else {
+    let Some(Cause {
+        path,
+        activity,
+        also,
+    }) = cause
+    else {
         if !run.message.is_empty() {
             better.error_code = root::innermost_code(&run.message).map(str::to_owned);
             better.message = Some(root::unwrapped(&run.message).to_owned());
@@ -72,7 +102,11 @@ pub(super) fn cause(cause: Option<&Cause>, run: &PipelineRun, now: DateTime<Utc>
         return;
     };
     let error = &activity.error;
-    let message = if error.message.is_empty() { root::unwrapped(&run.message) } else { root::unwrapped(&error.message) };
+    let message = if error.message.is_empty() {
+        root::unwrapped(&run.message)
+    } else {
+        root::unwrapped(&error.message)
+    };
     let code = root::innermost_code(message).unwrap_or(&error.error_code);
     better.error_code = Some(code.to_owned()).filter(|code| !code.is_empty());
     better.message = Some(message.to_owned()).filter(|message| !message.is_empty());
@@ -85,14 +119,24 @@ pub(super) fn cause(cause: Option<&Cause>, run: &PipelineRun, now: DateTime<Utc>
     for (name, value) in context.into_iter().filter(|(_, value)| !value.is_empty()) {
         better.context.insert(name.to_owned(), value.clone());
     }
-    if let Some((page, databricks_run)) = activity.run_page_url().and_then(|page| Some((page, root::databricks_run(page)?))) {
-        better.context.insert(field::LINKED_RUN_ID.to_owned(), databricks_run);
-        better.context.insert(field::LINKED_RUN_URL.to_owned(), page.to_owned());
+    if let Some((page, databricks_run)) = activity
+        .run_page_url()
+        .and_then(|page| Some((page, root::databricks_run(page)?)))
+    {
+        better
+            .context
+            .insert(field::LINKED_RUN_ID.to_owned(), databricks_run);
+        better
+            .context
+            .insert(field::LINKED_RUN_URL.to_owned(), page.to_owned());
     }
     let text = activity_text(path, activity, also);
     found.prove(
         "adf.activity_runs",
-        format!("Failed activity {} ({})", activity.activity_name, activity.activity_type),
+        format!(
+            "Failed activity {} ({})",
+            activity.activity_name, activity.activity_type
+        ),
         &text,
         now,
     );
@@ -100,24 +144,42 @@ pub(super) fn cause(cause: Option<&Cause>, run: &PipelineRun, now: DateTime<Utc>
 
 fn activity_text(path: &[String], activity: &ActivityRun, also: &[String]) -> String {
     let error = &activity.error;
-    let mut text =
-        format!("activity: {} ({})\npipeline: {}\n", activity.activity_name, activity.activity_type, activity.pipeline_name);
+    let mut text = format!(
+        "activity: {} ({})\npipeline: {}\n",
+        activity.activity_name, activity.activity_type, activity.pipeline_name
+    );
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let _infallible = writeln!(text, "{name}: {value}");
         }
     };
     line("called through", &path.join(" > "));
-    line("attempt", &activity.retry_attempt.map(|retry| (retry + 1).to_string()).unwrap_or_default());
+    line(
+        "attempt",
+        &activity
+            .retry_attempt
+            .map(|retry| (retry + 1).to_string())
+            .unwrap_or_default(),
+    );
     line("started", &when(activity.activity_run_start));
     line("ended", &when(activity.activity_run_end));
-    line("integration runtime", activity.integration_runtime().unwrap_or_default());
+    line(
+        "integration runtime",
+        activity.integration_runtime().unwrap_or_default(),
+    );
     line("linked service", &activity.linked_service_name);
-    line("Databricks run", activity.run_page_url().unwrap_or_default());
+    line(
+        "Databricks run",
+        activity.run_page_url().unwrap_or_default(),
+    );
     line("error code", &error.error_code);
     line("failure type", &error.failure_type);
     line("message", &error.message);
-    for listed in activity.listed_errors().filter(|listed| *listed != error.message).take(10) {
+    for listed in activity
+        .listed_errors()
+        .filter(|listed| *listed != error.message)
+        .take(10)
+    {
         line("further error", listed);
     }
     line("other failed activities", &also.join(", "));
@@ -126,8 +188,17 @@ fn activity_text(path: &[String], activity: &ActivityRun, also: &[String]) -> St
 
 /// Runs as the rows that a log query would give.
 pub(super) fn table<'a>(runs: impl Iterator<Item = &'a PipelineRun>, factory: &str) -> rows::Table {
-    let columns =
-        ["TimeGenerated", "PipelineName", "RunId", "Status", "ErrorCode", "ErrorMessage", "Start", "End", "_ResourceId"];
+    let columns = [
+        "TimeGenerated",
+        "PipelineName",
+        "RunId",
+        "Status",
+        "ErrorCode",
+        "ErrorMessage",
+        "Start",
+        "End",
+        "_ResourceId",
+    ];
     let rows = runs.map(|run| -> Vec<Value> {
         let ended = run.run_end.or(run.last_updated);
         let code = root::innermost_code(&run.message).unwrap_or_default();
@@ -143,5 +214,8 @@ pub(super) fn table<'a>(runs: impl Iterator<Item = &'a PipelineRun>, factory: &s
             json!(factory),
         ]
     });
-    rows::Table { columns: columns.map(str::to_owned).to_vec(), rows: rows.collect() }
+    rows::Table {
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
 }

@@ -76,7 +76,10 @@ pub(super) struct ActivityRun {
 impl ActivityRun {
     /// The run that an ExecutePipeline activity started.
     pub(super) fn child_run(&self) -> Option<&str> {
-        self.output.get("pipelineRunId").and_then(Value::as_str).filter(|id| !id.is_empty())
+        self.output
+            .get("pipelineRunId")
+            .and_then(Value::as_str)
+            .filter(|id| !id.is_empty())
     }
 
     /// The Databricks page of a Databricks activity.
@@ -86,13 +89,25 @@ impl ActivityRun {
 
     /// Where it ran.
     pub(super) fn integration_runtime(&self) -> Option<&str> {
-        self.output.get("effectiveIntegrationRuntime").and_then(Value::as_str)
+        self.output
+            .get("effectiveIntegrationRuntime")
+            .and_then(Value::as_str)
     }
 
     /// Further errors that a Copy activity lists in its output.
     pub(super) fn listed_errors(&self) -> impl Iterator<Item = &str> {
-        let listed = self.output.get("errors").and_then(Value::as_array).into_iter().flatten();
-        listed.filter_map(|error| error.get("Message").or_else(|| error.get("message"))?.as_str())
+        let listed = self
+            .output
+            .get("errors")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        listed.filter_map(|error| {
+            error
+                .get("Message")
+                .or_else(|| error.get("message"))?
+                .as_str()
+        })
     }
 }
 

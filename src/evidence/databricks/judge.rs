@@ -11,11 +11,23 @@ use super::super::asking::from_millis;
 use super::wire::{Cluster, Event, Library, Run, State, Status, Task, Termination};
 
 /// Results that follow from another task's failure, or from a condition.
-const CONSEQUENCES: [&str; 6] = ["UPSTREAM_FAILED", "UPSTREAM_CANCELED", "UPSTREAM_EVICTED", "EXCLUDED", "SKIPPED", "DISABLED"];
+const CONSEQUENCES: [&str; 6] = [
+    "UPSTREAM_FAILED",
+    "UPSTREAM_CANCELED",
+    "UPSTREAM_EVICTED",
+    "EXCLUDED",
+    "SKIPPED",
+    "DISABLED",
+];
 /// Ends of a cluster that are no failures, whatever type they carry.
 const NORMAL_ENDS: [&str; 4] = ["INACTIVITY", "USER_REQUEST", "JOB_FINISHED", "SUCCESS"];
 /// Codes that say no more than "the cluster": its own reason is the better one.
-const CLUSTER_CODES: [&str; 4] = ["CLUSTER_ERROR", "CLOUD_FAILURE", "DRIVER_ERROR", "INVALID_CLUSTER_REQUEST"];
+const CLUSTER_CODES: [&str; 4] = [
+    "CLUSTER_ERROR",
+    "CLOUD_FAILURE",
+    "DRIVER_ERROR",
+    "INVALID_CLUSTER_REQUEST",
+];
 /// Events that tell why work on a cluster failed.
 const TELLING: [&str; 20] = [
     "TERMINATING",
@@ -57,14 +69,17 @@ pub(super) fn standing(state: &State, status: &Status) -> Standing {
     let result = state.result_state.to_ascii_uppercase();
     let life = state.life_cycle_state.to_ascii_uppercase();
     let over = matches!(life.as_str(), "TERMINATED" | "SKIPPED" | "INTERNAL_ERROR")
-        || life.is_empty() && (status.state.eq_ignore_ascii_case("TERMINATED") || !result.is_empty());
+        || life.is_empty()
+            && (status.state.eq_ignore_ascii_case("TERMINATED") || !result.is_empty());
     if !over {
         return Standing::Running;
     }
     match (result.as_str(), end.code.to_ascii_uppercase().as_str()) {
         (consequence, _) if CONSEQUENCES.contains(&consequence) => Standing::Consequence,
         (_, "SKIPPED") => Standing::Consequence,
-        ("SUCCESS" | "SUCCESS_WITH_FAILURES", _) | ("", "SUCCESS" | "SUCCESS_WITH_FAILURES") => Standing::Succeeded,
+        ("SUCCESS" | "SUCCESS_WITH_FAILURES", _) | ("", "SUCCESS" | "SUCCESS_WITH_FAILURES") => {
+            Standing::Succeeded
+        }
         (_, "USER_CANCELED") | ("CANCELED", "") => Standing::Cancelled,
         _ => Standing::Failed,
     }
@@ -88,8 +103,16 @@ pub(super) fn failed_runs(runs: &[Task]) -> Vec<&Task> {
 }
 
 fn in_order<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<&'a Task> {
-    let mut failed: Vec<&Task> = tasks.filter(|task| standing(&task.state, &task.status) == Standing::Failed).collect();
-    failed.sort_by_key(|task| (task.end_time.unwrap_or(i64::MAX), task.start_time, task.task_key.clone()));
+    let mut failed: Vec<&Task> = tasks
+        .filter(|task| standing(&task.state, &task.status) == Standing::Failed)
+        .collect();
+    failed.sort_by_key(|task| {
+        (
+            task.end_time.unwrap_or(i64::MAX),
+            task.start_time,
+            task.task_key.clone(),
+        )
+    });
     failed
 }
 
@@ -100,7 +123,9 @@ pub(super) fn no_failure(run: &Run) -> Option<String> {
         Standing::Succeeded if run.state.result_state == "SUCCESS_WITH_FAILURES" => {
             Some("the run succeeded; only tasks that may fail did".to_owned())
         }
-        Standing::Succeeded if run.repair_history.len() > 1 => Some("the run succeeded in a repair".to_owned()),
+        Standing::Succeeded if run.repair_history.len() > 1 => {
+            Some("the run succeeded in a repair".to_owned())
+        }
         Standing::Succeeded => Some("the run succeeded".to_owned()),
         Standing::Running | Standing::Consequence | Standing::Failed => None,
     }
@@ -110,8 +135,14 @@ pub(super) fn no_failure(run: &Run) -> Option<String> {
 pub(super) fn outcome(state: &State, status: &Status) -> RunOutcome {
     let why = || {
         let end = &status.termination_details;
-        let code = [&end.code, &state.result_state, &state.life_cycle_state].into_iter().find(|code| !code.is_empty());
-        let message = if end.message.is_empty() { &state.state_message } else { &end.message };
+        let code = [&end.code, &state.result_state, &state.life_cycle_state]
+            .into_iter()
+            .find(|code| !code.is_empty());
+        let message = if end.message.is_empty() {
+            &state.state_message
+        } else {
+            &end.message
+        };
         format!("{}: {message}", code.map_or("failed", String::as_str))
     };
     match standing(state, status) {
@@ -126,26 +157,51 @@ pub(super) fn outcome(state: &State, status: &Status) -> RunOutcome {
 pub(super) fn cluster_outcome(cluster: &Cluster, libraries: &[Library]) -> RunOutcome {
     match cluster.state.to_ascii_uppercase().as_str() {
         "RUNNING" | "RESIZING" => {}
-        "TERMINATED" | "ERROR" => return RunOutcome::Failed(reason_text(&cluster.termination_reason)),
+        "TERMINATED" | "ERROR" => {
+            return RunOutcome::Failed(reason_text(&cluster.termination_reason));
+        }
         _ => return RunOutcome::Running,
     }
-    if let Some(library) = libraries.iter().find(|library| library.status.eq_ignore_ascii_case("FAILED")) {
-        return RunOutcome::Failed(format!("a library could not be installed: {}", library.messages.join(" ")));
+    if let Some(library) = libraries
+        .iter()
+        .find(|library| library.status.eq_ignore_ascii_case("FAILED"))
+    {
+        return RunOutcome::Failed(format!(
+            "a library could not be installed: {}",
+            library.messages.join(" ")
+        ));
     }
-    let busy = |library: &Library| ["PENDING", "RESOLVING", "INSTALLING"].contains(&library.status.to_ascii_uppercase().as_str());
-    if libraries.iter().any(busy) { RunOutcome::Running } else { RunOutcome::Succeeded }
+    let busy = |library: &Library| {
+        ["PENDING", "RESOLVING", "INSTALLING"]
+            .contains(&library.status.to_ascii_uppercase().as_str())
+    };
+    if libraries.iter().any(busy) {
+        RunOutcome::Running
+    } else {
+        RunOutcome::Succeeded
+    }
 }
 
 /// Is the cluster being started, or was it started or did it end since then?
 pub(super) fn moved_since(cluster: &Cluster, since: DateTime<Utc>) -> bool {
-    let times = [cluster.last_restarted_time, cluster.start_time, cluster.terminated_time];
-    matches!(cluster.state.to_ascii_uppercase().as_str(), "PENDING" | "RESTARTING")
-        || times.into_iter().filter_map(from_millis).any(|at| at >= since)
+    let times = [
+        cluster.last_restarted_time,
+        cluster.start_time,
+        cluster.terminated_time,
+    ];
+    matches!(
+        cluster.state.to_ascii_uppercase().as_str(),
+        "PENDING" | "RESTARTING"
+    ) || times
+        .into_iter()
+        .filter_map(from_millis)
+        .any(|at| at >= since)
 }
 
 /// Is this end of a cluster no failure?
 pub(super) fn is_normal_end(reason: &Termination) -> bool {
-    NORMAL_ENDS.contains(&reason.code.to_ascii_uppercase().as_str()) || reason.kind.eq_ignore_ascii_case("SUCCESS")
+    NORMAL_ENDS.contains(&reason.code.to_ascii_uppercase().as_str())
+        || reason.kind.eq_ignore_ascii_case("SUCCESS")
 }
 
 /// Does a run's code only point to its cluster?
@@ -157,7 +213,10 @@ pub(super) fn points_to_cluster(end: &Termination) -> bool {
 pub(super) fn telling(events: &[Event]) -> Vec<&Event> {
     events
         .iter()
-        .filter(|event| TELLING.contains(&event.kind.as_str()) && !event.reason().is_some_and(|r| is_normal_end(&r)))
+        .filter(|event| {
+            TELLING.contains(&event.kind.as_str())
+                && !event.reason().is_some_and(|r| is_normal_end(&r))
+        })
         .collect()
 }
 
@@ -166,9 +225,23 @@ pub(super) fn reason_text(reason: &Termination) -> String {
     let parameters: Vec<String> = reason
         .parameters
         .iter()
-        .map(|(name, value)| format!("{name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .map(|(name, value)| {
+            format!(
+                "{name}: {}",
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            )
+        })
         .collect();
-    format!("{} ({}). {}", reason.code, reason.kind, parameters.join(", ")).trim_end().to_owned()
+    format!(
+        "{} ({}). {}",
+        reason.code,
+        reason.kind,
+        parameters.join(", ")
+    )
+    .trim_end()
+    .to_owned()
 }
 
 /// The cluster's reason inside a run's message: `Reason: CODE (TYPE)`.
@@ -176,8 +249,17 @@ pub(super) fn reason_in(message: &str) -> Option<Termination> {
     static REASON: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"Reason: ([A-Z][A-Z0-9_]{2,80}) \(([A-Z_]{2,40})\)").ok());
     let found = REASON.as_ref()?.captures(message)?;
-    let part = |at: usize| found.get(at).map(|part| part.as_str().to_owned()).unwrap_or_default();
-    Some(Termination { code: part(1), kind: part(2), ..Termination::default() })
+    let part = |at: usize| {
+        found
+            .get(at)
+            .map(|part| part.as_str().to_owned())
+            .unwrap_or_default()
+    };
+    Some(Termination {
+        code: part(1),
+        kind: part(2),
+        ..Termination::default()
+    })
 }
 
 /// The error class that Spark and Delta put in brackets: `[DELTA_FAILED_TO_MERGE_FIELDS]`.
@@ -213,26 +295,54 @@ mod tests {
             task("load", "FAILED", 2, 7),
             task("maybe", "EXCLUDED", 1, 1),
         ];
-        let failed: Vec<_> = failed(&tasks).iter().map(|task| task.task_key.as_str()).collect();
+        let failed: Vec<_> = failed(&tasks)
+            .iter()
+            .map(|task| task.task_key.as_str())
+            .collect();
         assert_eq!(failed, ["load", "late"]);
     }
 
     #[test]
     fn standings() {
         let of = |life: &str, result: &str, code: &str| {
-            let state = State { life_cycle_state: life.into(), result_state: result.into(), ..State::default() };
-            let details = Termination { code: code.into(), ..Termination::default() };
-            standing(&state, &Status { state: String::new(), termination_details: details })
+            let state = State {
+                life_cycle_state: life.into(),
+                result_state: result.into(),
+                ..State::default()
+            };
+            let details = Termination {
+                code: code.into(),
+                ..Termination::default()
+            };
+            standing(
+                &state,
+                &Status {
+                    state: String::new(),
+                    termination_details: details,
+                },
+            )
         };
         assert_eq!(of("RUNNING", "", ""), Standing::Running);
         assert_eq!(of("QUEUED", "", ""), Standing::Running);
-        assert_eq!(of("INTERNAL_ERROR", "FAILED", "CLUSTER_ERROR"), Standing::Failed);
+        assert_eq!(
+            of("INTERNAL_ERROR", "FAILED", "CLUSTER_ERROR"),
+            Standing::Failed
+        );
         assert_eq!(of("TERMINATED", "TIMEDOUT", "CANCELED"), Standing::Failed);
-        assert_eq!(of("TERMINATED", "CANCELED", "USER_CANCELED"), Standing::Cancelled);
+        assert_eq!(
+            of("TERMINATED", "CANCELED", "USER_CANCELED"),
+            Standing::Cancelled
+        );
         assert_eq!(of("TERMINATED", "CANCELED", ""), Standing::Cancelled);
-        assert_eq!(of("TERMINATED", "CANCELED", "MAX_RUN_DURATION_EXCEEDED"), Standing::Failed);
+        assert_eq!(
+            of("TERMINATED", "CANCELED", "MAX_RUN_DURATION_EXCEEDED"),
+            Standing::Failed
+        );
         assert_eq!(of("TERMINATED", "SOMETHING_NEW", ""), Standing::Failed);
-        assert_eq!(of("TERMINATED", "SUCCESS_WITH_FAILURES", ""), Standing::Succeeded);
+        assert_eq!(
+            of("TERMINATED", "SUCCESS_WITH_FAILURES", ""),
+            Standing::Succeeded
+        );
     }
 
     #[test]
@@ -240,9 +350,18 @@ mod tests {
         let reason =
             reason_in("Cluster 'x' was terminated. Reason: CLOUD_PROVIDER_RESOURCE_STOCKOUT (CLOUD_FAILURE). Parameters: a")
                 .unwrap();
-        assert_eq!((reason.code.as_str(), reason.kind.as_str()), ("CLOUD_PROVIDER_RESOURCE_STOCKOUT", "CLOUD_FAILURE"));
-        assert_eq!(error_class("AnalysisException: [DELTA_FAILED_TO_MERGE_FIELDS] Failed"), Some("DELTA_FAILED_TO_MERGE_FIELDS"));
-        assert_eq!(error_class("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A"), Some("UNRESOLVED_COLUMN"));
+        assert_eq!(
+            (reason.code.as_str(), reason.kind.as_str()),
+            ("CLOUD_PROVIDER_RESOURCE_STOCKOUT", "CLOUD_FAILURE")
+        );
+        assert_eq!(
+            error_class("AnalysisException: [DELTA_FAILED_TO_MERGE_FIELDS] Failed"),
+            Some("DELTA_FAILED_TO_MERGE_FIELDS")
+        );
+        assert_eq!(
+            error_class("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A"),
+            Some("UNRESOLVED_COLUMN")
+        );
         assert_eq!(error_class("list [A] of [lower_case]"), None);
     }
 }

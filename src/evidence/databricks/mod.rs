@@ -64,26 +64,49 @@ pub struct Repair {
 impl Databricks {
     /// Nothing is asked yet.
     pub fn new(settings: DatabricksSettings, http: Http, key: Key) -> Self {
-        Self { settings, http, key }
+        Self {
+            settings,
+            http,
+            key,
+        }
     }
 
     /// Asks who we are: is the workspace there, is the credential good?
     pub async fn check(&self) -> Result<String, Fault> {
-        let me: Value =
-            self.get("api/2.0/preview/scim/v2/Me", &[]).await?.ok_or_else(|| Fault::permanent("no such workspace"))?;
-        let name = ["displayName", "userName"].iter().find_map(|name| me.get(name)?.as_str()).unwrap_or("somebody");
-        Ok(format!("workspace {} knows us as {}", self.settings.workspace_url.host_str().unwrap_or_default(), redact(name)))
+        let me: Value = self
+            .get("api/2.0/preview/scim/v2/Me", &[])
+            .await?
+            .ok_or_else(|| Fault::permanent("no such workspace"))?;
+        let name = ["displayName", "userName"]
+            .iter()
+            .find_map(|name| me.get(name)?.as_str())
+            .unwrap_or("somebody");
+        Ok(format!(
+            "workspace {} knows us as {}",
+            self.settings.workspace_url.host_str().unwrap_or_default(),
+            redact(name)
+        ))
     }
 
     /// Does this page belong to the configured workspace?
     pub(super) fn owns(&self, page: &str) -> bool {
-        Url::parse(page).is_ok_and(|page| page.scheme() == "https" && page.host_str() == self.settings.workspace_url.host_str())
+        Url::parse(page).is_ok_and(|page| {
+            page.scheme() == "https" && page.host_str() == self.settings.workspace_url.host_str()
+        })
     }
 
     /// Collects what is known about the failure into `found`; what was collected stays when the caller gives up.
-    pub(super) async fn collect(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) {
+    pub(super) async fn collect(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
         let (source, told) = if failure.kind == AssetKind::Cluster {
-            ("databricks.cluster", self.cluster_story(failure, now, found).await)
+            (
+                "databricks.cluster",
+                self.cluster_story(failure, now, found).await,
+            )
         } else {
             ("databricks.run", self.job_story(failure, now, found).await)
         };
@@ -93,7 +116,12 @@ impl Databricks {
     }
 
     /// Collects what is known about the run that an ADF activity started: its cause is the activity's cause.
-    pub(super) async fn collect_linked(&self, run_id: &str, now: DateTime<Utc>, found: &mut Collected) {
+    pub(super) async fn collect_linked(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
         if let Err(fault) = self.run_story(run_id, now, found).await {
             found.miss("databricks.run", fault.reason());
         }
@@ -101,40 +129,70 @@ impl Databricks {
 
     /// The latest repair of a run; `None` when it was never repaired.
     pub async fn latest_repair(&self, run_id: &str) -> Result<Option<Repair>, Fault> {
-        Ok(self.run(run_id).await?.as_ref().and_then(tell::latest_repair))
+        Ok(self
+            .run(run_id)
+            .await?
+            .as_ref()
+            .and_then(tell::latest_repair))
     }
 
     /// The failed runs or clusters behind an alert, as a table for [`rows::databricks_failures`].
-    pub(super) async fn failed_runs(&self, request: &RowsRequest, now: DateTime<Utc>) -> Result<rows::Table, Fault> {
+    pub(super) async fn failed_runs(
+        &self,
+        request: &RowsRequest,
+        now: DateTime<Utc>,
+    ) -> Result<rows::Table, Fault> {
         let (from, to) = window(request, now);
         if request.rows_of == RowsOf::DatabricksClusters {
             let clusters = self.clusters().await?;
-            return Ok(tell::cluster_table(&clusters, from, to, request.asset.as_deref()));
+            return Ok(tell::cluster_table(
+                &clusters,
+                from,
+                to,
+                request.asset.as_deref(),
+            ));
         }
         let runs = match &request.run_id {
             Some(run_id) => self.run(run_id).await?.into_iter().collect(),
             // A run may have begun long before it failed within the window.
-            None => self.runs(None, around(from, TimeDelta::days(2)).0, Some(to), true).await?,
+            None => {
+                self.runs(None, around(from, TimeDelta::days(2)).0, Some(to), true)
+                    .await?
+            }
         };
         let wanted = request.run_id.is_none().then_some((from, to));
         Ok(tell::run_table(&runs, wanted, request.asset.as_deref()))
     }
 
     /// How a remediation's run ended: a job run, a repair of `original_run`, or a cluster that was restarted.
-    pub async fn outcome(&self, original_run: Option<&str>, run_id: &str) -> Result<RunOutcome, Fault> {
+    pub async fn outcome(
+        &self,
+        original_run: Option<&str>,
+        run_id: &str,
+    ) -> Result<RunOutcome, Fault> {
         if !is_id(run_id) {
             return match self.cluster(run_id).await? {
-                Some(cluster) => Ok(judge::cluster_outcome(&cluster, &self.libraries(run_id).await?)),
+                Some(cluster) => Ok(judge::cluster_outcome(
+                    &cluster,
+                    &self.libraries(run_id).await?,
+                )),
                 None => Ok(RunOutcome::NotFound),
             };
         }
         if let Some(run) = self.run(run_id).await? {
             return Ok(judge::outcome(&run.state, &run.status));
         }
-        let Some(original) = original_run.filter(|original| is_id(original)) else { return Ok(RunOutcome::NotFound) };
+        let Some(original) = original_run.filter(|original| is_id(original)) else {
+            return Ok(RunOutcome::NotFound);
+        };
         let run = self.run(original).await?;
-        let repair = run.iter().flat_map(|run| &run.repair_history).find(|repair| repair.id == run_id);
-        Ok(repair.map_or(RunOutcome::NotFound, |repair| judge::outcome(&repair.state, &repair.status)))
+        let repair = run
+            .iter()
+            .flat_map(|run| &run.repair_history)
+            .find(|repair| repair.id == run_id);
+        Ok(repair.map_or(RunOutcome::NotFound, |repair| {
+            judge::outcome(&repair.state, &repair.status)
+        }))
     }
 
     /// What a playbook called at `called_at` started: a repair of the original run (its id is then the run's own),
@@ -147,11 +205,19 @@ impl Databricks {
     ) -> Result<Option<String>, Fault> {
         let since = around(called_at, SKEW).0;
         if matches!(action, "restart_cluster" | "reinstall_libraries") {
-            let cluster_id = failure.field(field::CLUSTER_ID).ok_or_else(|| Fault::permanent("the failure names no cluster"))?;
-            let moved = self.cluster(cluster_id).await?.is_some_and(|cluster| judge::moved_since(&cluster, since));
+            let cluster_id = failure
+                .field(field::CLUSTER_ID)
+                .ok_or_else(|| Fault::permanent("the failure names no cluster"))?;
+            let moved = self
+                .cluster(cluster_id)
+                .await?
+                .is_some_and(|cluster| judge::moved_since(&cluster, since));
             return Ok(moved.then(|| cluster_id.to_owned()));
         }
-        let run_id = failure.run_id.as_deref().ok_or_else(|| Fault::permanent("the report names no run id"))?;
+        let run_id = failure
+            .run_id
+            .as_deref()
+            .ok_or_else(|| Fault::permanent("the report names no run id"))?;
         let run = self.run(run_id).await?;
         if let Some(repair) = run.as_ref().and_then(tell::latest_repair)
             && repair.started_at.is_some_and(|at| at >= since)
@@ -159,7 +225,10 @@ impl Databricks {
             return Ok(Some(run_id.to_owned()));
         }
         let known_job = run.map(|run| run.job_id).filter(|job| is_id(job));
-        let Some(job) = known_job.or_else(|| failure.field(field::JOB_ID).map(str::to_owned)) else { return Ok(None) };
+        let Some(job) = known_job.or_else(|| failure.field(field::JOB_ID).map(str::to_owned))
+        else {
+            return Ok(None);
+        };
         let mut runs = self.runs(Some(&job), since, None, false).await?;
         runs.retain(|run| run.run_id != run_id && run.trigger.eq_ignore_ascii_case("ONE_TIME"));
         runs.sort_by_key(|run| run.start_time);
@@ -169,17 +238,27 @@ impl Databricks {
     /// A run with all its tasks and repairs.
     async fn run(&self, run_id: &str) -> Result<Option<Run>, Fault> {
         if !is_id(run_id) {
-            return Err(Fault::permanent("what the report calls a run id is none of Databricks'"));
+            return Err(Fault::permanent(
+                "what the report calls a run id is none of Databricks'",
+            ));
         }
         let query = [("run_id", run_id), ("include_history", "true")];
-        let Some(mut run) = self.get::<Run>("api/2.2/jobs/runs/get", &query).await? else { return Ok(None) };
+        let Some(mut run) = self.get::<Run>("api/2.2/jobs/runs/get", &query).await? else {
+            return Ok(None);
+        };
         for _ in 1..PAGES {
             let token = std::mem::take(&mut run.next_page_token);
             if token.is_empty() {
                 break;
             }
-            let query = [("run_id", run_id), ("include_history", "true"), ("page_token", &token)];
-            let Some(page) = self.get::<Run>("api/2.2/jobs/runs/get", &query).await? else { break };
+            let query = [
+                ("run_id", run_id),
+                ("include_history", "true"),
+                ("page_token", &token),
+            ];
+            let Some(page) = self.get::<Run>("api/2.2/jobs/runs/get", &query).await? else {
+                break;
+            };
             run.tasks.extend(page.tasks);
             run.iterations.extend(page.iterations);
             run.next_page_token = page.next_page_token;
@@ -204,7 +283,12 @@ impl Databricks {
             query.extend(job.map(|job| ("job_id", job)));
             query.extend(completed.then_some(("completed_only", "true")));
             query.extend((!token.is_empty()).then_some(("page_token", token.as_str())));
-            let Some(page) = self.get::<wire::Runs>("api/2.2/jobs/runs/list", &query).await? else { break };
+            let Some(page) = self
+                .get::<wire::Runs>("api/2.2/jobs/runs/list", &query)
+                .await?
+            else {
+                break;
+            };
             all.extend(page.runs);
             token = page.next_page_token;
             if token.is_empty() {
@@ -215,11 +299,13 @@ impl Databricks {
     }
 
     async fn output(&self, run_id: &str) -> Result<Option<wire::Output>, Fault> {
-        self.get("api/2.2/jobs/runs/get-output", &[("run_id", run_id)]).await
+        self.get("api/2.2/jobs/runs/get-output", &[("run_id", run_id)])
+            .await
     }
 
     async fn cluster(&self, cluster_id: &str) -> Result<Option<Cluster>, Fault> {
-        self.get("api/2.1/clusters/get", &[("cluster_id", cluster_id)]).await
+        self.get("api/2.1/clusters/get", &[("cluster_id", cluster_id)])
+            .await
     }
 
     async fn clusters(&self) -> Result<Vec<Cluster>, Fault> {
@@ -228,7 +314,12 @@ impl Databricks {
         for _ in 0..PAGES {
             let mut query = vec![("page_size", "100")];
             query.extend((!token.is_empty()).then_some(("page_token", token.as_str())));
-            let Some(page) = self.get::<wire::Clusters>("api/2.1/clusters/list", &query).await? else { break };
+            let Some(page) = self
+                .get::<wire::Clusters>("api/2.1/clusters/list", &query)
+                .await?
+            else {
+                break;
+            };
             all.extend(page.clusters);
             token = page.next_page_token;
             if token.is_empty() {
@@ -239,12 +330,24 @@ impl Databricks {
     }
 
     async fn libraries(&self, cluster_id: &str) -> Result<Vec<Library>, Fault> {
-        let found: Option<wire::Libraries> = self.get("api/2.0/libraries/cluster-status", &[("cluster_id", cluster_id)]).await?;
-        Ok(found.map(|found| found.library_statuses).unwrap_or_default())
+        let found: Option<wire::Libraries> = self
+            .get(
+                "api/2.0/libraries/cluster-status",
+                &[("cluster_id", cluster_id)],
+            )
+            .await?;
+        Ok(found
+            .map(|found| found.library_statuses)
+            .unwrap_or_default())
     }
 
     /// Events of a window, newest first, two pages at most.
-    async fn events(&self, cluster_id: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<Event>, Fault> {
+    async fn events(
+        &self,
+        cluster_id: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<Event>, Fault> {
         let mut all = Vec::new();
         let mut token = String::new();
         for _ in 0..2 {
@@ -255,7 +358,9 @@ impl Databricks {
             }
             let url = self.url("api/2.1/clusters/events", &[])?;
             let request = self.http.request(Method::POST, &url).json(&body);
-            let Some(page) = self.json::<wire::Events>(request).await? else { break };
+            let Some(page) = self.json::<wire::Events>(request).await? else {
+                break;
+            };
             all.extend(page.events);
             token = page.next_page_token;
             if token.is_empty() {
@@ -274,13 +379,20 @@ impl Databricks {
         Ok(url)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<Option<T>, Fault> {
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, Fault> {
         let url = self.url(path, query)?;
         self.json(self.http.request(Method::GET, &url)).await
     }
 
     /// The answer, or `None` when the thing asked for is not there.
-    async fn json<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<Option<T>, Fault> {
+    async fn json<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Option<T>, Fault> {
         let request = self.key.authorize(RESOURCE, request).await?;
         let reply = ask(&self.http, WHAT, request).await?;
         if reply.is_success() {
@@ -294,13 +406,14 @@ impl Databricks {
 fn refusal<T>(reply: &Reply) -> Result<Option<T>, Fault> {
     let refusal: wire::Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
     let code = plain_code(&refusal.error_code).unwrap_or_default();
-    let absent = refusal.message.contains("does not exist") || refusal.message.contains("of runs with multiple tasks");
+    let absent = refusal.message.contains("does not exist")
+        || refusal.message.contains("of runs with multiple tasks");
     match reply.status {
         404 => Ok(None),
         400 if absent || code == "RESOURCE_DOES_NOT_EXIST" => Ok(None),
-        401 => {
-            Err(Fault::permanent(format!("{WHAT} answered 401: check DATABRICKS_TOKEN, or add the identity to the workspace")))
-        }
+        401 => Err(Fault::permanent(format!(
+            "{WHAT} answered 401: check DATABRICKS_TOKEN, or add the identity to the workspace"
+        ))),
         403 => Err(Fault::permanent(format!(
             "{WHAT} answered 403 {code}: give the identity CAN VIEW on jobs and CAN ATTACH TO on clusters"
         ))),

@@ -21,9 +21,18 @@ const AROUND: TimeDelta = TimeDelta::minutes(30);
 
 impl Databricks {
     /// The run of a job failure.
-    pub(super) async fn job_story(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) -> Result<(), Fault> {
+    pub(super) async fn job_story(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
         let task_run = failure.field(field::TASK_RUN_ID);
-        let run_id = failure.run_id.as_deref().or(task_run).ok_or_else(|| Fault::permanent("the report names no run id"))?;
+        let run_id = failure
+            .run_id
+            .as_deref()
+            .or(task_run)
+            .ok_or_else(|| Fault::permanent("the report names no run id"))?;
         let told = self.run_story(run_id, now, found).await;
         if !super::super::is_placeholder(&failure.asset) {
             // The report's own name is the job's; a run's name may have been chosen for this run only.
@@ -33,7 +42,12 @@ impl Databricks {
     }
 
     /// A run, its root failing task, what that task printed, and its cluster.
-    pub(super) async fn run_story(&self, run_id: &str, now: DateTime<Utc>, found: &mut Collected) -> Result<(), Fault> {
+    pub(super) async fn run_story(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
         let gone = || Fault::permanent("the workspace does not know this run (kept 60 days)");
         let run = self.run(run_id).await?.ok_or_else(gone)?;
         tell::run(&run, |page| self.owns(page), now, found);
@@ -42,7 +56,10 @@ impl Databricks {
             return Ok(());
         }
         if standing(&run.state, &run.status) == Standing::Running {
-            found.miss("databricks.run", "the run is going on (a retry or a repair): its last word is not said");
+            found.miss(
+                "databricks.run",
+                "the run is going on (a retry or a repair): its last word is not said",
+            );
         }
         self.cause(&run, DEPTH, now, found).await
     }
@@ -59,16 +76,28 @@ impl Databricks {
             let whole = [tell::whole(run)];
             let mut failed: Vec<Task> = judge::failed(&run.tasks).into_iter().cloned().collect();
             if failed.is_empty() {
-                let of_run = judge::failed_runs(if run.iterations.is_empty() { &whole } else { &run.iterations });
+                let of_run = judge::failed_runs(if run.iterations.is_empty() {
+                    &whole
+                } else {
+                    &run.iterations
+                });
                 failed = of_run.into_iter().cloned().collect();
             }
-            let Some(first) = failed.first_mut() else { return Ok(()) };
+            let Some(first) = failed.first_mut() else {
+                return Ok(());
+            };
             if first.for_each_task.is_some()
                 && let Some(iteration) = self.failed_iteration(first).await?
             {
                 *first = iteration;
             }
-            let outputs = join_all(failed.iter().take(OUTPUTS).map(|task| self.output(&task.run_id))).await;
+            let outputs = join_all(
+                failed
+                    .iter()
+                    .take(OUTPUTS)
+                    .map(|task| self.output(&task.run_id)),
+            )
+            .await;
             let mut told: Vec<(&Task, Output)> = Vec::new();
             for (task, output) in failed.iter().zip(outputs) {
                 match output {
@@ -78,26 +107,46 @@ impl Databricks {
                 }
             }
             tell::outputs(&told, now, found);
-            let Some(root) = failed.first() else { return Ok(()) };
-            let root_output = told.iter().find(|(task, _)| task.run_id == root.run_id).map(|(_, output)| output);
+            let Some(root) = failed.first() else {
+                return Ok(());
+            };
+            let root_output = told
+                .iter()
+                .find(|(task, _)| task.run_id == root.run_id)
+                .map(|(_, output)| output);
             if depth > 0
                 && root.run_job_task.is_some()
-                && let Some(child) = root_output.map(|output| output.run_job_output.run_id.as_str()).filter(|id| is_id(id))
+                && let Some(child) = root_output
+                    .map(|output| output.run_job_output.run_id.as_str())
+                    .filter(|id| is_id(id))
                 && let Some(child) = self.run(child).await?
             {
                 tell::child(&child, &root.task_key, now, found);
                 return self.cause(&child, depth - 1, now, found).await;
             }
             let ended = self.cluster_of(root, run, now, found).await;
-            tell::cause(&Cause { run, task: root, output: root_output, cluster_end: ended.as_ref() }, found);
+            tell::cause(
+                &Cause {
+                    run,
+                    task: root,
+                    output: root_output,
+                    cluster_end: ended.as_ref(),
+                },
+                found,
+            );
             Ok(())
         })
     }
 
     /// The first failed iteration of a loop task, named after the loop.
     async fn failed_iteration(&self, looping: &Task) -> Result<Option<Task>, Fault> {
-        let Some(run) = self.run(&looping.run_id).await? else { return Ok(None) };
-        let mut iteration = judge::failed_runs(&run.iterations).into_iter().next().cloned();
+        let Some(run) = self.run(&looping.run_id).await? else {
+            return Ok(None);
+        };
+        let mut iteration = judge::failed_runs(&run.iterations)
+            .into_iter()
+            .next()
+            .cloned();
         if let Some(iteration) = &mut iteration {
             iteration.task_key = format!("{} > {}", looping.task_key, iteration.task_key);
         }
@@ -105,15 +154,27 @@ impl Databricks {
     }
 
     /// Why the task's cluster ended, if it did not end well.
-    async fn cluster_of(&self, task: &Task, run: &Run, now: DateTime<Utc>, found: &mut Collected) -> Option<Termination> {
-        let ids = [&task.cluster_instance.cluster_id, &run.cluster_instance.cluster_id];
+    async fn cluster_of(
+        &self,
+        task: &Task,
+        run: &Run,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Option<Termination> {
+        let ids = [
+            &task.cluster_instance.cluster_id,
+            &run.cluster_instance.cluster_id,
+        ];
         let cluster_id = ids.into_iter().find(|id| !id.is_empty())?;
         let end = from_millis(task.end_time).unwrap_or(now);
         let from = around(from_millis(task.start_time).unwrap_or(end), AROUND).0;
         if task.status.termination_details.code.contains("LIBRAR") {
             self.libraries_of(cluster_id, now, found).await;
         }
-        match self.cluster_end(cluster_id, from, around(end, AROUND).1, now, found).await {
+        match self
+            .cluster_end(cluster_id, from, around(end, AROUND).1, now, found)
+            .await
+        {
             Ok(ended) => ended,
             Err(fault) => {
                 found.miss("databricks.cluster", fault.reason());
@@ -123,13 +184,29 @@ impl Databricks {
     }
 
     /// The cluster of a cluster failure.
-    pub(super) async fn cluster_story(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) -> Result<(), Fault> {
-        let cluster_id = failure.field(field::CLUSTER_ID).ok_or_else(|| Fault::permanent("the report names no cluster id"))?;
+    pub(super) async fn cluster_story(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
+        let cluster_id = failure
+            .field(field::CLUSTER_ID)
+            .ok_or_else(|| Fault::permanent("the report names no cluster id"))?;
         let (from, to) = around(failure.occurred_at.unwrap_or(now), AROUND);
-        let Some(ended) = self.cluster_end(cluster_id, from, to, now, found).await? else { return Ok(()) };
+        let Some(ended) = self.cluster_end(cluster_id, from, to, now, found).await? else {
+            return Ok(());
+        };
         // The cluster may have ended again since: only an end like the reported one says more about it.
-        if failure.error_code.as_deref().is_some_and(|reported| !reported.eq_ignore_ascii_case(&ended.code)) {
-            found.miss("databricks.cluster", "the cluster's present reason is not the reported one: it has been used since");
+        if failure
+            .error_code
+            .as_deref()
+            .is_some_and(|reported| !reported.eq_ignore_ascii_case(&ended.code))
+        {
+            found.miss(
+                "databricks.cluster",
+                "the cluster's present reason is not the reported one: it has been used since",
+            );
             return Ok(());
         }
         if judge::is_normal_end(&ended) {
@@ -149,7 +226,8 @@ impl Databricks {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) -> Result<Option<Termination>, Fault> {
-        let (cluster, events) = futures::join!(self.cluster(cluster_id), self.events(cluster_id, from, to));
+        let (cluster, events) =
+            futures::join!(self.cluster(cluster_id), self.events(cluster_id, from, to));
         let events = events.unwrap_or_else(|fault| {
             found.miss("databricks.cluster_events", fault.reason());
             Vec::new()
@@ -157,13 +235,20 @@ impl Databricks {
         let of_window = events.iter().find_map(super::wire::Event::reason);
         tell::events(&judge::telling(&events), now, found);
         let Some(cluster) = cluster? else {
-            found.miss("databricks.cluster", "the workspace does not know this cluster any more");
+            found.miss(
+                "databricks.cluster",
+                "the workspace does not know this cluster any more",
+            );
             return Ok(of_window);
         };
-        let present = Some(cluster.termination_reason.clone()).filter(|reason| !reason.code.is_empty());
+        let present =
+            Some(cluster.termination_reason.clone()).filter(|reason| !reason.code.is_empty());
         let ended = of_window.or(present);
         tell::cluster(&cluster, ended.as_ref(), now, found);
-        if ended.as_ref().is_some_and(|ended| ended.code.contains("LIBRAR")) {
+        if ended
+            .as_ref()
+            .is_some_and(|ended| ended.code.contains("LIBRAR"))
+        {
             self.libraries_of(cluster_id, now, found).await;
         }
         Ok(ended)

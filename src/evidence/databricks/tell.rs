@@ -25,7 +25,10 @@ pub(super) struct Cause<'a> {
 }
 
 fn when(millis: Option<i64>) -> String {
-    from_millis(millis).map_or_else(|| "-".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+    from_millis(millis).map_or_else(
+        || "-".to_owned(),
+        |at| at.to_rfc3339_opts(SecondsFormat::Secs, true),
+    )
 }
 
 /// A run without tasks, told as the one task it is.
@@ -43,37 +46,72 @@ pub(super) fn whole(run: &Run) -> Task {
 
 /// The latest repair; the first entry of the history is the original run.
 pub(super) fn latest_repair(run: &Run) -> Option<Repair> {
-    let repairs = || run.repair_history.iter().filter(|item| item.kind.eq_ignore_ascii_case("REPAIR") && !item.id.is_empty());
+    let repairs = || {
+        run.repair_history
+            .iter()
+            .filter(|item| item.kind.eq_ignore_ascii_case("REPAIR") && !item.id.is_empty())
+    };
     let last = repairs().max_by_key(|item| item.start_time)?;
-    Some(Repair { id: last.id.clone(), number: repairs().count(), started_at: from_millis(last.start_time) })
+    Some(Repair {
+        id: last.id.clone(),
+        number: repairs().count(),
+        started_at: from_millis(last.start_time),
+    })
 }
 
 /// The code and the message of an end, whichever description carries them.
 fn said(task: &Task) -> (&str, &str) {
     let end = &task.status.termination_details;
-    let code = [&end.code, &task.state.result_state, &task.state.life_cycle_state].into_iter().find(|code| !code.is_empty());
-    let message = if end.message.is_empty() { &task.state.state_message } else { &end.message };
+    let code = [
+        &end.code,
+        &task.state.result_state,
+        &task.state.life_cycle_state,
+    ]
+    .into_iter()
+    .find(|code| !code.is_empty());
+    let message = if end.message.is_empty() {
+        &task.state.state_message
+    } else {
+        &end.message
+    };
     (code.map_or("", String::as_str), message)
 }
 
 /// The run and its tasks.
-pub(super) fn run(run: &Run, owns: impl Fn(&str) -> bool, now: DateTime<Utc>, found: &mut Collected) {
+pub(super) fn run(
+    run: &Run,
+    owns: impl Fn(&str) -> bool,
+    now: DateTime<Utc>,
+    found: &mut Collected,
+) {
     let text = run_text(run);
-    found.prove("databricks.run", format!("Job run {} of {}", run.run_id, run.run_name), &text, now);
+    found.prove(
+        "databricks.run",
+        format!("Job run {} of {}", run.run_id, run.run_name),
+        &text,
+        now,
+    );
     let better = &mut found.refinement;
     better.asset = Some(run.run_name.clone()).filter(|name| !name.is_empty());
     better.run_url = Some(run.run_page_url.clone()).filter(|page| owns(page));
     better.occurred_at = from_millis(run.end_time);
     if is_id(&run.job_id) {
-        better.context.insert(field::JOB_ID.to_owned(), run.job_id.clone());
+        better
+            .context
+            .insert(field::JOB_ID.to_owned(), run.job_id.clone());
     }
     if let Some(repair) = latest_repair(run) {
-        better.context.insert(field::REPAIR_ID.to_owned(), repair.id);
+        better
+            .context
+            .insert(field::REPAIR_ID.to_owned(), repair.id);
     }
 }
 
 fn run_text(run: &Run) -> String {
-    let (code, message) = (&run.status.termination_details.code, &run.state.state_message);
+    let (code, message) = (
+        &run.status.termination_details.code,
+        &run.state.state_message,
+    );
     let mut text = format!(
         "job: {} ({})\nstate: {} {} {}\nstarted: {}\nended: {}\nmessage: {}\n",
         run.run_name,
@@ -98,15 +136,26 @@ fn run_text(run: &Run) -> String {
         );
     }
     for repair in &run.repair_history {
-        let _infallible =
-            writeln!(text, "{} {}: {} {}", repair.kind, repair.id, when(repair.start_time), repair.state.result_state);
+        let _infallible = writeln!(
+            text,
+            "{} {}: {} {}",
+            repair.kind,
+            repair.id,
+            when(repair.start_time),
+            repair.state.result_state
+        );
     }
     text
 }
 
 /// A run that a task started.
 pub(super) fn child(run: &Run, task_key: &str, now: DateTime<Utc>, found: &mut Collected) {
-    found.prove("databricks.run", format!("Run {} started by task {task_key}", run.run_id), &run_text(run), now);
+    found.prove(
+        "databricks.run",
+        format!("Run {} started by task {task_key}", run.run_id),
+        &run_text(run),
+        now,
+    );
 }
 
 /// What the failed tasks printed and raised.
@@ -119,12 +168,29 @@ pub(super) fn outputs(told: &[(&Task, Output)], now: DateTime<Utc>, found: &mut 
             }
         }
         if !output.logs.is_empty() {
-            let cut = if output.logs_truncated || output.logs.len() > LOG_TAIL { " (the end)" } else { "" };
-            let _infallible = writeln!(text, "log{cut}:\n{}", without_ansi(tail(&output.logs, LOG_TAIL)));
+            let cut = if output.logs_truncated || output.logs.len() > LOG_TAIL {
+                " (the end)"
+            } else {
+                ""
+            };
+            let _infallible = writeln!(
+                text,
+                "log{cut}:\n{}",
+                without_ansi(tail(&output.logs, LOG_TAIL))
+            );
         }
         if !text.is_empty() {
-            let name = if task.task_key.is_empty() { &task.run_id } else { &task.task_key };
-            found.prove("databricks.run_output", format!("Output of task {name}"), &text, now);
+            let name = if task.task_key.is_empty() {
+                &task.run_id
+            } else {
+                &task.task_key
+            };
+            found.prove(
+                "databricks.run_output",
+                format!("Output of task {name}"),
+                &text,
+                now,
+            );
         }
     }
 }
@@ -133,34 +199,73 @@ pub(super) fn outputs(told: &[(&Task, Output)], now: DateTime<Utc>, found: &mut 
 pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
     let (code, message) = said(cause.task);
     let end = &cause.task.status.termination_details;
-    let error = cause.output.map(|output| without_ansi(&output.error)).filter(|error| !error.is_empty());
-    let in_log = cause.output.and_then(|output| last_exception(tail(&output.logs, LOG_TAIL)));
-    let cluster_end = cause.cluster_end.filter(|ended| !judge::is_normal_end(ended));
+    let error = cause
+        .output
+        .map(|output| without_ansi(&output.error))
+        .filter(|error| !error.is_empty());
+    let in_log = cause
+        .output
+        .and_then(|output| last_exception(tail(&output.logs, LOG_TAIL)));
+    let cluster_end = cause
+        .cluster_end
+        .filter(|ended| !judge::is_normal_end(ended));
     let in_message = judge::reason_in(message);
-    let by_cluster = in_message.as_ref().or(cluster_end).filter(|_| judge::points_to_cluster(end) || in_message.is_some());
+    let by_cluster = in_message
+        .as_ref()
+        .or(cluster_end)
+        .filter(|_| judge::points_to_cluster(end) || in_message.is_some());
 
     let better = &mut found.refinement;
     let class = error.as_deref().and_then(judge::error_class);
     // These codes only say that the program raised something: what it raised says more.
-    let raised = in_log.or_else(|| last_exception(error.as_deref()?)).map(|(class, _)| class);
+    let raised = in_log
+        .or_else(|| last_exception(error.as_deref()?))
+        .map(|(class, _)| class);
     let raised = raised.filter(|_| matches!(code, "RUN_EXECUTION_ERROR" | "FAILED"));
     let timed_out = Some("TIMEDOUT").filter(|state| cause.task.state.result_state == *state);
-    let inner = by_cluster.map(|ended| ended.code.as_str()).or(class).or(raised).or(timed_out).unwrap_or(code);
+    let inner = by_cluster
+        .map(|ended| ended.code.as_str())
+        .or(class)
+        .or(raised)
+        .or(timed_out)
+        .unwrap_or(code);
     better.error_code = Some(inner.to_owned()).filter(|code| !code.is_empty());
     better.message = match (error, in_log, by_cluster) {
         (_, _, Some(_)) if in_message.is_some() => Some(message.to_owned()),
         (_, _, Some(ended)) => Some(format!("{message}\nCluster: {}", judge::reason_text(ended))),
-        (Some(error), Some((_, line)), None) if !error.contains(line) => Some(format!("{error}\n{line}")),
+        (Some(error), Some((_, line)), None) if !error.contains(line) => {
+            Some(format!("{error}\n{line}"))
+        }
         (Some(error), _, None) => Some(error),
         (None, _, None) => Some(message.to_owned()).filter(|message| !message.is_empty()),
     };
     better.occurred_at = from_millis(cause.task.end_time).or(better.occurred_at);
-    let kind = by_cluster.map(|ended| ended.kind.as_str()).filter(|kind| !kind.is_empty()).unwrap_or(&end.kind);
-    let cluster = [&cause.task.cluster_instance.cluster_id, &cause.run.cluster_instance.cluster_id];
+    let kind = by_cluster
+        .map(|ended| ended.kind.as_str())
+        .filter(|kind| !kind.is_empty())
+        .unwrap_or(&end.kind);
+    let cluster = [
+        &cause.task.cluster_instance.cluster_id,
+        &cause.run.cluster_instance.cluster_id,
+    ];
     let context = [
         (field::TASK_KEY, cause.task.task_key.as_str()),
-        (field::TASK_RUN_ID, if cause.task.task_key.is_empty() { "" } else { cause.task.run_id.as_str() }),
-        (field::CLUSTER_ID, cluster.into_iter().map(String::as_str).find(|id| !id.is_empty()).unwrap_or_default()),
+        (
+            field::TASK_RUN_ID,
+            if cause.task.task_key.is_empty() {
+                ""
+            } else {
+                cause.task.run_id.as_str()
+            },
+        ),
+        (
+            field::CLUSTER_ID,
+            cluster
+                .into_iter()
+                .map(String::as_str)
+                .find(|id| !id.is_empty())
+                .unwrap_or_default(),
+        ),
         (field::TERMINATION_TYPE, kind),
     ];
     for (name, value) in context.into_iter().filter(|(_, value)| !value.is_empty()) {
@@ -169,16 +274,30 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
 }
 
 /// The cluster, unless it is well and so tells nothing.
-pub(super) fn cluster(cluster: &Cluster, ended: Option<&Termination>, now: DateTime<Utc>, found: &mut Collected) {
+pub(super) fn cluster(
+    cluster: &Cluster,
+    ended: Option<&Termination>,
+    now: DateTime<Utc>,
+    found: &mut Collected,
+) {
     let context = &mut found.refinement.context;
     // A pool decides which machines its clusters get: such a cluster cannot be moved to another node type.
-    let own_type = if cluster.instance_pool_id.is_empty() { cluster.node_type_id.as_str() } else { "" };
-    for (name, value) in [(field::CLUSTER_SOURCE, cluster.cluster_source.as_str()), (field::NODE_TYPE, own_type)] {
+    let own_type = if cluster.instance_pool_id.is_empty() {
+        cluster.node_type_id.as_str()
+    } else {
+        ""
+    };
+    for (name, value) in [
+        (field::CLUSTER_SOURCE, cluster.cluster_source.as_str()),
+        (field::NODE_TYPE, own_type),
+    ] {
         if !value.is_empty() {
             context.insert(name.to_owned(), value.to_owned());
         }
     }
-    let Some(ended) = ended.filter(|ended| !judge::is_normal_end(ended)) else { return };
+    let Some(ended) = ended.filter(|ended| !judge::is_normal_end(ended)) else {
+        return;
+    };
     let text = format!(
         "cluster: {} ({})\nsource: {}\nruntime: {}\nnode type: {}\nstate: {} {}\nended: {}\nreason: {}\n",
         cluster.cluster_name,
@@ -191,7 +310,12 @@ pub(super) fn cluster(cluster: &Cluster, ended: Option<&Termination>, now: DateT
         when(cluster.terminated_time),
         judge::reason_text(ended)
     );
-    found.prove("databricks.cluster", format!("Cluster {}: {}", cluster.cluster_name, ended.code), &text, now);
+    found.prove(
+        "databricks.cluster",
+        format!("Cluster {}: {}", cluster.cluster_name, ended.code),
+        &text,
+        now,
+    );
 }
 
 /// Events that tell something.
@@ -201,21 +325,41 @@ pub(super) fn events(events: &[&Event], now: DateTime<Utc>, found: &mut Collecte
     }
     let mut text = String::new();
     for event in events.iter().take(50) {
-        let at = event.at().map_or_else(|| "-".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
-        let details = event.reason().map_or_else(|| json!(event.details).to_string(), |reason| judge::reason_text(&reason));
+        let at = event.at().map_or_else(
+            || "-".to_owned(),
+            |at| at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        );
+        let details = event.reason().map_or_else(
+            || json!(event.details).to_string(),
+            |reason| judge::reason_text(&reason),
+        );
         let _infallible = writeln!(text, "{at} {} {details}", event.kind);
     }
-    found.prove("databricks.cluster_events", format!("{} telling events of the cluster", events.len()), &text, now);
+    found.prove(
+        "databricks.cluster_events",
+        format!("{} telling events of the cluster", events.len()),
+        &text,
+        now,
+    );
 }
 
 /// Libraries that could not be installed.
 pub(super) fn libraries(libraries: &[Library], now: DateTime<Utc>, found: &mut Collected) {
     let mut text = String::new();
-    for library in libraries.iter().filter(|library| library.status.eq_ignore_ascii_case("FAILED")).take(20) {
+    for library in libraries
+        .iter()
+        .filter(|library| library.status.eq_ignore_ascii_case("FAILED"))
+        .take(20)
+    {
         let _infallible = writeln!(text, "{}: {}", library.library, library.messages.join(" "));
     }
     if !text.is_empty() {
-        found.prove("databricks.libraries", "Libraries that could not be installed", &text, now);
+        found.prove(
+            "databricks.libraries",
+            "Libraries that could not be installed",
+            &text,
+            now,
+        );
     }
 }
 
@@ -225,20 +369,38 @@ pub(super) fn cluster_cause(ended: &Termination, found: &mut Collected) {
     better.error_code = Some(ended.code.clone());
     better.message = Some(judge::reason_text(ended));
     if !ended.kind.is_empty() {
-        better.context.insert(field::TERMINATION_TYPE.to_owned(), ended.kind.clone());
+        better
+            .context
+            .insert(field::TERMINATION_TYPE.to_owned(), ended.kind.clone());
     }
 }
 
 /// Failed runs as the rows that a log query would give; `within`: only those that ended in this window.
-pub(super) fn run_table(runs: &[Run], within: Option<(DateTime<Utc>, DateTime<Utc>)>, asset: Option<&str>) -> rows::Table {
-    let columns = ["TimeGenerated", "ServiceName", "jobId", "runId", "jobName", "errorCode", "message"];
-    let rows =
-        runs.iter().filter(|run| standing(&run.state, &run.status) == Standing::Failed).filter_map(|run| -> Option<Vec<Value>> {
+pub(super) fn run_table(
+    runs: &[Run],
+    within: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    asset: Option<&str>,
+) -> rows::Table {
+    let columns = [
+        "TimeGenerated",
+        "ServiceName",
+        "jobId",
+        "runId",
+        "jobName",
+        "errorCode",
+        "message",
+    ];
+    let rows = runs
+        .iter()
+        .filter(|run| standing(&run.state, &run.status) == Standing::Failed)
+        .filter_map(|run| -> Option<Vec<Value>> {
             let ended = from_millis(run.end_time);
             if within.is_some_and(|(from, to)| ended.is_none_or(|at| at < from || at > to)) {
                 return None;
             }
-            if asset.is_some_and(|asset| !run.run_name.eq_ignore_ascii_case(asset) && run.job_id != asset) {
+            if asset.is_some_and(|asset| {
+                !run.run_name.eq_ignore_ascii_case(asset) && run.job_id != asset
+            }) {
                 return None;
             }
             let (task, at) = (whole(run), ended.map(|at| at.to_rfc3339()));
@@ -253,17 +415,38 @@ pub(super) fn run_table(runs: &[Run], within: Option<(DateTime<Utc>, DateTime<Ut
                 json!(message),
             ])
         });
-    rows::Table { columns: columns.map(str::to_owned).to_vec(), rows: rows.collect() }
+    rows::Table {
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
 }
 
 /// Clusters that ended badly in a window, as rows.
-pub(super) fn cluster_table(clusters: &[Cluster], from: DateTime<Utc>, to: DateTime<Utc>, asset: Option<&str>) -> rows::Table {
-    let columns = ["TimeGenerated", "clusterId", "clusterName", "clusterState", "termination", "terminationType", "message"];
+pub(super) fn cluster_table(
+    clusters: &[Cluster],
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    asset: Option<&str>,
+) -> rows::Table {
+    let columns = [
+        "TimeGenerated",
+        "clusterId",
+        "clusterName",
+        "clusterState",
+        "termination",
+        "terminationType",
+        "message",
+    ];
     let rows = clusters.iter().filter_map(|cluster| -> Option<Vec<Value>> {
         let ended = from_millis(cluster.terminated_time).filter(|at| (from..=to).contains(at))?;
         let reason = &cluster.termination_reason;
-        let named = |asset: &str| cluster.cluster_name.eq_ignore_ascii_case(asset) || cluster.cluster_id == asset;
-        if reason.code.is_empty() || judge::is_normal_end(reason) || asset.is_some_and(|asset| !named(asset)) {
+        let named = |asset: &str| {
+            cluster.cluster_name.eq_ignore_ascii_case(asset) || cluster.cluster_id == asset
+        };
+        if reason.code.is_empty()
+            || judge::is_normal_end(reason)
+            || asset.is_some_and(|asset| !named(asset))
+        {
             return None;
         }
         Some(vec![
@@ -276,5 +459,8 @@ pub(super) fn cluster_table(clusters: &[Cluster], from: DateTime<Utc>, to: DateT
             json!(judge::reason_text(reason)),
         ])
     });
-    rows::Table { columns: columns.map(str::to_owned).to_vec(), rows: rows.collect() }
+    rows::Table {
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
 }

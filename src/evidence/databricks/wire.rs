@@ -213,7 +213,8 @@ pub(super) struct Event {
 impl Event {
     /// The reason of a termination.
     pub(super) fn reason(&self) -> Option<Termination> {
-        let reason: Termination = serde_json::from_value(self.details.get("reason")?.clone()).ok()?;
+        let reason: Termination =
+            serde_json::from_value(self.details.get("reason")?.clone()).ok()?;
         Some(reason).filter(|reason| !reason.code.is_empty())
     }
 

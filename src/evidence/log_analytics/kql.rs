@@ -39,7 +39,9 @@ impl Kql {
     /// `table`, restricted to a window of its own time column.
     pub(super) fn of(table: &'static str, from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
         let [from, to] = [from, to].map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
-        Self(format!("{table}\n| where TimeGenerated between (datetime({from}) .. datetime({to}))"))
+        Self(format!(
+            "{table}\n| where TimeGenerated between (datetime({from}) .. datetime({to}))"
+        ))
     }
 
     /// One more line of our own words.
@@ -167,7 +169,10 @@ mod tests {
 
     #[test]
     fn a_literal_cannot_be_left() {
-        assert_eq!(literal("a\" | union Secrets //\n\\"), r#""a\" | union Secrets //\u000a\\""#);
+        assert_eq!(
+            literal("a\" | union Secrets //\n\\"),
+            r#""a\" | union Secrets //\u000a\\""#
+        );
         assert_eq!(literal("é😀\u{2028}"), r#""\u00e9\ud83d\ude00\u2028""#);
     }
 

@@ -63,35 +63,55 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn is_empty(&self) -> bool {
-        self.table.as_ref().is_none_or(|table| table.rows.is_empty())
+        self.table
+            .as_ref()
+            .is_none_or(|table| table.rows.is_empty())
     }
 }
 
 impl LogAnalytics {
     /// Nothing is asked yet.
     pub fn new(settings: LogAnalyticsSettings, http: Http, key: Key) -> Self {
-        Self { settings, http, key }
+        Self {
+            settings,
+            http,
+            key,
+        }
     }
 
     /// Asks for a constant: is the workspace there, may we query it?
     pub async fn check(&self) -> Result<String, Fault> {
         self.query("print answer = 42", None).await?;
-        Ok(format!("workspace {} answers queries", self.settings.workspace))
+        Ok(format!(
+            "workspace {} answers queries",
+            self.settings.workspace
+        ))
     }
 
     /// The failed runs behind an alert.
-    pub(super) async fn failed_runs(&self, request: &RowsRequest, now: DateTime<Utc>) -> Result<Found, Fault> {
+    pub(super) async fn failed_runs(
+        &self,
+        request: &RowsRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Found, Fault> {
         let (from, to) = window(request, now);
         let wanted = kql::Wanted {
             from,
             to,
             asset: request.asset.as_deref(),
             run_id: request.run_id.as_deref(),
-            resource: request.resource.as_deref().filter(|id| id.contains("/factories/") || id.contains("/workspaces/")),
+            resource: request
+                .resource
+                .as_deref()
+                .filter(|id| id.contains("/factories/") || id.contains("/workspaces/")),
         };
         // A log workspace shares its type's last word with Databricks: it is where the alert looks, not what failed.
-        let wanted =
-            kql::Wanted { resource: wanted.resource.filter(|id| !id.contains("microsoft.operationalinsights")), ..wanted };
+        let wanted = kql::Wanted {
+            resource: wanted
+                .resource
+                .filter(|id| !id.contains("microsoft.operationalinsights")),
+            ..wanted
+        };
         let queries = match request.rows_of {
             RowsOf::AdfRuns => [kql::pipeline_runs(wanted), kql::activity_runs(wanted)].concat(),
             RowsOf::DatabricksClusters => kql::clusters(wanted, None),
@@ -101,21 +121,43 @@ impl LogAnalytics {
     }
 
     /// Collects what the logs say about one failure.
-    pub(super) async fn collect(&self, failure: &Failure, now: DateTime<Utc>, found: &mut Collected) {
+    pub(super) async fn collect(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
         let (from, to) = around(failure.occurred_at.unwrap_or(now), AROUND);
         let run_id = failure.run_id.as_deref();
-        let wanted = kql::Wanted { from, to, asset: None, run_id, resource: None };
+        let wanted = kql::Wanted {
+            from,
+            to,
+            asset: None,
+            run_id,
+            resource: None,
+        };
         let queries = match (failure.source, failure.kind, run_id) {
-            (Source::Adf, _, Some(_)) => [kql::activity_runs(wanted), kql::pipeline_runs(wanted)].concat(),
-            (Source::Databricks, AssetKind::Cluster, _) if failure.field(field::CLUSTER_ID).is_some() => {
+            (Source::Adf, _, Some(_)) => {
+                [kql::activity_runs(wanted), kql::pipeline_runs(wanted)].concat()
+            }
+            (Source::Databricks, AssetKind::Cluster, _)
+                if failure.field(field::CLUSTER_ID).is_some() =>
+            {
                 kql::clusters(wanted, failure.field(field::CLUSTER_ID))
             }
             (Source::Databricks, AssetKind::Job, Some(_)) => kql::jobs(wanted),
             _ => return,
         };
         match self.first_with_rows(&queries, from, to).await {
-            Ok(Found { table: Some(table), partial }) if !table.rows.is_empty() => {
-                let title = format!("{} rows about the run{}", table.rows.len(), if partial { " (incomplete)" } else { "" });
+            Ok(Found {
+                table: Some(table),
+                partial,
+            }) if !table.rows.is_empty() => {
+                let title = format!(
+                    "{} rows about the run{}",
+                    table.rows.len(),
+                    if partial { " (incomplete)" } else { "" }
+                );
                 found.prove(SOURCE, title, &text(&table), now);
                 found.refinement = refinement(failure, &table);
             }
@@ -125,7 +167,12 @@ impl LogAnalytics {
     }
 
     /// Asks one way after the other until there are rows. A missing table is no fault while another way is left.
-    async fn first_with_rows(&self, queries: &[String], from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Found, Fault> {
+    async fn first_with_rows(
+        &self,
+        queries: &[String],
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Found, Fault> {
         let mut answered = None;
         let mut refused = None;
         for query in queries {
@@ -143,9 +190,16 @@ impl LogAnalytics {
         }
     }
 
-    async fn query(&self, query: &str, window: Option<(DateTime<Utc>, DateTime<Utc>)>) -> Result<Found, Asked> {
+    async fn query(
+        &self,
+        query: &str,
+        window: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    ) -> Result<Found, Asked> {
         let workspace = self.settings.workspace.to_string();
-        let url = url_under(&self.settings.base_url, &["v1", "workspaces", &workspace, "query"])?;
+        let url = url_under(
+            &self.settings.base_url,
+            &["v1", "workspaces", &workspace, "query"],
+        )?;
         let mut body = json!({"query": query});
         if let (Some((from, to)), Some(body)) = (window, body.as_object_mut()) {
             let [from, to] = [from, to].map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
@@ -209,7 +263,10 @@ struct WireColumn {
 
 impl WireTable {
     fn into_table(self) -> rows::Table {
-        rows::Table { columns: self.columns.into_iter().map(|column| column.name).collect(), rows: self.rows }
+        rows::Table {
+            columns: self.columns.into_iter().map(|column| column.name).collect(),
+            rows: self.rows,
+        }
     }
 }
 
@@ -236,7 +293,10 @@ impl Refusal {
         }
         let said = format!("{WHAT} answered {status} {}", codes.join(" "));
         match status {
-            400 if codes.iter().any(|code| *code == "SemanticError" || code.starts_with("SEM")) => {
+            400 if codes
+                .iter()
+                .any(|code| *code == "SemanticError" || code.starts_with("SEM")) =>
+            {
                 Asked::NoSuchTable(Fault::permanent(format!(
                     "{said}: the workspace lacks the table; check the diagnostic settings (resource-specific tables)"
                 )))
@@ -244,7 +304,9 @@ impl Refusal {
             401 | 403 => Asked::Failed(Fault::permanent(format!(
                 "{said}: give the identity the role Log Analytics Reader on the workspace"
             ))),
-            404 => Asked::Failed(Fault::permanent(format!("{said}: check LOG_ANALYTICS_WORKSPACE_ID (the GUID, not the name)"))),
+            404 => Asked::Failed(Fault::permanent(format!(
+                "{said}: check LOG_ANALYTICS_WORKSPACE_ID (the GUID, not the name)"
+            ))),
             _ => Asked::Failed(Fault::permanent(said)),
         }
     }
@@ -255,7 +317,9 @@ fn text(table: &rows::Table) -> String {
     let mut text = String::new();
     for row in table.rows.iter().take(SHOWN) {
         for (name, value) in table.columns.iter().zip(row) {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             if !matches!(value.as_str(), "" | "null") {
                 text.push_str(name);
                 text.push_str(": ");
@@ -276,7 +340,9 @@ fn refinement(failure: &Failure, table: &rows::Table) -> Refinement {
         Source::Airflow => Vec::new(),
     };
     let same = |row: &Failure| row.run_id.is_none() || row.run_id == failure.run_id;
-    let Some(row) = read.into_iter().find(same) else { return Refinement::default() };
+    let Some(row) = read.into_iter().find(same) else {
+        return Refinement::default();
+    };
     Refinement {
         error_code: row.error_code,
         message: Some(row.message).filter(|message| !message.is_empty()),

@@ -38,7 +38,8 @@ const DEADLOCK_RUN: &str = include_str!("samples/adf-deadlock-run.json");
 const ACTIVITIES: &str = include_str!("samples/adf-gateway-timeout-activities.json");
 /// The runs of the alert with several rows, as the factory knows them.
 const SEVERAL: &str = include_str!("samples/adf-several-runs.json");
-const JOB_RUN: &str = include_str!("../../../tests/fixtures/vendor/dbx-runs-get-library-error.json");
+const JOB_RUN: &str =
+    include_str!("../../../tests/fixtures/vendor/dbx-runs-get-library-error.json");
 
 /// The simulators of one demo.
 #[derive(Debug)]
@@ -62,26 +63,60 @@ impl Demo {
         let base = Url::parse(&format!("http://localhost:{port}/"))?;
         let mut hook = base.join("jira-webhook")?;
         hook.query_pairs_mut().append_pair("secret", WEBHOOK_SECRET);
-        let hook =
-            jira::Hook { url: hook, secret: Some(SecretString::from(WEBHOOK_SECRET)), retry_after: Duration::from_secs(2) };
-        let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await?;
-        let slack = SlackSimulator::start_with(
+        let hook = jira::Hook {
+            url: hook,
+            secret: Some(SecretString::from(WEBHOOK_SECRET)),
+            retry_after: Duration::from_secs(2),
+        };
+        let jira = JiraSimulator::start(
             0,
-            SlackOptions { door: Some(base.join("slack/interactions")?), ..SlackOptions::default() },
+            jira::Config {
+                hook: Some(hook),
+                ..jira::Config::default()
+            },
         )
         .await?;
-        let factory_site = DataFactorySite::new(SUBSCRIPTION, GROUP, FACTORY, &IdentitySite::token_for(MANAGEMENT));
+        let slack = SlackSimulator::start_with(
+            0,
+            SlackOptions {
+                door: Some(base.join("slack/interactions")?),
+                ..SlackOptions::default()
+            },
+        )
+        .await?;
+        let factory_site = DataFactorySite::new(
+            SUBSCRIPTION,
+            GROUP,
+            FACTORY,
+            &IdentitySite::token_for(MANAGEMENT),
+        );
         let run = json(RUN)?;
         factory_site.put_run(run.clone());
         factory_site.put_run(json(DEADLOCK_RUN)?);
         let activities = json(ACTIVITIES)?;
         let run_id = run.get("runId").and_then(Value::as_str).unwrap_or_default();
-        factory_site.put_activities(run_id, activities.as_array().map(Vec::as_slice).unwrap_or_default());
+        factory_site.put_activities(
+            run_id,
+            activities.as_array().map(Vec::as_slice).unwrap_or_default(),
+        );
         for failed in json(SEVERAL)?.as_array().into_iter().flatten() {
-            let (run, activities) = (failed.get("run").cloned().unwrap_or_default(), failed.get("activities"));
-            let run_id = run.get("runId").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (run, activities) = (
+                failed.get("run").cloned().unwrap_or_default(),
+                failed.get("activities"),
+            );
+            let run_id = run
+                .get("runId")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
             factory_site.put_run(run);
-            factory_site.put_activities(&run_id, activities.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default());
+            factory_site.put_activities(
+                &run_id,
+                activities
+                    .and_then(Value::as_array)
+                    .map(Vec::as_slice)
+                    .unwrap_or_default(),
+            );
         }
         factory_site.script("pl_refresh_finance", 2, Ending::Succeeds);
         let factory = serve(0, Arc::new(factory_site)).await?;
@@ -90,7 +125,15 @@ impl Demo {
         let databricks = serve(0, Arc::new(databricks_site)).await?;
         let identity = serve(0, Arc::new(IdentitySite::new(IDENTITY_HEADER))).await?;
         let playbooks = LogicAppSimulator::start(0, playbook_settings(&base, &factory)?).await?;
-        Ok(Self { jira, slack, playbooks, factory, databricks, identity, base })
+        Ok(Self {
+            jira,
+            slack,
+            playbooks,
+            factory,
+            databricks,
+            identity,
+            base,
+        })
     }
 
     /// The app's settings that lead to the simulators.
@@ -98,9 +141,21 @@ impl Demo {
         let slack = SlackOptions::default();
         let site = jira::Config::default();
         // One of the people may decide: what the other one presses changes nothing.
-        let approver = slack.people.first().map(|(id, _)| id.clone()).unwrap_or_default();
-        let channel = slack.channels.first().map(|channel| channel.id.clone()).unwrap_or_default();
-        let playbook = self.playbooks.url(PLAYBOOK).map(String::from).unwrap_or_default();
+        let approver = slack
+            .people
+            .first()
+            .map(|(id, _)| id.clone())
+            .unwrap_or_default();
+        let channel = slack
+            .channels
+            .first()
+            .map(|channel| channel.id.clone())
+            .unwrap_or_default();
+        let playbook = self
+            .playbooks
+            .url(PLAYBOOK)
+            .map(String::from)
+            .unwrap_or_default();
         [
             ("ITSM_TOOL", "jira".to_owned()),
             ("JIRA_DOMAIN", self.jira.base_url()),
@@ -117,7 +172,10 @@ impl Demo {
             ("AZURE_RESOURCE_GROUP", GROUP.to_owned()),
             ("AZURE_DATA_FACTORY_NAME", FACTORY.to_owned()),
             ("AZURE_MANAGEMENT_URL", self.factory.url()),
-            ("IDENTITY_ENDPOINT", format!("{}/msi/token", self.identity.url().trim_end_matches('/'))),
+            (
+                "IDENTITY_ENDPOINT",
+                format!("{}/msi/token", self.identity.url().trim_end_matches('/')),
+            ),
             ("IDENTITY_HEADER", IDENTITY_HEADER.to_owned()),
             ("DATABRICKS_WORKSPACE_URL", self.databricks.url()),
             ("DATABRICKS_TOKEN", DATABRICKS_TOKEN.to_owned()),
@@ -125,7 +183,10 @@ impl Demo {
             // Whoever was notified once would be notified again: that is for a person to decide.
             ("REMEDIATION_ASSETS", "pl_notify=ask".to_owned()),
             ("PLAYBOOK_RETRY_PIPELINE", playbook),
-            ("CALLBACK_SIGNING_KEY", "demo-callback-signing-key".to_owned()),
+            (
+                "CALLBACK_SIGNING_KEY",
+                "demo-callback-signing-key".to_owned(),
+            ),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
@@ -134,7 +195,9 @@ impl Demo {
 
     /// Posts the samples, follows their tickets, says what happens; `true` when everything arrived.
     pub async fn play(&self, pace: Duration, say: impl Fn(&str)) -> bool {
-        let Ok(http) = Http::new(None) else { return false };
+        let Ok(http) = Http::new(None) else {
+            return false;
+        };
         say(&format!("dashboard  {}dashboard", self.base));
         say(&format!("JIRA       {}", self.jira.base_url()));
         say(&format!("Slack      {}", self.slack.url()));
@@ -162,17 +225,33 @@ impl Demo {
 
     /// Messages of the channel itself, without threads.
     fn posts(&self) -> usize {
-        self.slack.messages().iter().filter(|message| message.thread_ts.is_none()).count()
+        self.slack
+            .messages()
+            .iter()
+            .filter(|message| message.thread_ts.is_none())
+            .count()
     }
 
     async fn post(&self, http: &Http, scene: &story::Scene) -> Result<Value, String> {
-        let url = self.base.join(scene.door).map_err(|error| error.to_string())?;
+        let url = self
+            .base
+            .join(scene.door)
+            .map_err(|error| error.to_string())?;
         // The handler may still be starting.
         for _ in 0..50 {
-            let request = http.request(Method::POST, &url).header("content-type", "application/json").body(scene.body);
+            let request = http
+                .request(Method::POST, &url)
+                .header("content-type", "application/json")
+                .body(scene.body);
             match http.send("the app", request).await {
-                Ok(reply) if reply.is_success() => return reply.json("the app").map_err(|fault| fault.reason().to_owned()),
-                Ok(reply) if reply.status != 503 => return Err(format!("the door answered {}", reply.status)),
+                Ok(reply) if reply.is_success() => {
+                    return reply
+                        .json("the app")
+                        .map_err(|fault| fault.reason().to_owned());
+                }
+                Ok(reply) if reply.status != 503 => {
+                    return Err(format!("the door answered {}", reply.status));
+                }
                 Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }
@@ -186,7 +265,9 @@ impl Demo {
         while !wanted.is_empty() && Instant::now() < give_up {
             let mut done = BTreeSet::new();
             for id in &wanted {
-                let Some(ticket) = self.ticket(http, id).await else { continue };
+                let Some(ticket) = self.ticket(http, id).await else {
+                    continue;
+                };
                 if story::is_shown(&ticket) && told.insert(id.clone()) {
                     story::tell_ticket(&ticket, &self.base, |key| self.jira.browse_url(key), say);
                 }
@@ -206,23 +287,40 @@ impl Demo {
 
     async fn ticket(&self, http: &Http, id: &str) -> Option<Value> {
         let url = self.base.join(&format!("api/tickets/{id}")).ok()?;
-        let reply = http.send("the app", http.request(Method::GET, &url)).await.ok()?;
-        reply.is_success().then(|| reply.json("the app").ok()).flatten()
+        let reply = http
+            .send("the app", http.request(Method::GET, &url))
+            .await
+            .ok()?;
+        reply
+            .is_success()
+            .then(|| reply.json("the app").ok())
+            .flatten()
     }
 }
 
 fn playbook_settings(base: &Url, factory: &Server) -> anyhow::Result<LogicAppSettings> {
-    let factory_id =
-        format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.DataFactory/factories/{FACTORY}");
+    let factory_id = format!(
+        "/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.DataFactory/factories/{FACTORY}"
+    );
     let parameters = BTreeMap::from([
-        ("callbackBase".to_owned(), Value::from(format!("{base}remediation-callback?"))),
+        (
+            "callbackBase".to_owned(),
+            Value::from(format!("{base}remediation-callback?")),
+        ),
         ("factoryId".to_owned(), Value::from(factory_id)),
     ]);
-    let deployment = Deployment { name: PLAYBOOK.to_owned(), definition: json(RETRY_ADF)?, parameters };
+    let deployment = Deployment {
+        name: PLAYBOOK.to_owned(),
+        definition: json(RETRY_ADF)?,
+        parameters,
+    };
     let here = base.as_str().trim_end_matches('/').to_owned();
     Ok(LogicAppSettings {
         deployments: vec![deployment],
-        hosts: BTreeMap::from([(MANAGEMENT.to_owned(), Url::parse(&factory.url())?), (here, base.clone())]),
+        hosts: BTreeMap::from([
+            (MANAGEMENT.to_owned(), Url::parse(&factory.url())?),
+            (here, base.clone()),
+        ]),
         tokens: BTreeMap::from([(MANAGEMENT.to_owned(), IdentitySite::token_for(MANAGEMENT))]),
         pace: Duration::from_millis(500),
         ..LogicAppSettings::default()

@@ -14,10 +14,16 @@ pub(super) struct Scene {
     expected: &'static str,
 }
 
-const ALERT: &str = include_str!("../../../tests/fixtures/vendor/azmon-logv1-common-adf-several-rows.json");
+const ALERT: &str =
+    include_str!("../../../tests/fixtures/vendor/azmon-logv1-common-adf-several-rows.json");
 
 pub(super) const SCENES: &[Scene] = &[
-    Scene { title: "Azure Monitor: an alert with failed ADF runs", door: "azure-monitor", body: ALERT, expected: "accepted" },
+    Scene {
+        title: "Azure Monitor: an alert with failed ADF runs",
+        door: "azure-monitor",
+        body: ALERT,
+        expected: "accepted",
+    },
     Scene {
         title: "Azure Monitor: the same rows again, five minutes later",
         door: "azure-monitor",
@@ -51,17 +57,38 @@ pub(super) const SCENES: &[Scene] = &[
 ];
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 impl Scene {
     /// Says what the door answered and collects the tickets; `false` when the answer is another than expected.
-    pub(super) fn tell(&self, answer: &Value, wanted: &mut BTreeSet<String>, say: &impl Fn(&str)) -> bool {
+    pub(super) fn tell(
+        &self,
+        answer: &Value,
+        wanted: &mut BTreeSet<String>,
+        say: &impl Fn(&str),
+    ) -> bool {
         let status = text(answer, "/status");
-        say(&format!("{} → {status} {}", self.title, text(answer, "/reason")));
-        for ticket in answer.get("tickets").and_then(Value::as_array).into_iter().flatten() {
+        say(&format!(
+            "{} → {status} {}",
+            self.title,
+            text(answer, "/reason")
+        ));
+        for ticket in answer
+            .get("tickets")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let id = text(ticket, "/ticket_id");
-            say(&format!("    {id}  run {}  {}", text(ticket, "/run_id"), text(ticket, "/status")));
+            say(&format!(
+                "    {id}  run {}  {}",
+                text(ticket, "/run_id"),
+                text(ticket, "/status")
+            ));
             wanted.insert(id.to_owned());
         }
         status == self.expected
@@ -75,24 +102,46 @@ pub(super) fn is_shown(ticket: &Value) -> bool {
 
 /// Shown, and nothing automatic is under way any more?
 pub(super) fn has_settled(ticket: &Value) -> bool {
-    is_shown(ticket) && !matches!(text(ticket, "/remediation/state"), "scheduled" | "running" | "verifying")
+    is_shown(ticket)
+        && !matches!(
+            text(ticket, "/remediation/state"),
+            "scheduled" | "running" | "verifying"
+        )
 }
 
-pub(super) fn tell_ticket(ticket: &Value, base: &Url, issue: impl Fn(&str) -> String, say: &impl Fn(&str)) {
+pub(super) fn tell_ticket(
+    ticket: &Value,
+    base: &Url,
+    issue: impl Fn(&str) -> String,
+    say: &impl Fn(&str),
+) {
     let id = text(ticket, "/id");
-    say(&format!("{id}  {} {}", text(ticket, "/priority"), text(ticket, "/failure/asset")));
-    say(&format!("    cause   {}", text(ticket, "/diagnosis/root_cause")));
+    say(&format!(
+        "{id}  {} {}",
+        text(ticket, "/priority"),
+        text(ticket, "/failure/asset")
+    ));
+    say(&format!(
+        "    cause   {}",
+        text(ticket, "/diagnosis/root_cause")
+    ));
     say(&format!("    issue   {}", issue(text(ticket, "/jira/key"))));
     say(&format!("    ticket  {base}dashboard?ticket={id}"));
     match text(ticket, "/remediation/state") {
         "scheduled" => say("    healing starts in half a minute"),
-        "awaiting_approval" => say("    healing waits for you: press Approve in Slack or on the ticket's page"),
+        "awaiting_approval" => {
+            say("    healing waits for you: press Approve in Slack or on the ticket's page")
+        }
         _ => {}
     }
 }
 
 pub(super) fn tell_end(ticket: &Value, say: &impl Fn(&str)) {
     if text(ticket, "/remediation/state") == "succeeded" {
-        say(&format!("{}  healed by its playbook, closed by {}", text(ticket, "/id"), text(ticket, "/status_by/name")));
+        say(&format!(
+            "{}  healed by its playbook, closed by {}",
+            text(ticket, "/id"),
+            text(ticket, "/status_by/name")
+        ));
     }
 }

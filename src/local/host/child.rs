@@ -81,20 +81,39 @@ pub(super) enum NotReady {
 
 impl Worker {
     /// Starts the process and its supervisor. `fatal` is told when the host has to end.
-    pub(super) fn start(plan: ChildPlan, http: Http, events: EventLog, fatal: watch::Sender<Option<StopReason>>) -> Self {
+    pub(super) fn start(
+        plan: ChildPlan,
+        http: Http,
+        events: EventLog,
+        fatal: watch::Sender<Option<StopReason>>,
+    ) -> Self {
         let state = watch::Sender::new(State::Starting);
         let (orders, inbox) = mpsc::unbounded_channel();
         let port = plan.port;
-        let supervisor =
-            Supervisor { plan, http, events, fatal, state: state.clone(), inbox, number: 0, errors: 0, last_error: None };
+        let supervisor = Supervisor {
+            plan,
+            http,
+            events,
+            fatal,
+            state: state.clone(),
+            inbox,
+            number: 0,
+            errors: 0,
+            last_error: None,
+        };
         tokio::spawn(supervisor.run());
-        Self { port, state, orders }
+        Self {
+            port,
+            state,
+            orders,
+        }
     }
 
     /// Waits for a process to call; its number is for [`Worker::renew`].
     pub(super) async fn ready(&self, within: Duration) -> Result<u64, NotReady> {
         let mut state = self.state.subscribe();
-        let settled = tokio::time::timeout(within, state.wait_for(|state| *state != State::Starting)).await;
+        let settled =
+            tokio::time::timeout(within, state.wait_for(|state| *state != State::Starting)).await;
         match settled.map_err(|_| NotReady::TimedOut)?.as_deref() {
             Ok(State::Ready(number) | State::Gone(number)) => Ok(*number),
             _ => Err(NotReady::Stopped),
@@ -165,7 +184,9 @@ impl Supervisor {
             self.state.send_replace(State::Starting);
             let next = match self.spawn() {
                 Ok(child) => self.attend(child).await,
-                Err(error) => match self.count_error(format!("could not be started: {error}"), Vec::new()) {
+                Err(error) => match self
+                    .count_error(format!("could not be started: {error}"), Vec::new())
+                {
                     Next::Restart => match tokio::time::timeout(START_PAUSE, self.idle()).await {
                         Ok(done) => Next::End(done),
                         Err(_passed) => Next::Restart,
@@ -213,10 +234,17 @@ impl Supervisor {
     async fn attend(&mut self, mut child: Child) -> Next {
         let pid = child.id().unwrap_or_default();
         let group = self.plan.group.clone();
-        self.events.push(HostEvent::ChildStarted { group: group.clone(), pid, port: self.plan.port });
+        self.events.push(HostEvent::ChildStarted {
+            group: group.clone(),
+            pid,
+            port: self.plan.port,
+        });
         let lines = output::Lines::follow(&mut child, &group, &self.events);
         let started = Instant::now();
-        let mut probe = std::pin::pin!(tokio::time::timeout(self.plan.init_timeout, probe(self.http.clone(), self.plan.port)));
+        let mut probe = std::pin::pin!(tokio::time::timeout(
+            self.plan.init_timeout,
+            probe(self.http.clone(), self.plan.port)
+        ));
         let mut probing = true;
         loop {
             tokio::select! {
@@ -285,15 +313,29 @@ impl Supervisor {
 
     fn count_error(&mut self, how: String, last_errors: Vec<String>) -> Next {
         let now = Instant::now();
-        if self.last_error.is_some_and(|last| now.duration_since(last) > CRASH_WINDOW) {
+        if self
+            .last_error
+            .is_some_and(|last| now.duration_since(last) > CRASH_WINDOW)
+        {
             self.errors = 0;
         }
         self.errors += 1;
         self.last_error = Some(now);
         let group = self.plan.group.clone();
-        self.events.push(HostEvent::ChildExited { group, how, counted: Some(self.errors), last_errors });
-        if self.plan.crash_limit.is_some_and(|limit| self.errors >= limit) {
-            self.fatal.send_if_modified(|reason| reason.is_none() && reason.replace(StopReason::TooManyCrashes).is_none());
+        self.events.push(HostEvent::ChildExited {
+            group,
+            how,
+            counted: Some(self.errors),
+            last_errors,
+        });
+        if self
+            .plan
+            .crash_limit
+            .is_some_and(|limit| self.errors >= limit)
+        {
+            self.fatal.send_if_modified(|reason| {
+                reason.is_none() && reason.replace(StopReason::TooManyCrashes).is_none()
+            });
             return Next::End(None);
         }
         Next::Restart
@@ -332,9 +374,14 @@ fn describe(status: ExitStatus) -> String {
 
 /// `GET /` until there is any answer; only a refused connection is tried again.
 async fn probe(http: Http, port: u16) {
-    let Ok(url) = url::Url::parse(&format!("http://127.0.0.1:{port}/")) else { return };
+    let Ok(url) = url::Url::parse(&format!("http://127.0.0.1:{port}/")) else {
+        return;
+    };
     loop {
-        match http.send("the handler", http.request(reqwest::Method::GET, &url)).await {
+        match http
+            .send("the handler", http.request(reqwest::Method::GET, &url))
+            .await
+        {
             Err(no_reply) if !no_reply.sent => tokio::time::sleep(PROBE_PAUSE).await,
             _ => return,
         }

@@ -47,18 +47,37 @@ pub(super) fn open(core: Arc<Core>, listener: TcpListener) -> JoinHandle<()> {
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |method, path: warp::path::FullPath, query, headers, body| {
-            let core = to_core.clone();
-            async move {
-                let body = pieces(body);
-                serve(&core, Incoming { method, path: path.as_str().to_owned(), query, headers, body }).await
-            }
-        });
+        .then(
+            move |method, path: warp::path::FullPath, query, headers, body| {
+                let core = to_core.clone();
+                async move {
+                    let body = pieces(body);
+                    serve(
+                        &core,
+                        Incoming {
+                            method,
+                            path: path.as_str().to_owned(),
+                            query,
+                            headers,
+                            body,
+                        },
+                    )
+                    .await
+                }
+            },
+        );
     let stopped = async move { core.stop_begins().await };
-    tokio::spawn(warp::serve(everything).incoming(listener).graceful(stopped).run())
+    tokio::spawn(
+        warp::serve(everything)
+            .incoming(listener)
+            .graceful(stopped)
+            .run(),
+    )
 }
 
-fn pieces(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> impl Stream<Item = Result<Bytes, warp::Error>> {
+fn pieces(
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> impl Stream<Item = Result<Bytes, warp::Error>> {
     body.map(|piece| {
         piece.map(|mut piece| {
             let length = piece.remaining();
@@ -76,7 +95,11 @@ where
     match answer {
         Ok(answer) => answer,
         Err(Refusal(status)) => {
-            core.events.push(HostEvent::Refused { method, path, status: status.as_u16() });
+            core.events.push(HostEvent::Refused {
+                method,
+                path,
+                status: status.as_u16(),
+            });
             plain(status, "")
         }
     }
@@ -99,10 +122,18 @@ where
     }
     let Some((function, trigger)) = find(core, &request.method, &request.path) else {
         if request.path == "/" {
-            let hidden =
-                core.options.settings.get("AzureWebJobsDisableHomepage").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-            let home = "Your Functions app is up and running (in a development host on this machine).\n";
-            return Ok(if hidden { plain(StatusCode::NO_CONTENT, "") } else { plain(StatusCode::OK, home) });
+            let hidden = core
+                .options
+                .settings
+                .get("AzureWebJobsDisableHomepage")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+            let home =
+                "Your Functions app is up and running (in a development host on this machine).\n";
+            return Ok(if hidden {
+                plain(StatusCode::NO_CONTENT, "")
+            } else {
+                plain(StatusCode::OK, home)
+            });
         }
         return Err(Refusal(StatusCode::NOT_FOUND));
     };
@@ -110,16 +141,38 @@ where
     if core.options.enable_auth && !core.keys.open(trigger.lock, &function.name, key.as_deref()) {
         return Err(Refusal(StatusCode::UNAUTHORIZED));
     }
-    let limit = core.options.settings.get(BODY_LIMIT_SETTING).and_then(|limit| limit.parse().ok()).unwrap_or(BODY_LIMIT);
+    let limit = core
+        .options
+        .settings
+        .get(BODY_LIMIT_SETTING)
+        .and_then(|limit| limit.parse().ok())
+        .unwrap_or(BODY_LIMIT);
     if content_length(&request.headers).is_some_and(|length| length > limit) {
         return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE));
     }
     if core.app.host.proxies_http && !core.options.older_host {
-        Ok(call(core, function, request.method.clone(), proxy::pass(core, function, request, limit)).await)
+        Ok(call(
+            core,
+            function,
+            request.method.clone(),
+            proxy::pass(core, function, request, limit),
+        )
+        .await)
     } else {
         let body = forward::body(&request.headers, request.body, limit).await?;
-        let head = forward::Head { method: request.method, path: request.path, query: request.query, headers: request.headers };
-        Ok(call(core, function, head.method.clone(), forward::pass(core, function, head, body)).await)
+        let head = forward::Head {
+            method: request.method,
+            path: request.path,
+            query: request.query,
+            headers: request.headers,
+        };
+        Ok(call(
+            core,
+            function,
+            head.method.clone(),
+            forward::pass(core, function, head, body),
+        )
+        .await)
     }
 }
 
@@ -135,28 +188,54 @@ async fn call(
     let (id, result) = pass.await;
     let (status, outcome, answer) = match result {
         Ok(answer) => (Some(answer.status().as_u16()), Outcome::Succeeded, answer),
-        Err(reason) => (None, Outcome::Failed(reason), plain(StatusCode::INTERNAL_SERVER_ERROR, "")),
+        Err(reason) => (
+            None,
+            Outcome::Failed(reason),
+            plain(StatusCode::INTERNAL_SERVER_ERROR, ""),
+        ),
     };
     let (function, detail, took) = (function.name.clone(), method.to_string(), started.elapsed());
-    core.events.push(HostEvent::Invoked(Invocation { function, id, at, outcome, status, detail, took }));
+    core.events.push(HostEvent::Invoked(Invocation {
+        function,
+        id,
+        at,
+        outcome,
+        status,
+        detail,
+        took,
+    }));
     drop(running);
     answer
 }
 
 /// The most precise enabled function that takes this method at this path.
-fn find<'a>(core: &'a Core, method: &Method, path: &str) -> Option<(&'a Function, &'a HttpTrigger)> {
-    let fitting = core.app.enabled().filter_map(|function| match &function.trigger {
-        Trigger::Http(http) if http.takes(method.as_str()) && http.route.matches(path) => Some((function, http)),
-        _ => None,
-    });
+fn find<'a>(
+    core: &'a Core,
+    method: &Method,
+    path: &str,
+) -> Option<(&'a Function, &'a HttpTrigger)> {
+    let fitting = core
+        .app
+        .enabled()
+        .filter_map(|function| match &function.trigger {
+            Trigger::Http(http) if http.takes(method.as_str()) && http.route.matches(path) => {
+                Some((function, http))
+            }
+            _ => None,
+        });
     fitting.min_by_key(|(_, http)| http.route.precedence())
 }
 
 /// The header wins over the query.
 fn given_key(headers: &HeaderMap, query: &str) -> Option<String> {
-    let header = headers.get("x-functions-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = headers
+        .get("x-functions-key")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     header.or_else(|| {
-        url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").map(|(_, value)| value.into_owned())
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == "code")
+            .map(|(_, value)| value.into_owned())
     })
 }
 
@@ -165,7 +244,10 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The whole body, or 413.
-async fn collect(body: impl Stream<Item = Result<Bytes, warp::Error>>, limit: u64) -> Result<Bytes, Refusal> {
+async fn collect(
+    body: impl Stream<Item = Result<Bytes, warp::Error>>,
+    limit: u64,
+) -> Result<Bytes, Refusal> {
     let mut body = std::pin::pin!(body);
     let mut whole = BytesMut::new();
     while let Some(piece) = body.next().await {
@@ -182,7 +264,10 @@ fn plain(status: StatusCode, text: &'static str) -> Answer {
     let mut answer = Response::new(Bytes::from_static(text.as_bytes())).into_response();
     *answer.status_mut() = status;
     if !text.is_empty() {
-        answer.headers_mut().insert("content-type", warp::http::HeaderValue::from_static("text/plain; charset=utf-8"));
+        answer.headers_mut().insert(
+            "content-type",
+            warp::http::HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
     }
     answer
 }

@@ -77,39 +77,83 @@ pub struct ScheduleStatus {
 }
 
 /// Call of a queue function with a text body.
-pub fn queue_text(function: &str, trigger: &QueueTrigger, text: &str, facts: &MessageFacts, call: &CallIds) -> Value {
+pub fn queue_text(
+    function: &str,
+    trigger: &QueueTrigger,
+    text: &str,
+    facts: &MessageFacts,
+    call: &CallIds,
+) -> Value {
     let mut metadata = queue_metadata(function, facts, call);
     merge_properties(&mut metadata, text);
     envelope(&trigger.binding, Held::text(text), metadata)
 }
 
 /// Call of a queue function whose binding asks for bytes.
-pub fn queue_bytes(function: &str, trigger: &QueueTrigger, body: &[u8], facts: &MessageFacts, call: &CallIds) -> Value {
-    envelope(&trigger.binding, Held::Bytes(body.to_vec()), queue_metadata(function, facts, call))
+pub fn queue_bytes(
+    function: &str,
+    trigger: &QueueTrigger,
+    body: &[u8],
+    facts: &MessageFacts,
+    call: &CallIds,
+) -> Value {
+    envelope(
+        &trigger.binding,
+        Held::Bytes(body.to_vec()),
+        queue_metadata(function, facts, call),
+    )
 }
 
 /// Call of a timer function; `status` is `None` for a timer that is not monitored.
-pub fn timer(function: &str, trigger: &TimerTrigger, status: Option<&ScheduleStatus>, past_due: bool, call: &CallIds) -> Value {
-    let at = |time: Option<DateTime<Utc>>| time.map_or_else(|| "0001-01-01T00:00:00".to_owned(), instant);
+pub fn timer(
+    function: &str,
+    trigger: &TimerTrigger,
+    status: Option<&ScheduleStatus>,
+    past_due: bool,
+    call: &CallIds,
+) -> Value {
+    let at = |time: Option<DateTime<Utc>>| {
+        time.map_or_else(|| "0001-01-01T00:00:00".to_owned(), instant)
+    };
     let status = status.map_or(
         Value::Null,
         |status| json!({"Last": at(status.last), "Next": instant(status.next), "LastUpdated": at(status.last_updated)}),
     );
     let info = json!({"Schedule": {"AdjustForDST": true}, "ScheduleStatus": status, "IsPastDue": past_due});
-    envelope(&trigger.binding, Held::Plain(info), vec![sys(function, call)])
+    envelope(
+        &trigger.binding,
+        Held::Plain(info),
+        vec![sys(function, call)],
+    )
 }
 
 type Metadata = Vec<(String, Held)>;
 
 fn queue_metadata(function: &str, facts: &MessageFacts, call: &CallIds) -> Metadata {
     let mut metadata = vec![
-        ("DequeueCount".to_owned(), Held::Plain(facts.dequeue_count.into())),
+        (
+            "DequeueCount".to_owned(),
+            Held::Plain(facts.dequeue_count.into()),
+        ),
         ("ExpirationTime".to_owned(), Held::Instant(facts.expires_at)),
         ("InsertionTime".to_owned(), Held::Instant(facts.inserted_at)),
-        ("NextVisibleTime".to_owned(), Held::Instant(facts.next_visible_at)),
+        (
+            "NextVisibleTime".to_owned(),
+            Held::Instant(facts.next_visible_at),
+        ),
     ];
-    metadata.extend(facts.id.as_deref().map(|id| ("Id".to_owned(), Held::text(id))));
-    metadata.extend(facts.receipt.as_deref().map(|receipt| ("PopReceipt".to_owned(), Held::text(receipt))));
+    metadata.extend(
+        facts
+            .id
+            .as_deref()
+            .map(|id| ("Id".to_owned(), Held::text(id))),
+    );
+    metadata.extend(
+        facts
+            .receipt
+            .as_deref()
+            .map(|receipt| ("PopReceipt".to_owned(), Held::text(receipt))),
+    );
     metadata.push(sys(function, call));
     metadata
 }
@@ -117,8 +161,11 @@ fn queue_metadata(function: &str, facts: &MessageFacts, call: &CallIds) -> Metad
 fn sys(function: &str, call: &CallIds) -> (String, Held) {
     // .NET writes ticks: seven digits.
     let utc_now = call.utc_now.to_rfc3339_opts(SecondsFormat::Nanos, true);
-    let utc_now = utc_now.strip_suffix("00Z").map_or_else(|| utc_now.clone(), |ticks| format!("{ticks}Z"));
-    let sys = json!({"MethodName": function, "UtcNow": utc_now, "RandGuid": call.rand_guid.to_string()});
+    let utc_now = utc_now
+        .strip_suffix("00Z")
+        .map_or_else(|| utc_now.clone(), |ticks| format!("{ticks}Z"));
+    let sys =
+        json!({"MethodName": function, "UtcNow": utc_now, "RandGuid": call.rand_guid.to_string()});
     ("sys".to_owned(), Held::Plain(sys))
 }
 
@@ -133,7 +180,9 @@ fn merge_properties(metadata: &mut Metadata, text: &str) {
     if !(trimmed.starts_with('{') && trimmed.ends_with('}')) {
         return;
     }
-    let Ok(Value::Object(properties)) = serde_json::from_str(trimmed) else { return };
+    let Ok(Value::Object(properties)) = serde_json::from_str(trimmed) else {
+        return;
+    };
     for (name, value) in properties {
         let held = match value {
             Value::Array(_) | Value::Null => continue,
@@ -141,7 +190,10 @@ fn merge_properties(metadata: &mut Metadata, text: &str) {
             Value::Number(number) => Held::text(&number.to_string()),
             other => Held::Plain(other),
         };
-        match metadata.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+        match metadata
+            .iter_mut()
+            .find(|(known, _)| known.eq_ignore_ascii_case(&name))
+        {
             Some(known) => known.1 = held,
             None => metadata.push((name, held)),
         }
@@ -149,7 +201,9 @@ fn merge_properties(metadata: &mut Metadata, text: &str) {
 }
 
 fn envelope(binding: &str, data: Held, metadata: Metadata) -> Value {
-    let kept = metadata.into_iter().filter(|(name, _)| !name.to_ascii_lowercase().ends_with("trigger"));
+    let kept = metadata
+        .into_iter()
+        .filter(|(name, _)| !name.to_ascii_lowercase().ends_with("trigger"));
     let metadata: Map<String, Value> = kept.map(|(name, held)| (name, held.encode())).collect();
     let data = Map::from_iter([(binding.to_owned(), data.encode())]);
     json!({"Data": data, "Metadata": metadata})

@@ -191,7 +191,10 @@ struct Kept {
 
 impl EventLog {
     pub(super) fn new() -> Self {
-        Self { kept: Arc::default(), written: watch::Sender::new(0) }
+        Self {
+            kept: Arc::default(),
+            written: watch::Sender::new(0),
+        }
     }
 
     pub(super) fn push(&self, event: HostEvent) {
@@ -213,11 +216,21 @@ impl EventLog {
 
     /// Everything that is kept.
     pub fn so_far(&self) -> Vec<HostEvent> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).events.iter().cloned().collect()
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .events
+            .iter()
+            .cloned()
+            .collect()
     }
 
     pub(super) fn reader(&self) -> EventStream {
-        EventStream { log: self.kept.clone(), written: self.written.subscribe(), place: 0 }
+        EventStream {
+            log: self.kept.clone(),
+            written: self.written.subscribe(),
+            place: 0,
+        }
     }
 }
 
@@ -237,14 +250,23 @@ impl EventStream {
                 return Some(event);
             }
             let place = self.place;
-            if self.written.wait_for(|written| *written > place).await.is_err() {
+            if self
+                .written
+                .wait_for(|written| *written > place)
+                .await
+                .is_err()
+            {
                 return self.take();
             }
         }
     }
 
     /// The first event from here on that `pick` makes something of; `None` when `within` has passed.
-    pub async fn find<T>(&mut self, within: Duration, mut pick: impl FnMut(&HostEvent) -> Option<T>) -> Option<T> {
+    pub async fn find<T>(
+        &mut self,
+        within: Duration,
+        mut pick: impl FnMut(&HostEvent) -> Option<T>,
+    ) -> Option<T> {
         let search = async {
             loop {
                 let event = self.next().await?;
@@ -274,20 +296,32 @@ mod tests {
         assert_eq!(LineLevel::of(false, "error!"), LineLevel::Information);
         assert_eq!(LineLevel::of(true, "all is well"), LineLevel::Error);
         assert_eq!(LineLevel::of(true, "a WARNing"), LineLevel::Warning);
-        assert_eq!(LineLevel::of(true, "LanguageWorkerConsoleLog x"), LineLevel::System);
+        assert_eq!(
+            LineLevel::of(true, "LanguageWorkerConsoleLog x"),
+            LineLevel::System
+        );
     }
 
     #[tokio::test]
     async fn a_late_reader_sees_what_is_kept_and_then_what_comes() {
         let log = EventLog::new();
-        let line = |text: usize| HostEvent::FunctionLog { function: "F".to_owned(), text: text.to_string() };
+        let line = |text: usize| HostEvent::FunctionLog {
+            function: "F".to_owned(),
+            text: text.to_string(),
+        };
         for text in 0..KEPT + 5 {
             log.push(line(text));
         }
         let mut reader = log.reader();
         assert_eq!(reader.next().await, Some(line(5)));
         let last = line(KEPT + 4);
-        assert!(reader.find(Duration::from_secs(1), |event| (*event == last).then_some(())).await.is_some());
+        assert!(
+            reader
+                .find(Duration::from_secs(1), |event| (*event == last)
+                    .then_some(()))
+                .await
+                .is_some()
+        );
         log.push(line(1));
         assert_eq!(reader.next().await, Some(line(1)));
         drop(log);

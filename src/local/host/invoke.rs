@@ -61,7 +61,17 @@ impl Core {
         stopping: watch::Sender<Option<StopReason>>,
     ) -> Self {
         let running = watch::Sender::new(0);
-        Self { app, options, keys, workers, http, events, stopping, running, calls: AtomicU64::new(0) }
+        Self {
+            app,
+            options,
+            keys,
+            workers,
+            http,
+            events,
+            stopping,
+            running,
+            calls: AtomicU64::new(0),
+        }
     }
 
     /// Begins the stop; the first reason stays.
@@ -87,7 +97,11 @@ impl Core {
 
     /// A client's time limit is the function's timeout; `None` is as good as a day.
     pub(super) fn function_timeout(&self) -> Duration {
-        let timeout = self.options.knobs.function_timeout.or(self.app.host.function_timeout);
+        let timeout = self
+            .options
+            .knobs
+            .function_timeout
+            .or(self.app.host.function_timeout);
         timeout.unwrap_or(Duration::from_hours(24))
     }
 
@@ -95,8 +109,15 @@ impl Core {
     /// times the start timeout, then the whole host ends.
     pub(super) async fn ready_worker(&self, function: &Function) -> Result<(&Worker, u64), String> {
         let group = group_of(self.options.instances, &function.name, &function.trigger);
-        let worker = self.workers.get(&group).ok_or("the function is switched off")?;
-        let start = self.options.knobs.init_timeout.unwrap_or(self.app.host.initialization_timeout);
+        let worker = self
+            .workers
+            .get(&group)
+            .ok_or("the function is switched off")?;
+        let start = self
+            .options
+            .knobs
+            .init_timeout
+            .unwrap_or(self.app.host.initialization_timeout);
         match worker.ready(start * 4).await {
             Ok(number) => Ok((worker, number)),
             Err(NotReady::TimedOut) => {
@@ -127,13 +148,21 @@ impl Core {
             (Traceparent::Sometimes, 1) => "00",
             _ => "01",
         };
-        let (trace, span) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
+        let (trace, span) = (
+            Uuid::new_v4().simple().to_string(),
+            Uuid::new_v4().simple().to_string(),
+        );
         let span = span.get(..16)?;
         HeaderValue::from_str(&format!("00-{trace}-{span}-{flags}")).ok()
     }
 
     /// Runs one call of a queue or timer function; its answer's logs and outputs are taken care of.
-    pub(super) async fn invoke(&self, function: &Function, detail: String, envelope: &Value) -> Outcome {
+    pub(super) async fn invoke(
+        &self,
+        function: &Function,
+        detail: String,
+        envelope: &Value,
+    ) -> Outcome {
         let _running = self.begin();
         let (id, at, started) = (Uuid::new_v4(), Utc::now(), Instant::now());
         let (status, result) = self.attempt(function, id, envelope).await;
@@ -144,19 +173,43 @@ impl Core {
         let outcome = result.map_or_else(Outcome::Failed, |()| Outcome::Succeeded);
         let took = started.elapsed();
         let function = function.name.clone();
-        self.events.push(HostEvent::Invoked(Invocation { function, id, at, outcome: outcome.clone(), status, detail, took }));
+        self.events.push(HostEvent::Invoked(Invocation {
+            function,
+            id,
+            at,
+            outcome: outcome.clone(),
+            status,
+            detail,
+            took,
+        }));
         outcome
     }
 
-    async fn attempt(&self, function: &Function, id: Uuid, envelope: &Value) -> (Option<u16>, Result<Answer, String>) {
+    async fn attempt(
+        &self,
+        function: &Function,
+        id: Uuid,
+        envelope: &Value,
+    ) -> (Option<u16>, Result<Answer, String>) {
         let (worker, number) = match self.ready_worker(function).await {
             Ok(ready) => ready,
             Err(reason) => return (None, Err(reason)),
         };
         let timeout = self.function_timeout();
-        let Ok(exchanged) = tokio::time::timeout(timeout, self.exchange(worker.port, &function.name, id, envelope)).await else {
+        let Ok(exchanged) = tokio::time::timeout(
+            timeout,
+            self.exchange(worker.port, &function.name, id, envelope),
+        )
+        .await
+        else {
             worker.renew(number);
-            return (None, Err(format!("timed out after {} s: the handler was killed", timeout.as_secs_f32())));
+            return (
+                None,
+                Err(format!(
+                    "timed out after {} s: the handler was killed",
+                    timeout.as_secs_f32()
+                )),
+            );
         };
         let (status, verdict) = match exchanged {
             Ok(answered) => answered,
@@ -166,7 +219,10 @@ impl Core {
             Verdict::Success(answer) => Ok(answer),
             Verdict::Failure(reason) => Err(reason),
             Verdict::Hang(why) => {
-                self.events.push(HostEvent::Hang { function: function.name.clone(), why: why.to_owned() });
+                self.events.push(HostEvent::Hang {
+                    function: function.name.clone(),
+                    why: why.to_owned(),
+                });
                 tokio::select! {
                     () = tokio::time::sleep(self.options.knobs.hang_timeout.min(timeout)) => worker.renew(number),
                     () = worker.replaced(number) => {}
@@ -178,11 +234,19 @@ impl Core {
     }
 
     /// `POST /<FunctionName>`, chunked, and what came back.
-    async fn exchange(&self, port: u16, name: &str, id: Uuid, envelope: &Value) -> Result<(u16, Verdict), String> {
-        let url = url::Url::parse(&format!("http://127.0.0.1:{port}/{name}")).map_err(|error| error.to_string())?;
+    async fn exchange(
+        &self,
+        port: u16,
+        name: &str,
+        id: Uuid,
+        envelope: &Value,
+    ) -> Result<(u16, Verdict), String> {
+        let url = url::Url::parse(&format!("http://127.0.0.1:{port}/{name}"))
+            .map_err(|error| error.to_string())?;
         let body = Bytes::from(envelope.to_string());
         // A stream has no length: that makes it chunked.
-        let body = reqwest::Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(body)]));
+        let body =
+            reqwest::Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(body)]));
         let request = self
             .http
             .request(reqwest::Method::POST, &url)
@@ -193,17 +257,29 @@ impl Core {
             .body(body);
         let response = request.send().await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let content_type = text(CONTENT_TYPE);
         let content_length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let body = response.bytes().await.map_err(|error| broken(&error))?;
-        Ok((status, judge(status, content_type.as_deref(), content_length, &body)))
+        Ok((
+            status,
+            judge(status, content_type.as_deref(), content_length, &body),
+        ))
     }
 
     /// Logs are logged, outputs are put into their queues; an output that cannot be written fails the call.
     async fn accept(&self, function: &Function, answer: &Answer) -> Result<(), String> {
         for text in &answer.logs {
-            self.events.push(HostEvent::FunctionLog { function: function.name.clone(), text: text.clone() });
+            self.events.push(HostEvent::FunctionLog {
+                function: function.name.clone(),
+                text: text.clone(),
+            });
         }
         for output in &function.outputs {
             let bare = self.bare(&output.queue).map_err(|error| error.clone())?;
@@ -211,9 +287,14 @@ impl Core {
                 let text = if self.app.host.queues.base64 {
                     BASE64.encode(&message)
                 } else {
-                    String::from_utf8(message).map_err(|_| format!("output {}: not UTF-8", output.binding))?
+                    String::from_utf8(message)
+                        .map_err(|_| format!("output {}: not UTF-8", output.binding))?
                 };
-                self.options.storage.put_raw(&bare, &text).await.map_err(|fault| fault.to_string())?;
+                self.options
+                    .storage
+                    .put_raw(&bare, &text)
+                    .await
+                    .map_err(|fault| fault.to_string())?;
             }
         }
         Ok(())

@@ -24,17 +24,32 @@ pub struct Keys {
 impl Keys {
     /// Fresh random keys.
     pub fn generate() -> Self {
-        let key = || format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        Self { master: key(), host: key(), functions: BTreeMap::new() }
+        let key = || {
+            format!(
+                "{}{}",
+                uuid::Uuid::new_v4().simple(),
+                uuid::Uuid::new_v4().simple()
+            )
+        };
+        Self {
+            master: key(),
+            host: key(),
+            functions: BTreeMap::new(),
+        }
     }
 
     /// May a caller with this key pass this lock? An empty key of ours opens nothing.
     pub fn open(&self, lock: AuthLevel, function: &str, given: Option<&str>) -> bool {
-        let is = |key: &String| !key.is_empty() && given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(key.as_bytes())));
+        let is = |key: &String| {
+            !key.is_empty()
+                && given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(key.as_bytes())))
+        };
         match lock {
             AuthLevel::Anonymous => true,
             AuthLevel::Admin => is(&self.master),
-            AuthLevel::Function => is(&self.master) | is(&self.host) | self.functions.get(function).is_some_and(is),
+            AuthLevel::Function => {
+                is(&self.master) | is(&self.host) | self.functions.get(function).is_some_and(is)
+            }
         }
     }
 }
@@ -55,10 +70,22 @@ mod tests {
         keys.functions.insert("F".to_owned(), "only-f".to_owned());
         let (master, host) = (keys.master.clone(), keys.host.clone());
         assert!(keys.open(AuthLevel::Anonymous, "F", None));
-        assert!(!keys.open(AuthLevel::Function, "F", None) && !keys.open(AuthLevel::Function, "F", Some("")));
-        assert!(keys.open(AuthLevel::Function, "F", Some(&host)) && keys.open(AuthLevel::Function, "G", Some(&host)));
-        assert!(keys.open(AuthLevel::Function, "F", Some("only-f")) && !keys.open(AuthLevel::Function, "G", Some("only-f")));
-        assert!(keys.open(AuthLevel::Admin, "F", Some(&master)) && !keys.open(AuthLevel::Admin, "F", Some(&host)));
+        assert!(
+            !keys.open(AuthLevel::Function, "F", None)
+                && !keys.open(AuthLevel::Function, "F", Some(""))
+        );
+        assert!(
+            keys.open(AuthLevel::Function, "F", Some(&host))
+                && keys.open(AuthLevel::Function, "G", Some(&host))
+        );
+        assert!(
+            keys.open(AuthLevel::Function, "F", Some("only-f"))
+                && !keys.open(AuthLevel::Function, "G", Some("only-f"))
+        );
+        assert!(
+            keys.open(AuthLevel::Admin, "F", Some(&master))
+                && !keys.open(AuthLevel::Admin, "F", Some(&host))
+        );
         assert!(!format!("{keys:?}").contains(&master));
     }
 }

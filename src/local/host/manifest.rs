@@ -163,20 +163,34 @@ pub enum AuthLevel {
 impl App {
     /// Reads the files below `root`.
     pub fn read(root: &Path, settings: &Settings) -> Result<Self, HostError> {
-        let root = root.canonicalize().map_err(|error| HostError::unreadable(root, &error))?;
+        let root = root
+            .canonicalize()
+            .map_err(|error| HostError::unreadable(root, &error))?;
         let (host, allowed) = wire::read_host_json(&root, settings)?;
         let mut functions = Vec::new();
         for (name, file) in function_files(&root)? {
-            if allowed.as_ref().is_some_and(|allowed| !allowed.contains(&name)) {
+            if allowed
+                .as_ref()
+                .is_some_and(|allowed| !allowed.contains(&name))
+            {
                 continue;
             }
-            functions.push(wire::read_function(&name, &file, &host.route_prefix, settings)?);
+            functions.push(wire::read_function(
+                &name,
+                &file,
+                &host.route_prefix,
+                settings,
+            )?);
         }
         if functions.is_empty() {
             return Err(HostError::NoFunctions { root });
         }
         refuse_twins(&functions)?;
-        Ok(Self { root, host, functions })
+        Ok(Self {
+            root,
+            host,
+            functions,
+        })
     }
 
     /// The functions that are not switched off.
@@ -186,7 +200,9 @@ impl App {
 
     /// The function with this name, without regard to case.
     pub fn function(&self, name: &str) -> Option<&Function> {
-        self.functions.iter().find(|function| function.name.eq_ignore_ascii_case(name))
+        self.functions
+            .iter()
+            .find(|function| function.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -194,7 +210,11 @@ impl App {
 pub(crate) fn function_files(root: &Path) -> Result<BTreeMap<String, PathBuf>, HostError> {
     let staged = files_in(root)?;
     let checkout = root.join("functions");
-    if staged.is_empty() && checkout.is_dir() { files_in(&checkout) } else { Ok(staged) }
+    if staged.is_empty() && checkout.is_dir() {
+        files_in(&checkout)
+    } else {
+        Ok(staged)
+    }
 }
 
 fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, HostError> {
@@ -220,7 +240,10 @@ fn refuse_twins(functions: &[Function]) -> Result<(), HostError> {
             };
             if same_name || same_door {
                 let what = if same_name { "the name" } else { "the route" };
-                return Err(HostError::function(&function.name, format!("{what} is also that of {}", other.name)));
+                return Err(HostError::function(
+                    &function.name,
+                    format!("{what} is also that of {}", other.name),
+                ));
             }
         }
     }
@@ -231,20 +254,29 @@ impl HttpTrigger {
     fn collides_with(&self, other: &Self) -> bool {
         let shared = self.methods.is_empty()
             || other.methods.is_empty()
-            || self.methods.iter().any(|method| other.methods.contains(method));
+            || self
+                .methods
+                .iter()
+                .any(|method| other.methods.contains(method));
         shared && self.route.text().eq_ignore_ascii_case(other.route.text())
     }
 
     /// Does it answer this method?
     pub fn takes(&self, method: &str) -> bool {
-        self.methods.is_empty() || self.methods.iter().any(|known| known.eq_ignore_ascii_case(method))
+        self.methods.is_empty()
+            || self
+                .methods
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(method))
     }
 }
 
 /// `^[a-z][a-z0-9_-]{0,127}$` without regard to case, and not `host`.
 fn valid_function_name(name: &str) -> bool {
     let mut letters = name.chars();
-    letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+    letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic())
         && name.len() <= 128
         && letters.all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
         && !name.eq_ignore_ascii_case("host")
@@ -253,7 +285,9 @@ fn valid_function_name(name: &str) -> bool {
 /// A letter, then letters and digits; or `$return` for an output.
 fn valid_binding_name(name: &str) -> bool {
     let mut letters = name.chars();
-    letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+    letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic())
         && name.len() <= 128
         && letters.all(|letter| letter.is_ascii_alphanumeric())
 }
@@ -261,7 +295,9 @@ fn valid_binding_name(name: &str) -> bool {
 /// Lower-cases and checks a queue's name: 3 to 63 letters, digits and single hyphens, not at the ends.
 fn queue_name(raw: &str, settings: &Settings) -> Result<String, String> {
     let name = settings::resolve(raw, settings)?.to_ascii_lowercase();
-    let letters_fit = name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+    let letters_fit = name
+        .chars()
+        .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
     let hyphens_fit = !name.starts_with('-') && !name.ends_with('-') && !name.contains("--");
     if (3..=63).contains(&name.len()) && letters_fit && hyphens_fit {
         Ok(name)
@@ -277,16 +313,29 @@ mod tests {
     #[test]
     fn names_are_checked_as_the_host_does() {
         assert!(valid_function_name("Sweep") && valid_function_name("a-b_9"));
-        assert!(!valid_function_name("9a") && !valid_function_name("HOST") && !valid_function_name("a.b"));
+        assert!(
+            !valid_function_name("9a")
+                && !valid_function_name("HOST")
+                && !valid_function_name("a.b")
+        );
         assert!(!valid_function_name(&"a".repeat(129)));
-        assert!(valid_binding_name("item2") && !valid_binding_name("it_em") && !valid_binding_name(""));
+        assert!(
+            valid_binding_name("item2") && !valid_binding_name("it_em") && !valid_binding_name("")
+        );
     }
 
     #[test]
     fn queue_names_resolve_settings_and_are_lower_cased() {
         let settings = Settings::from([("STORAGE_PREFIX".to_owned(), "Dev1".to_owned())]);
-        assert_eq!(queue_name("%STORAGE_PREFIX%-failures", &settings).unwrap(), "dev1-failures");
-        assert!(queue_name("%NO_SUCH%-failures", &settings).unwrap_err().contains("NO_SUCH"));
+        assert_eq!(
+            queue_name("%STORAGE_PREFIX%-failures", &settings).unwrap(),
+            "dev1-failures"
+        );
+        assert!(
+            queue_name("%NO_SUCH%-failures", &settings)
+                .unwrap_err()
+                .contains("NO_SUCH")
+        );
         assert!(queue_name("a--b", &settings).is_err());
     }
 }

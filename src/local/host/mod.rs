@@ -81,7 +81,9 @@ pub enum HostError {
         reason: String,
     },
     /// Nothing to run: Azure would not even start the handler.
-    #[error("{root} has no function: no <Name>/function.json and no functions/<Name>/function.json")]
+    #[error(
+        "{root} has no function: no <Name>/function.json and no functions/<Name>/function.json"
+    )]
     NoFunctions {
         /// Where they were looked for.
         root: PathBuf,
@@ -101,11 +103,17 @@ pub enum HostError {
 
 impl HostError {
     pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
-        Self::Unreadable { path: path.to_owned(), reason: error.to_string() }
+        Self::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
     }
 
     fn function(name: &str, reason: String) -> Self {
-        Self::Function { name: name.to_owned(), reason }
+        Self::Function {
+            name: name.to_owned(),
+            reason,
+        }
     }
 }
 
@@ -124,29 +132,56 @@ impl Host {
         if let Some(arguments) = &options.arguments {
             app.host.handler.arguments.clone_from(arguments);
         }
-        let http_reaches_it = app.host.forwards_http || (app.host.proxies_http && !options.older_host);
-        if !http_reaches_it && app.enabled().any(|function| matches!(function.trigger, Trigger::Http(_))) {
-            let reason = "HTTP requests wrapped in JSON are not supported: set enableForwardingHttpRequest".to_owned();
-            return Err(HostError::HostJson { path: app.root.join("host.json"), reason });
+        let http_reaches_it =
+            app.host.forwards_http || (app.host.proxies_http && !options.older_host);
+        if !http_reaches_it
+            && app
+                .enabled()
+                .any(|function| matches!(function.trigger, Trigger::Http(_)))
+        {
+            let reason =
+                "HTTP requests wrapped in JSON are not supported: set enableForwardingHttpRequest"
+                    .to_owned();
+            return Err(HostError::HostJson {
+                path: app.root.join("host.json"),
+                reason,
+            });
         }
         let queues = queue::names_in_storage(&app, &options)?;
-        options.storage.prepare(&[], &queues.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        options
+            .storage
+            .prepare(&[], &queues.iter().map(String::as_str).collect::<Vec<_>>())
+            .await?;
         let listener =
-            TcpListener::bind(options.address).await.map_err(|reason| HostError::Listen { address: options.address, reason })?;
-        let address = listener.local_addr().map_err(|reason| HostError::Listen { address: options.address, reason })?;
+            TcpListener::bind(options.address)
+                .await
+                .map_err(|reason| HostError::Listen {
+                    address: options.address,
+                    reason,
+                })?;
+        let address = listener.local_addr().map_err(|reason| HostError::Listen {
+            address: options.address,
+            reason,
+        })?;
 
         let events = EventLog::new();
         let stopping = watch::Sender::new(None);
         let http = Http::with_timeout(None, Duration::from_hours(1))?;
         let workers = start_workers(&app, &options, &http, &events, &stopping).await?;
         let keys = options.keys.clone().unwrap_or_else(Keys::generate);
-        let core = Arc::new(Core::new(app, options, keys, workers, http, events, stopping));
+        let core = Arc::new(Core::new(
+            app, options, keys, workers, http, events, stopping,
+        ));
         let front = door::open(core.clone(), listener);
         queue::pump_all(&core);
         timer::run_all(&core);
         let (done, stopped) = watch::channel(None);
         tokio::spawn(close(core.clone(), front, done));
-        Ok(RunningHost { core, address, stopped })
+        Ok(RunningHost {
+            core,
+            address,
+            stopped,
+        })
     }
 }
 
@@ -176,11 +211,17 @@ async fn start_workers(
             environment: environment.clone(),
             port,
             root: app.root.clone(),
-            init_timeout: options.knobs.init_timeout.unwrap_or(app.host.initialization_timeout),
+            init_timeout: options
+                .knobs
+                .init_timeout
+                .unwrap_or(app.host.initialization_timeout),
             exit_zero: options.knobs.exit_zero,
             crash_limit: options.knobs.crash_limit,
         };
-        workers.insert(group, Worker::start(plan, http.clone(), events.clone(), stopping.clone()));
+        workers.insert(
+            group,
+            Worker::start(plan, http.clone(), events.clone(), stopping.clone()),
+        );
     }
     Ok(workers)
 }
@@ -210,7 +251,11 @@ async fn close(core: Arc<Core>, front: JoinHandle<()>, done: watch::Sender<Optio
     };
     if reason == StopReason::Asked {
         let mut running = core.running.subscribe();
-        let _too_long = tokio::time::timeout(core.options.knobs.drain, running.wait_for(|calls| *calls == 0)).await;
+        let _too_long = tokio::time::timeout(
+            core.options.knobs.drain,
+            running.wait_for(|calls| *calls == 0),
+        )
+        .await;
     }
     futures::future::join_all(core.workers.values().map(Worker::stop)).await;
     // The port is free again when this is done.
@@ -236,8 +281,16 @@ impl RunningHost {
 
     /// The address of a path, e.g. `http://localhost:7071/health`.
     pub fn url(&self, path: &str) -> String {
-        let host = if self.address.ip().is_loopback() { "localhost".to_owned() } else { self.address.ip().to_string() };
-        format!("http://{host}:{}/{}", self.port(), path.trim_start_matches('/'))
+        let host = if self.address.ip().is_loopback() {
+            "localhost".to_owned()
+        } else {
+            self.address.ip().to_string()
+        };
+        format!(
+            "http://{host}:{}/{}",
+            self.port(),
+            path.trim_start_matches('/')
+        )
     }
 
     /// What its files say.
@@ -262,7 +315,12 @@ impl RunningHost {
 
     /// Waits until every process answers; `false` when one does not `within` that time.
     pub async fn ready(&self, within: Duration) -> bool {
-        let all = futures::future::join_all(self.core.workers.values().map(|worker| worker.ready(within)));
+        let all = futures::future::join_all(
+            self.core
+                .workers
+                .values()
+                .map(|worker| worker.ready(within)),
+        );
         all.await.iter().all(Result::is_ok)
     }
 

@@ -112,7 +112,11 @@ impl Default for Knobs {
 
 impl HostOptions {
     /// Defaults of a development host: localhost, port 7071, no keys, one process.
-    pub fn new(root: impl Into<PathBuf>, storage: Storage, storage_prefix: impl Into<String>) -> Self {
+    pub fn new(
+        root: impl Into<PathBuf>,
+        storage: Storage,
+        storage_prefix: impl Into<String>,
+    ) -> Self {
         let storage_prefix = storage_prefix.into();
         Self {
             root: root.into(),

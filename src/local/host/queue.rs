@@ -30,9 +30,16 @@ pub(super) fn names_in_storage(app: &App, options: &HostOptions) -> Result<Vec<S
             Trigger::Queue(trigger) => Some(&trigger.queue),
             _ => None,
         };
-        for queue in trigger.into_iter().chain(function.outputs.iter().map(|output| &output.queue)) {
-            let bare = bare_name(queue, &options.storage_prefix).map_err(|reason| HostError::function(&function.name, reason))?;
-            names.extend(poison_name(queue).and_then(|poison| bare_name(&poison, &options.storage_prefix).ok()));
+        for queue in trigger
+            .into_iter()
+            .chain(function.outputs.iter().map(|output| &output.queue))
+        {
+            let bare = bare_name(queue, &options.storage_prefix)
+                .map_err(|reason| HostError::function(&function.name, reason))?;
+            names.extend(
+                poison_name(queue)
+                    .and_then(|poison| bare_name(&poison, &options.storage_prefix).ok()),
+            );
             names.insert(bare);
         }
     }
@@ -42,8 +49,15 @@ pub(super) fn names_in_storage(app: &App, options: &HostOptions) -> Result<Vec<S
 /// `rca-failures` is `failures` to a storage with the prefix `rca`.
 pub(super) fn bare_name(queue: &str, prefix: &str) -> Result<String, String> {
     let prefix = prefix.to_ascii_lowercase();
-    let bare = if prefix.is_empty() { Some(queue) } else { queue.strip_prefix(&prefix).and_then(|rest| rest.strip_prefix('-')) };
-    bare.map(str::to_owned).ok_or_else(|| format!("queue {queue} is outside of the storage's prefix `{prefix}`"))
+    let bare = if prefix.is_empty() {
+        Some(queue)
+    } else {
+        queue
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.strip_prefix('-'))
+    };
+    bare.map(str::to_owned)
+        .ok_or_else(|| format!("queue {queue} is outside of the storage's prefix `{prefix}`"))
 }
 
 /// The queue for messages that cannot be handled, if there can be one.
@@ -56,7 +70,11 @@ fn poison_name(queue: &str) -> Option<String> {
 pub(super) fn pump_all(core: &Arc<Core>) {
     for function in core.app.enabled() {
         if let Trigger::Queue(trigger) = &function.trigger {
-            let pump = Pump { core: core.clone(), function: Arc::new(function.clone()), trigger: Arc::new(trigger.clone()) };
+            let pump = Pump {
+                core: core.clone(),
+                function: Arc::new(function.clone()),
+                trigger: Arc::new(trigger.clone()),
+            };
             tokio::spawn(pump.run());
         }
     }
@@ -79,12 +97,19 @@ impl Pump {
         let working = watch::Sender::new(0_usize);
         let mut free = working.subscribe();
         let mut pause = knobs.poll_min;
-        let Ok(queue) = self.core.bare(&self.trigger.queue) else { return };
+        let Ok(queue) = self.core.bare(&self.trigger.queue) else {
+            return;
+        };
         while !self.core.is_stopping() {
             drop(free.wait_for(|working| *working <= threshold).await);
             // Never cut in the middle: a message received and forgotten would be hidden for long.
             let running = self.core.begin();
-            let received = self.core.options.storage.receive(&queue, options.batch_size, knobs.dequeue_invisibility).await;
+            let received = self
+                .core
+                .options
+                .storage
+                .receive(&queue, options.batch_size, knobs.dequeue_invisibility)
+                .await;
             let messages = received.unwrap_or_else(|fault| {
                 self.trouble(fault.reason());
                 Vec::new()
@@ -116,21 +141,34 @@ impl Pump {
             return;
         }
         let options = &self.core.app.host.queues;
-        let body = if options.base64 { BASE64.decode(message.text.trim()).ok() } else { Some(message.text.clone().into_bytes()) };
+        let body = if options.base64 {
+            BASE64.decode(message.text.trim()).ok()
+        } else {
+            Some(message.text.clone().into_bytes())
+        };
         let Some(body) = body else {
             return self.poison(&message, "the message is not base64").await;
         };
-        if message.dequeue_count > options.max_dequeue_count && poison_name(&self.trigger.queue).is_some() {
-            return self.poison(&message, "it was received too often without an end").await;
+        if message.dequeue_count > options.max_dequeue_count
+            && poison_name(&self.trigger.queue).is_some()
+        {
+            return self
+                .poison(&message, "it was received too often without an end")
+                .await;
         }
         let detail = format!("{} #{}", self.trigger.queue, message.dequeue_count);
-        let call = CallIds { rand_guid: Uuid::new_v4(), utc_now: Utc::now() };
+        let call = CallIds {
+            rand_guid: Uuid::new_v4(),
+            utc_now: Utc::now(),
+        };
         let facts = facts(&message);
         let envelope = if self.trigger.binary {
             envelope::queue_bytes(&self.function.name, &self.trigger, &body, &facts, &call)
         } else {
             match std::str::from_utf8(&body) {
-                Ok(text) => envelope::queue_text(&self.function.name, &self.trigger, text, &facts, &call),
+                Ok(text) => {
+                    envelope::queue_text(&self.function.name, &self.trigger, text, &facts, &call)
+                }
                 Err(_) => return self.failed(&message, "the message is not UTF-8").await,
             }
         };
@@ -151,9 +189,15 @@ impl Pump {
         let hidden = self.core.options.knobs.dequeue_invisibility;
         loop {
             tokio::time::sleep(hidden / 2).await;
-            let message = latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let message = latest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             if let Some(receipt) = self.hide(&message, hidden).await {
-                latest.lock().unwrap_or_else(PoisonError::into_inner).receipt = receipt;
+                latest
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .receipt = receipt;
             }
         }
     }
@@ -165,7 +209,12 @@ impl Pump {
         } else if message.dequeue_count >= options.max_dequeue_count {
             self.poison(message, reason).await;
         } else {
-            let away = self.core.options.knobs.visibility_timeout.unwrap_or(options.visibility_timeout);
+            let away = self
+                .core
+                .options
+                .knobs
+                .visibility_timeout
+                .unwrap_or(options.visibility_timeout);
             let _expired = self.hide(message, away).await;
         }
     }
@@ -175,8 +224,16 @@ impl Pump {
         let Some(poison) = poison_name(&self.trigger.queue) else {
             return self.stuck(message, why);
         };
-        let Ok(queue) = self.core.bare(&poison) else { return };
-        if let Err(fault) = self.core.options.storage.put_raw(&queue, &message.text).await {
+        let Ok(queue) = self.core.bare(&poison) else {
+            return;
+        };
+        if let Err(fault) = self
+            .core
+            .options
+            .storage
+            .put_raw(&queue, &message.text)
+            .await
+        {
             return self.trouble(fault.reason());
         }
         self.delete(message).await;
@@ -189,8 +246,16 @@ impl Pump {
     }
 
     async fn delete(&self, message: &Message) {
-        let Ok(queue) = self.core.bare(&self.trigger.queue) else { return };
-        match self.core.options.storage.delete_message(&queue, message).await {
+        let Ok(queue) = self.core.bare(&self.trigger.queue) else {
+            return;
+        };
+        match self
+            .core
+            .options
+            .storage
+            .delete_message(&queue, message)
+            .await
+        {
             Ok(true) => {}
             Ok(false) => self.trouble("a finished message had become visible again: it runs twice"),
             Err(fault) => self.trouble(fault.reason()),
@@ -199,7 +264,13 @@ impl Pump {
 
     async fn hide(&self, message: &Message, hidden: Duration) -> Option<String> {
         let queue = self.core.bare(&self.trigger.queue).ok()?;
-        match self.core.options.storage.hide_message(&queue, message, hidden).await {
+        match self
+            .core
+            .options
+            .storage
+            .hide_message(&queue, message, hidden)
+            .await
+        {
             Ok(receipt) => receipt,
             Err(fault) => {
                 self.trouble(fault.reason());
@@ -217,7 +288,10 @@ impl Pump {
     }
 
     fn trouble(&self, why: &str) {
-        self.core.events.push(HostEvent::StoreTrouble { queue: self.trigger.queue.clone(), why: why.to_owned() });
+        self.core.events.push(HostEvent::StoreTrouble {
+            queue: self.trigger.queue.clone(),
+            why: why.to_owned(),
+        });
     }
 }
 
@@ -235,7 +309,14 @@ fn facts(message: &Message) -> MessageFacts {
 /// What the admin endpoint's calls know: no message, so no id and no receipt.
 pub(super) fn facts_of_admin_call(now: DateTime<Utc>) -> MessageFacts {
     let never = DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    MessageFacts { id: None, receipt: None, dequeue_count: 0, inserted_at: now, expires_at: never, next_visible_at: never }
+    MessageFacts {
+        id: None,
+        receipt: None,
+        dequeue_count: 0,
+        inserted_at: now,
+        expires_at: never,
+        next_visible_at: never,
+    }
 }
 
 fn jittered(pause: Duration) -> Duration {
@@ -256,7 +337,10 @@ mod tests {
 
     #[test]
     fn poison_queues_and_long_names_have_no_poison_queue() {
-        assert_eq!(poison_name("rca-failures").as_deref(), Some("rca-failures-poison"));
+        assert_eq!(
+            poison_name("rca-failures").as_deref(),
+            Some("rca-failures-poison")
+        );
         assert_eq!(poison_name("rca-failures-poison"), None);
         assert_eq!(poison_name(&"a".repeat(57)), None);
     }

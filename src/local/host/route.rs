@@ -15,7 +15,10 @@ pub struct RouteTemplate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
     Literal(String),
-    Parameter { constraint: Option<Constraint>, optional: bool },
+    Parameter {
+        constraint: Option<Constraint>,
+        optional: bool,
+    },
     Rest,
 }
 
@@ -33,15 +36,30 @@ impl RouteTemplate {
         let text = text.trim_matches('/');
         let mut segments = Vec::new();
         for piece in text.split('/').filter(|piece| !piece.is_empty()) {
-            let open = segments
-                .last()
-                .is_some_and(|last| !matches!(last, Segment::Literal(_) | Segment::Parameter { optional: false, .. }));
+            let open = segments.last().is_some_and(|last| {
+                !matches!(
+                    last,
+                    Segment::Literal(_)
+                        | Segment::Parameter {
+                            optional: false,
+                            ..
+                        }
+                )
+            });
             if open {
-                return Err(format!("route `{text}`: nothing may follow an optional or catch-all segment"));
+                return Err(format!(
+                    "route `{text}`: nothing may follow an optional or catch-all segment"
+                ));
             }
-            segments.push(Segment::parse(piece).ok_or_else(|| format!("route `{text}`: cannot use segment `{piece}`"))?);
+            segments.push(
+                Segment::parse(piece)
+                    .ok_or_else(|| format!("route `{text}`: cannot use segment `{piece}`"))?,
+            );
         }
-        Ok(Self { text: text.to_owned(), segments })
+        Ok(Self {
+            text: text.to_owned(),
+            segments,
+        })
     }
 
     /// The template as written, without slashes at its ends.
@@ -58,9 +76,9 @@ impl RouteTemplate {
                 (Segment::Rest, _) => return true,
                 (Segment::Parameter { optional, .. }, None) => *optional,
                 (Segment::Literal(_), None) => false,
-                (Segment::Literal(literal), Some(piece)) => {
-                    percent_decode_str(piece).decode_utf8().is_ok_and(|piece| piece.to_lowercase() == literal.to_lowercase())
-                }
+                (Segment::Literal(literal), Some(piece)) => percent_decode_str(piece)
+                    .decode_utf8()
+                    .is_ok_and(|piece| piece.to_lowercase() == literal.to_lowercase()),
                 (Segment::Parameter { constraint, .. }, Some(piece)) => {
                     constraint.is_none_or(|constraint| constraint.accepts(piece))
                 }
@@ -76,8 +94,13 @@ impl RouteTemplate {
     pub fn precedence(&self) -> Vec<u8> {
         let rank = |segment: &Segment| match segment {
             Segment::Literal(_) => 1,
-            Segment::Parameter { constraint: Some(_), .. } => 2,
-            Segment::Parameter { constraint: None, .. } => 3,
+            Segment::Parameter {
+                constraint: Some(_),
+                ..
+            } => 2,
+            Segment::Parameter {
+                constraint: None, ..
+            } => 3,
             Segment::Rest => 5,
         };
         self.segments.iter().map(rank).collect()
@@ -86,7 +109,10 @@ impl RouteTemplate {
 
 impl Segment {
     fn parse(piece: &str) -> Option<Self> {
-        let Some(inner) = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}')) else {
+        let Some(inner) = piece
+            .strip_prefix('{')
+            .and_then(|piece| piece.strip_suffix('}'))
+        else {
             return (!piece.contains(['{', '}'])).then(|| Self::Literal(piece.to_owned()));
         };
         if inner.contains(['{', '}']) {
@@ -95,17 +121,25 @@ impl Segment {
         if let Some(name) = inner.strip_prefix('*') {
             return is_name(name.trim_start_matches('*')).then_some(Self::Rest);
         }
-        let (inner, optional) = inner.strip_suffix('?').map_or((inner, false), |inner| (inner, true));
+        let (inner, optional) = inner
+            .strip_suffix('?')
+            .map_or((inner, false), |inner| (inner, true));
         let (name, constraint) = match inner.split_once(':') {
             None => (inner, None),
             Some((name, constraint)) => (name, Some(Constraint::parse(constraint)?)),
         };
-        is_name(name).then_some(Self::Parameter { constraint, optional })
+        is_name(name).then_some(Self::Parameter {
+            constraint,
+            optional,
+        })
     }
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|letter| letter.is_alphanumeric() || letter == '_')
 }
 
 impl Constraint {

@@ -19,7 +19,12 @@ use super::manifest::{Function, TimerTrigger, Trigger};
 pub(super) fn run_all(core: &Arc<Core>) {
     for function in core.app.enabled() {
         if let Trigger::Timer(trigger) = &function.trigger {
-            let timer = Timer { core: core.clone(), function: function.clone(), trigger: trigger.clone(), status: None };
+            let timer = Timer {
+                core: core.clone(),
+                function: function.clone(),
+                trigger: trigger.clone(),
+                status: None,
+            };
             tokio::spawn(timer.run());
         }
     }
@@ -55,21 +60,36 @@ impl Timer {
     }
 
     async fn tick(&mut self, planned: DateTime<Utc>, past_due: bool) {
-        let envelope = envelope_of(&self.function, &self.trigger, self.status.as_ref(), past_due);
-        let detail = if past_due { "timer, past due".to_owned() } else { "timer".to_owned() };
+        let envelope = envelope_of(
+            &self.function,
+            &self.trigger,
+            self.status.as_ref(),
+            past_due,
+        );
+        let detail = if past_due {
+            "timer, past due".to_owned()
+        } else {
+            "timer".to_owned()
+        };
         self.core.invoke(&self.function, detail, &envelope).await;
         if !self.trigger.use_monitor {
             return;
         }
         if let Some(next) = self.trigger.schedule.next_after(planned) {
-            self.status = Some(ScheduleStatus { last: Some(planned), next, last_updated: Some(planned) });
+            self.status = Some(ScheduleStatus {
+                last: Some(planned),
+                next,
+                last_updated: Some(planned),
+            });
             self.store();
         }
     }
 
     fn file(&self) -> Option<PathBuf> {
         let folder = self.core.options.state_directory.as_ref()?;
-        self.trigger.use_monitor.then(|| folder.join(format!("timer-{}.json", self.function.name)))
+        self.trigger
+            .use_monitor
+            .then(|| folder.join(format!("timer-{}.json", self.function.name)))
     }
 
     fn stored(&self) -> Option<ScheduleStatus> {
@@ -78,16 +98,26 @@ impl Timer {
 
     /// A status that cannot be written only means that a missed run is not noticed.
     fn store(&self) {
-        let (Some(file), Some(status)) = (self.file(), &self.status) else { return };
+        let (Some(file), Some(status)) = (self.file(), &self.status) else {
+            return;
+        };
         if let (Some(folder), Ok(text)) = (file.parent(), serde_json::to_string(status)) {
-            let _best_effort = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, text));
+            let _best_effort =
+                std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, text));
         }
     }
 }
 
 fn first_status(trigger: &TimerTrigger, now: DateTime<Utc>) -> Option<ScheduleStatus> {
-    let next = trigger.schedule.next_after(now).filter(|_| trigger.use_monitor)?;
-    Some(ScheduleStatus { last: None, next, last_updated: None })
+    let next = trigger
+        .schedule
+        .next_after(now)
+        .filter(|_| trigger.use_monitor)?;
+    Some(ScheduleStatus {
+        last: None,
+        next,
+        last_updated: None,
+    })
 }
 
 fn envelope_of(
@@ -96,11 +126,19 @@ fn envelope_of(
     status: Option<&ScheduleStatus>,
     past_due: bool,
 ) -> serde_json::Value {
-    let call = CallIds { rand_guid: Uuid::new_v4(), utc_now: Utc::now() };
+    let call = CallIds {
+        rand_guid: Uuid::new_v4(),
+        utc_now: Utc::now(),
+    };
     envelope::timer(&function.name, trigger, status, past_due, &call)
 }
 
 /// A call from the admin endpoint.
 pub(super) fn admin_envelope(function: &Function, trigger: &TimerTrigger) -> serde_json::Value {
-    envelope_of(function, trigger, first_status(trigger, Utc::now()).as_ref(), false)
+    envelope_of(
+        function,
+        trigger,
+        first_status(trigger, Utc::now()).as_ref(),
+        false,
+    )
 }

@@ -95,21 +95,47 @@ impl AirflowSite {
     /// its DAG run comes with it, in the state `failed` if the task failed.
     pub fn put_task(&self, task: Value) {
         let mut state = lock(&self.state);
-        let key = (text(&task, "dag_id").to_owned(), text(&task, "dag_run_id").to_owned());
-        let run_state = if text(&task, "state") == "failed" { "failed" } else { "running" };
+        let key = (
+            text(&task, "dag_id").to_owned(),
+            text(&task, "dag_run_id").to_owned(),
+        );
+        let run_state = if text(&task, "state") == "failed" {
+            "failed"
+        } else {
+            "running"
+        };
         let run = json!({"dag_id": key.0, "dag_run_id": key.1, "state": run_state});
         state.runs.entry(key).or_insert(run);
         state.tasks.push(task);
     }
 
     /// The log of a try, in pages as the API sends `content`.
-    pub fn put_log(&self, dag: &str, run: &str, task: &str, map_index: i64, try_number: i64, pages: &[Value]) {
-        lock(&self.state).logs.insert(log_key(dag, run, task, &map_index.to_string(), &try_number.to_string()), pages.to_vec());
+    pub fn put_log(
+        &self,
+        dag: &str,
+        run: &str,
+        task: &str,
+        map_index: i64,
+        try_number: i64,
+        pages: &[Value],
+    ) {
+        lock(&self.state).logs.insert(
+            log_key(
+                dag,
+                run,
+                task,
+                &map_index.to_string(),
+                &try_number.to_string(),
+            ),
+            pages.to_vec(),
+        );
     }
 
     /// What a cleared task ends as: `success` (without a script), `failed`, `upstream_failed` …
     pub fn script(&self, task: &str, ending: &str) {
-        lock(&self.state).endings.insert(task.to_owned(), ending.to_owned());
+        lock(&self.state)
+            .endings
+            .insert(task.to_owned(), ending.to_owned());
     }
 
     /// All task instances.
@@ -119,7 +145,10 @@ impl AirflowSite {
 
     /// The state of a DAG run.
     pub fn run_state(&self, dag: &str, run: &str) -> Option<String> {
-        lock(&self.state).runs.get(&(dag.to_owned(), run.to_owned())).map(|run| text(run, "state").to_owned())
+        lock(&self.state)
+            .runs
+            .get(&(dag.to_owned(), run.to_owned()))
+            .map(|run| text(run, "state").to_owned())
     }
 
     /// Makes all tokens worthless.
@@ -143,10 +172,14 @@ impl AirflowSite {
     fn is_authorized(&self, request: &Request) -> bool {
         match self.api {
             Api::V1 => {
-                let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", self.username, self.password));
+                let pair = base64::engine::general_purpose::STANDARD
+                    .encode(format!("{}:{}", self.username, self.password));
                 request.is_authorized_by(&format!("Basic {pair}"))
             }
-            Api::V2 => lock(&self.state).tokens.iter().any(|token| request.is_authorized_by(&format!("Bearer {token}"))),
+            Api::V2 => lock(&self.state)
+                .tokens
+                .iter()
+                .any(|token| request.is_authorized_by(&format!("Bearer {token}"))),
         }
     }
 
@@ -164,9 +197,20 @@ impl AirflowSite {
     fn task(&self, dag: &str, run: &str, task: &str, map_index: i64) -> Answer {
         let now = self.clock.now();
         let mut state = lock(&self.state);
-        let ending = state.endings.get(task).cloned().unwrap_or_else(|| "success".to_owned());
-        let scheduled = state.runs.get(&(dag.to_owned(), run.to_owned())).is_some_and(|run| text(run, "state") == "running");
-        let Some(found) = state.tasks.iter_mut().find(|item| is_task(item, dag, run, task, map_index)) else {
+        let ending = state
+            .endings
+            .get(task)
+            .cloned()
+            .unwrap_or_else(|| "success".to_owned());
+        let scheduled = state
+            .runs
+            .get(&(dag.to_owned(), run.to_owned()))
+            .is_some_and(|run| text(run, "state") == "running");
+        let Some(found) = state
+            .tasks
+            .iter_mut()
+            .find(|item| is_task(item, dag, run, task, map_index))
+        else {
             return self.refusal(404, "Task instance not found");
         };
         let told = found.clone();
@@ -177,7 +221,11 @@ impl AirflowSite {
             if let Some(map) = found.as_object_mut() {
                 map.remove("cleared");
             }
-            let run_state = if ending == "success" { "success" } else { "failed" };
+            let run_state = if ending == "success" {
+                "success"
+            } else {
+                "failed"
+            };
             if let Some(run) = state.runs.get_mut(&(dag.to_owned(), run.to_owned())) {
                 set(run, "state", Value::from(run_state));
             }
@@ -192,8 +240,12 @@ impl AirflowSite {
     }
 
     fn tasks_of(&self, dag: &str, run: &str, request: &Request) -> Answer {
-        let wanted: Vec<&str> =
-            request.query.iter().filter(|(name, _)| name == "state").map(|(_, value)| value.as_str()).collect();
+        let wanted: Vec<&str> = request
+            .query
+            .iter()
+            .filter(|(name, _)| name == "state")
+            .map(|(_, value)| value.as_str())
+            .collect();
         let state = lock(&self.state);
         let found: Vec<Value> = state
             .tasks
@@ -203,7 +255,10 @@ impl AirflowSite {
             .cloned()
             .map(without_mark)
             .collect();
-        Answer::json(200, &json!({"task_instances": found, "total_entries": found.len()}))
+        Answer::json(
+            200,
+            &json!({"task_instances": found, "total_entries": found.len()}),
+        )
     }
 
     fn log(&self, [dag, run, task, number]: [&str; 4], request: &Request) -> Answer {
@@ -212,34 +267,52 @@ impl AirflowSite {
         let Some(pages) = state.logs.get(&log_key(dag, run, task, map_index, number)) else {
             return self.refusal(404, "Task instance not found");
         };
-        let at: usize = request.query("token").and_then(|token| token.strip_prefix("page-")?.parse().ok()).unwrap_or(0);
-        let past = if self.api == Api::V1 { json!("[('worker-1', '')]") } else { json!([]) };
+        let at: usize = request
+            .query("token")
+            .and_then(|token| token.strip_prefix("page-")?.parse().ok())
+            .unwrap_or(0);
+        let past = if self.api == Api::V1 {
+            json!("[('worker-1', '')]")
+        } else {
+            json!([])
+        };
         let content = pages.get(at).cloned().unwrap_or(past);
         // v1 names a next page for ever.
         let more = at + 1 < pages.len() || self.api == Api::V1;
         let token = more.then(|| format!("page-{}", (at + 1).min(pages.len())));
-        Answer::json(200, &json!({"content": content, "continuation_token": token}))
+        Answer::json(
+            200,
+            &json!({"content": content, "continuation_token": token}),
+        )
     }
 
     fn clear(&self, dag: &str, request: &Request) -> Answer {
         let body = request.json();
-        let Some(keys) = body.as_object() else { return self.refusal(400, "Request body is not valid JSON") };
+        let Some(keys) = body.as_object() else {
+            return self.refusal(400, "Request body is not valid JSON");
+        };
         if let Some(unknown) = keys.keys().find(|key| !CLEAR_KEYS.contains(&key.as_str())) {
             return match self.api {
                 Api::V1 => self.refusal(400, &format!("{{'{unknown}': ['Unknown field.']}}")),
                 Api::V2 => {
-                    let extra =
-                        json!({"type": "extra_forbidden", "loc": ["body", unknown], "msg": "Extra inputs are not permitted"});
+                    let extra = json!({"type": "extra_forbidden", "loc": ["body", unknown], "msg": "Extra inputs are not permitted"});
                     Answer::json(422, &json!({"detail": [extra]}))
                 }
             };
         }
-        let flag = |name: &str, default: bool| body.get(name).and_then(Value::as_bool).unwrap_or(default);
-        let dates = body.get("start_date").or(body.get("end_date")).is_some_and(|date| !date.is_null());
+        let flag =
+            |name: &str, default: bool| body.get(name).and_then(Value::as_bool).unwrap_or(default);
+        let dates = body
+            .get("start_date")
+            .or(body.get("end_date"))
+            .is_some_and(|date| !date.is_null());
         let run = text(&body, "dag_run_id");
         if dates && !run.is_empty() {
             let status = if self.api == Api::V1 { 400 } else { 422 };
-            return self.refusal(status, "Exactly one of dag_run_id or (start_date and end_date) must be provided");
+            return self.refusal(
+                status,
+                "Exactly one of dag_run_id or (start_date and end_date) must be provided",
+            );
         }
         let mut state = lock(&self.state);
         if !state.tasks.iter().any(|task| text(task, "dag_id") == dag) {
@@ -253,10 +326,18 @@ impl AirflowSite {
             let state = text(task, "state");
             text(task, "dag_id") == dag
                 && (run.is_empty() || text(task, "dag_run_id") == run)
-                && wanted.as_ref().is_none_or(|ids| ids.iter().any(|id| names_task(id, task)))
+                && wanted
+                    .as_ref()
+                    .is_none_or(|ids| ids.iter().any(|id| names_task(id, task)))
                 && (!flag("only_failed", true) || matches!(state, "failed" | "upstream_failed"))
         };
-        let touched: Vec<Value> = state.tasks.iter().filter(|task| chosen(task)).cloned().map(without_mark).collect();
+        let touched: Vec<Value> = state
+            .tasks
+            .iter()
+            .filter(|task| chosen(task))
+            .cloned()
+            .map(without_mark)
+            .collect();
         if !flag("dry_run", true) {
             for task in state.tasks.iter_mut().filter(|task| chosen(task)) {
                 set(task, "state", Value::Null);
@@ -264,19 +345,27 @@ impl AirflowSite {
             }
             if flag("reset_dag_runs", true) {
                 for task in &touched {
-                    if let Some(run) = state.runs.get_mut(&(dag.to_owned(), text(task, "dag_run_id").to_owned())) {
+                    if let Some(run) = state
+                        .runs
+                        .get_mut(&(dag.to_owned(), text(task, "dag_run_id").to_owned()))
+                    {
                         set(run, "state", Value::from("running"));
                     }
                 }
             }
         }
-        Answer::json(200, &json!({"task_instances": touched, "total_entries": touched.len()}))
+        Answer::json(
+            200,
+            &json!({"task_instances": touched, "total_entries": touched.len()}),
+        )
     }
 
     fn trigger(&self, dag: &str, request: &Request) -> Answer {
         let body = request.json();
         let now = self.clock.now();
-        let given = Some(text(&body, "dag_run_id")).filter(|id| !id.is_empty()).map(str::to_owned);
+        let given = Some(text(&body, "dag_run_id"))
+            .filter(|id| !id.is_empty())
+            .map(str::to_owned);
         let run_id = given.unwrap_or_else(|| format!("manual__{}", now.to_rfc3339()));
         let mut state = lock(&self.state);
         if !state.runs.keys().any(|(known, _)| known == dag) {
@@ -286,8 +375,7 @@ impl AirflowSite {
         if state.runs.contains_key(&key) {
             return self.refusal(409, "DAGRun already exists");
         }
-        let run =
-            json!({"dag_id": dag, "dag_run_id": run_id, "state": "queued", "conf": body.get("conf"), "start_date": stamp(now)});
+        let run = json!({"dag_id": dag, "dag_run_id": run_id, "state": "queued", "conf": body.get("conf"), "start_date": stamp(now)});
         state.runs.insert(key, run.clone());
         Answer::json(200, &run)
     }
@@ -295,8 +383,15 @@ impl AirflowSite {
     /// A run that was triggered here goes on at each look: queued, running, then as scripted under the DAG's name.
     fn run(&self, dag: &str, run_id: &str) -> Answer {
         let mut state = lock(&self.state);
-        let ending = state.endings.get(dag).cloned().unwrap_or_else(|| "success".to_owned());
-        let triggered = !state.tasks.iter().any(|task| text(task, "dag_id") == dag && text(task, "dag_run_id") == run_id);
+        let ending = state
+            .endings
+            .get(dag)
+            .cloned()
+            .unwrap_or_else(|| "success".to_owned());
+        let triggered = !state
+            .tasks
+            .iter()
+            .any(|task| text(task, "dag_id") == dag && text(task, "dag_run_id") == run_id);
         let Some(run) = state.runs.get_mut(&(dag.to_owned(), run_id.to_owned())) else {
             return self.refusal(404, "DAGRun not found");
         };
@@ -316,7 +411,10 @@ fn log_key(dag: &str, run: &str, task: &str, map_index: &str, number: &str) -> S
 
 fn is_task(item: &Value, dag: &str, run: &str, task: &str, map_index: i64) -> bool {
     let index = item.get("map_index").and_then(Value::as_i64).unwrap_or(-1);
-    text(item, "dag_id") == dag && text(item, "dag_run_id") == run && text(item, "task_id") == task && index == map_index
+    text(item, "dag_id") == dag
+        && text(item, "dag_run_id") == run
+        && text(item, "task_id") == task
+        && index == map_index
 }
 
 /// Is this entry of `task_ids` (a name, or a name with a map index) the task?
@@ -325,7 +423,9 @@ fn names_task(id: &Value, task: &Value) -> bool {
     match id {
         Value::String(name) => text(task, "task_id") == name,
         Value::Array(pair) => match pair.as_slice() {
-            [name, wanted] => name.as_str() == Some(text(task, "task_id")) && wanted.as_i64() == Some(index),
+            [name, wanted] => {
+                name.as_str() == Some(text(task, "task_id")) && wanted.as_i64() == Some(index)
+            }
             _ => false,
         },
         _ => false,
@@ -345,12 +445,18 @@ impl Site for AirflowSite {
         let pieces: Vec<&str> = segments.iter().map(String::as_str).collect();
         let root = if self.api == Api::V1 { "v1" } else { "v2" };
         let rest = match pieces.as_slice() {
-            ["auth", "token"] if self.api == Api::V2 && request.method == "POST" => return self.token(request),
+            ["auth", "token"] if self.api == Api::V2 && request.method == "POST" => {
+                return self.token(request);
+            }
             ["api", version, rest @ ..] if *version == root => rest,
             _ => return self.refusal(404, "Not Found"),
         };
         if rest == ["version"] {
-            let version = if self.api == Api::V1 { "2.9.3" } else { "3.1.0" };
+            let version = if self.api == Api::V1 {
+                "2.9.3"
+            } else {
+                "3.1.0"
+            };
             return Answer::json(200, &json!({"version": version, "git_version": null}));
         }
         if !self.is_authorized(request) {
@@ -359,22 +465,39 @@ impl Site for AirflowSite {
         match (request.method.as_str(), rest) {
             ("GET", ["dags"]) => {
                 let state = lock(&self.state);
-                let dags: std::collections::BTreeSet<&str> = state.runs.keys().map(|(dag, _)| dag.as_str()).collect();
+                let dags: std::collections::BTreeSet<&str> =
+                    state.runs.keys().map(|(dag, _)| dag.as_str()).collect();
                 let listed: Vec<Value> = dags.iter().map(|dag| json!({"dag_id": dag})).collect();
                 Answer::json(200, &json!({"dags": listed, "total_entries": listed.len()}))
             }
             ("POST", ["dags", dag, "clearTaskInstances"]) => self.clear(dag, request),
             ("POST", ["dags", dag, "dagRuns"]) => self.trigger(dag, request),
             ("GET", ["dags", dag, "dagRuns", run]) => self.run(dag, run),
-            ("GET", ["dags", dag, "dagRuns", run, "taskInstances"]) => self.tasks_of(dag, run, request),
-            ("GET", ["dags", dag, "dagRuns", run, "taskInstances", task]) => self.task(dag, run, task, -1),
-            ("GET", ["dags", dag, "dagRuns", run, "taskInstances", task, "logs", number]) => {
-                self.log([dag, run, task, number], request)
+            ("GET", ["dags", dag, "dagRuns", run, "taskInstances"]) => {
+                self.tasks_of(dag, run, request)
             }
-            ("GET", ["dags", dag, "dagRuns", run, "taskInstances", task, index]) => match index.parse() {
-                Ok(index) => self.task(dag, run, task, index),
-                Err(_) => self.refusal(404, "Not Found"),
-            },
+            ("GET", ["dags", dag, "dagRuns", run, "taskInstances", task]) => {
+                self.task(dag, run, task, -1)
+            }
+            (
+                "GET",
+                [
+                    "dags",
+                    dag,
+                    "dagRuns",
+                    run,
+                    "taskInstances",
+                    task,
+                    "logs",
+                    number,
+                ],
+            ) => self.log([dag, run, task, number], request),
+            ("GET", ["dags", dag, "dagRuns", run, "taskInstances", task, index]) => {
+                match index.parse() {
+                    Ok(index) => self.task(dag, run, task, index),
+                    Err(_) => self.refusal(404, "Not Found"),
+                }
+            }
             _ => self.refusal(404, "Not Found"),
         }
     }

@@ -71,7 +71,10 @@ fn stamp(at: DateTime<Utc>) -> Value {
 }
 
 fn refusal(status: u16, code: &str, message: &str) -> Answer {
-    Answer::json(status, &json!({"error": {"code": code, "message": message, "target": null, "details": null}}))
+    Answer::json(
+        status,
+        &json!({"error": {"code": code, "message": message, "target": null, "details": null}}),
+    )
 }
 
 impl DataFactorySite {
@@ -94,19 +97,29 @@ impl DataFactorySite {
     /// A run as the API sends it; its pipeline comes with it.
     pub fn put_run(&self, run: Value) {
         let mut state = lock(&self.state);
-        state.pipelines.insert(text(&run, "pipelineName").to_owned());
+        state
+            .pipelines
+            .insert(text(&run, "pipelineName").to_owned());
         state.runs.push(run);
     }
 
     /// Activity runs of a run as the API sends them.
     pub fn put_activities(&self, run_id: &str, activities: &[Value]) {
-        lock(&self.state).activities.entry(run_id.to_owned()).or_default().extend_from_slice(activities);
+        lock(&self.state)
+            .activities
+            .entry(run_id.to_owned())
+            .or_default()
+            .extend_from_slice(activities);
     }
 
     /// The next run of `pipeline` that is started here goes on for `polls` looks at it, then ends so.
     /// Without a script a run succeeds at the second look.
     pub fn script(&self, pipeline: &str, polls: u32, ending: Ending) {
-        lock(&self.state).scripts.entry(pipeline.to_owned()).or_default().push_back(Script { polls, ending });
+        lock(&self.state)
+            .scripts
+            .entry(pipeline.to_owned())
+            .or_default()
+            .push_back(Script { polls, ending });
     }
 
     /// How many items a page of a query holds.
@@ -126,8 +139,9 @@ impl DataFactorySite {
 
     fn factory(&self) -> Answer {
         let [subscription, group, factory] = &self.resource;
-        let id =
-            format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.DataFactory/factories/{factory}");
+        let id = format!(
+            "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.DataFactory/factories/{factory}"
+        );
         let body = json!({"name": factory, "id": id, "type": "Microsoft.DataFactory/factories", "location": "eastus",
             "properties": {"provisioningState": "Succeeded"}});
         Answer::json(200, &body)
@@ -137,29 +151,63 @@ impl DataFactorySite {
         let now = self.clock.now();
         let mut state = lock(&self.state);
         if !state.pipelines.contains(pipeline) {
-            return refusal(404, "PipelineNotFound", &format!("Pipeline {pipeline} not found."));
+            return refusal(
+                404,
+                "PipelineNotFound",
+                &format!("Pipeline {pipeline} not found."),
+            );
         }
         let reference = match request.query("referencePipelineRunId") {
             None => None,
-            Some(id) => match state.runs.iter().find(|run| text(run, "runId") == id && text(run, "pipelineName") == pipeline) {
+            Some(id) => match state
+                .runs
+                .iter()
+                .find(|run| text(run, "runId") == id && text(run, "pipelineName") == pipeline)
+            {
                 Some(run) => Some(run.clone()),
-                None => return refusal(400, "BadRequest", &format!("The reference run {id} is no run of this pipeline.")),
+                None => {
+                    return refusal(
+                        400,
+                        "BadRequest",
+                        &format!("The reference run {id} is no run of this pipeline."),
+                    );
+                }
             },
         };
-        let flag = |name: &str| request.query(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let recovers = flag("isRecovery") || flag("startFromFailure") || request.query("startActivityName").is_some();
+        let flag = |name: &str| {
+            request
+                .query(name)
+                .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        };
+        let recovers = flag("isRecovery")
+            || flag("startFromFailure")
+            || request.query("startActivityName").is_some();
         if recovers && reference.is_none() {
             return refusal(400, "BadRequest", "Recovery needs referencePipelineRunId.");
         }
         let run_id = Uuid::new_v4().to_string();
         let (group, parameters) = match &reference {
             Some(run) => {
-                let group = Some(text(run, "runGroupId")).filter(|group| !group.is_empty()).unwrap_or(text(run, "runId"));
-                (group.to_owned(), run.get("parameters").cloned().unwrap_or_default())
+                let group = Some(text(run, "runGroupId"))
+                    .filter(|group| !group.is_empty())
+                    .unwrap_or(text(run, "runId"));
+                (
+                    group.to_owned(),
+                    run.get("parameters").cloned().unwrap_or_default(),
+                )
             }
-            None => (run_id.clone(), Some(request.json()).filter(Value::is_object).unwrap_or_else(|| json!({}))),
+            None => (
+                run_id.clone(),
+                Some(request.json())
+                    .filter(Value::is_object)
+                    .unwrap_or_else(|| json!({})),
+            ),
         };
-        for run in state.runs.iter_mut().filter(|run| text(run, "runGroupId") == group) {
+        for run in state
+            .runs
+            .iter_mut()
+            .filter(|run| text(run, "runGroupId") == group)
+        {
             set(run, "isLatest", Value::Bool(false));
         }
         state.runs.push(json!({
@@ -168,17 +216,35 @@ impl DataFactorySite {
             "runStart": stamp(now), "runEnd": null, "durationInMs": null, "status": "InProgress", "message": "",
             "lastUpdated": stamp(now), "annotations": [],
         }));
-        let script = state.scripts.get_mut(pipeline).and_then(VecDeque::pop_front);
-        state.going.insert(run_id.clone(), script.unwrap_or(Script { polls: 1, ending: Ending::Succeeds }));
+        let script = state
+            .scripts
+            .get_mut(pipeline)
+            .and_then(VecDeque::pop_front);
+        state.going.insert(
+            run_id.clone(),
+            script.unwrap_or(Script {
+                polls: 1,
+                ending: Ending::Succeeds,
+            }),
+        );
         Answer::json(200, &json!({"runId": run_id}))
     }
 
     fn get_run(&self, run_id: &str) -> Answer {
         let mut state = lock(&self.state);
         state.look(run_id, self.clock.now());
-        let run = state.runs.iter().find(|run| text(run, "runId").eq_ignore_ascii_case(run_id));
+        let run = state
+            .runs
+            .iter()
+            .find(|run| text(run, "runId").eq_ignore_ascii_case(run_id));
         run.map_or_else(
-            || refusal(404, "PipelineRunNotFound", "PipelineRun with that id not found."),
+            || {
+                refusal(
+                    404,
+                    "PipelineRunNotFound",
+                    "PipelineRun with that id not found.",
+                )
+            },
             |run| Answer::json(200, run),
         )
     }
@@ -195,16 +261,35 @@ impl DataFactorySite {
     /// Answers a query: both times are required, filters are Equals or In, pages are numbered.
     fn query(&self, items: &[Value], updated: fn(&Value) -> &str, request: &Request) -> Answer {
         let body = request.json();
-        let bound = |name: &str| DateTime::parse_from_rfc3339(text(&body, name)).ok().map(|at| at.with_timezone(&Utc));
-        let (Some(after), Some(before)) = (bound("lastUpdatedAfter"), bound("lastUpdatedBefore")) else {
-            return refusal(400, "BadRequest", "lastUpdatedAfter and lastUpdatedBefore are required.");
+        let bound = |name: &str| {
+            DateTime::parse_from_rfc3339(text(&body, name))
+                .ok()
+                .map(|at| at.with_timezone(&Utc))
         };
-        let filters = body.get("filters").and_then(Value::as_array).cloned().unwrap_or_default();
+        let (Some(after), Some(before)) = (bound("lastUpdatedAfter"), bound("lastUpdatedBefore"))
+        else {
+            return refusal(
+                400,
+                "BadRequest",
+                "lastUpdatedAfter and lastUpdatedBefore are required.",
+            );
+        };
+        let filters = body
+            .get("filters")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let within = |item: &Value| {
-            DateTime::parse_from_rfc3339(updated(item)).map_or(true, |at| (after..=before).contains(&at.with_timezone(&Utc)))
+            DateTime::parse_from_rfc3339(updated(item)).map_or(true, |at| {
+                (after..=before).contains(&at.with_timezone(&Utc))
+            })
         };
-        let mut found: Vec<&Value> =
-            items.iter().filter(|item| within(item) && filters.iter().all(|filter| matches_filter(item, filter))).collect();
+        let mut found: Vec<&Value> = items
+            .iter()
+            .filter(|item| {
+                within(item) && filters.iter().all(|filter| matches_filter(item, filter))
+            })
+            .collect();
         if let Some(order) = body.pointer("/orderBy/0") {
             let by = camel(text(order, "orderBy"));
             found.sort_by_key(|item| text(item, &by).to_owned());
@@ -212,12 +297,18 @@ impl DataFactorySite {
                 found.reverse();
             }
         }
-        let start: usize = text(&body, "continuationToken").strip_prefix("page-").and_then(|at| at.parse().ok()).unwrap_or(0);
+        let start: usize = text(&body, "continuationToken")
+            .strip_prefix("page-")
+            .and_then(|at| at.parse().ok())
+            .unwrap_or(0);
         let size = *lock(&self.page_size);
         let page: Vec<&Value> = found.iter().skip(start).take(size).copied().collect();
         let mut answer = Map::from_iter([("value".to_owned(), json!(page))]);
         if start + size < found.len() {
-            answer.insert("continuationToken".to_owned(), Value::from(format!("page-{}", start + size)));
+            answer.insert(
+                "continuationToken".to_owned(),
+                Value::from(format!("page-{}", start + size)),
+            );
         }
         Answer::json(200, &Value::Object(answer))
     }
@@ -226,7 +317,9 @@ impl DataFactorySite {
 impl State {
     /// One look at a run brings it nearer to its end.
     fn look(&mut self, run_id: &str, now: DateTime<Utc>) {
-        let Some(script) = self.going.get_mut(run_id) else { return };
+        let Some(script) = self.going.get_mut(run_id) else {
+            return;
+        };
         if script.ending == Ending::Hangs {
             return;
         }
@@ -234,24 +327,38 @@ impl State {
             script.polls -= 1;
             return;
         }
-        let Some(script) = self.going.remove(run_id) else { return };
+        let Some(script) = self.going.remove(run_id) else {
+            return;
+        };
         match script.ending {
             Ending::Succeeds => self.end(run_id, "Succeeded", "", now),
             Ending::Cancelled => self.end(run_id, "Cancelled", "", now),
             Ending::Hangs => {}
             Ending::Fails { activity, message } => {
-                self.end(run_id, "Failed", &format!("Operation on target {activity} failed: {message}"), now);
+                self.end(
+                    run_id,
+                    "Failed",
+                    &format!("Operation on target {activity} failed: {message}"),
+                    now,
+                );
                 let failed = json!({"activityName": activity, "activityType": "Copy", "status": "Failed", "pipelineRunId": run_id,
                     "activityRunStart": stamp(now), "activityRunEnd": stamp(now), "activityRunId": Uuid::new_v4().to_string(),
                     "retryAttempt": null, "iterationHash": "", "input": {}, "output": {}, "userProperties": {},
                     "error": {"errorCode": "2200", "message": message, "failureType": "UserError", "target": activity}});
-                self.activities.entry(run_id.to_owned()).or_default().push(failed);
+                self.activities
+                    .entry(run_id.to_owned())
+                    .or_default()
+                    .push(failed);
             }
         }
     }
 
     fn end(&mut self, run_id: &str, status: &str, message: &str, now: DateTime<Utc>) {
-        for run in self.runs.iter_mut().filter(|run| text(run, "runId") == run_id) {
+        for run in self
+            .runs
+            .iter_mut()
+            .filter(|run| text(run, "runId") == run_id)
+        {
             let ended = [
                 ("status", Value::from(status)),
                 ("message", Value::from(message)),
@@ -261,21 +368,34 @@ impl State {
             for (name, value) in ended {
                 set(run, name, value);
             }
-            let start = DateTime::parse_from_rfc3339(text(run, "runStart")).map(|at| at.with_timezone(&Utc));
-            set(run, "durationInMs", json!((now - start.unwrap_or(now)).num_milliseconds()));
+            let start = DateTime::parse_from_rfc3339(text(run, "runStart"))
+                .map(|at| at.with_timezone(&Utc));
+            set(
+                run,
+                "durationInMs",
+                json!((now - start.unwrap_or(now)).num_milliseconds()),
+            );
         }
     }
 }
 
 fn camel(name: &str) -> String {
     let mut letters = name.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 fn matches_filter(item: &Value, filter: &Value) -> bool {
     let value = text(item, &camel(text(filter, "operand")));
-    let values: Vec<&str> =
-        filter.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let values: Vec<&str> = filter
+        .get("values")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     match text(filter, "operator") {
         "Equals" | "In" => values.contains(&value),
         "NotEquals" | "NotIn" => !values.contains(&value),
@@ -292,12 +412,32 @@ impl Site for DataFactorySite {
                 "Authentication failed. The 'Authorization' header is missing or invalid.",
             );
         }
-        if request.query("api-version").or(request.query("x-ms-api-version")).is_none() {
-            return refusal(400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required.");
+        if request
+            .query("api-version")
+            .or(request.query("x-ms-api-version"))
+            .is_none()
+        {
+            return refusal(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required.",
+            );
         }
         let segments = request.segments();
         let pieces: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let Some(([_, subscription, groups, group, _, provider, factories, factory], rest)) = pieces.split_first_chunk::<8>()
+        let Some((
+            [
+                _,
+                subscription,
+                groups,
+                group,
+                _,
+                provider,
+                factories,
+                factory,
+            ],
+            rest,
+        )) = pieces.split_first_chunk::<8>()
         else {
             return refusal(404, "ResourceNotFound", "The resource was not found.");
         };
@@ -308,17 +448,34 @@ impl Site for DataFactorySite {
             (*factory, our_factory),
             (*groups, "resourceGroups"),
         ];
-        let kind = [(*provider, "Microsoft.DataFactory"), (*factories, "factories")];
-        if !ours.into_iter().chain(kind).all(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours)) {
-            return refusal(404, "ResourceNotFound", "The resource under that resource group was not found.");
+        let kind = [
+            (*provider, "Microsoft.DataFactory"),
+            (*factories, "factories"),
+        ];
+        if !ours
+            .into_iter()
+            .chain(kind)
+            .all(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours))
+        {
+            return refusal(
+                404,
+                "ResourceNotFound",
+                "The resource under that resource group was not found.",
+            );
         }
         match (request.method.as_str(), rest) {
             ("GET", []) => self.factory(),
             ("POST", ["pipelines", pipeline, "createRun"]) => self.create_run(pipeline, request),
             ("GET", ["pipelineruns", run_id]) => self.get_run(run_id),
             ("POST", ["pipelineruns", run_id, "cancel"]) => self.cancel(run_id),
-            ("POST", ["pipelineruns", run_id, query]) if query.eq_ignore_ascii_case("queryActivityruns") => {
-                let items = lock(&self.state).activities.get(*run_id).cloned().unwrap_or_default();
+            ("POST", ["pipelineruns", run_id, query])
+                if query.eq_ignore_ascii_case("queryActivityruns") =>
+            {
+                let items = lock(&self.state)
+                    .activities
+                    .get(*run_id)
+                    .cloned()
+                    .unwrap_or_default();
                 self.query(&items, |item| text(item, "activityRunEnd"), request)
             }
             ("POST", [query]) if query.eq_ignore_ascii_case("queryPipelineRuns") => {

@@ -22,7 +22,11 @@ pub struct IdentitySite {
 impl IdentitySite {
     /// `header`: the expected value of `X-IDENTITY-HEADER`.
     pub fn new(header: &str) -> Self {
-        Self { header: header.to_owned(), lifetime: Mutex::new(TimeDelta::hours(24)), clock: Clock::default() }
+        Self {
+            header: header.to_owned(),
+            lifetime: Mutex::new(TimeDelta::hours(24)),
+            clock: Clock::default(),
+        }
     }
 
     /// How long the tokens issued from now on live.
@@ -38,14 +42,19 @@ impl IdentitySite {
 
 impl Site for IdentitySite {
     fn answer(&self, request: &Request) -> Answer {
-        let refusal = |status: u16, message: &str| Answer::json(status, &json!({"statusCode": status, "message": message}));
+        let refusal = |status: u16, message: &str| {
+            Answer::json(status, &json!({"statusCode": status, "message": message}))
+        };
         if request.header("x-identity-header") != Some(self.header.as_str()) {
             return refusal(401, "X-IDENTITY-HEADER is missing or wrong");
         }
         if request.query("api-version") != Some(API_VERSION) {
             return refusal(400, "api-version is missing or unknown");
         }
-        let Some(resource) = request.query("resource").filter(|resource| !resource.is_empty()) else {
+        let Some(resource) = request
+            .query("resource")
+            .filter(|resource| !resource.is_empty())
+        else {
             return refusal(400, "resource is missing");
         };
         let expires = self.clock.now() + *lock(&self.lifetime);

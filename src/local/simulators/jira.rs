@@ -41,12 +41,19 @@ impl Person {
     /// A person; equal names are the same person.
     pub fn named(name: &str) -> Self {
         let hash = hex::encode(Sha256::digest(name.as_bytes()));
-        Self { account_id: format!("712020:{}", hash.get(..24).unwrap_or_default()), name: name.to_owned(), app: false }
+        Self {
+            account_id: format!("712020:{}", hash.get(..24).unwrap_or_default()),
+            name: name.to_owned(),
+            app: false,
+        }
     }
 
     /// `Automation for Jira`.
     pub fn automation() -> Self {
-        Self { app: true, ..Self::named("Automation for Jira") }
+        Self {
+            app: true,
+            ..Self::named("Automation for Jira")
+        }
     }
 }
 
@@ -81,7 +88,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
         Self {
             email: "aiops-bot@company.com".to_owned(),
             token: "simulated-api-token".to_owned(),
@@ -197,7 +209,13 @@ pub struct JiraSimulator {
 impl JiraSimulator {
     /// Starts on `127.0.0.1:port` (0: any free port).
     pub async fn start(port: u16, config: Config) -> std::io::Result<Self> {
-        let world = World { config, issues: BTreeMap::new(), next_id: 10_000, next_number: 1, window: (0, 0) };
+        let world = World {
+            config,
+            issues: BTreeMap::new(),
+            next_id: 10_000,
+            next_number: 1,
+            window: (0, 0),
+        };
         let site = Arc::new(Jira {
             world: Mutex::new(world),
             clock: Clock::default(),
@@ -260,7 +278,9 @@ impl JiraSimulator {
 
     /// Somebody comments.
     pub fn comments(&self, key: &str, text: &str, who: &Person) -> bool {
-        self.site.add_comment(key, documents::paragraph(text), who).is_some()
+        self.site
+            .add_comment(key, documents::paragraph(text), who)
+            .is_some()
     }
 
     /// Somebody renames an issue (an update that changes no status).
@@ -293,7 +313,10 @@ impl JiraSimulator {
     /// # Panics
     /// That is what it is for: a test whose faults did not happen has tested nothing.
     pub fn assert_drained(&self) {
-        assert!(self.server.faults.is_drained(), "a scripted fault of the JIRA simulator did not happen");
+        assert!(
+            self.server.faults.is_drained(),
+            "a scripted fault of the JIRA simulator did not happen"
+        );
     }
 
     /// Cuts everything off.
@@ -304,7 +327,13 @@ impl JiraSimulator {
 
 impl Site for Jira {
     fn answer(&self, request: &Request) -> Answer {
-        match request.segments().iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        match request
+            .segments()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
             ["rest", "api", "3", path @ ..] => self.api(request, path),
             path => self.page(request, path),
         }
@@ -318,14 +347,19 @@ impl Jira {
 
     fn is_bot(&self, request: &Request) -> bool {
         let world = lock(&self.world);
-        let expected = format!("Basic {}", BASE64.encode(format!("{}:{}", world.config.email, world.config.token)));
+        let expected = format!(
+            "Basic {}",
+            BASE64.encode(format!("{}:{}", world.config.email, world.config.token))
+        );
         request.is_authorized_by(&expected)
     }
 
     /// More calls in this second than the site allows?
     fn is_too_fast(&self) -> bool {
         let mut world = lock(&self.world);
-        let Some(limit) = world.config.calls_per_second else { return false };
+        let Some(limit) = world.config.calls_per_second else {
+            return false;
+        };
         let second = self.clock.now().timestamp();
         if world.window.0 != second {
             world.window = (second, 0);
@@ -342,14 +376,26 @@ impl Jira {
         act: impl FnOnce(&mut Issue, &Config) -> Vec<(String, Option<String>, Option<String>)>,
     ) -> bool {
         let mut world = lock(&self.world);
-        let World { config, issues, next_id, .. } = &mut *world;
-        let Some(issue) = issues.get_mut(key) else { return false };
+        let World {
+            config,
+            issues,
+            next_id,
+            ..
+        } = &mut *world;
+        let Some(issue) = issues.get_mut(key) else {
+            return false;
+        };
         let items = act(issue, config);
         if items.is_empty() {
             return false;
         }
         *next_id += 1;
-        let change = Change { id: *next_id, author: who.clone(), at: self.clock.now(), items };
+        let change = Change {
+            id: *next_id,
+            author: who.clone(),
+            at: self.clock.now(),
+            items,
+        };
         issue.history.push(change.clone());
         let body = webhooks::updated(issue, config, Some(&change), who, change.at, self.base());
         self.postman.tell(config.hook.as_ref(), &body);
@@ -358,13 +404,16 @@ impl Jira {
 
     fn relocate(&self, key: &str, status: &str, who: &Person, resolution: Option<&str>) -> bool {
         self.change(key, who, |issue, config| {
-            let Some(target) = config.workflow.status(status) else { return Vec::new() };
+            let Some(target) = config.workflow.status(status) else {
+                return Vec::new();
+            };
             if issue.status == target.name {
                 return Vec::new();
             }
             let before = std::mem::replace(&mut issue.status, target.name.clone());
             let mut items = vec![("status".to_owned(), Some(before), Some(target.name.clone()))];
-            let resolved = (target.category == Category::Done).then(|| resolution.unwrap_or("Done").to_owned());
+            let resolved = (target.category == Category::Done)
+                .then(|| resolution.unwrap_or("Done").to_owned());
             if resolved != issue.resolution {
                 let before = std::mem::replace(&mut issue.resolution, resolved.clone());
                 items.insert(0, ("resolution".to_owned(), before, resolved));
@@ -373,17 +422,29 @@ impl Jira {
         })
     }
 
-    fn edit(&self, key: &str, summary: Option<String>, description: Option<Value>, who: &Person) -> bool {
+    fn edit(
+        &self,
+        key: &str,
+        summary: Option<String>,
+        description: Option<Value>,
+        who: &Person,
+    ) -> bool {
         self.change(key, who, |issue, _| {
             let mut items = Vec::new();
             if let Some(summary) = summary.filter(|summary| *summary != issue.summary) {
                 let before = std::mem::replace(&mut issue.summary, summary.clone());
                 items.push(("summary".to_owned(), Some(before), Some(summary)));
             }
-            if let Some(description) = description.filter(|description| *description != issue.description) {
+            if let Some(description) =
+                description.filter(|description| *description != issue.description)
+            {
                 let before = issue.description_text();
                 issue.description = description;
-                items.push(("description".to_owned(), Some(before), Some(issue.description_text())));
+                items.push((
+                    "description".to_owned(),
+                    Some(before),
+                    Some(issue.description_text()),
+                ));
             }
             items
         })
@@ -391,11 +452,21 @@ impl Jira {
 
     fn add_comment(&self, key: &str, body: Value, who: &Person) -> Option<u64> {
         let mut world = lock(&self.world);
-        let World { config, issues, next_id, .. } = &mut *world;
+        let World {
+            config,
+            issues,
+            next_id,
+            ..
+        } = &mut *world;
         let issue = issues.get_mut(key)?;
         *next_id += 1;
         let created = self.clock.now();
-        issue.comments.push(Comment { id: *next_id, author: who.clone(), body, created });
+        issue.comments.push(Comment {
+            id: *next_id,
+            author: who.clone(),
+            body,
+            created,
+        });
         let told = webhooks::updated(issue, config, None, who, created, self.base());
         self.postman.tell(config.hook.as_ref(), &told);
         Some(*next_id)
@@ -403,7 +474,9 @@ impl Jira {
 
     fn delete(&self, key: &str, who: &Person) -> bool {
         let mut world = lock(&self.world);
-        let Some(issue) = world.issues.remove(key) else { return false };
+        let Some(issue) = world.issues.remove(key) else {
+            return false;
+        };
         let told = webhooks::deleted(&issue, &world.config, who, self.clock.now(), self.base());
         self.postman.tell(world.config.hook.as_ref(), &told);
         true

@@ -20,6 +20,13 @@ pub(super) fn head(seconds: u32) -> Markup {
 
 /// The script.
 pub(super) fn script() -> Answer {
-    let headers = vec![("content-type".to_owned(), "text/javascript; charset=utf-8".to_owned())];
-    Answer { status: 200, headers, body: include_str!("live.js").into() }
+    let headers = vec![(
+        "content-type".to_owned(),
+        "text/javascript; charset=utf-8".to_owned(),
+    )];
+    Answer {
+        status: 200,
+        headers,
+        body: include_str!("live.js").into(),
+    }
 }

@@ -39,12 +39,30 @@ use definition::{Actions, Definition};
 
 /// The playbooks that ship: file name without `.json`, and the definition's text.
 pub const SHIPPED: [(&str, &str); 6] = [
-    ("retry-adf-pipeline", include_str!("../../../infra/playbooks/retry-adf-pipeline.json")),
-    ("retry-databricks-job", include_str!("../../../infra/playbooks/retry-databricks-job.json")),
-    ("restart-cluster", include_str!("../../../infra/playbooks/restart-cluster.json")),
-    ("reinstall-libraries", include_str!("../../../infra/playbooks/reinstall-libraries.json")),
-    ("retry-airflow-task", include_str!("../../../infra/playbooks/retry-airflow-task.json")),
-    ("rerun-upstream", include_str!("../../../infra/playbooks/rerun-upstream.json")),
+    (
+        "retry-adf-pipeline",
+        include_str!("../../../infra/playbooks/retry-adf-pipeline.json"),
+    ),
+    (
+        "retry-databricks-job",
+        include_str!("../../../infra/playbooks/retry-databricks-job.json"),
+    ),
+    (
+        "restart-cluster",
+        include_str!("../../../infra/playbooks/restart-cluster.json"),
+    ),
+    (
+        "reinstall-libraries",
+        include_str!("../../../infra/playbooks/reinstall-libraries.json"),
+    ),
+    (
+        "retry-airflow-task",
+        include_str!("../../../infra/playbooks/retry-airflow-task.json"),
+    ),
+    (
+        "rerun-upstream",
+        include_str!("../../../infra/playbooks/rerun-upstream.json"),
+    ),
 ];
 
 /// How long the service waits for a Response action.
@@ -164,10 +182,14 @@ pub struct LogicAppSimulator {
 impl LogicAppSimulator {
     /// Starts on `127.0.0.1:port` (0: any free port).
     pub async fn start(port: u16, settings: LogicAppSettings) -> Result<Self, StartError> {
-        let http = crate::http::Http::new(None).map_err(|fault| StartError::Start(fault.reason().to_owned()))?;
+        let http = crate::http::Http::new(None)
+            .map_err(|fault| StartError::Start(fault.reason().to_owned()))?;
         let workflows = settings.deployments.into_iter().map(|deployment| {
             let name = deployment.name.clone();
-            let workflow = Workflow::new(deployment).map_err(|error| StartError::Definition { playbook: name.clone(), error })?;
+            let workflow = Workflow::new(deployment).map_err(|error| StartError::Definition {
+                playbook: name.clone(),
+                error,
+            })?;
             Ok((name, Arc::new(workflow)))
         });
         let workflows = Arc::new(workflows.collect::<Result<BTreeMap<_, _>, StartError>>()?);
@@ -193,14 +215,29 @@ impl LogicAppSimulator {
         });
         let bound = super::bind(port, filter.map(|response: warp::reply::Response| response)).await;
         let (addr, stop) = bound.map_err(|error| StartError::Start(error.to_string()))?;
-        Ok(Self { addr, faults, workflows, world, _stop: stop })
+        Ok(Self {
+            addr,
+            faults,
+            workflows,
+            world,
+            _stop: stop,
+        })
     }
 
     /// The trigger URL of a playbook, signature included; `None` when it is not deployed.
     pub fn url(&self, playbook: &str) -> Option<Url> {
         let workflow = self.workflows.get(playbook)?;
-        let mut url = Url::parse(&format!("http://{}/workflows/{playbook}/triggers/manual/paths/invoke", self.addr)).ok()?;
-        let pairs = [("api-version", "2016-10-01"), ("sp", "/triggers/manual/run"), ("sv", "1.0"), ("sig", &workflow.signature)];
+        let mut url = Url::parse(&format!(
+            "http://{}/workflows/{playbook}/triggers/manual/paths/invoke",
+            self.addr
+        ))
+        .ok()?;
+        let pairs = [
+            ("api-version", "2016-10-01"),
+            ("sp", "/triggers/manual/run"),
+            ("sv", "1.0"),
+            ("sig", &workflow.signature),
+        ];
         url.query_pairs_mut().extend_pairs(pairs);
         Some(url)
     }
@@ -245,7 +282,8 @@ impl LogicAppSimulator {
     pub async fn settled(&self) {
         let mut ended = self.world.ended.subscribe();
         loop {
-            let open = |run: &WorkflowRun| matches!(run.status, RunStatus::Waiting | RunStatus::Running);
+            let open =
+                |run: &WorkflowRun| matches!(run.status, RunStatus::Waiting | RunStatus::Running);
             if !lock(&self.world.history).iter().any(open) || ended.changed().await.is_err() {
                 return;
             }
@@ -258,22 +296,44 @@ impl Workflow {
         let definition = Definition::parse(&deployment.definition)?;
         let mut parameters = BTreeMap::new();
         for (name, declared) in &definition.parameters {
-            let value = deployment.parameters.get(name).or(declared.default_value.as_ref());
-            let value = value.ok_or_else(|| DefinitionError::Workflow(format!("the parameter '{name}' has no value")))?;
+            let value = deployment
+                .parameters
+                .get(name)
+                .or(declared.default_value.as_ref());
+            let value = value.ok_or_else(|| {
+                DefinitionError::Workflow(format!("the parameter '{name}' has no value"))
+            })?;
             if !has_type(&declared.kind, value)
-                || declared.allowed_values.as_ref().is_some_and(|allowed| !allowed.contains(value))
+                || declared
+                    .allowed_values
+                    .as_ref()
+                    .is_some_and(|allowed| !allowed.contains(value))
             {
-                return Err(DefinitionError::Workflow(format!("the parameter '{name}' has a value that is not allowed")));
+                return Err(DefinitionError::Workflow(format!(
+                    "the parameter '{name}' has a value that is not allowed"
+                )));
             }
             parameters.insert(name.clone(), value.clone());
         }
-        if let Some(stray) = deployment.parameters.keys().find(|name| !definition.parameters.contains_key(*name)) {
-            return Err(DefinitionError::Workflow(format!("the parameter '{stray}' is not declared")));
+        if let Some(stray) = deployment
+            .parameters
+            .keys()
+            .find(|name| !definition.parameters.contains_key(*name))
+        {
+            return Err(DefinitionError::Workflow(format!(
+                "the parameter '{stray}' is not declared"
+            )));
         }
-        let concurrency =
-            definition.trigger().map(|(_, trigger)| trigger.runtime_configuration.concurrency.clone()).unwrap_or_default();
-        let runs = concurrency.runs.map_or(Semaphore::MAX_PERMITS, |runs| runs.max(1) as usize);
-        let waiting_limit = concurrency.maximum_waiting_runs.map_or(usize::MAX, |limit| limit as usize);
+        let concurrency = definition
+            .trigger()
+            .map(|(_, trigger)| trigger.runtime_configuration.concurrency.clone())
+            .unwrap_or_default();
+        let runs = concurrency
+            .runs
+            .map_or(Semaphore::MAX_PERMITS, |runs| runs.max(1) as usize);
+        let waiting_limit = concurrency
+            .maximum_waiting_runs
+            .map_or(usize::MAX, |limit| limit as usize);
         let signature = uuid::Uuid::new_v4().simple().to_string();
         let answers = has_response(&definition.actions);
         Ok(Self {
@@ -303,7 +363,9 @@ fn has_type(kind: &str, value: &Value) -> bool {
 }
 
 fn has_response(actions: &Actions) -> bool {
-    actions.values().any(|action| action.kind == "Response" || action.children().any(has_response))
+    actions
+        .values()
+        .any(|action| action.kind == "Response" || action.children().any(has_response))
 }
 
 impl World {
@@ -330,7 +392,10 @@ impl World {
     }
 
     fn end(&self, run_id: &str, status: RunStatus, actions: Option<Vec<ActionRun>>) {
-        if let Some(run) = lock(&self.history).iter_mut().find(|run| run.id == run_id && run.ended_at.is_none()) {
+        if let Some(run) = lock(&self.history)
+            .iter_mut()
+            .find(|run| run.id == run_id && run.ended_at.is_none())
+        {
             run.status = status;
             run.ended_at = Some(Utc::now());
             run.actions = actions.unwrap_or_default();
@@ -341,7 +406,9 @@ impl World {
 
     fn take_gateway_timeout(&self) -> bool {
         let mut faults = lock(&self.run_faults);
-        let at = faults.iter().position(|fault| *fault == PlaybookFault::GatewayTimeout);
+        let at = faults
+            .iter()
+            .position(|fault| *fault == PlaybookFault::GatewayTimeout);
         at.and_then(|at| faults.remove(at)).is_some()
     }
 }

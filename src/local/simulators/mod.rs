@@ -56,17 +56,38 @@ pub enum Fault {
 impl Fault {
     /// A bare status.
     pub fn status(code: u16) -> Self {
-        Self::Status { code, headers: Vec::new(), body: String::new() }
+        Self::Status {
+            code,
+            headers: Vec::new(),
+            body: String::new(),
+        }
     }
 
     /// The shape of the fixtures: `{"status", "headers", "body"}`.
     pub fn from_fixture(fixture: &Value) -> Self {
-        let code = fixture.get("status").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
-        let headers = fixture.get("headers").and_then(Value::as_object).map_or_else(Vec::new, |headers| {
-            headers.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
-        });
-        let body = fixture.get("body").map(Value::to_string).unwrap_or_default();
-        Self::Status { code, headers, body }
+        let code = fixture
+            .get("status")
+            .and_then(Value::as_u64)
+            .and_then(|code| u16::try_from(code).ok())
+            .unwrap_or(500);
+        let headers = fixture
+            .get("headers")
+            .and_then(Value::as_object)
+            .map_or_else(Vec::new, |headers| {
+                headers
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                    .collect()
+            });
+        let body = fixture
+            .get("body")
+            .map(Value::to_string)
+            .unwrap_or_default();
+        Self::Status {
+            code,
+            headers,
+            body,
+        }
     }
 }
 
@@ -94,7 +115,11 @@ impl FaultScript {
 
     /// As [`FaultScript::next_on`]; `None` matches anything.
     pub fn push(&self, method: Option<&str>, path_part: Option<&str>, fault: Fault) {
-        let scripted = Scripted { method: method.map(str::to_owned), path_part: path_part.map(str::to_owned), fault };
+        let scripted = Scripted {
+            method: method.map(str::to_owned),
+            path_part: path_part.map(str::to_owned),
+            fault,
+        };
         lock(&self.0).push_back(scripted);
     }
 
@@ -107,8 +132,14 @@ impl FaultScript {
     pub fn take(&self, method: &str, path: &str) -> Option<Fault> {
         let mut queue = lock(&self.0);
         let at = queue.iter().position(|scripted| {
-            scripted.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-                && scripted.path_part.as_deref().is_none_or(|part| path.contains(part))
+            scripted
+                .method
+                .as_deref()
+                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+                && scripted
+                    .path_part
+                    .as_deref()
+                    .is_none_or(|part| path.contains(part))
         })?;
         queue.remove(at).map(|scripted| scripted.fault)
     }
@@ -133,12 +164,21 @@ impl Request {
     /// The path's pieces, each percent-decoded.
     pub fn segments(&self) -> Vec<String> {
         let pieces = self.path.trim_matches('/').split('/');
-        pieces.map(|piece| percent_encoding::percent_decode_str(piece).decode_utf8_lossy().into_owned()).collect()
+        pieces
+            .map(|piece| {
+                percent_encoding::percent_decode_str(piece)
+                    .decode_utf8_lossy()
+                    .into_owned()
+            })
+            .collect()
     }
 
     /// The first query value of that name.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A header by its lower-case name.
@@ -171,19 +211,37 @@ pub struct Answer {
 impl Answer {
     /// A JSON body.
     pub fn json(status: u16, body: &Value) -> Self {
-        let headers = vec![("content-type".to_owned(), "application/json; charset=utf-8".to_owned())];
-        Self { status, headers, body: Bytes::from(body.to_string()) }
+        let headers = vec![(
+            "content-type".to_owned(),
+            "application/json; charset=utf-8".to_owned(),
+        )];
+        Self {
+            status,
+            headers,
+            body: Bytes::from(body.to_string()),
+        }
     }
 
     /// No body.
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// A plain text body.
     pub fn text(status: u16, body: impl Into<String>) -> Self {
-        let headers = vec![("content-type".to_owned(), "text/plain; charset=utf-8".to_owned())];
-        Self { status, headers, body: Bytes::from(body.into()) }
+        let headers = vec![(
+            "content-type".to_owned(),
+            "text/plain; charset=utf-8".to_owned(),
+        )];
+        Self {
+            status,
+            headers,
+            body: Bytes::from(body.into()),
+        }
     }
 
     /// One more header.
@@ -226,7 +284,10 @@ impl Server {
 
     /// Requests with this method and this text in their path.
     pub fn requests_to(&self, method: &str, path_part: &str) -> Vec<Request> {
-        self.requests().into_iter().filter(|request| request.method == method && request.path.contains(path_part)).collect()
+        self.requests()
+            .into_iter()
+            .filter(|request| request.method == method && request.path.contains(path_part))
+            .collect()
     }
 
     /// Stops it: no new connections, and calls on kept-alive ones are cut.
@@ -251,11 +312,28 @@ pub async fn serve<S: Site>(port: u16, site: Arc<S>) -> std::io::Result<Server> 
     let gone = Arc::new(AtomicBool::new(false));
     let (script, book, ended) = (faults.clone(), Arc::clone(&log), Arc::clone(&gone));
     let filter = request().then(move |request: Request| {
-        let (site, script, book, ended) = (Arc::clone(&site), script.clone(), Arc::clone(&book), Arc::clone(&ended));
-        async move { if ended.load(Ordering::SeqCst) { cut() } else { reply(&*site, &script, &book, &request).await } }
+        let (site, script, book, ended) = (
+            Arc::clone(&site),
+            script.clone(),
+            Arc::clone(&book),
+            Arc::clone(&ended),
+        );
+        async move {
+            if ended.load(Ordering::SeqCst) {
+                cut()
+            } else {
+                reply(&*site, &script, &book, &request).await
+            }
+        }
     });
     let (addr, stop) = bind(port, filter).await?;
-    Ok(Server { addr, faults, log, gone, stop: Some(stop) })
+    Ok(Server {
+        addr,
+        faults,
+        log,
+        gone,
+        stop: Some(stop),
+    })
 }
 
 /// Serves any warp filter on `127.0.0.1:port` until the sender is used or dropped.
@@ -279,27 +357,50 @@ where
 
 /// A reply whose body breaks at once: the client sees the connection cut, never a whole answer.
 pub fn cut() -> warp::reply::Response {
-    let broken = futures::stream::iter([Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset))]);
+    let broken = futures::stream::iter([Err::<Bytes, _>(std::io::Error::from(
+        std::io::ErrorKind::ConnectionReset,
+    ))]);
     let mut response = warp::Reply::into_response(warp::reply::stream(broken));
-    response.headers_mut().insert("content-length", HeaderValue::from_static("1000000"));
+    response
+        .headers_mut()
+        .insert("content-length", HeaderValue::from_static("1000000"));
     response
 }
 
-#[expect(clippy::disallowed_methods, reason = "a stand-in on the loopback address, only ever asked by us")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a stand-in on the loopback address, only ever asked by us"
+)]
 fn request() -> impl Filter<Extract = (Request,), Error = warp::Rejection> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned()).and(warp::body::bytes()).map(
-        |method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body: Bytes| Request {
-            method: method.as_str().to_owned(),
-            path: path.as_str().to_owned(),
-            query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-                .collect(),
-            body,
-        },
-    )
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::bytes())
+        .map(
+            |method: Method,
+             path: warp::path::FullPath,
+             query: String,
+             headers: HeaderMap,
+             body: Bytes| Request {
+                method: method.as_str().to_owned(),
+                path: path.as_str().to_owned(),
+                query: url::form_urlencoded::parse(query.as_bytes())
+                    .into_owned()
+                    .collect(),
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| {
+                        (
+                            name.as_str().to_owned(),
+                            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                        )
+                    })
+                    .collect(),
+                body,
+            },
+        )
 }
 
 async fn reply<S: Site>(
@@ -315,7 +416,15 @@ async fn reply<S: Site>(
             tokio::time::sleep(wait).await;
             site.answer(request)
         }
-        Some(Fault::Status { code, headers, body }) => Answer { status: code, headers, body: Bytes::from(body) },
+        Some(Fault::Status {
+            code,
+            headers,
+            body,
+        }) => Answer {
+            status: code,
+            headers,
+            body: Bytes::from(body),
+        },
         Some(Fault::DropBefore) => return cut(),
         Some(Fault::AcceptThenDrop) => {
             let _done = site.answer(request);
@@ -327,7 +436,8 @@ async fn reply<S: Site>(
 
 fn respond(answer: Answer) -> warp::reply::Response {
     let mut response = warp::Reply::into_response(Vec::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().remove("content-type");
     for (name, value) in answer.headers {
         let name = warp::http::HeaderName::from_bytes(name.as_bytes());
@@ -383,8 +493,13 @@ mod tests {
     async fn get(server: &Server, path: &str) -> Result<(u16, String), crate::http::NoReply> {
         let http = crate::http::Http::new(None).unwrap();
         let url = format!("{}{path}", server.url()).parse().unwrap();
-        let reply = http.send("it", http.request(reqwest::Method::GET, &url)).await?;
-        Ok((reply.status, String::from_utf8_lossy(&reply.body).into_owned()))
+        let reply = http
+            .send("it", http.request(reqwest::Method::GET, &url))
+            .await?;
+        Ok((
+            reply.status,
+            String::from_utf8_lossy(&reply.body).into_owned(),
+        ))
     }
 
     #[tokio::test]
@@ -392,7 +507,10 @@ mod tests {
         let site = Arc::new(Counter(Mutex::new(0)));
         let server = serve(0, Arc::clone(&site)).await.unwrap();
         server.faults.next_on("GET", "/b", Fault::status(503));
-        assert_eq!(get(&server, "a%2Fx/y?q=1").await.unwrap(), (200, "a/x|y".to_owned()));
+        assert_eq!(
+            get(&server, "a%2Fx/y?q=1").await.unwrap(),
+            (200, "a/x|y".to_owned())
+        );
         assert_eq!(get(&server, "b").await.unwrap().0, 503);
         assert_eq!(get(&server, "b").await.unwrap().0, 200);
         assert_eq!(*lock(&site.0), 2);

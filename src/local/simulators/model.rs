@@ -96,7 +96,14 @@ pub struct ModelSite {
 impl ModelSite {
     /// With a fair mind.
     pub fn new(options: ModelOptions) -> Self {
-        Self { options, state: Mutex::new(State { mind: Mind::Fair, next: VecDeque::new(), answered: 0 }) }
+        Self {
+            options,
+            state: Mutex::new(State {
+                mind: Mind::Fair,
+                next: VecDeque::new(),
+                answered: 0,
+            }),
+        }
     }
 
     /// What it says from now on.
@@ -145,7 +152,9 @@ impl ModelSite {
             });
         }
         if options.thinks
-            && let Some(param) = ["max_tokens", "temperature"].into_iter().find(|param| body.get(param).is_some())
+            && let Some(param) = ["max_tokens", "temperature"]
+                .into_iter()
+                .find(|param| body.get(param).is_some())
         {
             let message = format!(
                 "Unsupported parameter: '{param}' is not supported with this model. Use 'max_completion_tokens' instead."
@@ -174,7 +183,10 @@ impl ModelSite {
                 &json!({"message": "You exceeded your current quota, please check your plan and billing details.", "type": "insufficient_quota", "param": null, "code": "insufficient_quota"}),
             ));
         }
-        let attack = |text: &str| text.to_lowercase().contains("ignore all previous instructions");
+        let attack = |text: &str| {
+            text.to_lowercase()
+                .contains("ignore all previous instructions")
+        };
         (options.filters && attack(&user(body))).then(|| {
             error(400, &json!({
                 "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. Please modify your prompt and retry.",
@@ -189,7 +201,8 @@ impl ModelSite {
         let bearer = |secret: &str| request.is_authorized_by(&format!("Bearer {secret}"));
         match options.vendor {
             Vendor::Azure => {
-                request.header("api-key") == Some(options.key.as_str()) || options.token.as_deref().is_some_and(bearer)
+                request.header("api-key") == Some(options.key.as_str())
+                    || options.token.as_deref().is_some_and(bearer)
             }
             Vendor::OpenAi => bearer(&options.key),
             Vendor::Ollama => true,
@@ -205,10 +218,13 @@ impl ModelSite {
             (Vendor::Azure, ["openai", "deployments", name, "chat", "completions"]) => {
                 *name == options.model && request.query("api-version").is_some()
             }
-            (Vendor::Azure, ["openai", "v1", "chat", "completions"]) => named && request.query("api-version").is_none(),
-            (Vendor::OpenAi | Vendor::Ollama, ["v1", "chat", "completions"] | ["v1beta", "openai", "chat", "completions"]) => {
-                named
+            (Vendor::Azure, ["openai", "v1", "chat", "completions"]) => {
+                named && request.query("api-version").is_none()
             }
+            (
+                Vendor::OpenAi | Vendor::Ollama,
+                ["v1", "chat", "completions"] | ["v1beta", "openai", "chat", "completions"],
+            ) => named,
             _ => false,
         }
     }
@@ -271,19 +287,27 @@ fn error(status: u16, error: &Value) -> Answer {
 }
 
 fn text(body: &Value, pointer: &str) -> String {
-    body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    body.pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The last message.
 fn user(body: &Value) -> String {
     let messages = body.get("messages").and_then(Value::as_array);
-    messages.and_then(|messages| messages.last()).map(|last| text(last, "/content")).unwrap_or_default()
+    messages
+        .and_then(|messages| messages.last())
+        .map(|last| text(last, "/content"))
+        .unwrap_or_default()
 }
 
 /// What is wrong with a schema by the rules of strict mode.
 fn schema_problem(format: &Value) -> Option<String> {
     let schema = format.pointer("/json_schema/schema")?;
-    if format.get("type") != Some(&json!("json_schema")) || format.pointer("/json_schema/strict") != Some(&json!(true)) {
+    if format.get("type") != Some(&json!("json_schema"))
+        || format.pointer("/json_schema/strict") != Some(&json!(true))
+    {
         return Some("strict json_schema expected".to_owned());
     }
     object_problem(schema)
@@ -292,12 +316,21 @@ fn schema_problem(format: &Value) -> Option<String> {
 fn object_problem(schema: &Value) -> Option<String> {
     if schema.get("type") == Some(&json!("object")) {
         let properties = schema.get("properties")?.as_object()?;
-        let required: Vec<&str> =
-            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         if schema.get("additionalProperties") != Some(&json!(false))
-            || properties.keys().any(|key| !required.contains(&key.as_str()))
+            || properties
+                .keys()
+                .any(|key| !required.contains(&key.as_str()))
         {
-            return Some("every object must require all its properties and allow no others".to_owned());
+            return Some(
+                "every object must require all its properties and allow no others".to_owned(),
+            );
         }
         return properties.values().find_map(object_problem);
     }
@@ -305,29 +338,49 @@ fn object_problem(schema: &Value) -> Option<String> {
 }
 
 fn receipt(prompt: &str) -> String {
-    prompt.lines().find_map(|line| line.strip_prefix("Receipt: ")).unwrap_or("none").to_owned()
+    prompt
+        .lines()
+        .find_map(|line| line.strip_prefix("Receipt: "))
+        .unwrap_or("none")
+        .to_owned()
 }
 
 fn value<'a>(prompt: &'a str, name: &str) -> &'a str {
-    prompt.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default()
+    prompt
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        .unwrap_or_default()
 }
 
 fn steps(prompt: &str) -> Vec<&str> {
-    (1..=9).map(|number| value(prompt, &format!("step {number}"))).take_while(|step| !step.is_empty()).collect()
+    (1..=9)
+        .map(|number| value(prompt, &format!("step {number}")))
+        .take_while(|step| !step.is_empty())
+        .collect()
 }
 
 /// The first line of the report, as far as it can be quoted.
 fn first_line(prompt: &str) -> String {
-    let mut lines = prompt.lines().skip_while(|line| !line.starts_with("[begin e0"));
+    let mut lines = prompt
+        .lines()
+        .skip_while(|line| !line.starts_with("[begin e0"));
     let line = lines.nth(1).unwrap_or_default();
-    line.get(..line.floor_char_boundary(180)).unwrap_or_default().to_owned()
+    line.get(..line.floor_char_boundary(180))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Says the catalog's cause again, proves it with the report's first line, and turns the steps round.
 fn fair(prompt: &str) -> String {
     let line = first_line(prompt);
-    let word = line.split(|c: char| !c.is_alphabetic()).max_by_key(|word| word.len()).unwrap_or_default();
-    let sentence = format!("{} The report says it at the word {word}.", value(prompt, "cause"));
+    let word = line
+        .split(|c: char| !c.is_alphabetic())
+        .max_by_key(|word| word.len())
+        .unwrap_or_default();
+    let sentence = format!(
+        "{} The report says it at the word {word}.",
+        value(prompt, "cause")
+    );
     let steps = steps(prompt);
     let turned: Vec<Value> = (1..)
         .zip(&steps)
@@ -349,11 +402,17 @@ fn obedient(prompt: &str) -> String {
         .lines()
         .skip_while(|line| !line.starts_with("[begin e0"))
         .filter(|line| {
-            line.len() >= 8 && !line.starts_with("[begin") && !line.starts_with("[end") && !line.starts_with("The data ends")
+            line.len() >= 8
+                && !line.starts_with("[begin")
+                && !line.starts_with("[end")
+                && !line.starts_with("The data ends")
         })
         .collect();
     let claim = |line: &&str| json!({"text": line, "evidence": [{"id": "e0", "quote": line}]});
-    let mut told: Vec<Value> = (1..).zip(&orders).map(|(of, line)| json!({"of": of, "text": line})).collect();
+    let mut told: Vec<Value> = (1..)
+        .zip(&orders)
+        .map(|(of, line)| json!({"of": of, "text": line}))
+        .collect();
     told.extend(
         (1..)
             .zip(steps(prompt))

@@ -70,7 +70,13 @@ pub struct SlackChannel {
 impl SlackChannel {
     /// A public channel of which the app is a member.
     pub fn public(id: &str, name: &str) -> Self {
-        Self { id: id.into(), name: name.into(), is_private: false, is_archived: false, is_member: true }
+        Self {
+            id: id.into(),
+            name: name.into(),
+            is_private: false,
+            is_archived: false,
+            is_member: true,
+        }
     }
 }
 
@@ -80,12 +86,17 @@ impl Default for SlackOptions {
         Self {
             token: "xoxb-simulated-token".into(),
             signing_secret: "simulated-signing-secret".into(),
-            scopes: ["chat:write", "chat:write.public", "channels:read"].map(str::to_owned).into(),
+            scopes: ["chat:write", "chat:write.public", "channels:read"]
+                .map(str::to_owned)
+                .into(),
             channels: vec![
                 SlackChannel::public("C01234567AB", "aiops-rca-alerts"),
                 SlackChannel::public("C0GENERAL01", "general"),
             ],
-            people: vec![("U0JOHNDOE".into(), "John Doe".into()), ("U0STRANGER".into(), "Some Stranger".into())],
+            people: vec![
+                ("U0JOHNDOE".into(), "John Doe".into()),
+                ("U0STRANGER".into(), "Some Stranger".into()),
+            ],
             door: None,
             one_a_second: false,
             knows_repeats: true,
@@ -142,7 +153,10 @@ impl SlackSimulator {
     pub async fn start_with(port: u16, options: SlackOptions) -> std::io::Result<Self> {
         let state = State::new(options);
         let http = Http::new(None).map_err(std::io::Error::other)?;
-        let workspace = Workspace { state: Arc::new(Mutex::new(state)), http };
+        let workspace = Workspace {
+            state: Arc::new(Mutex::new(state)),
+            http,
+        };
         let server = serve(port, Arc::new(workspace.clone())).await?;
         Ok(Self { server, workspace })
     }
@@ -165,7 +179,15 @@ impl SlackSimulator {
     /// The next call of this method is refused with this error, as Slack does: 200 and `ok: false`.
     pub fn refuse_next(&self, method: &str, error: &str) {
         let body = json!({"ok": false, "error": error}).to_string();
-        self.server.faults.push(None, Some(&format!("/api/{method}")), Fault::Status { code: 200, headers: Vec::new(), body });
+        self.server.faults.push(
+            None,
+            Some(&format!("/api/{method}")),
+            Fault::Status {
+                code: 200,
+                headers: Vec::new(),
+                body,
+            },
+        );
     }
 
     /// Every request so far.
@@ -176,7 +198,10 @@ impl SlackSimulator {
     /// Calls of one method so far.
     pub fn calls(&self, method: &str) -> Vec<Request> {
         let path = format!("/api/{method}");
-        self.requests().into_iter().filter(|request| request.path == path).collect()
+        self.requests()
+            .into_iter()
+            .filter(|request| request.path == path)
+            .collect()
     }
 
     /// For the end of a test.
@@ -185,7 +210,10 @@ impl SlackSimulator {
     ///
     /// When a scripted fault never happened.
     pub fn assert_drained(&self) {
-        assert!(self.server.faults.is_drained(), "scripted faults of Slack did not happen");
+        assert!(
+            self.server.faults.is_drained(),
+            "scripted faults of Slack did not happen"
+        );
     }
 
     /// Changes the workspace: scopes, channels, the door.
@@ -195,21 +223,35 @@ impl SlackSimulator {
 
     /// Messages in channels, oldest first, threads left out.
     pub fn messages(&self) -> Vec<SlackMessage> {
-        lock(&self.workspace.state).messages.iter().filter(|message| message.thread_ts.is_none()).cloned().collect()
+        lock(&self.workspace.state)
+            .messages
+            .iter()
+            .filter(|message| message.thread_ts.is_none())
+            .cloned()
+            .collect()
     }
 
     /// The entries of a thread, oldest first.
     pub fn thread(&self, ts: &str) -> Vec<SlackMessage> {
-        lock(&self.workspace.state).messages.iter().filter(|message| message.thread_ts.as_deref() == Some(ts)).cloned().collect()
+        lock(&self.workspace.state)
+            .messages
+            .iter()
+            .filter(|message| message.thread_ts.as_deref() == Some(ts))
+            .cloned()
+            .collect()
     }
 
     /// Somebody deletes a message.
     pub fn delete(&self, ts: &str) {
         let mut state = lock(&self.workspace.state);
-        let (gone, kept) = std::mem::take(&mut state.messages).into_iter().partition(|message| message.ts == ts);
+        let (gone, kept) = std::mem::take(&mut state.messages)
+            .into_iter()
+            .partition(|message| message.ts == ts);
         state.messages = kept;
         let gone: Vec<SlackMessage> = gone;
-        state.deleted.extend(gone.into_iter().filter_map(|message| message.client_msg_id));
+        state
+            .deleted
+            .extend(gone.into_iter().filter_map(|message| message.client_msg_id));
     }
 
     /// Somebody presses a button; the answer is the door's status, `None` when it could not be reached.
@@ -222,7 +264,11 @@ impl SlackSimulator {
     pub fn signed_click(&self, ts: &str, action_id: &str, user_id: &str) -> Option<SignedCall> {
         let state = lock(&self.workspace.state);
         let payload = state.payload(ts, action_id, user_id)?;
-        Some(SignedCall::of(&payload, &state.options.signing_secret, state.options.clock.now()))
+        Some(SignedCall::of(
+            &payload,
+            &state.options.signing_secret,
+            state.options.clock.now(),
+        ))
     }
 }
 
@@ -240,7 +286,9 @@ pub struct SignedCall {
 impl SignedCall {
     /// Signs this payload.
     pub fn of(payload: &Value, secret: &str, at: DateTime<Utc>) -> Self {
-        let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish();
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("payload", &payload.to_string())
+            .finish();
         let timestamp = at.timestamp().to_string();
         let signature = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_or_else(
             |_| String::new(),
@@ -249,7 +297,11 @@ impl SignedCall {
                 format!("v0={}", hex::encode(mac.finalize().into_bytes()))
             },
         );
-        Self { timestamp, signature, body }
+        Self {
+            timestamp,
+            signature,
+            body,
+        }
     }
 }
 
@@ -258,7 +310,14 @@ impl Workspace {
         let state = lock(&self.state);
         let payload = state.payload(ts, action_id, user_id)?;
         let door = state.options.door.clone()?;
-        Some((door, SignedCall::of(&payload, &state.options.signing_secret, state.options.clock.now())))
+        Some((
+            door,
+            SignedCall::of(
+                &payload,
+                &state.options.signing_secret,
+                state.options.clock.now(),
+            ),
+        ))
     }
 
     async fn deliver(&self, door: &Url, signed: SignedCall) -> Option<u16> {
@@ -269,16 +328,24 @@ impl Workspace {
             .header("x-slack-request-timestamp", signed.timestamp)
             .header("x-slack-signature", signed.signature)
             .body(signed.body);
-        self.http.send("the door", request).await.ok().map(|reply| reply.status)
+        self.http
+            .send("the door", request)
+            .await
+            .ok()
+            .map(|reply| reply.status)
     }
 
     /// A click on the page: the form names message, button and person.
     fn pressed_on_page(&self, request: &Request) -> Answer {
-        let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+        let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body)
+            .into_owned()
+            .collect();
         let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
         let back = Answer::empty(303).with_header("location", "/");
-        let Some((door, signed)) = self.click(field("ts"), field("action_id"), field("user")) else {
-            lock(&self.state).pressed = Some("that button is no longer there, or no door is set".into());
+        let Some((door, signed)) = self.click(field("ts"), field("action_id"), field("user"))
+        else {
+            lock(&self.state).pressed =
+                Some("that button is no longer there, or no door is set".into());
             return back;
         };
         let workspace = self.clone();

@@ -39,7 +39,11 @@ struct Memory {
 
 impl Claims {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Memory { name: fresh_name(), used: BTreeMap::new(), made: BTreeMap::new() }))
+        Self(Mutex::new(Memory {
+            name: fresh_name(),
+            used: BTreeMap::new(),
+            made: BTreeMap::new(),
+        }))
     }
 
     /// The name to claim under.
@@ -47,7 +51,13 @@ impl Claims {
         self.memory().name.clone()
     }
 
-    pub(super) fn standing(&self, what: &str, by: Option<&str>, since: DateTime<Utc>, now: DateTime<Utc>) -> Standing {
+    pub(super) fn standing(
+        &self,
+        what: &str,
+        by: Option<&str>,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Standing {
         let memory = self.memory();
         if by != Some(memory.name.as_str()) {
             return Standing::Unknown;
@@ -64,10 +74,17 @@ impl Claims {
     pub(super) fn spend(&self, what: &str, since: DateTime<Utc>) -> bool {
         let mut memory = self.memory();
         if memory.used.len() >= MOST {
-            *memory = Memory { name: fresh_name(), used: BTreeMap::new(), made: BTreeMap::new() };
+            *memory = Memory {
+                name: fresh_name(),
+                used: BTreeMap::new(),
+                made: BTreeMap::new(),
+            };
             return false;
         }
-        memory.used.insert((what.to_owned(), since), false).is_none()
+        memory
+            .used
+            .insert((what.to_owned(), since), false)
+            .is_none()
     }
 
     /// The call's outcome is known: nothing more will come of this claim.

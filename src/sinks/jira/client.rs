@@ -47,10 +47,17 @@ pub(super) struct Invalid {
 impl Invalid {
     /// One sentence for an operator, redacted and capped.
     pub(super) fn words(&self) -> String {
-        let fields = self.fields.iter().map(|(name, why)| format!("{name}: {why}"));
+        let fields = self
+            .fields
+            .iter()
+            .map(|(name, why)| format!("{name}: {why}"));
         let all: Vec<String> = fields.chain(self.messages.iter().cloned()).collect();
         let all = all.join("; ").replace(char::is_control, " ");
-        if all.is_empty() { "no reason given".to_owned() } else { cap(&redact(all.trim_end_matches('.')), 300) }
+        if all.is_empty() {
+            "no reason given".to_owned()
+        } else {
+            cap(&redact(all.trim_end_matches('.')), 300)
+        }
     }
 }
 
@@ -61,7 +68,9 @@ impl Failed {
             Self::NotFound => Fault::permanent(format!(
                 "JIRA knows nothing there while {doing} (404): check JIRA_DOMAIN and JIRA_PROJECT_KEY, and that JIRA_USER_EMAIL may see the project"
             )),
-            Self::Invalid(invalid) => Fault::permanent(format!("JIRA refused {doing} (400): {}", invalid.words())),
+            Self::Invalid(invalid) => {
+                Fault::permanent(format!("JIRA refused {doing} (400): {}", invalid.words()))
+            }
             Self::Refused(fault) | Self::Lost(fault) => fault,
         }
     }
@@ -138,7 +147,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(http: Http, base: Url, email: String, token: SecretString) -> Self {
-        Self { http, base, email, token }
+        Self {
+            http,
+            base,
+            email,
+            token,
+        }
     }
 
     /// Our own account id and name.
@@ -146,7 +160,9 @@ impl Client {
         let me: wire::User = self.get(&["myself"], &[], now).await?;
         match me.account_id {
             Some(id) if !id.is_empty() => Ok((id, me.display_name.unwrap_or_default())),
-            _ => Err(Failed::Refused(Fault::permanent("JIRA did not say who we are: is JIRA_DOMAIN a JIRA Cloud site?"))),
+            _ => Err(Failed::Refused(Fault::permanent(
+                "JIRA did not say who we are: is JIRA_DOMAIN a JIRA Cloud site?",
+            ))),
         }
     }
 
@@ -162,25 +178,63 @@ impl Client {
         project: &str,
         now: DateTime<Utc>,
     ) -> Result<Vec<(String, Option<StatusCategory>)>, Failed> {
-        let types: Vec<wire::TypeStatuses> = self.get(&["project", project, "statuses"], &[], now).await?;
+        let types: Vec<wire::TypeStatuses> = self
+            .get(&["project", project, "statuses"], &[], now)
+            .await?;
         let statuses = types.into_iter().flat_map(|of_type| of_type.statuses);
-        Ok(statuses.map(|status| (status.name.unwrap_or_default(), wire::category(status.status_category))).collect())
+        Ok(statuses
+            .map(|status| {
+                (
+                    status.name.unwrap_or_default(),
+                    wire::category(status.status_category),
+                )
+            })
+            .collect())
     }
 
     /// Which of these permissions we lack in the project.
-    pub(super) async fn lacking(&self, project: &str, wanted: &[&str], now: DateTime<Utc>) -> Result<Vec<String>, Failed> {
+    pub(super) async fn lacking(
+        &self,
+        project: &str,
+        wanted: &[&str],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>, Failed> {
         let query = [("projectKey", project), ("permissions", &wanted.join(","))];
         let answer: wire::Permissions = self.get(&["mypermissions"], &query, now).await?;
-        let lacks = |name: &&&str| !answer.permissions.get(**name).is_some_and(|permission| permission.have_permission);
-        Ok(wanted.iter().filter(lacks).map(|name| (*name).to_owned()).collect())
+        let lacks = |name: &&&str| {
+            !answer
+                .permissions
+                .get(**name)
+                .is_some_and(|permission| permission.have_permission)
+        };
+        Ok(wanted
+            .iter()
+            .filter(lacks)
+            .map(|name| (*name).to_owned())
+            .collect())
     }
 
     /// The types of issues that can be created in the project.
-    pub(super) async fn issue_types(&self, project: &str, now: DateTime<Utc>) -> Result<Vec<IssueType>, Failed> {
-        let answer: wire::IssueTypes =
-            self.get(&["issue", "createmeta", project, "issuetypes"], &[("maxResults", "100")], now).await?;
+    pub(super) async fn issue_types(
+        &self,
+        project: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<IssueType>, Failed> {
+        let answer: wire::IssueTypes = self
+            .get(
+                &["issue", "createmeta", project, "issuetypes"],
+                &[("maxResults", "100")],
+                now,
+            )
+            .await?;
         let types = answer.issue_types.into_iter().chain(answer.values);
-        Ok(types.map(|t| IssueType { id: t.id.0, name: t.name.unwrap_or_default(), subtask: t.subtask }).collect())
+        Ok(types
+            .map(|t| IssueType {
+                id: t.id.0,
+                name: t.name.unwrap_or_default(),
+                subtask: t.subtask,
+            })
+            .collect())
     }
 
     /// The create screen of one type.
@@ -205,7 +259,9 @@ impl Client {
     /// Searches; the index lags a few seconds behind.
     pub(super) async fn search(&self, jql: &str, now: DateTime<Utc>) -> Result<Vec<Found>, Failed> {
         let body = json!({"jql": jql, "fields": ["summary", "status", "labels", "description"], "maxResults": 20});
-        let reply = self.call(Method::POST, &["search", "jql"], &[], Some(&body), now).await?;
+        let reply = self
+            .call(Method::POST, &["search", "jql"], &[], Some(&body), now)
+            .await?;
         let answer: wire::Search = read(&reply)?;
         let found = |issue: wire::Issue| Found {
             id: issue.id.0,
@@ -218,7 +274,9 @@ impl Client {
 
     /// Creates an issue from its whole request body; its key.
     pub(super) async fn create(&self, body: &Value, now: DateTime<Utc>) -> Result<String, Failed> {
-        let reply = self.call(Method::POST, &["issue"], &[], Some(body), now).await?;
+        let reply = self
+            .call(Method::POST, &["issue"], &[], Some(body), now)
+            .await?;
         Ok(read::<wire::Created>(&reply)?.key)
     }
 
@@ -227,7 +285,12 @@ impl Client {
         let query = [("fields", "status"), ("expand", "changelog")];
         let issue: wire::Issue = self.get(&["issue", key], &query, now).await?;
         let status = issue.fields.status.unwrap_or_default();
-        let mut moves: Vec<Move> = issue.changelog.histories.into_iter().flat_map(wire::History::moves).collect();
+        let mut moves: Vec<Move> = issue
+            .changelog
+            .histories
+            .into_iter()
+            .flat_map(wire::History::moves)
+            .collect();
         moves.sort_by_key(|change| std::cmp::Reverse(change.at));
         Ok(Issue {
             id: issue.id.0,
@@ -239,39 +302,109 @@ impl Client {
     }
 
     /// Changes fields.
-    pub(super) async fn edit(&self, key: &str, fields: &Value, now: DateTime<Utc>) -> Result<(), Failed> {
-        self.call(Method::PUT, &["issue", key], &[], Some(&json!({"fields": fields})), now).await.map(drop)
+    pub(super) async fn edit(
+        &self,
+        key: &str,
+        fields: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<(), Failed> {
+        self.call(
+            Method::PUT,
+            &["issue", key],
+            &[],
+            Some(&json!({"fields": fields})),
+            now,
+        )
+        .await
+        .map(drop)
     }
 
     /// The newest comments, as documents.
-    pub(super) async fn comments(&self, key: &str, now: DateTime<Utc>) -> Result<Vec<Value>, Failed> {
+    pub(super) async fn comments(
+        &self,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Value>, Failed> {
         let query = [("orderBy", "-created"), ("maxResults", "100")];
         let answer: wire::Comments = self.get(&["issue", key, "comment"], &query, now).await?;
-        Ok(answer.comments.into_iter().map(|comment| comment.body).collect())
+        Ok(answer
+            .comments
+            .into_iter()
+            .map(|comment| comment.body)
+            .collect())
     }
 
     /// Adds a comment; not idempotent.
-    pub(super) async fn comment(&self, key: &str, document: &Value, now: DateTime<Utc>) -> Result<(), Failed> {
-        self.call(Method::POST, &["issue", key, "comment"], &[], Some(&json!({"body": document})), now).await.map(drop)
+    pub(super) async fn comment(
+        &self,
+        key: &str,
+        document: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<(), Failed> {
+        self.call(
+            Method::POST,
+            &["issue", key, "comment"],
+            &[],
+            Some(&json!({"body": document})),
+            now,
+        )
+        .await
+        .map(drop)
     }
 
     /// The transitions that we may make now.
-    pub(super) async fn transitions(&self, key: &str, now: DateTime<Utc>) -> Result<Vec<Transition>, Failed> {
-        let answer: wire::Transitions =
-            self.get(&["issue", key, "transitions"], &[("expand", "transitions.fields")], now).await?;
-        Ok(answer.transitions.into_iter().filter(|t| t.is_available != Some(false)).map(wire::Transition::read).collect())
+    pub(super) async fn transitions(
+        &self,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Transition>, Failed> {
+        let answer: wire::Transitions = self
+            .get(
+                &["issue", key, "transitions"],
+                &[("expand", "transitions.fields")],
+                now,
+            )
+            .await?;
+        Ok(answer
+            .transitions
+            .into_iter()
+            .filter(|t| t.is_available != Some(false))
+            .map(wire::Transition::read)
+            .collect())
     }
 
     /// Makes a transition.
-    pub(super) async fn transition(&self, key: &str, id: &str, fields: &Value, now: DateTime<Utc>) -> Result<(), Failed> {
+    pub(super) async fn transition(
+        &self,
+        key: &str,
+        id: &str,
+        fields: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<(), Failed> {
         let mut body = json!({"transition": {"id": id}});
-        if let (Some(body), Some(fields)) = (body.as_object_mut(), fields.as_object().filter(|fields| !fields.is_empty())) {
+        if let (Some(body), Some(fields)) = (
+            body.as_object_mut(),
+            fields.as_object().filter(|fields| !fields.is_empty()),
+        ) {
             body.insert("fields".to_owned(), Value::Object(fields.clone()));
         }
-        self.call(Method::POST, &["issue", key, "transitions"], &[], Some(&body), now).await.map(drop)
+        self.call(
+            Method::POST,
+            &["issue", key, "transitions"],
+            &[],
+            Some(&body),
+            now,
+        )
+        .await
+        .map(drop)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)], now: DateTime<Utc>) -> Result<T, Failed> {
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        now: DateTime<Utc>,
+    ) -> Result<T, Failed> {
         read(&self.call(Method::GET, path, query, None, now).await?)
     }
 
@@ -293,7 +426,10 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, &url).basic_auth(&self.email, Some(self.token.expose_secret()));
+        let mut request = self
+            .http
+            .request(method, &url)
+            .basic_auth(&self.email, Some(self.token.expose_secret()));
         request = request.header("accept", "application/json");
         if let Some(body) = body {
             request = request.json(body);
@@ -324,9 +460,11 @@ fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
     let permanent = |reason: &str| Failed::Refused(Fault::permanent(reason));
     match reply.status {
         400 | 422 => Failed::Invalid(reply_words(reply)),
-        401 if header(reply, "x-seraph-loginreason").is_some_and(|why| why.contains("DENIED")) => permanent(
-            "JIRA wants a CAPTCHA (401) after failed logins: sign in once in a browser as JIRA_USER_EMAIL, then try again",
-        ),
+        401 if header(reply, "x-seraph-loginreason").is_some_and(|why| why.contains("DENIED")) => {
+            permanent(
+                "JIRA wants a CAPTCHA (401) after failed logins: sign in once in a browser as JIRA_USER_EMAIL, then try again",
+            )
+        }
         401 => permanent(
             "JIRA refused the credentials (401): check JIRA_USER_EMAIL and JIRA_API_TOKEN; API tokens expire after a year at most",
         ),
@@ -335,32 +473,68 @@ fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
         ),
         404 => Failed::NotFound,
         410 => permanent("JIRA has removed this API (410): update aiops-rca"),
-        409 | 423 | 425 => Failed::Refused(Fault::transient(format!("JIRA is changing the issue right now ({})", reply.status))),
+        409 | 423 | 425 => Failed::Refused(Fault::transient(format!(
+            "JIRA is changing the issue right now ({})",
+            reply.status
+        ))),
         429 => Failed::Refused(too_fast(reply, now)),
-        300..=399 => permanent("JIRA answered with a redirect: check that JIRA_DOMAIN is https://<your site>.atlassian.net"),
+        300..=399 => permanent(
+            "JIRA answered with a redirect: check that JIRA_DOMAIN is https://<your site>.atlassian.net",
+        ),
         408 | 500.. => Failed::Lost(reply.fault(JIRA, now)),
-        status => permanent(&format!("JIRA refused the call ({status}): {}", reply_words(reply).words())),
+        status => permanent(&format!(
+            "JIRA refused the call ({status}): {}",
+            reply_words(reply).words()
+        )),
     }
 }
 
 fn too_fast(reply: &Reply, now: DateTime<Utc>) -> Fault {
     let why = header(reply, "ratelimit-reason").unwrap_or_default();
-    let why: String = why.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(60).collect();
+    let why: String = why
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(60)
+        .collect();
     let reset = || {
         let text = header(reply, "x-ratelimit-reset")?;
-        let minute = chrono::NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%MZ").ok().map(|at| at.and_utc());
-        let at = minute.or_else(|| DateTime::parse_from_rfc3339(&text).ok().map(|at| at.to_utc()))?;
-        (at - now).to_std().ok().map(|wait| wait.min(Duration::from_hours(1)))
+        let minute = chrono::NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%MZ")
+            .ok()
+            .map(|at| at.and_utc());
+        let at = minute.or_else(|| {
+            DateTime::parse_from_rfc3339(&text)
+                .ok()
+                .map(|at| at.to_utc())
+        })?;
+        (at - now)
+            .to_std()
+            .ok()
+            .map(|wait| wait.min(Duration::from_hours(1)))
     };
-    let reason = if why.is_empty() { String::new() } else { format!(", {why}") };
-    Fault::transient_after(format!("JIRA limits our rate (429{reason})"), reply.retry_after(now).or_else(reset))
+    let reason = if why.is_empty() {
+        String::new()
+    } else {
+        format!(", {why}")
+    };
+    Fault::transient_after(
+        format!("JIRA limits our rate (429{reason})"),
+        reply.retry_after(now).or_else(reset),
+    )
 }
 
 fn reply_words(reply: &Reply) -> Invalid {
     let errors: wire::Errors = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let words = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let words = |value: Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     Invalid {
-        fields: errors.errors.into_iter().map(|(name, why)| (name, words(why))).collect(),
+        fields: errors
+            .errors
+            .into_iter()
+            .map(|(name, why)| (name, words(why)))
+            .collect(),
         messages: errors.error_messages.into_iter().map(words).collect(),
     }
 }

@@ -15,17 +15,29 @@ use crate::ticket::{JiraRecord, Priority, Ticket};
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(10);
 
 impl Jira {
-    pub(super) async fn create(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
+    pub(super) async fn create(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Step<JiraRecord>, Fault> {
         let what = ticket.id.as_str();
         if let Some(key) = self.claims.made(what) {
             return Ok(Step::Recorded(keyed(&ticket.jira, key, None)));
         }
-        let Some(since) = ticket.jira.creating_since else { return Ok(Step::Recorded(self.claimed(&ticket.jira, now))) };
-        let standing = self.claims.standing(what, ticket.jira.creating_by.as_deref(), since, now);
+        let Some(since) = ticket.jira.creating_since else {
+            return Ok(Step::Recorded(self.claimed(&ticket.jira, now)));
+        };
+        let standing = self
+            .claims
+            .standing(what, ticket.jira.creating_by.as_deref(), since, now);
         if standing == Standing::Over {
             return Ok(Step::Recorded(self.claimed(&ticket.jira, now)));
         }
-        if let Some(key) = self.find(ticket, now).await.map_err(|failed| failed.fault("looking for the issue"))? {
+        if let Some(key) = self
+            .find(ticket, now)
+            .await
+            .map_err(|failed| failed.fault("looking for the issue"))?
+        {
             return Ok(Step::Recorded(keyed(&ticket.jira, key, None)));
         }
         if standing == Standing::Unknown || !self.claims.spend(what, since) {
@@ -35,19 +47,36 @@ impl Jira {
     }
 
     /// An unanswered create call: the issue may still turn up in the index.
-    fn settle_or_claim(&self, record: &JiraRecord, since: DateTime<Utc>, now: DateTime<Utc>) -> Step<JiraRecord> {
+    fn settle_or_claim(
+        &self,
+        record: &JiraRecord,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Step<JiraRecord> {
         let left = since + self.settle - now;
         if left <= TimeDelta::zero() {
             return Step::Recorded(self.claimed(record, now));
         }
         let wait = left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO);
-        Step::Wait(wait, "JIRA did not say whether it made the issue: looking for it before making it again".to_owned())
+        Step::Wait(
+            wait,
+            "JIRA did not say whether it made the issue: looking for it before making it again"
+                .to_owned(),
+        )
     }
 
-    async fn send(&self, ticket: &Ticket, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
+    async fn send(
+        &self,
+        ticket: &Ticket,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Step<JiraRecord>, Fault> {
         let (what, record) = (ticket.id.as_str(), &ticket.jira);
         let page = self.page(ticket, &record.left_out);
-        let body = self.request(ticket, &page, now).await.inspect_err(|_| self.claims.end(what, since))?;
+        let body = self
+            .request(ticket, &page, now)
+            .await
+            .inspect_err(|_| self.claims.end(what, since))?;
         match self.client.create(&body, now).await {
             Ok(key) => {
                 self.claims.remember(what, &key);
@@ -66,11 +95,25 @@ impl Jira {
     }
 
     /// Leaves out what the site refused, so that there is an issue at all.
-    fn without_refused(&self, record: &JiraRecord, invalid: &Invalid, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
-        let bad_document = invalid.messages.iter().any(|message| message.contains("INVALID_INPUT"));
-        let refused = |name: &&&str| invalid.fields.contains_key(**name) || (**name == field::DESCRIPTION && bad_document);
+    fn without_refused(
+        &self,
+        record: &JiraRecord,
+        invalid: &Invalid,
+        now: DateTime<Utc>,
+    ) -> Result<Step<JiraRecord>, Fault> {
+        let bad_document = invalid
+            .messages
+            .iter()
+            .any(|message| message.contains("INVALID_INPUT"));
+        let refused = |name: &&&str| {
+            invalid.fields.contains_key(**name) || (**name == field::DESCRIPTION && bad_document)
+        };
         let known = |name: &&&str| record.left_out.iter().any(|left| left == **name);
-        let new: Vec<&&str> = field::OPTIONAL.iter().filter(refused).filter(|name| !known(name)).collect();
+        let new: Vec<&&str> = field::OPTIONAL
+            .iter()
+            .filter(refused)
+            .filter(|name| !known(name))
+            .collect();
         if new.is_empty() {
             return Err(Fault::permanent(format!(
                 "JIRA refused to create the issue (400): {}. Check JIRA_PROJECT_KEY, JIRA_ISSUE_TYPE and the permission to create issues; other required fields need a default value in JIRA",
@@ -78,17 +121,32 @@ impl Jira {
             )));
         }
         let mut next = self.claimed(record, now);
-        next.left_out.extend(new.iter().map(|name| (**name).to_owned()));
+        next.left_out
+            .extend(new.iter().map(|name| (**name).to_owned()));
         if new.iter().any(|name| **name == field::DESCRIPTION) {
-            next.fault = Some(noted(format!("JIRA refused the description, so the issue has none: {}", invalid.words()), now));
+            next.fault = Some(noted(
+                format!(
+                    "JIRA refused the description, so the issue has none: {}",
+                    invalid.words()
+                ),
+                now,
+            ));
         }
         Ok(Step::Recorded(next))
     }
 
-    async fn request(&self, ticket: &Ticket, page: &super::Page, now: DateTime<Utc>) -> Result<Value, Fault> {
+    async fn request(
+        &self,
+        ticket: &Ticket,
+        page: &super::Page,
+        now: DateTime<Utc>,
+    ) -> Result<Value, Fault> {
         let left_out = |name: &str| ticket.jira.left_out.iter().any(|left| left == name);
-        let issue_type =
-            if left_out(field::ISSUE_TYPE) { self.another_type(now).await? } else { json!({"name": self.settings.issue_type}) };
+        let issue_type = if left_out(field::ISSUE_TYPE) {
+            self.another_type(now).await?
+        } else {
+            json!({"name": self.settings.issue_type})
+        };
         let mut fields = json!({
             "project": {"key": self.settings.project_key},
             "issuetype": issue_type,
@@ -96,51 +154,102 @@ impl Jira {
         });
         if let Some(fields) = fields.as_object_mut() {
             if !left_out(field::PRIORITY) {
-                fields.insert("priority".to_owned(), json!({"name": priority(ticket.priority)}));
+                fields.insert(
+                    "priority".to_owned(),
+                    json!({"name": priority(ticket.priority)}),
+                );
             }
             if !left_out(field::LABELS) {
-                fields.insert("labels".to_owned(), json!(["rca", document::label(&ticket.id)]));
+                fields.insert(
+                    "labels".to_owned(),
+                    json!(["rca", document::label(&ticket.id)]),
+                );
             }
             if !page.description.is_null() {
                 fields.insert("description".to_owned(), page.description.clone());
             }
         }
-        Ok(json!({"fields": fields, "properties": [{"key": "rca.ticket", "value": {"ticket_id": ticket.id}}]}))
+        Ok(
+            json!({"fields": fields, "properties": [{"key": "rca.ticket", "value": {"ticket_id": ticket.id}}]}),
+        )
     }
 
     /// The configured type is unknown here (names are translated): a `Task`, else the first that is no subtask.
     async fn another_type(&self, now: DateTime<Utc>) -> Result<Value, Fault> {
-        let types = self.client.issue_types(&self.settings.project_key, now).await;
+        let types = self
+            .client
+            .issue_types(&self.settings.project_key, now)
+            .await;
         let types = types.map_err(|failed| failed.fault("asking for the project's issue types"))?;
         let whole = || types.iter().filter(|of| !of.subtask);
         let named = |name: &str| whole().find(|of| of.name.eq_ignore_ascii_case(name));
-        let chosen = named(&self.settings.issue_type).or_else(|| named(DEFAULT_ISSUE_TYPE)).or_else(|| whole().next());
+        let chosen = named(&self.settings.issue_type)
+            .or_else(|| named(DEFAULT_ISSUE_TYPE))
+            .or_else(|| whole().next());
         let none = "JIRA offers no type of issue that we may create in the project: check JIRA_PROJECT_KEY and the permission to create issues";
-        chosen.map(|of| json!({"id": of.id})).ok_or_else(|| Fault::permanent(none))
+        chosen
+            .map(|of| json!({"id": of.id}))
+            .ok_or_else(|| Fault::permanent(none))
     }
 
     /// The issue with this ticket's label (the oldest, should there be several). Where labels are refused,
     /// the ticket id in the description has to do.
     async fn find(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Option<String>, Failed> {
-        let (label, project) = (document::label(&ticket.id), self.settings.project_key.replace(['"', '\\'], ""));
-        let labelled = !ticket.jira.left_out.iter().any(|left| left == field::LABELS);
-        let clause = if labelled { format!("labels = \"{label}\"") } else { format!("text ~ \"\\\"{}\\\"\"", ticket.id) };
-        let found = self.client.search(&format!("project = \"{project}\" AND {clause}"), now).await?;
+        let (label, project) = (
+            document::label(&ticket.id),
+            self.settings.project_key.replace(['"', '\\'], ""),
+        );
+        let labelled = !ticket
+            .jira
+            .left_out
+            .iter()
+            .any(|left| left == field::LABELS);
+        let clause = if labelled {
+            format!("labels = \"{label}\"")
+        } else {
+            format!("text ~ \"\\\"{}\\\"\"", ticket.id)
+        };
+        let found = self
+            .client
+            .search(&format!("project = \"{project}\" AND {clause}"), now)
+            .await?;
         let line = format!("Ticket ID: {}", ticket.id);
         let ours = found.into_iter().filter(|issue| {
-            issue.labels.contains(&label) || (!labelled && document::plain_text(&issue.description).lines().any(|l| l == line))
+            issue.labels.contains(&label)
+                || (!labelled
+                    && document::plain_text(&issue.description)
+                        .lines()
+                        .any(|l| l == line))
         });
-        Ok(ours.min_by_key(|issue| issue.id.parse::<u64>().unwrap_or(u64::MAX)).map(|issue| issue.key))
+        Ok(ours
+            .min_by_key(|issue| issue.id.parse::<u64>().unwrap_or(u64::MAX))
+            .map(|issue| issue.key))
     }
 
     fn claimed(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
-        JiraRecord { creating_since: Some(now), creating_by: Some(self.claims.name()), ..record.clone() }
+        JiraRecord {
+            creating_since: Some(now),
+            creating_by: Some(self.claims.name()),
+            ..record.clone()
+        }
     }
 }
 
 fn keyed(record: &JiraRecord, key: String, shown: Option<String>) -> JiraRecord {
-    let fault = record.fault.clone().filter(|_| record.left_out.iter().any(|left| left == field::DESCRIPTION));
-    JiraRecord { key: Some(key), creating_since: None, creating_by: None, shown, fault, ..record.clone() }
+    let fault = record.fault.clone().filter(|_| {
+        record
+            .left_out
+            .iter()
+            .any(|left| left == field::DESCRIPTION)
+    });
+    JiraRecord {
+        key: Some(key),
+        creating_since: None,
+        creating_by: None,
+        shown,
+        fault,
+        ..record.clone()
+    }
 }
 
 /// JIRA's usual names; a site with others answers 400 and gets none.

@@ -7,7 +7,13 @@ use super::client::{CreateField, IssueType};
 use super::{Jira, field, ticket_status};
 use crate::ticket::Status;
 
-const PERMISSIONS: [&str; 5] = ["BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "ADD_COMMENTS", "TRANSITION_ISSUES"];
+const PERMISSIONS: [&str; 5] = [
+    "BROWSE_PROJECTS",
+    "CREATE_ISSUES",
+    "EDIT_ISSUES",
+    "ADD_COMMENTS",
+    "TRANSITION_ISSUES",
+];
 /// Fields that we set, or that JIRA sets by itself.
 const SET: [&str; 4] = ["project", "issuetype", "summary", "reporter"];
 
@@ -21,7 +27,11 @@ impl Jira {
             Ok((_, name)) => checks.push(good("JIRA credentials", format!("signed in as {name}"))),
             Err(failed) => {
                 let fix = "set JIRA_DOMAIN, JIRA_USER_EMAIL and JIRA_API_TOKEN (id.atlassian.com → API tokens)";
-                checks.push(bad("JIRA credentials", failed.fault("asking who we are").reason(), fix));
+                checks.push(bad(
+                    "JIRA credentials",
+                    failed.fault("asking who we are").reason(),
+                    fix,
+                ));
                 return checks;
             }
         }
@@ -29,17 +39,32 @@ impl Jira {
             Ok(name) => checks.push(good("JIRA project", format!("{project} ({name})"))),
             Err(failed) => {
                 let fix = "set JIRA_PROJECT_KEY to a project that this user may browse";
-                checks.push(bad("JIRA project", failed.fault("looking for the project").reason(), fix));
+                checks.push(bad(
+                    "JIRA project",
+                    failed.fault("looking for the project").reason(),
+                    fix,
+                ));
                 return checks;
             }
         }
-        checks.push(match self.client.lacking(project, &PERMISSIONS, now).await {
-            Ok(lacking) if lacking.is_empty() => good("JIRA permissions", "browse, create, edit, comment, transition".to_owned()),
-            Ok(lacking) => {
-                bad("JIRA permissions", format!("missing: {}", lacking.join(", ")), "grant them to this user in the project")
-            }
-            Err(failed) => bad("JIRA permissions", failed.fault("asking for permissions").reason(), "try again"),
-        });
+        checks.push(
+            match self.client.lacking(project, &PERMISSIONS, now).await {
+                Ok(lacking) if lacking.is_empty() => good(
+                    "JIRA permissions",
+                    "browse, create, edit, comment, transition".to_owned(),
+                ),
+                Ok(lacking) => bad(
+                    "JIRA permissions",
+                    format!("missing: {}", lacking.join(", ")),
+                    "grant them to this user in the project",
+                ),
+                Err(failed) => bad(
+                    "JIRA permissions",
+                    failed.fault("asking for permissions").reason(),
+                    "try again",
+                ),
+            },
+        );
         checks.push(self.check_create_screen(project, now).await);
         checks.push(self.check_workflow(project, now).await);
         checks.push(self.check_way_back());
@@ -51,15 +76,34 @@ impl Jira {
         let wanted = self.settings.issue_type.as_str();
         let types = match self.client.issue_types(project, now).await {
             Ok(types) => types,
-            Err(failed) => return bad(NAME, failed.fault("asking for issue types").reason(), "grant Create Issues"),
+            Err(failed) => {
+                return bad(
+                    NAME,
+                    failed.fault("asking for issue types").reason(),
+                    "grant Create Issues",
+                );
+            }
         };
         let Some(of) = types.iter().find(|of| of.name.eq_ignore_ascii_case(wanted)) else {
-            let offered = types.iter().filter(|of| !of.subtask).map(|of| of.name.as_str()).collect::<Vec<_>>().join(", ");
-            return bad(NAME, format!("no \"{wanted}\"; there are: {offered}"), "set JIRA_ISSUE_TYPE to one of them");
+            let offered = types
+                .iter()
+                .filter(|of| !of.subtask)
+                .map(|of| of.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            return bad(
+                NAME,
+                format!("no \"{wanted}\"; there are: {offered}"),
+                "set JIRA_ISSUE_TYPE to one of them",
+            );
         };
         match self.client.create_fields(project, &of.id, now).await {
             Ok(fields) => judge_fields(NAME, of, &fields),
-            Err(failed) => bad(NAME, failed.fault("asking for the create screen").reason(), "try again"),
+            Err(failed) => bad(
+                NAME,
+                failed.fault("asking for the create screen").reason(),
+                "try again",
+            ),
         }
     }
 
@@ -67,44 +111,115 @@ impl Jira {
         const NAME: &str = "JIRA workflow";
         let statuses = match self.client.statuses(project, now).await {
             Ok(statuses) => statuses,
-            Err(failed) => return bad(NAME, failed.fault("asking for the project's statuses").reason(), "try again"),
+            Err(failed) => {
+                return bad(
+                    NAME,
+                    failed.fault("asking for the project's statuses").reason(),
+                    "try again",
+                );
+            }
         };
-        let has = |wanted: Status| statuses.iter().any(|(name, category)| ticket_status(name, *category) == Some(wanted));
-        let kinds = [(Status::Open, "to do"), (Status::InProgress, "in progress"), (Status::Acknowledged, "done")];
-        let missing: Vec<&str> = kinds.iter().filter(|(status, _)| !has(*status)).map(|(_, name)| *name).collect();
+        let has = |wanted: Status| {
+            statuses
+                .iter()
+                .any(|(name, category)| ticket_status(name, *category) == Some(wanted))
+        };
+        let kinds = [
+            (Status::Open, "to do"),
+            (Status::InProgress, "in progress"),
+            (Status::Acknowledged, "done"),
+        ];
+        let missing: Vec<&str> = kinds
+            .iter()
+            .filter(|(status, _)| !has(*status))
+            .map(|(_, name)| *name)
+            .collect();
         if missing.is_empty() {
-            return good(NAME, "it has statuses of the kinds to do, in progress and done".to_owned());
+            return good(
+                NAME,
+                "it has statuses of the kinds to do, in progress and done".to_owned(),
+            );
         }
         let line = format!("no status of the kind {}", missing.join(", "));
-        bad(NAME, &line, "add one to the project's workflow, else the issue cannot follow the ticket there")
+        bad(
+            NAME,
+            &line,
+            "add one to the project's workflow, else the issue cannot follow the ticket there",
+        )
     }
 
     fn check_way_back(&self) -> Check {
         const NAME: &str = "JIRA webhook";
         if self.settings.webhook_secret.is_some() {
-            return good(NAME, "JIRA_WEBHOOK_SECRET is set: /jira-webhook is open to JIRA".to_owned());
+            return good(
+                NAME,
+                "JIRA_WEBHOOK_SECRET is set: /jira-webhook is open to JIRA".to_owned(),
+            );
         }
         let fix = "set JIRA_WEBHOOK_SECRET, and the same secret at the webhook in JIRA (Settings → System → WebHooks)";
-        bad(NAME, "JIRA_WEBHOOK_SECRET is not set: changes made in JIRA do not come back", fix)
+        bad(
+            NAME,
+            "JIRA_WEBHOOK_SECRET is not set: changes made in JIRA do not come back",
+            fix,
+        )
     }
 }
 
 fn judge_fields(name: &str, of: &IssueType, fields: &[CreateField]) -> Check {
     let ours = |id: &str| SET.contains(&id) || field::OPTIONAL.contains(&id);
-    let unknown = fields.iter().filter(|field| field.required && !field.has_default && !ours(&field.id));
-    let unknown: Vec<&str> = unknown.map(|field| if field.name.is_empty() { &field.id } else { &field.name }.as_str()).collect();
+    let unknown = fields
+        .iter()
+        .filter(|field| field.required && !field.has_default && !ours(&field.id));
+    let unknown: Vec<&str> = unknown
+        .map(|field| {
+            if field.name.is_empty() {
+                &field.id
+            } else {
+                &field.name
+            }
+            .as_str()
+        })
+        .collect();
     if !unknown.is_empty() {
-        let line = format!("\"{}\" requires fields that we cannot fill: {}", of.name, unknown.join(", "));
-        return bad(name, line, "make them optional, give them a default value, or set JIRA_ISSUE_TYPE to another type");
+        let line = format!(
+            "\"{}\" requires fields that we cannot fill: {}",
+            of.name,
+            unknown.join(", ")
+        );
+        return bad(
+            name,
+            line,
+            "make them optional, give them a default value, or set JIRA_ISSUE_TYPE to another type",
+        );
     }
     let wanted = [field::PRIORITY, field::LABELS, field::DESCRIPTION];
-    let absent: Vec<&str> = wanted.into_iter().filter(|wanted| fields.iter().all(|field| field.id != *wanted)).collect();
+    let absent: Vec<&str> = wanted
+        .into_iter()
+        .filter(|wanted| fields.iter().all(|field| field.id != *wanted))
+        .collect();
     if absent.contains(&field::LABELS) {
         let fix = "add the field Labels to the project's create screen";
-        return bad(name, "the create screen has no labels: issues are found again by their text only", fix);
+        return bad(
+            name,
+            "the create screen has no labels: issues are found again by their text only",
+            fix,
+        );
     }
     if absent.is_empty() {
-        return good(name, format!("\"{}\" can be created with priority, labels and description", of.name));
+        return good(
+            name,
+            format!(
+                "\"{}\" can be created with priority, labels and description",
+                of.name
+            ),
+        );
     }
-    good(name, format!("\"{}\" can be created, without {}", of.name, absent.join(" and ")))
+    good(
+        name,
+        format!(
+            "\"{}\" can be created, without {}",
+            of.name,
+            absent.join(" and ")
+        ),
+    )
 }

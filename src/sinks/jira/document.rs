@@ -40,7 +40,14 @@ pub fn summary(failure: &Failure) -> String {
         Source::Databricks => "Databricks",
         Source::Airflow => "Airflow",
     };
-    shorten(&one_line(&format!("{system} {} Failure: {}", failure.kind.label(), failure.asset)), SUMMARY_LIMIT)
+    shorten(
+        &one_line(&format!(
+            "{system} {} Failure: {}",
+            failure.kind.label(),
+            failure.asset
+        )),
+        SUMMARY_LIMIT,
+    )
 }
 
 /// The label by which the issue is found again.
@@ -55,7 +62,9 @@ pub fn dashboard_link(base: &Url, ticket: &TicketId) -> Url {
         path.pop_if_empty().push("dashboard");
     }
     link.set_fragment(None);
-    link.query_pairs_mut().clear().append_pair("ticket", ticket.as_str());
+    link.query_pairs_mut()
+        .clear()
+        .append_pair("ticket", ticket.as_str());
     link
 }
 
@@ -64,8 +73,17 @@ pub fn dashboard_link(base: &Url, ticket: &TicketId) -> Url {
 pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]) -> Value {
     let diagnosis = &ticket.diagnosis;
     let failure = &ticket.failure;
-    let run = failure.run_id.as_deref().filter(|run| !run.trim().is_empty()).unwrap_or("not reported");
-    let run = Line::new("Run ID", run).linked(failure.run_url.as_deref().filter(|url| url.starts_with("https://")));
+    let run = failure
+        .run_id
+        .as_deref()
+        .filter(|run| !run.trim().is_empty())
+        .unwrap_or("not reported");
+    let run = Line::new("Run ID", run).linked(
+        failure
+            .run_url
+            .as_deref()
+            .filter(|url| url.starts_with("https://")),
+    );
     let mut blocks = vec![
         lines(&[
             Line::new("Ticket ID", ticket.id.as_str()),
@@ -77,15 +95,25 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         ]),
         titled("Root Cause Analysis:", &diagnosis.root_cause),
     ];
-    let steps: Vec<&str> = diagnosis.recommendations.iter().map(String::as_str).take(MOST_STEPS).collect();
+    let steps: Vec<&str> = diagnosis
+        .recommendations
+        .iter()
+        .map(String::as_str)
+        .take(MOST_STEPS)
+        .collect();
     if let Some(list) = bullets(&steps) {
         blocks.push(heading("Recommendations:"));
         blocks.push(list);
     }
-    blocks.push(lines(&[Line::new("Error Type", &diagnosis.error_type), Line::new("Confidence", diagnosis.confidence_word())]));
+    blocks.push(lines(&[
+        Line::new("Error Type", &diagnosis.error_type),
+        Line::new("Confidence", diagnosis.confidence_word()),
+    ]));
     if let Some(base) = dashboard {
         let link = dashboard_link(base, &ticket.id);
-        blocks.push(lines(&[Line::new("Dashboard", link.as_str()).linked(Some(link.as_str()))]));
+        blocks.push(lines(&[
+            Line::new("Dashboard", link.as_str()).linked(Some(link.as_str()))
+        ]));
     }
     let mut page = Page::new(blocks);
     for quote in diagnosis.proofs().take(MOST_QUOTES) {
@@ -113,15 +141,28 @@ pub fn marker(ticket: &TicketId, chapter: u32) -> String {
 
 /// The fingerprint of what an issue shows.
 pub fn hash(summary: &str, description: &Value) -> String {
-    hex::encode(Sha256::new().chain_update(summary).chain_update([0]).chain_update(description.to_string()).finalize())
+    hex::encode(
+        Sha256::new()
+            .chain_update(summary)
+            .chain_update([0])
+            .chain_update(description.to_string())
+            .finalize(),
+    )
 }
 
 /// All text of an Atlassian document, as a person would read it: a blank line after each block, but none
 /// between a heading and its list.
 pub fn plain_text(document: &Value) -> String {
     let mut out = String::new();
-    let blocks = document.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    for (block, next) in blocks.iter().zip(blocks.iter().skip(1).map(Some).chain([None])) {
+    let blocks = document
+        .get("content")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    for (block, next) in blocks
+        .iter()
+        .zip(blocks.iter().skip(1).map(Some).chain([None]))
+    {
         read(block, &mut out);
         if !matches!(next.map(kind), Some("bulletList" | "codeBlock")) {
             out.push('\n');
@@ -141,7 +182,12 @@ fn read(node: &Value, out: &mut String) {
         "listItem" => out.push_str("• "),
         _ => {}
     }
-    for child in node.get("content").and_then(Value::as_array).into_iter().flatten() {
+    for child in node
+        .get("content")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         read(child, out);
     }
     if matches!(kind(node), "paragraph" | "heading" | "codeBlock") && !out.ends_with('\n') {
@@ -159,17 +205,28 @@ struct Page {
 impl Page {
     fn new(blocks: Vec<Value>) -> Self {
         let used = units(&document(&blocks).to_string());
-        Self { blocks, used, told_more: false }
+        Self {
+            blocks,
+            used,
+            told_more: false,
+        }
     }
 
     fn room(&self) -> usize {
         // What closes the page must always fit.
-        let reserve = if self.told_more { 0 } else { units(&said(MORE).to_string()) + 1 };
+        let reserve = if self.told_more {
+            0
+        } else {
+            units(&said(MORE).to_string()) + 1
+        };
         DOCUMENT_LIMIT.saturating_sub(self.used + reserve)
     }
 
     fn add(&mut self, blocks: &[Value]) -> bool {
-        let size: usize = blocks.iter().map(|block| units(&block.to_string()) + 1).sum();
+        let size: usize = blocks
+            .iter()
+            .map(|block| units(&block.to_string()) + 1)
+            .sum();
         let fits = size <= self.room();
         if fits {
             self.blocks.extend_from_slice(blocks);
@@ -187,8 +244,12 @@ impl Page {
     }
 
     fn add_quote(&mut self, quote: &Quote) {
-        let named = quote.title.as_ref().map(|title| format!("Evidence: {}", one_line(title)));
-        let named = named.unwrap_or_else(|| format!("Evidence ({}):", shorten(&one_line(&quote.source), 100)));
+        let named = quote
+            .title
+            .as_ref()
+            .map(|title| format!("Evidence: {}", one_line(title)));
+        let named = named
+            .unwrap_or_else(|| format!("Evidence ({}):", shorten(&one_line(&quote.source), 100)));
         let title = heading(&shorten(&named, 150));
         let mut limit = QUOTE_LIMIT;
         loop {
@@ -208,8 +269,13 @@ impl Page {
     }
 
     fn add_gaps(&mut self, ticket: &Ticket, left_out: &[String]) {
-        let refused = left_out.iter().map(|name| format!("JIRA: this project refused the field \"{name}\"; it was left out"));
-        let gaps = ticket.gaps.iter().map(|gap| format!("{}: {}", gap.source, gap.reason));
+        let refused = left_out.iter().map(|name| {
+            format!("JIRA: this project refused the field \"{name}\"; it was left out")
+        });
+        let gaps = ticket
+            .gaps
+            .iter()
+            .map(|gap| format!("{}: {}", gap.source, gap.reason));
         let items: Vec<String> = refused.chain(gaps).take(MOST_STEPS).collect();
         let items: Vec<&str> = items.iter().map(String::as_str).collect();
         if let Some(list) = bullets(&items)
@@ -234,11 +300,21 @@ struct Line {
 impl Line {
     fn new(label: &'static str, value: &str) -> Self {
         let value = shorten(&one_line(value), NAME_LIMIT);
-        Self { label, value: if value.is_empty() { "not reported".to_owned() } else { value }, href: None }
+        Self {
+            label,
+            value: if value.is_empty() {
+                "not reported".to_owned()
+            } else {
+                value
+            },
+            href: None,
+        }
     }
 
     fn linked(mut self, href: Option<&str>) -> Self {
-        self.href = href.filter(|href| href.len() <= 2_000 && Url::parse(href).is_ok()).map(str::to_owned);
+        self.href = href
+            .filter(|href| href.len() <= 2_000 && Url::parse(href).is_ok())
+            .map(str::to_owned);
         self
     }
 }
@@ -278,7 +354,10 @@ fn prose(line: &str) -> Vec<Value> {
     if pieces.len() > 2 * MOST_CODES + 1 {
         return vec![json!({"type": "text", "text": line})];
     }
-    let shown = pieces.into_iter().enumerate().filter(|(_, piece)| !piece.is_empty());
+    let shown = pieces
+        .into_iter()
+        .enumerate()
+        .filter(|(_, piece)| !piece.is_empty());
     shown
         .map(|(index, piece)| match index % 2 {
             0 => json!({"type": "text", "text": piece}),
@@ -309,7 +388,10 @@ fn paragraph(text: &str) -> Option<Value> {
 
 /// The lines that hold anything; all beyond the most that are shown flow into the last one.
 fn written_lines(text: &str) -> Vec<String> {
-    let mut lines = text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
+    let mut lines = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.trim().is_empty());
     let mut kept: Vec<String> = lines.by_ref().take(MOST_LINES).map(str::to_owned).collect();
     if let Some(last) = kept.last_mut() {
         for line in lines {
@@ -332,18 +414,27 @@ fn bullets(items: &[&str]) -> Option<Value> {
 
 /// Without characters that JIRA refuses or that hide or reorder text; line breaks and tabs stay.
 fn clean(text: &str) -> String {
-    text.replace("\r\n", "\n").chars().map(|c| if c == '\r' { '\n' } else { c }).filter(|c| is_shown(*c)).collect()
+    text.replace("\r\n", "\n")
+        .chars()
+        .map(|c| if c == '\r' { '\n' } else { c })
+        .filter(|c| is_shown(*c))
+        .collect()
 }
 
 fn is_shown(c: char) -> bool {
     let reorders = matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    let no_character = matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}') || (c as u32 & 0xFFFE) == 0xFFFE;
+    let no_character =
+        matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}') || (c as u32 & 0xFFFE) == 0xFFFE;
     matches!(c, '\n' | '\t') || !(c.is_control() || reorders || no_character)
 }
 
 fn one_line(text: &str) -> String {
     let spaced = clean(text).replace(|c: char| c.is_whitespace(), " ");
-    spaced.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    spaced
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// At most `limit` UTF-16 units, cut between characters, the cut marked.

@@ -116,9 +116,20 @@ impl Jira {
         if settings.issue_type.trim().is_empty() {
             DEFAULT_ISSUE_TYPE.clone_into(&mut settings.issue_type);
         }
-        let client = Client::new(http, settings.domain.clone(), settings.user_email.clone(), settings.api_token.clone());
+        let client = Client::new(
+            http,
+            settings.domain.clone(),
+            settings.user_email.clone(),
+            settings.api_token.clone(),
+        );
         let (account_id, claims) = (Arc::new(OnceCell::new()), Arc::new(Claims::new()));
-        Self { settings: Arc::new(settings), client, account_id, claims, settle: SETTLE }
+        Self {
+            settings: Arc::new(settings),
+            client,
+            account_id,
+            claims,
+            settle: SETTLE,
+        }
     }
 
     /// As it is, but waiting `settle` instead of a minute for an issue whose creation was not answered.
@@ -144,19 +155,30 @@ impl Jira {
 
     /// Our own account id, asked once: changes made by it are echoes of ours.
     pub async fn account_id(&self, now: DateTime<Utc>) -> Result<String, Fault> {
-        let asked = self.account_id.get_or_try_init(async || self.client.myself(now).await.map(|(id, _)| id)).await;
-        asked.cloned().map_err(|failed| failed.fault("asking who we are"))
+        let asked = self
+            .account_id
+            .get_or_try_init(async || self.client.myself(now).await.map(|(id, _)| id))
+            .await;
+        asked
+            .cloned()
+            .map_err(|failed| failed.fault("asking who we are"))
     }
 
     /// Does the next thing that the issue lacks: at most one writing call. Store the record, then call again.
     ///
     /// # Errors
     /// A transient [`Fault`] with JIRA's own delay, or a permanent one that says what to set or grant.
-    pub async fn step(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
+    pub async fn step(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Step<JiraRecord>, Fault> {
         if ticket.jira.deleted {
             return Ok(Step::UpToDate);
         }
-        let Some(key) = ticket.jira.key.as_deref() else { return self.create(ticket, now).await };
+        let Some(key) = ticket.jira.key.as_deref() else {
+            return self.create(ticket, now).await;
+        };
         match self.keep(ticket, key, now).await {
             Ok(step) => Ok(step),
             Err(Failed::NotFound) => self.gone(&ticket.jira, now).await,
@@ -166,36 +188,51 @@ impl Jira {
 
     /// Reads the issue back, for when a webhook was lost: the event that should have come, if somebody else
     /// brought the issue to a status that the ticket does not have. Compare its time with the ticket's.
-    pub async fn observe(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Option<webhook::JiraEvent>, Fault> {
-        let Some(key) = ticket.jira.key.as_deref().filter(|_| !ticket.jira.deleted) else { return Ok(None) };
+    pub async fn observe(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Option<webhook::JiraEvent>, Fault> {
+        let Some(key) = ticket.jira.key.as_deref().filter(|_| !ticket.jira.deleted) else {
+            return Ok(None);
+        };
         let issue = match self.client.issue(key, now).await {
             Ok(issue) => issue,
             // A deletion is found, and told apart from lost permissions, by the next step.
             Err(Failed::NotFound) => return Ok(None),
             Err(failed) => return Err(failed.fault("reading the issue")),
         };
-        let Some(status) = ticket_status(&issue.status, issue.category).filter(|status| *status != ticket.status) else {
+        let Some(status) =
+            ticket_status(&issue.status, issue.category).filter(|status| *status != ticket.status)
+        else {
             return Ok(None);
         };
         let us = self.account_id(now).await?;
         let last = issue.moves.into_iter().next();
-        Ok(last.filter(|last| last.account_id.as_deref() != Some(us.as_str())).map(|last| {
-            webhook::JiraEvent::StatusChanged(webhook::StatusChange {
-                issue_key: issue.key,
-                issue_id: issue.id,
-                ticket: Some(ticket.id.clone()),
-                from: last.from,
-                to_name: issue.status,
-                category: issue.category,
-                status,
-                by: webhook::person(last.name.as_deref()),
-                account_id: last.account_id,
-                at: last.at,
-            })
-        }))
+        Ok(last
+            .filter(|last| last.account_id.as_deref() != Some(us.as_str()))
+            .map(|last| {
+                webhook::JiraEvent::StatusChanged(webhook::StatusChange {
+                    issue_key: issue.key,
+                    issue_id: issue.id,
+                    ticket: Some(ticket.id.clone()),
+                    from: last.from,
+                    to_name: issue.status,
+                    category: issue.category,
+                    status,
+                    by: webhook::person(last.name.as_deref()),
+                    account_id: last.account_id,
+                    at: last.at,
+                })
+            }))
     }
 
-    async fn keep(&self, ticket: &Ticket, key: &str, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Failed> {
+    async fn keep(
+        &self,
+        ticket: &Ticket,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Step<JiraRecord>, Failed> {
         if let Some(step) = self.distrust(ticket, now) {
             return Ok(step);
         }
@@ -205,7 +242,10 @@ impl Jira {
         if let Some(step) = self.tell(ticket, key, now).await? {
             return Ok(step);
         }
-        Ok(self.bring_status(ticket, key, now).await?.unwrap_or(Step::UpToDate))
+        Ok(self
+            .bring_status(ticket, key, now)
+            .await?
+            .unwrap_or(Step::UpToDate))
     }
 
     /// A claimed change that was never recorded: somebody makes it right now, or its outcome was lost and the
@@ -213,7 +253,10 @@ impl Jira {
     fn distrust(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Step<JiraRecord>> {
         let record = &ticket.jira;
         let since = record.changing_since?;
-        match self.claims.standing(&changing(ticket), record.changing_by.as_deref(), since, now) {
+        match self
+            .claims
+            .standing(&changing(ticket), record.changing_by.as_deref(), since, now)
+        {
             Standing::Ours => return None,
             Standing::Unknown if now < since + LEASE.min(self.settle) => {
                 let left = (since + LEASE.min(self.settle) - now).min(TimeDelta::seconds(5));
@@ -222,23 +265,45 @@ impl Jira {
             }
             Standing::Over | Standing::Unknown => {}
         }
-        let status_version = record.status_version.min(ticket.status_version.saturating_sub(1));
-        let unclaimed = JiraRecord { changing_since: None, changing_by: None, ..record.clone() };
-        Some(Step::Recorded(JiraRecord { shown: None, status_version, ..unclaimed }))
+        let status_version = record
+            .status_version
+            .min(ticket.status_version.saturating_sub(1));
+        let unclaimed = JiraRecord {
+            changing_since: None,
+            changing_by: None,
+            ..record.clone()
+        };
+        Some(Step::Recorded(JiraRecord {
+            shown: None,
+            status_version,
+            ..unclaimed
+        }))
     }
 
     /// May this ticket be written over what the issue shows? Storing the claim proves that the ticket is still
     /// the one we hold, and keeps others away while the call is under way. `next` is stored with the claim.
-    fn lease(&self, ticket: &Ticket, next: &JiraRecord, now: DateTime<Utc>) -> Result<DateTime<Utc>, Box<Step<JiraRecord>>> {
+    fn lease(
+        &self,
+        ticket: &Ticket,
+        next: &JiraRecord,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, Box<Step<JiraRecord>>> {
         let Some(since) = ticket.jira.changing_since else {
             let by = Some(self.claims.name());
-            let claimed = JiraRecord { changing_since: Some(now), changing_by: by, ..next.clone() };
+            let claimed = JiraRecord {
+                changing_since: Some(now),
+                changing_by: by,
+                ..next.clone()
+            };
             return Err(Box::new(Step::Recorded(claimed)));
         };
         if self.claims.spend(&changing(ticket), since) {
             return Ok(since);
         }
-        Err(Box::new(Step::Wait(Duration::from_secs(1), "another task is changing the JIRA issue".to_owned())))
+        Err(Box::new(Step::Wait(
+            Duration::from_secs(1),
+            "another task is changing the JIRA issue".to_owned(),
+        )))
     }
 
     fn release(&self, ticket: &Ticket, lease: DateTime<Utc>) {
@@ -247,8 +312,15 @@ impl Jira {
 
     /// The issue cannot be seen. It is deleted only if we are who we are and still see its project: a wrong
     /// token makes us anonymous, and JIRA answers 404 to strangers.
-    async fn gone(&self, record: &JiraRecord, now: DateTime<Utc>) -> Result<Step<JiraRecord>, Fault> {
-        self.client.myself(now).await.map_err(|failed| failed.fault("asking who we are"))?;
+    async fn gone(
+        &self,
+        record: &JiraRecord,
+        now: DateTime<Utc>,
+    ) -> Result<Step<JiraRecord>, Fault> {
+        self.client
+            .myself(now)
+            .await
+            .map_err(|failed| failed.fault("asking who we are"))?;
         let project = self.client.project(&self.settings.project_key, now).await;
         project.map_err(|failed| failed.fault("looking for the project"))?;
         Ok(Step::Recorded(JiraRecord {
@@ -269,7 +341,11 @@ impl Jira {
             document::description(ticket, self.settings.dashboard_base.as_ref(), left_out)
         };
         let hash = document::hash(&summary, &description);
-        Page { summary, description, hash }
+        Page {
+            summary,
+            description,
+            hash,
+        }
     }
 }
 
@@ -295,5 +371,9 @@ mod field {
 
 /// A refused detail, noted while the rest goes on.
 fn noted(reason: String, at: DateTime<Utc>) -> DeliveryFault {
-    DeliveryFault { reason, at, retrying: false }
+    DeliveryFault {
+        reason,
+        at,
+        retrying: false,
+    }
 }

@@ -27,7 +27,10 @@ impl Jira {
             return Ok(None);
         }
         let issue = self.client.issue(key, now).await?;
-        let seen = JiraRecord { status: Some(issue.status.clone()), ..record.clone() };
+        let seen = JiraRecord {
+            status: Some(issue.status.clone()),
+            ..record.clone()
+        };
         let settle = |record: JiraRecord| {
             // A claim that turned out not to be needed is given back, unused for good.
             if let Some(lease) = record.changing_since {
@@ -36,23 +39,38 @@ impl Jira {
             Ok(Some(Step::Recorded(settled(record, ticket))))
         };
         if ticket_status(&issue.status, issue.category) == Some(ticket.status) {
-            return settle(JiraRecord { fault: None, ..seen });
+            return settle(JiraRecord {
+                fault: None,
+                ..seen
+            });
         }
         let us = self.account_id(now).await.map_err(Failed::Refused)?;
         if is_decided_there(&issue, ticket, &us) {
             return settle(seen);
         }
         if record.hops >= MOST_HOPS {
-            let reason = format!("JIRA's workflow did not lead to {} in {MOST_HOPS} steps: move the issue by hand", goal(ticket));
-            return settle(JiraRecord { fault: Some(noted(reason, now)), ..seen });
+            let reason = format!(
+                "JIRA's workflow did not lead to {} in {MOST_HOPS} steps: move the issue by hand",
+                goal(ticket)
+            );
+            return settle(JiraRecord {
+                fault: Some(noted(reason, now)),
+                ..seen
+            });
         }
         let offered = self.client.transitions(key, now).await?;
         match choose(&offered, &issue, ticket, &us) {
             Ok(chosen) => match self.lease(ticket, &seen, now) {
-                Ok(lease) => self.make(ticket, &issue, chosen, (seen, lease), now).await.map(Some),
+                Ok(lease) => self
+                    .make(ticket, &issue, chosen, (seen, lease), now)
+                    .await
+                    .map(Some),
                 Err(step) => Ok(Some(*step)),
             },
-            Err(reason) => settle(JiraRecord { fault: Some(noted(reason, now)), ..seen }),
+            Err(reason) => settle(JiraRecord {
+                fault: Some(noted(reason, now)),
+                ..seen
+            }),
         }
     }
 
@@ -64,23 +82,46 @@ impl Jira {
         (seen, lease): (JiraRecord, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> Result<Step<JiraRecord>, Failed> {
-        let outcome = self.client.transition(&issue.key, &chosen.id, &filled(chosen), now).await;
+        let outcome = self
+            .client
+            .transition(&issue.key, &chosen.id, &filled(chosen), now)
+            .await;
         self.release(ticket, lease);
-        let seen = JiraRecord { changing_since: None, changing_by: None, ..seen };
+        let seen = JiraRecord {
+            changing_since: None,
+            changing_by: None,
+            ..seen
+        };
         match outcome {
             Ok(()) => {
                 let hops = seen.hops + 1;
-                let moved = JiraRecord { status: Some(chosen.to.clone()), hops, fault: None, ..seen };
+                let moved = JiraRecord {
+                    status: Some(chosen.to.clone()),
+                    hops,
+                    fault: None,
+                    ..seen
+                };
                 let there = ticket_status(&chosen.to, chosen.category) == Some(ticket.status);
-                Ok(Step::Recorded(if there { settled(moved, ticket) } else { moved }))
+                Ok(Step::Recorded(if there {
+                    settled(moved, ticket)
+                } else {
+                    moved
+                }))
             }
             Err(Failed::Invalid(invalid)) => {
                 if self.client.issue(&issue.key, now).await?.status != issue.status {
                     let reason = "somebody moved the issue at the same moment: looking again";
                     return Ok(Step::Wait(Duration::from_secs(1), reason.to_owned()));
                 }
-                let reason = format!("JIRA refused to move the issue to {} (400): {}", chosen.to, invalid.words());
-                Ok(Step::Recorded(JiraRecord { fault: Some(noted(reason, now)), ..settled(seen, ticket) }))
+                let reason = format!(
+                    "JIRA refused to move the issue to {} (400): {}",
+                    chosen.to,
+                    invalid.words()
+                );
+                Ok(Step::Recorded(JiraRecord {
+                    fault: Some(noted(reason, now)),
+                    ..settled(seen, ticket)
+                }))
             }
             Err(failed) => Err(failed),
         }
@@ -88,7 +129,13 @@ impl Jira {
 }
 
 fn settled(record: JiraRecord, ticket: &Ticket) -> JiraRecord {
-    JiraRecord { status_version: ticket.status_version, hops: 0, changing_since: None, changing_by: None, ..record }
+    JiraRecord {
+        status_version: ticket.status_version,
+        hops: 0,
+        changing_since: None,
+        changing_by: None,
+        ..record
+    }
 }
 
 /// Is the issue's status to be left alone? Yes where the ticket has its status from JIRA, where a person moved
@@ -101,30 +148,56 @@ fn is_decided_there(issue: &Issue, ticket: &Ticket, us: &str) -> bool {
         return !issue.moves.first().is_some_and(by_us);
     }
     let by_person = |change: &Move| !change.is_app && !by_us(change);
-    let later = issue.moves.iter().any(|change| by_person(change) && change.at >= ticket.status_at);
-    let machine = matches!(ticket.status_by.channel, Channel::System | Channel::Playbook);
+    let later = issue
+        .moves
+        .iter()
+        .any(|change| by_person(change) && change.at >= ticket.status_at);
+    let machine = matches!(
+        ticket.status_by.channel,
+        Channel::System | Channel::Playbook
+    );
     let closed = ticket_status(&issue.status, issue.category) == Some(Status::Acknowledged);
     later || (machine && closed && issue.moves.first().is_some_and(by_person))
 }
 
 /// The transition that reaches the ticket's status, else the best one on the way; or why there is none.
-fn choose<'a>(offered: &'a [Transition], issue: &Issue, ticket: &Ticket, us: &str) -> Result<&'a Transition, String> {
+fn choose<'a>(
+    offered: &'a [Transition],
+    issue: &Issue,
+    ticket: &Ticket,
+    us: &str,
+) -> Result<&'a Transition, String> {
     let been: BTreeSet<&str> = issue
         .moves
         .iter()
         .filter(|change| change.at >= ticket.status_at && change.account_id.as_deref() == Some(us))
-        .flat_map(|change| [change.from.as_deref(), Some(change.to.as_str())].into_iter().flatten())
+        .flat_map(|change| {
+            [change.from.as_deref(), Some(change.to.as_str())]
+                .into_iter()
+                .flatten()
+        })
         .chain([issue.status.as_str()])
         .collect();
-    let reaches = |transition: &&Transition| ticket_status(&transition.to, transition.category) == Some(ticket.status);
+    let reaches = |transition: &&Transition| {
+        ticket_status(&transition.to, transition.category) == Some(ticket.status)
+    };
     let direct = offered.iter().filter(reaches);
     let usable = |transition: &&Transition| unfillable(transition).is_none();
-    if let Some(best) = direct.clone().filter(usable).min_by_key(|transition| rank(transition, ticket.status)) {
+    if let Some(best) = direct
+        .clone()
+        .filter(usable)
+        .min_by_key(|transition| rank(transition, ticket.status))
+    {
         return Ok(best);
     }
     let asked = direct.clone().find_map(unfillable);
-    let on_the_way = offered.iter().filter(|transition| !reaches(transition) && !been.contains(transition.to.as_str()));
-    if let Some(best) = on_the_way.filter(usable).min_by_key(|transition| detour(transition.category)).filter(|_| asked.is_none())
+    let on_the_way = offered
+        .iter()
+        .filter(|transition| !reaches(transition) && !been.contains(transition.to.as_str()));
+    if let Some(best) = on_the_way
+        .filter(usable)
+        .min_by_key(|transition| detour(transition.category))
+        .filter(|_| asked.is_none())
     {
         return Ok(best);
     }
@@ -157,9 +230,21 @@ fn rank(transition: &Transition, status: Status) -> (usize, bool) {
         Status::Acknowledged => &["done", "closed", "resolved", "fixed", "completed"],
     };
     let name = transition.to.to_lowercase();
-    let refuses =
-        ["won't", "wont", "cancel", "reject", "duplicate", "declined", "invalid"].iter().any(|word| name.contains(word));
-    let place = plain.iter().position(|plain| *plain == name).unwrap_or(plain.len() + usize::from(refuses));
+    let refuses = [
+        "won't",
+        "wont",
+        "cancel",
+        "reject",
+        "duplicate",
+        "declined",
+        "invalid",
+    ]
+    .iter()
+    .any(|word| name.contains(word));
+    let place = plain
+        .iter()
+        .position(|plain| *plain == name)
+        .unwrap_or(plain.len() + usize::from(refuses));
     (place, !transition.required.is_empty())
 }
 
@@ -175,7 +260,10 @@ fn detour(category: Option<StatusCategory>) -> u8 {
 
 /// A required field that we cannot fill without inventing something.
 fn unfillable(transition: &Transition) -> Option<&str> {
-    let field = transition.required.iter().find(|(name, values)| *name != RESOLUTION || values.is_empty());
+    let field = transition
+        .required
+        .iter()
+        .find(|(name, values)| *name != RESOLUTION || values.is_empty());
     field.map(|(name, _)| name.as_str())
 }
 
@@ -183,8 +271,16 @@ fn filled(transition: &Transition) -> Value {
     let mut fields = Map::new();
     if let Some(values) = transition.required.get(RESOLUTION) {
         let plain = ["done", "fixed", "resolved"];
-        let named = |name: &str| values.iter().find(|(_, value)| value.eq_ignore_ascii_case(name));
-        if let Some((id, _)) = plain.iter().find_map(|name| named(name)).or_else(|| values.first()) {
+        let named = |name: &str| {
+            values
+                .iter()
+                .find(|(_, value)| value.eq_ignore_ascii_case(name))
+        };
+        if let Some((id, _)) = plain
+            .iter()
+            .find_map(|name| named(name))
+            .or_else(|| values.first())
+        {
             fields.insert(RESOLUTION.to_owned(), json!({"id": id}));
         }
     }

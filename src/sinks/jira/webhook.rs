@@ -93,13 +93,22 @@ pub fn authenticate(
     if let Some(signature) = signature {
         let (method, digest) = signature.trim().split_once('=').ok_or(Refused)?;
         let digest = hex::decode(digest).map_err(|_| Refused)?;
-        let expected = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| Refused)?.chain_update(body);
+        let expected = Hmac::<Sha256>::new_from_slice(secret)
+            .map_err(|_| Refused)?
+            .chain_update(body);
         let right = method.eq_ignore_ascii_case("sha256") && expected.verify_slice(&digest).is_ok();
         return if right { Ok(()) } else { Err(Refused) };
     }
     // Hashes have one length: the comparison does not tell how long the secret is.
-    let (given, expected) = (Sha256::digest(query_secret.ok_or(Refused)?), Sha256::digest(secret));
-    if bool::from(given.as_slice().ct_eq(expected.as_slice())) { Ok(()) } else { Err(Refused) }
+    let (given, expected) = (
+        Sha256::digest(query_secret.ok_or(Refused)?),
+        Sha256::digest(secret),
+    );
+    if bool::from(given.as_slice().ct_eq(expected.as_slice())) {
+        Ok(())
+    } else {
+        Err(Refused)
+    }
 }
 
 /// Reads one delivery.
@@ -110,33 +119,54 @@ pub fn parse(body: &[u8]) -> Result<JiraEvent, Malformed> {
         let syntax = !error.inner().is_data();
         Malformed {
             code: if syntax { "not_json" } else { "wrong_type" },
-            message: if syntax { "the body is not JSON".to_owned() } else { "this field has another type".to_owned() },
+            message: if syntax {
+                "the body is not JSON".to_owned()
+            } else {
+                "this field has another type".to_owned()
+            },
             path: if path == "." { String::new() } else { path },
         }
     })?;
-    let event = text(delivery.webhook_event.as_ref()).ok_or_else(|| missing("webhookEvent", "no JIRA event is named"))?;
+    let event = text(delivery.webhook_event.as_ref())
+        .ok_or_else(|| missing("webhookEvent", "no JIRA event is named"))?;
     match event.as_str() {
         "jira:issue_updated" => updated(&delivery),
         "jira:issue_deleted" => deleted(&delivery),
-        other => Ok(JiraEvent::Ignored(format!("the event {} changes no status", shown(other, 60)))),
+        other => Ok(JiraEvent::Ignored(format!(
+            "the event {} changes no status",
+            shown(other, 60)
+        ))),
     }
 }
 
 fn updated(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
     let Some(changelog) = &delivery.changelog else {
-        return Ok(JiraEvent::Ignored("an update without changes, such as a comment".to_owned()));
+        return Ok(JiraEvent::Ignored(
+            "an update without changes, such as a comment".to_owned(),
+        ));
     };
     let mut items = changelog.items.iter().flatten();
     let Some(item) = items.rfind(|item| item.is_of_status()) else {
         return Ok(JiraEvent::Ignored("the status did not change".to_owned()));
     };
-    let issue = delivery.issue.as_ref().ok_or_else(|| missing("issue", "no issue is named"))?;
-    let now = issue.fields.as_ref().and_then(|fields| fields.status.as_ref());
-    let category =
-        now.and_then(|status| text(status.status_category.as_ref()?.key.as_ref())).and_then(|key| StatusCategory::from_key(&key));
-    let to_name = text(item.to_string.as_ref()).or_else(|| text(now?.name.as_ref())).unwrap_or_default();
+    let issue = delivery
+        .issue
+        .as_ref()
+        .ok_or_else(|| missing("issue", "no issue is named"))?;
+    let now = issue
+        .fields
+        .as_ref()
+        .and_then(|fields| fields.status.as_ref());
+    let category = now
+        .and_then(|status| text(status.status_category.as_ref()?.key.as_ref()))
+        .and_then(|key| StatusCategory::from_key(&key));
+    let to_name = text(item.to_string.as_ref())
+        .or_else(|| text(now?.name.as_ref()))
+        .unwrap_or_default();
     let Some(status) = ticket_status(&to_name, category) else {
-        return Ok(JiraEvent::Ignored("a status without a name or kind that we know".to_owned()));
+        return Ok(JiraEvent::Ignored(
+            "a status without a name or kind that we know".to_owned(),
+        ));
     };
     Ok(JiraEvent::StatusChanged(StatusChange {
         issue_key: issue.key()?,
@@ -147,13 +177,19 @@ fn updated(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
         category,
         status,
         by: delivery.by(),
-        account_id: delivery.user.as_ref().and_then(|user| text(user.account_id.as_ref())),
+        account_id: delivery
+            .user
+            .as_ref()
+            .and_then(|user| text(user.account_id.as_ref())),
         at: delivery.at()?,
     }))
 }
 
 fn deleted(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
-    let issue = delivery.issue.as_ref().ok_or_else(|| missing("issue", "no issue is named"))?;
+    let issue = delivery
+        .issue
+        .as_ref()
+        .ok_or_else(|| missing("issue", "no issue is named"))?;
     Ok(JiraEvent::IssueDeleted(Deletion {
         issue_key: issue.key()?,
         issue_id: text(issue.id.as_ref()).unwrap_or_default(),
@@ -164,12 +200,18 @@ fn deleted(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
 }
 
 fn missing(path: &str, message: &str) -> Malformed {
-    Malformed { code: "nothing_usable", message: message.to_owned(), path: path.to_owned() }
+    Malformed {
+        code: "nothing_usable",
+        message: message.to_owned(),
+        path: path.to_owned(),
+    }
 }
 
 /// A name as people may see it; events without a user come from automations.
 pub(super) fn person(name: Option<&str>) -> String {
-    let name = name.map(|name| shown(name, 128)).filter(|name| !name.is_empty());
+    let name = name
+        .map(|name| shown(name, 128))
+        .filter(|name| !name.is_empty());
     name.unwrap_or_else(|| "JIRA automation".to_owned())
 }
 
@@ -246,14 +288,24 @@ struct Item {
 
 impl Delivery {
     fn by(&self) -> String {
-        person(self.user.as_ref().and_then(|user| text(user.display_name.as_ref())).as_deref())
+        person(
+            self.user
+                .as_ref()
+                .and_then(|user| text(user.display_name.as_ref()))
+                .as_deref(),
+        )
     }
 
     /// Milliseconds since 1970, a number or its text.
     fn at(&self) -> Result<DateTime<Utc>, Malformed> {
         let wrong = || missing("timestamp", "no usable time in milliseconds");
         let text = text(self.timestamp.as_ref()).ok_or_else(wrong)?;
-        let millis = text.trim().split('.').next().and_then(|whole| whole.parse::<i64>().ok()).ok_or_else(wrong)?;
+        let millis = text
+            .trim()
+            .split('.')
+            .next()
+            .and_then(|whole| whole.parse::<i64>().ok())
+            .ok_or_else(wrong)?;
         Utc.timestamp_millis_opt(millis).single().ok_or_else(wrong)
     }
 }
@@ -261,26 +313,39 @@ impl Delivery {
 impl Issue {
     /// A key goes into paths and index rows later: only the form JIRA gives keys is let in.
     fn key(&self) -> Result<String, Malformed> {
-        let key = text(self.key.as_ref()).ok_or_else(|| missing("issue.key", "the issue has no key"))?;
+        let key =
+            text(self.key.as_ref()).ok_or_else(|| missing("issue.key", "the issue has no key"))?;
         let well_formed = key.len() <= 64
             && key.split_once('-').is_some_and(|(project, number)| {
                 !project.is_empty()
-                    && project.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                    && project
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'_')
                     && !number.is_empty()
                     && number.bytes().all(|b| b.is_ascii_digit())
             });
-        if well_formed { Ok(key) } else { Err(missing("issue.key", "this is no issue key")) }
+        if well_formed {
+            Ok(key)
+        } else {
+            Err(missing("issue.key", "this is no issue key"))
+        }
     }
 
     fn ticket(&self) -> Option<TicketId> {
         let labels = self.fields.as_ref()?.labels.as_ref()?;
-        labels.iter().filter_map(|label| label.as_str()?.strip_prefix("rca-")).find_map(TicketId::parse)
+        labels
+            .iter()
+            .filter_map(|label| label.as_str()?.strip_prefix("rca-"))
+            .find_map(TicketId::parse)
     }
 }
 
 impl Item {
     /// A custom field may be called `status` too; its id tells.
     fn is_of_status(&self) -> bool {
-        text(self.field_id.as_ref()).or_else(|| text(self.field.as_ref())).as_deref() == Some("status")
+        text(self.field_id.as_ref())
+            .or_else(|| text(self.field.as_ref()))
+            .as_deref()
+            == Some("status")
     }
 }

@@ -163,7 +163,9 @@ struct Item {
 
 impl History {
     pub(super) fn moves(self) -> Vec<client::Move> {
-        let Some(at) = time(&self.created) else { return Vec::new() };
+        let Some(at) = time(&self.created) else {
+            return Vec::new();
+        };
         let author = self.author.unwrap_or_default();
         let of_status = |item: &Item| item.field_id.as_deref().unwrap_or(&item.field) == "status";
         let read = |item: Item| client::Move {
@@ -228,9 +230,16 @@ struct Allowed {
 impl Transition {
     pub(super) fn read(self) -> client::Transition {
         let to = self.to.unwrap_or_default();
-        let asked = self.fields.into_iter().filter(|(_, field)| field.required && !field.has_default_value);
+        let asked = self
+            .fields
+            .into_iter()
+            .filter(|(_, field)| field.required && !field.has_default_value);
         let values = |field: TransitionField| {
-            field.allowed_values.into_iter().map(|value| (value.id.0, value.name.unwrap_or_default())).collect()
+            field
+                .allowed_values
+                .into_iter()
+                .map(|value| (value.id.0, value.name.unwrap_or_default()))
+                .collect()
         };
         client::Transition {
             id: self.id.0,
@@ -255,6 +264,7 @@ pub(super) fn category(of: Option<Category>) -> Option<StatusCategory> {
 
 /// `2026-07-27T09:15:31.447+0000`: an offset without a colon.
 pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
-    let parsed = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").or_else(|_| DateTime::parse_from_rfc3339(text));
+    let parsed = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z")
+        .or_else(|_| DateTime::parse_from_rfc3339(text));
     parsed.ok().map(|at| at.to_utc())
 }

@@ -62,7 +62,9 @@ pub enum CallbackRefusal {
     #[error("status is missing")]
     NoStatus,
     /// A status nobody told us about.
-    #[error("status is none of succeeded, failed, cancelled, timedout, accepted, running, in_progress")]
+    #[error(
+        "status is none of succeeded, failed, cancelled, timedout, accepted, running, in_progress"
+    )]
     UnknownStatus,
 }
 
@@ -74,13 +76,17 @@ pub fn parse(body: &[u8]) -> Result<Callback, CallbackRefusal> {
         None => None,
         Some(text) => Some(TicketId::parse(&text).ok_or(CallbackRefusal::TicketId)?),
     };
-    let error = fields.text(&["error_message", "error", "message", "reason"]).map(|text| cap(&redact(&text), TEXT_CAP));
+    let error = fields
+        .text(&["error_message", "error", "message", "reason"])
+        .map(|text| cap(&redact(&text), TEXT_CAP));
     let (outcome, contradictory) = outcome(&fields, error.as_deref())?;
     let id = |names: &[&str]| fields.text(names).map(|text| cap(&redact(&text), ID_CAP));
     Ok(Callback {
         ticket_id,
         attempt_id: id(&["attempt_id"]),
-        attempt_number: fields.text(&["attempt_number"]).and_then(|text| text.parse().ok()),
+        attempt_number: fields
+            .text(&["attempt_number"])
+            .and_then(|text| text.parse().ok()),
         original_run_id: id(&["original_run_id"]),
         remediation_run_id: id(&["remediation_run_id"]),
         outcome,
@@ -100,12 +106,22 @@ fn outcome(fields: &Fields<'_>, error: Option<&str>) -> Result<(Outcome, bool), 
             None => Err(CallbackRefusal::NoStatus),
         };
     };
-    let word: String = status.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
+    let word: String = status
+        .chars()
+        .filter(char::is_ascii_alphabetic)
+        .collect::<String>()
+        .to_ascii_lowercase();
     match word.as_str() {
         "succeeded" | "success" => Ok((Outcome::Success, success == Some(false))),
         "failed" => Ok((failed("the remediation run failed"), success == Some(true))),
-        "cancelled" | "canceled" => Ok((failed("the remediation run was cancelled"), success == Some(true))),
-        "timedout" => Ok((failed("the remediation run did not end in time"), success == Some(true))),
+        "cancelled" | "canceled" => Ok((
+            failed("the remediation run was cancelled"),
+            success == Some(true),
+        )),
+        "timedout" => Ok((
+            failed("the remediation run did not end in time"),
+            success == Some(true),
+        )),
         "accepted" | "running" | "inprogress" => Ok((Outcome::Progress, false)),
         _ => Err(CallbackRefusal::UnknownStatus),
     }

@@ -52,7 +52,9 @@ impl SecretUrl {
 
     /// The host alone, which may be shown.
     pub fn host(&self) -> String {
-        self.url().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+        self.url()
+            .and_then(|url| url.host_str().map(str::to_owned))
+            .unwrap_or_default()
     }
 
     /// The root of its host: asking there runs nothing, and tells nobody the signature.
@@ -62,7 +64,10 @@ impl SecretUrl {
 
     /// Does it carry the signature that Logic Apps ask for?
     pub fn is_signed(&self) -> bool {
-        self.url().is_some_and(|url| url.query_pairs().any(|(name, value)| name == "sig" && !value.is_empty()))
+        self.url().is_some_and(|url| {
+            url.query_pairs()
+                .any(|(name, value)| name == "sig" && !value.is_empty())
+        })
     }
 
     fn url(&self) -> Option<Url> {
@@ -122,17 +127,30 @@ impl Playbooks {
     }
 
     /// Calls the playbook of `attempt.action`. The attempt must be recorded as being called before this.
-    pub async fn call(&self, ticket: &Ticket, attempt: &Attempt, now: DateTime<Utc>) -> CallOutcome {
+    pub async fn call(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> CallOutcome {
         let Some(url) = self.url(attempt.action).and_then(SecretUrl::url) else {
             return CallOutcome::Refused("no playbook is configured for this action".to_owned());
         };
         let callback = self.callback_url(ticket.id.as_str(), &attempt.id);
         let body = request_body(ticket, attempt, &callback);
-        let request = self.http.request(Method::POST, &url).header("x-ms-client-tracking-id", &attempt.id).json(&body);
+        let request = self
+            .http
+            .request(Method::POST, &url)
+            .header("x-ms-client-tracking-id", &attempt.id)
+            .json(&body);
         match self.http.send("the playbook", request).await {
             Ok(reply) => sort(&reply, now),
-            Err(no_reply) if no_reply.sent => CallOutcome::Unknown(no_reply.fault.reason().to_owned()),
-            Err(no_reply) if no_reply.fault.is_transient() => CallOutcome::NotSent(no_reply.fault.reason().to_owned(), None),
+            Err(no_reply) if no_reply.sent => {
+                CallOutcome::Unknown(no_reply.fault.reason().to_owned())
+            }
+            Err(no_reply) if no_reply.fault.is_transient() => {
+                CallOutcome::NotSent(no_reply.fault.reason().to_owned(), None)
+            }
             Err(no_reply) => CallOutcome::Refused(no_reply.fault.reason().to_owned()),
         }
     }
@@ -144,23 +162,40 @@ impl Playbooks {
         url.set_fragment(None);
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{CALLBACK_DOOR}"));
-        let token = self.mac(ticket_id, attempt_id).map(|mac| hex::encode(mac.finalize().into_bytes())).unwrap_or_default();
-        url.query_pairs_mut().append_pair("ticket", ticket_id).append_pair("attempt", attempt_id).append_pair("token", &token);
+        let token = self
+            .mac(ticket_id, attempt_id)
+            .map(|mac| hex::encode(mac.finalize().into_bytes()))
+            .unwrap_or_default();
+        url.query_pairs_mut()
+            .append_pair("ticket", ticket_id)
+            .append_pair("attempt", attempt_id)
+            .append_pair("token", &token);
         url
     }
 
     /// Is this the token of that attempt? In constant time; never with an empty signing key.
     pub fn verify_callback(&self, ticket_id: &str, attempt_id: &str, token: &str) -> bool {
-        let Ok(token) = hex::decode(token) else { return false };
+        let Ok(token) = hex::decode(token) else {
+            return false;
+        };
         let closed = self.settings.signing_key.expose_secret().is_empty();
-        !closed && self.mac(ticket_id, attempt_id).is_some_and(|mac| mac.verify_slice(&token).is_ok())
+        !closed
+            && self
+                .mac(ticket_id, attempt_id)
+                .is_some_and(|mac| mac.verify_slice(&token).is_ok())
     }
 
     /// Neither id can hold the separator. HMAC takes keys of any length, so this is never `None`; if it
     /// were, no token would fit.
     fn mac(&self, ticket_id: &str, attempt_id: &str) -> Option<Hmac<Sha256>> {
-        let key = Hmac::<Sha256>::new_from_slice(self.settings.signing_key.expose_secret().as_bytes()).ok()?;
-        Some(key.chain_update(ticket_id).chain_update("|").chain_update(attempt_id))
+        let key =
+            Hmac::<Sha256>::new_from_slice(self.settings.signing_key.expose_secret().as_bytes())
+                .ok()?;
+        Some(
+            key.chain_update(ticket_id)
+                .chain_update("|")
+                .chain_update(attempt_id),
+        )
     }
 }
 
@@ -168,14 +203,25 @@ fn sort(reply: &Reply, now: DateTime<Utc>) -> CallOutcome {
     let reason = || reason(reply);
     match reply.status {
         200..=299 => {
-            let run = reply.headers.get("x-ms-workflow-run-id").and_then(|value| value.to_str().ok());
-            CallOutcome::Accepted { workflow_run: run.map(|run| cap(run, 128)) }
+            let run = reply
+                .headers
+                .get("x-ms-workflow-run-id")
+                .and_then(|value| value.to_str().ok());
+            CallOutcome::Accepted {
+                workflow_run: run.map(|run| cap(run, 128)),
+            }
         }
         // Throttled before anything started; everything else that is "try again" may have started.
         429 => CallOutcome::NotSent(reason(), reply.retry_after(now)),
         408 | 500..=599 => CallOutcome::Unknown(reason()),
-        404 => CallOutcome::Refused(format!("{}; is the Logic App enabled, and its URL up to date?", reason())),
-        401 | 403 => CallOutcome::Refused(format!("{}; the URL's signature is no longer valid", reason())),
+        404 => CallOutcome::Refused(format!(
+            "{}; is the Logic App enabled, and its URL up to date?",
+            reason()
+        )),
+        401 | 403 => CallOutcome::Refused(format!(
+            "{}; the URL's signature is no longer valid",
+            reason()
+        )),
         _ => CallOutcome::Refused(reason()),
     }
 }
@@ -183,11 +229,19 @@ fn sort(reply: &Reply, now: DateTime<Utc>) -> CallOutcome {
 /// The status and the service's own code and message, which hold nothing secret once redacted.
 fn reason(reply: &Reply) -> String {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let part = |name: &str| body.pointer(&format!("/error/{name}")).and_then(Value::as_str).unwrap_or_default();
+    let part = |name: &str| {
+        body.pointer(&format!("/error/{name}"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let detail = format!("{} {}", part("code"), part("message"));
     let detail = cap(redact(&detail).trim(), REASON_CAP);
     let status = format!("the playbook answered {}", reply.status);
-    if detail.is_empty() { status } else { format!("{status}: {detail}") }
+    if detail.is_empty() {
+        status
+    } else {
+        format!("{status}: {detail}")
+    }
 }
 
 /// The request: the guide's four fields, the attempt, and what the action needs. What is not known is left out.
@@ -208,7 +262,10 @@ pub fn request_body(ticket: &Ticket, attempt: &Attempt, callback_url: &Url) -> V
     put("error_type", json!(ticket.diagnosis.error_type));
     put("source", json!(failure.source.name()));
     put("kind", json!(failure.kind));
-    put("requested_at", json!(requested_at.to_rfc3339_opts(SecondsFormat::Millis, true)));
+    put(
+        "requested_at",
+        json!(requested_at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+    );
     if let Some(node_type) = &attempt.node_type {
         put("node_type_id", json!(node_type));
     }
@@ -218,15 +275,25 @@ pub fn request_body(ticket: &Ticket, attempt: &Attempt, callback_url: &Url) -> V
     if failure.kind == crate::failure::AssetKind::Job {
         put("job_name", json!(failure.asset));
     }
-    for name in
-        [field::JOB_ID, field::TASK_KEY, field::CLUSTER_ID, field::DAG_ID, field::TASK_ID, field::LOGICAL_DATE, field::TRY_NUMBER]
-    {
+    for name in [
+        field::JOB_ID,
+        field::TASK_KEY,
+        field::CLUSTER_ID,
+        field::DAG_ID,
+        field::TASK_ID,
+        field::LOGICAL_DATE,
+        field::TRY_NUMBER,
+    ] {
         if let Some(value) = failure.field(name) {
             put(name, json!(value));
         }
     }
     // Airflow says -1 for a task that is not mapped.
-    if let Some(index) = failure.field(field::MAP_INDEX).and_then(|index| index.parse::<i64>().ok()).filter(|index| *index >= 0) {
+    if let Some(index) = failure
+        .field(field::MAP_INDEX)
+        .and_then(|index| index.parse::<i64>().ok())
+        .filter(|index| *index >= 0)
+    {
         put(field::MAP_INDEX, json!(index));
     }
     Value::Object(body)

@@ -10,4 +10,6 @@
 pub mod callback;
 mod client;
 
-pub use client::{CallOutcome, PlaybookSettings, Playbooks, SecretUrl, SecretUrlError, request_body};
+pub use client::{
+    CallOutcome, PlaybookSettings, Playbooks, SecretUrl, SecretUrlError, request_body,
+};

@@ -13,7 +13,9 @@ use url::Url;
 
 use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
 use super::text::{len, mrkdwn, mrkdwn_lines, plain};
-use crate::ticket::{Answer, Approval, Chapter, ChapterKind, Priority, RemediationState, Sink, Status, Ticket};
+use crate::ticket::{
+    Answer, Approval, Chapter, ChapterKind, Priority, RemediationState, Sink, Status, Ticket,
+};
 
 /// Longest `plain_text` of a header block.
 pub const HEADER_LIMIT: usize = 150;
@@ -96,14 +98,23 @@ impl State {
 pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
     let state = State::of(ticket);
     let title = plain_text(&header(ticket, state, plain));
-    let mut blocks = vec![json!({"type": "header", "text": title}), section(&facts(ticket, state, look))];
-    let error_type = format!("Error Type: {}", mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT));
+    let mut blocks = vec![
+        json!({"type": "header", "text": title}),
+        section(&facts(ticket, state, look)),
+    ];
+    let error_type = format!(
+        "Error Type: {}",
+        mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT)
+    );
     let confidence = format!("Confidence: {}", ticket.diagnosis.confidence_word());
     let tail = match state.words() {
         None => confidence,
         Some((_, _, how)) => {
             let by = mrkdwn(&ticket.status_by.name, NAME_LIMIT);
-            blocks.push(section(&format!("{how} by {by} on {}", time(ticket.status_at))));
+            blocks.push(section(&format!(
+                "{how} by {by} on {}",
+                time(ticket.status_at)
+            )));
             format!("{confidence}\n{error_type}")
         }
     };
@@ -115,7 +126,10 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         "{} · {} · {}",
         header(ticket, state, mrkdwn),
         ticket.id,
-        mrkdwn(&ticket.diagnosis.root_cause, TEXT_LIMIT - HEADER_LIMIT - 100)
+        mrkdwn(
+            &ticket.diagnosis.root_cause,
+            TEXT_LIMIT - HEADER_LIMIT - 100
+        )
     );
     Post { text, blocks }
 }
@@ -140,34 +154,61 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
     };
     // An edited message notifies nobody; a name in the thread does.
     let asked: Vec<String> = match chapter.kind {
-        ChapterKind::ApprovalAsked => approvers(look).take(MENTIONS).map(|id| format!("<@{id}>")).collect(),
+        ChapterKind::ApprovalAsked => approvers(look)
+            .take(MENTIONS)
+            .map(|id| format!("<@{id}>"))
+            .collect(),
         _ => Vec::new(),
     };
-    let asked = if asked.is_empty() { String::new() } else { format!("\n{}", asked.join(" ")) };
+    let asked = if asked.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", asked.join(" "))
+    };
     let body = mrkdwn_lines(&chapter.text, SECTION_LIMIT - len(sign) - 1 - len(&asked));
     let text = format!("{sign} {body}{asked}");
     let about = format!("{} · {}", ticket.id, time(chapter.at));
     let context = json!({"type": "context", "elements": [{"type": "mrkdwn", "text": about, "verbatim": true}]});
-    Post { blocks: vec![section(&text), context], text }
+    Post {
+        blocks: vec![section(&text), context],
+        text,
+    }
 }
 
 /// The guide's first line, on one line of 150 characters: the asset's name gives way.
 fn header(ticket: &Ticket, state: State, safe: fn(&str, usize) -> String) -> String {
     let (before, after) = match state.words() {
-        None => ("🔴 ALERT: ".to_owned(), format!(" - {:?} ({})", ticket.severity, priority(ticket.priority))),
+        None => (
+            "🔴 ALERT: ".to_owned(),
+            format!(" - {:?} ({})", ticket.severity, priority(ticket.priority)),
+        ),
         Some((sign, word, _)) => (format!("{sign} "), format!(" - {word}")),
     };
-    let asset = safe(&ticket.failure.asset, HEADER_LIMIT - len(&before) - len(&after));
+    let asset = safe(
+        &ticket.failure.asset,
+        HEADER_LIMIT - len(&before) - len(&after),
+    );
     format!("{before}{asset}{after}")
 }
 
 fn facts(ticket: &Ticket, state: State, look: &Look<'_>) -> String {
-    let run = ticket.failure.run_id.as_deref().map_or_else(|| "not known".to_owned(), |run| mrkdwn(run, NAME_LIMIT));
+    let run = ticket
+        .failure
+        .run_id
+        .as_deref()
+        .map_or_else(|| "not known".to_owned(), |run| mrkdwn(run, NAME_LIMIT));
     let last = match state.words() {
-        None => format!("Error Type: {}", mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT)),
+        None => format!(
+            "Error Type: {}",
+            mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT)
+        ),
         Some((_, word, _)) => format!("Status: {word}"),
     };
-    format!("Ticket: {}\nITSM Ticket: {}\nRun ID: {run}\n{last}", ticket.id, itsm(ticket, look))
+    format!(
+        "Ticket: {}\nITSM Ticket: {}\nRun ID: {run}\n{last}",
+        ticket.id,
+        itsm(ticket, look)
+    )
 }
 
 fn itsm(ticket: &Ticket, look: &Look<'_>) -> String {
@@ -175,16 +216,31 @@ fn itsm(ticket: &Ticket, look: &Look<'_>) -> String {
         if let Some(why) = ticket.sinks_off.get(Sink::Jira.name()) {
             return format!("none ({})", mrkdwn(why, NAME_LIMIT));
         }
-        let stopped = ticket.jira.fault.as_ref().is_some_and(|fault| !fault.retrying);
-        return if stopped { "not created, see the dashboard".to_owned() } else { "pending".to_owned() };
+        let stopped = ticket
+            .jira
+            .fault
+            .as_ref()
+            .is_some_and(|fault| !fault.retrying);
+        return if stopped {
+            "not created, see the dashboard".to_owned()
+        } else {
+            "pending".to_owned()
+        };
     };
     let shown = mrkdwn(key, NAME_LIMIT);
     if ticket.jira.deleted {
         return format!("{shown} (deleted)");
     }
-    let plain_key =
-        !key.is_empty() && key.len() <= 100 && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    match look.issue_base.filter(|_| plain_key).and_then(|base| below(base, &["browse", key])) {
+    let plain_key = !key.is_empty()
+        && key.len() <= 100
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    match look
+        .issue_base
+        .filter(|_| plain_key)
+        .and_then(|base| below(base, &["browse", key]))
+    {
         Some(url) => format!("<{}|{shown}>", url.as_str().replace('&', "&amp;")),
         None => shown,
     }
@@ -192,44 +248,77 @@ fn itsm(ticket: &Ticket, look: &Look<'_>) -> String {
 
 fn root_cause(ticket: &Ticket, tail: &str) -> String {
     const LABEL: &str = "Root Cause: ";
-    let cause = mrkdwn(&ticket.diagnosis.root_cause, SECTION_LIMIT - len(LABEL) - len(tail) - 1);
+    let cause = mrkdwn(
+        &ticket.diagnosis.root_cause,
+        SECTION_LIMIT - len(LABEL) - len(tail) - 1,
+    );
     format!("{LABEL}{cause}\n{tail}")
 }
 
 fn steps(ticket: &Ticket) -> Option<String> {
     const LABEL: &str = "Resolution Steps:";
-    let steps: Vec<&String> =
-        ticket.diagnosis.recommendations.iter().filter(|step| !step.trim().is_empty()).take(STEPS).collect();
+    let steps: Vec<&String> = ticket
+        .diagnosis
+        .recommendations
+        .iter()
+        .filter(|step| !step.trim().is_empty())
+        .take(STEPS)
+        .collect();
     let room = (SECTION_LIMIT - len(LABEL)) / steps.len().max(1) - 3;
-    let lines: Vec<String> = steps.iter().map(|step| format!("\n• {}", mrkdwn(step, room))).collect();
+    let lines: Vec<String> = steps
+        .iter()
+        .map(|step| format!("\n• {}", mrkdwn(step, room)))
+        .collect();
     (!lines.is_empty()).then(|| format!("{LABEL}{}", lines.concat()))
 }
 
 /// The question to a person, or who answered it.
 fn question(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
-    let Some(approval) = &ticket.remediation.approval else { return Vec::new() };
+    let Some(approval) = &ticket.remediation.approval else {
+        return Vec::new();
+    };
     match (&approval.answer, ticket.remediation.state) {
         (Some(answer), _) => vec![section(&answered(approval, answer))],
-        (None, RemediationState::AwaitingApproval) if state != State::Closed => asked(ticket, approval, look),
+        (None, RemediationState::AwaitingApproval) if state != State::Closed => {
+            asked(ticket, approval, look)
+        }
         (None, RemediationState::Rejected) => {
-            vec![section(&format!("Approval expired on {} without an answer", time(approval.expires_at)))]
+            vec![section(&format!(
+                "Approval expired on {} without an answer",
+                time(approval.expires_at)
+            ))]
         }
         (None, _) => Vec::new(),
     }
 }
 
 fn answered(approval: &Approval, answer: &Answer) -> String {
-    let word = if answer.approved { "👍 Approved" } else { "👎 Rejected" };
+    let word = if answer.approved {
+        "👍 Approved"
+    } else {
+        "👎 Rejected"
+    };
     let by = mrkdwn(&answer.by.name, NAME_LIMIT);
-    format!("{word} by {by} on {}\n{}", time(answer.at), mrkdwn(&approval.plan_text, SECTION_LIMIT / 3))
+    format!(
+        "{word} by {by} on {}\n{}",
+        time(answer.at),
+        mrkdwn(&approval.plan_text, SECTION_LIMIT / 3)
+    )
 }
 
 fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> Vec<Value> {
     let value = button_value(&ticket.id, approval).filter(|_| approvers(look).next().is_some());
     let plan = mrkdwn_lines(&approval.plan_text, SECTION_LIMIT / 2);
     let why = mrkdwn(&approval.why, SECTION_LIMIT / 3);
-    let place = if value.is_some() { "" } else { "\nAnswer on the dashboard." };
-    let text = format!("🙋 Approval needed: {plan}\nWhy: {why}\nExpires: {}{place}", time(approval.expires_at));
+    let place = if value.is_some() {
+        ""
+    } else {
+        "\nAnswer on the dashboard."
+    };
+    let text = format!(
+        "🙋 Approval needed: {plan}\nWhy: {why}\nExpires: {}{place}",
+        time(approval.expires_at)
+    );
     let mut blocks = vec![section(&text)];
     if let Some(value) = value {
         let number = approval.attempt;
@@ -238,10 +327,12 @@ fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> Vec<Value> {
             plain(&approval.plan_text, CONFIRM_LIMIT - 80)
         );
         let no = "Nothing will be done automatically; a person takes over.".to_owned();
-        blocks.push(json!({"type": "actions", "block_id": "rca_approval", "elements": [
-            button(APPROVE, "Approve", "primary", &value, "Run this remediation?", &yes),
-            button(REJECT, "Reject", "danger", &value, "Reject this remediation?", &no),
-        ]}));
+        blocks.push(
+            json!({"type": "actions", "block_id": "rca_approval", "elements": [
+                button(APPROVE, "Approve", "primary", &value, "Run this remediation?", &yes),
+                button(REJECT, "Reject", "danger", &value, "Reject this remediation?", &no),
+            ]}),
+        );
     }
     blocks
 }
@@ -257,17 +348,23 @@ fn button(action: &str, word: &str, style: &str, value: &str, title: &str, text:
 
 fn dashboard_button(ticket: &Ticket, look: &Look<'_>) -> Option<Value> {
     let mut url = below(look.dashboard_base?, &["dashboard"])?;
-    url.query_pairs_mut().append_pair("ticket", ticket.id.as_str());
+    url.query_pairs_mut()
+        .append_pair("ticket", ticket.id.as_str());
     if len(url.as_str()) > URL_LIMIT {
         return None;
     }
-    Some(json!({"type": "actions", "block_id": "rca_links", "elements": [
-        {"type": "button", "action_id": OPEN_DASHBOARD, "text": plain_text("Open in Dashboard"), "url": url.as_str()},
-    ]}))
+    Some(
+        json!({"type": "actions", "block_id": "rca_links", "elements": [
+            {"type": "button", "action_id": OPEN_DASHBOARD, "text": plain_text("Open in Dashboard"), "url": url.as_str()},
+        ]}),
+    )
 }
 
 fn approvers<'a>(look: &Look<'a>) -> impl Iterator<Item = &'a str> {
-    look.approvers.iter().map(String::as_str).filter(|id| is_id(id))
+    look.approvers
+        .iter()
+        .map(String::as_str)
+        .filter(|id| is_id(id))
 }
 
 /// `base` with further path pieces, without query and fragment.

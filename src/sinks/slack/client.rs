@@ -87,7 +87,12 @@ impl Client {
     }
 
     /// Calls a method that writes, with a JSON body.
-    pub(super) async fn post(&self, method: &str, arguments: &Value, now: DateTime<Utc>) -> Result<Answer, Failed> {
+    pub(super) async fn post(
+        &self,
+        method: &str,
+        arguments: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, Failed> {
         let request = self
             .request(Method::POST, method)?
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
@@ -96,7 +101,12 @@ impl Client {
     }
 
     /// Calls a method that reads, with a query.
-    pub(super) async fn get(&self, method: &str, arguments: &[(&str, &str)], now: DateTime<Utc>) -> Result<Answer, Failed> {
+    pub(super) async fn get(
+        &self,
+        method: &str,
+        arguments: &[(&str, &str)],
+        now: DateTime<Utc>,
+    ) -> Result<Answer, Failed> {
         let request = self.request(Method::GET, method)?.query(arguments);
         self.send(method, request, now).await
     }
@@ -106,19 +116,31 @@ impl Client {
         let pushed = url.path_segments_mut().map(|mut path| {
             path.pop_if_empty().push(method);
         });
-        pushed.map_err(|()| Failed::Unknown(Fault::permanent("Slack's API base is not a web address")))?;
-        Ok(self.http.request(verb, &url).bearer_auth(self.token.expose_secret()))
+        pushed.map_err(|()| {
+            Failed::Unknown(Fault::permanent("Slack's API base is not a web address"))
+        })?;
+        Ok(self
+            .http
+            .request(verb, &url)
+            .bearer_auth(self.token.expose_secret()))
     }
 
-    async fn send(&self, method: &str, request: reqwest::RequestBuilder, now: DateTime<Utc>) -> Result<Answer, Failed> {
+    async fn send(
+        &self,
+        method: &str,
+        request: reqwest::RequestBuilder,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, Failed> {
         match self.http.send("Slack", request).await {
             Ok(reply) => sort_reply(method, &reply, now),
             // No connection was made: as good as a refusal, but it says so in its own words.
-            Err(NoReply { fault, sent: false }) if fault.is_transient() => Err(Failed::Refused(Refusal {
-                code: NOT_REACHED.into(),
-                messages: vec![fault.reason().into()],
-                ..Refusal::default()
-            })),
+            Err(NoReply { fault, sent: false }) if fault.is_transient() => {
+                Err(Failed::Refused(Refusal {
+                    code: NOT_REACHED.into(),
+                    messages: vec![fault.reason().into()],
+                    ..Refusal::default()
+                }))
+            }
             Err(NoReply { fault, .. }) => Err(Failed::Unknown(fault)),
         }
     }
@@ -130,31 +152,65 @@ const NOT_REACHED: &str = "not_reached";
 fn sort_reply(method: &str, reply: &Reply, now: DateTime<Utc>) -> Result<Answer, Failed> {
     let retry_after = reply.retry_after(now);
     if reply.status == 429 {
-        return Err(Failed::Refused(Refusal { code: "ratelimited".into(), retry_after, ..Refusal::default() }));
+        return Err(Failed::Refused(Refusal {
+            code: "ratelimited".into(),
+            retry_after,
+            ..Refusal::default()
+        }));
     }
     let body = serde_json::from_slice::<Value>(&reply.body).ok();
-    let envelope = body.as_ref().and_then(|body| Envelope::deserialize(body).ok());
+    let envelope = body
+        .as_ref()
+        .and_then(|body| Envelope::deserialize(body).ok());
     match (body, envelope) {
         (Some(body), Some(envelope)) if envelope.ok && reply.is_success() => {
-            let scopes = reply.headers.get("x-oauth-scopes").and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let scopes = reply
+                .headers
+                .get("x-oauth-scopes")
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned);
             Ok(Answer { body, scopes })
         }
-        (_, Some(Envelope { ok: false, error: Some(code), needed, provided, response_metadata })) => {
+        (
+            _,
+            Some(Envelope {
+                ok: false,
+                error: Some(code),
+                needed,
+                provided,
+                response_metadata,
+            }),
+        ) => {
             let code = cap(&redact(&code), 100);
-            if matches!(code.as_str(), "fatal_error" | "internal_error" | "request_timeout" | "service_unavailable") {
+            if matches!(
+                code.as_str(),
+                "fatal_error" | "internal_error" | "request_timeout" | "service_unavailable"
+            ) {
                 // Slack: "It's possible some aspect of the operation succeeded before the error was raised."
                 return Err(Failed::Unknown(Fault::transient_after(
                     format!("Slack had a fault of its own ({method}: {code})"),
                     retry_after,
                 )));
             }
-            let messages = response_metadata.map(|metadata| metadata.messages).unwrap_or_default();
-            let messages = messages.iter().take(3).map(|message| cap(&redact(message), 200)).collect();
-            Err(Failed::Refused(Refusal { code, needed, provided, messages, retry_after }))
+            let messages = response_metadata
+                .map(|metadata| metadata.messages)
+                .unwrap_or_default();
+            let messages = messages
+                .iter()
+                .take(3)
+                .map(|message| cap(&redact(message), 200))
+                .collect();
+            Err(Failed::Refused(Refusal {
+                code,
+                needed,
+                provided,
+                messages,
+                retry_after,
+            }))
         }
-        _ if reply.is_success() => {
-            Err(Failed::Unknown(Fault::transient(format!("Slack answered {method} with something that is not its JSON"))))
-        }
+        _ if reply.is_success() => Err(Failed::Unknown(Fault::transient(format!(
+            "Slack answered {method} with something that is not its JSON"
+        )))),
         _ => Err(Failed::Unknown(reply.fault("Slack", now))),
     }
 }
@@ -182,14 +238,26 @@ impl Refusal {
     pub(super) fn fault(&self, method: &str, channel: &str) -> Fault {
         let code = self.code.as_str();
         let later = match code {
-            "ratelimited" | "rate_limited" | "message_limit_exceeded" => Some("Slack asks to slow down"),
-            NOT_REACHED => Some(self.messages.first().map_or("Slack could not be reached", String::as_str)),
-            "team_added_to_org" | "ekm_access_denied" | "accesslimited" => Some("Slack does not let anybody in for the moment"),
-            "duplicate_message_not_found" | "duplicate_channel_not_found" => Some("Slack is still working on the first try"),
+            "ratelimited" | "rate_limited" | "message_limit_exceeded" => {
+                Some("Slack asks to slow down")
+            }
+            NOT_REACHED => Some(
+                self.messages
+                    .first()
+                    .map_or("Slack could not be reached", String::as_str),
+            ),
+            "team_added_to_org" | "ekm_access_denied" | "accesslimited" => {
+                Some("Slack does not let anybody in for the moment")
+            }
+            "duplicate_message_not_found" | "duplicate_channel_not_found" => {
+                Some("Slack is still working on the first try")
+            }
             _ => None,
         };
         if let Some(why) = later {
-            let wait = self.retry_after.or_else(|| code.contains("limit").then_some(DEFAULT_RETRY));
+            let wait = self
+                .retry_after
+                .or_else(|| code.contains("limit").then_some(DEFAULT_RETRY));
             return Fault::transient_after(format!("{why} ({method}: {code})"), wait);
         }
         let summary = self.summary(method);
@@ -201,7 +269,11 @@ impl Refusal {
 
     /// What Slack said, without what to do about it.
     pub(super) fn summary(&self, method: &str) -> String {
-        let details = if self.messages.is_empty() { String::new() } else { format!(" [{}]", self.messages.join("; ")) };
+        let details = if self.messages.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", self.messages.join("; "))
+        };
         format!("Slack refused ({method}: {}{details})", self.code)
     }
 
@@ -247,7 +319,11 @@ mod tests {
     use super::*;
 
     fn refused(code: &str) -> Fault {
-        Refusal { code: code.into(), ..Refusal::default() }.fault("chat.postMessage", "#alerts")
+        Refusal {
+            code: code.into(),
+            ..Refusal::default()
+        }
+        .fault("chat.postMessage", "#alerts")
     }
 
     #[test]
@@ -255,7 +331,13 @@ mod tests {
         for code in ["ratelimited", "rate_limited", "not_reached"] {
             assert!(refused(code).is_transient(), "{code}");
         }
-        for code in ["msg_too_long", "no_text", "invalid_blocks", "invalid_arguments", "an_error_of_tomorrow"] {
+        for code in [
+            "msg_too_long",
+            "no_text",
+            "invalid_blocks",
+            "invalid_arguments",
+            "an_error_of_tomorrow",
+        ] {
             assert!(!refused(code).is_transient(), "{code}");
         }
         for code in [
@@ -270,7 +352,10 @@ mod tests {
             "missing_scope",
         ] {
             let fault = refused(code);
-            assert!(!fault.is_transient() && fault.reason().contains("): "), "{code} says what to do: {fault}");
+            assert!(
+                !fault.is_transient() && fault.reason().contains("): "),
+                "{code} says what to do: {fault}"
+            );
         }
     }
 
@@ -283,6 +368,11 @@ mod tests {
             ..Refusal::default()
         };
         let fault = refusal.fault("chat.postMessage", "#alerts");
-        assert!(fault.reason().contains("the scope chat:write (it has channels:read)"), "{fault}");
+        assert!(
+            fault
+                .reason()
+                .contains("the scope chat:write (it has channels:read)"),
+            "{fault}"
+        );
     }
 }

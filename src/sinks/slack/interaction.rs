@@ -91,7 +91,10 @@ pub fn verify(
     now: DateTime<Utc>,
 ) -> Result<(), Forged> {
     let (timestamp, signature) = timestamp.zip(signature).ok_or(Forged::Headers)?;
-    if timestamp.is_empty() || timestamp.len() > 12 || !timestamp.bytes().all(|b| b.is_ascii_digit()) {
+    if timestamp.is_empty()
+        || timestamp.len() > 12
+        || !timestamp.bytes().all(|b| b.is_ascii_digit())
+    {
         return Err(Forged::Headers);
     }
     let seconds: i64 = timestamp.parse().map_err(|_| Forged::Headers)?;
@@ -124,14 +127,18 @@ pub fn parse(raw_body: &[u8]) -> Result<Interaction, Malformed> {
     for (name, value) in url::form_urlencoded::parse(raw_body) {
         match name.as_ref() {
             "payload" if payload.is_none() => payload = Some(value),
-            "ssl_check" => return Ok(Interaction::Acknowledge("Slack checks our certificate".into())),
+            "ssl_check" => {
+                return Ok(Interaction::Acknowledge(
+                    "Slack checks our certificate".into(),
+                ));
+            }
             _ => {}
         }
     }
     let payload = payload.ok_or(Malformed::NoPayload)?;
     let mut json = serde_json::Deserializer::from_str(&payload);
-    let payload: Payload =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| Malformed::Payload(cap(&error.path().to_string(), 200)))?;
+    let payload: Payload = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| Malformed::Payload(cap(&error.path().to_string(), 200)))?;
     Ok(payload.meaning())
 }
 
@@ -189,24 +196,33 @@ impl Payload {
     fn meaning(self) -> Interaction {
         let acknowledge = |why: &str| Interaction::Acknowledge(why.to_owned());
         if self.kind != "block_actions" {
-            return Interaction::Acknowledge(format!("interaction of type {}", cap(&redact(&self.kind), 60)));
+            return Interaction::Acknowledge(format!(
+                "interaction of type {}",
+                cap(&redact(&self.kind), 60)
+            ));
         }
         let pressed = self.actions.unwrap_or_default();
-        let decision = pressed.iter().find_map(|action| match action.action_id.as_deref() {
-            Some(APPROVE) => Some((true, action)),
-            Some(REJECT) => Some((false, action)),
-            _ => None,
-        });
+        let decision = pressed
+            .iter()
+            .find_map(|action| match action.action_id.as_deref() {
+                Some(APPROVE) => Some((true, action)),
+                Some(REJECT) => Some((false, action)),
+                _ => None,
+            });
         let Some((approved, action)) = decision else {
             return acknowledge("no button that decides anything");
         };
-        let Some((ticket_id, approval_id, plan)) = action.value.as_deref().and_then(read_value) else {
+        let Some((ticket_id, approval_id, plan)) = action.value.as_deref().and_then(read_value)
+        else {
             return acknowledge("the button's value is not one of ours");
         };
         let Some(user) = self.user.filter(|user| is_id(&user.id)) else {
             return acknowledge("nobody is named as having pressed the button");
         };
-        let name = user.name.or(user.username).filter(|name| !name.trim().is_empty());
+        let name = user
+            .name
+            .or(user.username)
+            .filter(|name| !name.trim().is_empty());
         Interaction::Decision {
             ticket_id,
             approval_id,
@@ -214,15 +230,25 @@ impl Payload {
             approved,
             user_name: name.map_or_else(|| user.id.clone(), |name| cap(&redact(&name), 120)),
             user_id: user.id,
-            channel: self.channel.and_then(|channel| channel.id).or_else(|| self.container.as_ref()?.channel_id.clone()),
-            message_ts: self.message.and_then(|message| message.ts).or_else(|| self.container.as_ref()?.message_ts.clone()),
+            channel: self
+                .channel
+                .and_then(|channel| channel.id)
+                .or_else(|| self.container.as_ref()?.channel_id.clone()),
+            message_ts: self
+                .message
+                .and_then(|message| message.ts)
+                .or_else(|| self.container.as_ref()?.message_ts.clone()),
         }
     }
 }
 
 /// The value of both buttons of a question; `None` when it could not be read back.
 pub(super) fn button_value(ticket: &TicketId, approval: &Approval) -> Option<String> {
-    let value = ButtonValue { t: ticket.as_str().to_owned(), a: approval.id.clone(), p: approval.plan.clone() };
+    let value = ButtonValue {
+        t: ticket.as_str().to_owned(),
+        a: approval.id.clone(),
+        p: approval.plan.clone(),
+    };
     let text = serde_json::to_string(&value).ok()?;
     read_value(&text).map(|_| text)
 }
@@ -232,12 +258,17 @@ fn read_value(text: &str) -> Option<(TicketId, String, String)> {
         return None;
     }
     let value: ButtonValue = serde_json::from_str(text).ok()?;
-    let part = |part: &str| !part.is_empty() && part.len() <= PART_CAP && part.bytes().all(|b| b.is_ascii_graphic());
+    let part = |part: &str| {
+        !part.is_empty() && part.len() <= PART_CAP && part.bytes().all(|b| b.is_ascii_graphic())
+    };
     (part(&value.a) && part(&value.p)).then_some(())?;
     Some((TicketId::parse(&value.t)?, value.a, value.p))
 }
 
 /// Slack's ids are capital letters and digits.
 pub(super) fn is_id(text: &str) -> bool {
-    (2..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    (2..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }

@@ -51,12 +51,30 @@ impl Slack {
         Ok(None)
     }
 
-    async fn find_channel(&self, name: &str, types: &str, now: DateTime<Utc>) -> Result<Option<String>, Failed> {
+    async fn find_channel(
+        &self,
+        name: &str,
+        types: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, Failed> {
         let mut cursor = String::new();
         for _ in 0..LIST_PAGES {
-            let arguments = [("types", types), ("exclude_archived", "true"), ("limit", LIST_PAGE), ("cursor", &cursor)];
-            let answer = self.client.get("conversations.list", without_empty(&arguments), now).await?;
-            let channels = answer.body.get("channels").and_then(Value::as_array).into_iter().flatten();
+            let arguments = [
+                ("types", types),
+                ("exclude_archived", "true"),
+                ("limit", LIST_PAGE),
+                ("cursor", &cursor),
+            ];
+            let answer = self
+                .client
+                .get("conversations.list", without_empty(&arguments), now)
+                .await?;
+            let channels = answer
+                .body
+                .get("channels")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
             for channel in channels {
                 if text(channel, "name").is_some_and(|found| found.eq_ignore_ascii_case(name)) {
                     return Ok(text(channel, "id").map(str::to_owned));
@@ -80,9 +98,15 @@ impl Slack {
     ) -> Result<Option<String>, Fault> {
         let oldest = (since - TimeDelta::minutes(2)).timestamp().to_string();
         let post = u64::from(ticket.slack.reposted);
-        let arguments = [("channel", channel), ("oldest", &oldest), ("include_all_metadata", "true"), ("limit", HISTORY_PAGE)];
+        let arguments = [
+            ("channel", channel),
+            ("oldest", &oldest),
+            ("include_all_metadata", "true"),
+            ("limit", HISTORY_PAGE),
+        ];
         self.search("conversations.history", &arguments, now, |payload| {
-            text(payload, "ticket_id") == Some(ticket.id.as_str()) && payload.get("post").and_then(Value::as_u64) == Some(post)
+            text(payload, "ticket_id") == Some(ticket.id.as_str())
+                && payload.get("post").and_then(Value::as_u64) == Some(post)
         })
         .await
     }
@@ -96,7 +120,12 @@ impl Slack {
         number: u32,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        let arguments = [("channel", channel), ("ts", ts), ("include_all_metadata", "true"), ("limit", HISTORY_PAGE)];
+        let arguments = [
+            ("channel", channel),
+            ("ts", ts),
+            ("include_all_metadata", "true"),
+            ("limit", HISTORY_PAGE),
+        ];
         let found = self.search("conversations.replies", &arguments, now, |payload| {
             text(payload, "ticket_id") == Some(ticket.id.as_str())
                 && payload.get("chapter").and_then(Value::as_u64) == Some(u64::from(number))
@@ -119,7 +148,11 @@ impl Slack {
         for _ in 0..HISTORY_PAGES {
             let mut arguments = arguments.to_vec();
             arguments.push(("cursor", &cursor));
-            let answer = match self.client.get(method, without_empty(&arguments), now).await {
+            let answer = match self
+                .client
+                .get(method, without_empty(&arguments), now)
+                .await
+            {
                 Ok(answer) => answer,
                 Err(failed) if is_scope(&failed) => {
                     self.shared().no_history = true;
@@ -127,13 +160,27 @@ impl Slack {
                 }
                 Err(failed) => {
                     let fault = failed.fault(method, &self.settings.channel);
-                    return if fault.is_transient() { Err(fault) } else { Ok(None) };
+                    return if fault.is_transient() {
+                        Err(fault)
+                    } else {
+                        Ok(None)
+                    };
                 }
             };
-            let messages = answer.body.get("messages").and_then(Value::as_array).into_iter().flatten();
+            let messages = answer
+                .body
+                .get("messages")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
             for message in messages {
-                let metadata = message.get("metadata").filter(|metadata| text(metadata, "event_type") == Some(EVENT_TYPE));
-                if metadata.and_then(|metadata| metadata.get("event_payload")).is_some_and(&wanted) {
+                let metadata = message
+                    .get("metadata")
+                    .filter(|metadata| text(metadata, "event_type") == Some(EVENT_TYPE));
+                if metadata
+                    .and_then(|metadata| metadata.get("event_payload"))
+                    .is_some_and(&wanted)
+                {
                     return Ok(text(message, "ts").map(str::to_owned));
                 }
             }
@@ -150,15 +197,23 @@ impl Slack {
 fn is_channel_id(text: &str) -> bool {
     text.len() >= 9
         && text.starts_with(['C', 'G', 'D'])
-        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 fn is_scope(failed: &Failed) -> bool {
-    matches!(failed.code(), Some("missing_scope" | "no_permission" | "access_denied" | "not_allowed_token_type"))
+    matches!(
+        failed.code(),
+        Some("missing_scope" | "no_permission" | "access_denied" | "not_allowed_token_type")
+    )
 }
 
 fn next_cursor(answer: &Answer) -> Option<String> {
-    let cursor = answer.body.pointer("/response_metadata/next_cursor")?.as_str()?;
+    let cursor = answer
+        .body
+        .pointer("/response_metadata/next_cursor")?
+        .as_str()?;
     (!cursor.is_empty()).then(|| cursor.to_owned())
 }
 

@@ -68,7 +68,11 @@ impl SlackSettings {
         Look {
             dashboard_base: self.dashboard_base.as_ref(),
             issue_base: self.issue_base.as_ref(),
-            approvers: if self.signing_secret.is_some() { &self.approvers } else { &[] },
+            approvers: if self.signing_secret.is_some() {
+                &self.approvers
+            } else {
+                &[]
+            },
         }
     }
 }
@@ -107,13 +111,19 @@ impl Slack {
     /// Nothing is called before the first step.
     pub fn new(settings: SlackSettings, http: Http) -> Self {
         let client = Client::new(http, settings.api_base.clone(), settings.bot_token.clone());
-        Self { settings: Arc::new(settings), client, shared: Arc::default() }
+        Self {
+            settings: Arc::new(settings),
+            client,
+            shared: Arc::default(),
+        }
     }
 
     /// Another time between two messages than Slack's second: for workspaces with other limits, and stand-ins.
     #[must_use]
     pub fn paced(self, gap: Duration) -> Self {
-        self.shared().posts.set_gap(TimeDelta::from_std(gap).unwrap_or(TimeDelta::seconds(1)));
+        self.shared()
+            .posts
+            .set_gap(TimeDelta::from_std(gap).unwrap_or(TimeDelta::seconds(1)));
         self
     }
 
@@ -126,18 +136,28 @@ impl Slack {
     ///
     /// Store the record before the next step. Only one delivery at a time may step a ticket's Slack sink.
     /// A record that is lost costs a look into the channel's history, not a second message.
-    pub async fn step(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Step<SlackRecord>, Fault> {
+    pub async fn step(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Step<SlackRecord>, Fault> {
         let record = &ticket.slack;
         if record.deleted {
             return Ok(Step::UpToDate);
         }
         let message = blocks::message(ticket, &self.settings.look());
-        let Some(ts) = &record.ts else { return self.post(ticket, &message, now).await };
+        let Some(ts) = &record.ts else {
+            return self.post(ticket, &message, now).await;
+        };
         let channel = record.channel.as_deref().unwrap_or(&self.settings.channel);
         if record.shown.as_deref() != Some(&message.hash()) {
             return self.update(ticket, channel, ts, &message, now).await;
         }
-        match ticket.story.iter().find(|chapter| chapter.number > record.told) {
+        match ticket
+            .story
+            .iter()
+            .find(|chapter| chapter.number > record.told)
+        {
             Some(chapter) => self.tell(ticket, channel, ts, chapter, now).await,
             None if record.frozen => Err(Fault::permanent(
                 "Slack no longer lets the message be edited; what changed since is told in its thread. \
@@ -147,12 +167,21 @@ impl Slack {
         }
     }
 
-    async fn post(&self, ticket: &Ticket, message: &Post, now: DateTime<Utc>) -> Result<Step<SlackRecord>, Fault> {
+    async fn post(
+        &self,
+        ticket: &Ticket,
+        message: &Post,
+        now: DateTime<Utc>,
+    ) -> Result<Step<SlackRecord>, Fault> {
         let record = &ticket.slack;
         let Some(since) = record.posting_since else {
             let channel = self.channel_id(now).await?;
             self.remember_untried(ticket, Write::Post(now), now);
-            return Ok(Step::Recorded(SlackRecord { posting_since: Some(now), channel, ..record.clone() }));
+            return Ok(Step::Recorded(SlackRecord {
+                posting_since: Some(now),
+                channel,
+                ..record.clone()
+            }));
         };
         if let Some(wait) = self.shared().posts.claim(ticket.id.as_str(), now) {
             return Ok(Step::Wait(wait, "one message a second and channel".into()));
@@ -163,9 +192,17 @@ impl Slack {
             && let Some(channel) = &record.channel
             && let Some(ts) = self.posted_already(ticket, channel, since, now).await?
         {
-            return Ok(Step::Recorded(SlackRecord { ts: Some(ts), shown: None, fault: None, ..record.clone() }));
+            return Ok(Step::Recorded(SlackRecord {
+                ts: Some(ts),
+                shown: None,
+                fault: None,
+                ..record.clone()
+            }));
         }
-        let channel = record.channel.clone().unwrap_or_else(|| format!("#{}", self.channel_name()));
+        let channel = record
+            .channel
+            .clone()
+            .unwrap_or_else(|| format!("#{}", self.channel_name()));
         let arguments = json!({
             "channel": channel, "text": message.text, "blocks": message.blocks, "parse": "none",
             "unfurl_links": false, "unfurl_media": false,
@@ -174,13 +211,27 @@ impl Slack {
         });
         match self.client.post("chat.postMessage", &arguments, now).await {
             Ok(answer) => {
-                let text = |name: &str| answer.body.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+                let text = |name: &str| {
+                    answer
+                        .body
+                        .get(name)
+                        .and_then(|value| value.as_str())
+                        .map(str::to_owned)
+                };
                 let (Some(channel), Some(ts)) = (text("channel"), text("ts")) else {
-                    return Err(Fault::transient("Slack took the message and did not say where it is"));
+                    return Err(Fault::transient(
+                        "Slack took the message and did not say where it is",
+                    ));
                 };
                 // The answer to a repeat is the first message, which may show the ticket as it was then.
                 let shown = first_try.then(|| message.hash());
-                Ok(Step::Recorded(SlackRecord { channel: Some(channel), ts: Some(ts), shown, fault: None, ..record.clone() }))
+                Ok(Step::Recorded(SlackRecord {
+                    channel: Some(channel),
+                    ts: Some(ts),
+                    shown,
+                    fault: None,
+                    ..record.clone()
+                }))
             }
             // Slack knows this client_msg_id, and the message is gone again.
             Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(gone(record))),
@@ -211,11 +262,20 @@ impl Slack {
         });
         let shown = Some(message.hash());
         match self.client.post("chat.update", &arguments, now).await {
-            Ok(_) => Ok(Step::Recorded(SlackRecord { shown, frozen: false, fault: None, ..record.clone() })),
+            Ok(_) => Ok(Step::Recorded(SlackRecord {
+                shown,
+                frozen: false,
+                fault: None,
+                ..record.clone()
+            })),
             Err(failed) => match failed.code() {
                 Some("message_not_found") => Ok(Step::Recorded(gone(record))),
                 Some("cant_update_message" | "edit_window_closed") => {
-                    Ok(Step::Recorded(SlackRecord { shown, frozen: true, ..record.clone() }))
+                    Ok(Step::Recorded(SlackRecord {
+                        shown,
+                        frozen: true,
+                        ..record.clone()
+                    }))
                 }
                 _ => Err(self.refused(ticket, None, "chat.update", &failed, now)),
             },
@@ -232,15 +292,27 @@ impl Slack {
     ) -> Result<Step<SlackRecord>, Fault> {
         let record = &ticket.slack;
         let write = Write::Tell(chapter.number);
-        let told = SlackRecord { told: chapter.number, telling: None, fault: None, ..record.clone() };
+        let told = SlackRecord {
+            told: chapter.number,
+            telling: None,
+            fault: None,
+            ..record.clone()
+        };
         if record.telling != Some(chapter.number) {
             self.remember_untried(ticket, write, now);
-            return Ok(Step::Recorded(SlackRecord { telling: Some(chapter.number), ..record.clone() }));
+            return Ok(Step::Recorded(SlackRecord {
+                telling: Some(chapter.number),
+                ..record.clone()
+            }));
         }
         if let Some(wait) = self.shared().posts.claim(ticket.id.as_str(), now) {
             return Ok(Step::Wait(wait, "one message a second and channel".into()));
         }
-        if !self.take_untried(ticket, write) && self.told_already(ticket, channel, ts, chapter.number, now).await? {
+        if !self.take_untried(ticket, write)
+            && self
+                .told_already(ticket, channel, ts, chapter.number, now)
+                .await?
+        {
             return Ok(Step::Recorded(told));
         }
         let entry = blocks::chapter(ticket, chapter, &self.settings.look());
@@ -254,23 +326,37 @@ impl Slack {
             Ok(_) => Ok(Step::Recorded(told)),
             Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(told)),
             Err(failed) => match failed.code() {
-                Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") => Ok(Step::Recorded(gone(record))),
+                Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") => {
+                    Ok(Step::Recorded(gone(record)))
+                }
                 _ => Err(self.refused(ticket, Some(write), "chat.postMessage", &failed, now)),
             },
         }
     }
 
     /// Sorts a failure; keeps Slack's wish for silence, and that nothing was done.
-    fn refused(&self, ticket: &Ticket, write: Option<Write>, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
+    fn refused(
+        &self,
+        ticket: &Ticket,
+        write: Option<Write>,
+        method: &str,
+        failed: &Failed,
+        now: DateTime<Utc>,
+    ) -> Fault {
         let fault = failed.fault(method, &self.settings.channel);
         if let Failed::Refused(refusal) = failed {
             if let Some(write) = write {
                 self.remember_untried(ticket, write, now);
             }
             if refusal.code.contains("limit") && fault.is_transient() {
-                let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD)).unwrap_or(TimeDelta::minutes(1));
+                let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD))
+                    .unwrap_or(TimeDelta::minutes(1));
                 let mut shared = self.shared();
-                let pace = if method == "chat.update" { &mut shared.updates } else { &mut shared.posts };
+                let pace = if method == "chat.update" {
+                    &mut shared.updates
+                } else {
+                    &mut shared.posts
+                };
                 pace.hold(now + wait);
             }
         }
@@ -284,13 +370,18 @@ impl Slack {
 
     fn remember_untried(&self, ticket: &Ticket, write: Write, now: DateTime<Utc>) {
         let mut shared = self.shared();
-        shared.untried.retain(|_, (_, at)| *at + TimeDelta::hours(2) > now);
+        shared
+            .untried
+            .retain(|_, (_, at)| *at + TimeDelta::hours(2) > now);
         shared.untried.insert(ticket.id.to_string(), (write, now));
     }
 
     /// Did this process record the intent, and was the call not made since? Asked once.
     fn take_untried(&self, ticket: &Ticket, write: Write) -> bool {
-        self.shared().untried.remove(ticket.id.as_str()).is_some_and(|(untried, _)| untried == write)
+        self.shared()
+            .untried
+            .remove(ticket.id.as_str())
+            .is_some_and(|(untried, _)| untried == write)
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -301,16 +392,35 @@ impl Slack {
 /// The record after Slack said that the message is no longer there: posted anew once, then left.
 fn gone(record: &SlackRecord) -> SlackRecord {
     if record.reposted > 0 {
-        return SlackRecord { deleted: true, telling: None, ..record.clone() };
+        return SlackRecord {
+            deleted: true,
+            telling: None,
+            ..record.clone()
+        };
     }
-    SlackRecord { ts: None, shown: None, posting_since: None, telling: None, reposted: 1, frozen: false, ..record.clone() }
+    SlackRecord {
+        ts: None,
+        shown: None,
+        posting_since: None,
+        telling: None,
+        reposted: 1,
+        frozen: false,
+        ..record.clone()
+    }
 }
 
 fn is_duplicate(failed: &Failed) -> bool {
-    matches!(failed.code(), Some("duplicate_message_not_found" | "duplicate_channel_not_found"))
+    matches!(
+        failed.code(),
+        Some("duplicate_message_not_found" | "duplicate_channel_not_found")
+    )
 }
 
 /// The same for every try of the same write: Slack answers a repeat with the first message.
 fn message_id(ticket: &Ticket, what: &str) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("aiops-rca {} {what}", ticket.id).as_bytes()).to_string()
+    Uuid::new_v5(
+        &Uuid::NAMESPACE_OID,
+        format!("aiops-rca {} {what}", ticket.id).as_bytes(),
+    )
+    .to_string()
 }

@@ -21,7 +21,11 @@ pub(super) struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { gap: TimeDelta::seconds(1), free_at: None, promised: BTreeMap::new() }
+        Self {
+            gap: TimeDelta::seconds(1),
+            free_at: None,
+            promised: BTreeMap::new(),
+        }
     }
 }
 
@@ -36,7 +40,11 @@ impl Pace {
         self.promised.retain(|_, at| *at + FORGOTTEN > now);
         let promise = self.promised.remove(who);
         let free = self.free_at.unwrap_or(now);
-        let behind = self.promised.values().max().map_or(free, |last| (*last + self.gap).max(free));
+        let behind = self
+            .promised
+            .values()
+            .max()
+            .map_or(free, |last| (*last + self.gap).max(free));
         let place = promise.map_or(behind, |at| at.max(free));
         if place <= now {
             self.free_at = Some(now + self.gap);
@@ -53,7 +61,9 @@ impl Pace {
 
     /// How long Slack's silence still lasts; takes no place.
     pub(super) fn held(&self, now: DateTime<Utc>) -> Option<std::time::Duration> {
-        self.free_at.filter(|free| *free > now).and_then(|free| (free - now).to_std().ok())
+        self.free_at
+            .filter(|free| *free > now)
+            .and_then(|free| (free - now).to_std().ok())
     }
 }
 
@@ -73,7 +83,11 @@ mod tests {
         assert_eq!(pace.claim("a", at(0)), None);
         assert_eq!(pace.claim("b", at(100)), Some(Duration::from_millis(900)));
         assert_eq!(pace.claim("c", at(100)), Some(Duration::from_millis(1900)));
-        assert_eq!(pace.claim("c", at(1000)), Some(Duration::from_secs(1)), "b is first");
+        assert_eq!(
+            pace.claim("c", at(1000)),
+            Some(Duration::from_secs(1)),
+            "b is first"
+        );
         assert_eq!(pace.claim("b", at(1000)), None);
         assert_eq!(pace.claim("c", at(2000)), None);
         assert_eq!(pace.claim("d", at(9000)), None);
@@ -92,6 +106,9 @@ mod tests {
     fn without_a_gap_nobody_waits() {
         let mut pace = Pace::default();
         pace.set_gap(TimeDelta::zero());
-        assert_eq!((pace.claim("a", at(0)), pace.claim("b", at(0))), (None, None));
+        assert_eq!(
+            (pace.claim("a", at(0)), pace.claim("b", at(0))),
+            (None, None)
+        );
     }
 }

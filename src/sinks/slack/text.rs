@@ -20,7 +20,11 @@ pub(super) fn mrkdwn(text: &str, limit: usize) -> String {
 
 /// As [`mrkdwn`], lines kept.
 pub(super) fn mrkdwn_lines(text: &str, limit: usize) -> String {
-    let lines: Vec<String> = redact(text).lines().map(|line| neutral(&one_line(line))).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<String> = redact(text)
+        .lines()
+        .map(|line| neutral(&one_line(line)))
+        .filter(|line| !line.is_empty())
+        .collect();
     fit(&lines.join("\n"), limit)
 }
 
@@ -46,9 +50,20 @@ fn one_line(text: &str) -> String {
 /// the start of a line, which would quote.
 fn neutral(line: &str) -> String {
     let chars: Vec<char> = line.chars().collect();
-    let word = |index: Option<usize>| index.and_then(|index| chars.get(index)).is_some_and(|c| c.is_alphanumeric());
+    let word = |index: Option<usize>| {
+        index
+            .and_then(|index| chars.get(index))
+            .is_some_and(|c| c.is_alphanumeric())
+    };
     let at_edge = |index: usize| !(word(index.checked_sub(1)) && word(Some(index + 1)));
-    let pairs = |mark: char| chars.iter().enumerate().filter(|(index, c)| **c == mark && at_edge(*index)).count() > 1;
+    let pairs = |mark: char| {
+        chars
+            .iter()
+            .enumerate()
+            .filter(|(index, c)| **c == mark && at_edge(*index))
+            .count()
+            > 1
+    };
     let paired = [pairs('*'), pairs('_'), pairs('~')];
     let mut out = String::with_capacity(line.len());
     for (index, c) in chars.iter().copied().enumerate() {
@@ -90,7 +105,11 @@ fn escape_up_to(text: &str, limit: usize) -> (String, bool) {
             '>' => "&gt;",
             _ => "",
         };
-        let cost = if entity.is_empty() { c.len_utf16() } else { entity.len() };
+        let cost = if entity.is_empty() {
+            c.len_utf16()
+        } else {
+            entity.len()
+        };
         if used + cost > limit {
             return (out, true);
         }
@@ -118,10 +137,19 @@ mod tests {
 
     #[test]
     fn names_stay_copyable_and_pairs_do_not_format() {
-        for name in ["pl_ingest_sales", "abfss://raw/_delta_log/0.json", "2 * 3", "a*b*c", "~/.cfg"] {
+        for name in [
+            "pl_ingest_sales",
+            "abfss://raw/_delta_log/0.json",
+            "2 * 3",
+            "a*b*c",
+            "~/.cfg",
+        ] {
             assert_eq!(mrkdwn(name, 100), name);
         }
-        assert_eq!(mrkdwn("*bold* _it_ ~gone~ `code`", 100), "∗bold∗ ˍitˍ ∼gone∼ ˋcodeˋ");
+        assert_eq!(
+            mrkdwn("*bold* _it_ ~gone~ `code`", 100),
+            "∗bold∗ ˍitˍ ∼gone∼ ˋcodeˋ"
+        );
         assert_eq!(mrkdwn("> quoted", 100), "› quoted");
     }
 
@@ -142,7 +170,10 @@ mod tests {
             let past = fit(&format!("{full}{unit}"), 60);
             assert!(past.ends_with(ELLIPSIS) && len(&past) <= 60, "{unit}");
             assert!(
-                past.trim_end_matches(ELLIPSIS).rsplit('&').next().is_some_and(|tail| !past.contains('&') || tail.contains(';'))
+                past.trim_end_matches(ELLIPSIS)
+                    .rsplit('&')
+                    .next()
+                    .is_some_and(|tail| !past.contains('&') || tail.contains(';'))
             );
         }
         assert_eq!(fit("ab", 1), "…");

@@ -65,13 +65,21 @@ struct OlderContext {
 
 /// A metric alert of the common schema.
 pub(super) fn common(alert: &Alert, context: &Value) -> Result<Parsed, Malformed> {
-    let context: CommonContext = if context.is_null() { CommonContext::default() } else { typed(context, "data.alertContext")? };
+    let context: CommonContext = if context.is_null() {
+        CommonContext::default()
+    } else {
+        typed(context, "data.alertContext")?
+    };
     Ok(decide(alert, &context.condition.unwrap_or_default()))
 }
 
 /// A metric alert of the older schema, new or classic.
 pub(super) fn noncommon(document: &Value, data: &Value) -> Result<Parsed, Malformed> {
-    let place = if member(document, "data").is_some() { "data" } else { "" };
+    let place = if member(document, "data").is_some() {
+        "data"
+    } else {
+        ""
+    };
     let older: Older = typed(data, place)?;
     if let Some(reason) = over(older.status.get()) {
         return ignored(&reason);
@@ -90,7 +98,11 @@ pub(super) fn noncommon(document: &Value, data: &Value) -> Result<Parsed, Malfor
         description: context.description.owned(),
         severity: context.severity.get().and_then(severity),
         fired,
-        targets: targets.into_iter().flatten().map(str::to_lowercase).collect(),
+        targets: targets
+            .into_iter()
+            .flatten()
+            .map(str::to_lowercase)
+            .collect(),
         properties: super::properties([Some(&older.properties), None]),
     };
     Ok(decide(&alert, &context.condition.unwrap_or_default()))
@@ -98,39 +110,78 @@ pub(super) fn noncommon(document: &Value, data: &Value) -> Result<Parsed, Malfor
 
 /// Does a list of criteria speak of metrics?
 pub(super) fn has_metric(criteria: &Value) -> bool {
-    criteria.as_array().into_iter().flatten().any(|criterion| member(criterion, "metricName").is_some())
+    criteria
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|criterion| member(criterion, "metricName").is_some())
 }
 
 fn decide(alert: &Alert, condition: &Condition) -> Parsed {
     let criteria = condition.all_of.as_deref().unwrap_or_default();
-    let Some(criterion) = criteria.iter().find(|criterion| counts_failed_runs(criterion)) else {
+    let Some(criterion) = criteria
+        .iter()
+        .find(|criterion| counts_failed_runs(criterion))
+    else {
         if alert.looks_like_test(None) {
             return Parsed::Ignored("a test notification".to_owned());
         }
-        let metric = criteria.first().and_then(|criterion| criterion.metric_name.get()).or(condition.metric_name.get());
-        return Parsed::Ignored(format!("metric {} does not count failed runs", named(metric)));
+        let metric = criteria
+            .first()
+            .and_then(|criterion| criterion.metric_name.get())
+            .or(condition.metric_name.get());
+        return Parsed::Ignored(format!(
+            "metric {} does not count failed runs",
+            named(metric)
+        ));
     };
-    let (from, to) = (condition.window_start_time.get().and_then(instant), condition.window_end_time.get().and_then(instant));
-    let window = Window::new(from, to, condition.window_size.get().and_then(span), alert.fired);
+    let (from, to) = (
+        condition.window_start_time.get().and_then(instant),
+        condition.window_end_time.get().and_then(instant),
+    );
+    let window = Window::new(
+        from,
+        to,
+        condition.window_size.get().and_then(span),
+        alert.fired,
+    );
     let dimension = |wanted: &str| {
-        let found = criterion
-            .dimensions
-            .iter()
-            .flatten()
-            .find(|dimension| dimension.name.get().is_some_and(|name| name.eq_ignore_ascii_case(wanted)));
-        found.and_then(|dimension| dimension.value.owned()).filter(|value| value != "*")
+        let found = criterion.dimensions.iter().flatten().find(|dimension| {
+            dimension
+                .name
+                .get()
+                .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+        });
+        found
+            .and_then(|dimension| dimension.value.owned())
+            .filter(|value| value != "*")
     };
     // `Name` is the pipeline of PipelineFailedRuns, and the activity of ActivityFailedRuns.
-    let of_pipelines = criterion.metric_name.get().is_some_and(|name| name.eq_ignore_ascii_case("PipelineFailedRuns"));
+    let of_pipelines = criterion
+        .metric_name
+        .get()
+        .is_some_and(|name| name.eq_ignore_ascii_case("PipelineFailedRuns"));
     let pipeline = dimension("PipelineName").or_else(|| dimension("Name").filter(|_| of_pipelines));
     let pipeline = pipeline.or_else(|| alert.property(&["pipelinename", "pipeline"]));
-    let count = criterion.metric_value.get().and_then(|value| value.split('.').next()).and_then(|whole| whole.parse().ok());
+    let count = criterion
+        .metric_value
+        .get()
+        .and_then(|value| value.split('.').next())
+        .and_then(|whole| whole.parse().ok());
     alert.request(RowsOf::AdfRuns, window, pipeline, None, count)
 }
 
 fn counts_failed_runs(criterion: &Criterion) -> bool {
-    let metric = criterion.metric_name.get().unwrap_or_default().to_ascii_lowercase();
-    let namespace = criterion.metric_namespace.get().unwrap_or_default().to_ascii_lowercase();
+    let metric = criterion
+        .metric_name
+        .get()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let namespace = criterion
+        .metric_namespace
+        .get()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     matches!(metric.as_str(), "pipelinefailedruns" | "activityfailedruns")
         && (namespace.is_empty() || namespace.contains("datafactory"))
 }

@@ -20,7 +20,14 @@ use crate::sources::json::{embedded, key_part, member, prose, scalar};
 /// The asset's name while nobody has said which pipeline it is.
 const UNNAMED: &str = "unknown pipeline";
 /// Activities that only hold others: their errors are consequences.
-const CONTAINERS: [&str; 6] = ["ifcondition", "foreach", "until", "switch", "executepipeline", "invokepipeline"];
+const CONTAINERS: [&str; 6] = [
+    "ifcondition",
+    "foreach",
+    "until",
+    "switch",
+    "executepipeline",
+    "invokepipeline",
+];
 /// How many other messages of a run are kept.
 const OTHERS: usize = 5;
 
@@ -58,11 +65,17 @@ pub(super) fn read(table: &Table, origin: &Origin) -> Reading {
 
 /// The useful error code inside an ADF message: the first `ErrorCode=<Name>`, else a code in embedded JSON.
 pub fn inner_code(message: &str) -> Option<String> {
-    static NAMED: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r#"(?i)\berror_?code\\?["']?\s*[=:]\s*\\?["']?([a-z][a-z0-9_.]{2,120})"#).ok());
-    let mut found = NAMED.as_ref()?.captures_iter(message).filter_map(|groups| groups.get(1));
+    static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r#"(?i)\berror_?code\\?["']?\s*[=:]\s*\\?["']?([a-z][a-z0-9_.]{2,120})"#).ok()
+    });
+    let mut found = NAMED
+        .as_ref()?
+        .captures_iter(message)
+        .filter_map(|groups| groups.get(1));
     let telling = |code: &str| !matches!(code, "null" | "None" | "ActionFailed" | "BadRequest");
-    found.find_map(|code| Some(code.as_str().trim_end_matches('.').to_owned()).filter(|code| telling(code)))
+    found.find_map(|code| {
+        Some(code.as_str().trim_end_matches('.').to_owned()).filter(|code| telling(code))
+    })
 }
 
 enum Verdict {
@@ -96,17 +109,27 @@ impl Row {
         if record.text(&["triggername"]).is_some() && record.text(&["pipelinename"]).is_none() {
             return Verdict::Skipped("trigger runs name no pipeline run".to_owned());
         }
-        let run_id =
-            record.text(&["pipelinerunid", "runid"]).or_else(|| record.text(&["correlationid"]).filter(|id| is_guid(id)));
+        let run_id = record
+            .text(&["pipelinerunid", "runid"])
+            .or_else(|| record.text(&["correlationid"]).filter(|id| is_guid(id)));
         let pipeline = record.text(&["pipelinename", "pipeline"]);
         let activity = record.text(&["activityname", "activity"]);
         let error = record.cell(&["error"]);
         let (code, message) = said(record, error);
-        if run_id.is_none() && (code.is_none() && message.is_none() || pipeline.is_none() && activity.is_none()) {
+        if run_id.is_none()
+            && (code.is_none() && message.is_none() || pipeline.is_none() && activity.is_none())
+        {
             return Verdict::Unusable;
         }
-        let detail = |name: &str| error.and_then(embedded).and_then(|error| member(&error, name).and_then(scalar));
-        let factory = record.text(&["resourceid", "factory"]).or_else(|| origin.resource.clone()).map(|id| id.to_lowercase());
+        let detail = |name: &str| {
+            error
+                .and_then(embedded)
+                .and_then(|error| member(&error, name).and_then(scalar))
+        };
+        let factory = record
+            .text(&["resourceid", "factory"])
+            .or_else(|| origin.resource.clone())
+            .map(|id| id.to_lowercase());
         Verdict::Failed(Box::new(Self {
             run_id,
             pipeline,
@@ -115,11 +138,17 @@ impl Row {
             activity_run: record.text(&["activityrunid"]),
             code,
             message,
-            failure_type: record.text(&["failuretype", "errorfailuretype"]).or_else(|| detail("failureType")),
+            failure_type: record
+                .text(&["failuretype", "errorfailuretype"])
+                .or_else(|| detail("failureType")),
             runtime: record.text(&["effectiveintegrationruntime"]),
             factory: factory.filter(|id| is_factory(id)),
-            owner: record.text(&["owner", "team"]).or_else(|| origin.owner.clone()),
-            at: record.time(&["end", "timegenerated", "start"]).or(origin.at),
+            owner: record
+                .text(&["owner", "team"])
+                .or_else(|| origin.owner.clone()),
+            at: record
+                .time(&["end", "timegenerated", "start"])
+                .or(origin.at),
         }))
     }
 
@@ -129,13 +158,19 @@ impl Row {
             return RunKey::new(Source::Adf, "", &key_part(run), "", "");
         }
         let alert = origin.alert.as_ref().map_or("", |alert| alert.id.as_str());
-        let row = [self.pipeline.as_deref(), self.activity.as_deref()].map(Option::unwrap_or_default).join("/");
+        let row = [self.pipeline.as_deref(), self.activity.as_deref()]
+            .map(Option::unwrap_or_default)
+            .join("/");
         let at = self.at.map(|at| at.to_rfc3339()).unwrap_or_default();
         RunKey::new(Source::Adf, &key_part(alert), "", &key_part(&row), &at)
     }
 
     fn is_container(&self) -> bool {
-        let kind = self.activity_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let kind = self
+            .activity_type
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         CONTAINERS.contains(&kind.as_str())
             || self.code.as_deref() == Some("ActionFailed")
             || self.message.as_deref().is_some_and(is_generic)
@@ -159,7 +194,11 @@ impl Row {
     /// What the row says in one line.
     fn line(&self) -> Option<String> {
         let said = self.message.as_deref().or(self.code.as_deref())?;
-        let who = self.activity.as_deref().or(self.pipeline.as_deref()).unwrap_or("run");
+        let who = self
+            .activity
+            .as_deref()
+            .or(self.pipeline.as_deref())
+            .unwrap_or("run");
         Some(format!("{who}: {said}"))
     }
 }
@@ -167,10 +206,22 @@ impl Row {
 /// One failure from all rows of one run.
 fn fold(key: RunKey, rows: &[Row], origin: &Origin) -> Option<Failure> {
     // The best rank; among equals the earliest; among equals the first.
-    let root = rows.iter().min_by_key(|row| (u8::MAX - row.rank(), row.at.unwrap_or(DateTime::<Utc>::MAX_UTC)))?;
-    let first = |pick: fn(&Row) -> &Option<String>| pick(root).clone().or_else(|| rows.iter().find_map(|row| pick(row).clone()));
+    let root = rows.iter().min_by_key(|row| {
+        (
+            u8::MAX - row.rank(),
+            row.at.unwrap_or(DateTime::<Utc>::MAX_UTC),
+        )
+    })?;
+    let first = |pick: fn(&Row) -> &Option<String>| {
+        pick(root)
+            .clone()
+            .or_else(|| rows.iter().find_map(|row| pick(row).clone()))
+    };
     let pipeline = first(|row| &row.pipeline);
-    let activity = root.activity.clone().or_else(|| root.message.as_deref().and_then(target_of));
+    let activity = root
+        .activity
+        .clone()
+        .or_else(|| root.message.as_deref().and_then(target_of));
     let activity = activity.or_else(|| first(|row| &row.activity));
     let inner = root.message.as_deref().and_then(inner_code);
     let outer = root.code.clone();
@@ -187,10 +238,19 @@ fn fold(key: RunKey, rows: &[Row], origin: &Origin) -> Option<Failure> {
     note(field::OWNER, first(|row| &row.owner));
     note("activity_run_id", root.activity_run.clone());
     note("integration_runtime", root.runtime.clone());
-    note("outer_error_code", outer.clone().filter(|outer| inner.as_ref().is_some_and(|inner| inner != outer)));
+    note(
+        "outer_error_code",
+        outer
+            .clone()
+            .filter(|outer| inner.as_ref().is_some_and(|inner| inner != outer)),
+    );
     let said = root.line();
     let mut others: Vec<String> = Vec::new();
-    for line in rows.iter().filter_map(Row::line).filter(|line| Some(line) != said.as_ref()) {
+    for line in rows
+        .iter()
+        .filter_map(Row::line)
+        .filter(|line| Some(line) != said.as_ref())
+    {
         if others.len() < OTHERS && !others.contains(&line) {
             others.push(line);
         }
@@ -199,7 +259,10 @@ fn fold(key: RunKey, rows: &[Row], origin: &Origin) -> Option<Failure> {
         note(&format!("also_failed_{}", at + 1), Some(line));
     }
     let asset = pipeline.unwrap_or_else(|| UNNAMED.to_owned());
-    let message = root.message.clone().unwrap_or_else(|| untold(&asset, activity.as_deref(), outer.as_deref()));
+    let message = root
+        .message
+        .clone()
+        .unwrap_or_else(|| untold(&asset, activity.as_deref(), outer.as_deref()));
     Some(Failure {
         source: Source::Adf,
         key,
@@ -221,11 +284,23 @@ fn said(record: &Record<'_>, error: Option<&Value>) -> (Option<String>, Option<S
     let codes = ["errorcode", "errorerrorcode"];
     let messages = ["errormessage", "failuretext", "message"];
     let plain = (record.text(&codes), record.text(&messages));
-    let joined = (record.text(&["errorcode1"]), record.text(&["errormessage1"]));
+    let joined = (
+        record.text(&["errorcode1"]),
+        record.text(&["errormessage1"]),
+    );
     let parsed = error.and_then(embedded);
-    let told = |name: &str| parsed.as_ref().and_then(|error| member(error, name)).and_then(prose);
+    let told = |name: &str| {
+        parsed
+            .as_ref()
+            .and_then(|error| member(error, name))
+            .and_then(prose)
+    };
     let object = (told("errorCode").or_else(|| told("code")), told("message"));
-    let object = if parsed.is_none() { (None, error.and_then(prose)) } else { object };
+    let object = if parsed.is_none() {
+        (None, error.and_then(prose))
+    } else {
+        object
+    };
     let weight = |(code, message): &(Option<String>, Option<String>)| match message.as_deref() {
         Some(text) if inner_code(text).is_some() => 3_u8,
         Some(text) if !is_generic(text) => 2,
@@ -245,8 +320,10 @@ fn said(record: &Record<'_>, error: Option<&Value>) -> (Option<String>, Option<S
 
 /// Words for a failure whose alert carried no error text.
 fn untold(pipeline: &str, activity: Option<&str>, code: Option<&str>) -> String {
-    let what =
-        activity.map_or_else(|| format!("Pipeline {pipeline}"), |activity| format!("Activity {activity} of pipeline {pipeline}"));
+    let what = activity.map_or_else(
+        || format!("Pipeline {pipeline}"),
+        |activity| format!("Activity {activity} of pipeline {pipeline}"),
+    );
     code.map_or_else(
         || format!("{what} failed; the alert carries no error text."),
         |code| format!("{what} failed with error code {code}; the alert carries no error text."),
@@ -265,11 +342,21 @@ fn databricks_run_page(message: &str) -> Option<String> {
     static PAGE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"https://[a-z0-9.-]{1,100}\.(?:azuredatabricks\.net|databricks\.azure\.cn|databricks\.azure\.us)/[A-Za-z0-9?=#/_&-]{0,300}").ok()
     });
-    PAGE.as_ref()?.find(message).map(|page| page.as_str().to_owned())
+    PAGE.as_ref()?
+        .find(message)
+        .map(|page| page.as_str().to_owned())
 }
 
 fn is_failed(status: &str) -> bool {
-    ["failed", "failure", "error", "timedout", "timed out", "faulted"].contains(&status.to_ascii_lowercase().as_str())
+    [
+        "failed",
+        "failure",
+        "error",
+        "timedout",
+        "timed out",
+        "faulted",
+    ]
+    .contains(&status.to_ascii_lowercase().as_str())
 }
 
 fn is_generic(message: &str) -> bool {
@@ -277,14 +364,21 @@ fn is_generic(message: &str) -> bool {
 }
 
 fn is_factory(id: &str) -> bool {
-    id.contains("/microsoft.datafactory/factories/") || id.contains("/microsoft.synapse/workspaces/")
+    id.contains("/microsoft.datafactory/factories/")
+        || id.contains("/microsoft.synapse/workspaces/")
 }
 
 fn is_guid(text: &str) -> bool {
-    text.len() == 36 && text.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
+    text.len() == 36
+        && text
+            .chars()
+            .all(|letter| letter.is_ascii_hexdigit() || letter == '-')
 }
 
 /// A value fit to be named in a reason.
 fn short(text: &str) -> String {
-    text.chars().filter(|letter| letter.is_ascii_alphanumeric() || " ._-".contains(*letter)).take(40).collect()
+    text.chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || " ._-".contains(*letter))
+        .take(40)
+        .collect()
 }

@@ -14,7 +14,13 @@ use crate::failure::{AssetKind, Failure, RunKey, Source, field};
 use crate::sources::json::{embedded, key_part, member, prose, scalar};
 
 /// Ends that are never failures, whatever type they carry.
-const NORMAL_ENDS: [&str; 5] = ["INACTIVITY", "USER_REQUEST", "JOB_FINISHED", "SUCCESS", "USER_CANCELED"];
+const NORMAL_ENDS: [&str; 5] = [
+    "INACTIVITY",
+    "USER_REQUEST",
+    "JOB_FINISHED",
+    "SUCCESS",
+    "USER_CANCELED",
+];
 /// Ends whose usual type is `SUCCESS`: no failures unless the row carries another type.
 const USUALLY_NORMAL: [&str; 6] = [
     "CERT_ROTATION",
@@ -92,7 +98,11 @@ pub fn is_normal_end(code: Option<&str>, kind: Option<&str>) -> bool {
 impl ClusterEnd {
     /// The failure, sealed.
     pub fn failure(self, origin: &Origin) -> Failure {
-        let asset = self.name.clone().or_else(|| self.id.clone()).unwrap_or_else(|| "unknown cluster".to_owned());
+        let asset = self
+            .name
+            .clone()
+            .or_else(|| self.id.clone())
+            .unwrap_or_else(|| "unknown cluster".to_owned());
         let key = self.key(origin);
         let mut context = BTreeMap::from([(field::KIND.to_owned(), "cluster".to_owned())]);
         let mut note = |name: &str, value: Option<&String>| {
@@ -109,10 +119,16 @@ impl ClusterEnd {
         note("cluster_state", self.state.as_ref());
         let state = self.state.as_deref().unwrap_or("ended");
         let ended = match &self.code {
-            Some(code) => format!("Cluster {asset} was terminated. Reason: {code}{}", bracketed(self.kind.as_deref())),
+            Some(code) => format!(
+                "Cluster {asset} was terminated. Reason: {code}{}",
+                bracketed(self.kind.as_deref())
+            ),
             None => format!("Cluster {asset} is in state {state} without a termination reason"),
         };
-        let message = self.text.as_ref().map_or_else(|| format!("{ended}."), |text| format!("{ended}. {text}"));
+        let message = self
+            .text
+            .as_ref()
+            .map_or_else(|| format!("{ended}."), |text| format!("{ended}. {text}"));
         let failure = Failure {
             source: Source::Databricks,
             key,
@@ -134,13 +150,21 @@ impl ClusterEnd {
     /// counts (overlapping windows repeat the row's time), or the hour of the alert if no row told the time,
     /// or the message itself.
     fn key(&self, origin: &Origin) -> RunKey {
-        let id = self.id.as_deref().or(self.name.as_deref()).unwrap_or_default();
+        let id = self
+            .id
+            .as_deref()
+            .or(self.name.as_deref())
+            .unwrap_or_default();
         let one_run = self.name.as_deref().and_then(job_of_cluster).is_some();
         let when = match (self.at, origin.at) {
             _ if one_run => String::new(),
             (Some(at), _) => at.format("%Y-%m-%dT%H:%M").to_string(),
             (None, Some(at)) => at.format("%Y-%m-%dT%H").to_string(),
-            (None, None) => origin.alert.as_ref().map(|alert| key_part(&alert.id).into_owned()).unwrap_or_default(),
+            (None, None) => origin
+                .alert
+                .as_ref()
+                .map(|alert| key_part(&alert.id).into_owned())
+                .unwrap_or_default(),
         };
         RunKey::new(Source::Databricks, "cluster", &key_part(id), "", &when)
     }
@@ -164,14 +188,25 @@ impl JobRun {
             }
         };
         note(field::JOB_ID, self.job_id.as_ref());
-        note(field::TASK_RUN_ID, self.task_run_id.as_ref().filter(|task| **task != run));
+        note(
+            field::TASK_RUN_ID,
+            self.task_run_id.as_ref().filter(|task| **task != run),
+        );
         note(field::TASK_KEY, self.task_key.as_ref());
         note(field::CLUSTER_ID, self.cluster_id.as_ref());
         note(field::WORKSPACE_ID, self.workspace.as_ref());
         note(field::TERMINATION_TYPE, self.kind.as_ref());
         note(field::OWNER, self.owner.as_ref().or(origin.owner.as_ref()));
-        let task = self.task_key.as_deref().map(|task| format!(", task {task},")).unwrap_or_default();
-        let code = self.code.as_deref().map(|code| format!(" with {code}")).unwrap_or_default();
+        let task = self
+            .task_key
+            .as_deref()
+            .map(|task| format!(", task {task},"))
+            .unwrap_or_default();
+        let code = self
+            .code
+            .as_deref()
+            .map(|code| format!(" with {code}"))
+            .unwrap_or_default();
         let message = self.text.unwrap_or_else(|| {
             format!("Run {run} of Databricks job {asset}{task} failed{code}; the report carries no error text.")
         });
@@ -199,10 +234,17 @@ pub(super) fn read(table: &Table, origin: &Origin) -> Reading {
     let mut runs: Vec<Failure> = Vec::new();
     let mut ends: Vec<ClusterEnd> = Vec::new();
     for record in table.records() {
-        let params = record.cell(&["requestparams"]).and_then(embedded).unwrap_or_default();
-        let view = View { record: &record, params: &params };
+        let params = record
+            .cell(&["requestparams"])
+            .and_then(embedded)
+            .unwrap_or_default();
+        let view = View {
+            record: &record,
+            params: &params,
+        };
         let found = if view.is_job() {
-            view.job_run().map(|run| run.failure(origin).map(|failure| runs.push(failure)))
+            view.job_run()
+                .map(|run| run.failure(origin).map(|failure| runs.push(failure)))
         } else {
             view.cluster_end().map(|end| end.map(|end| ends.push(end)))
         };
@@ -213,10 +255,20 @@ pub(super) fn read(table: &Table, origin: &Origin) -> Reading {
         }
     }
     // A cluster that could not be made has a row "Error" beside the one with the reason.
-    let told: HashSet<Option<String>> = ends.iter().filter(|end| end.code.is_some()).map(|end| end.id.clone()).collect();
-    let ends = ends.into_iter().filter(|end| end.code.is_some() || !told.contains(&end.id)).map(|end| end.failure(origin));
+    let told: HashSet<Option<String>> = ends
+        .iter()
+        .filter(|end| end.code.is_some())
+        .map(|end| end.id.clone())
+        .collect();
+    let ends = ends
+        .into_iter()
+        .filter(|end| end.code.is_some() || !told.contains(&end.id))
+        .map(|end| end.failure(origin));
     let failures = runs.into_iter().chain(ends).collect();
-    reading.absorb(Reading { failures, ..Reading::default() });
+    reading.absorb(Reading {
+        failures,
+        ..Reading::default()
+    });
     reading
 }
 
@@ -229,44 +281,98 @@ struct View<'r> {
 impl View<'_> {
     /// A value by its plain column names, or else from the parameters by its audit name.
     fn text(&self, columns: &[&str], audit: &[&str]) -> Option<String> {
-        let inside = || audit.iter().find_map(|name| member(self.params, name)).and_then(prose);
+        let inside = || {
+            audit
+                .iter()
+                .find_map(|name| member(self.params, name))
+                .and_then(prose)
+        };
         self.record.text(columns).or_else(inside)
     }
 
     fn action(&self) -> Option<String> {
-        self.record.text(&["actionname"]).map(|action| action.to_ascii_lowercase())
+        self.record
+            .text(&["actionname"])
+            .map(|action| action.to_ascii_lowercase())
     }
 
     fn is_job(&self) -> bool {
-        let service = self.record.text(&["servicename", "category", "type"]).unwrap_or_default().to_ascii_lowercase();
-        let names_job = self.text(&["jobid", "jobname", "taskkey"], &["jobId"]).is_some();
-        let ends_cluster = self.text(TERMINATION, &["clusterTerminationReasonCode"]).is_some();
+        let service = self
+            .record
+            .text(&["servicename", "category", "type"])
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let names_job = self
+            .text(&["jobid", "jobname", "taskkey"], &["jobId"])
+            .is_some();
+        let ends_cluster = self
+            .text(TERMINATION, &["clusterTerminationReasonCode"])
+            .is_some();
         service.contains("jobs") || names_job && !ends_cluster && !service.contains("cluster")
     }
 
     fn at(&self) -> Option<DateTime<Utc>> {
-        self.record.time(&["timegenerated", "terminatedtime", "endtime", "timestamp", "eventtime"])
+        self.record.time(&[
+            "timegenerated",
+            "terminatedtime",
+            "endtime",
+            "timestamp",
+            "eventtime",
+        ])
     }
 
     /// What the platform answered to the request: its error text and whether it was one.
     fn response(&self) -> (bool, Option<String>) {
-        let response = self.record.cell(&["response"]).and_then(embedded).unwrap_or_default();
-        let status = member(&response, "statusCode").and_then(scalar).and_then(|code| code.parse::<u16>().ok());
-        let text = ["errorMessage", "error_message", "message"].iter().find_map(|name| member(&response, name)).and_then(prose);
+        let response = self
+            .record
+            .cell(&["response"])
+            .and_then(embedded)
+            .unwrap_or_default();
+        let status = member(&response, "statusCode")
+            .and_then(scalar)
+            .and_then(|code| code.parse::<u16>().ok());
+        let text = ["errorMessage", "error_message", "message"]
+            .iter()
+            .find_map(|name| member(&response, name))
+            .and_then(prose);
         (status.is_some_and(|status| status >= 400), text)
     }
 
     fn job_run(&self) -> Result<JobRun, String> {
         let action = self.action();
-        if let Some(action) = action.as_deref().filter(|action| !["runfailed", "runtimedout", "runterminated"].contains(action)) {
+        if let Some(action) = action
+            .as_deref()
+            .filter(|action| !["runfailed", "runtimedout", "runterminated"].contains(action))
+        {
             return Err(format!("audit rows of action {}", plain_word(action)));
         }
-        let state = self
-            .text(&["jobterminalstate", "resultstate", "terminalstate", "runstate", "state", "status"], &["jobTerminalState"]);
-        let code = self.text(&["terminationcode", "errorcode", "terminationreason", "termination"], &["terminationCode"]);
+        let state = self.text(
+            &[
+                "jobterminalstate",
+                "resultstate",
+                "terminalstate",
+                "runstate",
+                "state",
+                "status",
+            ],
+            &["jobTerminalState"],
+        );
+        let code = self.text(
+            &[
+                "terminationcode",
+                "errorcode",
+                "terminationreason",
+                "termination",
+            ],
+            &["terminationCode"],
+        );
         let kind = self.text(&["terminationtype"], &["terminationType"]);
         let state = state.filter(|state| !state.starts_with('{'));
-        let state_word = state.as_deref().unwrap_or_default().to_ascii_lowercase().replace(['_', ' '], "");
+        let state_word = state
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .replace(['_', ' '], "");
         if [
             "succeeded",
             "success",
@@ -287,8 +393,10 @@ impl View<'_> {
             return Err("runs that ended normally".to_owned());
         }
         let own = self.text(&["runid"], &["runId"]);
-        let parent =
-            self.text(&["multitaskparentrunid", "parentrunid", "jobrunid"], &["multitaskParentRunId", "parentRunId", "jobRunId"]);
+        let parent = self.text(
+            &["multitaskparentrunid", "parentrunid", "jobrunid"],
+            &["multitaskParentRunId", "parentRunId", "jobRunId"],
+        );
         let parent = parent.filter(|id| id != "0");
         Ok(JobRun {
             task_run_id: parent.is_some().then(|| own.clone()).flatten(),
@@ -300,8 +408,13 @@ impl View<'_> {
             workspace: self.text(&["orgid", "workspaceid"], &["orgId", "workspaceId"]),
             code: code.or_else(|| state.filter(|state| !state.eq_ignore_ascii_case("failed"))),
             kind,
-            text: self.text(MESSAGE, &["errorMessage", "stateMessage"]).or_else(|| self.response().1),
-            owner: self.text(&["runcreatorusername", "owner", "team"], &["runCreatorUserName"]),
+            text: self
+                .text(MESSAGE, &["errorMessage", "stateMessage"])
+                .or_else(|| self.response().1),
+            owner: self.text(
+                &["runcreatorusername", "owner", "team"],
+                &["runCreatorUserName"],
+            ),
             url: self.text(&["runpageurl"], &["runPageUrl"]),
             at: self.at(),
         })
@@ -314,21 +427,35 @@ impl View<'_> {
             name: self.text(&["clustername"], &["clusterName", "cluster_name"]),
             state: self.text(&["clusterstate", "state"], &["clusterState"]),
             code: None,
-            kind: self.text(&["terminationtype", "clusterterminationreasontype"], &["clusterTerminationReasonType"]),
-            text: self.text(MESSAGE, &["clusterTerminationMessage", "stateMessage"]).or(answer),
+            kind: self.text(
+                &["terminationtype", "clusterterminationreasontype"],
+                &["clusterTerminationReasonType"],
+            ),
+            text: self
+                .text(MESSAGE, &["clusterTerminationMessage", "stateMessage"])
+                .or(answer),
             workspace: self.text(&["orgid", "workspaceid"], &["orgId"]),
             owner: self.text(&["owner", "team"], &["clusterOwnerUserName"]),
             at: self.at(),
         };
-        end.set_termination(self.record.cell(TERMINATION).or_else(|| member(self.params, "clusterTerminationReasonCode")));
+        end.set_termination(
+            self.record
+                .cell(TERMINATION)
+                .or_else(|| member(self.params, "clusterTerminationReasonCode")),
+        );
         if end.id.is_none() && end.name.is_none() {
             return Ok(None);
         }
-        let state = end.state.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let state = end
+            .state
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         match &end.code {
-            Some(code) if is_normal_end(Some(code), end.kind.as_deref()) => {
-                Err(format!("clusters that ended normally ({})", plain_word(code)))
-            }
+            Some(code) if is_normal_end(Some(code), end.kind.as_deref()) => Err(format!(
+                "clusters that ended normally ({})",
+                plain_word(code)
+            )),
             Some(_) => Ok(Some(end)),
             None if state == "error" || refused => Ok(Some(end)),
             // Without a place for the reason (an alert split by cluster) the reason may still be a bad one.
@@ -357,7 +484,11 @@ impl ClusterEnd {
             .collect();
         if !told.is_empty() {
             let told = told.join("; ");
-            self.text = Some(self.text.take().map_or_else(|| told.clone(), |text| format!("{text} ({told})")));
+            self.text = Some(
+                self.text
+                    .take()
+                    .map_or_else(|| told.clone(), |text| format!("{text} ({told})")),
+            );
         }
     }
 }
@@ -372,14 +503,27 @@ const TERMINATION: &[&str] = &[
     "reason",
     "errorcode",
 ];
-const MESSAGE: &[&str] =
-    &["errormessage", "failuretext", "statemessage", "terminationmessage", "errordetails", "message", "error", "details"];
+const MESSAGE: &[&str] = &[
+    "errormessage",
+    "failuretext",
+    "statemessage",
+    "terminationmessage",
+    "errordetails",
+    "message",
+    "error",
+    "details",
+];
 
 /// The job whose own cluster this is: Databricks names such clusters `job-<job id>-run-<run id>[-<key>]`.
 fn job_of_cluster(name: &str) -> Option<String> {
     let (job, rest) = name.strip_prefix("job-")?.split_once("-run-")?;
     let numeric = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    (numeric(job) && rest.bytes().next().is_some_and(|byte| byte.is_ascii_digit())).then(|| job.to_owned())
+    (numeric(job)
+        && rest
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_digit()))
+    .then(|| job.to_owned())
 }
 
 fn bracketed(kind: Option<&str>) -> String {
@@ -388,5 +532,8 @@ fn bracketed(kind: Option<&str>) -> String {
 
 /// A value fit to be named in a reason.
 fn plain_word(text: &str) -> String {
-    text.chars().filter(|letter| letter.is_ascii_alphanumeric() || "_-".contains(*letter)).take(60).collect()
+    text.chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || "_-".contains(*letter))
+        .take(60)
+        .collect()
 }

@@ -30,8 +30,12 @@ where
             Ok(Err(fault)) => fault,
             Err(_) => return Err(Fault::transient(format!("{what} did not answer in time"))),
         };
-        let Fault::Transient { retry_after, .. } = &fault else { return Err(fault) };
-        let wait = retry_after.unwrap_or_default().max(pause.mul_f64(0.75 + fastrand::f64() / 2.0));
+        let Fault::Transient { retry_after, .. } = &fault else {
+            return Err(fault);
+        };
+        let wait = retry_after
+            .unwrap_or_default()
+            .max(pause.mul_f64(0.75 + fastrand::f64() / 2.0));
         if number == TRIES || Instant::now() + wait >= end {
             return Err(fault);
         }
@@ -44,7 +48,10 @@ where
 /// Status and code of an answer that was no success and is not worth another try.
 pub(super) fn refusal(error: &Error) -> Option<(u16, &str)> {
     match error.kind() {
-        ErrorKind::HttpResponse { status, error_code } => Some((u16::from(*status), error_code.as_deref().unwrap_or_default())),
+        ErrorKind::HttpResponse { status, error_code } => Some((
+            u16::from(*status),
+            error_code.as_deref().unwrap_or_default(),
+        )),
         _ => None,
     }
 }
@@ -57,7 +64,8 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
     let Some((status, code)) = refusal(error) else {
         return Fault::permanent(format!("{what} answered something we cannot read"));
     };
-    let known = !code.is_empty() && code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric());
+    let known =
+        !code.is_empty() && code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric());
     let code = if known { code } else { "no code" };
     match (status, code) {
         // Nothing for the few seconds we would try again: the caller may, later.
@@ -65,7 +73,9 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             format!("{what}: the table or queue does not exist yet ({code})"),
             Some(Duration::from_secs(10)),
         ),
-        (409, "TableBeingDeleted" | "QueueBeingDeleted") => Fault::transient(format!("{what} is busy ({code})")),
+        (409, "TableBeingDeleted" | "QueueBeingDeleted") => {
+            Fault::transient(format!("{what} is busy ({code})"))
+        }
         (401 | 403, _) => Fault::permanent(format!(
             "{what} refused us ({status} {code}): check the key or SAS of AzureWebJobsStorage, or that the identity has the roles \
              Storage Table Data Contributor and Storage Queue Data Contributor, and the account's firewall"

@@ -29,11 +29,18 @@ pub(super) type Properties = Map<String, Value>;
 /// The JSON of an entity with its (encoded) keys; `nonce` is unique to this write.
 ///
 /// ASCII only: Azurite decodes each chunk of a request by itself and spoils characters that lie across two.
-pub(super) fn entity(partition: &str, row: &str, nonce: &str, document: &str) -> Result<Box<RawValue>, Fault> {
+pub(super) fn entity(
+    partition: &str,
+    row: &str,
+    nonce: &str,
+    document: &str,
+) -> Result<Box<RawValue>, Fault> {
     let mut json = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut json, Ascii);
     let unwritable = || Fault::permanent("a document cannot be written as JSON");
-    split(partition, row, nonce, document).serialize(&mut serializer).map_err(|_| unwritable())?;
+    split(partition, row, nonce, document)
+        .serialize(&mut serializer)
+        .map_err(|_| unwritable())?;
     let json = String::from_utf8(json).map_err(|_| unwritable())?;
     RawValue::from_string(json).map_err(|_| unwritable())
 }
@@ -42,7 +49,11 @@ pub(super) fn entity(partition: &str, row: &str, nonce: &str, document: &str) ->
 struct Ascii;
 
 impl Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         let mut plain = fragment;
         while let Some((at, c)) = plain.char_indices().find(|(_, c)| !c.is_ascii()) {
             let (before, rest) = plain.split_at(at);
@@ -77,7 +88,13 @@ fn split(partition: &str, row: &str, nonce: &str, document: &str) -> Properties 
 /// The document of an entity.
 pub(super) fn join(properties: &Properties) -> Result<String, Fault> {
     let pieces = |kind: char| {
-        (0..).map_while(move |number| properties.get(&format!("{kind}{number}")).and_then(Value::as_str)).collect::<Vec<_>>()
+        (0..)
+            .map_while(move |number| {
+                properties
+                    .get(&format!("{kind}{number}"))
+                    .and_then(Value::as_str)
+            })
+            .collect::<Vec<_>>()
     };
     let binary = pieces('b');
     if binary.is_empty() {
@@ -85,7 +102,9 @@ pub(super) fn join(properties: &Properties) -> Result<String, Fault> {
     }
     let mut bytes = Vec::new();
     for piece in binary {
-        STANDARD.decode_vec(piece, &mut bytes).map_err(|_| unreadable())?;
+        STANDARD
+            .decode_vec(piece, &mut bytes)
+            .map_err(|_| unreadable())?;
     }
     String::from_utf8(bytes).map_err(|_| unreadable())
 }
@@ -133,7 +152,15 @@ mod tests {
             assert_eq!(join(&properties).unwrap(), document);
             for (name, value) in &properties {
                 let units = value.as_str().unwrap().encode_utf16().count();
-                assert!(units <= if name.starts_with('b') { 80_000 } else { 30_000 }, "{name}: {units}");
+                assert!(
+                    units
+                        <= if name.starts_with('b') {
+                            80_000
+                        } else {
+                            30_000
+                        },
+                    "{name}: {units}"
+                );
             }
             assert!(is_of(&properties, "n") && !is_of(&properties, "m"));
         }

@@ -33,13 +33,24 @@ pub(super) struct Transport {
 impl azure_core::HttpClient for Transport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<Response> {
         // By name: `MERGE` is not among the usual methods.
-        let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes()).map_err(|_| unreadable("method"))?;
-        let Body::Bytes(body) = request.body() else { return Err(unreadable("streamed body")) };
-        let mut outgoing = self.http.request(method, request.url()).timeout(TRY_TIMEOUT).body(body.clone());
+        let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
+            .map_err(|_| unreadable("method"))?;
+        let Body::Bytes(body) = request.body() else {
+            return Err(unreadable("streamed body"));
+        };
+        let mut outgoing = self
+            .http
+            .request(method, request.url())
+            .timeout(TRY_TIMEOUT)
+            .body(body.clone());
         for (name, value) in request.headers().iter() {
             outgoing = outgoing.header(name.as_str(), value.as_str());
         }
-        let reply = self.http.send(self.what, outgoing).await.map_err(|no_reply| carry(no_reply.fault))?;
+        let reply = self
+            .http
+            .send(self.what, outgoing)
+            .await
+            .map_err(|no_reply| carry(no_reply.fault))?;
         if !reply.is_success() {
             let fault = reply.fault(self.what, Utc::now());
             if fault.is_transient() {
@@ -51,10 +62,17 @@ impl azure_core::HttpClient for Transport {
             .headers
             .iter()
             .filter_map(|(name, value)| {
-                Some((HeaderName::from(name.as_str().to_owned()), HeaderValue::from(value.to_str().ok()?.to_owned())))
+                Some((
+                    HeaderName::from(name.as_str().to_owned()),
+                    HeaderValue::from(value.to_str().ok()?.to_owned()),
+                ))
             })
             .collect();
-        Ok(Response::new(status, Headers::from(headers), Box::pin(BytesStream::new(reply.body))))
+        Ok(Response::new(
+            status,
+            Headers::from(headers),
+            Box::pin(BytesStream::new(reply.body)),
+        ))
     }
 }
 
@@ -85,9 +103,16 @@ pub(super) struct Credential(pub(super) Identity);
 #[async_trait::async_trait]
 impl TokenCredential for Credential {
     async fn get_token(&self, _scopes: &[&str]) -> azure_core::Result<AccessToken> {
-        let token = self.0.token(RESOURCE).await.map_err(|fault| Error::new(ErrorKind::Credential, fault))?;
+        let token = self
+            .0
+            .token(RESOURCE)
+            .await
+            .map_err(|fault| Error::new(ErrorKind::Credential, fault))?;
         let soon = time::OffsetDateTime::now_utc() + Duration::from_mins(1);
-        Ok(AccessToken::new(Secret::new(token.expose_secret().to_owned()), soon))
+        Ok(AccessToken::new(
+            Secret::new(token.expose_secret().to_owned()),
+            soon,
+        ))
     }
 
     async fn clear_cache(&self) -> azure_core::Result<()> {

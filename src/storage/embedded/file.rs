@@ -63,13 +63,27 @@ impl Kind {
 impl File {
     /// Opens or creates the file and its folder. Blocking, a few milliseconds.
     pub(super) fn open(path: &Path, prefix: Prefix) -> Result<Self, Fault> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| Fault::permanent(format!("the folder of the embedded store cannot be made: {error}")))?;
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Fault::permanent(format!(
+                    "the folder of the embedded store cannot be made: {error}"
+                ))
+            })?;
         }
         let writer = Mutex::new(create(path).map_err(|error| fault(&error))?);
-        let inner = Inner { path: path.to_owned(), writer, readers: Mutex::default(), known: Mutex::default() };
-        Ok(Self { prefix, inner: Arc::new(inner) })
+        let inner = Inner {
+            path: path.to_owned(),
+            writer,
+            readers: Mutex::default(),
+            known: Mutex::default(),
+        };
+        Ok(Self {
+            prefix,
+            inner: Arc::new(inner),
+        })
     }
 
     /// A fault when `prepare` was never called for it.
@@ -82,7 +96,9 @@ impl File {
         let exists = self
             .read(move |connection| {
                 connection
-                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM container WHERE kind = ?1 AND name = ?2)")?
+                    .prepare_cached(
+                        "SELECT EXISTS (SELECT 1 FROM container WHERE kind = ?1 AND name = ?2)",
+                    )?
                     .query_row(params![kind.name(), name], |found| found.get::<_, bool>(0))
             })
             .await?;
@@ -141,7 +157,9 @@ fn create(path: &Path) -> rusqlite::Result<Connection> {
         });
         tries += 1;
         match outcome {
-            Err(error) if tries < 40 && fault(&error).is_transient() => std::thread::sleep(Duration::from_millis(50)),
+            Err(error) if tries < 40 && fault(&error).is_transient() => {
+                std::thread::sleep(Duration::from_millis(50))
+            }
             outcome => return outcome,
         }
     }
@@ -157,7 +175,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static) -> Result<T, Fault> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, Fault> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| fault(&error)),
         Err(_) => Err(Fault::transient("the embedded store was interrupted")),
@@ -166,12 +186,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> rusqlite::Result<T> 
 
 /// Busy and I/O may pass; the words of SQLite name no values.
 fn fault(error: &rusqlite::Error) -> Fault {
-    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure,
+    };
     match error.sqlite_error_code() {
         Some(DatabaseBusy | DatabaseLocked) => Fault::transient("the embedded store is busy"),
         Some(DiskFull) => Fault::transient("the disk of the embedded store is full"),
-        Some(SystemIoFailure) => Fault::transient("the embedded store cannot read or write its file"),
-        Some(CannotOpen) => Fault::permanent("the file of the embedded store cannot be opened: check its path and rights"),
+        Some(SystemIoFailure) => {
+            Fault::transient("the embedded store cannot read or write its file")
+        }
+        Some(CannotOpen) => Fault::permanent(
+            "the file of the embedded store cannot be opened: check its path and rights",
+        ),
         Some(code) => Fault::permanent(format!("the embedded store failed: {code:?}")),
         None => Fault::permanent("the embedded store holds something it cannot read"),
     }

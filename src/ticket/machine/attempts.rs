@@ -8,25 +8,47 @@ use crate::ticket::{Actor, Attempt, AttemptState, Channel, ChapterKind, Remediat
 pub(super) fn call_off_attempt(d: &mut Draft, id: &str, why: &str) -> Result<(), Refusal> {
     let attempt = running(d, id)?;
     if attempt.state != AttemptState::Scheduled {
-        return Err(contradicts("the playbook of this attempt was called already"));
+        return Err(contradicts(
+            "the playbook of this attempt was called already",
+        ));
     }
     let number = attempt.number;
     end_attempt(d, id, AttemptState::Cancelled, format!("called off: {why}"));
-    let failed_before = d.ticket.remediation.attempts.iter().any(|attempt| attempt.state == AttemptState::Failed);
-    d.ticket.remediation.state = if failed_before { RemediationState::Exhausted } else { RemediationState::None };
+    let failed_before = d
+        .ticket
+        .remediation
+        .attempts
+        .iter()
+        .any(|attempt| attempt.state == AttemptState::Failed);
+    d.ticket.remediation.state = if failed_before {
+        RemediationState::Exhausted
+    } else {
+        RemediationState::None
+    };
     d.ticket.remediation.decision = format!("attempt {number} was called off: {why}");
     d.audit(&Actor::system(), "Remediation Called Off", why);
-    d.tell(ChapterKind::RemediationExhausted, format!("Attempt {number} was called off: {why}. A person has to take over."));
+    d.tell(
+        ChapterKind::RemediationExhausted,
+        format!("Attempt {number} was called off: {why}. A person has to take over."),
+    );
     Ok(())
 }
 
 /// Finds the attempt and checks that it may still change.
 pub(super) fn running<'a>(d: &'a mut Draft, id: &str) -> Result<&'a mut Attempt, Refusal> {
-    match d.ticket.remediation.attempts.iter_mut().find(|attempt| attempt.id == id) {
+    match d
+        .ticket
+        .remediation
+        .attempts
+        .iter_mut()
+        .find(|attempt| attempt.id == id)
+    {
         None => Err(contradicts("no such attempt of this ticket")),
-        Some(attempt) if attempt.ended_at.is_some() => {
-            Err(nothing(format!("attempt {} is over: {}", attempt.number, attempt.outcome.clone().unwrap_or_default())))
-        }
+        Some(attempt) if attempt.ended_at.is_some() => Err(nothing(format!(
+            "attempt {} is over: {}",
+            attempt.number,
+            attempt.outcome.clone().unwrap_or_default()
+        ))),
         Some(attempt) => Ok(attempt),
     }
 }
@@ -35,7 +57,9 @@ pub(super) fn calling(d: &mut Draft, id: &str, deadline: DateTime<Utc>) -> Resul
     let (now, closed) = (d.now, d.ticket.is_closed());
     let attempt = running(d, id)?;
     if attempt.state != AttemptState::Scheduled {
-        return Err(contradicts("the playbook of this attempt was called already"));
+        return Err(contradicts(
+            "the playbook of this attempt was called already",
+        ));
     }
     if closed {
         return Err(contradicts("the ticket is closed"));
@@ -65,13 +89,23 @@ pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Re
             }
             d.audit(&system, "Remediation Started", id.to_owned());
             let of = d.ticket.remediation.max_attempts;
-            d.tell(ChapterKind::RemediationStarted, format!("Remediation started: {what} (attempt {number} of {of})"));
+            d.tell(
+                ChapterKind::RemediationStarted,
+                format!("Remediation started: {what} (attempt {number} of {of})"),
+            );
         }
-        Called::Refused(_) if !matches!(attempt.state, AttemptState::Calling | AttemptState::Unknown) => {
+        Called::Refused(_)
+            if !matches!(attempt.state, AttemptState::Calling | AttemptState::Unknown) =>
+        {
             return Err(nothing("a report came meanwhile"));
         }
         Called::Refused(why) => {
-            end_attempt(d, id, AttemptState::Refused, format!("the playbook refused it: {why}"));
+            end_attempt(
+                d,
+                id,
+                AttemptState::Refused,
+                format!("the playbook refused it: {why}"),
+            );
             d.ticket.remediation.state = RemediationState::Exhausted;
             d.ticket.remediation.decision = format!("the playbook refused attempt {number}: {why}");
             d.audit(&system, "Remediation Refused", why.clone());
@@ -109,15 +143,29 @@ pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Re
 
 pub(super) fn end_attempt(d: &mut Draft, id: &str, state: AttemptState, outcome: String) {
     let now = d.now;
-    if let Some(attempt) = d.ticket.remediation.attempts.iter_mut().find(|attempt| attempt.id == id) {
+    if let Some(attempt) = d
+        .ticket
+        .remediation
+        .attempts
+        .iter_mut()
+        .find(|attempt| attempt.id == id)
+    {
         attempt.state = state;
         attempt.ended_at = Some(now);
         attempt.outcome = Some(outcome);
     }
 }
 
-pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<&str>) -> Result<(), Refusal> {
-    let playbook = Actor { channel: Channel::Playbook, name: "playbook".to_owned() };
+pub(super) fn reported(
+    d: &mut Draft,
+    id: &str,
+    report: &Report,
+    run_id: Option<&str>,
+) -> Result<(), Refusal> {
+    let playbook = Actor {
+        channel: Channel::Playbook,
+        name: "playbook".to_owned(),
+    };
     let now = d.now;
     let attempt = running(d, id)?;
     if matches!(attempt.state, AttemptState::Scheduled) {
@@ -131,7 +179,8 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
     match report {
         Report::Progress => {
             // Fed, the watchdog waits as long again as it was given at the start.
-            let patience = Duration::seconds(attempt.patience).clamp(Duration::minutes(1), Duration::hours(6));
+            let patience =
+                Duration::seconds(attempt.patience).clamp(Duration::minutes(1), Duration::hours(6));
             attempt.deadline = Some(now + patience);
             // A success that was claimed stays to be verified: nobody else would look again.
             let verifying = attempt.state == AttemptState::Verifying;
@@ -142,7 +191,11 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
             }
             if !settled {
                 d.visible = true;
-                d.audit(&playbook, "Remediation Running", run_id.unwrap_or("no run id").to_owned());
+                d.audit(
+                    &playbook,
+                    "Remediation Running",
+                    run_id.unwrap_or("no run id").to_owned(),
+                );
             }
         }
         Report::Unclear => {
@@ -152,7 +205,11 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
             attempt.state = AttemptState::Unknown;
             d.ticket.remediation.state = RemediationState::Verifying;
             d.visible = true;
-            d.audit(&playbook, "Remediation Unclear", run_id.unwrap_or("no run id").to_owned());
+            d.audit(
+                &playbook,
+                "Remediation Unclear",
+                run_id.unwrap_or("no run id").to_owned(),
+            );
         }
         Report::ClaimsSuccess => {
             if attempt.state == AttemptState::Verifying && !learnt {
@@ -161,20 +218,35 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
             attempt.state = AttemptState::Verifying;
             d.ticket.remediation.state = RemediationState::Verifying;
             d.visible = true;
-            d.audit(&playbook, "Remediation Claims Success", run_id.unwrap_or("no run id").to_owned());
+            d.audit(
+                &playbook,
+                "Remediation Claims Success",
+                run_id.unwrap_or("no run id").to_owned(),
+            );
         }
         Report::Succeeded => {
             end_attempt(d, id, AttemptState::Succeeded, "healed".to_owned());
             d.ticket.remediation.state = RemediationState::Succeeded;
             let took = words_for(now - d.ticket.first_seen);
-            d.audit(&playbook, "Remediation Succeeded", format!("attempt {number}, run {}", run_id.unwrap_or("not named")));
-            let moved = node_type.map(|to| format!("; the cluster has node type {to} now, and keeps it")).unwrap_or_default();
+            d.audit(
+                &playbook,
+                "Remediation Succeeded",
+                format!("attempt {number}, run {}", run_id.unwrap_or("not named")),
+            );
+            let moved = node_type
+                .map(|to| format!("; the cluster has node type {to} now, and keeps it"))
+                .unwrap_or_default();
             d.tell(
                 ChapterKind::RemediationSucceeded,
-                format!("Remediation succeeded with attempt {number}: recovered after {took}{moved}"),
+                format!(
+                    "Remediation succeeded with attempt {number}: recovered after {took}{moved}"
+                ),
             );
             if !d.ticket.is_closed() {
-                let by = Actor { channel: Channel::Playbook, name: "auto-remediation".to_owned() };
+                let by = Actor {
+                    channel: Channel::Playbook,
+                    name: "auto-remediation".to_owned(),
+                };
                 d.status(Status::Acknowledged, &by, now);
                 d.audit(&by, "Status Changed", "closed: remediation succeeded");
             }
@@ -185,8 +257,13 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
             d.ticket.remediation.decision = format!("attempt {number} failed: {why}");
             d.audit(&playbook, "Remediation Failed", why.clone());
             let of = d.ticket.remediation.max_attempts;
-            let why = node_type.map_or(why.clone(), |to| format!("{}; {}", why.trim_end_matches('.'), may_be_moved(&to)));
-            d.tell(ChapterKind::RemediationFailed, format!("Attempt {number} of {of} failed: {why}"));
+            let why = node_type.map_or(why.clone(), |to| {
+                format!("{}; {}", why.trim_end_matches('.'), may_be_moved(&to))
+            });
+            d.tell(
+                ChapterKind::RemediationFailed,
+                format!("Attempt {number} of {of} failed: {why}"),
+            );
         }
     }
     Ok(())
@@ -195,11 +272,19 @@ pub(super) fn reported(d: &mut Draft, id: &str, report: &Report, run_id: Option<
 pub(super) fn abandon(d: &mut Draft, id: &str, why: &str) -> Result<(), Refusal> {
     let attempt = running(d, id)?;
     let (number, node_type) = (attempt.number, attempt.node_type.clone());
-    end_attempt(d, id, AttemptState::Failed, format!("outcome not found out: {why}"));
+    end_attempt(
+        d,
+        id,
+        AttemptState::Failed,
+        format!("outcome not found out: {why}"),
+    );
     d.ticket.remediation.state = RemediationState::Exhausted;
-    d.ticket.remediation.decision = format!("the outcome of attempt {number} could not be found out: {why}");
+    d.ticket.remediation.decision =
+        format!("the outcome of attempt {number} could not be found out: {why}");
     d.audit(&Actor::system(), "Remediation Handed Over", why.to_owned());
-    let moved = node_type.map(|to| format!("; {}", may_be_moved(&to))).unwrap_or_default();
+    let moved = node_type
+        .map(|to| format!("; {}", may_be_moved(&to)))
+        .unwrap_or_default();
     d.tell(
         ChapterKind::RemediationExhausted,
         format!("The outcome of attempt {number} could not be found out ({why}{moved}). It is not repeated: a person has to look and take over."),
@@ -216,7 +301,17 @@ fn may_be_moved(node_type: &str) -> String {
 pub(super) fn words_for(took: Duration) -> String {
     let seconds = took.num_seconds().max(0);
     let (h, m, s) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
-    let part = |n: i64, word: &str| (n > 0).then(|| format!("{n} {word}{}", if n == 1 { "" } else { "s" }));
-    let parts: Vec<String> = [part(h, "hour"), part(m, "minute"), part(s, "second")].into_iter().flatten().take(2).collect();
-    if parts.is_empty() { "less than a second".to_owned() } else { parts.join(" ") }
+    let part = |n: i64, word: &str| {
+        (n > 0).then(|| format!("{n} {word}{}", if n == 1 { "" } else { "s" }))
+    };
+    let parts: Vec<String> = [part(h, "hour"), part(m, "minute"), part(s, "second")]
+        .into_iter()
+        .flatten()
+        .take(2)
+        .collect();
+    if parts.is_empty() {
+        "less than a second".to_owned()
+    } else {
+        parts.join(" ")
+    }
 }

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::{Decision, Draft, Plan, Refusal, contradicts, nothing};
-use crate::ticket::{Actor, Answer, Approval, Attempt, AttemptState, ChapterKind, Remediation, RemediationState};
+use crate::ticket::{
+    Actor, Answer, Approval, Attempt, AttemptState, ChapterKind, Remediation, RemediationState,
+};
 
 pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> {
     if d.ticket.current_attempt().is_some() {
@@ -11,13 +13,19 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
     }
     match d.ticket.remediation.state {
         RemediationState::AwaitingApproval => return Err(contradicts("a person is being asked")),
-        RemediationState::Rejected => return Err(contradicts("a person said no, or nobody answered")),
+        RemediationState::Rejected => {
+            return Err(contradicts("a person said no, or nobody answered"));
+        }
         RemediationState::Succeeded => return Err(contradicts("it is healed")),
         _ => {}
     }
     let system = Actor::system();
     match decision {
-        Decision::Run { plan: next, due_at, why } => {
+        Decision::Run {
+            plan: next,
+            due_at,
+            why,
+        } => {
             if d.ticket.is_closed() {
                 return Err(contradicts("the ticket is closed"));
             }
@@ -25,7 +33,13 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
             schedule(d, *due_at);
             d.audit(&system, "Remediation Planned", why.clone());
         }
-        Decision::Ask { plan: next, text, hash, why, expires_at } => {
+        Decision::Ask {
+            plan: next,
+            text,
+            hash,
+            why,
+            expires_at,
+        } => {
             if d.ticket.is_closed() {
                 return Err(contradicts("the ticket is closed"));
             }
@@ -42,16 +56,26 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
                 answer: None,
             });
             d.audit(&system, "Approval Asked", format!("{text} Why: {why}"));
-            d.tell(ChapterKind::ApprovalAsked, format!("Approval asked: {text} Why a person is asked: {why}"));
+            d.tell(
+                ChapterKind::ApprovalAsked,
+                format!("Approval asked: {text} Why a person is asked: {why}"),
+            );
         }
         Decision::Leave { why, exhausted } => {
             d.ticket.remediation.decision.clone_from(why);
             // Whatever keeps the policy from another try: after a failed one a person has to know.
             if *exhausted || d.ticket.remediation.state == RemediationState::Exhausted {
                 d.ticket.remediation.state = RemediationState::Exhausted;
-                d.tell(ChapterKind::RemediationExhausted, format!("No further attempt: {why}. A person has to take over."));
+                d.tell(
+                    ChapterKind::RemediationExhausted,
+                    format!("No further attempt: {why}. A person has to take over."),
+                );
             }
-            d.audit(&system, "Remediation Decided", format!("left to people: {why}"));
+            d.audit(
+                &system,
+                "Remediation Decided",
+                format!("left to people: {why}"),
+            );
             d.visible = true;
         }
     }
@@ -67,7 +91,9 @@ pub(super) fn plan(remediation: &mut Remediation, plan: &Plan, why: &str) {
 }
 
 pub(super) fn next_number(remediation: &Remediation) -> u32 {
-    u32::try_from(remediation.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
+    u32::try_from(remediation.attempts.len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
 }
 
 pub(super) fn schedule(d: &mut Draft, due_at: DateTime<Utc>) {
@@ -93,32 +119,60 @@ pub(super) fn schedule(d: &mut Draft, due_at: DateTime<Utc>) {
     let of = d.ticket.remediation.max_attempts;
     d.tell(
         ChapterKind::RemediationPlanned,
-        format!("Attempt {number} of {of} ({what}) is planned for {}", due_at.format("%H:%M:%S UTC")),
+        format!(
+            "Attempt {number} of {of} ({what}) is planned for {}",
+            due_at.format("%H:%M:%S UTC")
+        ),
     );
 }
 
-pub(super) fn answer(d: &mut Draft, id: &str, plan: &str, approved: bool, by: &Actor) -> Result<(), Refusal> {
+pub(super) fn answer(
+    d: &mut Draft,
+    id: &str,
+    plan: &str,
+    approved: bool,
+    by: &Actor,
+) -> Result<(), Refusal> {
     let (now, closed) = (d.now, d.ticket.is_closed());
-    let Some(approval) = d.ticket.remediation.approval.as_mut().filter(|approval| approval.id == id) else {
+    let Some(approval) = d
+        .ticket
+        .remediation
+        .approval
+        .as_mut()
+        .filter(|approval| approval.id == id)
+    else {
         return Err(contradicts("this question is no longer asked"));
     };
     if let Some(answer) = &approval.answer {
-        let word = if answer.approved { "approved" } else { "rejected" };
+        let word = if answer.approved {
+            "approved"
+        } else {
+            "rejected"
+        };
         return Err(contradicts(format!("{} {word} it already", answer.by.name)));
     }
     if approval.plan != plan {
         return Err(contradicts("the plan has changed since it was shown"));
     }
-    if now >= approval.expires_at || d.ticket.remediation.state != RemediationState::AwaitingApproval {
+    if now >= approval.expires_at
+        || d.ticket.remediation.state != RemediationState::AwaitingApproval
+    {
         return Err(contradicts("the question has expired"));
     }
     if closed {
         return Err(contradicts("the ticket is closed"));
     }
-    approval.answer = Some(Answer { approved, by: by.clone(), at: now });
+    approval.answer = Some(Answer {
+        approved,
+        by: by.clone(),
+        at: now,
+    });
     if approved {
         d.audit(by, "Approval Given", plan.to_owned());
-        d.tell(ChapterKind::ApprovalGiven, format!("{} approved the remediation", by.name));
+        d.tell(
+            ChapterKind::ApprovalGiven,
+            format!("{} approved the remediation", by.name),
+        );
         schedule(d, now);
     } else {
         d.ticket.remediation.state = RemediationState::Rejected;
@@ -126,20 +180,35 @@ pub(super) fn answer(d: &mut Draft, id: &str, plan: &str, approved: bool, by: &A
         d.audit(by, "Approval Rejected", plan.to_owned());
         d.tell(
             ChapterKind::ApprovalRejected,
-            format!("{} rejected the remediation: nothing will be done automatically", by.name),
+            format!(
+                "{} rejected the remediation: nothing will be done automatically",
+                by.name
+            ),
         );
     }
     Ok(())
 }
 
 pub(super) fn expire(d: &mut Draft) -> Result<(), Refusal> {
-    let due = d.ticket.remediation.approval.as_ref().is_some_and(|a| a.answer.is_none() && d.now >= a.expires_at);
+    let due = d
+        .ticket
+        .remediation
+        .approval
+        .as_ref()
+        .is_some_and(|a| a.answer.is_none() && d.now >= a.expires_at);
     if d.ticket.remediation.state != RemediationState::AwaitingApproval || !due {
         return Err(nothing("no question has expired"));
     }
     d.ticket.remediation.state = RemediationState::Rejected;
     "nobody answered in time".clone_into(&mut d.ticket.remediation.decision);
-    d.audit(&Actor::system(), "Approval Expired", "nobody answered in time");
-    d.tell(ChapterKind::ApprovalExpired, "Nobody approved in time: nothing will be done automatically");
+    d.audit(
+        &Actor::system(),
+        "Approval Expired",
+        "nobody answered in time",
+    );
+    d.tell(
+        ChapterKind::ApprovalExpired,
+        "Nobody approved in time: nothing will be done automatically",
+    );
     Ok(())
 }

@@ -30,22 +30,39 @@ pub(super) fn record_jira(d: &mut Draft, record: &JiraRecord) {
         }
     }
     let deleted = before.deleted || record.deleted;
-    d.ticket.jira = JiraRecord { deleted, ..record.clone() };
+    d.ticket.jira = JiraRecord {
+        deleted,
+        ..record.clone()
+    };
 }
 
 /// Several deliveries of one sink may wait; the first counts.
 pub(super) fn next_delivery(d: &mut Draft, sink: Sink, again: Option<DateTime<Utc>>) {
     let now = d.now;
     let due = &mut d.ticket.books.due;
-    let waiting = due.get(&sink).copied().filter(|at| *at > now + Duration::seconds(5));
+    let waiting = due
+        .get(&sink)
+        .copied()
+        .filter(|at| *at > now + Duration::seconds(5));
     match again {
         Some(again) => due.insert(sink, waiting.map_or(again, |waiting| waiting.min(again))),
         None => due.remove(&sink),
     };
 }
 
-pub(super) fn end_delivery(d: &mut Draft, sink: Sink, holder: &str, shown: Option<u64>, fault: Option<&DeliveryFault>) {
-    if d.ticket.books.leases.get(&sink).is_some_and(|lease| lease.holder == holder) {
+pub(super) fn end_delivery(
+    d: &mut Draft,
+    sink: Sink,
+    holder: &str,
+    shown: Option<u64>,
+    fault: Option<&DeliveryFault>,
+) {
+    if d.ticket
+        .books
+        .leases
+        .get(&sink)
+        .is_some_and(|lease| lease.holder == holder)
+    {
         d.ticket.books.leases.remove(&sink);
     }
     if let Some(version) = shown {
@@ -57,7 +74,12 @@ pub(super) fn end_delivery(d: &mut Draft, sink: Sink, holder: &str, shown: Optio
         Sink::Slack => &mut d.ticket.slack.fault,
         Sink::Playbook => &mut d.ticket.books.playbook_fault,
     };
-    let news = fault.is_some_and(|fault| !fault.retrying && slot.as_ref().is_none_or(|known| known.reason != fault.reason));
+    let news = fault.is_some_and(|fault| {
+        !fault.retrying
+            && slot
+                .as_ref()
+                .is_none_or(|known| known.reason != fault.reason)
+    });
     *slot = fault.cloned();
     if news && let Some(fault) = fault {
         d.audit.push(AuditEntry {

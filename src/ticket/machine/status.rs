@@ -16,13 +16,19 @@ pub(super) fn change_status(
         if let Some(last) = d.ticket.books.jira_event_at
             && at < last
         {
-            return Err(contradicts(format!("a newer change from JIRA (at {last}) was applied already")));
+            return Err(contradicts(format!(
+                "a newer change from JIRA (at {last}) was applied already"
+            )));
         }
         // The playbook's success closes the ticket whatever its status was, so what came before it is over, too.
         let ours = &d.ticket.status_by;
-        let elsewhere = ours.is_person() && ours.channel != Channel::Jira || ours.channel == Channel::Playbook;
+        let elsewhere =
+            ours.is_person() && ours.channel != Channel::Jira || ours.channel == Channel::Playbook;
         if elsewhere && at < d.ticket.status_at {
-            return Err(contradicts(format!("{} changed the status later, at {}", ours.name, d.ticket.status_at)));
+            return Err(contradicts(format!(
+                "{} changed the status later, at {}",
+                ours.name, d.ticket.status_at
+            )));
         }
         d.ticket.books.jira_event_at = Some(at);
     }
@@ -56,15 +62,30 @@ pub(super) fn change_status(
     d.audit(
         by,
         "Status Changed",
-        format!("{} → {}{}", from.name(), to.name(), jira_status.map(|s| format!(" (JIRA: {s})")).unwrap_or_default()),
+        format!(
+            "{} → {}{}",
+            from.name(),
+            to.name(),
+            jira_status
+                .map(|s| format!(" (JIRA: {s})"))
+                .unwrap_or_default()
+        ),
     );
     let (kind, text) = match (from, to) {
-        (_, Status::Acknowledged) => {
-            (ChapterKind::Closed, format!("Closed by {} on {}", by.name, at.format("%Y-%m-%d %H:%M:%S UTC")))
-        }
+        (_, Status::Acknowledged) => (
+            ChapterKind::Closed,
+            format!(
+                "Closed by {} on {}",
+                by.name,
+                at.format("%Y-%m-%d %H:%M:%S UTC")
+            ),
+        ),
         (Status::Acknowledged, _) => (ChapterKind::Reopened, format!("Reopened by {}", by.name)),
         (_, Status::InProgress) => (ChapterKind::InProgress, format!("{} works on it", by.name)),
-        (_, Status::Open) => (ChapterKind::Reopened, format!("Set back to open by {}", by.name)),
+        (_, Status::Open) => (
+            ChapterKind::Reopened,
+            format!("Set back to open by {}", by.name),
+        ),
     };
     // JIRA tells its own story; a change made elsewhere is told there too.
     if by.channel != Channel::Jira {
@@ -115,7 +136,17 @@ pub(super) fn breach(d: &mut Draft) -> Result<(), Refusal> {
     }
     d.ticket.sla.breached_at = Some(d.now);
     let words = d.ticket.priority.sla_words();
-    d.audit(&Actor::system(), "SLA Breached", format!("not taken within {words}"));
-    d.tell(ChapterKind::SlaBreached, format!("SLA breached: nobody took this {:?} ticket within {words}", d.ticket.priority));
+    d.audit(
+        &Actor::system(),
+        "SLA Breached",
+        format!("not taken within {words}"),
+    );
+    d.tell(
+        ChapterKind::SlaBreached,
+        format!(
+            "SLA breached: nobody took this {:?} ticket within {words}",
+            d.ticket.priority
+        ),
+    );
     Ok(())
 }

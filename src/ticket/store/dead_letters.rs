@@ -30,7 +30,10 @@ pub struct DeadLetter {
 impl TicketStore {
     /// Records a dead letter; `false` when it is recorded already.
     pub async fn record_dead_letter(&self, letter: &DeadLetter) -> Result<bool, Fault> {
-        let outcome = self.storage.insert(DEADLETTERS, DEAD, &letter.id, &encode(letter)?).await?;
+        let outcome = self
+            .storage
+            .insert(DEADLETTERS, DEAD, &letter.id, &encode(letter)?)
+            .await?;
         Ok(matches!(outcome, Inserted::Created(_)))
     }
 
@@ -38,7 +41,10 @@ impl TicketStore {
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Fault> {
         let (mut letters, mut after) = (Vec::<DeadLetter>::new(), None);
         loop {
-            let page = self.storage.scan(DEADLETTERS, DEAD, "", "", 500, after.as_ref()).await?;
+            let page = self
+                .storage
+                .scan(DEADLETTERS, DEAD, "", "", 500, after.as_ref())
+                .await?;
             // What was replayed long ago must not hide what waits.
             letters.retain(|letter| letter.replayed_at.is_none());
             for entity in &page.entities {
@@ -53,6 +59,8 @@ impl TicketStore {
 
     /// Writes a dead letter back, e.g. with the time of its replay.
     pub async fn update_dead_letter(&self, letter: &DeadLetter) -> Result<(), Fault> {
-        self.storage.upsert(DEADLETTERS, DEAD, &letter.id, &encode(letter)?).await
+        self.storage
+            .upsert(DEADLETTERS, DEAD, &letter.id, &encode(letter)?)
+            .await
     }
 }

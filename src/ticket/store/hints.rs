@@ -52,21 +52,35 @@ impl TicketStore {
 
     /// Remembers that a run was started to heal a ticket: its failure opens no ticket of its own.
     pub async fn index_remediation_run(&self, key: &RunKey, id: &TicketId) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, REMEDIATION_RUN, &key.hash(), &encode(id)?).await
+        self.storage
+            .upsert(INDEX, REMEDIATION_RUN, &key.hash(), &encode(id)?)
+            .await
     }
 
     /// The ticket that this run was started to heal, if any.
     pub async fn by_remediation_run(&self, key: &RunKey) -> Result<Option<TicketId>, Fault> {
-        match self.storage.get(INDEX, REMEDIATION_RUN, &key.hash()).await? {
+        match self
+            .storage
+            .get(INDEX, REMEDIATION_RUN, &key.hash())
+            .await?
+        {
             Some(entity) => Ok(Some(decode("remediation run index", &entity.document)?)),
             None => Ok(None),
         }
     }
 
     /// Takes the asset for one attempt; on refusal says who has it. Taking it twice for the same attempt is fine.
-    pub async fn lock_asset(&self, failure: &Failure, lock: &AssetLock) -> Result<Option<AssetLock>, Fault> {
+    pub async fn lock_asset(
+        &self,
+        failure: &Failure,
+        lock: &AssetLock,
+    ) -> Result<Option<AssetLock>, Fault> {
         let row = asset_row(failure);
-        match self.storage.insert(INDEX, ASSET, &row, &encode(lock)?).await? {
+        match self
+            .storage
+            .insert(INDEX, ASSET, &row, &encode(lock)?)
+            .await?
+        {
             Inserted::Created(_) => Ok(None),
             Inserted::Exists => {
                 let held = self.asset_lock(failure).await?;
@@ -89,7 +103,9 @@ impl TicketStore {
         if let Some(entity) = self.storage.get(INDEX, ASSET, &row).await?
             && decode::<AssetLock>("asset lock", &entity.document)?.attempt == attempt
         {
-            self.storage.delete(INDEX, ASSET, &row, Some(&entity.etag)).await?;
+            self.storage
+                .delete(INDEX, ASSET, &row, Some(&entity.etag))
+                .await?;
         }
         Ok(())
     }
@@ -97,32 +113,74 @@ impl TicketStore {
     /// Everybody who acts right now (at most 1,000).
     pub async fn asset_locks(&self) -> Result<Vec<AssetLock>, Fault> {
         let page = self.storage.scan(INDEX, ASSET, "", "", 1000, None).await?;
-        page.entities.iter().map(|entity| decode("asset lock", &entity.document)).collect()
+        page.entities
+            .iter()
+            .map(|entity| decode("asset lock", &entity.document))
+            .collect()
     }
 
     /// Remembers how healing this fingerprint on this asset ended.
     pub async fn record_healing(&self, ticket: &Ticket, healing: &Healing) -> Result<(), Fault> {
         let partition = healing_partition(&ticket.failure, &ticket.diagnosis.fingerprint);
-        self.storage.upsert(INDEX, &partition, ticket.id.as_str(), &encode(healing)?).await
+        self.storage
+            .upsert(INDEX, &partition, ticket.id.as_str(), &encode(healing)?)
+            .await
     }
 
     /// How healing this fingerprint on this asset ended so far.
-    pub async fn healings(&self, failure: &Failure, fingerprint: &str) -> Result<Vec<Healing>, Fault> {
-        let page = self.storage.scan(INDEX, &healing_partition(failure, fingerprint), "", "", 200, None).await?;
-        page.entities.iter().map(|entity| decode("healing", &entity.document)).collect()
+    pub async fn healings(
+        &self,
+        failure: &Failure,
+        fingerprint: &str,
+    ) -> Result<Vec<Healing>, Fault> {
+        let page = self
+            .storage
+            .scan(
+                INDEX,
+                &healing_partition(failure, fingerprint),
+                "",
+                "",
+                200,
+                None,
+            )
+            .await?;
+        page.entities
+            .iter()
+            .map(|entity| decode("healing", &entity.document))
+            .collect()
     }
 
     /// Adds `by` to a daily counter and returns its new value, or `None` when that would exceed `limit`.
-    pub async fn spend(&self, what: &str, day: &str, by: u32, limit: u32) -> Result<Option<u32>, Fault> {
+    pub async fn spend(
+        &self,
+        what: &str,
+        day: &str,
+        by: u32,
+        limit: u32,
+    ) -> Result<Option<u32>, Fault> {
         let row = format!("{what}-{day}");
         for _ in 0..SWAP_TRIES {
             let entity = self.storage.get(INDEX, USAGE, &row).await?;
-            let used: u32 = entity.as_ref().map_or(Ok(0), |entity| decode("counter", &entity.document))?;
-            let Some(sum) = used.checked_add(by).filter(|sum| *sum <= limit) else { return Ok(None) };
+            let used: u32 = entity
+                .as_ref()
+                .map_or(Ok(0), |entity| decode("counter", &entity.document))?;
+            let Some(sum) = used.checked_add(by).filter(|sum| *sum <= limit) else {
+                return Ok(None);
+            };
             let done = match entity {
-                None => matches!(self.storage.insert(INDEX, USAGE, &row, &encode(&sum)?).await?, Inserted::Created(_)),
+                None => matches!(
+                    self.storage
+                        .insert(INDEX, USAGE, &row, &encode(&sum)?)
+                        .await?,
+                    Inserted::Created(_)
+                ),
                 Some(entity) => {
-                    matches!(self.storage.swap(INDEX, USAGE, &row, &entity.etag, &encode(&sum)?).await?, Swapped::Done(_))
+                    matches!(
+                        self.storage
+                            .swap(INDEX, USAGE, &row, &entity.etag, &encode(&sum)?)
+                            .await?,
+                        Swapped::Done(_)
+                    )
                 }
             };
             if done {
@@ -140,7 +198,9 @@ impl TicketStore {
 
     /// Keeps what the model said.
     pub async fn put_model_cache(&self, key: &str, worded: &Worded) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, WORDED, key, &encode(worded)?).await
+        self.storage
+            .upsert(INDEX, WORDED, key, &encode(worded)?)
+            .await
     }
 }
 

@@ -51,7 +51,11 @@ impl TicketStore {
     /// The ticket that owns this run, if any.
     pub async fn claimed(&self, key: &RunKey) -> Result<Option<TicketId>, Fault> {
         let hash = key.hash();
-        match self.storage.get(INDEX, &claim_partition(&hash), &hash).await? {
+        match self
+            .storage
+            .get(INDEX, &claim_partition(&hash), &hash)
+            .await?
+        {
             Some(entity) => Ok(Some(decode("claim", &entity.document)?)),
             None => Ok(None),
         }
@@ -60,7 +64,11 @@ impl TicketStore {
     /// First writer wins.
     pub async fn claim(&self, key: &RunKey, offer: &TicketId) -> Result<Claim, Fault> {
         let hash = key.hash();
-        match self.storage.insert(INDEX, &claim_partition(&hash), &hash, &encode(offer)?).await? {
+        match self
+            .storage
+            .insert(INDEX, &claim_partition(&hash), &hash, &encode(offer)?)
+            .await?
+        {
             Inserted::Created(_) => Ok(Claim::Ours),
             Inserted::Exists => match self.claimed(key).await? {
                 Some(owner) if owner == *offer => Ok(Claim::Ours),
@@ -71,20 +79,31 @@ impl TicketStore {
     }
 
     /// Keeps a failure until its ticket exists; `false` when one is kept under this id already.
-    pub async fn put_waiting_if_absent(&self, id: &TicketId, waiting: &Waiting) -> Result<bool, Fault> {
-        let outcome = self.storage.insert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await?;
+    pub async fn put_waiting_if_absent(
+        &self,
+        id: &TicketId,
+        waiting: &Waiting,
+    ) -> Result<bool, Fault> {
+        let outcome = self
+            .storage
+            .insert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?)
+            .await?;
         Ok(matches!(outcome, Inserted::Created(_)))
     }
 
     /// Writes a waiting failure back.
     pub async fn update_waiting(&self, id: &TicketId, waiting: &Waiting) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?).await
+        self.storage
+            .upsert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?)
+            .await
     }
 
     /// The failure that waits for this ticket; `None` once the ticket exists.
     pub async fn waiting(&self, id: &TicketId) -> Result<Option<Waiting>, Fault> {
         match self.storage.get(INDEX, ACTIVE, id.as_str()).await? {
-            Some(entity) if entity.document != "{}" => Ok(Some(decode("waiting failure", &entity.document)?)),
+            Some(entity) if entity.document != "{}" => {
+                Ok(Some(decode("waiting failure", &entity.document)?))
+            }
             _ => Ok(None),
         }
     }
@@ -96,7 +115,11 @@ impl TicketStore {
 
     /// The document of a row of the active index.
     pub async fn active_document(&self, row: &str) -> Result<Option<String>, Fault> {
-        Ok(self.storage.get(INDEX, ACTIVE, row).await?.map(|entity| entity.document))
+        Ok(self
+            .storage
+            .get(INDEX, ACTIVE, row)
+            .await?
+            .map(|entity| entity.document))
     }
 
     /// Keeps a text under a row of the active index (`rows-…`).
@@ -106,7 +129,10 @@ impl TicketStore {
 
     /// The sweep need not look at this row any more.
     pub async fn drop_active(&self, row: &str) -> Result<(), Fault> {
-        self.storage.delete(INDEX, ACTIVE, row, None).await.map(|_| ())
+        self.storage
+            .delete(INDEX, ACTIVE, row, None)
+            .await
+            .map(|_| ())
     }
 
     /// Rows of the active index in order.
@@ -115,21 +141,37 @@ impl TicketStore {
         limit: u32,
         after: Option<&Continuation>,
     ) -> Result<(Vec<ActiveRow>, Option<Continuation>), Fault> {
-        let Page { entities, next } = self.storage.scan(INDEX, ACTIVE, "", "", limit, after).await?;
-        Ok((entities.into_iter().map(|e| ActiveRow { row: e.row, document: e.document }).collect(), next))
+        let Page { entities, next } = self
+            .storage
+            .scan(INDEX, ACTIVE, "", "", limit, after)
+            .await?;
+        Ok((
+            entities
+                .into_iter()
+                .map(|e| ActiveRow {
+                    row: e.row,
+                    document: e.document,
+                })
+                .collect(),
+            next,
+        ))
     }
 
     /// Where a long walk goes on at the next tick.
     pub async fn cursor(&self, name: &str) -> Result<Option<Continuation>, Fault> {
         match self.storage.get(INDEX, CURSOR, name).await? {
-            Some(entity) => Ok(decode::<Option<Continuation>>("cursor", &entity.document).unwrap_or(None)),
+            Some(entity) => {
+                Ok(decode::<Option<Continuation>>("cursor", &entity.document).unwrap_or(None))
+            }
             None => Ok(None),
         }
     }
 
     /// Stores where a long walk goes on.
     pub async fn set_cursor(&self, name: &str, at: Option<&Continuation>) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, CURSOR, name, &encode(&at)?).await
+        self.storage
+            .upsert(INDEX, CURSOR, name, &encode(&at)?)
+            .await
     }
 }
 

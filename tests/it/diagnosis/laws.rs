@@ -10,7 +10,11 @@ use proptest::prelude::*;
 use super::{case, of};
 
 fn source() -> impl Strategy<Value = Source> {
-    prop_oneof![Just(Source::Adf), Just(Source::Databricks), Just(Source::Airflow)]
+    prop_oneof![
+        Just(Source::Adf),
+        Just(Source::Databricks),
+        Just(Source::Airflow)
+    ]
 }
 
 /// Text that is likely to hit the readers of entities: pieces of real messages mixed with anything.
@@ -103,12 +107,24 @@ proptest! {
 #[test]
 fn the_worst_texts_take_linear_time() {
     // Anchors and first parts of patterns, over and over. Quadratic time over 512 KB would take minutes here.
-    for unit in
-        ["column '", "timed out ", "Pod … Pod ", "https://", "ErrorCode=Error: ", "host ", "'''''", "Exception", "Caused by: "]
-    {
+    for unit in [
+        "column '",
+        "timed out ",
+        "Pod … Pod ",
+        "https://",
+        "ErrorCode=Error: ",
+        "host ",
+        "'''''",
+        "Exception",
+        "Caused by: ",
+    ] {
         let case = case(Source::Airflow, None, &unit.repeat(512 * 1024 / unit.len()));
         let start = Instant::now();
         let _ = diagnose(&case);
-        assert!(start.elapsed() < Duration::from_secs(5), "{unit}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{unit}: {:?}",
+            start.elapsed()
+        );
     }
 }

@@ -54,7 +54,11 @@ struct Figures {
 }
 
 fn share(a: u32, b: u32) -> f64 {
-    if b == 0 { 0.0 } else { f64::from(a) / f64::from(b) }
+    if b == 0 {
+        0.0
+    } else {
+        f64::from(a) / f64::from(b)
+    }
 }
 
 impl Figures {
@@ -76,26 +80,39 @@ impl Figures {
 
     /// How far the confidence is from the share of right answers, on average over the tenths of confidence.
     fn calibration_error(&self) -> f64 {
-        let of = |(sum, right): &(f64, u32)| (sum - f64::from(*right)).abs() / f64::from(self.cases);
+        let of =
+            |(sum, right): &(f64, u32)| (sum - f64::from(*right)).abs() / f64::from(self.cases);
         self.tenths.iter().map(of).sum()
     }
 
     fn macro_f1(&self) -> f64 {
         let of = |(t, f, m): &(u32, u32, u32)| share(2 * t, 2 * t + f + m);
-        let labelled: Vec<f64> = self.confusion.values().filter(|(t, _, m)| t + m > 0).map(of).collect();
+        let labelled: Vec<f64> = self
+            .confusion
+            .values()
+            .filter(|(t, _, m)| t + m > 0)
+            .map(of)
+            .collect();
         labelled.iter().sum::<f64>() / f64::from(u32::try_from(labelled.len()).unwrap())
     }
 
     fn add(&mut self, labelled: &Labelled, case: &Case, found: &Diagnosis) {
         let label = &labelled.label;
         let category = name(&found.category);
-        let allowed: BTreeSet<&str> = label.acceptable_actions.iter().chain([&label.action]).map(String::as_str).collect();
+        let allowed: BTreeSet<&str> = label
+            .acceptable_actions
+            .iter()
+            .chain([&label.action])
+            .map(String::as_str)
+            .collect();
         self.cases += 1;
         self.exact += u32::from(category == label.category);
         self.undetermined += u32::from(category == "undetermined");
         let right = category == label.category || label.acceptable_categories.contains(&category);
         self.category += u32::from(right);
-        let tenth = (1..10).filter(|tenth| found.confidence * 10.0 >= f32::from(u8::try_from(*tenth).unwrap())).count();
+        let tenth = (1..10)
+            .filter(|tenth| found.confidence * 10.0 >= f32::from(u8::try_from(*tenth).unwrap()))
+            .count();
         let (sum, rights) = &mut self.tenths[tenth];
         *sum += f64::from(found.confidence);
         *rights += u32::from(right);
@@ -109,8 +126,17 @@ impl Figures {
         self.acts += u32::from(found.remediable);
         self.should_act += u32::from(label.remediable);
         self.acts_rightly += u32::from(found.remediable && label.remediable);
-        let acting = ["retry_pipeline", "retry_job", "retry_task", "restart_cluster", "reinstall_libraries"];
-        if found.remediable && !label.remediable && !acting.iter().any(|action| allowed.contains(action)) {
+        let acting = [
+            "retry_pipeline",
+            "retry_job",
+            "retry_task",
+            "restart_cluster",
+            "reinstall_libraries",
+        ];
+        if found.remediable
+            && !label.remediable
+            && !acting.iter().any(|action| allowed.contains(action))
+        {
             self.unsafe_actions.push(labelled.id.clone());
         }
         let quotes = found.evidence.iter().map(|quote| quote.quote.as_str());
@@ -120,8 +146,14 @@ impl Figures {
             .collect();
         let words = words.join(" ").to_lowercase();
         self.facts += u32::try_from(label.key_facts.len()).unwrap();
-        self.facts_named +=
-            u32::try_from(label.key_facts.iter().filter(|fact| words.contains(&fact.to_lowercase())).count()).unwrap();
+        self.facts_named += u32::try_from(
+            label
+                .key_facts
+                .iter()
+                .filter(|fact| words.contains(&fact.to_lowercase()))
+                .count(),
+        )
+        .unwrap();
         for quote in &found.evidence {
             let source = match quote.source.as_str() {
                 "message" => case.message.as_str(),
@@ -141,27 +173,48 @@ impl Figures {
         line("exact_accuracy", format!("{:.4}", self.exact()));
         line("exact_macro_f1", format!("{:.4}", self.macro_f1()));
         line("undetermined", self.undetermined.to_string());
-        line("calibration_error", format!("{:.4}", self.calibration_error()));
+        line(
+            "calibration_error",
+            format!("{:.4}", self.calibration_error()),
+        );
         line("action_accuracy", format!("{:.4}", self.action()));
-        line("remediable_precision", format!("{:.4}", share(self.acts_rightly, self.acts)));
+        line(
+            "remediable_precision",
+            format!("{:.4}", share(self.acts_rightly, self.acts)),
+        );
         line("remediable_recall", format!("{:.4}", self.recall()));
         line("unsafe_actions", format!("{:?}", self.unsafe_actions));
         line("key_fact_recall", format!("{:.4}", self.facts()));
-        line("quotes_verified", format!("{:.4}", share(self.quotes_verified, self.quotes)));
+        line(
+            "quotes_verified",
+            format!("{:.4}", share(self.quotes_verified, self.quotes)),
+        );
         out
     }
 }
 
 fn name(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()
+    serde_json::to_value(value)
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn measure(cases: &str) -> Figures {
     let mut figures = Figures::default();
     for line in cases.lines() {
         let labelled: Labelled = serde_json::from_str(line).unwrap();
-        let context =
-            labelled.context.iter().map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect();
+        let context = labelled
+            .context
+            .iter()
+            .map(|(k, v)| {
+                (
+                    k.clone(),
+                    v.as_str().map_or_else(|| v.to_string(), str::to_owned),
+                )
+            })
+            .collect();
         let case = Case {
             source: Source::from_name(&labelled.source_system).unwrap(),
             error_code: labelled.error_code.clone(),
@@ -232,7 +285,10 @@ fn a_fifth_batch() {
 fn a_sixth_batch() {
     let figures = measure(include_str!("../../eval/sixth.jsonl"));
     let table = figures.table();
-    assert!(figures.category() >= 0.95 && figures.exact() >= 0.80 && figures.unsafe_actions.is_empty(), "{table}");
+    assert!(
+        figures.category() >= 0.95 && figures.exact() >= 0.80 && figures.unsafe_actions.is_empty(),
+        "{table}"
+    );
     insta::assert_snapshot!(table);
 }
 

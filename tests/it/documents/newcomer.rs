@@ -34,16 +34,25 @@ impl Demo {
     fn start(port: u16, folder: &Path) -> Self {
         let port = port.to_string();
         let mut command = Command::new(PROGRAM);
-        command.args(["local", "--demo", "--port", &port]).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["local", "--demo", "--port", &port])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         Self(command.spawn().unwrap())
     }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let asked = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
+        let asked = Command::new("kill")
+            .args(["-INT", &self.0.id().to_string()])
+            .status();
         let give_up = Instant::now() + Duration::from_secs(10);
-        while asked.is_ok() && Instant::now() < give_up && self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+        while asked.is_ok()
+            && Instant::now() < give_up
+            && self.0.try_wait().is_ok_and(|ended| ended.is_none())
+        {
             std::thread::sleep(Duration::from_millis(50));
         }
         let _ended_already = self.0.kill();
@@ -65,17 +74,29 @@ fn fresh_checkout() -> tempfile::TempDir {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Runs a block as a careful person's shell; its end and everything it said.
 fn run(block: &str, port: u16, folder: &Path) -> (bool, String) {
     let local = format!("{PROGRAM} local --port 0");
-    let script = block.replace("cargo run -- local", &local).replace("cargo run --", PROGRAM).replace("7071", &port.to_string());
+    let script = block
+        .replace("cargo run -- local", &local)
+        .replace("cargo run --", PROGRAM)
+        .replace("7071", &port.to_string());
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", &script]).current_dir(folder).stdin(Stdio::null());
+    command
+        .args(["-euo", "pipefail", "-c", &script])
+        .current_dir(folder)
+        .stdin(Stdio::null());
     let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let said = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
     (output.status.success(), said)
 }
 
@@ -92,23 +113,49 @@ fn every_local_command_of_the_readme_succeeds() {
             "a block that needs only this machine is marked `bash local`, others are not:\n{block}"
         );
     }
-    let local: Vec<&str> = all.iter().filter(|(info, _)| info == "bash local").map(|(_, block)| block.as_str()).collect();
-    for word in ["curl", "cargo run -- local --demo", "cargo run -- diagnose", "cargo run -- doctor"] {
-        assert!(local.iter().any(|block| block.contains(word)), "the README shows {word}");
+    let local: Vec<&str> = all
+        .iter()
+        .filter(|(info, _)| info == "bash local")
+        .map(|(_, block)| block.as_str())
+        .collect();
+    for word in [
+        "curl",
+        "cargo run -- local --demo",
+        "cargo run -- diagnose",
+        "cargo run -- doctor",
+    ] {
+        assert!(
+            local.iter().any(|block| block.contains(word)),
+            "the README shows {word}"
+        );
     }
-    assert!(local.contains(&DEMO), "the README starts the demo by itself");
+    assert!(
+        local.contains(&DEMO),
+        "the README starts the demo by itself"
+    );
 
     let (folder, port) = (fresh_checkout(), free_port());
     let _demo = Demo::start(port, folder.path());
-    let ready = format!("for i in $(seq 300); do curl -fs http://localhost:{port}/health && exit 0; sleep 0.1; done; exit 1");
+    let ready = format!(
+        "for i in $(seq 300); do curl -fs http://localhost:{port}/health && exit 0; sleep 0.1; done; exit 1"
+    );
     assert!(run(&ready, port, folder.path()).0, "the demo answers");
     let rest = local.iter().filter(|block| **block != DEMO);
     let outcomes: Vec<(&str, bool, String)> = std::thread::scope(|scope| {
-        let runs: Vec<_> = rest.map(|block| (*block, scope.spawn(|| run(block, port, folder.path())))).collect();
-        let ended = runs.into_iter().map(|(block, run)| (block, run.join().unwrap()));
-        ended.map(|(block, (good, said))| (block, good, said)).collect()
+        let runs: Vec<_> = rest
+            .map(|block| (*block, scope.spawn(|| run(block, port, folder.path()))))
+            .collect();
+        let ended = runs
+            .into_iter()
+            .map(|(block, run)| (block, run.join().unwrap()));
+        ended
+            .map(|(block, (good, said))| (block, good, said))
+            .collect()
     });
     for (block, good, said) in outcomes {
-        assert!(good, "this block of the README fails:\n{block}\nIt says:\n{said}");
+        assert!(
+            good,
+            "this block of the README fails:\n{block}\nIt says:\n{said}"
+        );
     }
 }

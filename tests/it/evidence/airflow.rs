@@ -15,22 +15,41 @@ fn instance(task: &str, state: &str, try_number: i64) -> Value {
 }
 
 fn put(world: &World, pages: &[Value]) {
-    world.airflow_site.put_task(instance("load_orders", "failed", 2));
-    world.airflow_site.put_log("sales_etl", DAG_RUN, "load_orders", -1, 2, pages);
+    world
+        .airflow_site
+        .put_task(instance("load_orders", "failed", 2));
+    world
+        .airflow_site
+        .put_log("sales_etl", DAG_RUN, "load_orders", -1, 2, pages);
 }
 
 #[tokio::test]
 async fn the_log_of_the_failed_try_on_airflow_2() {
     let world = World::new().await;
-    put(&world, &[fixture("airflow-api-v1-logs")["content"].clone(), json!("[('worker-1', 'and the end\\n')]")]);
+    put(
+        &world,
+        &[
+            fixture("airflow-api-v1-logs")["content"].clone(),
+            json!("[('worker-1', 'and the end\\n')]"),
+        ],
+    );
     let collected = world.collect(&task(&[])).await;
     assert_eq!(collected.gaps, []);
-    assert_eq!(sources(&collected), ["airflow.log", "airflow.task_instance"]);
+    assert_eq!(
+        sources(&collected),
+        ["airflow.log", "airflow.task_instance"]
+    );
     let log = text_of(&collected, "airflow.log");
-    assert!(log.contains("\nValueError: bad row\nand the end\n") && log.starts_with("*** Found local files:\n***   * /opt"));
+    assert!(
+        log.contains("\nValueError: bad row\nand the end\n")
+            && log.starts_with("*** Found local files:\n***   * /opt")
+    );
     // The callback's own words stay; the class was not known.
     let refined = collected.refine(task(&[]));
-    assert_eq!((refined.message.as_str(), refined.error_code.as_deref()), ("as reported", Some("ValueError")));
+    assert_eq!(
+        (refined.message.as_str(), refined.error_code.as_deref()),
+        ("as reported", Some("ValueError"))
+    );
     assert_eq!(refined.field(field::OPERATOR), Some("PythonOperator"));
     assert_eq!(refined.occurred_at, Some(at("2026-07-27T09:15:32.1Z")));
     // Two pages, and the empty one that ends a v1 log.
@@ -40,21 +59,43 @@ async fn the_log_of_the_failed_try_on_airflow_2() {
         asked[0].path,
         "/api/v1/dags/sales_etl/dagRuns/scheduled__2026-07-27T00%3A00%3A00%2B00%3A00/taskInstances/load_orders/logs/2"
     );
-    assert!(asked[0].header("authorization").unwrap().starts_with("Basic "));
+    assert!(
+        asked[0]
+            .header("authorization")
+            .unwrap()
+            .starts_with("Basic ")
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn structured_logs_of_airflow_3_and_a_token_that_expired() {
     let world = World::with_airflow(Api::V2).await;
-    put(&world, &[fixture("airflow-api-v2-logs")["content"].clone(), fixture("airflow-api-v2-logs-strings")["content"].clone()]);
+    put(
+        &world,
+        &[
+            fixture("airflow-api-v2-logs")["content"].clone(),
+            fixture("airflow-api-v2-logs-strings")["content"].clone(),
+        ],
+    );
     let collected = world.collect(&task(&[])).await;
-    insta::assert_snapshot!("evidence_airflow_v2_log", text_of(&collected, "airflow.log"));
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("ValueError"));
+    insta::assert_snapshot!(
+        "evidence_airflow_v2_log",
+        text_of(&collected, "airflow.log")
+    );
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("ValueError")
+    );
     world.airflow_site.expire_tokens();
     assert_eq!(world.collect(&task(&[])).await.gaps, []);
     assert_eq!(world.airflow.requests_to("POST", "/auth/token").len(), 2);
-    assert!(world.airflow.requests_to("GET", "/logs/2")[0].header("authorization").unwrap().starts_with("Bearer "));
+    assert!(
+        world.airflow.requests_to("GET", "/logs/2")[0]
+            .header("authorization")
+            .unwrap()
+            .starts_with("Bearer ")
+    );
     world.finish();
 }
 
@@ -63,8 +104,13 @@ async fn a_report_without_words_takes_the_logs() {
     let world = World::new().await;
     put(&world, &[fixture("airflow-api-v1-logs")["content"].clone()]);
     let mut silent = task(&[]);
-    silent.message = "Airflow task sales_etl.load_orders failed; the callback carried no exception text.".to_owned();
-    assert_eq!(world.collect(&silent).await.refinement.message.as_deref(), Some("ValueError: bad row"));
+    silent.message =
+        "Airflow task sales_etl.load_orders failed; the callback carried no exception text."
+            .to_owned();
+    assert_eq!(
+        world.collect(&silent).await.refinement.message.as_deref(),
+        Some("ValueError: bad row")
+    );
     world.finish();
 }
 
@@ -74,14 +120,19 @@ async fn a_dag_level_report_is_led_to_the_first_failed_task() {
     let mut later = instance("after", "failed", 1);
     later["end_date"] = json!("2026-07-27T09:20:00+00:00");
     world.airflow_site.put_task(later);
-    world.airflow_site.put_task(instance("report", "upstream_failed", 0));
+    world
+        .airflow_site
+        .put_task(instance("report", "upstream_failed", 0));
     put(&world, &[fixture("airflow-api-v1-logs")["content"].clone()]);
     let mut whole = task(&[]);
     whole.context.remove(field::TASK_ID);
     whole.context.remove(field::TRY_NUMBER);
     whole.asset = "sales_etl".to_owned();
     let refined = world.collect(&whole).await.refine(whole);
-    assert_eq!((refined.asset.as_str(), refined.field(field::TASK_ID)), ("sales_etl.load_orders", Some("load_orders")));
+    assert_eq!(
+        (refined.asset.as_str(), refined.field(field::TASK_ID)),
+        ("sales_etl.load_orders", Some("load_orders"))
+    );
     world.finish();
 }
 
@@ -91,21 +142,40 @@ async fn a_mapped_task_is_asked_for_by_its_index() {
     let mut mapped = instance("load_orders", "failed", 2);
     mapped["map_index"] = json!(7);
     world.airflow_site.put_task(mapped);
-    world.airflow_site.put_log("sales_etl", DAG_RUN, "load_orders", 7, 2, &[json!("[('w', 'KeyError: 7')]")]);
+    world.airflow_site.put_log(
+        "sales_etl",
+        DAG_RUN,
+        "load_orders",
+        7,
+        2,
+        &[json!("[('w', 'KeyError: 7')]")],
+    );
     let collected = world.collect(&task(&[(field::MAP_INDEX, "7")])).await;
     assert!(text_of(&collected, "airflow.log").contains("KeyError: 7"));
-    assert_eq!(world.airflow.requests_to("GET", "/logs/2")[0].query("map_index"), Some("7"));
+    assert_eq!(
+        world.airflow.requests_to("GET", "/logs/2")[0].query("map_index"),
+        Some("7")
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn the_end_of_a_long_log_is_kept() {
     let world = World::with_airflow(Api::V2).await;
-    let filler: Vec<Value> = (0..2000).map(|line| json!(format!("{line} {}", "é".repeat(60)))).collect();
-    put(&world, &[json!(filler), json!(["ValueError: at the very end"])]);
+    let filler: Vec<Value> = (0..2000)
+        .map(|line| json!(format!("{line} {}", "é".repeat(60))))
+        .collect();
+    put(
+        &world,
+        &[json!(filler), json!(["ValueError: at the very end"])],
+    );
     let collected = world.collect(&task(&[])).await;
     let log = text_of(&collected, "airflow.log");
-    assert!(log.len() <= 64 * 1024 && log.len() > 60 * 1024 && log.ends_with("ValueError: at the very end\n"));
+    assert!(
+        log.len() <= 64 * 1024
+            && log.len() > 60 * 1024
+            && log.ends_with("ValueError: at the very end\n")
+    );
     world.finish();
 }
 
@@ -114,13 +184,23 @@ async fn what_cannot_be_had_is_a_gap() {
     let world = World::new().await;
     let reason = async || gap_of(&world.collect(&task(&[])).await, "airflow.log").to_owned();
     assert!(reason().await.contains("does not know this task"));
-    world.airflow_site.put_task(instance("load_orders", "failed", 2));
+    world
+        .airflow_site
+        .put_task(instance("load_orders", "failed", 2));
     assert!(reason().await.contains("no log of try 2"));
-    world.airflow.faults.next_on("GET", "/logs/2", Fault::status(403));
+    world
+        .airflow
+        .faults
+        .next_on("GET", "/logs/2", Fault::status(403));
     assert!(reason().await.contains("Viewer"));
-    world.airflow.faults.next_on("GET", "/taskInstances", Fault::status(401));
+    world
+        .airflow
+        .faults
+        .next_on("GET", "/taskInstances", Fault::status(401));
     assert!(reason().await.contains("AIRFLOW_PASSWORD"));
-    world.airflow_site.put_log("sales_etl", DAG_RUN, "load_orders", -1, 2, &[]);
+    world
+        .airflow_site
+        .put_log("sales_etl", DAG_RUN, "load_orders", -1, 2, &[]);
     assert!(reason().await.contains("is empty"));
     world.finish();
 }
@@ -129,7 +209,10 @@ async fn what_cannot_be_had_is_a_gap() {
 async fn an_address_where_no_airflow_answers_is_said() {
     let world = World::new().await;
     for _ in 0..2 {
-        world.airflow.faults.next_on("GET", "/version", Fault::status(404));
+        world
+            .airflow
+            .faults
+            .next_on("GET", "/version", Fault::status(404));
     }
     assert!(gap_of(&world.collect(&task(&[])).await, "airflow.log").contains("AIRFLOW_BASE_URL"));
     // It was not remembered as an answer.
@@ -140,33 +223,73 @@ async fn an_address_where_no_airflow_answers_is_said() {
 
 #[tokio::test]
 async fn a_cleared_task_is_followed_to_its_end() {
-    for (ending, outcome) in
-        [("success", RunOutcome::Succeeded), ("failed", RunOutcome::Failed("Airflow says failed".to_owned()))]
-    {
+    for (ending, outcome) in [
+        ("success", RunOutcome::Succeeded),
+        (
+            "failed",
+            RunOutcome::Failed("Airflow says failed".to_owned()),
+        ),
+    ] {
         let world = World::new().await;
-        world.airflow_site.put_task(instance("load_orders", "failed", 2));
+        world
+            .airflow_site
+            .put_task(instance("load_orders", "failed", 2));
         world.airflow_site.script("load_orders", ending);
         let called_at = at("2026-07-27T09:29:00Z");
-        let find =
-            async || world.collector.find_attempt_run(&task(&[]), "retry_task", "a1", called_at, super::now()).await.unwrap();
+        let find = async || {
+            world
+                .collector
+                .find_attempt_run(&task(&[]), "retry_task", "a1", called_at, super::now())
+                .await
+                .unwrap()
+        };
         assert_eq!(find().await, None);
-        assert_eq!(world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(), RunOutcome::NotFound);
+        assert_eq!(
+            world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(),
+            RunOutcome::NotFound
+        );
 
-        let url = format!("{}api/v1/dags/sales_etl/clearTaskInstances", world.airflow.url()).parse().unwrap();
+        let url = format!(
+            "{}api/v1/dags/sales_etl/clearTaskInstances",
+            world.airflow.url()
+        )
+        .parse()
+        .unwrap();
         let http = aiops_rca::http::Http::new(None).unwrap();
         let clear = async |body: Value| {
-            let request = http.request(reqwest::Method::POST, &url).basic_auth("reader", Some("secret")).json(&body);
+            let request = http
+                .request(reqwest::Method::POST, &url)
+                .basic_auth("reader", Some("secret"))
+                .json(&body);
             http.send("Airflow", request).await.unwrap().status
         };
-        assert_eq!(clear(json!({"execution_date": "x", "dry_run": false})).await, 400);
-        assert_eq!(clear(json!({"dag_run_id": DAG_RUN, "task_ids": ["load_orders"]})).await, 200);
+        assert_eq!(
+            clear(json!({"execution_date": "x", "dry_run": false})).await,
+            400
+        );
+        assert_eq!(
+            clear(json!({"dag_run_id": DAG_RUN, "task_ids": ["load_orders"]})).await,
+            200
+        );
         assert_eq!(find().await, None, "a dry run clears nothing");
         assert_eq!(clear(fixture("airflow-api-v1-clear-request")).await, 200);
 
         assert_eq!(find().await.as_deref(), Some(DAG_RUN));
-        assert_eq!(world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(), RunOutcome::Running);
-        assert_eq!(world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(), outcome);
-        assert_eq!(world.airflow_site.run_state("sales_etl", DAG_RUN).as_deref(), Some(ending));
+        assert_eq!(
+            world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(),
+            RunOutcome::Running
+        );
+        assert_eq!(
+            world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(),
+            outcome
+        );
+        assert_eq!(
+            world
+                .airflow_site
+                .run_state("sales_etl", DAG_RUN)
+                .as_deref(),
+            Some(ending)
+        );
         world.finish();
     }
 }

@@ -35,8 +35,16 @@ async fn the_innermost_error_of_the_failed_activity_refines_the_failure() {
     assert_eq!(collected.no_failure, None);
     let refined = collected.refine(adf());
     assert_eq!(refined.asset, "pl_ingest_sales");
-    assert_eq!(refined.error_code.as_deref(), Some("UserErrorSourceBlobNotExist"));
-    assert!(refined.message.starts_with("ErrorCode=UserErrorSourceBlobNotExist") && refined.message.contains("ventes_été.csv"));
+    assert_eq!(
+        refined.error_code.as_deref(),
+        Some("UserErrorSourceBlobNotExist")
+    );
+    assert!(
+        refined
+            .message
+            .starts_with("ErrorCode=UserErrorSourceBlobNotExist")
+            && refined.message.contains("ventes_été.csv")
+    );
     assert_eq!(refined.field(field::ACTIVITY), Some("Copy_Sales"));
     assert_eq!(refined.field(field::ACTIVITY_TYPE), Some("Copy"));
     assert_eq!(refined.field(field::FAILURE_TYPE), Some("UserError"));
@@ -51,20 +59,54 @@ async fn all_pages_are_read_and_the_first_failed_leaf_is_chosen() {
     let world = World::new().await;
     world.factory_site.set_page_size(2);
     world.put_adf("adf-queryactivityruns-failed-systemerror");
-    let late = (10..19).map(|minute| activity(&format!("Late_{minute}"), "Copy", &format!("2026-07-27T09:{minute}:50Z"), "late"));
-    world.factory_site.put_activities(ADF_RUN, &late.collect::<Vec<_>>());
+    let late = (10..19).map(|minute| {
+        activity(
+            &format!("Late_{minute}"),
+            "Copy",
+            &format!("2026-07-27T09:{minute}:50Z"),
+            "late",
+        )
+    });
     world
         .factory_site
-        .put_activities(ADF_RUN, &[activity("Each", "ForEach", "2026-07-27T09:01:00Z", "An inner activity failed")]);
-    world
-        .factory_site
-        .put_activities(ADF_RUN, &[activity("First", "Copy", "2026-07-27T09:09:00Z", "ErrorCode=GatewayTimeout,'x")]);
+        .put_activities(ADF_RUN, &late.collect::<Vec<_>>());
+    world.factory_site.put_activities(
+        ADF_RUN,
+        &[activity(
+            "Each",
+            "ForEach",
+            "2026-07-27T09:01:00Z",
+            "An inner activity failed",
+        )],
+    );
+    world.factory_site.put_activities(
+        ADF_RUN,
+        &[activity(
+            "First",
+            "Copy",
+            "2026-07-27T09:09:00Z",
+            "ErrorCode=GatewayTimeout,'x",
+        )],
+    );
     let collected = world.collect(&adf()).await;
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("GatewayTimeout"));
-    assert_eq!(collected.refinement.context.get(field::ACTIVITY).map(String::as_str), Some("First"));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("GatewayTimeout")
+    );
+    assert_eq!(
+        collected
+            .refinement
+            .context
+            .get(field::ACTIVITY)
+            .map(String::as_str),
+        Some("First")
+    );
     assert!(text_of(&collected, "adf.activity_runs").contains("other failed activities: Late_10"));
     // 13 failed ones in seven pages, and one page of those that ended well after all.
-    assert_eq!(world.factory.requests_to("POST", "queryActivityruns").len(), 8);
+    assert_eq!(
+        world.factory.requests_to("POST", "queryActivityruns").len(),
+        8
+    );
     let body = world.factory.requests_to("POST", "queryActivityruns")[1].json();
     assert_eq!(body["continuationToken"], "page-2");
     assert_eq!(body["lastUpdatedAfter"], "2026-07-26T09:11:02.100Z");
@@ -76,39 +118,76 @@ async fn an_activity_saved_by_its_retry_is_not_the_cause() {
     let world = World::new().await;
     world.put_adf("adf-queryactivityruns-failed-copy");
     let mut saved = activity("Flaky", "Copy", "2026-07-27T09:10:00Z", "");
-    world.factory_site.put_activities(ADF_RUN, &[activity("Flaky", "Copy", "2026-07-27T09:09:00Z", "ErrorCode=Passing,'x")]);
+    world.factory_site.put_activities(
+        ADF_RUN,
+        &[activity(
+            "Flaky",
+            "Copy",
+            "2026-07-27T09:09:00Z",
+            "ErrorCode=Passing,'x",
+        )],
+    );
     saved["status"] = json!("Succeeded");
     world.factory_site.put_activities(ADF_RUN, &[saved]);
     let collected = world.collect(&adf()).await;
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("UserErrorSourceBlobNotExist"));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("UserErrorSourceBlobNotExist")
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
     let world = World::new().await;
-    world.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
-    world.factory_site.put_run(run(CHILD, "pl_child"));
-    let mut calls = activity("Run_Child", "ExecutePipeline", "2026-07-27T09:12:00Z", "Operation on target Deep failed: x");
-    calls["output"] = json!({"pipelineRunId": CHILD});
-    world.factory_site.put_activities(ADF_RUN, &[calls.clone()]);
     world
         .factory_site
-        .put_activities(CHILD, &[activity("Deep", "Copy", "2026-07-27T09:11:50Z", "ErrorCode=HttpConnectionFailed,'y")]);
+        .put_run(fixture("adf-pipelineruns-get-failed"));
+    world.factory_site.put_run(run(CHILD, "pl_child"));
+    let mut calls = activity(
+        "Run_Child",
+        "ExecutePipeline",
+        "2026-07-27T09:12:00Z",
+        "Operation on target Deep failed: x",
+    );
+    calls["output"] = json!({"pipelineRunId": CHILD});
+    world.factory_site.put_activities(ADF_RUN, &[calls.clone()]);
+    world.factory_site.put_activities(
+        CHILD,
+        &[activity(
+            "Deep",
+            "Copy",
+            "2026-07-27T09:11:50Z",
+            "ErrorCode=HttpConnectionFailed,'y",
+        )],
+    );
     let collected = world.collect(&adf()).await;
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("HttpConnectionFailed"));
-    assert_eq!(collected.refinement.asset.as_deref(), Some("pl_ingest_sales"));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("HttpConnectionFailed")
+    );
+    assert_eq!(
+        collected.refinement.asset.as_deref(),
+        Some("pl_ingest_sales")
+    );
     assert!(text_of(&collected, "adf.activity_runs").contains("called through: Run_Child"));
 
     // A child that names its own caller as its child.
     let circle = World::new().await;
-    circle.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
+    circle
+        .factory_site
+        .put_run(fixture("adf-pipelineruns-get-failed"));
     circle.factory_site.put_run(run(CHILD, "pl_child"));
-    circle.factory_site.put_activities(ADF_RUN, &[calls.clone()]);
+    circle
+        .factory_site
+        .put_activities(ADF_RUN, &[calls.clone()]);
     calls["output"] = json!({"pipelineRunId": ADF_RUN});
     circle.factory_site.put_activities(CHILD, &[calls]);
     let collected = circle.collect(&adf()).await;
-    assert_eq!(sources(&collected), ["adf.activity_runs", "adf.pipeline_run"]);
+    assert_eq!(
+        sources(&collected),
+        ["adf.activity_runs", "adf.pipeline_run"]
+    );
     assert!(circle.factory.requests().len() < 10);
     world.finish();
     circle.finish();
@@ -117,10 +196,21 @@ async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
 #[tokio::test]
 async fn without_activity_runs_the_runs_own_message_is_read() {
     let world = World::new().await;
-    world.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
+    world
+        .factory_site
+        .put_run(fixture("adf-pipelineruns-get-failed"));
     let collected = world.collect(&adf()).await;
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("UserErrorSourceBlobNotExist"));
-    assert!(collected.refinement.message.unwrap().starts_with("ErrorCode="));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("UserErrorSourceBlobNotExist")
+    );
+    assert!(
+        collected
+            .refinement
+            .message
+            .unwrap()
+            .starts_with("ErrorCode=")
+    );
     world.finish();
 }
 
@@ -131,7 +221,14 @@ async fn runs_that_succeeded_or_were_cancelled_are_no_failures() {
         let mut run = fixture("adf-pipelineruns-get-failed");
         run["status"] = json!(status);
         world.factory_site.put_run(run);
-        assert!(world.collect(&adf()).await.no_failure.unwrap().contains(word));
+        assert!(
+            world
+                .collect(&adf())
+                .await
+                .no_failure
+                .unwrap()
+                .contains(word)
+        );
         world.finish();
     }
 }
@@ -141,13 +238,21 @@ async fn what_cannot_be_had_is_a_gap() {
     let world = World::new().await;
     let reason = async || gap_of(&world.collect(&adf()).await, "adf.activity_runs").to_owned();
     assert!(reason().await.contains("does not know this run"));
-    world.factory.faults.next(Fault::from_fixture(&fixture("adf-http-403")));
+    world
+        .factory
+        .faults
+        .next(Fault::from_fixture(&fixture("adf-http-403")));
     let refused = reason().await;
-    assert!(refused.contains("403 AuthorizationFailed") && refused.contains("Data Factory Contributor"));
+    assert!(
+        refused.contains("403 AuthorizationFailed") && refused.contains("Data Factory Contributor")
+    );
     assert!(!refused.contains("00000000"), "bodies stay out of reasons");
     // Retry-After: 23 is longer than an analysis may wait.
     let before = std::time::Instant::now();
-    world.factory.faults.next(Fault::from_fixture(&fixture("adf-http-429")));
+    world
+        .factory
+        .faults
+        .next(Fault::from_fixture(&fixture("adf-http-429")));
     assert!(reason().await.contains("429"));
     assert!(before.elapsed().as_secs() < 5);
     world.finish();
@@ -159,7 +264,17 @@ async fn a_passing_fault_is_tried_once_more() {
         let world = World::new().await;
         world.put_adf("adf-queryactivityruns-failed-copy");
         world.factory.faults.next(fault.clone());
-        assert_eq!(world.collect(&adf()).await.gaps.iter().filter(|gap| gap.source.starts_with("adf")).count(), 0, "{fault:?}");
+        assert_eq!(
+            world
+                .collect(&adf())
+                .await
+                .gaps
+                .iter()
+                .filter(|gap| gap.source.starts_with("adf"))
+                .count(),
+            0,
+            "{fault:?}"
+        );
         world.finish();
     }
     let world = World::new().await;
@@ -167,7 +282,9 @@ async fn a_passing_fault_is_tried_once_more() {
     for _ in 0..2 {
         world.factory.faults.next(Fault::DropBefore);
     }
-    assert!(gap_of(&world.collect(&adf()).await, "adf.activity_runs").contains("broke the connection"));
+    assert!(
+        gap_of(&world.collect(&adf()).await, "adf.activity_runs").contains("broke the connection")
+    );
     world.finish();
 }
 
@@ -176,15 +293,20 @@ async fn a_huge_hostile_message_is_capped_and_cleaned() {
     let world = World::new().await;
     world.put_adf("adf-queryactivityruns-failed-huge");
     let mut more = activity("Copy_More", "Copy", "2026-07-27T09:11:00Z", "");
-    more["error"]["message"] =
-        json!(format!("AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0 {}", "x".repeat(400_000)));
+    more["error"]["message"] = json!(format!(
+        "AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0 {}",
+        "x".repeat(400_000)
+    ));
     world.factory_site.put_activities(ADF_RUN, &[more]);
     let collected = world.collect(&adf()).await;
     let text = text_of(&collected, "adf.activity_runs");
     assert!(text.len() <= EVIDENCE_CAP && text.len() > EVIDENCE_CAP / 2);
     assert!(!text.contains("c2VjcmV0c2Vjcm") && !text.contains('\u{202e}'));
     let refined = collected.refine(adf());
-    assert!(refined.message.len() <= aiops_rca::failure::MESSAGE_CAP && !refined.message.contains("c2VjcmV0c2Vjcm"));
+    assert!(
+        refined.message.len() <= aiops_rca::failure::MESSAGE_CAP
+            && !refined.message.contains("c2VjcmV0c2Vjcm")
+    );
     world.finish();
 }
 
@@ -195,7 +317,14 @@ async fn a_databricks_activity_is_followed_into_the_configured_workspace_only() 
     let elsewhere = world.collect(&adf()).await;
     assert!(gap_of(&elsewhere, "databricks.run").contains("another workspace"));
     assert_eq!(world.databricks.requests().len(), 0);
-    assert_eq!(elsewhere.refinement.context.get(field::LINKED_RUN_ID).map(String::as_str), Some("998877665544"));
+    assert_eq!(
+        elsewhere
+            .refinement
+            .context
+            .get(field::LINKED_RUN_ID)
+            .map(String::as_str),
+        Some("998877665544")
+    );
     assert_eq!(elsewhere.refinement.error_code.as_deref(), Some("3204"));
     world.finish();
 }
@@ -203,18 +332,35 @@ async fn a_databricks_activity_is_followed_into_the_configured_workspace_only() 
 #[tokio::test]
 async fn the_cause_of_a_databricks_activity_is_the_runs_cause() {
     let world = World::new().await;
-    world.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
+    world
+        .factory_site
+        .put_run(fixture("adf-pipelineruns-get-failed"));
     let mut notebook = fixture("adf-queryactivityruns-failed-databricks")["value"][0].clone();
-    let page = format!("https://{}/?o=1#job/516892700102118/run/{JOB_RUN}", world.databricks.addr.ip());
+    let page = format!(
+        "https://{}/?o=1#job/516892700102118/run/{JOB_RUN}",
+        world.databricks.addr.ip()
+    );
     notebook["output"]["runPageUrl"] = json!(page);
     world.factory_site.put_activities(ADF_RUN, &[notebook]);
-    world.databricks_site.put_run(fixture("dbx-runs-get-multitask-failed"));
-    world.databricks_site.put_output(222, fixture("dbx-runs-get-output-failed"));
+    world
+        .databricks_site
+        .put_run(fixture("dbx-runs-get-multitask-failed"));
+    world
+        .databricks_site
+        .put_output(222, fixture("dbx-runs-get-output-failed"));
     let collected = world.collect(&adf()).await;
-    let expected = ["databricks.run_output", "adf.activity_runs", "databricks.run", "adf.pipeline_run"];
+    let expected = [
+        "databricks.run_output",
+        "adf.activity_runs",
+        "databricks.run",
+        "adf.pipeline_run",
+    ];
     assert_eq!(sources(&collected), expected);
     let refined = collected.refine(adf());
-    assert_eq!(refined.error_code.as_deref(), Some("DELTA_FAILED_TO_MERGE_FIELDS"));
+    assert_eq!(
+        refined.error_code.as_deref(),
+        Some("DELTA_FAILED_TO_MERGE_FIELDS")
+    );
     assert_eq!(refined.asset, "pl_ingest_sales");
     assert_eq!(refined.field(field::ACTIVITY), Some("Notebook"));
     assert_eq!(refined.field(field::TASK_KEY), Some("Load"));

@@ -18,11 +18,20 @@ fn field_of(failure: &Failure, name: &str) -> String {
 async fn the_root_failing_task_is_told_and_its_consequences_are_not() {
     let world = World::new().await;
     put_run(&world, "dbx-runs-get-multitask-failed");
-    world.databricks_site.put_output(222, fixture("dbx-runs-get-output-failed"));
+    world
+        .databricks_site
+        .put_output(222, fixture("dbx-runs-get-output-failed"));
     let collected = world.collect(&job()).await;
     let refined = collected.refine(job());
-    assert_eq!(refined.error_code.as_deref(), Some("DELTA_FAILED_TO_MERGE_FIELDS"));
-    assert!(refined.message.starts_with("AnalysisException: [DELTA_FAILED_TO_MERGE_FIELDS]"));
+    assert_eq!(
+        refined.error_code.as_deref(),
+        Some("DELTA_FAILED_TO_MERGE_FIELDS")
+    );
+    assert!(
+        refined
+            .message
+            .starts_with("AnalysisException: [DELTA_FAILED_TO_MERGE_FIELDS]")
+    );
     assert_eq!(refined.asset, "nightly", "the report's own name stays");
     assert_eq!(field_of(&refined, field::TASK_KEY), "Load");
     assert_eq!(field_of(&refined, field::TASK_RUN_ID), "222");
@@ -50,16 +59,31 @@ async fn a_page_of_another_host_is_no_link_and_a_number_is_no_name() {
 async fn a_cluster_code_is_explained_by_the_cluster() {
     let world = World::new().await;
     put_run(&world, "dbx-runs-get-cluster-error");
-    world.databricks_site.put_cluster(fixture("dbx-clusters-get-stockout"));
-    world.databricks_site.put_events(CLUSTER, fixture("dbx-clusters-events")["events"].as_array().unwrap());
+    world
+        .databricks_site
+        .put_cluster(fixture("dbx-clusters-get-stockout"));
+    world.databricks_site.put_events(
+        CLUSTER,
+        fixture("dbx-clusters-events")["events"].as_array().unwrap(),
+    );
     let collected = world.collect(&job()).await;
     let refined = collected.refine(job());
-    assert_eq!(refined.error_code.as_deref(), Some("CLOUD_PROVIDER_RESOURCE_STOCKOUT"));
+    assert_eq!(
+        refined.error_code.as_deref(),
+        Some("CLOUD_PROVIDER_RESOURCE_STOCKOUT")
+    );
     assert_eq!(field_of(&refined, field::TERMINATION_TYPE), "CLOUD_FAILURE");
     assert_eq!(field_of(&refined, field::CLUSTER_SOURCE), "UI");
     assert_eq!(field_of(&refined, field::NODE_TYPE), "Standard_D4ds_v5");
     assert!(refined.message.contains("SkuNotAvailable"));
-    assert_eq!(sources(&collected), ["databricks.cluster", "databricks.cluster_events", "databricks.run"]);
+    assert_eq!(
+        sources(&collected),
+        [
+            "databricks.cluster",
+            "databricks.cluster_events",
+            "databricks.run"
+        ]
+    );
     world.finish();
 }
 
@@ -67,10 +91,20 @@ async fn a_cluster_code_is_explained_by_the_cluster() {
 async fn a_library_error_lists_the_libraries_that_failed() {
     let world = World::new().await;
     put_run(&world, "dbx-runs-get-library-error");
-    world.databricks_site.put_cluster(json!({"cluster_id": CLUSTER, "state": "RUNNING"}));
-    world.databricks_site.put_libraries(CLUSTER, fixture("dbx-libraries-cluster-status")["library_statuses"].as_array().unwrap());
+    world
+        .databricks_site
+        .put_cluster(json!({"cluster_id": CLUSTER, "state": "RUNNING"}));
+    world.databricks_site.put_libraries(
+        CLUSTER,
+        fixture("dbx-libraries-cluster-status")["library_statuses"]
+            .as_array()
+            .unwrap(),
+    );
     let collected = world.collect(&job()).await;
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("LIBRARY_INSTALLATION_ERROR"));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("LIBRARY_INSTALLATION_ERROR")
+    );
     let text = text_of(&collected, "databricks.libraries");
     assert!(text.contains("pandas==99.0") && !text.contains("com.acme"));
     world.finish();
@@ -81,9 +115,18 @@ async fn a_timeout_is_a_failure_and_a_persons_cancellation_is_none() {
     let world = World::new().await;
     put_run(&world, "dbx-runs-get-timedout");
     let collected = world.collect(&job()).await;
-    assert_eq!((collected.no_failure.as_deref(), collected.refinement.error_code.as_deref()), (None, Some("TIMEDOUT")));
+    assert_eq!(
+        (
+            collected.no_failure.as_deref(),
+            collected.refinement.error_code.as_deref()
+        ),
+        (None, Some("TIMEDOUT"))
+    );
     put_run(&world, "dbx-runs-get-user-canceled");
-    assert_eq!(world.collect(&job()).await.no_failure.as_deref(), Some("the run was cancelled by a user"));
+    assert_eq!(
+        world.collect(&job()).await.no_failure.as_deref(),
+        Some("the run was cancelled by a user")
+    );
     world.finish();
 }
 
@@ -91,10 +134,15 @@ async fn a_timeout_is_a_failure_and_a_persons_cancellation_is_none() {
 async fn what_a_python_job_raised_is_read_from_its_log() {
     let world = World::new().await;
     put_run(&world, "dbx-runs-get-multitask-failed");
-    world.databricks_site.put_output(222, fixture("dbx-runs-get-output-python-logs"));
+    world
+        .databricks_site
+        .put_output(222, fixture("dbx-runs-get-output-python-logs"));
     let collected = world.collect(&job()).await;
     assert_eq!(collected.refinement.error_code.as_deref(), Some("KeyError"));
-    assert_eq!(collected.refinement.message.as_deref(), Some("SystemExit: 1\nKeyError: 'client_id'"));
+    assert_eq!(
+        collected.refinement.message.as_deref(),
+        Some("SystemExit: 1\nKeyError: 'client_id'")
+    );
     assert!(text_of(&collected, "databricks.run_output").contains("log (the end):\nTraceback"));
     world.finish();
 }
@@ -105,8 +153,23 @@ async fn all_pages_of_tasks_are_read() {
     world.databricks_site.set_page_size(1);
     put_run(&world, "dbx-runs-get-multitask-failed");
     let collected = world.collect(&job()).await;
-    assert_eq!(collected.refinement.context.get(field::TASK_KEY).map(String::as_str), Some("Load"));
-    assert_eq!(world.databricks.requests_to("GET", "runs/get").iter().filter(|r| r.query("page_token").is_some()).count(), 2);
+    assert_eq!(
+        collected
+            .refinement
+            .context
+            .get(field::TASK_KEY)
+            .map(String::as_str),
+        Some("Load")
+    );
+    assert_eq!(
+        world
+            .databricks
+            .requests_to("GET", "runs/get")
+            .iter()
+            .filter(|r| r.query("page_token").is_some())
+            .count(),
+        2
+    );
     world.finish();
 }
 
@@ -120,33 +183,74 @@ fn with_task(change: impl Fn(&mut Value)) -> Value {
 #[tokio::test]
 async fn loops_and_runs_started_by_tasks_are_followed() {
     let world = World::new().await;
-    world.databricks_site.put_run(with_task(|task| task["for_each_task"] = json!({"inputs": "[1,2]"})));
+    world.databricks_site.put_run(with_task(|task| {
+        task["for_each_task"] = json!({"inputs": "[1,2]"})
+    }));
     let failed = json!({"life_cycle_state": "TERMINATED", "result_state": "FAILED", "state_message": "iteration failed"});
     let good = json!({"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"});
-    world.databricks_site.put_run(json!({"run_id": 222, "run_name": "nightly ETL", "iterations": [
-        {"run_id": 2221, "task_key": "one", "state": good, "end_time": 5},
-        {"run_id": 2222, "task_key": "two", "state": failed, "end_time": 7},
-    ]}));
-    world.databricks_site.put_output(2222, json!({"error": "ValueError: row 7"}));
+    world.databricks_site.put_run(
+        json!({"run_id": 222, "run_name": "nightly ETL", "iterations": [
+            {"run_id": 2221, "task_key": "one", "state": good, "end_time": 5},
+            {"run_id": 2222, "task_key": "two", "state": failed, "end_time": 7},
+        ]}),
+    );
+    world
+        .databricks_site
+        .put_output(2222, json!({"error": "ValueError: row 7"}));
     let collected = world.collect(&job()).await;
-    assert_eq!(collected.refinement.message.as_deref(), Some("ValueError: row 7"));
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("ValueError"));
-    assert_eq!(collected.refinement.context.get(field::TASK_KEY).map(String::as_str), Some("Load > two"));
+    assert_eq!(
+        collected.refinement.message.as_deref(),
+        Some("ValueError: row 7")
+    );
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("ValueError")
+    );
+    assert_eq!(
+        collected
+            .refinement
+            .context
+            .get(field::TASK_KEY)
+            .map(String::as_str),
+        Some("Load > two")
+    );
     world.finish();
 
     let world = World::new().await;
-    world.databricks_site.put_run(with_task(|task| task["run_job_task"] = json!({"job_id": 7})));
-    world.databricks_site.put_output(222, json!({"error": "Run job failed", "run_job_output": {"run_id": 777}}));
+    world.databricks_site.put_run(with_task(|task| {
+        task["run_job_task"] = json!({"job_id": 7})
+    }));
+    world.databricks_site.put_output(
+        222,
+        json!({"error": "Run job failed", "run_job_output": {"run_id": 777}}),
+    );
     let mut child = fixture("dbx-runs-get-multitask-failed");
     child["run_id"] = json!(777);
     child["tasks"][1]["run_id"] = json!(778);
     child["tasks"][1]["task_key"] = json!("Inner");
     world.databricks_site.put_run(child);
-    world.databricks_site.put_output(778, fixture("dbx-runs-get-output-failed"));
+    world
+        .databricks_site
+        .put_output(778, fixture("dbx-runs-get-output-failed"));
     let collected = world.collect(&job()).await;
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("DELTA_FAILED_TO_MERGE_FIELDS"));
-    assert_eq!(collected.refinement.context.get(field::TASK_KEY).map(String::as_str), Some("Inner"));
-    assert!(collected.evidence.iter().any(|proof| proof.title == "Run 777 started by task Load"));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("DELTA_FAILED_TO_MERGE_FIELDS")
+    );
+    assert_eq!(
+        collected
+            .refinement
+            .context
+            .get(field::TASK_KEY)
+            .map(String::as_str),
+        Some("Inner")
+    );
+    assert!(
+        collected
+            .evidence
+            .iter()
+            .any(|proof| proof.title == "Run 777 started by task Load")
+    );
     world.finish();
 }
 
@@ -167,23 +271,48 @@ async fn repairs_are_told_apart() {
     let repair = workspace.latest_repair(JOB_RUN).await.unwrap().unwrap();
     assert_eq!((repair.id.as_str(), repair.number), ("734650698524280", 2));
     let collected = world.collect(&job()).await;
-    assert_eq!(collected.refinement.context.get(field::REPAIR_ID).map(String::as_str), Some("734650698524280"));
+    assert_eq!(
+        collected
+            .refinement
+            .context
+            .get(field::REPAIR_ID)
+            .map(String::as_str),
+        Some("734650698524280")
+    );
 
     run["state"] = json!({"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"});
     run["status"] = json!({"state": "TERMINATED", "termination_details": {"code": "SUCCESS", "type": "SUCCESS"}});
     world.databricks_site.put_run(run);
-    assert_eq!(world.collect(&job()).await.no_failure.as_deref(), Some("the run succeeded in a repair"));
+    assert_eq!(
+        world.collect(&job()).await.no_failure.as_deref(),
+        Some("the run succeeded in a repair")
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn a_cluster_tells_why_it_ended() {
     let world = World::new().await;
-    world.databricks_site.put_cluster(fixture("dbx-clusters-get-driver"));
-    world.databricks_site.put_events(CLUSTER, fixture("dbx-clusters-events")["events"].as_array().unwrap());
+    world
+        .databricks_site
+        .put_cluster(fixture("dbx-clusters-get-driver"));
+    world.databricks_site.put_events(
+        CLUSTER,
+        fixture("dbx-clusters-events")["events"].as_array().unwrap(),
+    );
     let collected = world.collect(&cluster(Some("DRIVER_UNRESPONSIVE"))).await;
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("DRIVER_UNRESPONSIVE"));
-    assert_eq!(collected.refinement.context.get(field::TERMINATION_TYPE).map(String::as_str), Some("SERVICE_FAULT"));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("DRIVER_UNRESPONSIVE")
+    );
+    assert_eq!(
+        collected
+            .refinement
+            .context
+            .get(field::TERMINATION_TYPE)
+            .map(String::as_str),
+        Some("SERVICE_FAULT")
+    );
     insta::assert_json_snapshot!("evidence_dbx_cluster", collected.evidence);
     world.finish();
 }
@@ -191,9 +320,16 @@ async fn a_cluster_tells_why_it_ended() {
 #[tokio::test]
 async fn an_idle_clusters_end_is_no_failure_unless_another_end_was_reported() {
     let world = World::new().await;
-    world.databricks_site.put_cluster(fixture("dbx-clusters-get-inactivity"));
-    assert_eq!(world.collect(&cluster(None)).await.no_failure.as_deref(), Some("the cluster ended normally (INACTIVITY)"));
-    let collected = world.collect(&cluster(Some("CLOUD_PROVIDER_LAUNCH_FAILURE"))).await;
+    world
+        .databricks_site
+        .put_cluster(fixture("dbx-clusters-get-inactivity"));
+    assert_eq!(
+        world.collect(&cluster(None)).await.no_failure.as_deref(),
+        Some("the cluster ended normally (INACTIVITY)")
+    );
+    let collected = world
+        .collect(&cluster(Some("CLOUD_PROVIDER_LAUNCH_FAILURE")))
+        .await;
     assert_eq!(collected.no_failure, None);
     assert!(gap_of(&collected, "databricks.cluster").contains("used since"));
     assert_eq!(collected.refinement.error_code, None);
@@ -203,9 +339,14 @@ async fn an_idle_clusters_end_is_no_failure_unless_another_end_was_reported() {
 #[tokio::test]
 async fn what_cannot_be_had_is_a_gap() {
     let world = World::new().await;
-    let reason = async |failure: Failure| gap_of(&world.collect(&failure).await, "databricks.run").to_owned();
+    let reason = async |failure: Failure| {
+        gap_of(&world.collect(&failure).await, "databricks.run").to_owned()
+    };
     assert!(reason(job()).await.contains("does not know this run"));
-    world.databricks.faults.next(Fault::from_fixture(&fixture("dbx-http-403")));
+    world
+        .databricks
+        .faults
+        .next(Fault::from_fixture(&fixture("dbx-http-403")));
     assert!(reason(job()).await.contains("403 PERMISSION_DENIED"));
     world.databricks.faults.next(Fault::Status {
         code: 500,
@@ -213,7 +354,11 @@ async fn what_cannot_be_had_is_a_gap() {
         body: "<html>".into(),
     });
     assert!(reason(job()).await.contains("500"));
-    world.databricks.faults.next(Fault::Status { code: 200, headers: Vec::new(), body: "<html>sign in</html>".into() });
+    world.databricks.faults.next(Fault::Status {
+        code: 200,
+        headers: Vec::new(),
+        body: "<html>sign in</html>".into(),
+    });
     assert!(reason(job()).await.contains("cannot read"));
     let asked = world.databricks.requests().len();
     let mut odd = job();
@@ -227,9 +372,16 @@ async fn what_cannot_be_had_is_a_gap() {
 async fn a_task_whose_output_is_refused_is_still_told() {
     let world = World::new().await;
     put_run(&world, "dbx-runs-get-multitask-failed");
-    world.databricks.faults.next_on("GET", "get-output", Fault::from_fixture(&fixture("dbx-http-403")));
+    world.databricks.faults.next_on(
+        "GET",
+        "get-output",
+        Fault::from_fixture(&fixture("dbx-http-403")),
+    );
     let collected = world.collect(&job()).await;
     assert!(gap_of(&collected, "databricks.run_output").contains("403"));
-    assert_eq!(collected.refinement.error_code.as_deref(), Some("RUN_EXECUTION_ERROR"));
+    assert_eq!(
+        collected.refinement.error_code.as_deref(),
+        Some("RUN_EXECUTION_ERROR")
+    );
     world.finish();
 }

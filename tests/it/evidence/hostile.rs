@@ -40,7 +40,10 @@ async fn factory_ids_stay_one_piece_of_the_path_or_one_value_of_the_body() {
         failure.asset = hostile.to_owned();
         let _collected = world.collect(&failure).await;
         let _outcome = world.collector.outcome(&failure, hostile).await;
-        let _found = world.collector.find_attempt_run(&failure, "retry_pipeline", hostile, now(), now()).await;
+        let _found = world
+            .collector
+            .find_attempt_run(&failure, "retry_pipeline", hostile, now(), now())
+            .await;
     }
     let base = [
         "subscriptions",
@@ -58,7 +61,11 @@ async fn factory_ids_stay_one_piece_of_the_path_or_one_value_of_the_body() {
         let pieces = pieces(&request);
         assert_eq!(pieces[..8], base, "{}", request.path);
         match &pieces[8..] {
-            [runs, id] => assert!(runs == "pipelineruns" && HOSTILE.contains(&id.as_str()), "{}", request.path),
+            [runs, id] => assert!(
+                runs == "pipelineruns" && HOSTILE.contains(&id.as_str()),
+                "{}",
+                request.path
+            ),
             [query] => {
                 assert_eq!(query, "queryPipelineRuns");
                 let body = request.json();
@@ -68,7 +75,10 @@ async fn factory_ids_stay_one_piece_of_the_path_or_one_value_of_the_body() {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(request.query, [("api-version".to_owned(), "2018-06-01".to_owned())]);
+        assert_eq!(
+            request.query,
+            [("api-version".to_owned(), "2018-06-01".to_owned())]
+        );
     }
     world.finish();
 }
@@ -78,12 +88,23 @@ async fn workspace_ids_stay_values_of_the_query() {
     let world = World::new().await;
     for hostile in HOSTILE {
         let mut ended = cluster(None);
-        ended.context.insert(field::CLUSTER_ID.to_owned(), hostile.to_owned());
+        ended
+            .context
+            .insert(field::CLUSTER_ID.to_owned(), hostile.to_owned());
         let _collected = world.collect(&ended).await;
-        let job = failure(Source::Databricks, AssetKind::Job, hostile, Some(hostile), &[(field::JOB_ID, hostile)]);
+        let job = failure(
+            Source::Databricks,
+            AssetKind::Job,
+            hostile,
+            Some(hostile),
+            &[(field::JOB_ID, hostile)],
+        );
         let _collected = world.collect(&job).await;
         let _outcome = world.collector.outcome(&job, hostile).await;
-        let _found = world.collector.find_attempt_run(&job, "retry_job", hostile, now(), now()).await;
+        let _found = world
+            .collector
+            .find_attempt_run(&job, "retry_job", hostile, now(), now())
+            .await;
     }
     for request in world.databricks.requests() {
         match request.path.as_str() {
@@ -91,7 +112,9 @@ async fn workspace_ids_stay_values_of_the_query() {
                 assert_eq!(request.query.len(), 1);
                 assert!(HOSTILE.contains(&request.query("cluster_id").unwrap()));
             }
-            "/api/2.1/clusters/events" => assert!(HOSTILE.contains(&request.json()["cluster_id"].as_str().unwrap())),
+            "/api/2.1/clusters/events" => {
+                assert!(HOSTILE.contains(&request.json()["cluster_id"].as_str().unwrap()))
+            }
             other => panic!("{other}"),
         }
     }
@@ -102,16 +125,34 @@ async fn workspace_ids_stay_values_of_the_query() {
 async fn airflow_ids_stay_one_piece_of_the_path() {
     let world = World::new().await;
     for hostile in HOSTILE {
-        let mut failed = task(&[(field::DAG_ID, hostile), (field::TASK_ID, hostile), (field::MAP_INDEX, hostile)]);
+        let mut failed = task(&[
+            (field::DAG_ID, hostile),
+            (field::TASK_ID, hostile),
+            (field::MAP_INDEX, hostile),
+        ]);
         failed.run_id = Some(hostile.to_owned());
         let _collected = world.collect(&failed).await;
         let _outcome = world.collector.outcome(&failed, hostile).await;
     }
     let mut asked = 0;
     for request in world.airflow.requests() {
-        match pieces(&request).iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        match pieces(&request)
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
             ["api", "v1" | "v2", "version"] => {}
-            ["api", "v1", "dags", dag, "dagRuns", run, "taskInstances", task] => {
+            [
+                "api",
+                "v1",
+                "dags",
+                dag,
+                "dagRuns",
+                run,
+                "taskInstances",
+                task,
+            ] => {
                 asked += 1;
                 assert!(HOSTILE.contains(dag) && dag == run && run == task);
             }
@@ -136,14 +177,23 @@ async fn log_queries_keep_their_shape_and_find_the_value_itself() {
             );
         }
     }
-    let shape = |query: &str| query.lines().map(|line| line.split('"').next().unwrap().to_owned()).collect::<Vec<_>>();
+    let shape = |query: &str| {
+        query
+            .lines()
+            .map(|line| line.split('"').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut shapes = std::collections::BTreeSet::new();
     for hostile in HOSTILE {
         let before = world.logs.requests().len();
         let mut failure = adf();
         failure.run_id = Some(hostile.to_owned());
         let collected = world.collect(&failure).await;
-        assert!(collected.evidence[0].title.starts_with("1 rows"), "{hostile:?}: {:?}", collected.gaps);
+        assert!(
+            collected.evidence[0].title.starts_with("1 rows"),
+            "{hostile:?}: {:?}",
+            collected.gaps
+        );
         let request = RowsRequest {
             source: Source::Adf,
             rows_of: RowsOf::AdfRuns,
@@ -154,7 +204,10 @@ async fn log_queries_keep_their_shape_and_find_the_value_itself() {
             resource: Some(format!("/factories/{hostile}")),
             count: None,
             severity: None,
-            alert: AlertRef { id: hostile.to_owned(), rule: None },
+            alert: AlertRef {
+                id: hostile.to_owned(),
+                rule: None,
+            },
         };
         let _expanded = world.collector.expand(&request, now()).await.unwrap();
         for sent in world.logs.requests().iter().skip(before) {

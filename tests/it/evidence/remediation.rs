@@ -20,8 +20,22 @@ impl World {
         self.find_since(failure, action, at(CALLED_AT)).await
     }
 
-    async fn find_since(&self, failure: &Failure, action: &str, called_at: DateTime<Utc>) -> Option<String> {
-        self.collector.find_attempt_run(failure, action, "a1", called_at, called_at + TimeDelta::minutes(5)).await.unwrap()
+    async fn find_since(
+        &self,
+        failure: &Failure,
+        action: &str,
+        called_at: DateTime<Utc>,
+    ) -> Option<String> {
+        self.collector
+            .find_attempt_run(
+                failure,
+                action,
+                "a1",
+                called_at,
+                called_at + TimeDelta::minutes(5),
+            )
+            .await
+            .unwrap()
     }
 
     async fn outcome(&self, failure: &Failure, run: &str) -> RunOutcome {
@@ -34,20 +48,37 @@ impl World {
             "subscriptions/{}/resourcegroups/rg-data/providers/Microsoft.DataFactory/factories/adf-prod",
             super::SUBSCRIPTION
         );
-        let url = format!("{}{path}/pipelines/pl_ingest_sales/createRun?api-version=2018-06-01{query}", self.factory.url());
-        post(&url, "https://management.azure.com", &json!({})).await.map(|(_, body)| body)
+        let url = format!(
+            "{}{path}/pipelines/pl_ingest_sales/createRun?api-version=2018-06-01{query}",
+            self.factory.url()
+        );
+        post(&url, "https://management.azure.com", &json!({}))
+            .await
+            .map(|(_, body)| body)
     }
 
     async fn call_workspace(&self, path: &str, body: &Value) -> (u16, Value) {
-        post(&format!("{}api/{path}", self.databricks.url()), "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d", body).await.unwrap()
+        post(
+            &format!("{}api/{path}", self.databricks.url()),
+            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+            body,
+        )
+        .await
+        .unwrap()
     }
 }
 
 async fn post(url: &str, resource: &str, body: &Value) -> Option<(u16, Value)> {
     let http = Http::new(None).unwrap();
-    let request = http.request(Method::POST, &url.parse().unwrap()).bearer_auth(IdentitySite::token_for(resource)).json(body);
+    let request = http
+        .request(Method::POST, &url.parse().unwrap())
+        .bearer_auth(IdentitySite::token_for(resource))
+        .json(body);
     let reply = http.send("the vendor", request).await.ok()?;
-    Some((reply.status, serde_json::from_slice(&reply.body).unwrap_or_default()))
+    Some((
+        reply.status,
+        serde_json::from_slice(&reply.body).unwrap_or_default(),
+    ))
 }
 
 fn pipeline() -> Failure {
@@ -59,70 +90,140 @@ fn pipeline() -> Failure {
 #[tokio::test]
 async fn a_rerun_joins_the_run_group_and_is_found_though_its_answer_was_lost() {
     let world = World::new().await;
-    world.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
+    world
+        .factory_site
+        .put_run(fixture("adf-pipelineruns-get-failed"));
     world.factory_site.script(
         "pl_ingest_sales",
         1,
-        Ending::Fails { activity: "Copy_Sales".into(), message: "ErrorCode=GatewayTimeout,'x".into() },
+        Ending::Fails {
+            activity: "Copy_Sales".into(),
+            message: "ErrorCode=GatewayTimeout,'x".into(),
+        },
     );
     assert_eq!(world.find(&pipeline(), "retry_pipeline").await, None);
-    world.factory.faults.next_on("POST", "createRun", Fault::AcceptThenDrop);
-    assert_eq!(world.create_run(&format!("&referencePipelineRunId={ADF_RUN}&isRecovery=true&startFromFailure=true")).await, None);
+    world
+        .factory
+        .faults
+        .next_on("POST", "createRun", Fault::AcceptThenDrop);
+    assert_eq!(
+        world
+            .create_run(&format!(
+                "&referencePipelineRunId={ADF_RUN}&isRecovery=true&startFromFailure=true"
+            ))
+            .await,
+        None
+    );
     let run = world.find(&pipeline(), "retry_pipeline").await.unwrap();
     assert_ne!(run, ADF_RUN);
-    assert_eq!(world.factory_site.runs()[1]["parameters"]["runDate"], "2026-07-27", "the original's parameters are kept");
+    assert_eq!(
+        world.factory_site.runs()[1]["parameters"]["runDate"],
+        "2026-07-27",
+        "the original's parameters are kept"
+    );
     assert_eq!(world.outcome(&pipeline(), &run).await, RunOutcome::Running);
-    assert_eq!(world.outcome(&pipeline(), &run).await, RunOutcome::Failed("ErrorCode=GatewayTimeout,'x".into()));
+    assert_eq!(
+        world.outcome(&pipeline(), &run).await,
+        RunOutcome::Failed("ErrorCode=GatewayTimeout,'x".into())
+    );
     // The next attempt is not mistaken for this one.
     let later = at(CALLED_AT) + TimeDelta::minutes(10);
-    assert_eq!(world.find_since(&pipeline(), "retry_pipeline", later).await, None);
+    assert_eq!(
+        world.find_since(&pipeline(), "retry_pipeline", later).await,
+        None
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn the_guides_playbook_gives_no_reference_and_its_run_is_found_all_the_same() {
     let world = World::new().await;
-    world.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
+    world
+        .factory_site
+        .put_run(fixture("adf-pipelineruns-get-failed"));
     let mut scheduled = fixture("adf-pipelineruns-get-inprogress");
     scheduled["runGroupId"] = scheduled["runId"].clone();
     scheduled["invokedBy"] = json!({"name": "tr_daily", "invokedByType": "ScheduleTrigger"});
     scheduled["runStart"] = json!("2026-07-27T09:30:01Z");
     scheduled["lastUpdated"] = json!("2026-07-27T09:30:02Z");
     world.factory_site.put_run(scheduled);
-    assert_eq!(world.find(&pipeline(), "retry_pipeline").await, None, "a scheduled run is nobody's attempt");
-    let run = world.create_run("").await.unwrap()["runId"].as_str().unwrap().to_owned();
-    assert_eq!(world.find(&pipeline(), "retry_pipeline").await, Some(run.clone()));
+    assert_eq!(
+        world.find(&pipeline(), "retry_pipeline").await,
+        None,
+        "a scheduled run is nobody's attempt"
+    );
+    let run = world.create_run("").await.unwrap()["runId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        world.find(&pipeline(), "retry_pipeline").await,
+        Some(run.clone())
+    );
     assert_eq!(world.outcome(&pipeline(), &run).await, RunOutcome::Running);
-    assert_eq!(world.outcome(&pipeline(), &run).await, RunOutcome::Succeeded);
-    assert_eq!(world.outcome(&pipeline(), "00000000-0000-0000-0000-000000000000").await, RunOutcome::NotFound);
+    assert_eq!(
+        world.outcome(&pipeline(), &run).await,
+        RunOutcome::Succeeded
+    );
+    assert_eq!(
+        world
+            .outcome(&pipeline(), "00000000-0000-0000-0000-000000000000")
+            .await,
+        RunOutcome::NotFound
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn a_cancelled_rerun_has_failed() {
     let world = World::new().await;
-    world.factory_site.put_run(fixture("adf-pipelineruns-get-failed"));
-    world.factory_site.script("pl_ingest_sales", 0, Ending::Cancelled);
-    let run = world.create_run("").await.unwrap()["runId"].as_str().unwrap().to_owned();
-    assert_eq!(world.outcome(&pipeline(), &run).await, RunOutcome::Failed("the run was cancelled".into()));
+    world
+        .factory_site
+        .put_run(fixture("adf-pipelineruns-get-failed"));
+    world
+        .factory_site
+        .script("pl_ingest_sales", 0, Ending::Cancelled);
+    let run = world.create_run("").await.unwrap()["runId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        world.outcome(&pipeline(), &run).await,
+        RunOutcome::Failed("the run was cancelled".into())
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn a_repair_keeps_the_runs_id_and_is_judged_by_its_own_end() {
     let world = World::new().await;
-    world.databricks_site.put_run(fixture("dbx-runs-get-multitask-failed"));
+    world
+        .databricks_site
+        .put_run(fixture("dbx-runs-get-multitask-failed"));
     // It is looked at twice before its end.
-    world.databricks_site.script("516892700102118", RunEnding::well(2));
+    world
+        .databricks_site
+        .script("516892700102118", RunEnding::well(2));
     assert_eq!(world.find(&job(), "retry_job").await, None);
     let body = json!({"run_id": JOB_RUN, "rerun_all_failed_tasks": true});
     let (status, first) = world.call_workspace("2.2/jobs/runs/repair", &body).await;
     assert_eq!(status, 200);
-    assert_eq!(world.find(&job(), "retry_job").await.as_deref(), Some(JOB_RUN));
-    assert_eq!(world.call_workspace("2.2/jobs/runs/repair", &body).await.0, 400, "a running run cannot be repaired");
+    assert_eq!(
+        world.find(&job(), "retry_job").await.as_deref(),
+        Some(JOB_RUN)
+    );
+    assert_eq!(
+        world.call_workspace("2.2/jobs/runs/repair", &body).await.0,
+        400,
+        "a running run cannot be repaired"
+    );
     assert_eq!(world.outcome(&job(), JOB_RUN).await, RunOutcome::Running);
     let repair = first["repair_id"].to_string();
-    assert_eq!(world.outcome(&job(), &repair).await, RunOutcome::Succeeded, "a playbook may name the repair instead");
+    assert_eq!(
+        world.outcome(&job(), &repair).await,
+        RunOutcome::Succeeded,
+        "a playbook may name the repair instead"
+    );
     assert_eq!(world.outcome(&job(), JOB_RUN).await, RunOutcome::Succeeded);
     assert_eq!(world.outcome(&job(), "123").await, RunOutcome::NotFound);
     assert_eq!(
@@ -136,15 +237,37 @@ async fn a_repair_keeps_the_runs_id_and_is_judged_by_its_own_end() {
 #[tokio::test]
 async fn a_second_repair_must_name_the_first() {
     let world = World::new().await;
-    world.databricks_site.put_run(fixture("dbx-runs-get-multitask-failed"));
-    world.databricks_site.script("516892700102118", RunEnding::badly(0, "CLUSTER_ERROR", "CLOUD_FAILURE", "no machines"));
+    world
+        .databricks_site
+        .put_run(fixture("dbx-runs-get-multitask-failed"));
+    world.databricks_site.script(
+        "516892700102118",
+        RunEnding::badly(0, "CLUSTER_ERROR", "CLOUD_FAILURE", "no machines"),
+    );
     let mut body = json!({"run_id": JOB_RUN, "rerun_all_failed_tasks": true});
     let (_, first) = world.call_workspace("2.2/jobs/runs/repair", &body).await;
-    assert_eq!(world.outcome(&job(), JOB_RUN).await, RunOutcome::Failed("CLUSTER_ERROR: no machines".into()));
-    assert_eq!(world.call_workspace("2.2/jobs/runs/repair", &body).await.0, 400);
+    assert_eq!(
+        world.outcome(&job(), JOB_RUN).await,
+        RunOutcome::Failed("CLUSTER_ERROR: no machines".into())
+    );
+    assert_eq!(
+        world.call_workspace("2.2/jobs/runs/repair", &body).await.0,
+        400
+    );
     body["latest_repair_id"] = first["repair_id"].clone();
-    assert_eq!(world.call_workspace("2.2/jobs/runs/repair", &body).await.0, 200);
-    let repair = world.collector.databricks.as_ref().unwrap().latest_repair(JOB_RUN).await.unwrap().unwrap();
+    assert_eq!(
+        world.call_workspace("2.2/jobs/runs/repair", &body).await.0,
+        200
+    );
+    let repair = world
+        .collector
+        .databricks
+        .as_ref()
+        .unwrap()
+        .latest_repair(JOB_RUN)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(repair.number, 2);
     world.finish();
 }
@@ -152,7 +275,9 @@ async fn a_second_repair_must_name_the_first() {
 #[tokio::test]
 async fn a_new_run_of_the_job_is_found_and_its_token_makes_it_one() {
     let world = World::new().await;
-    world.databricks_site.put_run(fixture("dbx-runs-get-multitask-failed"));
+    world
+        .databricks_site
+        .put_run(fixture("dbx-runs-get-multitask-failed"));
     let body = fixture("dbx-runnow-request");
     let (_, first) = world.call_workspace("2.2/jobs/run-now", &body).await;
     let (_, again) = world.call_workspace("2.2/jobs/run-now", &body).await;
@@ -168,33 +293,91 @@ async fn a_new_run_of_the_job_is_found_and_its_token_makes_it_one() {
 #[tokio::test]
 async fn a_restarted_cluster_is_well_when_it_runs_and_its_libraries_are_there() {
     let world = World::new().await;
-    world.databricks_site.put_cluster(fixture("dbx-clusters-get-driver"));
+    world
+        .databricks_site
+        .put_cluster(fixture("dbx-clusters-get-driver"));
     let library = json!({"pypi": {"package": "pandas==2.2"}});
-    world.databricks_site.put_libraries(CLUSTER, &[json!({"library": library, "status": "PENDING", "messages": []})]);
+    world.databricks_site.put_libraries(
+        CLUSTER,
+        &[json!({"library": library, "status": "PENDING", "messages": []})],
+    );
     let body = json!({"cluster_id": CLUSTER});
     assert_eq!(world.find(&cluster(None), "restart_cluster").await, None);
-    assert_eq!(world.call_workspace("2.1/clusters/restart", &body).await.1["error_code"], "INVALID_STATE");
-    assert_eq!(world.call_workspace("2.1/clusters/start", &body).await.0, 200);
-    assert_eq!(world.find(&cluster(None), "restart_cluster").await.as_deref(), Some(CLUSTER), "it is being started");
-    assert_eq!(world.outcome(&cluster(None), CLUSTER).await, RunOutcome::Running, "libraries are being installed");
-    assert_eq!(world.find(&cluster(None), "restart_cluster").await.as_deref(), Some(CLUSTER));
-    assert_eq!(world.outcome(&cluster(None), CLUSTER).await, RunOutcome::Running);
-    assert_eq!(world.outcome(&cluster(None), CLUSTER).await, RunOutcome::Succeeded);
+    assert_eq!(
+        world.call_workspace("2.1/clusters/restart", &body).await.1["error_code"],
+        "INVALID_STATE"
+    );
+    assert_eq!(
+        world.call_workspace("2.1/clusters/start", &body).await.0,
+        200
+    );
+    assert_eq!(
+        world
+            .find(&cluster(None), "restart_cluster")
+            .await
+            .as_deref(),
+        Some(CLUSTER),
+        "it is being started"
+    );
+    assert_eq!(
+        world.outcome(&cluster(None), CLUSTER).await,
+        RunOutcome::Running,
+        "libraries are being installed"
+    );
+    assert_eq!(
+        world
+            .find(&cluster(None), "restart_cluster")
+            .await
+            .as_deref(),
+        Some(CLUSTER)
+    );
+    assert_eq!(
+        world.outcome(&cluster(None), CLUSTER).await,
+        RunOutcome::Running
+    );
+    assert_eq!(
+        world.outcome(&cluster(None), CLUSTER).await,
+        RunOutcome::Succeeded
+    );
 
     assert_eq!(
-        world.call_workspace("2.0/libraries/uninstall", &json!({"cluster_id": CLUSTER, "libraries": [library]})).await.0,
+        world
+            .call_workspace(
+                "2.0/libraries/uninstall",
+                &json!({"cluster_id": CLUSTER, "libraries": [library]})
+            )
+            .await
+            .0,
         200
     );
     world.databricks_site.script(CLUSTER, RunEnding::well(0));
-    assert_eq!(world.call_workspace("2.1/clusters/restart", &body).await.0, 200);
-    assert_eq!(world.databricks_site.libraries(CLUSTER), Vec::<Value>::new(), "uninstalled at the restart");
-    world.databricks_site.break_library(&library, "no such version");
     assert_eq!(
-        world.call_workspace("2.0/libraries/install", &json!({"cluster_id": CLUSTER, "libraries": [library]})).await.0,
+        world.call_workspace("2.1/clusters/restart", &body).await.0,
+        200
+    );
+    assert_eq!(
+        world.databricks_site.libraries(CLUSTER),
+        Vec::<Value>::new(),
+        "uninstalled at the restart"
+    );
+    world
+        .databricks_site
+        .break_library(&library, "no such version");
+    assert_eq!(
+        world
+            .call_workspace(
+                "2.0/libraries/install",
+                &json!({"cluster_id": CLUSTER, "libraries": [library]})
+            )
+            .await
+            .0,
         200
     );
     for _ in 0..2 {
-        assert_eq!(world.outcome(&cluster(None), CLUSTER).await, RunOutcome::Running);
+        assert_eq!(
+            world.outcome(&cluster(None), CLUSTER).await,
+            RunOutcome::Running
+        );
     }
     match world.outcome(&cluster(None), CLUSTER).await {
         RunOutcome::Failed(why) => assert!(why.contains("no such version")),
@@ -206,11 +389,25 @@ async fn a_restarted_cluster_is_well_when_it_runs_and_its_libraries_are_there() 
 #[tokio::test]
 async fn a_cluster_that_does_not_come_up_has_failed_and_a_jobs_own_cluster_cannot_be_started() {
     let world = World::new().await;
-    world.databricks_site.put_cluster(fixture("dbx-clusters-get-stockout"));
     world
         .databricks_site
-        .script(CLUSTER, RunEnding::badly(0, "CLOUD_PROVIDER_RESOURCE_STOCKOUT", "CLOUD_FAILURE", "no machines"));
-    assert_eq!(world.call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER})).await.0, 200);
+        .put_cluster(fixture("dbx-clusters-get-stockout"));
+    world.databricks_site.script(
+        CLUSTER,
+        RunEnding::badly(
+            0,
+            "CLOUD_PROVIDER_RESOURCE_STOCKOUT",
+            "CLOUD_FAILURE",
+            "no machines",
+        ),
+    );
+    assert_eq!(
+        world
+            .call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER}))
+            .await
+            .0,
+        200
+    );
     match world.outcome(&cluster(None), CLUSTER).await {
         RunOutcome::Failed(why) => assert!(why.contains("CLOUD_PROVIDER_RESOURCE_STOCKOUT")),
         other => panic!("{other:?}"),
@@ -218,20 +415,41 @@ async fn a_cluster_that_does_not_come_up_has_failed_and_a_jobs_own_cluster_canno
     let mut of_job = fixture("dbx-clusters-get-stockout");
     of_job["cluster_source"] = json!("JOB");
     world.databricks_site.put_cluster(of_job);
-    assert_eq!(world.call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER})).await.0, 400);
+    assert_eq!(
+        world
+            .call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER}))
+            .await
+            .0,
+        400
+    );
     world.finish();
 }
 
 #[tokio::test]
 async fn a_vendors_passing_trouble_is_transient_and_nobody_to_ask_is_said() {
     let world = World::new().await;
-    world.factory.faults.next(Fault::from_fixture(&fixture("adf-http-429")));
-    let fault = world.collector.outcome(&pipeline(), ADF_RUN).await.unwrap_err();
+    world
+        .factory
+        .faults
+        .next(Fault::from_fixture(&fixture("adf-http-429")));
+    let fault = world
+        .collector
+        .outcome(&pipeline(), ADF_RUN)
+        .await
+        .unwrap_err();
     assert!(fault.is_transient());
     let none = aiops_rca::evidence::Collector::default();
     for failure in [pipeline(), job(), cluster(None), task(&[])] {
-        assert_eq!(none.outcome(&failure, "x").await.unwrap(), RunOutcome::NotConfigured);
-        assert_eq!(none.find_attempt_run(&failure, "retry_pipeline", "a1", now(), now()).await.unwrap(), None);
+        assert_eq!(
+            none.outcome(&failure, "x").await.unwrap(),
+            RunOutcome::NotConfigured
+        );
+        assert_eq!(
+            none.find_attempt_run(&failure, "retry_pipeline", "a1", now(), now())
+                .await
+                .unwrap(),
+            None
+        );
     }
     assert_eq!(world.find(&pipeline(), "check_upstream").await, None);
     world.finish();

@@ -13,7 +13,10 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn call() -> CallIds {
     let rand_guid = "e59556b5-61c3-4d4a-a9ff-0a6a3a1e0f4e".parse().unwrap();
-    CallIds { rand_guid, utc_now: at("2025-02-18T03:06:20.7562691Z") }
+    CallIds {
+        rand_guid,
+        utc_now: at("2025-02-18T03:06:20.7562691Z"),
+    }
 }
 
 fn facts() -> MessageFacts {
@@ -28,7 +31,11 @@ fn facts() -> MessageFacts {
 }
 
 fn trigger(binding: &str) -> QueueTrigger {
-    QueueTrigger { binding: binding.to_owned(), queue: "q".to_owned(), binary: false }
+    QueueTrigger {
+        binding: binding.to_owned(),
+        queue: "q".to_owned(),
+        binary: false,
+    }
 }
 
 /// From a payload captured from a real host and published with a Go custom handler (2025-02).
@@ -54,14 +61,27 @@ fn a_captured_queue_call() {
 fn a_json_message_stays_text_and_its_properties_overwrite_the_metadata() {
     let text = r#"{"a":1,"ID":"mine","dequeueCount":99,"flag":true,"list":[1],"none":null,"inner":{"b":2},"queueTrigger":"x"}"#;
     let made = envelope::queue_text("F", &trigger("item"), text, &facts(), &call());
-    assert_eq!(made["Data"]["item"], json!(Value::String(text.to_owned()).to_string()));
+    assert_eq!(
+        made["Data"]["item"],
+        json!(Value::String(text.to_owned()).to_string())
+    );
     let metadata = made["Metadata"].as_object().unwrap();
-    assert_eq!(metadata["Id"], "\"mine\"", "the known spelling stays, the message's value wins");
+    assert_eq!(
+        metadata["Id"], "\"mine\"",
+        "the known spelling stays, the message's value wins"
+    );
     assert_eq!(metadata["DequeueCount"], "\"99\"");
     assert_eq!(metadata["a"], "\"1\"");
     assert_eq!(metadata["flag"], "\"True\"");
     assert_eq!(metadata["inner"], json!({"b": 2}));
-    for absent in ["ID", "dequeueCount", "list", "none", "queueTrigger", "QueueTrigger"] {
+    for absent in [
+        "ID",
+        "dequeueCount",
+        "list",
+        "none",
+        "queueTrigger",
+        "QueueTrigger",
+    ] {
         assert!(!metadata.contains_key(absent), "{absent}");
     }
 }
@@ -75,7 +95,17 @@ fn a_binary_binding_gets_base64_once_and_no_properties() {
 
 #[test]
 fn an_admin_call_has_no_id_and_no_receipt() {
-    let made = envelope::queue_text("F", &trigger("item"), "x", &MessageFacts { id: None, receipt: None, ..facts() }, &call());
+    let made = envelope::queue_text(
+        "F",
+        &trigger("item"),
+        "x",
+        &MessageFacts {
+            id: None,
+            receipt: None,
+            ..facts()
+        },
+        &call(),
+    );
     assert!(made["Metadata"].get("Id").is_none() && made["Metadata"].get("PopReceipt").is_none());
 }
 
@@ -88,26 +118,57 @@ fn values_are_encoded_by_kind() {
     assert_eq!(plain(json!([1, 2])), "[1,2]");
     assert_eq!(plain(json!({"a": [1]})), json!({"a": [1]}));
     assert_eq!(Held::Bytes(b"hi".to_vec()).encode(), "aGk=");
-    assert_eq!(Held::Instant(at("2025-02-18T03:06:20.9Z")).encode(), "2025-02-18T03:06:20+00:00");
+    assert_eq!(
+        Held::Instant(at("2025-02-18T03:06:20.9Z")).encode(),
+        "2025-02-18T03:06:20+00:00"
+    );
 }
 
 #[test]
 fn a_timer_call_before_its_first_run_between_runs_and_unmonitored() {
     let schedule = Schedule::parse("0 * * * * *").unwrap();
-    let trigger = TimerTrigger { binding: "timer".to_owned(), schedule, use_monitor: true, run_on_startup: false };
+    let trigger = TimerTrigger {
+        binding: "timer".to_owned(),
+        schedule,
+        use_monitor: true,
+        run_on_startup: false,
+    };
     let next = at("2025-02-18T03:07:00Z");
-    let first = ScheduleStatus { last: None, next, last_updated: None };
+    let first = ScheduleStatus {
+        last: None,
+        next,
+        last_updated: None,
+    };
     let made = envelope::timer("Sweep", &trigger, Some(&first), false, &call());
-    let status =
-        json!({"Last": "0001-01-01T00:00:00", "Next": "2025-02-18T03:07:00+00:00", "LastUpdated": "0001-01-01T00:00:00"});
+    let status = json!({"Last": "0001-01-01T00:00:00", "Next": "2025-02-18T03:07:00+00:00", "LastUpdated": "0001-01-01T00:00:00"});
     assert_eq!(
         made["Data"],
         json!({"timer": {"Schedule": {"AdjustForDST": true}, "ScheduleStatus": status, "IsPastDue": false}})
     );
-    assert_eq!(made["Metadata"].as_object().unwrap().keys().collect::<Vec<_>>(), ["sys"]);
+    assert_eq!(
+        made["Metadata"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect::<Vec<_>>(),
+        ["sys"]
+    );
     let last = Some(at("2025-02-18T03:06:00Z"));
-    let later = envelope::timer("Sweep", &trigger, Some(&ScheduleStatus { last, next, last_updated: last }), true, &call());
-    assert_eq!(later["Data"]["timer"]["ScheduleStatus"]["Last"], "2025-02-18T03:06:00+00:00");
+    let later = envelope::timer(
+        "Sweep",
+        &trigger,
+        Some(&ScheduleStatus {
+            last,
+            next,
+            last_updated: last,
+        }),
+        true,
+        &call(),
+    );
+    assert_eq!(
+        later["Data"]["timer"]["ScheduleStatus"]["Last"],
+        "2025-02-18T03:06:00+00:00"
+    );
     assert_eq!(later["Data"]["timer"]["IsPastDue"], true);
     let unmonitored = envelope::timer("Sweep", &trigger, None, false, &call());
     assert_eq!(unmonitored["Data"]["timer"]["ScheduleStatus"], Value::Null);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use aiops_rca::local::host::{ExitZero, Host, HostError, HostEvent, LineLevel, Outcome, StopReason};
+use aiops_rca::local::host::{
+    ExitZero, Host, HostError, HostEvent, LineLevel, Outcome, StopReason,
+};
 use serde_json::{Value, json};
 
 use super::support::{App, PATIENCE, Running, failure};
@@ -18,22 +20,50 @@ async fn echo(running: &Running) -> Value {
 #[tokio::test]
 async fn the_child_gets_its_folder_its_environment_and_its_arguments() {
     let app = App::new().http("Echo", "echo", &[], "anonymous");
-    app.host_json(|document| document["customHandler"]["description"]["arguments"] = json!(["--one", "two %WORDS%", "%UNSET%"]));
-    let running = app.start_with(|options| drop(options.settings.insert("WORDS".to_owned(), "2 words".to_owned()))).await;
+    app.host_json(|document| {
+        document["customHandler"]["description"]["arguments"] =
+            json!(["--one", "two %WORDS%", "%UNSET%"])
+    });
+    let running = app
+        .start_with(|options| {
+            drop(
+                options
+                    .settings
+                    .insert("WORDS".to_owned(), "2 words".to_owned()),
+            )
+        })
+        .await;
     let seen = echo(&running).await;
     let root = app.path().canonicalize().unwrap().display().to_string();
-    assert_eq!((&seen["cwd"], &seen["app_root"]), (&json!(root), &json!(root)));
-    assert_eq!(seen["arguments"], json!(["--one", "two", "2", "words"]), "joined by spaces, not quoted");
+    assert_eq!(
+        (&seen["cwd"], &seen["app_root"]),
+        (&json!(root), &json!(root))
+    );
+    assert_eq!(
+        seen["arguments"],
+        json!(["--one", "two", "2", "words"]),
+        "joined by spaces, not quoted"
+    );
     assert_eq!(seen["port"], seen["old_port"]);
     assert_eq!(seen["worker_id"], seen["old_worker_id"]);
-    assert!(seen["worker_id"].as_str().unwrap().parse::<uuid::Uuid>().is_ok());
+    assert!(
+        seen["worker_id"]
+            .as_str()
+            .unwrap()
+            .parse::<uuid::Uuid>()
+            .is_ok()
+    );
     running.host.stop().await;
 }
 
 #[tokio::test]
 async fn the_packaged_name_is_found_in_the_root() {
     let app = App::new().http("Echo", "echo", &[], "anonymous");
-    std::fs::copy(super::support::scripted_handler(), app.path().join("handler")).unwrap();
+    std::fs::copy(
+        super::support::scripted_handler(),
+        app.path().join("handler"),
+    )
+    .unwrap();
     let running = app.start_with(|options| options.executable = None).await;
     assert_eq!(running.get("/echo").await.status, 201);
     running.host.stop().await;
@@ -43,9 +73,15 @@ async fn the_packaged_name_is_found_in_the_root() {
 async fn a_call_that_comes_early_waits_for_the_handler() {
     let app = App::new().http("Echo", "echo", &[], "anonymous");
     let running = app.start().await;
-    assert_eq!(running.get("/echo").await.status, 201, "asked at once after the start");
+    assert_eq!(
+        running.get("/echo").await.status,
+        201,
+        "asked at once after the start"
+    );
     assert!(running.host.ready(PATIENCE).await);
-    running.find(|event| matches!(event, HostEvent::ChildReady { .. }).then_some(())).await;
+    running
+        .find(|event| matches!(event, HostEvent::ChildReady { .. }).then_some(()))
+        .await;
     running.host.stop().await;
 }
 
@@ -59,7 +95,11 @@ async fn a_handler_that_never_listens_is_an_error_each_time() {
         })
         .await;
     assert_eq!(running.host.wait().await, StopReason::TooManyCrashes);
-    let counted: Vec<_> = running.exits().into_iter().map(|(how, counted)| (how.contains("GET /"), counted)).collect();
+    let counted: Vec<_> = running
+        .exits()
+        .into_iter()
+        .map(|(how, counted)| (how.contains("GET /"), counted))
+        .collect();
     assert_eq!(counted, [(true, Some(1)), (true, Some(2)), (true, Some(3))]);
 }
 
@@ -79,22 +119,39 @@ async fn a_waiting_call_ends_a_host_whose_handler_never_gets_ready() {
 
 #[tokio::test]
 async fn the_third_crash_ends_the_host() {
-    let app = App::new().http("Do", "do/{word}", &[], "anonymous").http("Echo", "echo", &[], "anonymous");
+    let app =
+        App::new()
+            .http("Do", "do/{word}", &[], "anonymous")
+            .http("Echo", "echo", &[], "anonymous");
     let running = app.start().await;
     let port = echo(&running).await["port"].clone();
     for crash in 1..=2 {
-        assert_eq!(running.get("/do/exit:3").await.status, 500, "the call in flight fails");
+        assert_eq!(
+            running.get("/do/exit:3").await.status,
+            500,
+            "the call in flight fails"
+        );
         running.exited(crash).await;
-        assert_eq!(echo(&running).await["port"], port, "restarted on the same port");
+        assert_eq!(
+            echo(&running).await["port"],
+            port,
+            "restarted on the same port"
+        );
     }
     assert_eq!(running.get("/do/exit:3").await.status, 500);
     assert_eq!(running.host.wait().await, StopReason::TooManyCrashes);
-    assert_eq!(running.exits().last().unwrap(), &("exit code 3".to_owned(), Some(3)));
+    assert_eq!(
+        running.exits().last().unwrap(),
+        &("exit code 3".to_owned(), Some(3))
+    );
 }
 
 #[tokio::test]
 async fn exit_code_200_is_a_free_restart() {
-    let app = App::new().http("Do", "do/{word}", &[], "anonymous").http("Echo", "echo", &[], "anonymous");
+    let app =
+        App::new()
+            .http("Do", "do/{word}", &[], "anonymous")
+            .http("Echo", "echo", &[], "anonymous");
     let running = app.start().await;
     for count in 1..=4 {
         running.get("/do/exit:200").await;
@@ -108,8 +165,15 @@ async fn exit_code_200_is_a_free_restart() {
 #[tokio::test]
 async fn exit_code_0_is_a_restart_now_and_the_end_of_all_calls_before() {
     for (exit_zero, status) in [(ExitZero::Restarts, 201), (ExitZero::Ignored, 500)] {
-        let app = App::new().http("Do", "do/{word}", &[], "anonymous").http("Echo", "echo", &[], "anonymous");
-        let running = app.start_with(|options| options.knobs.exit_zero = exit_zero).await;
+        let app = App::new().http("Do", "do/{word}", &[], "anonymous").http(
+            "Echo",
+            "echo",
+            &[],
+            "anonymous",
+        );
+        let running = app
+            .start_with(|options| options.knobs.exit_zero = exit_zero)
+            .await;
         running.get("/do/exit:0").await;
         running.exited(1).await;
         assert_eq!(running.get("/echo").await.status, status, "{exit_zero:?}");
@@ -135,34 +199,58 @@ async fn a_killed_child_is_restarted_and_its_message_comes_again() {
 #[tokio::test]
 async fn the_functions_timeout_kills_the_handler_and_the_message_is_tried_again() {
     let app = App::new().queue("Work", "jobs");
-    let running = app.start_with(|options| options.knobs.function_timeout = Some(Duration::from_millis(300))).await;
+    let running = app
+        .start_with(|options| options.knobs.function_timeout = Some(Duration::from_millis(300)))
+        .await;
     running.put("jobs", "slow:60000").await;
     let (queue, why) = running.poisoned().await;
     assert_eq!(queue, "t-jobs-poison");
     assert!(why.contains("timed out"), "{why}");
     assert_eq!(app.calls().len(), 3);
     let exits = running.exits();
-    assert!(exits.len() >= 2 && exits.iter().all(|(how, counted)| how.contains("timed out") && counted.is_none()), "{exits:?}");
+    assert!(
+        exits.len() >= 2
+            && exits
+                .iter()
+                .all(|(how, counted)| how.contains("timed out") && counted.is_none()),
+        "{exits:?}"
+    );
     running.host.stop().await;
 }
 
 #[tokio::test]
 async fn the_stop_is_sigkill_even_in_the_middle_of_a_call() {
-    let app = App::new().queue("Work", "jobs").http("Echo", "echo", &[], "anonymous");
-    let running = app.start_with(|options| options.knobs.drain = Duration::from_millis(50)).await;
+    let app = App::new()
+        .queue("Work", "jobs")
+        .http("Echo", "echo", &[], "anonymous");
+    let running = app
+        .start_with(|options| options.knobs.drain = Duration::from_millis(50))
+        .await;
     let pid = echo(&running).await["pid"].as_u64().unwrap();
     running.put("jobs", "slow:60000").await;
     running.called(&app, 1).await;
     assert_eq!(running.host.stop().await, StopReason::Asked);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "process {pid} still runs");
-    assert_eq!(running.storage.depth("jobs").await.unwrap(), 1, "its message is not lost");
-    assert_eq!(running.host.events_so_far().last().unwrap(), &HostEvent::Stopped(StopReason::Asked));
+    assert!(
+        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+        "process {pid} still runs"
+    );
+    assert_eq!(
+        running.storage.depth("jobs").await.unwrap(),
+        1,
+        "its message is not lost"
+    );
+    assert_eq!(
+        running.host.events_so_far().last().unwrap(),
+        &HostEvent::Stopped(StopReason::Asked)
+    );
 }
 
 #[tokio::test]
 async fn the_stop_lets_a_running_call_end() {
     let app = App::new().queue("Work", "jobs");
-    let running = app.start_with(|options| options.knobs.drain = PATIENCE).await;
+    let running = app
+        .start_with(|options| options.knobs.drain = PATIENCE)
+        .await;
     running.put("jobs", "slow:200").await;
     running.called(&app, 1).await;
     running.host.stop().await;
@@ -192,16 +280,27 @@ async fn output_is_logged_by_the_hosts_rules() {
     });
     let mut last = last.await;
     last.sort();
-    assert_eq!(last, ["a warning, only", "something else"], "the exit says what was last on stderr");
+    assert_eq!(
+        last,
+        ["a warning, only", "something else"],
+        "the exit says what was last on stderr"
+    );
     running.host.stop().await;
 }
 
 #[tokio::test]
 async fn what_cannot_be_started_counts_and_a_taken_port_is_an_error() {
     let app = App::new().http("Echo", "echo", &[], "anonymous");
-    let running = app.start_with(|options| options.executable = Some("/no/such/handler".into())).await;
+    let running = app
+        .start_with(|options| options.executable = Some("/no/such/handler".into()))
+        .await;
     assert_eq!(running.host.wait().await, StopReason::TooManyCrashes);
-    assert!(running.exits().iter().all(|(how, _)| how.starts_with("could not be started")));
+    assert!(
+        running
+            .exits()
+            .iter()
+            .all(|(how, _)| how.starts_with("could not be started"))
+    );
 
     let running = app
         .start_with(|options| {
@@ -210,18 +309,30 @@ async fn what_cannot_be_started_counts_and_a_taken_port_is_an_error() {
         })
         .await;
     running.exited(4).await;
-    assert_eq!(running.host.stop().await, StopReason::Asked, "without a limit it goes on until it is stopped");
+    assert_eq!(
+        running.host.stop().await,
+        StopReason::Asked,
+        "without a limit it goes on until it is stopped"
+    );
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = app.options();
     options.address = taken.local_addr().unwrap();
-    assert!(matches!(Host::start(options).await, Err(HostError::Listen { .. })));
+    assert!(matches!(
+        Host::start(options).await,
+        Err(HostError::Listen { .. })
+    ));
     drop(taken);
 
-    app.host_json(|document| document["customHandler"]["enableForwardingHttpRequest"] = json!(false));
+    app.host_json(|document| {
+        document["customHandler"]["enableForwardingHttpRequest"] = json!(false)
+    });
     let mut options = app.options();
     options.older_host = true;
-    assert!(matches!(Host::start(options).await, Err(HostError::HostJson { .. })), "HTTP would be wrapped in JSON");
+    assert!(
+        matches!(Host::start(options).await, Err(HostError::HostJson { .. })),
+        "HTTP would be wrapped in JSON"
+    );
 }
 
 #[tokio::test]
@@ -231,7 +342,9 @@ async fn after_the_stop_the_port_is_free() {
     assert_eq!(first.get("/echo").await.status, 201);
     let port = first.host.port();
     first.host.stop().await;
-    let second = app.start_with(|options| options.address.set_port(port)).await;
+    let second = app
+        .start_with(|options| options.address.set_port(port))
+        .await;
     assert_eq!(second.get("/echo").await.status, 201);
     second.host.stop().await;
 }
@@ -242,8 +355,16 @@ async fn a_signal_stops_the_command_and_its_child() {
     use tokio::io::{AsyncBufReadExt as _, BufReader};
     let app = App::new().http("Echo", "echo", &[], "anonymous");
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_aiops-rca"));
-    command.args(["local", "--port", "0", "--root"]).arg(app.path()).arg("--executable").arg(super::support::scripted_handler());
-    let mut command = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    command
+        .args(["local", "--port", "0", "--root"])
+        .arg(app.path())
+        .arg("--executable")
+        .arg(super::support::scripted_handler());
+    let mut command = command
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(command.stdout.take().unwrap()).lines();
     let started = regex::Regex::new(r"process (\d+) on port").unwrap();
     let mut child = None;
@@ -254,8 +375,20 @@ async fn a_signal_stops_the_command_and_its_child() {
         }
     }
     let (child, host) = (child.unwrap(), command.id().unwrap().to_string());
-    assert!(std::process::Command::new("kill").args(["-TERM", &host]).status().unwrap().success());
-    let status = tokio::time::timeout(PATIENCE, command.wait()).await.unwrap().unwrap();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-TERM", &host])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let status = tokio::time::timeout(PATIENCE, command.wait())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(status.success(), "{status}");
-    assert!(!std::path::Path::new(&format!("/proc/{child}")).exists(), "process {child} still runs");
+    assert!(
+        !std::path::Path::new(&format!("/proc/{child}")).exists(),
+        "process {child} still runs"
+    );
 }

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use aiops_rca::http::{Http, Reply};
-use aiops_rca::local::host::{Host, HostEvent, HostOptions, Invocation, Knobs, Outcome, RunningHost, Traceparent};
+use aiops_rca::local::host::{
+    Host, HostEvent, HostOptions, Invocation, Knobs, Outcome, RunningHost, Traceparent,
+};
 use aiops_rca::storage::Storage;
 use aiops_rca::storage::embedded::EmbeddedStorage;
 use serde_json::{Value, json};
@@ -20,13 +22,34 @@ pub(crate) const PREFIX: &str = "t";
 pub(crate) fn scripted_handler() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+        let profile = std::env::current_exe()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .to_owned();
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "scripted_handler", "--target-dir"]).arg(profile.parent().unwrap());
+        cargo
+            .args([
+                "build",
+                "--quiet",
+                "--example",
+                "scripted_handler",
+                "--target-dir",
+            ])
+            .arg(profile.parent().unwrap());
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
-        assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success(), "the scripted handler does not build");
+        assert!(
+            cargo
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status()
+                .unwrap()
+                .success(),
+            "the scripted handler does not build"
+        );
         profile.join("examples").join("scripted_handler")
     })
 }
@@ -39,7 +62,9 @@ pub(crate) struct App {
 impl App {
     /// `host.json` with both flags and no route prefix; change it with [`App::host_json`].
     pub(crate) fn new() -> Self {
-        let app = Self { folder: tempfile::tempdir().unwrap() };
+        let app = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         app.host_json(|_| {});
         app
     }
@@ -64,24 +89,29 @@ impl App {
     pub(crate) fn function(self, name: &str, bindings: &Value) -> Self {
         let folder = self.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("function.json"), json!({"bindings": bindings}).to_string()).unwrap();
+        std::fs::write(
+            folder.join("function.json"),
+            json!({"bindings": bindings}).to_string(),
+        )
+        .unwrap();
         self
     }
 
     pub(crate) fn http(self, name: &str, route: &str, methods: &[&str], lock: &str) -> Self {
         let trigger = json!({"type": "httpTrigger", "direction": "in", "name": "req", "route": route, "methods": methods, "authLevel": lock});
-        self.function(name, &json!([trigger, {"type": "http", "direction": "out", "name": "res"}]))
+        self.function(
+            name,
+            &json!([trigger, {"type": "http", "direction": "out", "name": "res"}]),
+        )
     }
 
     pub(crate) fn queue(self, name: &str, queue: &str) -> Self {
-        let trigger =
-            json!({"type": "queueTrigger", "direction": "in", "name": "item", "queueName": format!("%STORAGE_PREFIX%-{queue}")});
+        let trigger = json!({"type": "queueTrigger", "direction": "in", "name": "item", "queueName": format!("%STORAGE_PREFIX%-{queue}")});
         self.function(name, &json!([trigger]))
     }
 
     pub(crate) fn timer(self, name: &str, schedule: &str, on_startup: bool) -> Self {
-        let trigger =
-            json!({"type": "timerTrigger", "direction": "in", "name": "timer", "schedule": schedule, "runOnStartup": on_startup});
+        let trigger = json!({"type": "timerTrigger", "direction": "in", "name": "timer", "schedule": schedule, "runOnStartup": on_startup});
         self.function(name, &json!([trigger]))
     }
 
@@ -94,7 +124,10 @@ impl App {
         let mut options = HostOptions::new(self.path(), self.storage(), PREFIX);
         options.executable = Some(scripted_handler().to_owned());
         options.address.set_port(0);
-        options.environment.push(("SCRIPT_RECORD".to_owned(), self.record_file().display().to_string()));
+        options.environment.push((
+            "SCRIPT_RECORD".to_owned(),
+            self.record_file().display().to_string(),
+        ));
         options.knobs = Knobs {
             hang_timeout: Duration::from_millis(50),
             poll_min: Duration::from_millis(10),
@@ -114,7 +147,11 @@ impl App {
     pub(crate) async fn start_with(&self, change: impl FnOnce(&mut HostOptions)) -> Running {
         let mut options = self.options();
         change(&mut options);
-        Running { storage: options.storage.clone(), host: Host::start(options).await.unwrap(), http: Http::new(None).unwrap() }
+        Running {
+            storage: options.storage.clone(),
+            host: Host::start(options).await.unwrap(),
+            http: Http::new(None).unwrap(),
+        }
     }
 
     fn record_file(&self) -> PathBuf {
@@ -124,7 +161,9 @@ impl App {
     /// The envelope calls that the handler got, in order.
     pub(crate) fn calls(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.record_file()).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -137,7 +176,9 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn request(&self, method: &str, path_and_query: &str) -> reqwest::RequestBuilder {
-        let url = format!("http://127.0.0.1:{}{path_and_query}", self.host.port()).parse().unwrap();
+        let url = format!("http://127.0.0.1:{}{path_and_query}", self.host.port())
+            .parse()
+            .unwrap();
         self.http.request(method.parse().unwrap(), &url)
     }
 
@@ -185,7 +226,11 @@ impl Running {
     pub(crate) async fn called(&self, app: &App, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         while app.calls().len() < count {
-            assert!(Instant::now() < deadline, "called {} times", app.calls().len());
+            assert!(
+                Instant::now() < deadline,
+                "called {} times",
+                app.calls().len()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -198,7 +243,10 @@ impl Running {
             if depth == wanted {
                 return;
             }
-            assert!(Instant::now() < deadline, "{queue} holds {depth}, not {wanted}");
+            assert!(
+                Instant::now() < deadline,
+                "{queue} holds {depth}, not {wanted}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -219,7 +267,11 @@ impl Running {
             HostEvent::ChildExited { how, counted, .. } => Some((how, counted)),
             _ => None,
         };
-        self.host.events_so_far().into_iter().filter_map(exit).collect()
+        self.host
+            .events_so_far()
+            .into_iter()
+            .filter_map(exit)
+            .collect()
     }
 }
 

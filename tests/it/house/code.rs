@@ -31,11 +31,19 @@ impl Code {
 
     fn read_library() -> Vec<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let files = walkdir::WalkDir::new(&root).sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
+        let files = walkdir::WalkDir::new(&root)
+            .sort_by_file_name()
+            .into_iter()
+            .map(|entry| entry.unwrap().into_path());
         let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "rs"));
         let all: Vec<Self> = files
             .map(|path| {
-                let file = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+                let file = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .replace('\\', "/");
                 Self::read(file, &std::fs::read_to_string(&path).unwrap())
             })
             .filter(|code| code.file != "main.rs")
@@ -47,11 +55,22 @@ impl Code {
     pub(super) fn read(file: String, text: &str) -> Self {
         let mut module: Named = vec!["crate".to_owned()];
         module.extend(file.trim_end_matches(".rs").split('/').map(str::to_owned));
-        if module.last().is_some_and(|name| name == "mod" || name == "lib") {
+        if module
+            .last()
+            .is_some_and(|name| name == "mod" || name == "lib")
+        {
             module.pop();
         }
         let tree = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let mut reader = Reader { module, code: Self { file, names: Vec::new(), waits: Vec::new(), texts: Vec::new() } };
+        let mut reader = Reader {
+            module,
+            code: Self {
+                file,
+                names: Vec::new(),
+                waits: Vec::new(),
+                texts: Vec::new(),
+            },
+        };
         reader.visit_file(&tree);
         reader.code
     }
@@ -69,7 +88,9 @@ impl Code {
 
     /// Does it name these steps, one after the other?
     pub(super) fn mentions(&self, steps: &[&str]) -> bool {
-        self.names.iter().any(|name| name.windows(steps.len()).any(|window| window == steps))
+        self.names
+            .iter()
+            .any(|name| name.windows(steps.len()).any(|window| window == steps))
     }
 }
 
@@ -88,7 +109,11 @@ impl Reader {
         let own = path.first().is_some_and(|step| step == "self");
         if ups > 0 || own {
             let keep = self.module.len().saturating_sub(ups);
-            path = [self.module.get(..keep).unwrap(), path.get(ups + usize::from(own)..).unwrap()].concat();
+            path = [
+                self.module.get(..keep).unwrap(),
+                path.get(ups + usize::from(own)..).unwrap(),
+            ]
+            .concat();
         }
         self.code.names.push(path);
     }
@@ -100,14 +125,19 @@ impl Reader {
             syn::UseTree::Name(name) => self.name(with(&name.ident)),
             syn::UseTree::Rename(name) => self.name(with(&name.ident)),
             syn::UseTree::Glob(_) => self.name(before.to_vec()),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(before, item)),
+            syn::UseTree::Group(group) => {
+                group.items.iter().for_each(|item| self.tree(before, item))
+            }
         }
     }
 }
 
 fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
+        attribute.path().is_ident("cfg")
+            && attribute
+                .parse_args::<syn::Ident>()
+                .is_ok_and(|condition| condition == "test")
     })
 }
 
@@ -126,7 +156,12 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.name(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        self.name(
+            path.segments
+                .iter()
+                .map(|segment| segment.ident.to_string())
+                .collect(),
+        );
         syn::visit::visit_path(self, path);
     }
 
@@ -134,7 +169,13 @@ impl<'ast> Visit<'ast> for Reader {
         // Arguments of a macro are only tokens: the paths among them are found by their colons.
         let tokens = item.tokens.to_string();
         for found in PATH.find_iter(&tokens) {
-            self.name(found.as_str().split("::").map(|step| step.trim().to_owned()).collect());
+            self.name(
+                found
+                    .as_str()
+                    .split("::")
+                    .map(|step| step.trim().to_owned())
+                    .collect(),
+            );
         }
         if AWAIT.is_match(&tokens) {
             self.code.waits.push("`.await` in a macro".to_owned());
@@ -144,7 +185,9 @@ impl<'ast> Visit<'ast> for Reader {
 
     fn visit_signature(&mut self, signature: &'ast syn::Signature) {
         if signature.asyncness.is_some() {
-            self.code.waits.push(format!("async fn {}", signature.ident));
+            self.code
+                .waits
+                .push(format!("async fn {}", signature.ident));
         }
         syn::visit::visit_signature(self, signature);
     }

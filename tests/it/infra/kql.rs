@@ -7,7 +7,13 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-const STANDARD: [&str; 5] = ["TenantId", "TimeGenerated", "Type", "_ResourceId", "_SubscriptionId"];
+const STANDARD: [&str; 5] = [
+    "TenantId",
+    "TimeGenerated",
+    "Type",
+    "_ResourceId",
+    "_SubscriptionId",
+];
 const TABLES: [(&str, &str); 4] = [
     (
         "ADFPipelineRun",
@@ -24,16 +30,29 @@ const TABLES: [(&str, &str); 4] = [
     ("DatabricksJobs", DATABRICKS),
 ];
 const DATABRICKS: &str = "ActionName Category Identity LogId OperationName OperationVersion RequestId RequestParams Response ServiceName SessionId SourceIPAddress UserAgent";
-const WORDS: [&str; 12] = ["and", "or", "not", "in", "has", "contains", "true", "false", "between", "asc", "desc", "by"];
+const WORDS: [&str; 12] = [
+    "and", "or", "not", "in", "has", "contains", "true", "false", "between", "asc", "desc", "by",
+];
 
 /// The columns a query ends with, or what is wrong with it.
 pub(super) fn columns(query: &str) -> Result<BTreeSet<String>, String> {
-    let text: String = query.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let text: String = query
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let mut steps = split(&text, '|').into_iter();
     let table = steps.next().unwrap_or_default().trim().to_owned();
-    let (_, own) = TABLES.iter().find(|(name, _)| *name == table).ok_or(format!("there is no table '{table}'"))?;
-    let mut columns: BTreeSet<String> =
-        own.split(' ').chain(STANDARD).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let (_, own) = TABLES
+        .iter()
+        .find(|(name, _)| *name == table)
+        .ok_or(format!("there is no table '{table}'"))?;
+    let mut columns: BTreeSet<String> = own
+        .split(' ')
+        .chain(STANDARD)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
     for step in steps {
         columns = apply(step.trim(), columns)?;
     }
@@ -48,7 +67,8 @@ fn apply(step: &str, columns: BTreeSet<String>) -> Result<BTreeSet<String>, Stri
             // All of one extend see the columns before it.
             let mut after = columns.clone();
             for part in split(rest, ',') {
-                let (name, value) = assigned(&part).ok_or(format!("extend without a name: {part}"))?;
+                let (name, value) =
+                    assigned(&part).ok_or(format!("extend without a name: {part}"))?;
                 need(&value, &columns)?;
                 after.insert(name);
             }
@@ -68,7 +88,10 @@ fn apply(step: &str, columns: BTreeSet<String>) -> Result<BTreeSet<String>, Stri
                 need(&part, &columns)?;
                 after.insert(part.trim().to_owned());
             }
-            let inner = aggregates.trim().strip_prefix("arg_max(").and_then(|text| text.strip_suffix(')'));
+            let inner = aggregates
+                .trim()
+                .strip_prefix("arg_max(")
+                .and_then(|text| text.strip_suffix(')'));
             let inner = inner.ok_or(format!("only arg_max is known here: {aggregates}"))?;
             for part in split(inner, ',') {
                 need(&part, &columns)?;
@@ -87,10 +110,15 @@ fn join(rest: &str, mut left: BTreeSet<String>) -> Result<BTreeSet<String>, Stri
     let right = columns(&found[2])?;
     for condition in split(&found[3], ',') {
         let (l, r) = match condition.trim().split_once("==") {
-            Some((l, r)) => (l.trim().strip_prefix("$left."), r.trim().strip_prefix("$right.")),
+            Some((l, r)) => (
+                l.trim().strip_prefix("$left."),
+                r.trim().strip_prefix("$right."),
+            ),
             None => (Some(condition.trim()), Some(condition.trim())),
         };
-        let (Some(l), Some(r)) = (l, r) else { return Err(format!("the join condition {condition}")) };
+        let (Some(l), Some(r)) = (l, r) else {
+            return Err(format!("the join condition {condition}"));
+        };
         need(l, &left).map_err(|error| format!("left side of the join: {error}"))?;
         need(r, &right).map_err(|error| format!("right side of the join: {error}"))?;
     }
@@ -110,10 +138,20 @@ fn assigned(part: &str) -> Option<(String, String)> {
 
 /// Every column that an expression names must be there.
 fn need(expression: &str, columns: &BTreeSet<String>) -> Result<(), String> {
-    let without_texts = Regex::new(r"'[^']*'").unwrap().replace_all(expression, "''").into_owned();
+    let without_texts = Regex::new(r"'[^']*'")
+        .unwrap()
+        .replace_all(expression, "''")
+        .into_owned();
     // A name before '(' is a function, one after '.' a member of a dynamic value, one after a digit a time span.
-    for found in Regex::new(r"[A-Za-z_]\w*").unwrap().find_iter(&without_texts) {
-        let (before, name, after) = (&without_texts[..found.start()], found.as_str(), &without_texts[found.end()..]);
+    for found in Regex::new(r"[A-Za-z_]\w*")
+        .unwrap()
+        .find_iter(&without_texts)
+    {
+        let (before, name, after) = (
+            &without_texts[..found.start()],
+            found.as_str(),
+            &without_texts[found.end()..],
+        );
         let called = after.trim_start().starts_with('(');
         if before.ends_with(|c: char| c == '.' || c.is_ascii_digit()) || WORDS.contains(&name) {
             continue;
@@ -128,7 +166,16 @@ fn need(expression: &str, columns: &BTreeSet<String>) -> Result<(), String> {
     Ok(())
 }
 
-const FUNCTIONS: [&str; 8] = ["ago", "coalesce", "ingestion_time", "isempty", "isnotempty", "todynamic", "tostring", "arg_max"];
+const FUNCTIONS: [&str; 8] = [
+    "ago",
+    "coalesce",
+    "ingestion_time",
+    "isempty",
+    "isnotempty",
+    "todynamic",
+    "tostring",
+    "arg_max",
+];
 
 /// Splits outside brackets and texts.
 fn split(text: &str, at: char) -> Vec<String> {

@@ -16,8 +16,16 @@ struct Rule {
 }
 
 fn minutes(text: &str) -> i64 {
-    let amount: i64 = text.trim_start_matches("PT").trim_end_matches(['H', 'M', 'm', 'h']).parse().unwrap();
-    if text.to_ascii_uppercase().ends_with('H') { amount * 60 } else { amount }
+    let amount: i64 = text
+        .trim_start_matches("PT")
+        .trim_end_matches(['H', 'M', 'm', 'h'])
+        .parse()
+        .unwrap();
+    if text.to_ascii_uppercase().ends_with('H') {
+        amount * 60
+    } else {
+        amount
+    }
 }
 
 fn rules() -> Vec<Rule> {
@@ -31,7 +39,13 @@ fn rules() -> Vec<Rule> {
             query: read(&format!("infra/{}", &found[2])),
             frequency: minutes(&found[3]),
             window: minutes(&found[4]),
-            split: all(&all(&text, &format!(r"var {} = \[for column in \[(.*?)\]", &found[5]))[0], "'([^']+)'"),
+            split: all(
+                &all(
+                    &text,
+                    &format!(r"var {} = \[for column in \[(.*?)\]", &found[5]),
+                )[0],
+                "'([^']+)'",
+            ),
         })
         .collect();
     assert_eq!(rules.len(), 4);
@@ -42,10 +56,22 @@ fn rules() -> Vec<Rule> {
 fn the_queries_name_only_columns_that_exist_and_end_with_those_the_rules_split_by() {
     for rule in rules() {
         let ends_with = columns(&rule.query).unwrap_or_else(|why| panic!("{}: {why}", rule.name));
-        for column in rule.split.iter().map(String::as_str).chain(["TimeGenerated", "_ResourceId"]) {
-            assert!(ends_with.contains(column), "{}: {column} is not in {ends_with:?}", rule.name);
+        for column in rule
+            .split
+            .iter()
+            .map(String::as_str)
+            .chain(["TimeGenerated", "_ResourceId"])
+        {
+            assert!(
+                ends_with.contains(column),
+                "{}: {column} is not in {ends_with:?}",
+                rule.name
+            );
         }
-        assert!(rule.split.len() <= 6, "no more than six dimensions are allowed");
+        assert!(
+            rule.split.len() <= 6,
+            "no more than six dimensions are allowed"
+        );
     }
 }
 
@@ -60,13 +86,31 @@ fn the_guides_own_query_cannot_run_and_ours_says_why() {
     | where Status == 'Failed'
 ) on PipelineRunId
 | project TimeGenerated, PipelineName, RunId=PipelineRunId, ActivityName, ErrorCode, ErrorMessage";
-    assert_eq!(columns(guide).unwrap_err(), "left side of the join: there is no column 'PipelineRunId'");
+    assert_eq!(
+        columns(guide).unwrap_err(),
+        "left side of the join: there is no column 'PipelineRunId'"
+    );
     for (query, why) in [
-        ("ADFRuns | where Status == 'Failed'", "there is no table 'ADFRuns'"),
-        ("ADFPipelineRun | where State == 'Failed'", "there is no column 'State'"),
-        ("ADFPipelineRun | project PipelineName | where RunId == ''", "there is no column 'RunId'"),
-        ("DatabricksJobs | extend x = tojson(RequestParams)", "there is no function 'tojson'"),
-        ("DatabricksJobs | extend a = todynamic(RequestParams), b = tostring(a.x)", "there is no column 'a'"),
+        (
+            "ADFRuns | where Status == 'Failed'",
+            "there is no table 'ADFRuns'",
+        ),
+        (
+            "ADFPipelineRun | where State == 'Failed'",
+            "there is no column 'State'",
+        ),
+        (
+            "ADFPipelineRun | project PipelineName | where RunId == ''",
+            "there is no column 'RunId'",
+        ),
+        (
+            "DatabricksJobs | extend x = tojson(RequestParams)",
+            "there is no function 'tojson'",
+        ),
+        (
+            "DatabricksJobs | extend a = todynamic(RequestParams), b = tostring(a.x)",
+            "there is no column 'a'",
+        ),
     ] {
         assert_eq!(columns(query).unwrap_err(), why);
     }
@@ -76,9 +120,21 @@ fn the_guides_own_query_cannot_run_and_ours_says_why() {
 fn no_row_falls_between_two_evaluations_however_late_it_comes() {
     for rule in rules() {
         let looks_back = minutes(&all(&rule.query, r"ingestion_time\(\) > ago\((\w+)\)")[0]);
-        assert!(looks_back >= rule.frequency && looks_back <= 2 * rule.frequency, "{}", rule.name);
-        let late = if rule.name.starts_with("databricks") { 90 } else { 45 };
-        assert!(rule.window >= looks_back + late, "{}: rows that come late are outside the window", rule.name);
+        assert!(
+            looks_back >= rule.frequency && looks_back <= 2 * rule.frequency,
+            "{}",
+            rule.name
+        );
+        let late = if rule.name.starts_with("databricks") {
+            90
+        } else {
+            45
+        };
+        assert!(
+            rule.window >= looks_back + late,
+            "{}: rows that come late are outside the window",
+            rule.name
+        );
     }
     let text = read("infra/alerts.bicep");
     assert!(text.contains("autoMitigate: false") && text.contains("useCommonAlertSchema: true"));
@@ -91,8 +147,17 @@ fn alert(rule: &Rule, values: &[(&str, &str)]) -> Value {
     alert["data"]["essentials"]["alertRule"] = json!(rule.name);
     let condition = &mut alert["data"]["alertContext"]["condition"]["allOf"][0];
     condition["searchQuery"] = json!(rule.query);
-    let value = |name: &String| values.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
-    condition["dimensions"] = rule.split.iter().map(|name| json!({"name": name, "value": value(name)})).collect();
+    let value = |name: &String| {
+        values
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
+    };
+    condition["dimensions"] = rule
+        .split
+        .iter()
+        .map(|name| json!({"name": name, "value": value(name)}))
+        .collect();
     alert
 }
 
@@ -126,10 +191,24 @@ fn our_parser_reads_the_alerts_of_every_rule() {
         match azure_monitor::parse(body.as_bytes()) {
             Ok(Parsed::Failures(failures)) => {
                 assert_eq!(failures.len(), 1, "{}", rule.name);
-                assert!(failures[0].asset.contains(asset), "{}: {}", rule.name, failures[0].asset);
-                assert!(id.is_none() || failures[0].run_id.as_deref() == id, "{}: {:?}", rule.name, failures[0].run_id);
+                assert!(
+                    failures[0].asset.contains(asset),
+                    "{}: {}",
+                    rule.name,
+                    failures[0].asset
+                );
+                assert!(
+                    id.is_none() || failures[0].run_id.as_deref() == id,
+                    "{}: {:?}",
+                    rule.name,
+                    failures[0].run_id
+                );
             }
-            Ok(Parsed::NeedsRows(request)) => assert!(id.is_none_or(|id| format!("{request:?}").contains(id)), "{}", rule.name),
+            Ok(Parsed::NeedsRows(request)) => assert!(
+                id.is_none_or(|id| format!("{request:?}").contains(id)),
+                "{}",
+                rule.name
+            ),
             other => panic!("{}: {other:?}", rule.name),
         }
     }

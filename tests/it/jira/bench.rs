@@ -10,8 +10,8 @@ use aiops_rca::local::simulators::jira::{Config, Issue, JiraSimulator};
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::jira::{Jira, JiraSettings};
 use aiops_rca::ticket::{
-    Actor, Channel, Chapter, ChapterKind, JiraRecord, Priority, Remediation, RemediationState, Sla, SlackRecord, Status, Ticket,
-    TicketId,
+    Actor, Channel, Chapter, ChapterKind, JiraRecord, Priority, Remediation, RemediationState, Sla,
+    SlackRecord, Status, Ticket, TicketId,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -21,7 +21,11 @@ pub(crate) fn noon() -> DateTime<Utc> {
 }
 
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/fixtures/jira/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read(format!(
+        "{}/tests/fixtures/jira/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap()
 }
 
 pub(crate) fn fixture_json(name: &str) -> Value {
@@ -37,7 +41,8 @@ fn failure() -> Failure {
         run_id: Some("run-id-12345".to_owned()),
         run_url: Some("https://adf.azure.com/monitoring/pipelineruns/run-id-12345".to_owned()),
         error_code: Some("UserErrorSourceBlobNotExist".to_owned()),
-        message: "The required Blob is missing. ContainerName: sales, path: in/2025-12-12.csv".to_owned(),
+        message: "The required Blob is missing. ContainerName: sales, path: in/2025-12-12.csv"
+            .to_owned(),
         context: BTreeMap::new(),
         occurred_at: Some(noon()),
         source_severity: Some(3),
@@ -64,7 +69,11 @@ fn diagnosis() -> Diagnosis {
         ]
         .map(str::to_owned)
         .to_vec(),
-        evidence: vec![Quote { quote: "The required Blob is missing.".to_owned(), source: "message".to_owned(), title: None }],
+        evidence: vec![Quote {
+            quote: "The required Blob is missing.".to_owned(),
+            source: "message".to_owned(),
+            title: None,
+        }],
         rule: "adf.source_blob_missing".to_owned(),
         entities: BTreeMap::new(),
         fingerprint: "f00d".to_owned(),
@@ -83,7 +92,11 @@ pub(crate) fn ticket() -> Ticket {
         diagnosis: diagnosis(),
         severity: Severity::Medium,
         priority: Priority::P3,
-        sla: Sla { seconds: 7200, due_at: noon() + TimeDelta::hours(2), breached_at: None },
+        sla: Sla {
+            seconds: 7200,
+            due_at: noon() + TimeDelta::hours(2),
+            breached_at: None,
+        },
         status: Status::Open,
         status_version: 0,
         status_at: noon(),
@@ -112,11 +125,19 @@ pub(crate) fn ticket() -> Ticket {
 }
 
 pub(crate) fn actor(channel: Channel, name: &str) -> Actor {
-    Actor { channel, name: name.to_owned() }
+    Actor {
+        channel,
+        name: name.to_owned(),
+    }
 }
 
 pub(crate) fn chapter(number: u32, kind: ChapterKind, text: &str) -> Chapter {
-    Chapter { number, at: noon() + TimeDelta::minutes(i64::from(number)), kind, text: text.to_owned() }
+    Chapter {
+        number,
+        at: noon() + TimeDelta::minutes(i64::from(number)),
+        kind,
+        text: text.to_owned(),
+    }
 }
 
 /// The next status, by somebody, at a time.
@@ -134,14 +155,21 @@ pub(crate) fn sink(simulator: &JiraSimulator) -> Jira {
 
 pub(crate) fn sink_with(simulator: &JiraSimulator, http: &Http) -> Jira {
     let dashboard_base = Some("https://your-rca-server.com".parse().unwrap());
-    let settings = JiraSettings { dashboard_base, ..crate::support::jira_settings(simulator) };
+    let settings = JiraSettings {
+        dashboard_base,
+        ..crate::support::jira_settings(simulator)
+    };
     Jira::new(settings, http.clone())
 }
 
 /// Calls that change something in JIRA.
 pub(crate) fn writes(simulator: &JiraSimulator) -> usize {
     let changing = |method: &str, path: &str| method != "GET" && !path.ends_with("/search/jql");
-    simulator.requests().iter().filter(|request| changing(&request.method, &request.path)).count()
+    simulator
+        .requests()
+        .iter()
+        .filter(|request| changing(&request.method, &request.path))
+        .count()
 }
 
 /// How often a ticket may be stepped before something is wrong.
@@ -165,7 +193,14 @@ impl Bench {
         let simulator = JiraSimulator::start(0, config).await.unwrap();
         let jira = sink(&simulator);
         simulator.clock().set(noon());
-        Self { simulator, jira, ticket: ticket(), now: noon(), waited: Vec::new(), faults: Vec::new() }
+        Self {
+            simulator,
+            jira,
+            ticket: ticket(),
+            now: noon(),
+            waited: Vec::new(),
+            faults: Vec::new(),
+        }
     }
 
     /// A new process: what was only remembered is gone.
@@ -182,26 +217,44 @@ impl Bench {
     pub(crate) async fn step(&mut self) -> Result<Step<JiraRecord>, Fault> {
         let before = writes(&self.simulator);
         let outcome = self.jira.step(&self.ticket, self.now).await;
-        assert!(writes(&self.simulator) <= before + 1, "a step made two writing calls");
+        assert!(
+            writes(&self.simulator) <= before + 1,
+            "a step made two writing calls"
+        );
         outcome
     }
 
     /// Stores what came of a step, through JSON as the real store does. `true` when nothing is left to do.
-    pub(crate) fn settle(&mut self, outcome: Result<Step<JiraRecord>, Fault>) -> Result<bool, Fault> {
+    pub(crate) fn settle(
+        &mut self,
+        outcome: Result<Step<JiraRecord>, Fault>,
+    ) -> Result<bool, Fault> {
         match outcome {
             Ok(Step::UpToDate) => return Ok(true),
             Ok(Step::Recorded(record)) => {
-                assert_ne!(record, self.ticket.jira, "a step recorded what was recorded already");
-                self.ticket.jira = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
+                assert_ne!(
+                    record, self.ticket.jira,
+                    "a step recorded what was recorded already"
+                );
+                self.ticket.jira =
+                    serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
                 self.pass(TimeDelta::milliseconds(10));
             }
             Ok(Step::Wait(time, why)) => {
                 self.waited.push(why);
                 self.pass(TimeDelta::from_std(time).unwrap());
             }
-            Err(Fault::Transient { reason, retry_after }) => {
-                self.pass(retry_after.map_or(TimeDelta::seconds(2), |wait| TimeDelta::from_std(wait).unwrap()));
-                self.faults.push(Fault::Transient { reason, retry_after });
+            Err(Fault::Transient {
+                reason,
+                retry_after,
+            }) => {
+                self.pass(retry_after.map_or(TimeDelta::seconds(2), |wait| {
+                    TimeDelta::from_std(wait).unwrap()
+                }));
+                self.faults.push(Fault::Transient {
+                    reason,
+                    retry_after,
+                });
             }
             Err(permanent) => return Err(permanent),
         }

@@ -16,31 +16,64 @@ async fn a_failure_becomes_one_issue_and_a_repeat_does_nothing() {
     let issue = bench.only_issue();
     assert_eq!(bench.key(), issue.key);
     assert_eq!(issue.labels, ["rca", "rca-ADF-20251212T100000-abc123"]);
-    assert_eq!((issue.issue_type.as_str(), issue.priority.as_deref()), ("Task", Some("Medium")));
+    assert_eq!(
+        (issue.issue_type.as_str(), issue.priority.as_deref()),
+        ("Task", Some("Medium"))
+    );
     assert_eq!(writes(&bench.simulator), 1);
-    let request = bench.simulator.requests_to("POST", "/rest/api/3/issue").pop().unwrap();
+    let request = bench
+        .simulator
+        .requests_to("POST", "/rest/api/3/issue")
+        .pop()
+        .unwrap();
     insta::assert_json_snapshot!("create_request", request.json());
-    assert!(bench.waited.is_empty(), "the first attempt waits for nothing");
+    assert!(
+        bench.waited.is_empty(),
+        "the first attempt waits for nothing"
+    );
 
     let asked = bench.simulator.requests().len();
     bench.run().await.unwrap();
     bench.restart();
     bench.run().await.unwrap();
-    assert_eq!(bench.simulator.requests().len(), asked, "an issue that is true needs no call at all");
+    assert_eq!(
+        bench.simulator.requests().len(),
+        asked,
+        "an issue that is true needs no call at all"
+    );
 }
 
 #[tokio::test]
 async fn the_search_is_bounded_by_project_and_label() {
     let mut bench = Bench::new().await;
     bench.run().await.unwrap();
-    let search = bench.simulator.requests_to("POST", "/rest/api/3/search/jql").pop().unwrap().json();
-    assert_eq!(search["jql"], "project = \"APAIOPS\" AND labels = \"rca-ADF-20251212T100000-abc123\"");
-    assert!(bench.simulator.requests_to("GET", "/rest/api/3/search").is_empty(), "the removed search is never asked");
+    let search = bench
+        .simulator
+        .requests_to("POST", "/rest/api/3/search/jql")
+        .pop()
+        .unwrap()
+        .json();
+    assert_eq!(
+        search["jql"],
+        "project = \"APAIOPS\" AND labels = \"rca-ADF-20251212T100000-abc123\""
+    );
+    assert!(
+        bench
+            .simulator
+            .requests_to("GET", "/rest/api/3/search")
+            .is_empty(),
+        "the removed search is never asked"
+    );
 }
 
 #[tokio::test]
 async fn priorities_have_jiras_names() {
-    for (ours, theirs) in [(Priority::P1, "Highest"), (Priority::P2, "High"), (Priority::P3, "Medium"), (Priority::P4, "Low")] {
+    for (ours, theirs) in [
+        (Priority::P1, "Highest"),
+        (Priority::P2, "High"),
+        (Priority::P3, "Medium"),
+        (Priority::P4, "Low"),
+    ] {
         let mut bench = Bench::new().await;
         bench.ticket.priority = ours;
         bench.run().await.unwrap();
@@ -50,41 +83,75 @@ async fn priorities_have_jiras_names() {
 
 #[tokio::test]
 async fn an_unanswered_creation_is_looked_for_until_the_index_knows_it() {
-    let mut bench = Bench::with(Config { index_lag: Duration::from_secs(25), ..Config::default() }).await;
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
+    let mut bench = Bench::with(Config {
+        index_lag: Duration::from_secs(25),
+        ..Config::default()
+    })
+    .await;
+    bench
+        .simulator
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
     bench.run().await.unwrap();
     bench.only_issue();
-    assert!(bench.waited.len() >= 2, "the index lagged: {:?}", bench.waited);
+    assert!(
+        bench.waited.len() >= 2,
+        "the index lagged: {:?}",
+        bench.waited
+    );
     bench.simulator.assert_drained();
 }
 
 #[tokio::test]
 async fn a_creation_that_never_happened_is_repeated_after_the_settling_time() {
     let mut bench = Bench::new().await;
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", Script::DropBefore);
+    bench
+        .simulator
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", Script::DropBefore);
     let started = bench.now;
     bench.run().await.unwrap();
     bench.only_issue();
-    assert!(bench.now - started >= TimeDelta::seconds(60), "not before the settling time");
+    assert!(
+        bench.now - started >= TimeDelta::seconds(60),
+        "not before the settling time"
+    );
     bench.simulator.assert_drained();
 }
 
 #[tokio::test]
 async fn limits_then_errors_then_a_lost_answer_make_one_issue() {
-    let mut bench = Bench::with(Config { index_lag: Duration::from_secs(5), ..Config::default() }).await;
+    let mut bench = Bench::with(Config {
+        index_lag: Duration::from_secs(5),
+        ..Config::default()
+    })
+    .await;
     let faults = bench.simulator.faults().clone();
-    faults.next_on("POST", "/rest/api/3/issue", Script::from_fixture(&fixture_json("jira-http-429.json")));
+    faults.next_on(
+        "POST",
+        "/rest/api/3/issue",
+        Script::from_fixture(&fixture_json("jira-http-429.json")),
+    );
     faults.next_on("POST", "/rest/api/3/issue", Script::status(500));
     faults.next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
     bench.run().await.unwrap();
     bench.only_issue();
-    let reasons: Vec<&str> = bench.faults.iter().map(aiops_rca::fault::Fault::reason).collect();
+    let reasons: Vec<&str> = bench
+        .faults
+        .iter()
+        .map(aiops_rca::fault::Fault::reason)
+        .collect();
     assert_eq!(
         reasons,
-        ["JIRA limits our rate (429, jira-burst-based)", "JIRA answered 500", "JIRA broke the connection"],
+        [
+            "JIRA limits our rate (429, jira-burst-based)",
+            "JIRA answered 500",
+            "JIRA broke the connection"
+        ],
         "each with its own reason"
     );
-    let limited = aiops_rca::fault::Fault::transient_after(reasons[0], Some(Duration::from_secs(5)));
+    let limited =
+        aiops_rca::fault::Fault::transient_after(reasons[0], Some(Duration::from_secs(5)));
     assert_eq!(bench.faults[0], limited, "JIRA's own delay is kept");
     bench.simulator.assert_drained();
 }
@@ -92,16 +159,27 @@ async fn limits_then_errors_then_a_lost_answer_make_one_issue() {
 #[tokio::test]
 async fn a_refused_creation_needs_no_settling_time() {
     let mut bench = Bench::new().await;
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", Script::status(429));
+    bench
+        .simulator
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", Script::status(429));
     bench.run().await.unwrap();
-    assert!(bench.waited.is_empty(), "429 made nothing: {:?}", bench.waited);
+    assert!(
+        bench.waited.is_empty(),
+        "429 made nothing: {:?}",
+        bench.waited
+    );
     bench.only_issue();
 }
 
 #[tokio::test]
 async fn a_crash_between_any_two_steps_doubles_nothing() {
     for (at, stored) in (0..6).flat_map(|at| [(at, false), (at, true)]) {
-        let mut bench = Bench::with(Config { index_lag: Duration::from_secs(8), ..Config::default() }).await;
+        let mut bench = Bench::with(Config {
+            index_lag: Duration::from_secs(8),
+            ..Config::default()
+        })
+        .await;
         for _ in 0..at {
             let outcome = bench.step().await;
             bench.settle(outcome).unwrap();
@@ -118,12 +196,23 @@ async fn a_crash_between_any_two_steps_doubles_nothing() {
 
 #[tokio::test]
 async fn a_stored_record_that_was_lost_is_remembered_by_the_process_that_made_the_issue() {
-    let mut bench = Bench::with(Config { index_lag: Duration::from_hours(1), ..Config::default() }).await;
+    let mut bench = Bench::with(Config {
+        index_lag: Duration::from_hours(1),
+        ..Config::default()
+    })
+    .await;
     let claimed = bench.step().await;
     bench.settle(claimed).unwrap();
-    let Ok(Step::Recorded(first)) = bench.step().await else { panic!("it makes the issue") };
-    let Ok(Step::Recorded(again)) = bench.step().await else { panic!("it knows the issue") };
-    assert_eq!((first.key.clone(), again.key), (Some("APAIOPS-1".to_owned()), first.key));
+    let Ok(Step::Recorded(first)) = bench.step().await else {
+        panic!("it makes the issue")
+    };
+    let Ok(Step::Recorded(again)) = bench.step().await else {
+        panic!("it knows the issue")
+    };
+    assert_eq!(
+        (first.key.clone(), again.key),
+        (Some("APAIOPS-1".to_owned()), first.key)
+    );
     bench.only_issue();
 }
 
@@ -139,21 +228,44 @@ async fn an_issue_that_carries_the_label_is_taken_over() {
 
 #[tokio::test]
 async fn refused_fields_are_left_out_and_the_issue_says_so() {
-    let config = Config { screen: vec!["description".to_owned()], issue_types: vec!["Aufgabe".to_owned()], ..Config::default() };
+    let config = Config {
+        screen: vec!["description".to_owned()],
+        issue_types: vec!["Aufgabe".to_owned()],
+        ..Config::default()
+    };
     let mut bench = Bench::with(config).await;
     bench.run().await.unwrap();
     let issue = bench.only_issue();
-    assert_eq!(bench.ticket.jira.left_out, ["priority", "labels", "issuetype"]);
-    assert_eq!((issue.issue_type.as_str(), issue.priority, issue.labels.len()), ("Aufgabe", None, 0));
-    insta::assert_snapshot!("left_out_fields", bench.simulator.issues()[0].description_text());
+    assert_eq!(
+        bench.ticket.jira.left_out,
+        ["priority", "labels", "issuetype"]
+    );
+    assert_eq!(
+        (
+            issue.issue_type.as_str(),
+            issue.priority,
+            issue.labels.len()
+        ),
+        ("Aufgabe", None, 0)
+    );
+    insta::assert_snapshot!(
+        "left_out_fields",
+        bench.simulator.issues()[0].description_text()
+    );
 }
 
 #[tokio::test]
 async fn without_labels_an_unanswered_creation_is_found_by_its_text() {
-    let config = Config { screen: vec!["description".to_owned()], ..Config::default() };
+    let config = Config {
+        screen: vec!["description".to_owned()],
+        ..Config::default()
+    };
     let mut bench = Bench::with(config).await;
     bench.ticket.jira.left_out = vec!["priority".to_owned(), "labels".to_owned()];
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
+    bench
+        .simulator
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
     bench.run().await.unwrap();
     bench.only_issue();
     bench.simulator.assert_drained();
@@ -163,13 +275,19 @@ async fn without_labels_an_unanswered_creation_is_found_by_its_text() {
 async fn a_refused_description_still_gives_an_issue() {
     let mut bench = Bench::new().await;
     let refusal = Script::from_fixture(&fixture_json("jira-http-400-invalid-input.json"));
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", refusal);
+    bench
+        .simulator
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", refusal);
     bench.run().await.unwrap();
     let issue = bench.only_issue();
     assert_eq!(issue.summary, "ADF Pipeline Failure: pipeline-name");
     assert!(issue.description.is_null());
     let fault = bench.ticket.jira.fault.unwrap();
-    assert_eq!(fault.reason, "JIRA refused the description, so the issue has none: INVALID_INPUT");
+    assert_eq!(
+        fault.reason,
+        "JIRA refused the description, so the issue has none: INVALID_INPUT"
+    );
     assert!(!fault.retrying);
 }
 
@@ -177,15 +295,25 @@ async fn a_refused_description_still_gives_an_issue() {
 async fn the_fixtures_field_errors_are_understood() {
     let mut bench = Bench::new().await;
     let refusal = Script::from_fixture(&fixture_json("jira-http-400-fields.json"));
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", refusal);
+    bench
+        .simulator
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", refusal);
     bench.run().await.unwrap();
     assert_eq!(bench.ticket.jira.left_out, ["priority", "issuetype"]);
-    assert_eq!(bench.only_issue().issue_type, "Task", "asked for by its id then");
+    assert_eq!(
+        bench.only_issue().issue_type,
+        "Task",
+        "asked for by its id then"
+    );
 }
 
 async fn stopped_by(script: Script) -> String {
     let mut bench = Bench::new().await;
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", script);
+    bench
+        .simulator
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", script);
     let fault = bench.run().await.unwrap_err();
     assert!(!fault.is_transient());
     assert!(bench.simulator.issues().is_empty());
@@ -198,25 +326,39 @@ async fn stopped_by(script: Script) -> String {
 
 #[tokio::test]
 async fn permanent_refusals_say_what_to_do() {
-    let html = |code| Script::Status { code, headers: Vec::new(), body: "<html><body>No</body></html>".to_owned() };
-    let redirect =
-        Script::Status { code: 302, headers: vec![("location".into(), "https://evil.example/".into())], body: String::new() };
+    let html = |code| Script::Status {
+        code,
+        headers: Vec::new(),
+        body: "<html><body>No</body></html>".to_owned(),
+    };
+    let redirect = Script::Status {
+        code: 302,
+        headers: vec![("location".into(), "https://evil.example/".into())],
+        body: String::new(),
+    };
     let captcha = Script::Status {
         code: 401,
-        headers: vec![("x-seraph-loginreason".into(), "AUTHENTICATION_DENIED".into())],
+        headers: vec![(
+            "x-seraph-loginreason".into(),
+            "AUTHENTICATION_DENIED".into(),
+        )],
         body: String::new(),
     };
     let required = Script::Status {
         code: 400,
         headers: Vec::new(),
-        body: r#"{"errorMessages":[],"errors":{"customfield_10050":"Team is required."}}"#.to_owned(),
+        body: r#"{"errorMessages":[],"errors":{"customfield_10050":"Team is required."}}"#
+            .to_owned(),
     };
     let reasons = [
         stopped_by(Script::from_fixture(&fixture_json("jira-http-401.json"))).await,
         stopped_by(captcha).await,
         stopped_by(html(403)).await,
         stopped_by(Script::from_fixture(&fixture_json("jira-http-404.json"))).await,
-        stopped_by(Script::from_fixture(&fixture_json("jira-http-410-search.json"))).await,
+        stopped_by(Script::from_fixture(&fixture_json(
+            "jira-http-410-search.json",
+        )))
+        .await,
         stopped_by(redirect).await,
         stopped_by(required).await,
         stopped_by(html(400)).await,
@@ -231,7 +373,10 @@ async fn survived(method: &str, path: &str, script: Script) -> (String, Option<D
     bench.only_issue();
     bench.simulator.assert_drained();
     match bench.faults.remove(0) {
-        aiops_rca::fault::Fault::Transient { reason, retry_after } => (reason, retry_after),
+        aiops_rca::fault::Fault::Transient {
+            reason,
+            retry_after,
+        } => (reason, retry_after),
         permanent @ aiops_rca::fault::Fault::Permanent { .. } => panic!("{permanent}"),
     }
 }
@@ -240,21 +385,74 @@ async fn survived(method: &str, path: &str, script: Script) -> (String, Option<D
 async fn transient_refusals_pass() {
     let status = |code, headers: &[(&str, &str)], body: &str| Script::Status {
         code,
-        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         body: body.to_owned(),
     };
     let create = "/rest/api/3/issue";
     let search = "/search/jql";
     let (html, five) = ("<html>maintenance</html>", Some(Duration::from_secs(5)));
-    let reset = status(429, &[("x-ratelimit-reset", "2025-12-12T10:01Z"), ("ratelimit-reason", "jira-per-issue-on-write")], "");
-    let evil = status(429, &[("retry-after", "5"), ("ratelimit-reason", "<b>x</b> token=abc")], "");
+    let reset = status(
+        429,
+        &[
+            ("x-ratelimit-reset", "2025-12-12T10:01Z"),
+            ("ratelimit-reason", "jira-per-issue-on-write"),
+        ],
+        "",
+    );
+    let evil = status(
+        429,
+        &[
+            ("retry-after", "5"),
+            ("ratelimit-reason", "<b>x</b> token=abc"),
+        ],
+        "",
+    );
     for (method, path, script, reason, wait) in [
-        ("POST", create, status(503, &[("retry-after", "5")], html), "JIRA answered 503", five),
-        ("POST", create, status(502, &[], html), "JIRA answered 502", None),
-        ("POST", create, status(408, &[], ""), "JIRA answered 408", None),
-        ("POST", create, evil, "JIRA limits our rate (429, bxbtokenabc)", five),
-        ("POST", search, status(500, &[], "not json"), "JIRA answered 500", None),
-        ("POST", search, Script::DropBefore, "JIRA broke the connection", None),
+        (
+            "POST",
+            create,
+            status(503, &[("retry-after", "5")], html),
+            "JIRA answered 503",
+            five,
+        ),
+        (
+            "POST",
+            create,
+            status(502, &[], html),
+            "JIRA answered 502",
+            None,
+        ),
+        (
+            "POST",
+            create,
+            status(408, &[], ""),
+            "JIRA answered 408",
+            None,
+        ),
+        (
+            "POST",
+            create,
+            evil,
+            "JIRA limits our rate (429, bxbtokenabc)",
+            five,
+        ),
+        (
+            "POST",
+            search,
+            status(500, &[], "not json"),
+            "JIRA answered 500",
+            None,
+        ),
+        (
+            "POST",
+            search,
+            Script::DropBefore,
+            "JIRA broke the connection",
+            None,
+        ),
         (
             "POST",
             search,
@@ -270,10 +468,16 @@ async fn transient_refusals_pass() {
             None,
         ),
     ] {
-        assert_eq!(survived(method, path, script).await, (reason.to_owned(), wait));
+        assert_eq!(
+            survived(method, path, script).await,
+            (reason.to_owned(), wait)
+        );
     }
     let (reason, wait) = survived("POST", create, reset).await;
-    assert_eq!(reason, "JIRA limits our rate (429, jira-per-issue-on-write)");
+    assert_eq!(
+        reason,
+        "JIRA limits our rate (429, jira-per-issue-on-write)"
+    );
     assert!(
         wait.is_some_and(|wait| wait > Duration::from_secs(55) && wait <= Duration::from_mins(1)),
         "until the reset: {wait:?}"
@@ -285,7 +489,11 @@ async fn an_answer_that_comes_too_late_makes_no_second_issue() {
     let mut bench = Bench::new().await;
     let http = aiops_rca::http::Http::with_timeout(None, Duration::from_millis(700)).unwrap();
     bench.jira = sink_with(&bench.simulator, &http);
-    bench.simulator.faults().next_on("POST", "/rest/api/3/issue", Script::Delay(Duration::from_millis(900)));
+    bench.simulator.faults().next_on(
+        "POST",
+        "/rest/api/3/issue",
+        Script::Delay(Duration::from_millis(900)),
+    );
     while bench.faults.is_empty() {
         let outcome = bench.step().await;
         bench.settle(outcome).unwrap();
@@ -301,7 +509,12 @@ async fn an_unreachable_jira_is_transient_and_nothing_was_sent() {
     let claimed = bench.step().await;
     bench.settle(claimed).unwrap();
     bench.simulator.stop();
-    while bench.step().await.err().is_none_or(|fault| fault.reason() != "JIRA could not be reached") {
+    while bench
+        .step()
+        .await
+        .err()
+        .is_none_or(|fault| fault.reason() != "JIRA could not be reached")
+    {
         tokio::task::yield_now().await;
     }
 }
@@ -309,13 +522,25 @@ async fn an_unreachable_jira_is_transient_and_nothing_was_sent() {
 #[tokio::test]
 async fn our_account_is_asked_once() {
     let bench = Bench::new().await;
-    let asked = [bench.jira.account_id(bench.now).await.unwrap(), bench.jira.account_id(bench.now).await.unwrap()];
-    assert_eq!(asked, [bench.simulator.bot().account_id.clone(), bench.simulator.bot().account_id.clone()]);
+    let asked = [
+        bench.jira.account_id(bench.now).await.unwrap(),
+        bench.jira.account_id(bench.now).await.unwrap(),
+    ];
+    assert_eq!(
+        asked,
+        [
+            bench.simulator.bot().account_id.clone(),
+            bench.simulator.bot().account_id.clone()
+        ]
+    );
     assert_eq!(bench.simulator.requests_to("GET", "/myself").len(), 1);
 }
 
 #[tokio::test]
 async fn the_browse_link_leads_to_the_issue() {
     let bench = Bench::new().await;
-    assert_eq!(sink(&bench.simulator).browse_link("APAIOPS-1").as_str(), bench.simulator.browse_url("APAIOPS-1"));
+    assert_eq!(
+        sink(&bench.simulator).browse_link("APAIOPS-1").as_str(),
+        bench.simulator.browse_url("APAIOPS-1")
+    );
 }

@@ -12,7 +12,11 @@ fn john() -> Person {
 }
 
 async fn made(workflow: Workflow) -> Bench {
-    let mut bench = Bench::with(Config { workflow, ..Config::default() }).await;
+    let mut bench = Bench::with(Config {
+        workflow,
+        ..Config::default()
+    })
+    .await;
     bench.run().await.unwrap();
     bench.pass(TimeDelta::minutes(1));
     bench
@@ -21,8 +25,15 @@ async fn made(workflow: Workflow) -> Bench {
 async fn brought(bench: &mut Bench, status: Status, by: Channel) -> String {
     set_status(&mut bench.ticket, status, by, bench.now);
     bench.run().await.unwrap();
-    assert_eq!(bench.ticket.jira.status_version, bench.ticket.status_version);
-    assert_eq!(bench.ticket.jira.status.as_deref(), Some(bench.status().as_str()), "the record knows what JIRA shows");
+    assert_eq!(
+        bench.ticket.jira.status_version,
+        bench.ticket.status_version
+    );
+    assert_eq!(
+        bench.ticket.jira.status.as_deref(),
+        Some(bench.status().as_str()),
+        "the record knows what JIRA shows"
+    );
     bench.status()
 }
 
@@ -50,7 +61,10 @@ async fn what_came_from_jira_is_not_sent_back() {
     let mut bench = made(Workflow::simple()).await;
     bench.simulator.moves(&bench.key(), "Done", &john());
     let before = writes(&bench.simulator);
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Jira).await, "Done");
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Jira).await,
+        "Done"
+    );
     assert_eq!(writes(&bench.simulator), before);
 }
 
@@ -60,7 +74,10 @@ async fn what_we_moved_before_we_heard_of_a_person_is_moved_back() {
     bench.simulator.moves(&bench.key(), "In Progress", &john());
     let johns = bench.now;
     bench.pass(TimeDelta::minutes(5));
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "Done");
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "Done"
+    );
     // John's webhook comes late, and the ticket takes his word over the machine's.
     set_status(&mut bench.ticket, Status::InProgress, Channel::Jira, johns);
     bench.run().await.unwrap();
@@ -71,19 +88,42 @@ async fn what_we_moved_before_we_heard_of_a_person_is_moved_back() {
 async fn the_kind_decides_where_names_are_customised() {
     use Category::{Done, Indeterminate, New};
     let workflow = Workflow::new(
-        &[("Offen", New), ("Abgelehnt", Done), ("In Arbeit", Indeterminate), ("Won't Do", Done), ("Fertig", Done)],
-        &[("*", "Won't Do"), ("*", "Offen"), ("*", "In Arbeit"), ("*", "Fertig")],
+        &[
+            ("Offen", New),
+            ("Abgelehnt", Done),
+            ("In Arbeit", Indeterminate),
+            ("Won't Do", Done),
+            ("Fertig", Done),
+        ],
+        &[
+            ("*", "Won't Do"),
+            ("*", "Offen"),
+            ("*", "In Arbeit"),
+            ("*", "Fertig"),
+        ],
     );
     let mut bench = made(workflow).await;
-    assert_eq!(brought(&mut bench, Status::InProgress, Channel::Slack).await, "In Arbeit");
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "Fertig");
+    assert_eq!(
+        brought(&mut bench, Status::InProgress, Channel::Slack).await,
+        "In Arbeit"
+    );
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "Fertig"
+    );
 }
 
 #[tokio::test]
 async fn the_way_may_have_several_steps_and_ask_for_a_resolution() {
     use Category::{Done, Indeterminate, New};
     let mut strict = Workflow::new(
-        &[("Backlog", New), ("Analysis", Indeterminate), ("Fixing", Indeterminate), ("Review", Indeterminate), ("Done", Done)],
+        &[
+            ("Backlog", New),
+            ("Analysis", Indeterminate),
+            ("Fixing", Indeterminate),
+            ("Review", Indeterminate),
+            ("Done", Done),
+        ],
         &[
             ("Backlog", "Analysis"),
             ("Analysis", "Backlog"),
@@ -96,41 +136,77 @@ async fn the_way_may_have_several_steps_and_ask_for_a_resolution() {
     );
     strict.require("Done", "resolution", &["Won't Do", "Fixed"]);
     let mut bench = made(strict).await;
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "Done");
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "Done"
+    );
     assert_eq!(bench.only_issue().resolution.as_deref(), Some("Fixed"));
-    assert_eq!(bench.simulator.requests_to("POST", "/transitions").len(), 4, "no step is walked twice");
+    assert_eq!(
+        bench.simulator.requests_to("POST", "/transitions").len(),
+        4,
+        "no step is walked twice"
+    );
     assert_eq!(bench.ticket.jira.hops, 0);
 }
 
 #[tokio::test]
 async fn jiras_classic_workflow_works_and_reopened_is_in_progress() {
     let mut bench = made(Workflow::classic()).await;
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "Resolved");
-    assert_eq!(bench.only_issue().resolution.as_deref(), Some("Done"), "never Won't Do");
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "Resolved"
+    );
+    assert_eq!(
+        bench.only_issue().resolution.as_deref(),
+        Some("Done"),
+        "never Won't Do"
+    );
     bench.pass(TimeDelta::minutes(1));
-    assert_eq!(brought(&mut bench, Status::InProgress, Channel::Slack).await, "Reopened");
+    assert_eq!(
+        brought(&mut bench, Status::InProgress, Channel::Slack).await,
+        "Reopened"
+    );
     assert_eq!(bench.only_issue().resolution, None);
 }
 
 #[tokio::test]
 async fn a_workflow_without_a_way_is_noted_and_left() {
-    let mut bench = made(Workflow::new(&[("To Do", Category::New), ("Done", Category::Done)], &[("Done", "To Do")])).await;
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "To Do");
+    let mut bench = made(Workflow::new(
+        &[("To Do", Category::New), ("Done", Category::Done)],
+        &[("Done", "To Do")],
+    ))
+    .await;
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "To Do"
+    );
     assert_eq!(
         bench.ticket.jira.fault.clone().unwrap().reason,
         "JIRA offers no transition from \"To Do\" towards \"done\": allow it in the workflow and grant us Transition Issues, or move the issue by hand"
     );
     let asked = bench.simulator.requests().len();
     bench.run().await.unwrap();
-    assert_eq!(bench.simulator.requests().len(), asked, "it is not tried again by itself");
+    assert_eq!(
+        bench.simulator.requests().len(),
+        asked,
+        "it is not tried again by itself"
+    );
 }
 
 #[tokio::test]
 async fn a_field_that_we_would_have_to_invent_is_noted_and_left() {
     let mut workflow = Workflow::simple();
-    workflow.require("Done", "customfield_10077", &["Human error", "Machine error"]);
+    workflow.require(
+        "Done",
+        "customfield_10077",
+        &["Human error", "Machine error"],
+    );
     let mut bench = made(workflow).await;
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "To Do", "no detour either");
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "To Do",
+        "no detour either"
+    );
     assert_eq!(
         bench.ticket.jira.fault.clone().unwrap().reason,
         "JIRA asks for the field \"customfield_10077\" to move the issue to \"done\": give it a default or make it optional in the workflow, or move the issue by hand"
@@ -140,21 +216,42 @@ async fn a_field_that_we_would_have_to_invent_is_noted_and_left() {
 #[tokio::test]
 async fn endless_workflows_end() {
     let names: Vec<String> = (0..12).map(|n| format!("Stage {n}")).collect();
-    let statuses: Vec<(&str, Category)> = names.iter().map(|name| (name.as_str(), Category::New)).collect();
-    let ways: Vec<(&str, &str)> = names.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
+    let statuses: Vec<(&str, Category)> = names
+        .iter()
+        .map(|name| (name.as_str(), Category::New))
+        .collect();
+    let ways: Vec<(&str, &str)> = names
+        .windows(2)
+        .map(|pair| (pair[0].as_str(), pair[1].as_str()))
+        .collect();
     let mut bench = made(Workflow::new(&statuses, &ways)).await;
     brought(&mut bench, Status::Acknowledged, Channel::Playbook).await;
     assert_eq!(bench.simulator.requests_to("POST", "/transitions").len(), 6);
     let reason = bench.ticket.jira.fault.unwrap().reason;
-    assert_eq!(reason, "JIRA's workflow did not lead to \"done\" in 6 steps: move the issue by hand");
+    assert_eq!(
+        reason,
+        "JIRA's workflow did not lead to \"done\" in 6 steps: move the issue by hand"
+    );
 }
 
 #[tokio::test]
 async fn a_lost_transition_answer_moves_nothing_twice() {
-    for script in [Script::AcceptThenDrop, Script::DropBefore, Script::status(503), Script::status(429), Script::status(409)] {
+    for script in [
+        Script::AcceptThenDrop,
+        Script::DropBefore,
+        Script::status(503),
+        Script::status(429),
+        Script::status(409),
+    ] {
         let mut bench = made(Workflow::simple()).await;
-        bench.simulator.faults().next_on("POST", "/transitions", script);
-        assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "Done");
+        bench
+            .simulator
+            .faults()
+            .next_on("POST", "/transitions", script);
+        assert_eq!(
+            brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+            "Done"
+        );
         assert_eq!(bench.only_issue().history.len(), 1, "moved once");
         bench.simulator.assert_drained();
     }
@@ -164,8 +261,19 @@ async fn a_lost_transition_answer_moves_nothing_twice() {
 async fn a_refused_transition_is_noted() {
     let mut bench = made(Workflow::simple()).await;
     let body = r#"{"errorMessages":["A validator said no."],"errors":{}}"#.to_owned();
-    bench.simulator.faults().next_on("POST", "/transitions", Script::Status { code: 400, headers: Vec::new(), body });
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "To Do");
+    bench.simulator.faults().next_on(
+        "POST",
+        "/transitions",
+        Script::Status {
+            code: 400,
+            headers: Vec::new(),
+            body,
+        },
+    );
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "To Do"
+    );
     assert_eq!(
         bench.ticket.jira.fault.clone().unwrap().reason,
         "JIRA refused to move the issue to Done (400): A validator said no"
@@ -175,16 +283,34 @@ async fn a_refused_transition_is_noted() {
 #[tokio::test]
 async fn a_persons_later_move_is_never_undone() {
     // A machine closes; before its delivery a person takes the issue, or puts it back.
-    for (later, target) in [("In Progress", Status::Acknowledged), ("Done", Status::InProgress), ("Done", Status::Open)] {
-        for by in [Channel::Playbook, Channel::System, Channel::Slack, Channel::Dashboard] {
+    for (later, target) in [
+        ("In Progress", Status::Acknowledged),
+        ("Done", Status::InProgress),
+        ("Done", Status::Open),
+    ] {
+        for by in [
+            Channel::Playbook,
+            Channel::System,
+            Channel::Slack,
+            Channel::Dashboard,
+        ] {
             let mut bench = made(Workflow::simple()).await;
             set_status(&mut bench.ticket, target, by, bench.now);
             bench.pass(TimeDelta::seconds(30));
             bench.simulator.moves(&bench.key(), later, &john());
             bench.run().await.unwrap();
-            assert_eq!(bench.status(), later, "{by:?} must not undo John's later decision");
+            assert_eq!(
+                bench.status(),
+                later,
+                "{by:?} must not undo John's later decision"
+            );
             assert_eq!(bench.ticket.jira.status.as_deref(), Some(later));
-            assert!(bench.simulator.requests_to("POST", "/transitions").is_empty());
+            assert!(
+                bench
+                    .simulator
+                    .requests_to("POST", "/transitions")
+                    .is_empty()
+            );
         }
     }
 }
@@ -206,7 +332,10 @@ async fn a_person_may_reopen_what_another_closed_before() {
     let mut bench = made(Workflow::simple()).await;
     bench.simulator.moves(&bench.key(), "Done", &john());
     bench.pass(TimeDelta::hours(1));
-    assert_eq!(brought(&mut bench, Status::InProgress, Channel::Slack).await, "In Progress");
+    assert_eq!(
+        brought(&mut bench, Status::InProgress, Channel::Slack).await,
+        "In Progress"
+    );
 }
 
 #[tokio::test]
@@ -214,15 +343,25 @@ async fn success_closes_an_issue_that_a_person_took_before() {
     let mut bench = made(Workflow::simple()).await;
     bench.simulator.moves(&bench.key(), "In Progress", &john());
     bench.pass(TimeDelta::minutes(5));
-    assert_eq!(brought(&mut bench, Status::Acknowledged, Channel::Playbook).await, "Done");
+    assert_eq!(
+        brought(&mut bench, Status::Acknowledged, Channel::Playbook).await,
+        "Done"
+    );
 }
 
 #[tokio::test]
 async fn automations_in_jira_are_no_persons() {
     let mut bench = made(Workflow::simple()).await;
-    set_status(&mut bench.ticket, Status::Acknowledged, Channel::Playbook, bench.now);
+    set_status(
+        &mut bench.ticket,
+        Status::Acknowledged,
+        Channel::Playbook,
+        bench.now,
+    );
     bench.pass(TimeDelta::seconds(30));
-    bench.simulator.moves(&bench.key(), "In Progress", &Person::automation());
+    bench
+        .simulator
+        .moves(&bench.key(), "In Progress", &Person::automation());
     bench.run().await.unwrap();
     assert_eq!(bench.status(), "Done");
 }
@@ -230,7 +369,12 @@ async fn automations_in_jira_are_no_persons() {
 #[tokio::test]
 async fn an_issue_made_for_a_ticket_that_is_closed_already_is_closed() {
     let mut bench = Bench::new().await;
-    set_status(&mut bench.ticket, Status::Acknowledged, Channel::Playbook, bench.now);
+    set_status(
+        &mut bench.ticket,
+        Status::Acknowledged,
+        Channel::Playbook,
+        bench.now,
+    );
     bench.run().await.unwrap();
     assert_eq!(bench.status(), "Done");
 }
@@ -238,7 +382,12 @@ async fn an_issue_made_for_a_ticket_that_is_closed_already_is_closed() {
 #[tokio::test]
 async fn an_issue_deleted_while_it_is_moved_is_left() {
     let mut bench = made(Workflow::simple()).await;
-    set_status(&mut bench.ticket, Status::Acknowledged, Channel::Playbook, bench.now);
+    set_status(
+        &mut bench.ticket,
+        Status::Acknowledged,
+        Channel::Playbook,
+        bench.now,
+    );
     bench.simulator.deletes(&bench.key(), &john());
     bench.run().await.unwrap();
     assert!(bench.ticket.jira.deleted);

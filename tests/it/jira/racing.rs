@@ -32,7 +32,15 @@ impl Race {
     async fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let index_lag = Duration::from_secs(random.u64(0..12));
-        let simulator = JiraSimulator::start(0, Config { index_lag, ..Config::default() }).await.unwrap();
+        let simulator = JiraSimulator::start(
+            0,
+            Config {
+                index_lag,
+                ..Config::default()
+            },
+        )
+        .await
+        .unwrap();
         simulator.clock().set(noon());
         let processes = vec![sink(&simulator), sink(&simulator)];
         let workers = vec![(0, None), (0, None), (1, None)];
@@ -58,14 +66,20 @@ impl Race {
         match self.random.u8(0..4) {
             0 => {
                 let number = u32::try_from(ticket.story.len()).unwrap() + 1;
-                ticket.story.push(chapter(number, ChapterKind::RemediationStarted, "Something happened."));
+                ticket.story.push(chapter(
+                    number,
+                    ChapterKind::RemediationStarted,
+                    "Something happened.",
+                ));
             }
             1 => ticket.diagnosis.root_cause = format!("Cause {}.", self.random.u32(..)),
             _ => {
-                let status = [Status::Open, Status::InProgress, Status::Acknowledged][self.random.usize(0..3)];
+                let status = [Status::Open, Status::InProgress, Status::Acknowledged]
+                    [self.random.usize(0..3)];
                 // A machine may close; it would not reopen what a person closed, which is judged elsewhere.
                 let choice = if status == Status::Acknowledged { 3 } else { 2 };
-                let by = [Channel::Slack, Channel::Dashboard, Channel::Playbook][self.random.usize(0..choice)];
+                let by = [Channel::Slack, Channel::Dashboard, Channel::Playbook]
+                    [self.random.usize(0..choice)];
                 if status != ticket.status {
                     set_status(ticket, status, by, self.now);
                 }
@@ -75,10 +89,16 @@ impl Race {
     }
 
     fn person_decides(&mut self) {
-        let Some(issue) = self.simulator.issues().first().cloned() else { return };
+        let Some(issue) = self.simulator.issues().first().cloned() else {
+            return;
+        };
         let status = ["To Do", "In Progress", "Done"][self.random.usize(0..3)];
-        if self.simulator.moves(&issue.key, status, &Person::named("John Doe")) {
-            self.on_their_way.push((self.now, ticket_status(status, None).unwrap()));
+        if self
+            .simulator
+            .moves(&issue.key, status, &Person::named("John Doe"))
+        {
+            self.on_their_way
+                .push((self.now, ticket_status(status, None).unwrap()));
         }
     }
 
@@ -88,9 +108,14 @@ impl Race {
         if self.on_their_way.is_empty() {
             return;
         }
-        let (at, status) = self.on_their_way.swap_remove(self.random.usize(0..self.on_their_way.len()));
+        let (at, status) = self
+            .on_their_way
+            .swap_remove(self.random.usize(0..self.on_their_way.len()));
         let ticket = &mut self.stored.0;
-        let overruled = matches!(ticket.status_by.channel, Channel::Slack | Channel::Dashboard) && at < ticket.status_at;
+        let overruled = matches!(
+            ticket.status_by.channel,
+            Channel::Slack | Channel::Dashboard
+        ) && at < ticket.status_at;
         if at < self.heard || overruled {
             return;
         }
@@ -106,7 +131,11 @@ impl Race {
             Script::AcceptThenDrop,
             Script::DropBefore,
             Script::status(500),
-            Script::Status { code: 429, headers: vec![("retry-after".into(), "3".into())], body: String::new() },
+            Script::Status {
+                code: 429,
+                headers: vec![("retry-after".into(), "3".into())],
+                body: String::new(),
+            },
         ];
         let fault = faults[self.random.usize(0..faults.len())].clone();
         let method = ["POST", "PUT", "GET"][self.random.usize(0..3)];
@@ -190,12 +219,25 @@ impl Race {
         let (issue, ticket) = (&issues[0], &self.stored.0);
         assert_eq!(ticket.jira.key.as_deref(), Some(issue.key.as_str()));
         let mut told: Vec<String> = issue.comments.iter().map(Comment::text).collect();
-        assert_eq!(told.len(), ticket.story.len(), "each chapter once: {told:#?}");
+        assert_eq!(
+            told.len(),
+            ticket.story.len(),
+            "each chapter once: {told:#?}"
+        );
         told.sort();
         told.dedup();
         assert_eq!(told.len(), ticket.story.len(), "no chapter twice");
-        assert!(issue.description_text().contains(&ticket.diagnosis.root_cause), "the newest words are shown");
-        assert_eq!(ticket_status(&issue.status, None), Some(ticket.status), "JIRA and the ticket agree");
+        assert!(
+            issue
+                .description_text()
+                .contains(&ticket.diagnosis.root_cause),
+            "the newest words are shown"
+        );
+        assert_eq!(
+            ticket_status(&issue.status, None),
+            Some(ticket.status),
+            "JIRA and the ticket agree"
+        );
     }
 }
 
@@ -209,14 +251,31 @@ async fn no_interleaving_doubles_or_undoes_anything() {
 
 #[tokio::test]
 async fn two_tasks_of_one_process_send_one_creation() {
-    let simulator = JiraSimulator::start(0, Config { index_lag: Duration::from_secs(5), ..Config::default() }).await.unwrap();
+    let simulator = JiraSimulator::start(
+        0,
+        Config {
+            index_lag: Duration::from_secs(5),
+            ..Config::default()
+        },
+    )
+    .await
+    .unwrap();
     simulator.clock().set(noon());
     let jira = sink(&simulator);
     let mut ticket = ticket();
-    let Ok(Step::Recorded(record)) = jira.step(&ticket, noon()).await else { panic!("it claims") };
+    let Ok(Step::Recorded(record)) = jira.step(&ticket, noon()).await else {
+        panic!("it claims")
+    };
     ticket.jira = record;
-    let outcomes = tokio::join!(jira.step(&ticket, noon()), jira.step(&ticket, noon()), jira.step(&ticket, noon()));
-    let made = [outcomes.0, outcomes.1, outcomes.2].iter().filter(|outcome| matches!(outcome, Ok(Step::Recorded(_)))).count();
+    let outcomes = tokio::join!(
+        jira.step(&ticket, noon()),
+        jira.step(&ticket, noon()),
+        jira.step(&ticket, noon())
+    );
+    let made = [outcomes.0, outcomes.1, outcomes.2]
+        .iter()
+        .filter(|outcome| matches!(outcome, Ok(Step::Recorded(_))))
+        .count();
     assert!(made >= 1);
     assert_eq!(simulator.issues().len(), 1);
     assert_eq!(simulator.requests_to("POST", "/rest/api/3/issue").len(), 1);

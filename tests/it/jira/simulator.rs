@@ -25,8 +25,12 @@ struct Door {
 
 impl Site for Door {
     fn answer(&self, request: &Request) -> Answer {
-        let lock =
-            authenticate(request.header("x-hub-signature"), request.query("secret"), &request.body, &SecretString::from(SECRET));
+        let lock = authenticate(
+            request.header("x-hub-signature"),
+            request.query("secret"),
+            &request.body,
+            &SecretString::from(SECRET),
+        );
         if lock.is_err() {
             return Answer::empty(401);
         }
@@ -35,7 +39,10 @@ impl Site for Door {
             *broken_for -= 1;
             return Answer::empty(503);
         }
-        self.heard.lock().unwrap().push((parse(&request.body).unwrap(), request.clone()));
+        self.heard
+            .lock()
+            .unwrap()
+            .push((parse(&request.body).unwrap(), request.clone()));
         Answer::empty(200)
     }
 }
@@ -43,59 +50,113 @@ impl Site for Door {
 async fn with_door(secret: Option<&str>, query: &str) -> (Bench, Arc<Door>, Server) {
     let door = Arc::new(Door::default());
     let server = serve(0, Arc::clone(&door)).await.unwrap();
-    let url = format!("{}jira-webhook{query}", server.url()).parse().unwrap();
-    let hook = Hook { url, secret: secret.map(SecretString::from), retry_after: Duration::from_millis(20) };
-    let mut bench = Bench::with(Config { hook: Some(hook), ..Config::default() }).await;
+    let url = format!("{}jira-webhook{query}", server.url())
+        .parse()
+        .unwrap();
+    let hook = Hook {
+        url,
+        secret: secret.map(SecretString::from),
+        retry_after: Duration::from_millis(20),
+    };
+    let mut bench = Bench::with(Config {
+        hook: Some(hook),
+        ..Config::default()
+    })
+    .await;
     bench.run().await.unwrap();
     (bench, door, server)
 }
 
 fn heard(door: &Door) -> Vec<String> {
     let told = |event: &JiraEvent| match event {
-        JiraEvent::StatusChanged(change) => format!("{} → {} by {}", change.issue_key, change.to_name, change.by),
-        JiraEvent::IssueDeleted(deletion) => format!("{} deleted by {}", deletion.issue_key, deletion.by),
+        JiraEvent::StatusChanged(change) => {
+            format!("{} → {} by {}", change.issue_key, change.to_name, change.by)
+        }
+        JiraEvent::IssueDeleted(deletion) => {
+            format!("{} deleted by {}", deletion.issue_key, deletion.by)
+        }
         JiraEvent::Ignored(why) => why.clone(),
     };
-    door.heard.lock().unwrap().iter().map(|(event, _)| told(event)).collect()
+    door.heard
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(event, _)| told(event))
+        .collect()
 }
 
-async fn fetch(simulator: &JiraSimulator, method: Method, path: &str, form: Option<&str>) -> (u16, String) {
+async fn fetch(
+    simulator: &JiraSimulator,
+    method: Method,
+    path: &str,
+    form: Option<&str>,
+) -> (u16, String) {
     let http = Http::new(None).unwrap();
     let url = format!("{}{path}", simulator.base_url()).parse().unwrap();
     let mut request = http.request(method, &url);
     if let Some(form) = form {
-        request = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.to_owned());
     }
     let reply = http.send("the simulator", request).await.unwrap();
-    (reply.status, String::from_utf8(reply.body.to_vec()).unwrap())
+    (
+        reply.status,
+        String::from_utf8(reply.body.to_vec()).unwrap(),
+    )
 }
 
 #[tokio::test]
 async fn a_click_on_done_is_told_signed_with_name_and_ticket() {
     let (bench, door, _server) = with_door(Some(SECRET), "").await;
-    let (status, _) =
-        fetch(&bench.simulator, Method::POST, &format!("browse/{}/move", bench.key()), Some("to=Done&who=Mia+Krystof")).await;
+    let (status, _) = fetch(
+        &bench.simulator,
+        Method::POST,
+        &format!("browse/{}/move", bench.key()),
+        Some("to=Done&who=Mia+Krystof"),
+    )
+    .await;
     assert_eq!(status, 303);
     let deliveries = bench.simulator.deliveries().await;
     assert_eq!(deliveries[0].answers, [Some(200)]);
     assert_eq!(heard(&door), ["APAIOPS-1 → Done by Mia Krystof"]);
     let heard = door.heard.lock().unwrap();
-    let JiraEvent::StatusChanged(change) = &heard[0].0 else { panic!() };
-    assert_eq!((change.status, change.ticket.as_ref()), (Status::Acknowledged, Some(&bench.ticket.id)));
-    assert_eq!(change.account_id.as_deref(), Some(Person::named("Mia Krystof").account_id.as_str()));
-    assert_eq!(heard[0].1.header("x-atlassian-webhook-identifier"), Some(deliveries[0].identifier.as_str()));
+    let JiraEvent::StatusChanged(change) = &heard[0].0 else {
+        panic!()
+    };
+    assert_eq!(
+        (change.status, change.ticket.as_ref()),
+        (Status::Acknowledged, Some(&bench.ticket.id))
+    );
+    assert_eq!(
+        change.account_id.as_deref(),
+        Some(Person::named("Mia Krystof").account_id.as_str())
+    );
+    assert_eq!(
+        heard[0].1.header("x-atlassian-webhook-identifier"),
+        Some(deliveries[0].identifier.as_str())
+    );
 }
 
 #[tokio::test]
 async fn the_guides_address_with_its_secret_works_and_a_wrong_one_does_not() {
     let (bench, door, _server) = with_door(None, &format!("?secret={SECRET}")).await;
-    bench.simulator.moves(&bench.key(), "In Progress", &Person::named("John Doe"));
+    bench
+        .simulator
+        .moves(&bench.key(), "In Progress", &Person::named("John Doe"));
     bench.simulator.deliveries().await;
     assert_eq!(heard(&door), ["APAIOPS-1 → In Progress by John Doe"]);
 
-    let (bench, door, _server) = with_door(Some("another secret"), &format!("?secret={SECRET}")).await;
-    bench.simulator.moves(&bench.key(), "Done", &Person::named("John Doe"));
-    assert_eq!(bench.simulator.deliveries().await[0].answers, [Some(401)], "refused, and not tried again");
+    let (bench, door, _server) =
+        with_door(Some("another secret"), &format!("?secret={SECRET}")).await;
+    bench
+        .simulator
+        .moves(&bench.key(), "Done", &Person::named("John Doe"));
+    assert_eq!(
+        bench.simulator.deliveries().await[0].answers,
+        [Some(401)],
+        "refused, and not tried again"
+    );
     assert!(heard(&door).is_empty());
 }
 
@@ -103,23 +164,43 @@ async fn the_guides_address_with_its_secret_works_and_a_wrong_one_does_not() {
 async fn a_door_out_of_order_is_tried_again_with_the_same_identifier() {
     let (bench, door, _server) = with_door(Some(SECRET), "").await;
     *door.broken_for.lock().unwrap() = 2;
-    bench.simulator.moves(&bench.key(), "Done", &Person::named("John Doe"));
+    bench
+        .simulator
+        .moves(&bench.key(), "Done", &Person::named("John Doe"));
     let deliveries = bench.simulator.deliveries().await;
     assert_eq!(deliveries[0].answers, [Some(503), Some(503), Some(200)]);
     let heard = door.heard.lock().unwrap();
     assert_eq!(heard[0].1.header("x-atlassian-webhook-retry"), Some("2"));
-    assert_eq!(heard[0].1.header("x-atlassian-webhook-identifier"), Some(deliveries[0].identifier.as_str()));
+    assert_eq!(
+        heard[0].1.header("x-atlassian-webhook-identifier"),
+        Some(deliveries[0].identifier.as_str())
+    );
 }
 
 #[tokio::test]
 async fn our_own_acts_come_back_as_echoes() {
     let (mut bench, door, _server) = with_door(Some(SECRET), "").await;
-    bench.ticket.story.push(chapter(1, ChapterKind::RemediationSucceeded, "Auto-remediation attempt 1 succeeded."));
-    set_status(&mut bench.ticket, Status::Acknowledged, Channel::Playbook, bench.now);
+    bench.ticket.story.push(chapter(
+        1,
+        ChapterKind::RemediationSucceeded,
+        "Auto-remediation attempt 1 succeeded.",
+    ));
+    set_status(
+        &mut bench.ticket,
+        Status::Acknowledged,
+        Channel::Playbook,
+        bench.now,
+    );
     bench.run().await.unwrap();
-    bench.simulator.renames(&bench.key(), "Renamed", &Person::named("John Doe"));
-    bench.simulator.comments(&bench.key(), "hello", &Person::named("John Doe"));
-    bench.simulator.deletes(&bench.key(), &Person::named("John Doe"));
+    bench
+        .simulator
+        .renames(&bench.key(), "Renamed", &Person::named("John Doe"));
+    bench
+        .simulator
+        .comments(&bench.key(), "hello", &Person::named("John Doe"));
+    bench
+        .simulator
+        .deletes(&bench.key(), &Person::named("John Doe"));
     bench.simulator.deliveries().await;
     let mut told = heard(&door);
     told.sort();
@@ -146,9 +227,15 @@ async fn our_own_acts_come_back_as_echoes() {
 async fn a_person_sees_the_issue_as_jira_shows_it() {
     let mut bench = Bench::new().await;
     bench.ticket.failure.asset = "<script>alert(1)</script> & co".to_owned();
-    bench.ticket.story.push(chapter(1, ChapterKind::RemediationStarted, "Auto-remediation attempt 1 of 3 started."));
+    bench.ticket.story.push(chapter(
+        1,
+        ChapterKind::RemediationStarted,
+        "Auto-remediation attempt 1 of 3 started.",
+    ));
     bench.run().await.unwrap();
-    bench.simulator.moves(&bench.key(), "Done", &Person::named("John Doe"));
+    bench
+        .simulator
+        .moves(&bench.key(), "Done", &Person::named("John Doe"));
     let (status, page) = fetch(&bench.simulator, Method::GET, "browse/APAIOPS-1", None).await;
     assert_eq!(status, 200);
     assert!(!page.contains("<script>"), "nothing escapes escaping");
@@ -157,17 +244,40 @@ async fn a_person_sees_the_issue_as_jira_shows_it() {
     let (status, board) = fetch(&bench.simulator, Method::GET, "", None).await;
     assert_eq!(status, 200);
     assert!(board.contains("/browse/APAIOPS-1") && !board.contains("<script>"));
-    assert_eq!(fetch(&bench.simulator, Method::GET, "browse/APAIOPS-9", None).await.0, 404);
-    assert_eq!(fetch(&bench.simulator, Method::POST, "browse/NO-1/move", Some("to=Done")).await.0, 303);
+    assert_eq!(
+        fetch(&bench.simulator, Method::GET, "browse/APAIOPS-9", None)
+            .await
+            .0,
+        404
+    );
+    assert_eq!(
+        fetch(
+            &bench.simulator,
+            Method::POST,
+            "browse/NO-1/move",
+            Some("to=Done")
+        )
+        .await
+        .0,
+        303
+    );
 }
 
 async fn call(bench: &Bench, method: Method, path: &str, body: &Value) -> (u16, Value) {
     let config = Config::default();
     let http = Http::new(None).unwrap();
-    let url = format!("{}rest/api/3/{path}", bench.simulator.base_url()).parse().unwrap();
-    let request = http.request(method, &url).basic_auth(config.email, Some(config.token)).json(body);
+    let url = format!("{}rest/api/3/{path}", bench.simulator.base_url())
+        .parse()
+        .unwrap();
+    let request = http
+        .request(method, &url)
+        .basic_auth(config.email, Some(config.token))
+        .json(body);
     let reply = http.send("the simulator", request).await.unwrap();
-    (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
+    (
+        reply.status,
+        serde_json::from_slice(&reply.body).unwrap_or_default(),
+    )
 }
 
 #[tokio::test]
@@ -175,66 +285,143 @@ async fn it_refuses_what_jira_refuses() {
     let bench = Bench::new().await;
     let doc = |content: Value| json!({"type": "doc", "version": 1, "content": content});
     let fields = |more: Value| {
-        let mut fields = json!({"project": {"key": "APAIOPS"}, "issuetype": {"name": "Task"}, "summary": "x"});
-        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut fields =
+            json!({"project": {"key": "APAIOPS"}, "issuetype": {"name": "Task"}, "summary": "x"});
+        fields
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         json!({"fields": fields})
     };
-    let text = |text: String| doc(json!([{"type": "paragraph", "content": [{"type": "text", "text": text}]}]));
+    let text = |text: String| {
+        doc(json!([{"type": "paragraph", "content": [{"type": "text", "text": text}]}]))
+    };
     let empty_list = doc(json!([{"type": "bulletList", "content": []}]));
     for (body, refusal) in [
-        (fields(json!({"summary": "a".repeat(256)})), "Summary can't exceed 255 characters."),
+        (
+            fields(json!({"summary": "a".repeat(256)})),
+            "Summary can't exceed 255 characters.",
+        ),
         (fields(json!({"summary": "a\nb"})), "newline"),
         (fields(json!({"summary": ""})), "You must specify a summary"),
         (fields(json!({"labels": ["a b"]})), "contains spaces"),
         (fields(json!({"priority": {"name": "Urgent"}})), "priority"),
-        (fields(json!({"issuetype": {"name": "Epos"}})), "valid issue type"),
+        (
+            fields(json!({"issuetype": {"name": "Epos"}})),
+            "valid issue type",
+        ),
         (fields(json!({"project": {"key": "NO"}})), "valid project"),
-        (fields(json!({"customfield_1": "x"})), "not on the appropriate screen"),
-        (fields(json!({"description": text(String::new())})), "INVALID_INPUT"),
-        (fields(json!({"description": text("\u{7}".to_owned())})), "INVALID_INPUT"),
+        (
+            fields(json!({"customfield_1": "x"})),
+            "not on the appropriate screen",
+        ),
+        (
+            fields(json!({"description": text(String::new())})),
+            "INVALID_INPUT",
+        ),
+        (
+            fields(json!({"description": text("\u{7}".to_owned())})),
+            "INVALID_INPUT",
+        ),
         (fields(json!({"description": empty_list})), "INVALID_INPUT"),
-        (fields(json!({"description": text("x".repeat(32_768))})), "CONTENT_LIMIT_EXCEEDED"),
+        (
+            fields(json!({"description": text("x".repeat(32_768))})),
+            "CONTENT_LIMIT_EXCEEDED",
+        ),
     ] {
         let (status, answer) = call(&bench, Method::POST, "issue", &body).await;
-        assert!(status == 400 && answer.to_string().contains(refusal), "{refusal}: {status} {answer}");
+        assert!(
+            status == 400 && answer.to_string().contains(refusal),
+            "{refusal}: {status} {answer}"
+        );
     }
     assert!(bench.simulator.issues().is_empty());
     let fits = fields(json!({"summary": "a".repeat(255), "description": text("x".repeat(32_767))}));
     assert_eq!(call(&bench, Method::POST, "issue", &fits).await.0, 201);
     let (status, gone) = call(&bench, Method::GET, "search", &Value::Null).await;
-    assert_eq!((status, &gone), (410, &super::bench::fixture_json("jira-http-410-search.json")["body"]));
+    assert_eq!(
+        (status, &gone),
+        (
+            410,
+            &super::bench::fixture_json("jira-http-410-search.json")["body"]
+        )
+    );
     let (status, unbounded) = call(&bench, Method::POST, "search/jql", &json!({"jql": ""})).await;
     assert!(status == 400 && unbounded.to_string().contains("Unbounded JQL"));
-    let (_, found) = call(&bench, Method::POST, "search/jql", &json!({"jql": "project = APAIOPS"})).await;
-    assert_eq!(found["issues"][0]["fields"], json!({}), "fields must be asked for");
-    let (status, _) = call(&bench, Method::POST, "issue/APAIOPS-1/transitions", &json!({"transition": {"id": "99"}})).await;
+    let (_, found) = call(
+        &bench,
+        Method::POST,
+        "search/jql",
+        &json!({"jql": "project = APAIOPS"}),
+    )
+    .await;
+    assert_eq!(
+        found["issues"][0]["fields"],
+        json!({}),
+        "fields must be asked for"
+    );
+    let (status, _) = call(
+        &bench,
+        Method::POST,
+        "issue/APAIOPS-1/transitions",
+        &json!({"transition": {"id": "99"}}),
+    )
+    .await;
     assert_eq!(status, 400);
-    assert_eq!(call(&bench, Method::GET, "issue/APAIOPS-7", &Value::Null).await.0, 404);
+    assert_eq!(
+        call(&bench, Method::GET, "issue/APAIOPS-7", &Value::Null)
+            .await
+            .0,
+        404
+    );
 }
 
 #[tokio::test]
 async fn a_search_lags_unless_it_is_told_what_to_reconcile() {
-    let bench = Bench::with(Config { index_lag: Duration::from_secs(5), ..Config::default() }).await;
-    let body =
-        json!({"fields": {"project": {"key": "APAIOPS"}, "issuetype": {"name": "Task"}, "summary": "x", "labels": ["one"]}});
+    let bench = Bench::with(Config {
+        index_lag: Duration::from_secs(5),
+        ..Config::default()
+    })
+    .await;
+    let body = json!({"fields": {"project": {"key": "APAIOPS"}, "issuetype": {"name": "Task"}, "summary": "x", "labels": ["one"]}});
     let (_, made) = call(&bench, Method::POST, "issue", &body).await;
     let jql = json!({"jql": "labels = \"one\""});
-    assert_eq!(call(&bench, Method::POST, "search/jql", &jql).await.1["issues"], json!([]));
+    assert_eq!(
+        call(&bench, Method::POST, "search/jql", &jql).await.1["issues"],
+        json!([])
+    );
     let id: u64 = made["id"].as_str().unwrap().parse().unwrap();
     let reconciled = json!({"jql": "labels = \"one\"", "reconcileIssues": [id]});
-    assert_eq!(call(&bench, Method::POST, "search/jql", &reconciled).await.1["issues"][0]["key"], "APAIOPS-1");
+    assert_eq!(
+        call(&bench, Method::POST, "search/jql", &reconciled)
+            .await
+            .1["issues"][0]["key"],
+        "APAIOPS-1"
+    );
 }
 
 #[tokio::test]
 async fn it_limits_the_rate_when_told() {
-    let mut bench = Bench::with(Config { calls_per_second: Some(2), ..Config::default() }).await;
+    let mut bench = Bench::with(Config {
+        calls_per_second: Some(2),
+        ..Config::default()
+    })
+    .await;
     bench.run().await.unwrap();
     bench.only_issue();
     for n in 1..=4 {
-        bench.ticket.story.push(chapter(n, ChapterKind::Recurrence, "Again."));
+        bench
+            .ticket
+            .story
+            .push(chapter(n, ChapterKind::Recurrence, "Again."));
     }
     bench.run().await.unwrap();
     assert_eq!(bench.only_issue().comments.len(), 4);
-    assert!(bench.faults.iter().all(|fault| fault.reason() == "JIRA limits our rate (429, jira-burst-based)"));
+    assert!(
+        bench
+            .faults
+            .iter()
+            .all(|fault| fault.reason() == "JIRA limits our rate (429, jira-burst-based)")
+    );
     assert!(!bench.faults.is_empty());
 }

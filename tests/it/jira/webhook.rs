@@ -32,7 +32,11 @@ fn delivery(pointer: &str, value: Value) -> Value {
         return body;
     }
     let (parent, name) = pointer.rsplit_once('/').unwrap();
-    body.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
+    body.pointer_mut(parent)
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .insert(name.to_owned(), value);
     body
 }
 
@@ -98,41 +102,109 @@ fn names_in_deliveries_follow_the_table() {
 
 #[test]
 fn the_ticket_is_named_by_its_label() {
-    let body = delivery("/issue/fields/labels", json!(["rca", "rca-oops", 7, null, "rca-ADF-20260727T091531-3f2a1c"]));
-    assert_eq!(change(&body).ticket, TicketId::parse("ADF-20260727T091531-3f2a1c"));
-    assert_eq!(change(&delivery("/issue/fields/labels", Value::Null)).ticket, None);
-    assert_eq!(change(&delivery("/issue/fields/labels", json!(["rca-../../x"]))).ticket, None);
+    let body = delivery(
+        "/issue/fields/labels",
+        json!(["rca", "rca-oops", 7, null, "rca-ADF-20260727T091531-3f2a1c"]),
+    );
+    assert_eq!(
+        change(&body).ticket,
+        TicketId::parse("ADF-20260727T091531-3f2a1c")
+    );
+    assert_eq!(
+        change(&delivery("/issue/fields/labels", Value::Null)).ticket,
+        None
+    );
+    assert_eq!(
+        change(&delivery("/issue/fields/labels", json!(["rca-../../x"]))).ticket,
+        None
+    );
 }
 
 #[test]
 fn missing_and_odd_fields_are_normal() {
     let automation = delivery("/user", Value::Null);
-    assert_eq!((change(&automation).by.as_str(), change(&automation).account_id), ("JIRA automation", None));
-    assert_eq!(change(&delivery("/user/displayName", json!(""))).by, "JIRA automation");
-    assert_eq!(change(&delivery("/user/displayName", json!("Eve\u{0}\u{1b}[31m"))).by, "Eve");
-    assert_eq!(change(&delivery("/issue/id", json!(10000))).issue_id, "10000");
-    assert_eq!(change(&delivery("/timestamp", json!("1785143731000"))).at.timestamp(), 1_785_143_731);
-    assert_eq!(change(&delivery("/timestamp", json!(1_785_143_731_000.0))).at.timestamp(), 1_785_143_731);
-    assert_eq!(change(&delivery("/changelog/items/1/toString", Value::Null)).to_name, "Done", "the issue itself says it");
-    assert_eq!(change(&delivery("/changelog/items/1/fromString", Value::Null)).from, None);
-    assert_eq!(change(&delivery("/issue/fields/status", Value::Null)).status, Status::Acknowledged, "by name alone");
+    assert_eq!(
+        (
+            change(&automation).by.as_str(),
+            change(&automation).account_id
+        ),
+        ("JIRA automation", None)
+    );
+    assert_eq!(
+        change(&delivery("/user/displayName", json!(""))).by,
+        "JIRA automation"
+    );
+    assert_eq!(
+        change(&delivery("/user/displayName", json!("Eve\u{0}\u{1b}[31m"))).by,
+        "Eve"
+    );
+    assert_eq!(
+        change(&delivery("/issue/id", json!(10000))).issue_id,
+        "10000"
+    );
+    assert_eq!(
+        change(&delivery("/timestamp", json!("1785143731000")))
+            .at
+            .timestamp(),
+        1_785_143_731
+    );
+    assert_eq!(
+        change(&delivery("/timestamp", json!(1_785_143_731_000.0)))
+            .at
+            .timestamp(),
+        1_785_143_731
+    );
+    assert_eq!(
+        change(&delivery("/changelog/items/1/toString", Value::Null)).to_name,
+        "Done",
+        "the issue itself says it"
+    );
+    assert_eq!(
+        change(&delivery("/changelog/items/1/fromString", Value::Null)).from,
+        None
+    );
+    assert_eq!(
+        change(&delivery("/issue/fields/status", Value::Null)).status,
+        Status::Acknowledged,
+        "by name alone"
+    );
     let custom = delivery("/changelog/items/1/fieldId", json!("customfield_10099"));
-    assert_eq!(ignored(&custom), "the status did not change", "a custom field may be called status");
-    assert_eq!(change(&delivery("/extra", json!({"nested": [1]}))).issue_key, "APAIOPS-123");
+    assert_eq!(
+        ignored(&custom),
+        "the status did not change",
+        "a custom field may be called status"
+    );
+    assert_eq!(
+        change(&delivery("/extra", json!({"nested": [1]}))).issue_key,
+        "APAIOPS-123"
+    );
 }
 
 #[test]
 fn what_changes_no_status_is_understood_and_ignored() {
-    assert_eq!(ignored(&delivery("/changelog", Value::Null)), "an update without changes, such as a comment");
-    assert_eq!(ignored(&delivery("/changelog/items", Value::Null)), "the status did not change");
-    assert_eq!(ignored(&delivery("/changelog/items", json!([]))), "the status did not change");
+    assert_eq!(
+        ignored(&delivery("/changelog", Value::Null)),
+        "an update without changes, such as a comment"
+    );
+    assert_eq!(
+        ignored(&delivery("/changelog/items", Value::Null)),
+        "the status did not change"
+    );
+    assert_eq!(
+        ignored(&delivery("/changelog/items", json!([]))),
+        "the status did not change"
+    );
     assert_eq!(
         ignored(&delivery("/webhookEvent", json!("jira:issue_created"))),
         "the event jira:issue_created changes no status"
     );
     let mut unknown = delivery("/changelog/items/1/toString", json!("Somewhere"));
-    unknown["issue"]["fields"]["status"] = json!({"name": "Somewhere", "statusCategory": {"key": "undefined"}});
-    assert_eq!(ignored(&unknown), "a status without a name or kind that we know");
+    unknown["issue"]["fields"]["status"] =
+        json!({"name": "Somewhere", "statusCategory": {"key": "undefined"}});
+    assert_eq!(
+        ignored(&unknown),
+        "a status without a name or kind that we know"
+    );
 }
 
 #[test]
@@ -142,25 +214,57 @@ fn the_last_of_several_moves_counts() {
         {"field": "status", "fromString": "In Progress", "toString": "Done"},
     ]);
     let change = change(&delivery("/changelog/items", items));
-    assert_eq!((change.from.as_deref(), change.to_name.as_str()), (Some("In Progress"), "Done"));
+    assert_eq!(
+        (change.from.as_deref(), change.to_name.as_str()),
+        (Some("In Progress"), "Done")
+    );
 }
 
 #[test]
 fn what_can_never_be_read_is_refused_with_its_place() {
-    let place = |body: &[u8]| parse(body).map_err(|malformed| (malformed.code, malformed.path)).unwrap_err();
+    let place = |body: &[u8]| {
+        parse(body)
+            .map_err(|malformed| (malformed.code, malformed.path))
+            .unwrap_err()
+    };
     let of = |body: Value| place(body.to_string().as_bytes());
     assert_eq!(place(b""), ("not_json", String::new()));
     assert_eq!(place(b"{\"issue\": "), ("not_json", "issue".to_owned()));
     assert_eq!(place(b"[]").0, "wrong_type");
     assert_eq!(of(json!({})), ("nothing_usable", "webhookEvent".to_owned()));
-    assert_eq!(of(delivery("/changelog/items", json!(3))), ("wrong_type", "changelog.items".to_owned()));
-    assert_eq!(of(delivery("/issue", Value::Null)), ("nothing_usable", "issue".to_owned()));
-    assert_eq!(of(delivery("/timestamp", Value::Null)), ("nothing_usable", "timestamp".to_owned()));
-    assert_eq!(of(delivery("/timestamp", json!(i64::MAX))), ("nothing_usable", "timestamp".to_owned()));
-    for key in ["", "../x", "APAIOPS-", "-1", "APA IOPS-1", "A'-1", "APAIOPS-1/comment"] {
-        assert_eq!(of(delivery("/issue/key", json!(key))), ("nothing_usable", "issue.key".to_owned()), "{key}");
+    assert_eq!(
+        of(delivery("/changelog/items", json!(3))),
+        ("wrong_type", "changelog.items".to_owned())
+    );
+    assert_eq!(
+        of(delivery("/issue", Value::Null)),
+        ("nothing_usable", "issue".to_owned())
+    );
+    assert_eq!(
+        of(delivery("/timestamp", Value::Null)),
+        ("nothing_usable", "timestamp".to_owned())
+    );
+    assert_eq!(
+        of(delivery("/timestamp", json!(i64::MAX))),
+        ("nothing_usable", "timestamp".to_owned())
+    );
+    for key in [
+        "",
+        "../x",
+        "APAIOPS-",
+        "-1",
+        "APA IOPS-1",
+        "A'-1",
+        "APAIOPS-1/comment",
+    ] {
+        assert_eq!(
+            of(delivery("/issue/key", json!(key))),
+            ("nothing_usable", "issue.key".to_owned()),
+            "{key}"
+        );
     }
-    let error = parse(b"{\"webhookEvent\": \"jira:issue_updated\", \"issue\": \"s3cret\"}").unwrap_err();
+    let error =
+        parse(b"{\"webhookEvent\": \"jira:issue_updated\", \"issue\": \"s3cret\"}").unwrap_err();
     assert!(!error.message.contains("s3cret"), "never an echo");
 }
 
@@ -168,11 +272,25 @@ fn what_can_never_be_read_is_refused_with_its_place() {
 fn the_vendors_signature_vector_opens() {
     let vector = fixture_json("jira-webhook-signature-vector.json");
     let secret = SecretString::from(vector["secret"].as_str().unwrap());
-    let (body, signature) = (vector["body"].as_str().unwrap().as_bytes(), vector["X-Hub-Signature"].as_str().unwrap());
+    let (body, signature) = (
+        vector["body"].as_str().unwrap().as_bytes(),
+        vector["X-Hub-Signature"].as_str().unwrap(),
+    );
     assert!(authenticate(Some(signature), None, body, &secret).is_ok());
-    assert!(authenticate(Some(&signature.to_uppercase().replace("SHA256", "Sha256")), None, body, &secret).is_ok());
+    assert!(
+        authenticate(
+            Some(&signature.to_uppercase().replace("SHA256", "Sha256")),
+            None,
+            body,
+            &secret
+        )
+        .is_ok()
+    );
     assert!(authenticate(Some(&format!(" {signature} ")), None, body, &secret).is_ok());
-    assert!(authenticate(Some(signature), Some("wrong"), body, &secret).is_ok(), "the signature decides");
+    assert!(
+        authenticate(Some(signature), Some("wrong"), body, &secret).is_ok(),
+        "the signature decides"
+    );
 }
 
 #[test]
@@ -180,23 +298,43 @@ fn anything_else_stays_locked() {
     let vector = fixture_json("jira-webhook-signature-vector.json");
     let text = vector["secret"].as_str().unwrap();
     let secret = SecretString::from(text);
-    let (body, signature) = (vector["body"].as_str().unwrap().as_bytes(), vector["X-Hub-Signature"].as_str().unwrap());
+    let (body, signature) = (
+        vector["body"].as_str().unwrap().as_bytes(),
+        vector["X-Hub-Signature"].as_str().unwrap(),
+    );
     let digest = signature.strip_prefix("sha256=").unwrap();
-    let refused = |signature: Option<&str>, query: Option<&str>, body: &[u8], secret: &SecretString| {
-        assert!(authenticate(signature, query, body, secret).is_err(), "{signature:?} {query:?}");
-    };
-    assert!(authenticate(None, Some(text), body, &secret).is_ok(), "the guide's address");
+    let refused =
+        |signature: Option<&str>, query: Option<&str>, body: &[u8], secret: &SecretString| {
+            assert!(
+                authenticate(signature, query, body, secret).is_err(),
+                "{signature:?} {query:?}"
+            );
+        };
+    assert!(
+        authenticate(None, Some(text), body, &secret).is_ok(),
+        "the guide's address"
+    );
     refused(None, None, body, &secret);
     refused(None, Some(""), body, &secret);
     refused(None, Some(&text[1..]), body, &secret);
     refused(None, Some(&format!("{text} ")), body, &secret);
     refused(Some(signature), None, b"Hello World?", &secret);
-    refused(Some(&signature.replace("a4", "a5")), Some(text), body, &secret);
+    refused(
+        Some(&signature.replace("a4", "a5")),
+        Some(text),
+        body,
+        &secret,
+    );
     refused(Some(""), Some(text), body, &secret);
     refused(Some(digest), Some(text), body, &secret);
     refused(Some(&format!("sha1={digest}")), Some(text), body, &secret);
     refused(Some("sha256="), Some(text), body, &secret);
-    refused(Some(&signature[..signature.len() - 2]), Some(text), body, &secret);
+    refused(
+        Some(&signature[..signature.len() - 2]),
+        Some(text),
+        body,
+        &secret,
+    );
     refused(Some("sha256=zz"), Some(text), body, &secret);
     refused(None, Some(""), body, &SecretString::from(""));
     refused(Some(signature), None, body, &SecretString::from(""));

@@ -24,7 +24,12 @@ async fn refused(story: &Story, answer: &Value) -> String {
 /// The model's words taken away, nothing else differs.
 fn only_the_words_differ(worded: &Diagnosis, catalog: &Diagnosis) {
     assert!(worded.confidence <= catalog.confidence);
-    assert!(catalog.evidence.iter().all(|quote| worded.evidence.contains(quote)));
+    assert!(
+        catalog
+            .evidence
+            .iter()
+            .all(|quote| worded.evidence.contains(quote))
+    );
     let silent = |diagnosis: &Diagnosis| Diagnosis {
         root_cause: String::new(),
         recommendations: Vec::new(),
@@ -57,7 +62,14 @@ async fn supported_sentences_and_steps_in_a_new_order_are_taken() {
 #[tokio::test]
 async fn confidence_is_never_raised() {
     let story = Story::of(REFUSED);
-    for said in [json!(1.0), json!(7), json!(-1), json!(null), json!("very"), json!({})] {
+    for said in [
+        json!(1.0),
+        json!(7),
+        json!(-1),
+        json!(null),
+        json!("very"),
+        json!({}),
+    ] {
         let mut answer = says(&[("The login failed", &[QUOTE])], &[]);
         answer["confidence"] = said;
         let diagnosis = worded(&story, &answer).await;
@@ -67,7 +79,13 @@ async fn confidence_is_never_raised() {
 
 #[tokio::test]
 async fn a_sentence_without_a_verbatim_quote_of_its_own_is_dropped() {
-    let story = Story::with(REFUSED, &[("adf.activity_runs", "The copy activity ended after its login failed")]);
+    let story = Story::with(
+        REFUSED,
+        &[(
+            "adf.activity_runs",
+            "The copy activity ended after its login failed",
+        )],
+    );
     let good = ("The login failed.", &[QUOTE][..]);
     for bad in [
         &[][..],
@@ -84,7 +102,11 @@ async fn a_sentence_without_a_verbatim_quote_of_its_own_is_dropped() {
         let bad = ("A password expired somewhere.", bad);
         let diagnosis = worded(&story, &says(&[bad, good], &[])).await;
         assert_eq!(diagnosis.root_cause, "The login failed.", "{bad:?}");
-        assert!(refused(&story, &says(&[bad], &[(1, "anything")])).await.contains("supported by the evidence"));
+        assert!(
+            refused(&story, &says(&[bad], &[(1, "anything")]))
+                .await
+                .contains("supported by the evidence")
+        );
     }
 }
 
@@ -99,7 +121,12 @@ async fn names_that_were_never_seen_are_dropped() {
         "The login failed; run `az sql server firewall-rule create` to fix it.",
         "The login failed with a TokenExpiredError.",
     ] {
-        assert!(refused(&story, &says(&[(text, &[QUOTE])], &[])).await.contains("supported by the evidence"), "{text}");
+        assert!(
+            refused(&story, &says(&[(text, &[QUOTE])], &[]))
+                .await
+                .contains("supported by the evidence"),
+            "{text}"
+        );
     }
 }
 
@@ -109,26 +136,59 @@ async fn a_step_that_is_none_of_the_catalogs_keeps_the_catalogs_words() {
     let first = story.diagnosis.recommendations[0].clone();
     let linked = format!("{first} See https://evil.example");
     let commanded = format!("{first} Then run curl evil");
-    for step in ["Turn the firewall off", "", &linked, &commanded, &"x ".repeat(900)] {
-        let answer = says(&[("The login failed.", &[QUOTE])], &[(1, step), (0, "no"), (99, "no"), (1, "twice")]);
+    for step in [
+        "Turn the firewall off",
+        "",
+        &linked,
+        &commanded,
+        &"x ".repeat(900),
+    ] {
+        let answer = says(
+            &[("The login failed.", &[QUOTE])],
+            &[(1, step), (0, "no"), (99, "no"), (1, "twice")],
+        );
         let diagnosis = worded(&story, &answer).await;
-        assert_eq!(diagnosis.recommendations, story.diagnosis.recommendations, "{step}");
+        assert_eq!(
+            diagnosis.recommendations, story.diagnosis.recommendations,
+            "{step}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_supported_doubt_makes_it_undetermined_and_nothing_acts() {
     let story = Story::of(THROTTLED);
-    assert!(story.diagnosis.remediable && story.diagnosis.action.acts(), "{:?}", story.diagnosis);
-    let mut doubt =
-        says(&[("The report only says that a database operation failed.", &[("e0", "A database operation failed")])], &[]);
+    assert!(
+        story.diagnosis.remediable && story.diagnosis.action.acts(),
+        "{:?}",
+        story.diagnosis
+    );
+    let mut doubt = says(
+        &[(
+            "The report only says that a database operation failed.",
+            &[("e0", "A database operation failed")],
+        )],
+        &[],
+    );
     doubt["verdict"] = json!("undetermined");
     let diagnosis = worded(&story, &doubt).await;
-    assert_eq!((diagnosis.category, diagnosis.action), (Category::Undetermined, Action::None));
+    assert_eq!(
+        (diagnosis.category, diagnosis.action),
+        (Category::Undetermined, Action::None)
+    );
     assert!(!diagnosis.remediable && !diagnosis.transient);
-    assert_eq!((diagnosis.severity, diagnosis.risk), (story.diagnosis.severity, story.diagnosis.risk));
+    assert_eq!(
+        (diagnosis.severity, diagnosis.risk),
+        (story.diagnosis.severity, story.diagnosis.risk)
+    );
     assert_eq!(diagnosis.fingerprint, story.diagnosis.fingerprint);
-    assert!(diagnosis.root_cause.starts_with("Undetermined. The report only says"), "{}", diagnosis.root_cause);
+    assert!(
+        diagnosis
+            .root_cause
+            .starts_with("Undetermined. The report only says"),
+        "{}",
+        diagnosis.root_cause
+    );
     assert!(diagnosis.root_cause.ends_with(&story.diagnosis.root_cause));
     // A doubt without proof is none.
     doubt["root_cause"] = json!([]);
@@ -139,9 +199,18 @@ async fn a_supported_doubt_makes_it_undetermined_and_nothing_acts() {
 async fn what_the_catalog_leaves_undetermined_stays_so() {
     let mut story = Story::of("The nightly load of the ledger stopped half way");
     story.failure.error_code = None;
-    story.diagnosis = aiops_rca::diagnosis::diagnose(&aiops_rca::diagnosis::Case::of(&story.failure, &story.evidence));
+    story.diagnosis = aiops_rca::diagnosis::diagnose(&aiops_rca::diagnosis::Case::of(
+        &story.failure,
+        &story.evidence,
+    ));
     assert_eq!(story.diagnosis.category, Category::Undetermined);
-    let answer = says(&[("The ledger's load stopped half way.", &[("e0", "ledger stopped half way")])], &[]);
+    let answer = says(
+        &[(
+            "The ledger's load stopped half way.",
+            &[("e0", "ledger stopped half way")],
+        )],
+        &[],
+    );
     let diagnosis = worded(&story, &answer).await;
     only_the_words_differ(&diagnosis, &story.diagnosis);
     assert_eq!(diagnosis.root_cause, "The ledger's load stopped half way.");
@@ -150,7 +219,10 @@ async fn what_the_catalog_leaves_undetermined_stays_so() {
 #[tokio::test]
 async fn secrets_in_an_answer_are_masked() {
     let story = Story::of(REFUSED);
-    let answer = says(&[("The login failed, password=Sommer2026!x", &[QUOTE])], &[]);
+    let answer = says(
+        &[("The login failed, password=Sommer2026!x", &[QUOTE])],
+        &[],
+    );
     let bench = Bench::new(Vendor::OpenAi).await;
     bench.site.think(mind(&answer));
     let (diagnosis, _) = story.word(&bench.model).await;

@@ -16,10 +16,21 @@ async fn kept(story: &Story) -> Worded {
     let bench = Bench::new(Vendor::OpenAi).await;
     let dated = "The login failed on 2026-07-27 at night.";
     bench.site.think(mind(&says(
-        &[(CAUSE, &[("e0", "The login failed with error 18456.")]), (dated, &[("e0", "The login failed on 2026-07-27")])],
+        &[
+            (CAUSE, &[("e0", "The login failed with error 18456.")]),
+            (dated, &[("e0", "The login failed on 2026-07-27")]),
+        ],
         &[],
     )));
-    let asked = bench.model.ask(story.diagnosis.clone(), &story.failure, &story.evidence, now()).await;
+    let asked = bench
+        .model
+        .ask(
+            story.diagnosis.clone(),
+            &story.failure,
+            &story.evidence,
+            now(),
+        )
+        .await;
     assert_eq!(asked.gap, None);
     let worded = asked.worded.unwrap();
     let stored = serde_json::to_string(&worded).unwrap();
@@ -31,27 +42,55 @@ async fn kept(story: &Story) -> Worded {
 async fn sentences_that_no_longer_hold_are_not_used_again() {
     let story = Story::of(&format!("{REFUSED} The login failed on 2026-07-27"));
     let worded = kept(&story).await;
-    let same = worded.onto(&story.diagnosis, &story.failure, &story.evidence).unwrap();
-    assert_eq!(same.root_cause, format!("{CAUSE} The login failed on 2026-07-27 at night."));
+    let same = worded
+        .onto(&story.diagnosis, &story.failure, &story.evidence)
+        .unwrap();
+    assert_eq!(
+        same.root_cause,
+        format!("{CAUSE} The login failed on 2026-07-27 at night.")
+    );
     let next = Story::of(&format!("{REFUSED} The login failed on 2026-07-28"));
-    let again = worded.onto(&next.diagnosis, &next.failure, &next.evidence).unwrap();
+    let again = worded
+        .onto(&next.diagnosis, &next.failure, &next.evidence)
+        .unwrap();
     assert_eq!(again.root_cause, CAUSE);
     let other = Story::of(&REFUSED.replace("18456", "18470"));
-    assert!(worded.onto(&other.diagnosis, &other.failure, &other.evidence).is_err());
+    assert!(
+        worded
+            .onto(&other.diagnosis, &other.failure, &other.evidence)
+            .is_err()
+    );
 }
 
 #[test]
 fn the_key_forgets_times_and_ids_and_nothing_else() {
-    let key = |story: &Story, model: &str| cache_key(&story.diagnosis, &story.failure, &story.evidence, model);
-    let story = Story::of(&format!("{REFUSED} run 5c0f1f0e-4a1b-4c7e-9d57-4f3e9a6f1a11"));
-    let tomorrow = Story::of(&format!("{REFUSED} run 0d9be5a2-1a2b-4c3d-8e4f-5a6b7c8d9e0f"));
+    let key = |story: &Story, model: &str| {
+        cache_key(&story.diagnosis, &story.failure, &story.evidence, model)
+    };
+    let story = Story::of(&format!(
+        "{REFUSED} run 5c0f1f0e-4a1b-4c7e-9d57-4f3e9a6f1a11"
+    ));
+    let tomorrow = Story::of(&format!(
+        "{REFUSED} run 0d9be5a2-1a2b-4c3d-8e4f-5a6b7c8d9e0f"
+    ));
     assert_eq!(key(&story, "m"), key(&tomorrow, "m"));
     assert_eq!(key(&story, "m").len(), 64);
     let mut renamed = story.clone();
     renamed.failure.asset = "pl_other".to_owned();
-    let richer = Story::with(&story.failure.message, &[("adf.activity_runs", "more is known")]);
-    let others = [key(&story, "n"), key(&renamed, "m"), key(&richer, "m"), key(&Story::of(THROTTLED), "m")];
-    assert!(others.iter().all(|other| *other != key(&story, "m")), "{others:?}");
+    let richer = Story::with(
+        &story.failure.message,
+        &[("adf.activity_runs", "more is known")],
+    );
+    let others = [
+        key(&story, "n"),
+        key(&renamed, "m"),
+        key(&richer, "m"),
+        key(&Story::of(THROTTLED), "m"),
+    ];
+    assert!(
+        others.iter().all(|other| *other != key(&story, "m")),
+        "{others:?}"
+    );
 }
 
 /// A corridor over an embedded store, with the bench's model and nobody else.
@@ -70,18 +109,35 @@ async fn corridor(model: Model) -> Pipeline {
 }
 
 async fn ticket_of(pipeline: &Pipeline, run: &str, message: &str) -> Ticket {
-    let failure =
-        Failure { key: RunKey::new(Source::Adf, "factory", run, "", ""), run_id: Some(run.to_owned()), ..failure(message) };
-    let accepted = pipeline.accept(Parsed::Failures(vec![failure]), None, now()).await.unwrap();
+    let failure = Failure {
+        key: RunKey::new(Source::Adf, "factory", run, "", ""),
+        run_id: Some(run.to_owned()),
+        ..failure(message)
+    };
+    let accepted = pipeline
+        .accept(Parsed::Failures(vec![failure]), None, now())
+        .await
+        .unwrap();
     let ticket = accepted.ticket_id.unwrap();
-    Box::pin(pipeline.analyse(FailureMessage::Failure { ticket: ticket.clone(), trace: None }, now())).await.unwrap();
+    Box::pin(pipeline.analyse(
+        FailureMessage::Failure {
+            ticket: ticket.clone(),
+            trace: None,
+        },
+        now(),
+    ))
+    .await
+    .unwrap();
     pipeline.store.load(&ticket).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
     let bench = Bench::new(Vendor::OpenAi).await;
-    bench.site.think(mind(&says(&[(CAUSE, &[("e0", "The login failed with error 18456.")])], &[])));
+    bench.site.think(mind(&says(
+        &[(CAUSE, &[("e0", "The login failed with error 18456.")])],
+        &[],
+    )));
     let settings = ModelSettings {
         provider: Provider::OpenAiCompatible,
         endpoint: bench.server.url().parse().unwrap(),
@@ -92,17 +148,40 @@ async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
     let pipeline = corridor(Model::new(settings, Http::new(None).unwrap(), None)).await;
     for run in ["run-1", "run-2", "run-3"] {
         let ticket = ticket_of(&pipeline, run, &format!("{REFUSED} Activity id {run}")).await;
-        assert_eq!((ticket.diagnosis.root_cause.as_str(), ticket.diagnosis.worded_by.as_str()), (CAUSE, "model gpt-4o"), "{run}");
+        assert_eq!(
+            (
+                ticket.diagnosis.root_cause.as_str(),
+                ticket.diagnosis.worded_by.as_str()
+            ),
+            (CAUSE, "model gpt-4o"),
+            "{run}"
+        );
         assert!(!ticket.gaps.iter().any(|gap| gap.source == "model"));
     }
     assert_eq!(bench.asked(), 1);
     // Another cause: it is asked, and what it says does not hold there.
     let ticket = ticket_of(&pipeline, "run-4", THROTTLED).await;
-    assert!(ticket.diagnosis.worded_by.contains("nothing it said is supported"), "{}", ticket.diagnosis.worded_by);
+    assert!(
+        ticket
+            .diagnosis
+            .worded_by
+            .contains("nothing it said is supported"),
+        "{}",
+        ticket.diagnosis.worded_by
+    );
     assert!(ticket.diagnosis.remediable);
     // The budget of two is used up.
     let ticket = ticket_of(&pipeline, "run-5", THROTTLED).await;
-    assert!(ticket.diagnosis.worded_by.contains("AI_DAILY_BUDGET"), "{}", ticket.diagnosis.worded_by);
-    assert!(ticket.gaps.iter().any(|gap| gap.source == "model" && gap.reason.contains("AI_DAILY_BUDGET")));
+    assert!(
+        ticket.diagnosis.worded_by.contains("AI_DAILY_BUDGET"),
+        "{}",
+        ticket.diagnosis.worded_by
+    );
+    assert!(
+        ticket
+            .gaps
+            .iter()
+            .any(|gap| gap.source == "model" && gap.reason.contains("AI_DAILY_BUDGET"))
+    );
     assert_eq!(bench.asked(), 2);
 }

@@ -12,10 +12,21 @@ fn read(body: &Value) -> Result<aiops_rca::sinks::playbook::callback::Callback, 
 
 #[test]
 fn every_variant_seen_in_the_field_is_understood() {
-    let fixtures = ["seed-shape", "adf-succeeded", "adf-failed", "adf-cancelled", "databricks-numeric"];
+    let fixtures = [
+        "seed-shape",
+        "adf-succeeded",
+        "adf-failed",
+        "adf-cancelled",
+        "databricks-numeric",
+    ];
     let all: Vec<_> = fixtures
         .iter()
-        .map(|name| format!("{name}: {:#?}", read(&fixture(&format!("logicapp-callback-{name}"))).unwrap()))
+        .map(|name| {
+            format!(
+                "{name}: {:#?}",
+                read(&fixture(&format!("logicapp-callback-{name}"))).unwrap()
+            )
+        })
         .collect();
     insta::assert_snapshot!("playbook_callbacks", all.join("\n"));
 }
@@ -53,10 +64,18 @@ fn contradictions_are_marked_and_a_bare_flag_is_not_trusted() {
         (json!({"status": "failed", "success": false}), false, false),
         (json!({"success": true}), true, true),
         (json!({"success": false}), false, false),
-        (json!({"status": "@{variables('x')}", "success": true}), true, true),
+        (
+            json!({"status": "@{variables('x')}", "success": true}),
+            true,
+            true,
+        ),
     ] {
         let callback = read(&body).unwrap();
-        assert_eq!((callback.outcome == Outcome::Success, callback.contradictory), (success, contradictory), "{body}");
+        assert_eq!(
+            (callback.outcome == Outcome::Success, callback.contradictory),
+            (success, contradictory),
+            "{body}"
+        );
     }
 }
 
@@ -66,30 +85,56 @@ fn what_the_workflow_did_not_resolve_is_absent() {
         "remediation_run_id": "@body('Create_Pipeline_Run')?['runId']", "pipeline_name": "run of @{triggerBody()?['x']}", "error_message": null});
     let callback = read(&body).unwrap();
     assert_eq!(
-        (callback.remediation_run_id, callback.pipeline_name, callback.original_run_id, callback.error),
+        (
+            callback.remediation_run_id,
+            callback.pipeline_name,
+            callback.original_run_id,
+            callback.error
+        ),
         (None, None, None, None)
     );
     // A name that merely holds an at sign is a name.
-    assert_eq!(read(&json!({"status": "running", "pipeline_name": "@daily"})).unwrap().pipeline_name.as_deref(), Some("@daily"));
+    assert_eq!(
+        read(&json!({"status": "running", "pipeline_name": "@daily"}))
+            .unwrap()
+            .pipeline_name
+            .as_deref(),
+        Some("@daily")
+    );
 }
 
 #[test]
 fn ids_may_be_numbers_beyond_what_doubles_hold() {
     let callback =
         read(&json!({"status": "running", "remediation_run_id": 9_007_199_254_740_993_i64, "attempt_number": "2"})).unwrap();
-    assert_eq!((callback.remediation_run_id.as_deref(), callback.attempt_number), (Some("9007199254740993"), Some(2)));
+    assert_eq!(
+        (
+            callback.remediation_run_id.as_deref(),
+            callback.attempt_number
+        ),
+        (Some("9007199254740993"), Some(2))
+    );
 }
 
 #[test]
 fn what_cannot_be_read_is_refused() {
-    assert_eq!(parse(b"status=succeeded").unwrap_err(), CallbackRefusal::NotJson);
+    assert_eq!(
+        parse(b"status=succeeded").unwrap_err(),
+        CallbackRefusal::NotJson
+    );
     for (body, wanted) in [
         (json!([1]), CallbackRefusal::NotAnObject),
         (json!({}), CallbackRefusal::NoStatus),
         (json!({"status": null}), CallbackRefusal::NoStatus),
         (json!({"status": "done"}), CallbackRefusal::UnknownStatus),
-        (json!({"status": "not succeeded"}), CallbackRefusal::UnknownStatus),
-        (json!({"status": "succeeded", "ticket_id": "ADF-1' or 1=1"}), CallbackRefusal::TicketId),
+        (
+            json!({"status": "not succeeded"}),
+            CallbackRefusal::UnknownStatus,
+        ),
+        (
+            json!({"status": "succeeded", "ticket_id": "ADF-1' or 1=1"}),
+            CallbackRefusal::TicketId,
+        ),
     ] {
         assert_eq!(read(&body).unwrap_err(), wanted, "{body}");
     }

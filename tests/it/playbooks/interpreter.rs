@@ -17,13 +17,19 @@ struct Echo;
 impl Site for Echo {
     fn answer(&self, request: &Request) -> Answer {
         let status = request.path.trim_matches('/').parse().unwrap_or(200);
-        Answer::json(status, &json!({"got": request.json(), "auth": request.header("authorization")}))
+        Answer::json(
+            status,
+            &json!({"got": request.json(), "auth": request.header("authorization")}),
+        )
     }
 }
 
 fn definition(actions: &Value, trigger: &Value) -> Value {
     let mut manual = json!({"type": "Request", "kind": "Http", "inputs": {"schema": {}}});
-    manual.as_object_mut().unwrap().extend(trigger.as_object().unwrap().clone());
+    manual
+        .as_object_mut()
+        .unwrap()
+        .extend(trigger.as_object().unwrap().clone());
     json!({
         "$schema": "https://schema.management.azure.com/providers/Microsoft.Logic/schemas/2016-06-01/workflowdefinition.json#",
         "contentVersion": "1.0.0.0",
@@ -45,17 +51,33 @@ impl Bench {
 
     async fn with(actions: &Value, trigger: &Value, settings: LogicAppSettings) -> Self {
         let echo = serve(0, Arc::new(Echo)).await.unwrap();
-        let deployments =
-            vec![Deployment { name: "w".into(), definition: definition(actions, trigger), parameters: BTreeMap::new() }];
-        let hosts = BTreeMap::from([("https://echo.example.com".to_owned(), echo.url().parse().unwrap())]);
-        let simulator = LogicAppSimulator::start(0, LogicAppSettings { deployments, hosts, ..settings }).await.unwrap();
+        let deployments = vec![Deployment {
+            name: "w".into(),
+            definition: definition(actions, trigger),
+            parameters: BTreeMap::new(),
+        }];
+        let hosts = BTreeMap::from([(
+            "https://echo.example.com".to_owned(),
+            echo.url().parse().unwrap(),
+        )]);
+        let simulator = LogicAppSimulator::start(
+            0,
+            LogicAppSettings {
+                deployments,
+                hosts,
+                ..settings
+            },
+        )
+        .await
+        .unwrap();
         Self { simulator, echo }
     }
 
     async fn post(&self, body: &Value) -> Reply {
         let http = Http::new(None).unwrap();
-        let request =
-            http.request(reqwest::Method::POST, &self.simulator.url("w").unwrap()).header("x-ms-client-tracking-id", "t-1");
+        let request = http
+            .request(reqwest::Method::POST, &self.simulator.url("w").unwrap())
+            .header("x-ms-client-tracking-id", "t-1");
         http.send("it", request.json(body)).await.unwrap()
     }
 
@@ -67,7 +89,9 @@ impl Bench {
 }
 
 fn status(run: &WorkflowRun, action: &str) -> RunStatus {
-    run.action(action).unwrap_or_else(|| panic!("{action} is not in the history")).status
+    run.action(action)
+        .unwrap_or_else(|| panic!("{action} is not in the history"))
+        .status
 }
 
 fn shown(run: &WorkflowRun, action: &str) -> Value {
@@ -93,9 +117,19 @@ async fn what_runs_after_a_failure_runs_and_what_runs_after_success_is_skipped()
     }))
     .await;
     let run = bench.run(json!({})).await;
-    assert_eq!((status(&run, "Bad"), status(&run, "Good_path")), (RunStatus::Failed, RunStatus::Skipped));
-    assert_eq!((shown(&run, "Catch"), shown(&run, "After_skipped")), (json!(500), json!("2")));
-    assert_eq!(run.status, RunStatus::Succeeded, "every last action succeeded");
+    assert_eq!(
+        (status(&run, "Bad"), status(&run, "Good_path")),
+        (RunStatus::Failed, RunStatus::Skipped)
+    );
+    assert_eq!(
+        (shown(&run, "Catch"), shown(&run, "After_skipped")),
+        (json!(500), json!("2"))
+    );
+    assert_eq!(
+        run.status,
+        RunStatus::Succeeded,
+        "every last action succeeded"
+    );
     assert_eq!(run.tracking_id, "t-1");
 }
 
@@ -112,8 +146,14 @@ async fn a_scope_fails_with_its_last_action_and_tells_what_failed() {
     .await;
     let run = bench.run(json!({})).await;
     assert_eq!(status(&run, "Try"), RunStatus::Failed);
-    assert_eq!((shown(&run, "Name"), shown(&run, "Code")), (json!("Bad"), json!("NotFound")));
-    assert_eq!(shown(&run, "List")["body"], json!(["Failed", "Succeeded", "Skipped"]));
+    assert_eq!(
+        (shown(&run, "Name"), shown(&run, "Code")),
+        (json!("Bad"), json!("NotFound"))
+    );
+    assert_eq!(
+        shown(&run, "List")["body"],
+        json!(["Failed", "Succeeded", "Skipped"])
+    );
 }
 
 #[tokio::test]
@@ -140,13 +180,26 @@ async fn branches_loops_and_variables() {
     let run = bench.run(json!({"items": ["a", "b"]})).await;
     assert_eq!(shown(&run, "Yes"), json!("a!,b!"));
     assert_eq!(
-        (status(&run, "No"), status(&run, "In_two"), status(&run, "In_default")),
+        (
+            status(&run, "No"),
+            status(&run, "In_two"),
+            status(&run, "In_default")
+        ),
         (RunStatus::Skipped, RunStatus::Skipped, RunStatus::Skipped)
     );
-    assert_eq!((run.action("Up").unwrap().repetitions, run.action("Add").unwrap().repetitions), (3, 2));
+    assert_eq!(
+        (
+            run.action("Up").unwrap().repetitions,
+            run.action("Add").unwrap().repetitions
+        ),
+        (3, 2)
+    );
     assert_eq!(run.status, RunStatus::Succeeded);
     let waited = run.action("Long_wait").unwrap();
-    assert!(waited.ended_at - waited.started_at >= chrono::TimeDelta::days(30), "time is the run's own");
+    assert!(
+        waited.ended_at - waited.started_at >= chrono::TimeDelta::days(30),
+        "time is the run's own"
+    );
 }
 
 #[tokio::test]
@@ -162,7 +215,10 @@ async fn a_variable_keeps_its_type_and_a_bad_expression_fails_its_action() {
         (status(&run, "Text"), status(&run, "Missing"), run.status),
         (RunStatus::Failed, RunStatus::Failed, RunStatus::Failed)
     );
-    assert_eq!(run.action("Missing").unwrap().error["code"], "InvalidTemplate");
+    assert_eq!(
+        run.action("Missing").unwrap().error["code"],
+        "InvalidTemplate"
+    );
 }
 
 #[tokio::test]
@@ -173,7 +229,10 @@ async fn terminate_ends_the_run_at_once() {
     }))
     .await;
     let run = bench.run(json!({})).await;
-    assert_eq!((run.status, run.action("B").is_none()), (RunStatus::Cancelled, true));
+    assert_eq!(
+        (run.status, run.action("B").is_none()),
+        (RunStatus::Cancelled, true)
+    );
 }
 
 #[tokio::test]
@@ -181,18 +240,36 @@ async fn loops_end_at_their_limits() {
     let forever = |timeout: &str, options: Value| {
         let mut until = json!({"type": "Until", "expression": "@equals(1, 2)", "limit": {"count": 5, "timeout": timeout},
             "actions": {"Nap": {"type": "Wait", "inputs": {"interval": {"count": 1, "unit": "Minute"}}}}});
-        until.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        until
+            .as_object_mut()
+            .unwrap()
+            .extend(options.as_object().unwrap().clone());
         json!({"Loop": until})
     };
     for (timeout, naps) in [("PT1H", 5), ("PT150S", 3)] {
-        let run = Bench::new(forever(timeout, json!({}))).await.run(json!({})).await;
-        assert_eq!((status(&run, "Loop"), run.action("Nap").unwrap().repetitions), (RunStatus::TimedOut, naps));
+        let run = Bench::new(forever(timeout, json!({})))
+            .await
+            .run(json!({}))
+            .await;
+        assert_eq!(
+            (status(&run, "Loop"), run.action("Nap").unwrap().repetitions),
+            (RunStatus::TimedOut, naps)
+        );
     }
-    let lenient = LogicAppSettings { until_limit: UntilLimit::Succeeds, ..LogicAppSettings::default() };
+    let lenient = LogicAppSettings {
+        until_limit: UntilLimit::Succeeds,
+        ..LogicAppSettings::default()
+    };
     let bench = Bench::with(&forever("PT1H", json!({})), &json!({}), lenient).await;
-    assert_eq!(status(&bench.run(json!({})).await, "Loop"), RunStatus::Succeeded);
+    assert_eq!(
+        status(&bench.run(json!({})).await, "Loop"),
+        RunStatus::Succeeded
+    );
     let strict = forever("PT1H", json!({"operationOptions": "FailWhenLimitsReached"}));
-    assert_eq!(status(&Bench::new(strict).await.run(json!({})).await, "Loop"), RunStatus::Failed);
+    assert_eq!(
+        status(&Bench::new(strict).await.run(json!({})).await, "Loop"),
+        RunStatus::Failed
+    );
 }
 
 #[tokio::test]
@@ -200,14 +277,28 @@ async fn the_default_policy_repeats_what_may_pass() {
     let default = json!({"Call": {"type": "Http", "inputs": {"method": "POST", "uri": "https://echo.example.com/200", "body": {"a": "@triggerBody()?['x']"},
         "authentication": {"type": "ManagedServiceIdentity", "audience": "https://vault.azure.net"}}}});
     let bench = Bench::new(default).await;
-    for fault in [Fault::status(429), Fault::status(503), Fault::DropBefore, Fault::status(408)] {
+    for fault in [
+        Fault::status(429),
+        Fault::status(503),
+        Fault::DropBefore,
+        Fault::status(408),
+    ] {
         bench.echo.faults.next(fault);
     }
     let run = bench.run(json!({"x": 7})).await;
-    assert_eq!((status(&run, "Call"), bench.echo.requests().len()), (RunStatus::Succeeded, 5));
-    assert_eq!(shown(&run, "Call")["body"], json!({"got": {"a": 7}, "auth": "Bearer simulated"}));
+    assert_eq!(
+        (status(&run, "Call"), bench.echo.requests().len()),
+        (RunStatus::Succeeded, 5)
+    );
+    assert_eq!(
+        shown(&run, "Call")["body"],
+        json!({"got": {"a": 7}, "auth": "Bearer simulated"})
+    );
     bench.echo.faults.next(Fault::status(403));
-    assert_eq!(status(&bench.run(json!({})).await, "Call"), RunStatus::Failed);
+    assert_eq!(
+        status(&bench.run(json!({})).await, "Call"),
+        RunStatus::Failed
+    );
     assert_eq!(bench.echo.requests().len(), 6);
 }
 
@@ -215,7 +306,10 @@ async fn the_default_policy_repeats_what_may_pass() {
 async fn unknown_hosts_are_not_reached_but_noted() {
     let bench =
         Bench::new(json!({"Call": {"type": "Http", "inputs": {"method": "GET", "uri": "https://evil.example.com/x?y"}}})).await;
-    assert_eq!(status(&bench.run(json!({})).await, "Call"), RunStatus::Failed);
+    assert_eq!(
+        status(&bench.run(json!({})).await, "Call"),
+        RunStatus::Failed
+    );
     assert_eq!(bench.simulator.strangers(), ["https://evil.example.com"]);
 }
 
@@ -224,8 +318,17 @@ async fn a_response_action_answers_the_caller_and_a_late_one_is_a_504() {
     let answer = json!({"Answer": {"type": "Response", "kind": "Http", "inputs": {"statusCode": 201, "headers": {"x-a": "b"}, "body": {"runId": "@triggerBody()?['x']"}}}});
     let bench = Bench::new(answer).await;
     let reply = bench.post(&json!({"x": "r-1"})).await;
-    assert_eq!((reply.status, reply.json::<Value>("it").unwrap()), (201, json!({"runId": "r-1"})));
-    assert_eq!((reply.headers["x-a"].to_str().unwrap(), reply.headers.contains_key("x-ms-workflow-run-id")), ("b", true));
+    assert_eq!(
+        (reply.status, reply.json::<Value>("it").unwrap()),
+        (201, json!({"runId": "r-1"}))
+    );
+    assert_eq!(
+        (
+            reply.headers["x-a"].to_str().unwrap(),
+            reply.headers.contains_key("x-ms-workflow-run-id")
+        ),
+        ("b", true)
+    );
 
     let late = json!({"Nap": {"type": "Wait", "inputs": {"interval": {"count": 1, "unit": "Hour"}}},
         "Answer": {"type": "Response", "inputs": {"statusCode": 200}, "runAfter": {"Nap": ["Succeeded"]}}});
@@ -237,7 +340,11 @@ async fn a_response_action_answers_the_caller_and_a_late_one_is_a_504() {
     let bench = Bench::with(&late, &json!({}), settings).await;
     assert_eq!(bench.post(&json!({})).await.status, 504);
     bench.simulator.settled().await;
-    assert_eq!(bench.simulator.runs()[0].status, RunStatus::Succeeded, "the workflow went on");
+    assert_eq!(
+        bench.simulator.runs()[0].status,
+        RunStatus::Succeeded,
+        "the workflow went on"
+    );
 
     let never = json!({"Bad": compose("@triggerBody()['x']", &json!({})), "Answer": {"type": "Response", "inputs": {"statusCode": 200}, "runAfter": {"Bad": ["Succeeded"]}}});
     assert_eq!(Bench::new(never).await.post(&json!({})).await.status, 502);
@@ -245,9 +352,14 @@ async fn a_response_action_answers_the_caller_and_a_late_one_is_a_504() {
 
 #[tokio::test]
 async fn runs_wait_for_one_another_and_the_queue_is_bounded() {
-    let nap = json!({"Nap": {"type": "Wait", "inputs": {"interval": {"count": 1, "unit": "Hour"}}}});
-    let trigger = json!({"runtimeConfiguration": {"concurrency": {"runs": 1, "maximumWaitingRuns": 1}}});
-    let settings = LogicAppSettings { pace: Duration::from_millis(60), ..LogicAppSettings::default() };
+    let nap =
+        json!({"Nap": {"type": "Wait", "inputs": {"interval": {"count": 1, "unit": "Hour"}}}});
+    let trigger =
+        json!({"runtimeConfiguration": {"concurrency": {"runs": 1, "maximumWaitingRuns": 1}}});
+    let settings = LogicAppSettings {
+        pace: Duration::from_millis(60),
+        ..LogicAppSettings::default()
+    };
     let bench = Bench::with(&nap, &trigger, settings).await;
     let mut statuses = Vec::new();
     for _call in 0..4 {
@@ -258,18 +370,32 @@ async fn runs_wait_for_one_another_and_the_queue_is_bounded() {
     bench.simulator.settled().await;
     let runs = bench.simulator.runs();
     assert_eq!(runs.len(), 2);
-    assert!(runs[1].actions[0].started_at >= runs[0].ended_at.unwrap() - chrono::TimeDelta::milliseconds(5));
+    assert!(
+        runs[1].actions[0].started_at
+            >= runs[0].ended_at.unwrap() - chrono::TimeDelta::milliseconds(5)
+    );
 }
 
 #[tokio::test]
 async fn a_cancelled_run_does_nothing_more() {
     let actions = json!({"Nap": {"type": "Wait", "inputs": {"interval": {"count": 1, "unit": "Hour"}}}, "Call": http("200", &json!({"type": "none"}), &json!({"Nap": ["Succeeded"]}))});
-    let settings = LogicAppSettings { pace: Duration::from_mins(1), ..LogicAppSettings::default() };
+    let settings = LogicAppSettings {
+        pace: Duration::from_mins(1),
+        ..LogicAppSettings::default()
+    };
     let bench = Bench::with(&actions, &json!({}), settings).await;
     let reply = bench.post(&json!({})).await;
-    bench.simulator.cancel(reply.headers["x-ms-workflow-run-id"].to_str().unwrap());
+    bench
+        .simulator
+        .cancel(reply.headers["x-ms-workflow-run-id"].to_str().unwrap());
     bench.simulator.settled().await;
-    assert_eq!((bench.simulator.runs()[0].status, bench.echo.requests().len()), (RunStatus::Cancelled, 0));
+    assert_eq!(
+        (
+            bench.simulator.runs()[0].status,
+            bench.echo.requests().len()
+        ),
+        (RunStatus::Cancelled, 0)
+    );
 }
 
 #[tokio::test]
@@ -277,39 +403,97 @@ async fn a_wrong_signature_starts_nothing_and_the_page_shows_the_runs() {
     let bench = Bench::new(json!({"A": compose("<b>1</b>", &json!({}))})).await;
     bench.run(json!({})).await;
     let http = Http::new(None).unwrap();
-    let get = async |url: url::Url, method| http.send("it", http.request(method, &url)).await.unwrap();
+    let get =
+        async |url: url::Url, method| http.send("it", http.request(method, &url)).await.unwrap();
     let mut url = bench.simulator.url("w").unwrap();
     url.query_pairs_mut().clear().append_pair("sig", "wrong");
     let refused = get(url, reqwest::Method::POST).await;
     assert_eq!(
-        (refused.status, refused.json::<Value>("it").unwrap()["error"]["code"].clone()),
+        (
+            refused.status,
+            refused.json::<Value>("it").unwrap()["error"]["code"].clone()
+        ),
         (401, json!("DirectApiAuthorizationRequired"))
     );
     assert_eq!(bench.simulator.runs().len(), 1);
     let base = bench.simulator.url("w").unwrap();
     let page = get(base.join("/").unwrap(), reqwest::Method::GET).await;
     let page = String::from_utf8(page.body.to_vec()).unwrap();
-    assert!(page.contains("Playbook runs") && page.contains("<code>t-1</code>") && !page.contains("sig="));
-    assert_eq!(get(base.join("/runs").unwrap(), reqwest::Method::GET).await.json::<Value>("it").unwrap()[0]["playbook"], "w");
-    assert_eq!(get(base.join("/workflows/x/triggers/manual/paths/invoke").unwrap(), reqwest::Method::POST).await.status, 404);
+    assert!(
+        page.contains("Playbook runs")
+            && page.contains("<code>t-1</code>")
+            && !page.contains("sig=")
+    );
+    assert_eq!(
+        get(base.join("/runs").unwrap(), reqwest::Method::GET)
+            .await
+            .json::<Value>("it")
+            .unwrap()[0]["playbook"],
+        "w"
+    );
+    assert_eq!(
+        get(
+            base.join("/workflows/x/triggers/manual/paths/invoke")
+                .unwrap(),
+            reqwest::Method::POST
+        )
+        .await
+        .status,
+        404
+    );
 }
 
 #[tokio::test]
 async fn parameters_are_checked_when_it_is_deployed() {
     let start = async |definition: Value, parameters: Value| {
-        let parameters = parameters.as_object().unwrap().clone().into_iter().collect();
-        let deployments = vec![Deployment { name: "w".into(), definition, parameters }];
-        LogicAppSimulator::start(0, LogicAppSettings { deployments, ..LogicAppSettings::default() }).await.map(|_| ())
+        let parameters = parameters
+            .as_object()
+            .unwrap()
+            .clone()
+            .into_iter()
+            .collect();
+        let deployments = vec![Deployment {
+            name: "w".into(),
+            definition,
+            parameters,
+        }];
+        LogicAppSimulator::start(
+            0,
+            LogicAppSettings {
+                deployments,
+                ..LogicAppSettings::default()
+            },
+        )
+        .await
+        .map(|_| ())
     };
     let actions = json!({"A": compose("1", &json!({}))});
-    assert!(start(definition(&actions, &json!({})), json!({"greeting": "hi"})).await.is_ok());
-    for (parameters, why) in [(json!({"greeting": 1}), "not allowed"), (json!({"other": 1}), "not declared")] {
-        let Err(StartError::Definition { error, .. }) = start(definition(&actions, &json!({})), parameters).await else {
+    assert!(
+        start(definition(&actions, &json!({})), json!({"greeting": "hi"}))
+            .await
+            .is_ok()
+    );
+    for (parameters, why) in [
+        (json!({"greeting": 1}), "not allowed"),
+        (json!({"other": 1}), "not declared"),
+    ] {
+        let Err(StartError::Definition { error, .. }) =
+            start(definition(&actions, &json!({})), parameters).await
+        else {
             panic!("accepted")
         };
         assert!(error.to_string().contains(why), "{error}");
     }
     let mut without = definition(&actions, &json!({}));
-    without["parameters"]["greeting"].as_object_mut().unwrap().remove("defaultValue");
-    assert!(start(without, json!({})).await.unwrap_err().to_string().contains("has no value"));
+    without["parameters"]["greeting"]
+        .as_object_mut()
+        .unwrap()
+        .remove("defaultValue");
+    assert!(
+        start(without, json!({}))
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("has no value")
+    );
 }

@@ -13,11 +13,19 @@ use super::support::fixture;
 use super::world::{RUN, World, failed_pipeline};
 
 fn started(world: &World) -> Vec<Value> {
-    world.factory.runs().into_iter().filter(|run| run["runId"] != RUN).collect()
+    world
+        .factory
+        .runs()
+        .into_iter()
+        .filter(|run| run["runId"] != RUN)
+        .collect()
 }
 
 fn fails(message: &str) -> Ending {
-    Ending::Fails { activity: "Copy_Sales".into(), message: message.into() }
+    Ending::Fails {
+        activity: "Copy_Sales".into(),
+        message: message.into(),
+    }
 }
 
 #[tokio::test]
@@ -25,10 +33,19 @@ async fn a_failed_run_is_recovered_with_its_own_parameters() {
     let world = World::new().await;
     let story = world.heal(&failed_pipeline(&world)).await;
     let runs = started(&world);
-    let [new] = runs.as_slice() else { panic!("{runs:?}") };
-    assert_eq!((&new["parameters"], &new["runGroupId"]), (&json!({"runDate": "2026-07-27"}), &json!(RUN)));
+    let [new] = runs.as_slice() else {
+        panic!("{runs:?}")
+    };
+    assert_eq!(
+        (&new["parameters"], &new["runGroupId"]),
+        (&json!({"runDate": "2026-07-27"}), &json!(RUN))
+    );
     let requests = world.factory_server.requests_to("POST", "/createRun");
-    let wanted = fixture("adf-createrun-request-recovery")["url"].as_str().unwrap().parse::<url::Url>().unwrap();
+    let wanted = fixture("adf-createrun-request-recovery")["url"]
+        .as_str()
+        .unwrap()
+        .parse::<url::Url>()
+        .unwrap();
     let mut wanted: Vec<(String, String)> = wanted.query_pairs().into_owned().collect();
     let mut sent = requests[0].query.clone();
     wanted.sort();
@@ -36,27 +53,49 @@ async fn a_failed_run_is_recovered_with_its_own_parameters() {
     assert_eq!(sent, wanted);
     let end = story.succeeded();
     assert_eq!(end.remediation_run_id.as_deref(), new["runId"].as_str());
-    assert_eq!((end.original_run_id.as_deref(), end.attempt_number), (Some(RUN), Some(1)));
-    assert_eq!(end.ticket_id.as_ref().unwrap().as_str(), "ADF-20260727T091531-3f2a1c");
+    assert_eq!(
+        (end.original_run_id.as_deref(), end.attempt_number),
+        (Some(RUN), Some(1))
+    );
+    assert_eq!(
+        end.ticket_id.as_ref().unwrap().as_str(),
+        "ADF-20260727T091531-3f2a1c"
+    );
     // The run's id is told before it can fail.
     assert_eq!(story.callbacks.len(), 2);
-    assert_eq!(story.callbacks[0].remediation_run_id, end.remediation_run_id);
+    assert_eq!(
+        story.callbacks[0].remediation_run_id,
+        end.remediation_run_id
+    );
 }
 
 #[tokio::test]
 async fn the_run_that_fails_again_says_why() {
     let world = World::new().await;
-    world.factory.script("pl_ingest_sales", 3, fails("ErrorCode=GatewayTimeout"));
+    world
+        .factory
+        .script("pl_ingest_sales", 3, fails("ErrorCode=GatewayTimeout"));
     let story = world.heal(&failed_pipeline(&world)).await;
-    assert_eq!(story.failed(), "Operation on target Copy_Sales failed: ErrorCode=GatewayTimeout");
-    assert_eq!(story.end().remediation_run_id.as_deref(), started(&world)[0]["runId"].as_str());
+    assert_eq!(
+        story.failed(),
+        "Operation on target Copy_Sales failed: ErrorCode=GatewayTimeout"
+    );
+    assert_eq!(
+        story.end().remediation_run_id.as_deref(),
+        started(&world)[0]["runId"].as_str()
+    );
 }
 
 #[tokio::test]
 async fn a_cancelled_run_is_a_failure() {
     let world = World::new().await;
-    world.factory.script("pl_ingest_sales", 1, Ending::Cancelled);
-    assert_eq!(world.heal(&failed_pipeline(&world)).await.failed(), "the remediation run was cancelled");
+    world
+        .factory
+        .script("pl_ingest_sales", 1, Ending::Cancelled);
+    assert_eq!(
+        world.heal(&failed_pipeline(&world)).await.failed(),
+        "the remediation run was cancelled"
+    );
 }
 
 #[tokio::test]
@@ -65,45 +104,96 @@ async fn a_run_that_hangs_is_reported_whatever_the_loop_comes_to() {
         let world = World::with(Api::V2, limit).await;
         world.factory.script("pl_ingest_sales", 0, Ending::Hangs);
         let story = world.heal(&failed_pipeline(&world)).await;
-        assert_eq!(story.failed(), "The run did not end within the time this playbook watches it.");
-        assert_eq!(story.run.action("Wait").unwrap().repetitions, 110, "the loop is bounded");
+        assert_eq!(
+            story.failed(),
+            "The run did not end within the time this playbook watches it."
+        );
+        assert_eq!(
+            story.run.action("Wait").unwrap().repetitions,
+            110,
+            "the loop is bounded"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_refused_start_is_told_and_never_repeated() {
     let world = World::new().await;
-    world.factory_server.faults.next_on("POST", "/createRun", Fault::from_fixture(&fixture("adf-http-403")));
+    world.factory_server.faults.next_on(
+        "POST",
+        "/createRun",
+        Fault::from_fixture(&fixture("adf-http-403")),
+    );
     let story = world.heal(&failed_pipeline(&world)).await;
-    assert!(story.failed().contains("does not have authorization to perform action"), "{}", story.failed());
-    assert_eq!(world.factory_server.requests_to("POST", "/createRun").len(), 1);
-    assert_eq!((started(&world).len(), story.end().remediation_run_id.as_deref()), (0, None));
+    assert!(
+        story
+            .failed()
+            .contains("does not have authorization to perform action"),
+        "{}",
+        story.failed()
+    );
+    assert_eq!(
+        world.factory_server.requests_to("POST", "/createRun").len(),
+        1
+    );
+    assert_eq!(
+        (
+            started(&world).len(),
+            story.end().remediation_run_id.as_deref()
+        ),
+        (0, None)
+    );
 }
 
 #[tokio::test]
 async fn after_an_unknown_start_the_run_is_looked_for_and_watched() {
     let world = World::new().await;
-    world.factory_server.faults.next_on("POST", "/createRun", Fault::AcceptThenDrop);
+    world
+        .factory_server
+        .faults
+        .next_on("POST", "/createRun", Fault::AcceptThenDrop);
     let story = world.heal(&failed_pipeline(&world)).await;
     assert_eq!(started(&world).len(), 1);
-    assert_eq!(story.succeeded().remediation_run_id.as_deref(), started(&world)[0]["runId"].as_str());
-    assert_eq!(world.factory_server.requests_to("POST", "/createRun").len(), 1);
+    assert_eq!(
+        story.succeeded().remediation_run_id.as_deref(),
+        started(&world)[0]["runId"].as_str()
+    );
+    assert_eq!(
+        world.factory_server.requests_to("POST", "/createRun").len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_start_that_was_lost_is_not_repeated_either() {
     let world = World::new().await;
-    world.factory_server.faults.next_on("POST", "/createRun", Fault::status(502));
+    world
+        .factory_server
+        .faults
+        .next_on("POST", "/createRun", Fault::status(502));
     let story = world.heal(&failed_pipeline(&world)).await;
-    assert!(story.failed().starts_with("Data Factory did not start the run"), "{}", story.failed());
+    assert!(
+        story
+            .failed()
+            .starts_with("Data Factory did not start the run"),
+        "{}",
+        story.failed()
+    );
     assert_eq!(started(&world).len(), 0);
 }
 
 #[tokio::test]
 async fn reading_survives_throttling_and_hiccups() {
     let world = World::new().await;
-    world.factory_server.faults.next_on("GET", "/pipelineruns/", Fault::from_fixture(&fixture("adf-http-429")));
-    world.factory_server.faults.next_on("POST", "/queryPipelineRuns", Fault::status(500));
+    world.factory_server.faults.next_on(
+        "GET",
+        "/pipelineruns/",
+        Fault::from_fixture(&fixture("adf-http-429")),
+    );
+    world
+        .factory_server
+        .faults
+        .next_on("POST", "/queryPipelineRuns", Fault::status(500));
     world.heal(&failed_pipeline(&world)).await.succeeded();
     assert!(world.factory_server.faults.is_drained());
 }
@@ -118,7 +208,8 @@ async fn guards_refuse_what_no_longer_makes_sense() {
     world.factory.put_run(active.clone());
     let story = world.heal(&ticket).await;
     assert!(
-        story.failed().contains("is already running") && story.failed().contains(active["runId"].as_str().unwrap()),
+        story.failed().contains("is already running")
+            && story.failed().contains(active["runId"].as_str().unwrap()),
         "{}",
         story.failed()
     );
@@ -126,23 +217,47 @@ async fn guards_refuse_what_no_longer_makes_sense() {
     let world = World::new().await;
     let ticket = failed_pipeline(&world);
     let mut healed = fixture("adf-pipelineruns-get-failed");
-    (healed["runId"], healed["status"]) = (json!("0a0a0a0a-5df1-4b8e-ac2f-064cfa58202b"), json!("Succeeded"));
+    (healed["runId"], healed["status"]) = (
+        json!("0a0a0a0a-5df1-4b8e-ac2f-064cfa58202b"),
+        json!("Succeeded"),
+    );
     world.factory.put_run(healed);
     let mut other = ticket.clone();
     other.failure.run_id = Some("0a0a0a0a-5df1-4b8e-ac2f-064cfa58202b".into());
-    assert!(world.heal(&other).await.failed().contains("is Succeeded, not failed"));
+    assert!(
+        world
+            .heal(&other)
+            .await
+            .failed()
+            .contains("is Succeeded, not failed")
+    );
 
     let world = World::new().await;
     let mut other = failed_pipeline(&world);
     other.failure.asset = "pl_payroll".into();
-    assert!(world.heal(&other).await.failed().contains("belongs to another pipeline"));
+    assert!(
+        world
+            .heal(&other)
+            .await
+            .failed()
+            .contains("belongs to another pipeline")
+    );
 
     let world = World::new().await;
     let mut other = failed_pipeline(&world);
     other.failure.run_id = Some("ffffffff-5df1-4b8e-ac2f-064cfa58202b".into());
     let story = world.heal(&other).await;
-    assert!(story.failed().starts_with("The step Get_original_run ended as Failed"), "{}", story.failed());
-    assert_eq!(world.factory_server.requests_to("POST", "/createRun").len(), 0);
+    assert!(
+        story
+            .failed()
+            .starts_with("The step Get_original_run ended as Failed"),
+        "{}",
+        story.failed()
+    );
+    assert_eq!(
+        world.factory_server.requests_to("POST", "/createRun").len(),
+        0
+    );
 }
 
 /// Calls the trigger by hand, with a body that differs.
@@ -153,7 +268,10 @@ async fn trigger(world: &World, change: impl Fn(&mut Value)) -> u16 {
     change(&mut body);
     let http = aiops_rca::http::Http::new(None).unwrap();
     let url = world.playbooks.url("retry-adf-pipeline").unwrap();
-    let reply = http.send("it", http.request(reqwest::Method::POST, &url).json(&body)).await.unwrap();
+    let reply = http
+        .send("it", http.request(reqwest::Method::POST, &url).json(&body))
+        .await
+        .unwrap();
     world.playbooks.settled().await;
     reply.status
 }
@@ -163,11 +281,16 @@ async fn a_stale_request_does_nothing_and_says_so() {
     let world = World::new().await;
     failed_pipeline(&world);
     let status = trigger(&world, |body| {
-        body["requested_at"] = json!((Utc::now() - chrono::TimeDelta::minutes(31)).to_rfc3339_opts(SecondsFormat::Millis, true));
+        body["requested_at"] = json!(
+            (Utc::now() - chrono::TimeDelta::minutes(31))
+                .to_rfc3339_opts(SecondsFormat::Millis, true)
+        );
     })
     .await;
     assert_eq!((status, started(&world).len()), (202, 0));
-    assert!(matches!(&world.callbacks()[0].outcome, Outcome::Failed(why) if why.contains("too old")));
+    assert!(
+        matches!(&world.callbacks()[0].outcome, Outcome::Failed(why) if why.contains("too old"))
+    );
 }
 
 #[tokio::test]
@@ -179,9 +302,20 @@ async fn a_callback_address_that_is_not_ours_is_never_called_and_nothing_is_done
     ] {
         let world = World::new().await;
         failed_pipeline(&world);
-        assert_eq!(trigger(&world, |body| body["callback_url"] = json!(address)).await, 202);
-        assert_eq!((started(&world).len(), world.door.requests().len()), (0, 0), "{address}");
-        assert_eq!(world.playbooks.strangers(), Vec::<String>::new(), "{address}");
+        assert_eq!(
+            trigger(&world, |body| body["callback_url"] = json!(address)).await,
+            202
+        );
+        assert_eq!(
+            (started(&world).len(), world.door.requests().len()),
+            (0, 0),
+            "{address}"
+        );
+        assert_eq!(
+            world.playbooks.strangers(),
+            Vec::<String>::new(),
+            "{address}"
+        );
         assert_eq!(world.playbooks.runs()[0].status, RunStatus::Failed);
     }
 }
@@ -189,8 +323,17 @@ async fn a_callback_address_that_is_not_ours_is_never_called_and_nothing_is_done
 #[tokio::test]
 async fn a_body_that_lacks_what_is_needed_is_refused_at_the_door() {
     let world = World::new().await;
-    assert_eq!(trigger(&world, |body| drop(body.as_object_mut().unwrap().remove("original_run_id"))).await, 400);
-    assert_eq!(trigger(&world, |body| body["attempt_number"] = json!("one")).await, 400);
+    assert_eq!(
+        trigger(&world, |body| drop(
+            body.as_object_mut().unwrap().remove("original_run_id")
+        ))
+        .await,
+        400
+    );
+    assert_eq!(
+        trigger(&world, |body| body["attempt_number"] = json!("one")).await,
+        400
+    );
     assert!(world.playbooks.runs().is_empty());
 }
 
@@ -199,9 +342,20 @@ async fn the_history_hides_what_the_definition_secures() {
     let world = World::new().await;
     let story = world.heal(&failed_pipeline(&world)).await;
     let shown = serde_json::to_value(&story.run).unwrap();
-    let call = shown["actions"].as_array().unwrap().iter().find(|action| action["name"] == "Send_callback").unwrap();
-    assert_eq!((&call["inputs"], &call["outputs"]), (&json!("(secured)"), &json!("(secured)")));
-    assert!(!shown.to_string().contains("token="), "the callback's token is in the history");
+    let call = shown["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|action| action["name"] == "Send_callback")
+        .unwrap();
+    assert_eq!(
+        (&call["inputs"], &call["outputs"]),
+        (&json!("(secured)"), &json!("(secured)"))
+    );
+    assert!(
+        !shown.to_string().contains("token="),
+        "the callback's token is in the history"
+    );
 }
 
 #[tokio::test]
@@ -233,7 +387,8 @@ async fn faults_of_the_service_itself() {
 fn upstream_run(status: &str) -> Value {
     let mut run = fixture("adf-pipelineruns-get-failed");
     let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
-    (run["runId"], run["runGroupId"], run["pipelineName"]) = (json!("up-1"), json!("up-1"), json!("pl_export_sales"));
+    (run["runId"], run["runGroupId"], run["pipelineName"]) =
+        (json!("up-1"), json!("up-1"), json!("pl_export_sales"));
     (run["status"], run["lastUpdated"], run["runStart"]) = (json!(status), json!(now), json!(now));
     run["parameters"] = json!({"day": "27"});
     run
@@ -247,11 +402,25 @@ async fn the_upstream_pipeline_runs_first_then_the_failed_one_is_recovered() {
     world.factory.put_run(upstream_run("Succeeded"));
     let story = world.heal(&ticket).await;
     let end = story.succeeded();
-    let runs: Vec<Value> = started(&world).into_iter().filter(|run| run["runId"] != "up-1").collect();
-    let [upstream, recovery] = runs.as_slice() else { panic!("{runs:?}") };
-    assert_eq!((&upstream["pipelineName"], &upstream["parameters"]), (&json!("pl_export_sales"), &json!({"day": "27"})));
-    assert_eq!((&recovery["pipelineName"], &recovery["runGroupId"]), (&json!("pl_ingest_sales"), &json!(RUN)));
-    assert_eq!(end.remediation_run_id.as_deref(), recovery["runId"].as_str());
+    let runs: Vec<Value> = started(&world)
+        .into_iter()
+        .filter(|run| run["runId"] != "up-1")
+        .collect();
+    let [upstream, recovery] = runs.as_slice() else {
+        panic!("{runs:?}")
+    };
+    assert_eq!(
+        (&upstream["pipelineName"], &upstream["parameters"]),
+        (&json!("pl_export_sales"), &json!({"day": "27"}))
+    );
+    assert_eq!(
+        (&recovery["pipelineName"], &recovery["runGroupId"]),
+        (&json!("pl_ingest_sales"), &json!(RUN))
+    );
+    assert_eq!(
+        end.remediation_run_id.as_deref(),
+        recovery["runId"].as_str()
+    );
 }
 
 #[tokio::test]
@@ -262,13 +431,31 @@ async fn without_a_good_upstream_the_failed_pipeline_is_left_alone() {
     world.factory.put_run(upstream_run("Succeeded"));
     world.factory.script("pl_export_sales", 1, fails("no disk"));
     let story = world.heal(&ticket).await;
-    assert!(story.failed().contains("pl_export_sales did not succeed: Failed"), "{}", story.failed());
-    assert_eq!(world.factory_server.requests_to("POST", "pl_ingest_sales/createRun").len(), 0);
+    assert!(
+        story
+            .failed()
+            .contains("pl_export_sales did not succeed: Failed"),
+        "{}",
+        story.failed()
+    );
+    assert_eq!(
+        world
+            .factory_server
+            .requests_to("POST", "pl_ingest_sales/createRun")
+            .len(),
+        0
+    );
 
     let world = World::new().await;
     let mut ticket = failed_pipeline(&world);
     ticket.remediation.action = Action::CheckUpstream;
-    assert!(world.heal(&ticket).await.failed().contains("no run in the last seven days"));
+    assert!(
+        world
+            .heal(&ticket)
+            .await
+            .failed()
+            .contains("no run in the last seven days")
+    );
     let mut other = ticket.clone();
     other.failure.asset = "pl_other".into();
     let mut run = fixture("adf-pipelineruns-get-failed");
@@ -276,5 +463,11 @@ async fn without_a_good_upstream_the_failed_pipeline_is_left_alone() {
     other.failure.run_id = Some("o-1".into());
     let world = World::new().await;
     world.factory.put_run(run);
-    assert!(world.heal(&other).await.failed().contains("No upstream pipeline is configured"));
+    assert!(
+        world
+            .heal(&other)
+            .await
+            .failed()
+            .contains("No upstream pipeline is configured")
+    );
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use aiops_rca::diagnosis::{Action, Category, Diagnosis, Risk, Severity};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::ticket::{
-    Actor, Attempt, AttemptState, Channel, JiraRecord, Priority, Remediation, RemediationState, Sla, SlackRecord, Status, Ticket,
-    TicketId,
+    Actor, Attempt, AttemptState, Channel, JiraRecord, Priority, Remediation, RemediationState,
+    Sla, SlackRecord, Status, Ticket, TicketId,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -17,11 +17,20 @@ pub(super) fn at(text: &str) -> DateTime<Utc> {
 
 /// A fixture of somebody else's system, as recorded.
 pub(super) fn fixture(name: &str) -> Value {
-    let path = format!("{}/tests/fixtures/vendor/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/fixtures/vendor/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-pub(super) fn failure(source: Source, kind: AssetKind, asset: &str, run_id: &str, context: &[(&str, &str)]) -> Failure {
+pub(super) fn failure(
+    source: Source,
+    kind: AssetKind,
+    asset: &str,
+    run_id: &str,
+    context: &[(&str, &str)],
+) -> Failure {
     Failure {
         source,
         key: RunKey::new(source, "scope", run_id, "", ""),
@@ -31,7 +40,10 @@ pub(super) fn failure(source: Source, kind: AssetKind, asset: &str, run_id: &str
         run_url: None,
         error_code: None,
         message: "it failed".to_owned(),
-        context: context.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        context: context
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         occurred_at: None,
         source_severity: None,
         alert: None,
@@ -67,11 +79,18 @@ pub(super) fn ticket(failure: Failure, action: Action) -> Ticket {
         },
         severity: Severity::Medium,
         priority: Priority::P3,
-        sla: Sla { seconds: 7200, due_at: now + TimeDelta::hours(2), breached_at: None },
+        sla: Sla {
+            seconds: 7200,
+            due_at: now + TimeDelta::hours(2),
+            breached_at: None,
+        },
         status: Status::Open,
         status_version: 0,
         status_at: now,
-        status_by: Actor { channel: Channel::System, name: "aiops-rca".to_owned() },
+        status_by: Actor {
+            channel: Channel::System,
+            name: "aiops-rca".to_owned(),
+        },
         story: Vec::new(),
         evidence_count: 0,
         gaps: Vec::new(),

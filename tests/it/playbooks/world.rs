@@ -34,11 +34,18 @@ impl Site for Door {
     fn answer(&self, request: &Request) -> Answer {
         match request.path.as_str() {
             "/remediation-callback" => Answer::json(200, &json!({"status": "ok"})),
-            "/secrets/airflow-playbook-password" if request.is_authorized_by("Bearer vault-token") => Answer::json(
-                200,
-                &json!({"value": "airflow-pass", "id": "https://rca-vault.vault.azure.net/secrets/airflow-playbook-password/1"}),
+            "/secrets/airflow-playbook-password"
+                if request.is_authorized_by("Bearer vault-token") =>
+            {
+                Answer::json(
+                    200,
+                    &json!({"value": "airflow-pass", "id": "https://rca-vault.vault.azure.net/secrets/airflow-playbook-password/1"}),
+                )
+            }
+            _ => Answer::json(
+                403,
+                &json!({"error": {"code": "Forbidden", "message": "no"}}),
             ),
-            _ => Answer::json(403, &json!({"error": {"code": "Forbidden", "message": "no"}})),
         }
     }
 }
@@ -70,18 +77,33 @@ fn playbook_of(action: Action) -> &'static str {
 fn parameters(definition: &Value, api: Api) -> BTreeMap<String, Value> {
     let factory = "/subscriptions/sub-1/resourceGroups/rg-data/providers/Microsoft.DataFactory/factories/adf-prod";
     let all = [
-        ("callbackBase", json!("https://rca.example.com/remediation-callback?")),
+        (
+            "callbackBase",
+            json!("https://rca.example.com/remediation-callback?"),
+        ),
         ("factoryId", json!(factory)),
-        ("databricksHost", json!("https://adb-1.12.azuredatabricks.net")),
+        (
+            "databricksHost",
+            json!("https://adb-1.12.azuredatabricks.net"),
+        ),
         ("allowedNodeTypes", json!(["Standard_D8ds_v5"])),
         ("airflowHost", json!("https://airflow.example.com")),
-        ("airflowApi", json!(if api == Api::V1 { "v1" } else { "v2" })),
+        (
+            "airflowApi",
+            json!(if api == Api::V1 { "v1" } else { "v2" }),
+        ),
         ("airflowUser", json!("rca")),
         ("keyVaultHost", json!("https://rca-vault.vault.azure.net")),
-        ("upstreamPipelines", json!({"pl_ingest_sales": "pl_export_sales"})),
+        (
+            "upstreamPipelines",
+            json!({"pl_ingest_sales": "pl_export_sales"}),
+        ),
     ];
     let declared = definition["parameters"].as_object().unwrap();
-    all.into_iter().filter(|(name, _)| declared.contains_key(*name)).map(|(name, value)| (name.to_owned(), value)).collect()
+    all.into_iter()
+        .filter(|(name, _)| declared.contains_key(*name))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 impl World {
@@ -90,7 +112,12 @@ impl World {
     }
 
     pub(super) async fn with(api: Api, until_limit: UntilLimit) -> Self {
-        let factory = Arc::new(DataFactorySite::new("sub-1", "rg-data", "adf-prod", "factory-token"));
+        let factory = Arc::new(DataFactorySite::new(
+            "sub-1",
+            "rg-data",
+            "adf-prod",
+            "factory-token",
+        ));
         let databricks = Arc::new(DatabricksSite::new("databricks-token"));
         let airflow = Arc::new(AirflowSite::new(api, "rca", "airflow-pass"));
         let factory_server = serve(0, Arc::clone(&factory)).await.unwrap();
@@ -99,7 +126,11 @@ impl World {
         let door = serve(0, Arc::new(Door)).await.unwrap();
         let deployments = SHIPPED.map(|(name, text)| {
             let definition: Value = serde_json::from_str(text).unwrap();
-            Deployment { name: name.to_owned(), parameters: parameters(&definition, api), definition }
+            Deployment {
+                name: name.to_owned(),
+                parameters: parameters(&definition, api),
+                definition,
+            }
         });
         let hosts = [
             ("https://management.azure.com", &factory_server),
@@ -115,8 +146,14 @@ impl World {
         ];
         let settings = LogicAppSettings {
             deployments: deployments.to_vec(),
-            hosts: hosts.into_iter().map(|(host, server)| (host.to_owned(), server.url().parse().unwrap())).collect(),
-            tokens: tokens.into_iter().map(|(audience, token)| (audience.to_owned(), token.to_owned())).collect(),
+            hosts: hosts
+                .into_iter()
+                .map(|(host, server)| (host.to_owned(), server.url().parse().unwrap()))
+                .collect(),
+            tokens: tokens
+                .into_iter()
+                .map(|(audience, token)| (audience.to_owned(), token.to_owned()))
+                .collect(),
             until_limit,
             ..LogicAppSettings::default()
         };
@@ -129,14 +166,32 @@ impl World {
             Action::RetryTask,
             Action::CheckUpstream,
         ];
-        let url = |action| SecretUrl::parse(playbooks.url(playbook_of(action)).unwrap().as_str()).unwrap();
+        let url = |action| {
+            SecretUrl::parse(playbooks.url(playbook_of(action)).unwrap().as_str()).unwrap()
+        };
         let settings = PlaybookSettings {
-            urls: actions.into_iter().map(|action| (action, url(action))).collect(),
+            urls: actions
+                .into_iter()
+                .map(|action| (action, url(action)))
+                .collect(),
             callback_base: "https://rca.example.com".parse().unwrap(),
             signing_key: "a signing key".into(),
         };
-        let client = Playbooks::new(settings, Http::with_timeout(None, Duration::from_secs(5)).unwrap());
-        Self { factory, factory_server, databricks, databricks_server, airflow, airflow_server, door, playbooks, client }
+        let client = Playbooks::new(
+            settings,
+            Http::with_timeout(None, Duration::from_secs(5)).unwrap(),
+        );
+        Self {
+            factory,
+            factory_server,
+            databricks,
+            databricks_server,
+            airflow,
+            airflow_server,
+            door,
+            playbooks,
+            client,
+        }
     }
 
     /// Calls the playbook as the corridor does, and waits until the workflow has ended.
@@ -144,20 +199,42 @@ impl World {
         let mut attempt = attempt(ticket);
         attempt.called_at = Some(Utc::now());
         let outcome = self.client.call(ticket, &attempt, Utc::now()).await;
-        let CallOutcome::Accepted { workflow_run: Some(id) } = outcome else { panic!("not accepted: {outcome:?}") };
+        let CallOutcome::Accepted {
+            workflow_run: Some(id),
+        } = outcome
+        else {
+            panic!("not accepted: {outcome:?}")
+        };
         self.playbooks.settled().await;
-        let run = self.playbooks.runs().into_iter().find(|run| run.id == id).unwrap();
-        assert_eq!(self.playbooks.strangers(), Vec::<String>::new(), "a playbook talked to a stranger");
+        let run = self
+            .playbooks
+            .runs()
+            .into_iter()
+            .find(|run| run.id == id)
+            .unwrap();
+        assert_eq!(
+            self.playbooks.strangers(),
+            Vec::<String>::new(),
+            "a playbook talked to a stranger"
+        );
         let callbacks = self.callbacks();
         for request in self.door.requests_to("POST", "/remediation-callback") {
             let query = |name: &str| request.query(name).unwrap_or_default().to_owned();
-            assert!(self.client.verify_callback(&query("ticket"), &query("attempt"), &query("token")));
+            assert!(self.client.verify_callback(
+                &query("ticket"),
+                &query("attempt"),
+                &query("token")
+            ));
         }
         Story { run, callbacks }
     }
 
     pub(super) fn callbacks(&self) -> Vec<Callback> {
-        self.door.requests_to("POST", "/remediation-callback").iter().map(|request| parse(&request.body).unwrap()).collect()
+        self.door
+            .requests_to("POST", "/remediation-callback")
+            .iter()
+            .map(|request| parse(&request.body).unwrap())
+            .collect()
     }
 }
 
@@ -170,14 +247,28 @@ pub(super) struct Story {
 impl Story {
     /// The last callback, which every story has; those before it are progress.
     pub(super) fn end(&self) -> &Callback {
-        let (last, before) = self.callbacks.split_last().unwrap_or_else(|| panic!("no callback: {}", self.failures()));
-        assert!(before.iter().all(|callback| callback.outcome == Outcome::Progress), "{before:?}");
+        let (last, before) = self
+            .callbacks
+            .split_last()
+            .unwrap_or_else(|| panic!("no callback: {}", self.failures()));
+        assert!(
+            before
+                .iter()
+                .all(|callback| callback.outcome == Outcome::Progress),
+            "{before:?}"
+        );
         assert!(!last.contradictory);
         last
     }
 
     pub(super) fn succeeded(&self) -> &Callback {
-        assert_eq!(self.end().outcome, Outcome::Success, "{:?} {}", self.end(), self.failures());
+        assert_eq!(
+            self.end().outcome,
+            Outcome::Success,
+            "{:?} {}",
+            self.end(),
+            self.failures()
+        );
         assert_eq!(self.run.status.name(), "Succeeded");
         self.end()
     }
@@ -193,20 +284,48 @@ impl Story {
 
     /// Actions that went wrong, for a test's message.
     pub(super) fn failures(&self) -> String {
-        let bad = self.run.actions.iter().filter(|action| matches!(action.status.name(), "Failed" | "TimedOut"));
-        bad.map(|action| format!("{} {} {}", action.name, action.status.name(), action.error)).collect::<Vec<_>>().join("; ")
+        let bad = self
+            .run
+            .actions
+            .iter()
+            .filter(|action| matches!(action.status.name(), "Failed" | "TimedOut"));
+        bad.map(|action| format!("{} {} {}", action.name, action.status.name(), action.error))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
 pub(super) fn failed_pipeline(world: &World) -> Ticket {
-    world.factory.put_run(fixture("adf-pipelineruns-get-failed"));
-    ticket(failure(Source::Adf, AssetKind::Pipeline, "pl_ingest_sales", RUN, &[]), Action::RetryPipeline)
+    world
+        .factory
+        .put_run(fixture("adf-pipelineruns-get-failed"));
+    ticket(
+        failure(
+            Source::Adf,
+            AssetKind::Pipeline,
+            "pl_ingest_sales",
+            RUN,
+            &[],
+        ),
+        Action::RetryPipeline,
+    )
 }
 
 pub(super) fn failed_job(world: &World) -> Ticket {
-    world.databricks.put_run(fixture("dbx-runs-get-multitask-failed"));
+    world
+        .databricks
+        .put_run(fixture("dbx-runs-get-multitask-failed"));
     let context = [(field::JOB_ID, "516892700102118")];
-    ticket(failure(Source::Databricks, AssetKind::Job, "nightly ETL", &JOB_RUN.to_string(), &context), Action::RetryJob)
+    ticket(
+        failure(
+            Source::Databricks,
+            AssetKind::Job,
+            "nightly ETL",
+            &JOB_RUN.to_string(),
+            &context,
+        ),
+        Action::RetryJob,
+    )
 }
 
 pub(super) fn failed_cluster(world: &World, state: &str, action: Action) -> Ticket {
@@ -214,14 +333,35 @@ pub(super) fn failed_cluster(world: &World, state: &str, action: Action) -> Tick
     cluster["state"] = json!(state);
     world.databricks.put_cluster(cluster);
     let context = [(field::CLUSTER_ID, CLUSTER), (field::KIND, "cluster")];
-    ticket(failure(Source::Databricks, AssetKind::Cluster, "etl-shared", CLUSTER, &context), action)
+    ticket(
+        failure(
+            Source::Databricks,
+            AssetKind::Cluster,
+            "etl-shared",
+            CLUSTER,
+            &context,
+        ),
+        action,
+    )
 }
 
 pub(super) fn failed_task(world: &World, map_index: Option<&str>) -> Ticket {
     let index: i64 = map_index.map_or(-1, |index| index.parse().unwrap());
     world.airflow.put_task(json!({"dag_id": "sales_etl", "dag_run_id": DAG_RUN, "task_id": "load_orders", "map_index": index,
         "state": "failed", "try_number": 2, "max_tries": 2}));
-    let mut context = vec![(field::DAG_ID, "sales_etl"), (field::TASK_ID, "load_orders")];
+    let mut context = vec![
+        (field::DAG_ID, "sales_etl"),
+        (field::TASK_ID, "load_orders"),
+    ];
     context.extend(map_index.map(|index| (field::MAP_INDEX, index)));
-    ticket(failure(Source::Airflow, AssetKind::Task, "sales_etl.load_orders", DAG_RUN, &context), Action::RetryTask)
+    ticket(
+        failure(
+            Source::Airflow,
+            AssetKind::Task,
+            "sales_etl.load_orders",
+            DAG_RUN,
+            &context,
+        ),
+        Action::RetryTask,
+    )
 }

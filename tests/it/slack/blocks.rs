@@ -1,7 +1,9 @@
 //! Every text people read, and every limit.
 
 use aiops_rca::local::simulators::slack::block_problems;
-use aiops_rca::sinks::slack::blocks::{HEADER_LIMIT, Look, Post, SECTION_LIMIT, TEXT_LIMIT, chapter, message};
+use aiops_rca::sinks::slack::blocks::{
+    HEADER_LIMIT, Look, Post, SECTION_LIMIT, TEXT_LIMIT, chapter, message,
+};
 use aiops_rca::ticket::machine::{Event, Report};
 use aiops_rca::ticket::{Channel, Chapter, ChapterKind, DeliveryFault, Status, Ticket};
 use proptest::prelude::*;
@@ -23,7 +25,11 @@ fn bases() -> Bases {
 
 impl Bases {
     fn look(&self) -> Look<'_> {
-        Look { dashboard_base: Some(&self.0), issue_base: Some(&self.1), approvers: &self.2 }
+        Look {
+            dashboard_base: Some(&self.0),
+            issue_base: Some(&self.1),
+            approvers: &self.2,
+        }
     }
 }
 
@@ -38,15 +44,25 @@ fn reading(post: &Post) -> String {
     let paragraphs = post.blocks.iter().map(|block| {
         if let Some(elements) = block["elements"].as_array() {
             let label = |element: &Value| {
-                let text = element["text"]["text"].as_str().or(element["text"].as_str()).unwrap();
-                if element["type"] == "button" { format!("[{text}] (button)") } else { text.to_owned() }
+                let text = element["text"]["text"]
+                    .as_str()
+                    .or(element["text"].as_str())
+                    .unwrap();
+                if element["type"] == "button" {
+                    format!("[{text}] (button)")
+                } else {
+                    text.to_owned()
+                }
             };
             return elements.iter().map(label).collect::<Vec<_>>().join(" ");
         }
         block["text"]["text"].as_str().unwrap().to_owned()
     });
     let text = paragraphs.collect::<Vec<_>>().join("\n\n");
-    text.replace("<https://your-company.atlassian.net/browse/APAIOPS-123|APAIOPS-123>", "APAIOPS-123")
+    text.replace(
+        "<https://your-company.atlassian.net/browse/APAIOPS-123|APAIOPS-123>",
+        "APAIOPS-123",
+    )
 }
 
 #[test]
@@ -79,7 +95,12 @@ Resolution Steps:
 fn the_closed_message_is_the_guides_text() {
     let mut ticket = ticket();
     issue(&mut ticket);
-    status(&mut ticket, Status::Acknowledged, person("John Doe", Channel::Jira), at("10:30:00"));
+    status(
+        &mut ticket,
+        Status::Acknowledged,
+        person("John Doe", Channel::Jira),
+        at("10:30:00"),
+    );
     assert_eq!(
         reading(&shown(&ticket)),
         "✅ pipeline-name - CLOSED
@@ -108,7 +129,9 @@ Resolution Steps:
 #[test]
 fn every_other_state_follows_their_style() {
     let mut states = Vec::new();
-    let mut record = |name: &str, ticket: &Ticket| states.push(format!("=== {name}\n{}", reading(&shown(ticket))));
+    let mut record = |name: &str, ticket: &Ticket| {
+        states.push(format!("=== {name}\n{}", reading(&shown(ticket))))
+    };
     let john = || person("John Doe", Channel::Jira);
 
     let mut fresh = ticket();
@@ -116,7 +139,11 @@ fn every_other_state_follows_their_style() {
     let mut off = fresh.clone();
     off.sinks_off.insert("jira".into(), "ITSM_TOOL=none".into());
     record("no JIRA", &off);
-    fresh.jira.fault = Some(DeliveryFault { reason: "401".into(), at: at("10:00:09"), retrying: false });
+    fresh.jira.fault = Some(DeliveryFault {
+        reason: "401".into(),
+        at: at("10:00:09"),
+        retrying: false,
+    });
     record("JIRA refused", &fresh);
 
     let mut taken = ticket();
@@ -124,9 +151,18 @@ fn every_other_state_follows_their_style() {
     status(&mut taken, Status::InProgress, john(), at("10:10:00"));
     record("in progress", &taken);
     status(&mut taken, Status::Acknowledged, john(), at("10:30:00"));
-    status(&mut taken, Status::InProgress, person("Jane Roe", Channel::Jira), at("10:40:00"));
+    status(
+        &mut taken,
+        Status::InProgress,
+        person("Jane Roe", Channel::Jira),
+        at("10:40:00"),
+    );
     record("reopened", &taken);
-    happen(&mut taken, &Event::IssueDeleted { by: john() }, at("10:41:00"));
+    happen(
+        &mut taken,
+        &Event::IssueDeleted { by: john() },
+        at("10:41:00"),
+    );
     record("issue deleted", &taken);
 
     let mut asked = ticket();
@@ -230,7 +266,12 @@ fn every_kind_of_chapter_has_a_sign_of_its_own_or_shares_success() {
     let entries: Vec<Value> = kinds
         .iter()
         .map(|kind| {
-            let entry = Chapter { number: 1, at: at("10:20:00"), kind: *kind, text: "What <happened> & *why*, *now*".into() };
+            let entry = Chapter {
+                number: 1,
+                at: at("10:20:00"),
+                kind: *kind,
+                text: "What <happened> & *why*, *now*".into(),
+            };
             Value::from(chapter(&ticket, &entry, &bases().look()).text)
         })
         .collect();
@@ -238,8 +279,15 @@ fn every_kind_of_chapter_has_a_sign_of_its_own_or_shares_success() {
 }
 
 fn text_of(post: &Post, start: &str) -> String {
-    let texts = post.blocks.iter().filter_map(|block| block["text"]["text"].as_str());
-    texts.into_iter().find(|text| text.starts_with(start)).unwrap().to_owned()
+    let texts = post
+        .blocks
+        .iter()
+        .filter_map(|block| block["text"]["text"].as_str());
+    texts
+        .into_iter()
+        .find(|text| text.starts_with(start))
+        .unwrap()
+        .to_owned()
 }
 
 fn units(text: &str) -> usize {
@@ -256,7 +304,14 @@ fn at_the_limit(limit: usize, start: &str, put: impl Fn(&mut Ticket, String)) {
         };
         let show = |length: usize| {
             let mut ticket = ticket();
-            put(&mut ticket, format!("{}{}", "x".repeat(length % cost), unit.repeat(length / cost)));
+            put(
+                &mut ticket,
+                format!(
+                    "{}{}",
+                    "x".repeat(length % cost),
+                    unit.repeat(length / cost)
+                ),
+            );
             text_of(&shown(&ticket), start)
         };
         let frame = units(&show(cost)) - cost;
@@ -264,18 +319,25 @@ fn at_the_limit(limit: usize, start: &str, put: impl Fn(&mut Ticket, String)) {
         assert_eq!(units(&full), limit, "{unit} fills {start}");
         assert!(!full.contains('…'), "{unit} is whole in {start}");
         let past = show(limit - frame + 1);
-        assert!(past.contains('…') && units(&past) <= limit, "{unit} is cut in {start}");
+        assert!(
+            past.contains('…') && units(&past) <= limit,
+            "{unit} is cut in {start}"
+        );
     }
 }
 
 #[test]
 fn the_header_at_its_limit() {
-    at_the_limit(HEADER_LIMIT, "🔴 ALERT: ", |ticket, text| ticket.failure.asset = text);
+    at_the_limit(HEADER_LIMIT, "🔴 ALERT: ", |ticket, text| {
+        ticket.failure.asset = text
+    });
 }
 
 #[test]
 fn the_root_cause_at_its_limit() {
-    at_the_limit(SECTION_LIMIT, "Root Cause: ", |ticket, text| ticket.diagnosis.root_cause = text);
+    at_the_limit(SECTION_LIMIT, "Root Cause: ", |ticket, text| {
+        ticket.diagnosis.root_cause = text
+    });
 }
 
 #[test]
@@ -289,7 +351,9 @@ fn the_closed_header_at_its_limit() {
 #[test]
 fn a_single_step_at_its_limit() {
     // One unit of the section stays free: steps share it evenly.
-    at_the_limit(SECTION_LIMIT, "Resolution Steps:", |ticket, text| ticket.diagnosis.recommendations = vec![text]);
+    at_the_limit(SECTION_LIMIT, "Resolution Steps:", |ticket, text| {
+        ticket.diagnosis.recommendations = vec![text]
+    });
 }
 
 #[test]
@@ -303,10 +367,18 @@ fn many_and_long_steps_share_their_section() {
 
 #[test]
 fn a_chapter_at_its_limit() {
-    let entry = |text: String| Chapter { number: 1, at: at("10:20:00"), kind: ChapterKind::ApprovalAsked, text };
+    let entry = |text: String| Chapter {
+        number: 1,
+        at: at("10:20:00"),
+        kind: ChapterKind::ApprovalAsked,
+        text,
+    };
     let show = |text: String| chapter(&ticket(), &entry(text), &bases().look()).text;
     let frame = units(&show("日".into())) - 1;
-    assert_eq!(units(&show("日".repeat(SECTION_LIMIT - frame))), SECTION_LIMIT);
+    assert_eq!(
+        units(&show("日".repeat(SECTION_LIMIT - frame))),
+        SECTION_LIMIT
+    );
     let past = show("日".repeat(SECTION_LIMIT - frame + 1));
     assert!(past.contains('…') && past.ends_with("<@U0JOHNDOE>") && units(&past) <= SECTION_LIMIT);
 }

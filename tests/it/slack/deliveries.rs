@@ -11,13 +11,25 @@ use super::stage::{Stage, ask, at, fixture, healing, issue, numbered, person, st
 
 #[tokio::test]
 async fn one_message_follows_its_ticket() {
-    let mut stage = Stage::set(SlackOptions { one_a_second: true, ..SlackOptions::default() }).await;
+    let mut stage = Stage::set(SlackOptions {
+        one_a_second: true,
+        ..SlackOptions::default()
+    })
+    .await;
     let (sink, mut ticket) = (stage.sink(), ticket());
     assert_eq!(stage.settle(&sink, &mut ticket).await, None);
     let record = ticket.slack.clone();
     assert_eq!(record.channel.as_deref(), Some("C01234567AB"));
-    assert_eq!(record.ts.as_deref(), Some(stage.slack.messages()[0].ts.as_str()));
-    assert!(stage.slack.messages()[0].blocks[1]["text"]["text"].as_str().unwrap().contains("ITSM Ticket: pending"));
+    assert_eq!(
+        record.ts.as_deref(),
+        Some(stage.slack.messages()[0].ts.as_str())
+    );
+    assert!(
+        stage.slack.messages()[0].blocks[1]["text"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("ITSM Ticket: pending")
+    );
 
     issue(&mut ticket);
     healing(&mut ticket);
@@ -25,18 +37,32 @@ async fn one_message_follows_its_ticket() {
     let messages = stage.slack.messages();
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].edits, 1);
-    assert_eq!(messages[0].metadata["event_payload"]["ticket_id"], ticket.id.as_str());
+    assert_eq!(
+        messages[0].metadata["event_payload"]["ticket_id"],
+        ticket.id.as_str()
+    );
     let told = stage.told(&ticket);
     assert_eq!(told.len(), ticket.story.len());
     for (entry, chapter) in told.iter().zip(&ticket.story) {
-        assert!(entry.contains(chapter.text.split('.').next().unwrap()), "{entry} tells {}", chapter.text);
+        assert!(
+            entry.contains(chapter.text.split('.').next().unwrap()),
+            "{entry} tells {}",
+            chapter.text
+        );
     }
 
     let calls = stage.slack.requests().len();
     assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-    assert_eq!(stage.slack.requests().len(), calls, "nothing changed: nothing is called");
+    assert_eq!(
+        stage.slack.requests().len(),
+        calls,
+        "nothing changed: nothing is called"
+    );
     for call in stage.slack.calls("chat.postMessage") {
-        assert_eq!(call.header("content-type"), Some("application/json; charset=utf-8"));
+        assert_eq!(
+            call.header("content-type"),
+            Some("application/json; charset=utf-8")
+        );
         assert_eq!(call.json()["unfurl_links"], false);
         assert!(call.json().get("reply_broadcast").is_none());
     }
@@ -49,7 +75,9 @@ async fn at_most_one_writing_call_a_step() {
     let (sink, mut ticket) = (stage.sink(), ticket());
     issue(&mut ticket);
     healing(&mut ticket);
-    let writes = |stage: &Stage| stage.slack.calls("chat.postMessage").len() + stage.slack.calls("chat.update").len();
+    let writes = |stage: &Stage| {
+        stage.slack.calls("chat.postMessage").len() + stage.slack.calls("chat.update").len()
+    };
     loop {
         let before = writes(&stage);
         let rest = stage.step(&sink, &mut ticket).await.unwrap();
@@ -68,7 +96,11 @@ async fn a_deleted_message_is_posted_anew_once_then_left() {
     stage.settle(&sink, &mut ticket).await;
     let first = ticket.slack.ts.clone().unwrap();
     stage.slack.delete(&first);
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None, "nothing changed, nobody notices");
+    assert_eq!(
+        stage.settle(&sink, &mut ticket).await,
+        None,
+        "nothing changed, nobody notices"
+    );
     issue(&mut ticket);
     assert_eq!(stage.settle(&sink, &mut ticket).await, None);
     let second = ticket.slack.ts.clone().unwrap();
@@ -91,7 +123,12 @@ async fn a_thread_whose_message_is_gone_brings_the_message_back() {
     let (sink, mut ticket) = (stage.sink(), ticket());
     stage.settle(&sink, &mut ticket).await;
     ticket.story.clear();
-    status(&mut ticket, Status::InProgress, person("Jane", Channel::Dashboard), at("10:10:00"));
+    status(
+        &mut ticket,
+        Status::InProgress,
+        person("Jane", Channel::Dashboard),
+        at("10:10:00"),
+    );
     // The edit gets through; then somebody deletes the message.
     while ticket.slack.telling.is_none() {
         stage.step(&sink, &mut ticket).await.unwrap();
@@ -108,13 +145,26 @@ async fn a_message_that_may_not_be_edited_goes_on_in_its_thread() {
         let mut stage = Stage::set(SlackOptions::default()).await;
         let (sink, mut ticket) = (stage.sink(), ticket());
         stage.settle(&sink, &mut ticket).await;
-        status(&mut ticket, Status::Acknowledged, person("Jane", Channel::Dashboard), at("10:10:00"));
+        status(
+            &mut ticket,
+            Status::Acknowledged,
+            person("Jane", Channel::Dashboard),
+            at("10:10:00"),
+        );
         stage.slack.refuse_next("chat.update", error);
         let fault = stage.settle(&sink, &mut ticket).await.unwrap();
         assert!(fault.reason().contains("told in its thread"), "{fault}");
-        assert_eq!(stage.told(&ticket), ["✅ Closed by Jane on 2025-12-12 10:10:00 UTC"]);
+        assert_eq!(
+            stage.told(&ticket),
+            ["✅ Closed by Jane on 2025-12-12 10:10:00 UTC"]
+        );
         // The next change is tried again.
-        status(&mut ticket, Status::Open, person("Jane", Channel::Dashboard), at("10:20:00"));
+        status(
+            &mut ticket,
+            Status::Open,
+            person("Jane", Channel::Dashboard),
+            at("10:20:00"),
+        );
         assert_eq!(stage.settle(&sink, &mut ticket).await, None);
         assert!(!ticket.slack.frozen);
         assert_eq!(stage.slack.messages()[0].edits, 1);
@@ -134,24 +184,52 @@ async fn documented_errors_are_sorted() {
         ("token_expired", "SLACK_BOT_TOKEN"),
         ("account_inactive", "SLACK_BOT_TOKEN"),
     ];
-    let permanent = [("msg_too_long", ""), ("no_text", ""), ("invalid_blocks", ""), ("an_error_of_tomorrow", "")];
+    let permanent = [
+        ("msg_too_long", ""),
+        ("no_text", ""),
+        ("invalid_blocks", ""),
+        ("an_error_of_tomorrow", ""),
+    ];
     for (error, remedy) in config.into_iter().chain(permanent) {
         let mut stage = Stage::set(SlackOptions::default()).await;
         let (sink, mut ticket) = (stage.sink(), ticket());
         stage.slack.refuse_next("chat.postMessage", error);
         let fault = stage.settle(&sink, &mut ticket).await.unwrap();
-        assert!(fault.reason().contains(error) && fault.reason().contains(remedy), "{fault}");
-        assert!(!format!("{fault:?}{sink:?}").contains("xoxb-simulated"), "the token is nowhere");
-        assert_eq!(stage.settle(&sink, &mut ticket).await, None, "after the repair it goes on");
+        assert!(
+            fault.reason().contains(error) && fault.reason().contains(remedy),
+            "{fault}"
+        );
+        assert!(
+            !format!("{fault:?}{sink:?}").contains("xoxb-simulated"),
+            "the token is nowhere"
+        );
+        assert_eq!(
+            stage.settle(&sink, &mut ticket).await,
+            None,
+            "after the repair it goes on"
+        );
         assert_eq!(stage.slack.messages().len(), 1);
         stage.slack.assert_drained();
     }
-    for error in ["ratelimited", "rate_limited", "fatal_error", "internal_error", "service_unavailable"] {
+    for error in [
+        "ratelimited",
+        "rate_limited",
+        "fatal_error",
+        "internal_error",
+        "service_unavailable",
+    ] {
         let mut stage = Stage::set(SlackOptions::default()).await;
         let (sink, mut ticket) = (stage.sink(), ticket());
         stage.slack.refuse_next("chat.postMessage", error);
         assert!(!stage.step(&sink, &mut ticket).await.unwrap());
-        assert!(stage.step(&sink, &mut ticket).await.unwrap_err().is_transient(), "{error}");
+        assert!(
+            stage
+                .step(&sink, &mut ticket)
+                .await
+                .unwrap_err()
+                .is_transient(),
+            "{error}"
+        );
         assert_eq!(stage.settle(&sink, &mut ticket).await, None);
         assert_eq!(stage.slack.messages().len(), 1, "{error}");
         stage.slack.assert_drained();
@@ -163,10 +241,16 @@ async fn the_vendors_error_bodies_are_understood() {
     let expected = [
         ("cant-update-message", "cant_update_message"),
         ("channel-not-found", "there is no channel"),
-        ("invalid-blocks", "must be less than 3001 characters [json-pointer:/blocks/2/text/text]"),
+        (
+            "invalid-blocks",
+            "must be less than 3001 characters [json-pointer:/blocks/2/text/text]",
+        ),
         ("is-archived", "archived"),
         ("message-not-found", "message_not_found"),
-        ("missing-scope", "the scope chat:write (it has channels:read)"),
+        (
+            "missing-scope",
+            "the scope chat:write (it has channels:read)",
+        ),
         ("not-in-channel", "chat:write.public"),
         ("token-revoked", "reinstall the app"),
     ];
@@ -177,7 +261,11 @@ async fn the_vendors_error_bodies_are_understood() {
         stage.slack.faults().next_on(
             "POST",
             "chat.postMessage",
-            simulators::Fault::Status { code: 200, headers: Vec::new(), body },
+            simulators::Fault::Status {
+                code: 200,
+                headers: Vec::new(),
+                body,
+            },
         );
         let fault = stage.settle(&sink, &mut ticket).await.unwrap();
         assert!(fault.reason().contains(words), "{name}: {fault}");
@@ -189,10 +277,18 @@ async fn the_vendors_error_bodies_are_understood() {
         stage.slack.faults().next_on(
             "POST",
             "chat.postMessage",
-            simulators::Fault::Status { code: 200, headers: Vec::new(), body },
+            simulators::Fault::Status {
+                code: 200,
+                headers: Vec::new(),
+                body,
+            },
         );
         assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-        assert_eq!(ticket.slack.ts.as_deref(), Some("1785143731.000100"), "kept as the text it is");
+        assert_eq!(
+            ticket.slack.ts.as_deref(),
+            Some("1785143731.000100"),
+            "kept as the text it is"
+        );
     }
 }
 
@@ -203,16 +299,34 @@ async fn slacks_wish_for_silence_is_kept_for_every_ticket_and_costs_no_call() {
     let (mut one, mut other, mut old) = (numbered(1), numbered(2), numbered(3));
     stage.settle(&sink, &mut old).await;
     stage.pass(TimeDelta::seconds(5));
-    stage.slack.faults().next_on("POST", "chat.postMessage", simulators::Fault::from_fixture(&fixture("slack-http-429")));
+    stage.slack.faults().next_on(
+        "POST",
+        "chat.postMessage",
+        simulators::Fault::from_fixture(&fixture("slack-http-429")),
+    );
     stage.step(&sink, &mut one).await.unwrap();
     let fault = stage.step(&sink, &mut one).await.unwrap_err();
     let thirty = std::time::Duration::from_secs(30);
-    assert!(matches!(fault, Fault::Transient { retry_after: Some(wait), .. } if wait == thirty), "{fault:?}");
+    assert!(
+        matches!(fault, Fault::Transient { retry_after: Some(wait), .. } if wait == thirty),
+        "{fault:?}"
+    );
     let calls = stage.slack.calls("chat.postMessage").len();
     stage.step(&sink, &mut other).await.unwrap();
-    let waits = [sink.step(&one, stage.now).await.unwrap(), sink.step(&other, stage.now).await.unwrap()];
-    assert!(matches!(waits[0], Step::Wait(wait, _) if wait == thirty), "{:?}", waits[0]);
-    assert!(matches!(waits[1], Step::Wait(wait, _) if wait == thirty + std::time::Duration::from_secs(1)), "{:?}", waits[1]);
+    let waits = [
+        sink.step(&one, stage.now).await.unwrap(),
+        sink.step(&other, stage.now).await.unwrap(),
+    ];
+    assert!(
+        matches!(waits[0], Step::Wait(wait, _) if wait == thirty),
+        "{:?}",
+        waits[0]
+    );
+    assert!(
+        matches!(waits[1], Step::Wait(wait, _) if wait == thirty + std::time::Duration::from_secs(1)),
+        "{:?}",
+        waits[1]
+    );
     assert_eq!(stage.slack.calls("chat.postMessage").len(), calls);
     // Editing has a limit of its own and is not held up.
     issue(&mut old);
@@ -227,9 +341,15 @@ async fn slacks_wish_for_silence_is_kept_for_every_ticket_and_costs_no_call() {
 
 #[tokio::test]
 async fn ten_tickets_at_once_never_meet_the_limit() {
-    let mut stage = Stage::set(SlackOptions { one_a_second: true, ..SlackOptions::default() }).await;
+    let mut stage = Stage::set(SlackOptions {
+        one_a_second: true,
+        ..SlackOptions::default()
+    })
+    .await;
     let sink = stage.sink();
-    let mut tickets: Vec<_> = (0..10).map(|number| (numbered(number), stage.now)).collect();
+    let mut tickets: Vec<_> = (0..10)
+        .map(|number| (numbered(number), stage.now))
+        .collect();
     // Each comes back when it was told to, as its queue message would.
     while let Some(next) = tickets.iter().map(|(_, due)| *due).min() {
         assert!(next < at("10:05:00"), "somebody waits for ever");
@@ -245,15 +365,26 @@ async fn ten_tickets_at_once_never_meet_the_limit() {
         tickets.retain(|(_, due)| *due != chrono::DateTime::<chrono::Utc>::MAX_UTC);
     }
     assert_eq!(stage.slack.messages().len(), 10);
-    assert_eq!(stage.slack.calls("chat.postMessage").len(), 10, "no call was refused");
+    assert_eq!(
+        stage.slack.calls("chat.postMessage").len(),
+        10,
+        "no call was refused"
+    );
     assert_eq!(stage.now - at("10:00:02"), TimeDelta::seconds(9));
 }
 
 #[tokio::test]
 async fn a_channels_name_is_resolved_once() {
-    let mut channels: Vec<_> = (0..25).map(|n| SlackChannel::public(&format!("C0000000{n:02}"), &format!("other-{n}"))).collect();
+    let mut channels: Vec<_> = (0..25)
+        .map(|n| SlackChannel::public(&format!("C0000000{n:02}"), &format!("other-{n}")))
+        .collect();
     channels.push(SlackChannel::public("C01234567AB", "aiops-rca-alerts"));
-    let mut stage = Stage::set(SlackOptions { channels, page_size: 10, ..SlackOptions::default() }).await;
+    let mut stage = Stage::set(SlackOptions {
+        channels,
+        page_size: 10,
+        ..SlackOptions::default()
+    })
+    .await;
     for name in ["#aiops-rca-alerts", "aiops-rca-alerts"] {
         stage.channel = name.into();
         let sink = stage.sink();
@@ -263,7 +394,11 @@ async fn a_channels_name_is_resolved_once() {
             assert_eq!(stage.settle(&sink, &mut ticket).await, None);
             assert_eq!(ticket.slack.channel.as_deref(), Some("C01234567AB"));
         }
-        assert_eq!(stage.slack.calls("conversations.list").len() - before, 3, "three pages, once");
+        assert_eq!(
+            stage.slack.calls("conversations.list").len() - before,
+            3,
+            "three pages, once"
+        );
     }
 }
 
@@ -276,7 +411,11 @@ async fn a_name_that_cannot_be_looked_up_goes_to_slack_as_it_is() {
     let (sink, mut ticket) = (stage.sink(), ticket());
     issue(&mut ticket);
     assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-    assert_eq!(ticket.slack.channel.as_deref(), Some("C01234567AB"), "the answer says the id");
+    assert_eq!(
+        ticket.slack.channel.as_deref(),
+        Some("C01234567AB"),
+        "the answer says the id"
+    );
     ask(&mut ticket);
     assert_eq!(stage.settle(&sink, &mut ticket).await, None);
     assert_eq!(stage.slack.messages()[0].edits, 1, "and edits go to the id");
@@ -285,13 +424,19 @@ async fn a_name_that_cannot_be_looked_up_goes_to_slack_as_it_is() {
 #[tokio::test]
 async fn a_channel_that_is_not_there_says_what_to_do() {
     let mut stage = Stage::set(SlackOptions {
-        scopes: ["chat:write", "channels:read", "groups:read"].map(str::to_owned).into(),
+        scopes: ["chat:write", "channels:read", "groups:read"]
+            .map(str::to_owned)
+            .into(),
         ..SlackOptions::default()
     })
     .await;
     stage.channel = "no-such-channel".into();
     let (sink, mut ticket) = (stage.sink(), ticket());
     let fault = stage.settle(&sink, &mut ticket).await.unwrap();
-    assert!(fault.reason().contains("#no-such-channel") && fault.reason().contains("SLACK_ALERT_CHANNEL"), "{fault}");
+    assert!(
+        fault.reason().contains("#no-such-channel")
+            && fault.reason().contains("SLACK_ALERT_CHANNEL"),
+        "{fault}"
+    );
     assert!(stage.slack.calls("chat.postMessage").is_empty());
 }

@@ -16,7 +16,10 @@ use super::stage::{Stage, at, healing, issue, numbered, person, status, ticket};
 /// The two ways in which Slack lets us find out; each must be enough alone.
 fn workspaces() -> [SlackOptions; 2] {
     let by_client_id = SlackOptions::default();
-    let mut by_history = SlackOptions { knows_repeats: false, ..SlackOptions::default() };
+    let mut by_history = SlackOptions {
+        knows_repeats: false,
+        ..SlackOptions::default()
+    };
     by_history.scopes.insert("channels:history".into());
     [by_client_id, by_history]
 }
@@ -28,24 +31,44 @@ fn story() -> Ticket {
 }
 
 fn taken_by_jane(ticket: &mut Ticket) {
-    status(ticket, Status::InProgress, person("Jane", Channel::Dashboard), at("13:00:00"));
+    status(
+        ticket,
+        Status::InProgress,
+        person("Jane", Channel::Dashboard),
+        at("13:00:00"),
+    );
 }
 
 fn assert_told_once(stage: &Stage, ticket: &Ticket, what: &str) {
     let messages = stage.slack.messages();
     assert_eq!(messages.len(), 1, "{what}: one message");
-    assert_eq!(messages[0].blocks, message(ticket, &stage.settings().look()).blocks, "{what}: it shows the ticket");
-    assert_eq!(ticket.slack.ts.as_deref(), Some(messages[0].ts.as_str()), "{what}: it is the recorded one");
+    assert_eq!(
+        messages[0].blocks,
+        message(ticket, &stage.settings().look()).blocks,
+        "{what}: it shows the ticket"
+    );
+    assert_eq!(
+        ticket.slack.ts.as_deref(),
+        Some(messages[0].ts.as_str()),
+        "{what}: it is the recorded one"
+    );
     let told = stage.told(ticket);
     assert_eq!(told.len(), ticket.story.len(), "{what}: {told:#?}");
     for (entry, chapter) in told.iter().zip(&ticket.story) {
-        assert!(entry.contains(chapter.text.split('.').next().unwrap()), "{what}: in order");
+        assert!(
+            entry.contains(chapter.text.split('.').next().unwrap()),
+            "{what}: in order"
+        );
     }
 }
 
 #[tokio::test]
 async fn every_fault_at_every_writing_call() {
-    let status = |code: u16| Fault::Status { code, headers: vec![("retry-after".into(), "2".into())], body: "<html>".into() };
+    let status = |code: u16| Fault::Status {
+        code,
+        headers: vec![("retry-after".into(), "2".into())],
+        body: "<html>".into(),
+    };
     let faults = [
         Fault::AcceptThenDrop,
         Fault::DropBefore,
@@ -53,8 +76,16 @@ async fn every_fault_at_every_writing_call() {
         status(500),
         status(502),
         status(503),
-        Fault::Status { code: 200, headers: Vec::new(), body: "not json".into() },
-        Fault::Status { code: 200, headers: Vec::new(), body: r#"{"ok":false,"error":"fatal_error"}"#.into() },
+        Fault::Status {
+            code: 200,
+            headers: Vec::new(),
+            body: "not json".into(),
+        },
+        Fault::Status {
+            code: 200,
+            headers: Vec::new(),
+            body: r#"{"ok":false,"error":"fatal_error"}"#.into(),
+        },
     ];
     for options in workspaces() {
         for fault in &faults {
@@ -67,9 +98,19 @@ async fn every_fault_at_every_writing_call() {
                 let first_try = ticket.slack.ts.is_none() || ticket.slack.telling == Some(hit);
                 if first_try && ticket.slack.posting_since.is_some() {
                     stage.pass(TimeDelta::seconds(2));
-                    stage.slack.faults().next_on("POST", "chat.postMessage", fault.clone());
+                    stage
+                        .slack
+                        .faults()
+                        .next_on("POST", "chat.postMessage", fault.clone());
                     hit += 1;
-                    assert!(stage.step(&sink, &mut ticket).await.unwrap_err().is_transient(), "{what}");
+                    assert!(
+                        stage
+                            .step(&sink, &mut ticket)
+                            .await
+                            .unwrap_err()
+                            .is_transient(),
+                        "{what}"
+                    );
                     stage.pass(TimeDelta::seconds(3));
                     while ticket.slack.told + 1 < hit || ticket.slack.ts.is_none() {
                         if let Err(fault) = stage.step(&sink, &mut ticket).await {
@@ -82,7 +123,10 @@ async fn every_fault_at_every_writing_call() {
             }
             assert_eq!(hit, 3, "{what}");
             issue(&mut ticket);
-            stage.slack.faults().next_on("POST", "chat.update", fault.clone());
+            stage
+                .slack
+                .faults()
+                .next_on("POST", "chat.update", fault.clone());
             assert_eq!(stage.settle(&sink, &mut ticket).await, None, "{what}");
             assert_told_once(&stage, &ticket, &what);
             stage.slack.assert_drained();
@@ -99,7 +143,10 @@ async fn nobody_listens() {
     let mut ticket = ticket();
     stage.step(&nowhere, &mut ticket).await.unwrap();
     let fault = stage.step(&nowhere, &mut ticket).await.unwrap_err();
-    assert!(fault.is_transient() && fault.reason().contains("could not be reached"), "{fault}");
+    assert!(
+        fault.is_transient() && fault.reason().contains("could not be reached"),
+        "{fault}"
+    );
     let sink = stage.sink();
     assert_eq!(stage.settle(&sink, &mut ticket).await, None);
     assert_told_once(&stage, &ticket, "reached at last");
@@ -111,8 +158,17 @@ async fn an_answer_that_comes_too_late() {
         let mut stage = Stage::set(options).await;
         let (sink, mut ticket) = (stage.impatient_sink(), ticket());
         stage.step(&sink, &mut ticket).await.unwrap();
-        stage.slack.faults().next(Fault::Delay(Duration::from_millis(150)));
-        assert!(stage.step(&sink, &mut ticket).await.unwrap_err().is_transient());
+        stage
+            .slack
+            .faults()
+            .next(Fault::Delay(Duration::from_millis(150)));
+        assert!(
+            stage
+                .step(&sink, &mut ticket)
+                .await
+                .unwrap_err()
+                .is_transient()
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
         let patient = stage.sink();
         assert_eq!(stage.settle(&patient, &mut ticket).await, None);
@@ -183,7 +239,10 @@ async fn seeded_stories_of_kills_and_faults() {
                 }
                 3 => stage.slack.faults().next(Fault::AcceptThenDrop),
                 4 => stage.slack.faults().next(Fault::status(503)),
-                5 => stage.slack.faults().next_on("POST", "chat", Fault::DropBefore),
+                5 => stage
+                    .slack
+                    .faults()
+                    .next_on("POST", "chat", Fault::DropBefore),
                 _ => {
                     if let Ok(Step::Recorded(record)) = sink.step(&ticket, stage.now).await {
                         ticket.slack = record;
@@ -196,7 +255,11 @@ async fn seeded_stories_of_kills_and_faults() {
             event(&mut ticket);
         }
         while !stage.slack.faults().is_drained() {
-            stage.slack.faults().take("POST", "/api/chat.postMessage").or_else(|| stage.slack.faults().take("GET", "/"));
+            stage
+                .slack
+                .faults()
+                .take("POST", "/api/chat.postMessage")
+                .or_else(|| stage.slack.faults().take("GET", "/"));
         }
         assert_eq!(stage.settle(&sink, &mut ticket).await, None, "seed {seed}");
         assert_told_once(&stage, &ticket, &format!("seed {seed}"));

@@ -33,12 +33,36 @@ fn form(payload: &Value) -> String {
 fn the_vendors_test_vector() {
     let vector = fixture("slack-signature-vector");
     let text = |name: &str| vector[name].as_str().unwrap();
-    let (time, body, secret) = (text("X-Slack-Request-Timestamp"), text("raw_body"), secret(text("signing_secret")));
-    assert_eq!(sign(time, body.as_bytes(), &secret), text("X-Slack-Signature"));
-    let check = |now| verify(Some(time), Some(text("X-Slack-Signature")), body.as_bytes(), &secret, now);
+    let (time, body, secret) = (
+        text("X-Slack-Request-Timestamp"),
+        text("raw_body"),
+        secret(text("signing_secret")),
+    );
+    assert_eq!(
+        sign(time, body.as_bytes(), &secret),
+        text("X-Slack-Signature")
+    );
+    let check = |now| {
+        verify(
+            Some(time),
+            Some(text("X-Slack-Signature")),
+            body.as_bytes(),
+            &secret,
+            now,
+        )
+    };
     assert_eq!(check(seconds(time)), Ok(()));
-    for (offset, expected) in [(300, Ok(())), (-300, Ok(())), (301, Err(Forged::Stale)), (-301, Err(Forged::Stale))] {
-        assert_eq!(check(seconds(time) + TimeDelta::seconds(offset)), expected, "{offset} s");
+    for (offset, expected) in [
+        (300, Ok(())),
+        (-300, Ok(())),
+        (301, Err(Forged::Stale)),
+        (-301, Err(Forged::Stale)),
+    ] {
+        assert_eq!(
+            check(seconds(time) + TimeDelta::seconds(offset)),
+            expected,
+            "{offset} s"
+        );
     }
 }
 
@@ -46,56 +70,112 @@ fn the_vendors_test_vector() {
 fn a_signed_request_as_it_comes_over_the_wire() {
     let request = fixture("slack-interaction-signed-request");
     let header = |name: &str| request["headers"][name].as_str();
-    let (time, signature) = (header("X-Slack-Request-Timestamp"), header("X-Slack-Signature"));
+    let (time, signature) = (
+        header("X-Slack-Request-Timestamp"),
+        header("X-Slack-Signature"),
+    );
     let body = request["raw_body"].as_str().unwrap();
     let secret = secret(request["signing_secret"].as_str().unwrap());
     let now = seconds(time.unwrap());
-    assert_eq!(verify(time, signature, body.as_bytes(), &secret, now), Ok(()));
+    assert_eq!(
+        verify(time, signature, body.as_bytes(), &secret, now),
+        Ok(())
+    );
     // A button that is not ours: understood, nothing happens.
-    assert!(matches!(parse(body.as_bytes()), Ok(Interaction::Acknowledge(_))));
+    assert!(matches!(
+        parse(body.as_bytes()),
+        Ok(Interaction::Acknowledge(_))
+    ));
 
     let mut tampered = body.to_owned();
     tampered.push_str("&x=1");
-    assert_eq!(verify(time, signature, tampered.as_bytes(), &secret, now), Err(Forged::Signature));
+    assert_eq!(
+        verify(time, signature, tampered.as_bytes(), &secret, now),
+        Err(Forged::Signature)
+    );
     let other = (now + TimeDelta::seconds(1)).timestamp().to_string();
-    assert_eq!(verify(Some(&other), signature, body.as_bytes(), &secret, now), Err(Forged::Signature));
+    assert_eq!(
+        verify(Some(&other), signature, body.as_bytes(), &secret, now),
+        Err(Forged::Signature)
+    );
 }
 
 #[test]
 fn forged_calls_are_refused() {
     let now = seconds("1700000000");
     let good = sign("1700000000", b"payload=1", &secret(SECRET));
-    let check = |time: Option<&str>, signature: Option<&str>| verify(time, signature, b"payload=1", &secret(SECRET), now);
+    let check = |time: Option<&str>, signature: Option<&str>| {
+        verify(time, signature, b"payload=1", &secret(SECRET), now)
+    };
     assert_eq!(check(Some("1700000000"), Some(&good)), Ok(()));
     assert_eq!(check(None, Some(&good)), Err(Forged::Headers));
     assert_eq!(check(Some("1700000000"), None), Err(Forged::Headers));
-    for time in ["", "now", "-1700000000", "1700000000.5", " 1700000000", "99999999999999999999"] {
-        assert_eq!(check(Some(time), Some(&good)), Err(Forged::Headers), "{time:?}");
+    for time in [
+        "",
+        "now",
+        "-1700000000",
+        "1700000000.5",
+        " 1700000000",
+        "99999999999999999999",
+    ] {
+        assert_eq!(
+            check(Some(time), Some(&good)),
+            Err(Forged::Headers),
+            "{time:?}"
+        );
     }
     let without_version = good.strip_prefix("v0=").unwrap();
-    for signature in ["", "v0=", without_version, &good[..good.len() - 1], &format!("{good}0"), &good.to_uppercase()] {
-        assert_eq!(check(Some("1700000000"), Some(signature)), Err(Forged::Signature), "{signature:?}");
+    for signature in [
+        "",
+        "v0=",
+        without_version,
+        &good[..good.len() - 1],
+        &format!("{good}0"),
+        &good.to_uppercase(),
+    ] {
+        assert_eq!(
+            check(Some("1700000000"), Some(signature)),
+            Err(Forged::Signature),
+            "{signature:?}"
+        );
     }
     let others = sign("1700000000", b"payload=1", &secret("another secret"));
-    assert_eq!(check(Some("1700000000"), Some(&others)), Err(Forged::Signature));
+    assert_eq!(
+        check(Some("1700000000"), Some(&others)),
+        Err(Forged::Signature)
+    );
 }
 
 #[test]
 fn what_is_not_a_decision_is_acknowledged() {
     let mut approve = fixture("slack-interaction-approve");
-    let acknowledged = |payload: &Value| matches!(parse(form(payload).as_bytes()), Ok(Interaction::Acknowledge(_)));
+    let acknowledged = |payload: &Value| {
+        matches!(
+            parse(form(payload).as_bytes()),
+            Ok(Interaction::Acknowledge(_))
+        )
+    };
     assert!(acknowledged(&approve), "another app's value");
     assert!(acknowledged(&fixture("slack-interaction-reject")));
-    for kind in ["view_submission", "shortcut", "message_action", "a_type_of_tomorrow"] {
+    for kind in [
+        "view_submission",
+        "shortcut",
+        "message_action",
+        "a_type_of_tomorrow",
+    ] {
         assert!(acknowledged(&json!({"type": kind})), "{kind}");
     }
-    approve["actions"] = json!([{"action_id": OPEN_DASHBOARD, "type": "button", "url": "https://x.example"}]);
+    approve["actions"] =
+        json!([{"action_id": OPEN_DASHBOARD, "type": "button", "url": "https://x.example"}]);
     assert!(acknowledged(&approve), "a link button has no value");
     for actions in [json!([]), json!(null), json!([{"type": "static_select"}])] {
         approve["actions"] = actions;
         assert!(acknowledged(&approve));
     }
-    assert!(matches!(parse(b"ssl_check=1&token=x"), Ok(Interaction::Acknowledge(_))));
+    assert!(matches!(
+        parse(b"ssl_check=1&token=x"),
+        Ok(Interaction::Acknowledge(_))
+    ));
 }
 
 #[test]
@@ -104,7 +184,10 @@ fn only_our_own_values_decide() {
     let good = r#"{"t":"ADF-20260727T091531-3f2a1c","a":"q1","p":"h1"}"#;
     let mut decided = |value: &str| {
         approve["actions"][0]["value"] = json!(value);
-        matches!(parse(form(&approve).as_bytes()).unwrap(), Interaction::Decision { .. })
+        matches!(
+            parse(form(&approve).as_bytes()).unwrap(),
+            Interaction::Decision { .. }
+        )
     };
     assert!(decided(good));
     for value in [
@@ -120,19 +203,29 @@ fn only_our_own_values_decide() {
     ] {
         assert!(!decided(value), "{value}");
     }
-    let long = format!(r#"{{"t":"ADF-20260727T091531-3f2a1c","a":"q1","p":"{}"}}"#, "h".repeat(2000));
+    let long = format!(
+        r#"{{"t":"ADF-20260727T091531-3f2a1c","a":"q1","p":"{}"}}"#,
+        "h".repeat(2000)
+    );
     assert!(!decided(&long));
     approve["actions"][0]["value"] = json!(good);
     for user in [json!(null), json!({"id": "<!channel>"}), json!({"id": ""})] {
         approve["user"] = user;
-        assert!(matches!(parse(form(&approve).as_bytes()), Ok(Interaction::Acknowledge(_))));
+        assert!(matches!(
+            parse(form(&approve).as_bytes()),
+            Ok(Interaction::Acknowledge(_))
+        ));
     }
 }
 
 #[test]
 fn malformed_bodies_name_the_place() {
     for body in ["", "x=1", "{\"type\":\"block_actions\"}"] {
-        assert_eq!(parse(body.as_bytes()), Err(Malformed::NoPayload), "{body:?}");
+        assert_eq!(
+            parse(body.as_bytes()),
+            Err(Malformed::NoPayload),
+            "{body:?}"
+        );
     }
     assert!(matches!(parse(b"payload=%7B"), Err(Malformed::Payload(_))));
     assert_eq!(
@@ -151,7 +244,13 @@ async fn our_own_buttons_come_back_as_decisions() {
     let approval = ticket.remediation.approval.clone().unwrap();
     for (action, yes) in [(APPROVE, true), (REJECT, false)] {
         let call = stage.slack.signed_click(&ts, action, "U0JOHNDOE").unwrap();
-        let verified = verify(Some(&call.timestamp), Some(&call.signature), call.body.as_bytes(), &secret(SECRET), stage.now);
+        let verified = verify(
+            Some(&call.timestamp),
+            Some(&call.signature),
+            call.body.as_bytes(),
+            &secret(SECRET),
+            stage.now,
+        );
         assert_eq!(verified, Ok(()));
         let expected = Interaction::Decision {
             ticket_id: ticket.id.clone(),
@@ -165,11 +264,21 @@ async fn our_own_buttons_come_back_as_decisions() {
         };
         assert_eq!(parse(call.body.as_bytes()), Ok(expected));
     }
-    let link = stage.slack.signed_click(&ts, OPEN_DASHBOARD, "U0JOHNDOE").unwrap();
-    assert!(matches!(parse(link.body.as_bytes()), Ok(Interaction::Acknowledge(_))));
+    let link = stage
+        .slack
+        .signed_click(&ts, OPEN_DASHBOARD, "U0JOHNDOE")
+        .unwrap();
+    assert!(matches!(
+        parse(link.body.as_bytes()),
+        Ok(Interaction::Acknowledge(_))
+    ));
     let settings = stage.settings();
     assert!(settings.may_approve("U0JOHNDOE"));
-    assert!(!settings.may_approve("U0STRANGER") && !settings.may_approve("") && !settings.may_approve("u0johndoe"));
+    assert!(
+        !settings.may_approve("U0STRANGER")
+            && !settings.may_approve("")
+            && !settings.may_approve("u0johndoe")
+    );
 }
 
 /// A door that checks the signature and keeps what it understood.
@@ -177,7 +286,10 @@ struct Door(Mutex<Vec<Interaction>>);
 
 impl Site for Door {
     fn answer(&self, request: &Request) -> Answer {
-        let (time, signature) = (request.header("x-slack-request-timestamp"), request.header("x-slack-signature"));
+        let (time, signature) = (
+            request.header("x-slack-request-timestamp"),
+            request.header("x-slack-signature"),
+        );
         if verify(time, signature, &request.body, &secret(SECRET), Utc::now()).is_err() {
             return Answer::empty(401);
         }
@@ -190,43 +302,84 @@ impl Site for Door {
 async fn the_page_shows_the_channel_and_its_buttons_work() {
     let door = Arc::new(Door(Mutex::default()));
     let server = simulators::serve(0, Arc::clone(&door)).await.unwrap();
-    let mut stage = Stage::set(SlackOptions { door: Some(server.url().parse().unwrap()), ..SlackOptions::default() }).await;
+    let mut stage = Stage::set(SlackOptions {
+        door: Some(server.url().parse().unwrap()),
+        ..SlackOptions::default()
+    })
+    .await;
     let (sink, mut ticket) = (stage.sink(), ticket());
     ticket.failure.asset = "<script>alert(1)</script> & co".into();
     ask(&mut ticket);
     stage.settle(&sink, &mut ticket).await;
     let http = aiops_rca::http::Http::new(None).unwrap();
     let url: url::Url = stage.slack.url().parse().unwrap();
-    let page = http.send("the page", http.request(reqwest::Method::GET, &url)).await.unwrap();
+    let page = http
+        .send("the page", http.request(reqwest::Method::GET, &url))
+        .await
+        .unwrap();
     let html = String::from_utf8(page.body.to_vec()).unwrap();
-    assert!(html.contains("ALERT: &lt;script&gt;alert(1)&lt;/script&gt; &amp; co - Medium (P3)"), "{html}");
+    assert!(
+        html.contains("ALERT: &lt;script&gt;alert(1)&lt;/script&gt; &amp; co - Medium (P3)"),
+        "{html}"
+    );
     assert!(!html.contains("<script>"));
-    for words in ["Approval needed", "@John Doe", "1 reply", "Open in Dashboard", "Approve</a>", "http-equiv=\"refresh\""] {
+    for words in [
+        "Approval needed",
+        "@John Doe",
+        "1 reply",
+        "Open in Dashboard",
+        "Approve</a>",
+        "http-equiv=\"refresh\"",
+    ] {
         assert!(html.contains(words), "{words}");
     }
     let ts = ticket.slack.ts.clone().unwrap();
     let question = url.join(&format!("?ts={ts}&action_id={APPROVE}")).unwrap();
-    let asked = http.send("the page", http.request(reqwest::Method::GET, &question)).await.unwrap();
+    let asked = http
+        .send("the page", http.request(reqwest::Method::GET, &question))
+        .await
+        .unwrap();
     let html = String::from_utf8(asked.body.to_vec()).unwrap();
-    assert!(html.contains("Run this remediation?") && !html.contains("http-equiv=\"refresh\""), "{html}");
+    assert!(
+        html.contains("Run this remediation?") && !html.contains("http-equiv=\"refresh\""),
+        "{html}"
+    );
 
     // The workspace's clock stands still in the past: the door does not believe it.
-    assert_eq!(stage.slack.press(&ts, APPROVE, "U0JOHNDOE").await, Some(401));
+    assert_eq!(
+        stage.slack.press(&ts, APPROVE, "U0JOHNDOE").await,
+        Some(401)
+    );
     stage.clock.set(Utc::now());
-    let press = [("ts", ts.as_str()), ("action_id", APPROVE), ("user", "U0JOHNDOE")];
-    let pressed =
-        http.send("the page", http.request(reqwest::Method::POST, &url.join("press").unwrap()).form(&press)).await.unwrap();
+    let press = [
+        ("ts", ts.as_str()),
+        ("action_id", APPROVE),
+        ("user", "U0JOHNDOE"),
+    ];
+    let pressed = http
+        .send(
+            "the page",
+            http.request(reqwest::Method::POST, &url.join("press").unwrap())
+                .form(&press),
+        )
+        .await
+        .unwrap();
     assert_eq!(pressed.status, 303);
     let arrived = async {
         while door.0.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), arrived).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(10), arrived)
+        .await
+        .unwrap();
     assert!(
         matches!(&door.0.lock().unwrap()[0], Interaction::Decision { approved: true, user_id, .. } if user_id == "U0JOHNDOE")
     );
-    assert_eq!(stage.slack.press(&ts, "no_such_button", "U0JOHNDOE").await, None);
+    assert_eq!(
+        stage.slack.press(&ts, "no_such_button", "U0JOHNDOE").await,
+        None
+    );
 }
 
 proptest! {

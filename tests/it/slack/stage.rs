@@ -49,9 +49,13 @@ pub(crate) fn numbered(suffix: u32) -> Ticket {
         severity: Severity::Medium,
         confidence: 0.9,
         root_cause: "The pipeline failed because the source blob file was not found...".into(),
-        recommendations: ["Check upstream data availability", "Verify file path configuration", "Review pipeline schedule"]
-            .map(str::to_owned)
-            .into(),
+        recommendations: [
+            "Check upstream data availability",
+            "Verify file path configuration",
+            "Review pipeline schedule",
+        ]
+        .map(str::to_owned)
+        .into(),
         evidence: Vec::new(),
         rule: "adf/blob-missing".into(),
         entities: BTreeMap::new(),
@@ -72,7 +76,10 @@ pub(crate) fn numbered(suffix: u32) -> Ticket {
 }
 
 pub(crate) fn person(name: &str, channel: Channel) -> Actor {
-    Actor { channel, name: name.into() }
+    Actor {
+        channel,
+        name: name.into(),
+    }
 }
 
 /// Applies an event that must be possible.
@@ -81,17 +88,34 @@ pub(crate) fn happen(ticket: &mut Ticket, event: &Event, now: DateTime<Utc>) {
 }
 
 pub(crate) fn issue(ticket: &mut Ticket) {
-    let record = JiraRecord { key: Some("APAIOPS-123".into()), ..ticket.jira.clone() };
+    let record = JiraRecord {
+        key: Some("APAIOPS-123".into()),
+        ..ticket.jira.clone()
+    };
     happen(ticket, &Event::JiraRecorded(record), at("10:00:05"));
 }
 
 pub(crate) fn status(ticket: &mut Ticket, to: Status, by: Actor, when: DateTime<Utc>) {
-    happen(ticket, &Event::StatusChanged { to, by, at: when, jira_status: None }, when);
+    happen(
+        ticket,
+        &Event::StatusChanged {
+            to,
+            by,
+            at: when,
+            jira_status: None,
+        },
+        when,
+    );
 }
 
 pub(crate) fn ask(ticket: &mut Ticket) {
     let decision = Decision::Ask {
-        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3, node_type: None },
+        plan: Plan {
+            action: Action::RetryPipeline,
+            risk: Risk::Low,
+            max_attempts: 3,
+            node_type: None,
+        },
         text: "Run pipeline-name again from the failed activity, attempt 1 of 3.".into(),
         hash: "9f2b66aa01".into(),
         why: "the diagnosis is not certain enough to act alone".into(),
@@ -102,8 +126,12 @@ pub(crate) fn ask(ticket: &mut Ticket) {
 
 pub(crate) fn answer(ticket: &mut Ticket, approved: bool) {
     let approval = ticket.remediation.approval.clone().unwrap();
-    let event =
-        Event::ApprovalAnswered { approval: approval.id, plan: approval.plan, approved, by: person("John Doe", Channel::Slack) };
+    let event = Event::ApprovalAnswered {
+        approval: approval.id,
+        plan: approval.plan,
+        approved,
+        by: person("John Doe", Channel::Slack),
+    };
     happen(ticket, &event, at("10:05:00"));
 }
 
@@ -111,9 +139,18 @@ pub(crate) fn answer(ticket: &mut Ticket, approved: bool) {
 pub(crate) fn healing(ticket: &mut Ticket) {
     ask(ticket);
     answer(ticket, true);
-    attempt(ticket, "10:06:00", &Report::Failed("the source blob is still missing".into()));
+    attempt(
+        ticket,
+        "10:06:00",
+        &Report::Failed("the source blob is still missing".into()),
+    );
     let again = Decision::Run {
-        plan: Plan { action: Action::RetryPipeline, risk: Risk::Low, max_attempts: 3, node_type: None },
+        plan: Plan {
+            action: Action::RetryPipeline,
+            risk: Risk::Low,
+            max_attempts: 3,
+            node_type: None,
+        },
         due_at: at("10:08:00"),
         why: "attempt 1 failed".into(),
     };
@@ -124,9 +161,27 @@ pub(crate) fn healing(ticket: &mut Ticket) {
 pub(crate) fn attempt(ticket: &mut Ticket, when: &str, report: &Report) {
     let attempt = ticket.current_attempt().unwrap().id.clone();
     let deadline = at("12:00:00");
-    happen(ticket, &Event::AttemptCalling { attempt: attempt.clone(), deadline }, at(when));
-    happen(ticket, &Event::AttemptCalled { attempt: attempt.clone(), outcome: Called::Accepted }, at(when));
-    let reported = Event::AttemptReported { attempt, report: report.clone(), run_id: Some("run-2".into()) };
+    happen(
+        ticket,
+        &Event::AttemptCalling {
+            attempt: attempt.clone(),
+            deadline,
+        },
+        at(when),
+    );
+    happen(
+        ticket,
+        &Event::AttemptCalled {
+            attempt: attempt.clone(),
+            outcome: Called::Accepted,
+        },
+        at(when),
+    );
+    let reported = Event::AttemptReported {
+        attempt,
+        report: report.clone(),
+        run_id: Some("run-2".into()),
+    };
     happen(ticket, &reported, at(when) + TimeDelta::seconds(30));
 }
 
@@ -147,7 +202,14 @@ impl Stage {
         clock.set(now);
         let slack = SlackSimulator::start_with(0, options).await.unwrap();
         let http = Http::with_timeout(None, std::time::Duration::from_secs(2)).unwrap();
-        Self { slack, clock, now, channel: "C01234567AB".into(), http, steps: 0 }
+        Self {
+            slack,
+            clock,
+            now,
+            channel: "C01234567AB".into(),
+            http,
+            steps: 0,
+        }
     }
 
     pub(crate) fn settings(&self) -> SlackSettings {
@@ -169,7 +231,10 @@ impl Stage {
 
     /// A process that gives up before Slack answers.
     pub(crate) fn impatient_sink(&self) -> Slack {
-        Slack::new(self.settings(), Http::with_timeout(None, std::time::Duration::from_millis(50)).unwrap())
+        Slack::new(
+            self.settings(),
+            Http::with_timeout(None, std::time::Duration::from_millis(50)).unwrap(),
+        )
     }
 
     pub(crate) fn pass(&mut self, time: TimeDelta) {
@@ -185,7 +250,11 @@ impl Stage {
             Step::UpToDate => return Ok(true),
             Step::Recorded(record) => {
                 let stored = serde_json::to_string(&record).unwrap();
-                happen(ticket, &Event::SlackRecorded(serde_json::from_str(&stored).unwrap()), self.now);
+                happen(
+                    ticket,
+                    &Event::SlackRecorded(serde_json::from_str(&stored).unwrap()),
+                    self.now,
+                );
             }
             Step::Wait(time, _) => self.pass(TimeDelta::from_std(time).unwrap()),
         }
@@ -199,7 +268,9 @@ impl Stage {
                 Ok(true) => return None,
                 Ok(false) => {}
                 Err(Fault::Transient { retry_after, .. }) => {
-                    self.pass(retry_after.map_or(TimeDelta::seconds(1), |time| TimeDelta::from_std(time).unwrap()));
+                    self.pass(retry_after.map_or(TimeDelta::seconds(1), |time| {
+                        TimeDelta::from_std(time).unwrap()
+                    }));
                 }
                 Err(fault) => return Some(fault),
             }
@@ -215,6 +286,9 @@ impl Stage {
 }
 
 pub(crate) fn fixture(name: &str) -> serde_json::Value {
-    let path = format!("{}/tests/fixtures/slack/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/fixtures/slack/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }

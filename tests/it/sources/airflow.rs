@@ -13,7 +13,9 @@ fn bytes(value: &Value) -> Vec<u8> {
 fn callback(more: &Value) -> Value {
     let mut body = json!({"dag_id": "etl", "task_id": "load", "run_id": "scheduled__2026-07-27T00:00:00+00:00", "state": "failed", "try_number": 2,
         "exception": "ValueError: bad", "log_url": "https://airflow.example.com:8443/dags/etl/grid"});
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     body
 }
 
@@ -24,7 +26,10 @@ fn key(body: &Value) -> String {
 #[test]
 fn the_key_tells_apart_what_is_apart() {
     let base = key(&callback(&json!({})));
-    assert_eq!(base, "airflow|airflow.example.com:8443/etl|scheduled__2026-07-27t00:00:00+00:00|load|2");
+    assert_eq!(
+        base,
+        "airflow|airflow.example.com:8443/etl|scheduled__2026-07-27t00:00:00+00:00|load|2"
+    );
     for other in [
         json!({"dag_id": "other"}),
         json!({"task_id": "extract"}),
@@ -52,13 +57,23 @@ fn the_key_tells_apart_what_is_apart() {
 #[test]
 fn a_run_without_a_run_id_is_named_by_its_date_or_its_body() {
     let dated = |date: &str| callback(&json!({"run_id": "None", "logical_date": date}));
-    assert_ne!(key(&dated("2026-07-27T00:00:00Z")), key(&dated("2026-07-28T00:00:00Z")));
-    let bare =
-        |error: &str| json!({"dag_id": "etl", "task_id": "load", "run_id": null, "execution_date": null, "exception": error});
-    assert_ne!(key(&bare("a")), key(&bare("b")), "failures of different runs must not become one");
+    assert_ne!(
+        key(&dated("2026-07-27T00:00:00Z")),
+        key(&dated("2026-07-28T00:00:00Z"))
+    );
+    let bare = |error: &str| json!({"dag_id": "etl", "task_id": "load", "run_id": null, "execution_date": null, "exception": error});
+    assert_ne!(
+        key(&bare("a")),
+        key(&bare("b")),
+        "failures of different runs must not become one"
+    );
     assert_eq!(key(&bare("a")), key(&bare("a")));
     assert_eq!(
-        failure(parse(&bytes(&callback(&json!({"execution_date": null, "logical_date": null}))))).run_id.as_deref(),
+        failure(parse(&bytes(&callback(
+            &json!({"execution_date": null, "logical_date": null})
+        ))))
+        .run_id
+        .as_deref(),
         Some("scheduled__2026-07-27T00:00:00+00:00")
     );
 }
@@ -67,11 +82,20 @@ fn a_run_without_a_run_id_is_named_by_its_date_or_its_body() {
 fn states_that_are_not_final_are_ignored() {
     for (more, reason) in [
         (json!({"state": "up_for_retry"}), "not final"),
-        (json!({"state": "TaskInstanceState.UP_FOR_RETRY"}), "not final"),
+        (
+            json!({"state": "TaskInstanceState.UP_FOR_RETRY"}),
+            "not final",
+        ),
         (json!({"state": "up_for_reschedule"}), "not final"),
-        (json!({"callback": "on_retry_callback", "state": "failed"}), "not final"),
+        (
+            json!({"callback": "on_retry_callback", "state": "failed"}),
+            "not final",
+        ),
         (json!({"state": "success"}), "succeeded"),
-        (json!({"event": "on_success_callback", "state": null}), "succeeded"),
+        (
+            json!({"event": "on_success_callback", "state": null}),
+            "succeeded",
+        ),
         (json!({"state": "skipped"}), "skipped"),
         (json!({"state": "upstream_failed"}), "upstream_failed"),
     ] {
@@ -86,12 +110,17 @@ fn states_that_are_not_final_are_ignored() {
 #[test]
 fn a_dead_task_reported_as_running_is_a_failure() {
     for (state, error) in [
-        ("running", "Detected zombie job: {'full_filepath': '/dags/x.py'}"),
+        (
+            "running",
+            "Detected zombie job: {'full_filepath': '/dags/x.py'}",
+        ),
         ("queued", "Executor reports failed"),
         ("running", ""),
         ("brand_new_state", "x"),
     ] {
-        let failure = failure(parse(&bytes(&callback(&json!({"state": state, "exception": error})))));
+        let failure = failure(parse(&bytes(&callback(
+            &json!({"state": state, "exception": error}),
+        ))));
         assert!(!failure.message.is_empty());
         assert_eq!(failure.field("state"), Some(state));
     }
@@ -107,11 +136,18 @@ fn values_may_sit_in_nested_objects() {
         "exception": {"type": "ValueError", "message": "bad"},
     });
     let failure = failure(parse(&bytes(&body)));
-    assert_eq!(failure.key.as_str(), "airflow|localhost:8080/etl|manual__1|load[3]|1");
+    assert_eq!(
+        failure.key.as_str(),
+        "airflow|localhost:8080/etl|manual__1|load[3]|1"
+    );
     assert_eq!(failure.asset, "etl.load");
     assert_eq!(failure.message, r#"{"message":"bad","type":"ValueError"}"#);
     assert_eq!(
-        (failure.field(field::OWNER), failure.field(field::OPERATOR), failure.field(field::MAP_INDEX)),
+        (
+            failure.field(field::OWNER),
+            failure.field(field::OPERATOR),
+            failure.field(field::MAP_INDEX)
+        ),
         (Some("data"), Some("BashOperator"), Some("3"))
     );
     assert_eq!(failure.occurred_at.unwrap().timestamp(), 1_785_143_731);
@@ -123,21 +159,47 @@ fn a_whole_dag_may_fail() {
     let body = json!({"dag_id": "etl", "task_id": null, "run_id": "r1", "reason": "timed_out", "dag_run": {"state": "failed"}});
     let found = failure(parse(&bytes(&body)));
     assert_eq!(
-        (found.asset.as_str(), found.message.as_str(), found.key.as_str()),
-        ("etl", "Airflow DAG etl failed: timed_out", "airflow|/etl|r1||")
+        (
+            found.asset.as_str(),
+            found.message.as_str(),
+            found.key.as_str()
+        ),
+        (
+            "etl",
+            "Airflow DAG etl failed: timed_out",
+            "airflow|/etl|r1||"
+        )
     );
     // Airflow 2 hands the last task instance to a DAG's callback, whatever became of it.
-    let last = callback(&json!({"reason": "all_tasks_deadlocked", "state": "success", "exception": "None", "log_url": null}));
+    let last = callback(
+        &json!({"reason": "all_tasks_deadlocked", "state": "success", "exception": "None", "log_url": null}),
+    );
     let found = failure(parse(&bytes(&last)));
-    assert_eq!((found.asset.as_str(), found.key.as_str()), ("etl", "airflow|/etl|scheduled__2026-07-27t00:00:00+00:00||"));
-    assert_eq!(ignored(parse(&bytes(&callback(&json!({"reason": "success"}))))), "the run succeeded");
-    let free_text = failure(parse(&bytes(&callback(&json!({"reason": "the disk is full", "exception": ""})))));
+    assert_eq!(
+        (found.asset.as_str(), found.key.as_str()),
+        ("etl", "airflow|/etl|scheduled__2026-07-27t00:00:00+00:00||")
+    );
+    assert_eq!(
+        ignored(parse(&bytes(&callback(&json!({"reason": "success"}))))),
+        "the run succeeded"
+    );
+    let free_text = failure(parse(&bytes(&callback(
+        &json!({"reason": "the disk is full", "exception": ""}),
+    ))));
     assert_eq!(
         (free_text.asset.as_str(), free_text.message.as_str()),
         ("etl.load", "Airflow task etl.load failed: the disk is full")
     );
-    let ended = |at: &str| key(&json!({"dag_id": "etl", "run_id": "r1", "reason": "task_failure", "dag_run": {"end_date": at}}));
-    assert_ne!(ended("2026-07-27T00:05:00Z"), ended("2026-07-27T08:05:00Z"), "cleared and failed again");
+    let ended = |at: &str| {
+        key(
+            &json!({"dag_id": "etl", "run_id": "r1", "reason": "task_failure", "dag_run": {"end_date": at}}),
+        )
+    };
+    assert_ne!(
+        ended("2026-07-27T00:05:00Z"),
+        ended("2026-07-27T08:05:00Z"),
+        "cleared and failed again"
+    );
     let won = json!({"dag_id": "etl", "run_id": "r1", "dag_run": {"state": "success"}});
     assert_eq!(ignored(parse(&bytes(&won))), "the run succeeded");
 }
@@ -145,8 +207,14 @@ fn a_whole_dag_may_fail() {
 #[test]
 fn the_exception_names_its_class() {
     for (text, class) in [
-        ("AirflowTaskTimeout: Timeout, PID: 77", Some("AirflowTaskTimeout")),
-        ("airflow.exceptions.AirflowSensorTimeout: Sensor has timed out", Some("AirflowSensorTimeout")),
+        (
+            "AirflowTaskTimeout: Timeout, PID: 77",
+            Some("AirflowTaskTimeout"),
+        ),
+        (
+            "airflow.exceptions.AirflowSensorTimeout: Sensor has timed out",
+            Some("AirflowSensorTimeout"),
+        ),
         (
             "Traceback (most recent call last):\n  File \"x.py\", line 1\n    raise KeyError('a')\nKeyError: 'a'\n",
             Some("KeyError"),
@@ -155,26 +223,53 @@ fn the_exception_names_its_class() {
         ("Detected zombie job", None),
         ("it failed: ValueError: x", None),
     ] {
-        assert_eq!(failure(parse(&bytes(&callback(&json!({"exception": text}))))).error_code.as_deref(), class, "{text}");
+        assert_eq!(
+            failure(parse(&bytes(&callback(&json!({"exception": text})))))
+                .error_code
+                .as_deref(),
+            class,
+            "{text}"
+        );
     }
     let given = callback(&json!({"exception": "x", "exception_type": "my.module.Strange"}));
-    assert_eq!(failure(parse(&bytes(&given))).error_code.as_deref(), Some("Strange"));
+    assert_eq!(
+        failure(parse(&bytes(&given))).error_code.as_deref(),
+        Some("Strange")
+    );
 }
 
 #[test]
 fn words_for_nothing_are_nothing() {
-    let body =
-        callback(&json!({"exception": "None", "log_url": "null", "operator": "nan", "execution_date": "NaT", "map_index": ""}));
+    let body = callback(
+        &json!({"exception": "None", "log_url": "null", "operator": "nan", "execution_date": "NaT", "map_index": ""}),
+    );
     let failure = failure(parse(&bytes(&body)));
-    assert!(failure.message.contains("no exception text"), "{}", failure.message);
-    assert_eq!((failure.field(field::OPERATOR), failure.field(field::LOGICAL_DATE)), (None, None));
-    assert!(failure.key.as_str().starts_with("airflow|/etl|"), "{}", failure.key.as_str());
+    assert!(
+        failure.message.contains("no exception text"),
+        "{}",
+        failure.message
+    );
+    assert_eq!(
+        (
+            failure.field(field::OPERATOR),
+            failure.field(field::LOGICAL_DATE)
+        ),
+        (None, None)
+    );
+    assert!(
+        failure.key.as_str().starts_with("airflow|/etl|"),
+        "{}",
+        failure.key.as_str()
+    );
 }
 
 #[test]
 fn slips_of_a_hand_made_callback_are_mended() {
     let body = b"{\"dag_id\":\"etl\",\"task_id\":\"load\",\"run_id\":\"r\",\"duration\":NaN,\"exception\":\"ValueError: caf\\udce9 line\none\"}";
-    assert_eq!(failure(parse(body)).error_code.as_deref(), Some("ValueError"));
+    assert_eq!(
+        failure(parse(body)).error_code.as_deref(),
+        Some("ValueError")
+    );
 }
 
 #[test]
@@ -187,7 +282,11 @@ fn the_dag_may_be_known_by_its_log_link_only() {
 fn what_names_no_dag_and_no_task_is_refused_with_its_place() {
     for (body, code, path) in [
         (json!({}), "nothing_usable", "dag_id"),
-        (json!({"dag_id": "None", "task_id": "", "run_id": "r"}), "nothing_usable", "dag_id"),
+        (
+            json!({"dag_id": "None", "task_id": "", "run_id": "r"}),
+            "nothing_usable",
+            "dag_id",
+        ),
         (json!({"dag_id": {"a": 1}}), "wrong_type", "dag_id"),
         (
             json!({"dag_id": "etl", "task_instance": {"task_id": "load", "try_number": []}}),
@@ -198,6 +297,10 @@ fn what_names_no_dag_and_no_task_is_refused_with_its_place() {
         (json!("etl"), "wrong_type", ""),
     ] {
         let malformed = parse(&bytes(&body)).unwrap_err();
-        assert_eq!((malformed.code, malformed.path.as_str()), (code, path), "{body}");
+        assert_eq!(
+            (malformed.code, malformed.path.as_str()),
+            (code, path),
+            "{body}"
+        );
     }
 }

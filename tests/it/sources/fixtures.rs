@@ -17,10 +17,20 @@ fn root() -> PathBuf {
 /// Name and content of every vendor payload, read once.
 pub(super) fn payloads() -> &'static [(String, Vec<u8>)] {
     static PAYLOADS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
-        let entries = std::fs::read_dir(root().join("vendor")).unwrap().map(|entry| entry.unwrap().path());
-        let payloads = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let entries = std::fs::read_dir(root().join("vendor"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let payloads = entries.filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        });
         let mut found: Vec<(String, Vec<u8>)> = payloads
-            .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+            .map(|path| {
+                (
+                    path.file_stem().unwrap().to_string_lossy().into_owned(),
+                    std::fs::read(&path).unwrap(),
+                )
+            })
             .collect();
         found.sort();
         found
@@ -31,7 +41,10 @@ pub(super) fn payloads() -> &'static [(String, Vec<u8>)] {
 
 /// The payloads that are sent to one of our doors and are small enough to be mutated often.
 pub(super) fn small_inbound() -> Vec<&'static (String, Vec<u8>)> {
-    payloads().iter().filter(|(name, body)| door(name).is_some() && body.len() < 20_000).collect()
+    payloads()
+        .iter()
+        .filter(|(name, body)| door(name).is_some() && body.len() < 20_000)
+        .collect()
 }
 
 /// The door a payload is sent to, by its name; `None` for what vendors never send to us.
@@ -50,7 +63,9 @@ fn every_payload_at_its_door_means_what_is_written_beside_it() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     for (name, body) in payloads() {
-        let Some((path, parse)) = door(name) else { continue };
+        let Some((path, parse)) = door(name) else {
+            continue;
+        };
         seen += 1;
         let parsed = parse(body);
         assert_lawful(name, &parsed);
@@ -89,7 +104,10 @@ fn every_answer_of_log_analytics_means_what_is_written_beside_it() {
 
 #[test]
 fn an_alert_means_the_same_at_both_doors() {
-    for (name, body) in payloads().iter().filter(|(name, _)| name.starts_with("azmon-")) {
+    for (name, body) in payloads()
+        .iter()
+        .filter(|(name, _)| name.starts_with("azmon-"))
+    {
         let [azure, databricks] = [DOORS[0].1, DOORS[1].1].map(|parse| parse(body));
         // What is no alert at all is refused by each door in its own words.
         if let (Ok(azure), Ok(databricks)) = (&azure, &databricks) {
@@ -115,20 +133,28 @@ fn expectations_without_a_payload_are_noticed() {
     for entry in std::fs::read_dir(root().join("expected")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        assert!(names.contains(&&name), "no payload belongs to {}", path.display());
+        assert!(
+            names.contains(&&name),
+            "no payload belongs to {}",
+            path.display()
+        );
     }
 }
 
 fn compare(name: &str, actual: &Value, wrong: &mut Vec<String>) {
     let expected = std::fs::read(root().join(format!("expected/{name}.json")));
-    let expected: Value = expected.map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
+    let expected: Value =
+        expected.map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
     if expected == *actual {
         return;
     }
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("actual-{name}.json"));
     let text = serde_json::to_string_pretty(actual).unwrap();
     std::fs::write(&place, format!("{text}\n")).unwrap();
-    wrong.push(format!("{name}: expected {expected}\n  actual is in {}:\n{text}", place.display()));
+    wrong.push(format!(
+        "{name}: expected {expected}\n  actual is in {}:\n{text}",
+        place.display()
+    ));
 }
 
 fn outcome(parsed: &Result<Parsed, Malformed>) -> Value {

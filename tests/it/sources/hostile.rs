@@ -13,13 +13,22 @@ const CUTS: usize = 200;
 #[test]
 fn a_payload_cut_at_any_byte_is_answered() {
     for (name, body) in payloads() {
-        let Some((path, parse)) = door(name) else { continue };
-        let step = if body.len() <= SMALL { 1 } else { body.len() / CUTS };
+        let Some((path, parse)) = door(name) else {
+            continue;
+        };
+        let step = if body.len() <= SMALL {
+            1
+        } else {
+            body.len() / CUTS
+        };
         for at in (0..body.len()).step_by(step) {
             let parsed = parse(&body[..at]);
             let what = format!("{name} at {path}, cut at {at}");
             assert_lawful(&what, &parsed);
-            if !body[at..].iter().all(|byte| byte.is_ascii_whitespace() || *byte == b'}') {
+            if !body[at..]
+                .iter()
+                .all(|byte| byte.is_ascii_whitespace() || *byte == b'}')
+            {
                 assert!(parsed.is_err(), "{what}: half a body is no body");
             }
         }
@@ -41,12 +50,18 @@ fn bombs_and_noise_are_answered() {
         "{\"data\":".repeat(200_000).into_bytes(),
         format!("{}1{}", "{\"data\":".repeat(120), "}".repeat(120)).into_bytes(),
         format!("{{\"dag_id\":\"{big}\",\"task_id\":\"{big}\"}}").into_bytes(),
-        format!("{{\"event_type\":\"jobs.on_failure\",\"run\":{{\"run_id\":\"{big}\"}}}}").into_bytes(),
+        format!("{{\"event_type\":\"jobs.on_failure\",\"run\":{{\"run_id\":\"{big}\"}}}}")
+            .into_bytes(),
         format!("{{\"event_type\":\"{big}\"}}").into_bytes(),
         format!("{{\"schemaId\":\"{big}\"}}").into_bytes(),
-        format!("{{\"pipelineName\":\"{big}\",\"runId\":\"{big}\",\"errorMessage\":\"{}\"}}", "ErrorCode=".repeat(100_000))
-            .into_bytes(),
-        "{\"dag_id\":\"\u{202e}etl\\u0000\u{1b}[31m\",\"task_id\":\"😱\",\"run_id\":\"r\\nx\"}".as_bytes().to_vec(),
+        format!(
+            "{{\"pipelineName\":\"{big}\",\"runId\":\"{big}\",\"errorMessage\":\"{}\"}}",
+            "ErrorCode=".repeat(100_000)
+        )
+        .into_bytes(),
+        "{\"dag_id\":\"\u{202e}etl\\u0000\u{1b}[31m\",\"task_id\":\"😱\",\"run_id\":\"r\\nx\"}"
+            .as_bytes()
+            .to_vec(),
         "\"\\u".repeat(100_000).into_bytes(),
     ];
     for (at, body) in bodies.iter().enumerate() {
@@ -77,7 +92,9 @@ fn changed(value: &mut Value, pick: &mut usize, with: &Value) -> bool {
     *pick -= 1;
     match value {
         Value::Array(items) => items.iter_mut().any(|item| changed(item, pick, with)),
-        Value::Object(members) => members.values_mut().any(|member| changed(member, pick, with)),
+        Value::Object(members) => members
+            .values_mut()
+            .any(|member| changed(member, pick, with)),
         _ => false,
     }
 }
@@ -102,7 +119,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[A-Za-z_]{1,12}", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map("[A-Za-z_]{1,12}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

@@ -13,20 +13,38 @@ pub(crate) fn assert_lawful(what: &str, parsed: &Result<Parsed, Malformed>) {
             assert_eq!(keys.len(), failures.len(), "{what}: one run, one failure");
             for failure in failures {
                 assert_eq!(&failure.clone().sealed(), failure, "{what}: not sealed");
-                assert!(!failure.message.is_empty() && !failure.asset.is_empty(), "{what}: {failure:?}");
-                assert!(failure.key.as_str().len() <= 2000, "{what}: the key is too long");
+                assert!(
+                    !failure.message.is_empty() && !failure.asset.is_empty(),
+                    "{what}: {failure:?}"
+                );
+                assert!(
+                    failure.key.as_str().len() <= 2000,
+                    "{what}: the key is too long"
+                );
             }
         }
         Ok(Parsed::NeedsRows(request)) => {
-            assert!(!request.alert.id.is_empty(), "{what}: a request has an idempotency key");
+            assert!(
+                !request.alert.id.is_empty(),
+                "{what}: a request has an idempotency key"
+            );
             if let (Some(from), Some(to)) = (request.from, request.to) {
                 assert!(from < to, "{what}: the window is empty");
             }
         }
-        Ok(Parsed::Ignored(reason)) => assert!(!reason.is_empty() && reason.len() < 1500, "{what}: {reason}"),
+        Ok(Parsed::Ignored(reason)) => assert!(
+            !reason.is_empty() && reason.len() < 1500,
+            "{what}: {reason}"
+        ),
         Err(malformed) => {
-            assert!(["not_json", "wrong_type", "nothing_usable"].contains(&malformed.code), "{what}: {malformed:?}");
-            assert!(!malformed.message.is_empty() && malformed.message.len() < 300, "{what}: {malformed:?}");
+            assert!(
+                ["not_json", "wrong_type", "nothing_usable"].contains(&malformed.code),
+                "{what}: {malformed:?}"
+            );
+            assert!(
+                !malformed.message.is_empty() && malformed.message.len() < 300,
+                "{what}: {malformed:?}"
+            );
         }
     }
 }

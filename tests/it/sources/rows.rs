@@ -8,16 +8,24 @@ use serde_json::{Value, json};
 use super::vendor;
 
 fn table(columns: &[&str], rows: Value) -> Table {
-    Table { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows: serde_json::from_value(rows).unwrap() }
+    Table {
+        columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+        rows: serde_json::from_value(rows).unwrap(),
+    }
 }
 
 #[test]
 fn a_queried_table_becomes_failures_of_the_alert_that_asked() {
     let answer: Value = serde_json::from_slice(&vendor("loganalytics-adf-rows")).unwrap();
-    let alert = AlertRef { id: "a1".to_owned(), rule: Some("rule".to_owned()) };
+    let alert = AlertRef {
+        id: "a1".to_owned(),
+        rule: Some("rule".to_owned()),
+    };
     let found = rows::adf_failures(&rows::tables(&answer)[0], Some(2), Some(&alert));
     assert_eq!(found.len(), 2);
-    assert!(found.iter().all(|failure| failure.source_severity == Some(2) && failure.alert.as_ref() == Some(&alert)));
+    assert!(found.iter().all(
+        |failure| failure.source_severity == Some(2) && failure.alert.as_ref() == Some(&alert)
+    ));
 }
 
 #[test]
@@ -51,19 +59,59 @@ fn audit_rows_of_jobs_are_read() {
             params("Failed"),
             "{\"statusCode\":200,\"errorMessage\":\"boom\"}"
         ],
-        ["2026-07-27T09:13:22Z", "runSucceeded", "DatabricksJobs", params("Succeeded"), null],
-        ["2026-07-27T09:13:22Z", "runFailed", "DatabricksJobs", params("Canceled"), null],
+        [
+            "2026-07-27T09:13:22Z",
+            "runSucceeded",
+            "DatabricksJobs",
+            params("Succeeded"),
+            null
+        ],
+        [
+            "2026-07-27T09:13:22Z",
+            "runFailed",
+            "DatabricksJobs",
+            params("Canceled"),
+            null
+        ],
     ]);
-    let table = table(&["TimeGenerated", "ActionName", "Category", "RequestParams", "Response"], rows);
+    let table = table(
+        &[
+            "TimeGenerated",
+            "ActionName",
+            "Category",
+            "RequestParams",
+            "Response",
+        ],
+        rows,
+    );
     let (of, reading) = rows::read(&table, &Origin::default(), None).unwrap();
     assert_eq!(of, RowsOf::DatabricksJobs);
-    let [failure] = reading.failures.as_slice() else { panic!("{reading:#?}") };
-    assert_eq!((failure.key.as_str(), failure.message.as_str(), failure.asset.as_str()), ("databricks||999||", "boom", "job 7"));
+    let [failure] = reading.failures.as_slice() else {
+        panic!("{reading:#?}")
+    };
     assert_eq!(
-        (failure.field(field::CLUSTER_ID), failure.field(field::TASK_KEY), failure.field(field::WORKSPACE_ID)),
+        (
+            failure.key.as_str(),
+            failure.message.as_str(),
+            failure.asset.as_str()
+        ),
+        ("databricks||999||", "boom", "job 7")
+    );
+    assert_eq!(
+        (
+            failure.field(field::CLUSTER_ID),
+            failure.field(field::TASK_KEY),
+            failure.field(field::WORKSPACE_ID)
+        ),
         (Some("c-1"), Some("Load"), Some("42"))
     );
-    assert_eq!(reading.skipped, ["audit rows of action runsucceeded", "runs in state canceled"]);
+    assert_eq!(
+        reading.skipped,
+        [
+            "audit rows of action runsucceeded",
+            "runs in state canceled"
+        ]
+    );
 }
 
 #[test]
@@ -71,25 +119,56 @@ fn a_termination_may_be_a_whole_object() {
     let reason = json!({"code": "AZURE_QUOTA_EXCEEDED_EXCEPTION", "type": "CLIENT_ERROR", "parameters": {"azure_error_message": "no cores"}});
     for cell in [reason.clone(), json!(reason.to_string())] {
         let found = rows::databricks_failures(
-            &table(&["TimeGenerated", "clusterId", "termination"], json!([["2026-07-27T09:13:22Z", "c-1", cell]])),
+            &table(
+                &["TimeGenerated", "clusterId", "termination"],
+                json!([["2026-07-27T09:13:22Z", "c-1", cell]]),
+            ),
             None,
             None,
         );
-        assert_eq!(found[0].error_code.as_deref(), Some("AZURE_QUOTA_EXCEEDED_EXCEPTION"));
-        assert_eq!(found[0].field(field::TERMINATION_TYPE), Some("CLIENT_ERROR"));
-        assert!(found[0].message.contains("no cores"), "{}", found[0].message);
+        assert_eq!(
+            found[0].error_code.as_deref(),
+            Some("AZURE_QUOTA_EXCEEDED_EXCEPTION")
+        );
+        assert_eq!(
+            found[0].field(field::TERMINATION_TYPE),
+            Some("CLIENT_ERROR")
+        );
+        assert!(
+            found[0].message.contains("no cores"),
+            "{}",
+            found[0].message
+        );
     }
 }
 
 #[test]
 fn the_useful_code_sits_inside_the_message() {
     for (message, code) in [
-        ("ErrorCode=UserErrorSourceBlobNotExist,'Type=x", Some("UserErrorSourceBlobNotExist")),
-        ("Failure happened on 'Sink' side. ErrorCode=SqlOperationFailed,...ErrorCode=-2146232060,", Some("SqlOperationFailed")),
-        ("Storage operation failed. 'ErrorCode: 'ServerBusy'', 'x'", Some("ServerBusy")),
-        (r#"{"errorCode":"2200","message":"ErrorCode=FileNotFound,x"}"#, Some("FileNotFound")),
-        (r#"{\"errorCode\":\"InvalidTemplate\"}"#, Some("InvalidTemplate")),
-        ("ErrorCode=ActionFailed, ErrorCode=GatewayTimeout.", Some("GatewayTimeout")),
+        (
+            "ErrorCode=UserErrorSourceBlobNotExist,'Type=x",
+            Some("UserErrorSourceBlobNotExist"),
+        ),
+        (
+            "Failure happened on 'Sink' side. ErrorCode=SqlOperationFailed,...ErrorCode=-2146232060,",
+            Some("SqlOperationFailed"),
+        ),
+        (
+            "Storage operation failed. 'ErrorCode: 'ServerBusy'', 'x'",
+            Some("ServerBusy"),
+        ),
+        (
+            r#"{"errorCode":"2200","message":"ErrorCode=FileNotFound,x"}"#,
+            Some("FileNotFound"),
+        ),
+        (
+            r#"{\"errorCode\":\"InvalidTemplate\"}"#,
+            Some("InvalidTemplate"),
+        ),
+        (
+            "ErrorCode=ActionFailed, ErrorCode=GatewayTimeout.",
+            Some("GatewayTimeout"),
+        ),
         ("it failed with error code 2200", None),
         ("", None),
     ] {
@@ -100,7 +179,14 @@ fn the_useful_code_sits_inside_the_message() {
 #[test]
 fn short_rows_and_strange_cells_are_read_for_what_they_hold() {
     let rows = json!([["pl"], [], ["pl", 12345, {"errorCode": "X"}], ["pl", "run-1", ["line 1", "line 2"]], [null, null, null], ["pl", "run-2", true, "too many"]]);
-    let found = rows::adf_failures(&table(&["PipelineName", "RunId", "ErrorMessage"], rows), None, None);
-    let messages: Vec<&str> = found.iter().map(|failure| failure.message.as_str()).collect();
+    let found = rows::adf_failures(
+        &table(&["PipelineName", "RunId", "ErrorMessage"], rows),
+        None,
+        None,
+    );
+    let messages: Vec<&str> = found
+        .iter()
+        .map(|failure| failure.message.as_str())
+        .collect();
     assert_eq!(messages, [r#"{"errorCode":"X"}"#, "line 1\nline 2", "true"]);
 }

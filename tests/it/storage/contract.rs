@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use aiops_rca::storage::{DOCUMENT_CAP, ETag, Inserted, MESSAGE_CAP, Message, Page, Storage, Swapped};
+use aiops_rca::storage::{
+    DOCUMENT_CAP, ETag, Inserted, MESSAGE_CAP, Message, Page, Storage, Swapped,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{TimeDelta, Utc};
@@ -52,19 +54,30 @@ const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_mins(1);
 
 async fn prepared(storage: Storage) -> Storage {
-    storage.prepare(&[T, "index"], &[Q, "failures-poison"]).await.expect("prepared");
+    storage
+        .prepare(&[T, "index"], &[Q, "failures-poison"])
+        .await
+        .expect("prepared");
     storage
 }
 
 async fn insert(storage: &Storage, partition: &str, row: &str, document: &str) -> ETag {
-    match storage.insert(T, partition, row, document).await.expect("inserted") {
+    match storage
+        .insert(T, partition, row, document)
+        .await
+        .expect("inserted")
+    {
         Inserted::Created(etag) => etag,
         Inserted::Exists => panic!("{partition:?} {row:?} was there"),
     }
 }
 
 async fn document(storage: &Storage, partition: &str, row: &str) -> Option<String> {
-    storage.get(T, partition, row).await.expect("read").map(|entity| entity.document)
+    storage
+        .get(T, partition, row)
+        .await
+        .expect("read")
+        .map(|entity| entity.document)
 }
 
 async fn receive_one(storage: &Storage, hidden: Duration) -> Option<Message> {
@@ -74,47 +87,103 @@ async fn receive_one(storage: &Storage, hidden: Duration) -> Option<Message> {
 }
 
 fn rows(page: &Page) -> Vec<&str> {
-    page.entities.iter().map(|entity| entity.row.as_str()).collect()
+    page.entities
+        .iter()
+        .map(|entity| entity.row.as_str())
+        .collect()
 }
 
 async fn only_the_first_insert_creates(storage: Storage) {
     assert_eq!(storage.get(T, "p", "r").await.unwrap(), None);
     let etag = insert(&storage, "p", "r", r#"{"n":1}"#).await;
-    assert_eq!(storage.insert(T, "p", "r", r#"{"n":1}"#).await.unwrap(), Inserted::Exists);
+    assert_eq!(
+        storage.insert(T, "p", "r", r#"{"n":1}"#).await.unwrap(),
+        Inserted::Exists
+    );
     let found = storage.get(T, "p", "r").await.unwrap().expect("there");
-    assert_eq!((found.partition.as_str(), found.row.as_str(), found.document.as_str()), ("p", "r", r#"{"n":1}"#));
+    assert_eq!(
+        (
+            found.partition.as_str(),
+            found.row.as_str(),
+            found.document.as_str()
+        ),
+        ("p", "r", r#"{"n":1}"#)
+    );
     assert!(
-        matches!(storage.swap(T, "p", "r", &etag, "2").await.unwrap(), Swapped::Done(_)),
+        matches!(
+            storage.swap(T, "p", "r", &etag, "2").await.unwrap(),
+            Swapped::Done(_)
+        ),
         "the insert's version is the current one"
     );
-    assert_eq!(storage.get("index", "p", "r").await.unwrap(), None, "tables are apart");
-    assert_eq!(storage.get(T, "q", "r").await.unwrap(), None, "partitions are apart");
+    assert_eq!(
+        storage.get("index", "p", "r").await.unwrap(),
+        None,
+        "tables are apart"
+    );
+    assert_eq!(
+        storage.get(T, "q", "r").await.unwrap(),
+        None,
+        "partitions are apart"
+    );
 }
 
 async fn only_the_current_version_is_swapped(storage: Storage) {
     let first = insert(&storage, "p", "r", "1").await;
-    let Swapped::Done(second) = storage.swap(T, "p", "r", &first, "2").await.unwrap() else { panic!("current") };
+    let Swapped::Done(second) = storage.swap(T, "p", "r", &first, "2").await.unwrap() else {
+        panic!("current")
+    };
     assert_ne!(first, second);
-    assert_eq!(storage.swap(T, "p", "r", &first, "3").await.unwrap(), Swapped::Conflict);
+    assert_eq!(
+        storage.swap(T, "p", "r", &first, "3").await.unwrap(),
+        Swapped::Conflict
+    );
     assert_eq!(document(&storage, "p", "r").await.as_deref(), Some("2"));
     let read = storage.get(T, "p", "r").await.unwrap().expect("there").etag;
-    assert!(matches!(storage.swap(T, "p", "r", &read, "4").await.unwrap(), Swapped::Done(_)), "a read version is good");
-    assert_eq!(storage.swap(T, "p", "absent", &second, "5").await.unwrap(), Swapped::Conflict);
-    assert_eq!(storage.swap(T, "p", "r", &ETag("nonsense".into()), "6").await.unwrap(), Swapped::Conflict);
+    assert!(
+        matches!(
+            storage.swap(T, "p", "r", &read, "4").await.unwrap(),
+            Swapped::Done(_)
+        ),
+        "a read version is good"
+    );
+    assert_eq!(
+        storage.swap(T, "p", "absent", &second, "5").await.unwrap(),
+        Swapped::Conflict
+    );
+    assert_eq!(
+        storage
+            .swap(T, "p", "r", &ETag("nonsense".into()), "6")
+            .await
+            .unwrap(),
+        Swapped::Conflict
+    );
 }
 
 async fn upserts_write_whatever_was_there(storage: Storage) {
-    storage.upsert(T, "p", "r", &"long ".repeat(20_000)).await.unwrap();
+    storage
+        .upsert(T, "p", "r", &"long ".repeat(20_000))
+        .await
+        .unwrap();
     let before = storage.get(T, "p", "r").await.unwrap().expect("there");
     storage.upsert(T, "p", "r", "short").await.unwrap();
-    assert_eq!(document(&storage, "p", "r").await.as_deref(), Some("short"), "no piece of the longer one is left");
-    assert_eq!(storage.swap(T, "p", "r", &before.etag, "x").await.unwrap(), Swapped::Conflict);
+    assert_eq!(
+        document(&storage, "p", "r").await.as_deref(),
+        Some("short"),
+        "no piece of the longer one is left"
+    );
+    assert_eq!(
+        storage.swap(T, "p", "r", &before.etag, "x").await.unwrap(),
+        Swapped::Conflict
+    );
 }
 
 async fn deletes_tell_whether_they_did(storage: Storage) {
     assert!(!storage.delete(T, "p", "r", None).await.unwrap());
     let old = insert(&storage, "p", "r", "1").await;
-    let Swapped::Done(new) = storage.swap(T, "p", "r", &old, "2").await.unwrap() else { panic!("current") };
+    let Swapped::Done(new) = storage.swap(T, "p", "r", &old, "2").await.unwrap() else {
+        panic!("current")
+    };
     assert!(!storage.delete(T, "p", "r", Some(&old)).await.unwrap());
     assert!(storage.delete(T, "p", "r", Some(&new)).await.unwrap());
     assert_eq!(document(&storage, "p", "r").await, None);
@@ -127,7 +196,10 @@ async fn versions_are_never_reused(storage: Storage) {
     assert!(storage.delete(T, "p", "r", None).await.unwrap());
     let new = insert(&storage, "p", "r", "1").await;
     assert_ne!(old, new);
-    assert_eq!(storage.swap(T, "p", "r", &old, "2").await.unwrap(), Swapped::Conflict);
+    assert_eq!(
+        storage.swap(T, "p", "r", &old, "2").await.unwrap(),
+        Swapped::Conflict
+    );
 }
 
 async fn scans_are_ordered_and_bounded(storage: Storage) {
@@ -138,13 +210,33 @@ async fn scans_are_ordered_and_bounded(storage: Storage) {
     let all = storage.scan(T, "p", "", "", 100, None).await.unwrap();
     assert_eq!(rows(&all), ["9", "C", "a", "a-1", "a.1", "a_1", "aa", "b"]);
     assert_eq!(all.next, None);
-    assert!(all.entities.iter().all(|entity| entity.document == entity.row && entity.partition == "p"));
+    assert!(
+        all.entities
+            .iter()
+            .all(|entity| entity.document == entity.row && entity.partition == "p")
+    );
     let some = storage.scan(T, "p", "a", "aa", 100, None).await.unwrap();
-    assert_eq!(rows(&some), ["a", "a-1", "a.1", "a_1"], "from is in, to is out");
-    assert_eq!(rows(&storage.scan(T, "p", "aa", "", 100, None).await.unwrap()), ["aa", "b"]);
-    assert_eq!(rows(&storage.scan(T, "nobody", "", "", 100, None).await.unwrap()), [""; 0]);
+    assert_eq!(
+        rows(&some),
+        ["a", "a-1", "a.1", "a_1"],
+        "from is in, to is out"
+    );
+    assert_eq!(
+        rows(&storage.scan(T, "p", "aa", "", 100, None).await.unwrap()),
+        ["aa", "b"]
+    );
+    assert_eq!(
+        rows(&storage.scan(T, "nobody", "", "", 100, None).await.unwrap()),
+        [""; 0]
+    );
     let listed = some.entities.first().expect("a row");
-    assert!(matches!(storage.swap(T, "p", "a", &listed.etag, "2").await.unwrap(), Swapped::Done(_)), "a listed version is good");
+    assert!(
+        matches!(
+            storage.swap(T, "p", "a", &listed.etag, "2").await.unwrap(),
+            Swapped::Done(_)
+        ),
+        "a listed version is good"
+    );
 }
 
 async fn scans_go_on_where_they_stopped(storage: Storage) {
@@ -154,13 +246,21 @@ async fn scans_go_on_where_they_stopped(storage: Storage) {
     }
     let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
-        let page = storage.scan(T, "p'#", "r01", "r22", 5, after.as_ref()).await.unwrap();
+        let page = storage
+            .scan(T, "p'#", "r01", "r22", 5, after.as_ref())
+            .await
+            .unwrap();
         assert!(page.entities.len() <= 5);
         seen.extend(page.entities.into_iter().map(|entity| entity.row));
         pages += 1;
         match page.next {
             Some(next) => {
-                assert!(next.0.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "text-safe: {next:?}");
+                assert!(
+                    next.0
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
+                    "text-safe: {next:?}"
+                );
                 let stored = serde_json::to_string(&next).unwrap();
                 after = Some(serde_json::from_str(&stored).unwrap());
             }
@@ -170,7 +270,13 @@ async fn scans_go_on_where_they_stopped(storage: Storage) {
     assert_eq!(seen, names.get(1..22).unwrap());
     assert!(pages >= 5);
     let nonsense = aiops_rca::storage::Continuation("***".into());
-    assert!(!storage.scan(T, "p'#", "", "", 5, Some(&nonsense)).await.unwrap_err().is_transient());
+    assert!(
+        !storage
+            .scan(T, "p'#", "", "", 5, Some(&nonsense))
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
 }
 
 async fn big_documents_come_back(storage: Storage) {
@@ -183,12 +289,30 @@ async fn big_documents_come_back(storage: Storage) {
     ] {
         let etag = insert(&storage, "p", row, &text).await;
         let back = document(&storage, "p", row).await.unwrap();
-        let differ = back.char_indices().zip(text.chars()).find(|((_, b), t)| b != t);
-        assert!(back == text, "{row}: {} bytes became {}, first difference {differ:?}", text.len(), back.len());
-        assert!(matches!(storage.swap(T, "p", row, &etag, "1").await.unwrap(), Swapped::Done(_)));
-        assert_eq!(document(&storage, "p", row).await.as_deref(), Some("1"), "{row}");
+        let differ = back
+            .char_indices()
+            .zip(text.chars())
+            .find(|((_, b), t)| b != t);
+        assert!(
+            back == text,
+            "{row}: {} bytes became {}, first difference {differ:?}",
+            text.len(),
+            back.len()
+        );
+        assert!(matches!(
+            storage.swap(T, "p", row, &etag, "1").await.unwrap(),
+            Swapped::Done(_)
+        ));
+        assert_eq!(
+            document(&storage, "p", row).await.as_deref(),
+            Some("1"),
+            "{row}"
+        );
     }
-    let fault = storage.insert(T, "p", "too big", &"x".repeat(DOCUMENT_CAP + 1)).await.unwrap_err();
+    let fault = storage
+        .insert(T, "p", "too big", &"x".repeat(DOCUMENT_CAP + 1))
+        .await
+        .unwrap_err();
     assert!(!fault.is_transient(), "{fault}");
 }
 
@@ -220,13 +344,32 @@ const HOSTILE: [&str; 22] = [
 async fn hostile_keys_are_only_keys(storage: Storage) {
     for (number, key) in HOSTILE.iter().enumerate() {
         insert(&storage, key, key, &number.to_string()).await;
-        assert_eq!(storage.insert(T, key, key, "again").await.unwrap(), Inserted::Exists, "{key:?}");
+        assert_eq!(
+            storage.insert(T, key, key, "again").await.unwrap(),
+            Inserted::Exists,
+            "{key:?}"
+        );
     }
     for (number, key) in HOSTILE.iter().enumerate() {
         let found = storage.get(T, key, key).await.unwrap().expect("there");
-        assert_eq!((found.partition.as_str(), found.row.as_str(), found.document), (*key, *key, number.to_string()));
-        assert_eq!(rows(&storage.scan(T, key, "", "", 10, None).await.unwrap()), [*key]);
-        assert!(matches!(storage.swap(T, key, key, &found.etag, "swapped").await.unwrap(), Swapped::Done(_)), "{key:?}");
+        assert_eq!(
+            (found.partition.as_str(), found.row.as_str(), found.document),
+            (*key, *key, number.to_string())
+        );
+        assert_eq!(
+            rows(&storage.scan(T, key, "", "", 10, None).await.unwrap()),
+            [*key]
+        );
+        assert!(
+            matches!(
+                storage
+                    .swap(T, key, key, &found.etag, "swapped")
+                    .await
+                    .unwrap(),
+                Swapped::Done(_)
+            ),
+            "{key:?}"
+        );
         storage.upsert(T, key, key, "upserted").await.unwrap();
         assert!(storage.delete(T, key, key, None).await.unwrap(), "{key:?}");
         assert_eq!(document(&storage, key, key).await, None);
@@ -241,10 +384,17 @@ async fn hostile_keys_keep_their_order(storage: Storage) {
     }
     let mut sorted = HOSTILE;
     sorted.sort_unstable_by_key(|key| key.as_bytes());
-    assert_eq!(rows(&storage.scan(T, "p", "", "", 100, None).await.unwrap()), sorted);
+    assert_eq!(
+        rows(&storage.scan(T, "p", "", "", 100, None).await.unwrap()),
+        sorted
+    );
     for bound in HOSTILE.iter().filter(|bound| !bound.is_empty()) {
         let below = sorted.iter().filter(|key| key < &bound).count();
-        assert_eq!(rows(&storage.scan(T, "p", "", bound, 100, None).await.unwrap()), sorted.get(..below).unwrap(), "< {bound:?}");
+        assert_eq!(
+            rows(&storage.scan(T, "p", "", bound, 100, None).await.unwrap()),
+            sorted.get(..below).unwrap(),
+            "< {bound:?}"
+        );
         assert_eq!(
             rows(&storage.scan(T, "p", bound, "", 100, None).await.unwrap()),
             sorted.get(below..).unwrap(),
@@ -259,9 +409,17 @@ async fn concurrent_swaps_lose_nothing(storage: Storage) {
         let storage = storage.clone();
         tokio::spawn(async move {
             loop {
-                let read = storage.get(T, "p", "counter").await.unwrap().expect("there");
+                let read = storage
+                    .get(T, "p", "counter")
+                    .await
+                    .unwrap()
+                    .expect("there");
                 let next = (read.document.parse::<u32>().unwrap() + 1).to_string();
-                if let Swapped::Done(_) = storage.swap(T, "p", "counter", &read.etag, &next).await.unwrap() {
+                if let Swapped::Done(_) = storage
+                    .swap(T, "p", "counter", &read.etag, &next)
+                    .await
+                    .unwrap()
+                {
                     break;
                 }
             }
@@ -270,13 +428,24 @@ async fn concurrent_swaps_lose_nothing(storage: Storage) {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    assert_eq!(document(&storage, "p", "counter").await.as_deref(), Some("20"));
+    assert_eq!(
+        document(&storage, "p", "counter").await.as_deref(),
+        Some("20")
+    );
 }
 
 async fn one_of_many_inserts_wins(storage: Storage) {
     let tasks = (0..10).map(|number: u32| {
         let storage = storage.clone();
-        tokio::spawn(async move { (number, storage.insert(T, "p", "claim", &number.to_string()).await.unwrap()) })
+        tokio::spawn(async move {
+            (
+                number,
+                storage
+                    .insert(T, "p", "claim", &number.to_string())
+                    .await
+                    .unwrap(),
+            )
+        })
     });
     let mut winners = Vec::new();
     for task in tasks.collect::<Vec<_>>() {
@@ -285,7 +454,10 @@ async fn one_of_many_inserts_wins(storage: Storage) {
         }
     }
     assert_eq!(winners.len(), 1);
-    assert_eq!(document(&storage, "p", "claim").await.as_deref(), winners.first().map(String::as_str));
+    assert_eq!(
+        document(&storage, "p", "claim").await.as_deref(),
+        winners.first().map(String::as_str)
+    );
 }
 
 async fn messages_are_base64_and_counted(storage: Storage) {
@@ -293,13 +465,19 @@ async fn messages_are_base64_and_counted(storage: Storage) {
     assert!(receive_one(&storage, LONG).await.is_none());
     let text = "{\"a\":\"é😱<&>\u{0}\"}";
     storage.put(Q, text, NOW).await.unwrap();
-    storage.put("failures-poison", "another queue", NOW).await.unwrap();
+    storage
+        .put("failures-poison", "another queue", NOW)
+        .await
+        .unwrap();
     let message = receive_one(&storage, LONG).await.expect("visible");
     assert_eq!(STANDARD.decode(&message.text).unwrap(), text.as_bytes());
     assert_eq!(message.dequeue_count, 1);
     let now = Utc::now();
     assert!((now - message.inserted_at).abs() < TimeDelta::minutes(1));
-    assert!((message.expires_at - message.inserted_at - TimeDelta::days(7)).abs() < TimeDelta::seconds(2));
+    assert!(
+        (message.expires_at - message.inserted_at - TimeDelta::days(7)).abs()
+            < TimeDelta::seconds(2)
+    );
     assert!((message.next_visible_at - now - TimeDelta::seconds(60)).abs() < TimeDelta::seconds(5));
     assert!(receive_one(&storage, LONG).await.is_none(), "hidden");
     assert_eq!(storage.depth(Q).await.unwrap(), 1, "hidden ones count");
@@ -309,16 +487,27 @@ async fn messages_are_base64_and_counted(storage: Storage) {
     for number in 0..3 {
         storage.put(Q, &number.to_string(), NOW).await.unwrap();
     }
-    let mut texts: Vec<_> =
-        storage.receive(Q, 32, LONG).await.unwrap().into_iter().map(|m| STANDARD.decode(m.text).unwrap()).collect();
+    let mut texts: Vec<_> = storage
+        .receive(Q, 32, LONG)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|m| STANDARD.decode(m.text).unwrap())
+        .collect();
     texts.sort();
     assert_eq!(texts, [b"0", b"1", b"2"]);
 }
 
 async fn delayed_messages_wait(storage: Storage) {
     let put = std::time::Instant::now();
-    storage.put(Q, "later", Duration::from_millis(1100)).await.unwrap();
-    storage.put(Q, "much later", Duration::from_hours(30 * 24)).await.unwrap();
+    storage
+        .put(Q, "later", Duration::from_millis(1100))
+        .await
+        .unwrap();
+    storage
+        .put(Q, "much later", Duration::from_hours(30 * 24))
+        .await
+        .unwrap();
     assert_eq!(storage.depth(Q).await.unwrap(), 2);
     assert!(receive_one(&storage, LONG).await.is_none());
     let message = loop {
@@ -329,49 +518,98 @@ async fn delayed_messages_wait(storage: Storage) {
         }
     };
     assert_eq!(STANDARD.decode(message.text).unwrap(), b"later");
-    assert!(put.elapsed() >= Duration::from_secs(1), "{:?}", put.elapsed());
+    assert!(
+        put.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        put.elapsed()
+    );
 }
 
 async fn messages_are_capped(storage: Storage) {
     storage.put(Q, &"x".repeat(MESSAGE_CAP), NOW).await.unwrap();
-    let fault = storage.put(Q, &"x".repeat(MESSAGE_CAP + 1), NOW).await.unwrap_err();
+    let fault = storage
+        .put(Q, &"x".repeat(MESSAGE_CAP + 1), NOW)
+        .await
+        .unwrap_err();
     assert!(!fault.is_transient(), "{fault}");
     let message = receive_one(&storage, LONG).await.expect("visible");
     assert_eq!(message.text.len(), 64 * 1024);
     storage.put_raw(Q, &message.text).await.unwrap();
-    let fault = storage.put_raw(Q, &format!("{}x", message.text)).await.unwrap_err();
+    let fault = storage
+        .put_raw(Q, &format!("{}x", message.text))
+        .await
+        .unwrap_err();
     assert!(!fault.is_transient(), "{fault}");
 }
 
 async fn raw_messages_are_not_touched(storage: Storage) {
     let text = "not base64: <b>&amp;\"é😱'</b> {}";
     storage.put_raw(Q, text).await.unwrap();
-    assert_eq!(receive_one(&storage, LONG).await.expect("visible").text, text);
-    assert!(!storage.put_raw(Q, "NUL \0").await.unwrap_err().is_transient());
+    assert_eq!(
+        receive_one(&storage, LONG).await.expect("visible").text,
+        text
+    );
+    assert!(
+        !storage
+            .put_raw(Q, "NUL \0")
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
 }
 
 async fn old_receipts_are_worthless(storage: Storage) {
     storage.put(Q, "m", NOW).await.unwrap();
     let first = receive_one(&storage, LONG).await.expect("visible");
-    let receipt = storage.hide_message(Q, &first, NOW).await.unwrap().expect("valid");
+    let receipt = storage
+        .hide_message(Q, &first, NOW)
+        .await
+        .unwrap()
+        .expect("valid");
     assert_ne!(receipt, first.receipt);
-    assert!(!storage.delete_message(Q, &first).await.unwrap(), "its receipt was replaced");
+    assert!(
+        !storage.delete_message(Q, &first).await.unwrap(),
+        "its receipt was replaced"
+    );
     assert_eq!(storage.hide_message(Q, &first, LONG).await.unwrap(), None);
     let second = receive_one(&storage, LONG).await.expect("visible at once");
-    assert_eq!((second.id.as_str(), second.dequeue_count, second.text.as_str()), (first.id.as_str(), 2, first.text.as_str()));
+    assert_eq!(
+        (
+            second.id.as_str(),
+            second.dequeue_count,
+            second.text.as_str()
+        ),
+        (first.id.as_str(), 2, first.text.as_str())
+    );
     let stale = Message { receipt, ..first };
-    assert!(!storage.delete_message(Q, &stale).await.unwrap(), "somebody else received it");
+    assert!(
+        !storage.delete_message(Q, &stale).await.unwrap(),
+        "somebody else received it"
+    );
     assert_eq!(storage.depth(Q).await.unwrap(), 1);
     assert!(storage.delete_message(Q, &second).await.unwrap());
 }
 
 async fn hidden_messages_come_back(storage: Storage) {
     storage.put(Q, "m", NOW).await.unwrap();
-    let mut first = receive_one(&storage, Duration::from_secs(1)).await.expect("visible");
-    first.receipt = storage.hide_message(Q, &first, LONG).await.unwrap().expect("valid");
+    let mut first = receive_one(&storage, Duration::from_secs(1))
+        .await
+        .expect("visible");
+    first.receipt = storage
+        .hide_message(Q, &first, LONG)
+        .await
+        .unwrap()
+        .expect("valid");
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    assert!(receive_one(&storage, LONG).await.is_none(), "its time was extended");
-    first.receipt = storage.hide_message(Q, &first, NOW).await.unwrap().expect("valid");
+    assert!(
+        receive_one(&storage, LONG).await.is_none(),
+        "its time was extended"
+    );
+    first.receipt = storage
+        .hide_message(Q, &first, NOW)
+        .await
+        .unwrap()
+        .expect("valid");
     let second = receive_one(&storage, LONG).await.expect("visible at once");
     assert_eq!((second.id, second.dequeue_count), (first.id, 2));
 }
@@ -417,7 +655,10 @@ async fn what_is_missing_is_transient(storage: Storage) {
     for fault in faults {
         assert!(fault.is_transient(), "{fault}");
     }
-    for fault in [storage.get("no-table'", "p", "r").await.unwrap_err(), storage.depth("No_Queue").await.unwrap_err()] {
+    for fault in [
+        storage.get("no-table'", "p", "r").await.unwrap_err(),
+        storage.depth("No_Queue").await.unwrap_err(),
+    ] {
         assert!(!fault.is_transient(), "{fault}");
     }
 }

@@ -7,7 +7,11 @@ use aiops_rca::storage::{Inserted, Storage, StorageSettings, Swapped};
 use crate::support;
 
 fn open(path: &std::path::Path, prefix: &str) -> Storage {
-    Storage::open(&StorageSettings::embedded(path).with_prefix(prefix), &support::http()).expect("opened")
+    Storage::open(
+        &StorageSettings::embedded(path).with_prefix(prefix),
+        &support::http(),
+    )
+    .expect("opened")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,13 +19,35 @@ async fn two_handles_share_one_file() {
     let path = support::embedded_path();
     let (one, two) = (open(&path, "rca"), open(&path, "rca"));
     one.prepare(&["tickets"], &["failures"]).await.unwrap();
-    let Inserted::Created(etag) = one.insert("tickets", "p", "r", "1").await.unwrap() else { panic!("new") };
-    assert_eq!(two.insert("tickets", "p", "r", "2").await.unwrap(), Inserted::Exists);
-    assert!(matches!(two.swap("tickets", "p", "r", &etag, "2").await.unwrap(), Swapped::Done(_)));
-    assert_eq!(one.swap("tickets", "p", "r", &etag, "3").await.unwrap(), Swapped::Conflict);
+    let Inserted::Created(etag) = one.insert("tickets", "p", "r", "1").await.unwrap() else {
+        panic!("new")
+    };
+    assert_eq!(
+        two.insert("tickets", "p", "r", "2").await.unwrap(),
+        Inserted::Exists
+    );
+    assert!(matches!(
+        two.swap("tickets", "p", "r", &etag, "2").await.unwrap(),
+        Swapped::Done(_)
+    ));
+    assert_eq!(
+        one.swap("tickets", "p", "r", &etag, "3").await.unwrap(),
+        Swapped::Conflict
+    );
     two.put("failures", "m", Duration::ZERO).await.unwrap();
-    assert_eq!(one.receive("failures", 1, Duration::from_mins(1)).await.unwrap().len(), 1);
-    assert!(two.receive("failures", 1, Duration::from_mins(1)).await.unwrap().is_empty());
+    assert_eq!(
+        one.receive("failures", 1, Duration::from_mins(1))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(
+        two.receive("failures", 1, Duration::from_mins(1))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,17 +56,27 @@ async fn prefixes_are_apart() {
     let (one, two) = (open(&path, "one"), open(&path, "two"));
     for storage in [&one, &two] {
         storage.prepare(&["tickets"], &["failures"]).await.unwrap();
-        assert!(matches!(storage.insert("tickets", "p", "r", "1").await.unwrap(), Inserted::Created(_)));
+        assert!(matches!(
+            storage.insert("tickets", "p", "r", "1").await.unwrap(),
+            Inserted::Created(_)
+        ));
     }
     one.put("failures", "m", Duration::ZERO).await.unwrap();
     assert_eq!(two.depth("failures").await.unwrap(), 0);
     let settings = StorageSettings::embedded(&path).with_prefix("Not Legal");
-    assert!(!Storage::open(&settings, &support::http()).unwrap_err().is_transient());
+    assert!(
+        !Storage::open(&settings, &support::http())
+            .unwrap_err()
+            .is_transient()
+    );
 }
 
 /// Two real processes: the second is this very test binary, run again for one test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::disallowed_methods, reason = "the environment tells the second process what it is")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment tells the second process what it is"
+)]
 async fn two_processes_share_one_file() {
     const PATH: &str = "AIOPS_RCA_TEST_SHARED_FILE";
     const EACH: u32 = 100;
@@ -51,7 +87,10 @@ async fn two_processes_share_one_file() {
     let path = support::embedded_path();
     let storage = open(&path, "rca");
     storage.prepare(&["tickets"], &[]).await.unwrap();
-    storage.upsert("tickets", "p", "counter", "0").await.unwrap();
+    storage
+        .upsert("tickets", "p", "counter", "0")
+        .await
+        .unwrap();
     let mut second = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "storage::embedded::two_processes_share_one_file"])
         .env(PATH, &path)
@@ -60,16 +99,28 @@ async fn two_processes_share_one_file() {
         .expect("this binary runs");
     count_up(&storage, EACH).await;
     assert!(second.wait().await.unwrap().success());
-    let counter = storage.get("tickets", "p", "counter").await.unwrap().expect("there");
+    let counter = storage
+        .get("tickets", "p", "counter")
+        .await
+        .unwrap()
+        .expect("there");
     assert_eq!(counter.document, (2 * EACH).to_string());
 }
 
 async fn count_up(storage: &Storage, times: u32) {
     for _ in 0..times {
         loop {
-            let read = storage.get("tickets", "p", "counter").await.unwrap().expect("there");
+            let read = storage
+                .get("tickets", "p", "counter")
+                .await
+                .unwrap()
+                .expect("there");
             let next = (read.document.parse::<u32>().unwrap() + 1).to_string();
-            if let Swapped::Done(_) = storage.swap("tickets", "p", "counter", &read.etag, &next).await.unwrap() {
+            if let Swapped::Done(_) = storage
+                .swap("tickets", "p", "counter", &read.etag, &next)
+                .await
+                .unwrap()
+            {
                 break;
             }
         }
@@ -87,10 +138,22 @@ async fn a_thousand_operations_take_no_time() {
         storage.insert("tickets", "p", &row, "{}").await.unwrap();
         storage.get("tickets", "p", &row).await.unwrap();
         storage.put("failures", &row, Duration::ZERO).await.unwrap();
-        let messages = storage.receive("failures", 1, Duration::from_mins(1)).await.unwrap();
-        assert!(storage.delete_message("failures", &messages[0]).await.unwrap());
+        let messages = storage
+            .receive("failures", 1, Duration::from_mins(1))
+            .await
+            .unwrap();
+        assert!(
+            storage
+                .delete_message("failures", &messages[0])
+                .await
+                .unwrap()
+        );
     }
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test]

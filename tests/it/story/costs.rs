@@ -16,7 +16,10 @@ const EXECUTIONS: usize = 20;
 const FAILURES: u32 = 10;
 
 fn port(connection: &str, endpoint: &str) -> u16 {
-    let value = connection.split(';').find_map(|part| part.strip_prefix(&format!("{endpoint}="))).unwrap();
+    let value = connection
+        .split(';')
+        .find_map(|part| part.strip_prefix(&format!("{endpoint}=")))
+        .unwrap();
     url::Url::parse(value).unwrap().port().unwrap()
 }
 
@@ -37,7 +40,10 @@ async fn until_quiet(wire: [&Proxy; 2]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_costs_what_the_readme_says() {
     let connection = support::azurite();
-    let (tables, queues) = (port(&connection, "TableEndpoint"), port(&connection, "QueueEndpoint"));
+    let (tables, queues) = (
+        port(&connection, "TableEndpoint"),
+        port(&connection, "QueueEndpoint"),
+    );
     let table_proxy = Proxy::start(&format!("127.0.0.1:{tables}")).await;
     let queue_proxy = Proxy::start(&format!("127.0.0.1:{queues}")).await;
     let through = connection
@@ -48,31 +54,56 @@ async fn a_failure_costs_what_the_readme_says() {
     assert_eq!(town.get("health").await.unwrap().status, 200);
     let wire = [&table_proxy, &queue_proxy];
     let before = wire.map(|proxy| proxy.requests().len());
-    let rows: Vec<_> = (0..FAILURES).map(|number| row("pl_a", &run(number), "2200", BLOB_MISSING)).collect();
+    let rows: Vec<_> = (0..FAILURES)
+        .map(|number| row("pl_a", &run(number), "2200", BLOB_MISSING))
+        .collect();
     let answer = town.deliver("azure-monitor", &alert("costs", &rows)).await;
     // Nobody may ask for tickets meanwhile: that would be counted as well.
-    town.until("all are shown", Duration::from_mins(1), async |town: &Town| {
-        town.issues().len() == rows.len() && town.messages().len() == rows.len()
-    })
+    town.until(
+        "all are shown",
+        Duration::from_mins(1),
+        async |town: &Town| {
+            town.issues().len() == rows.len() && town.messages().len() == rows.len()
+        },
+    )
     .await;
     until_quiet(wire).await;
     for id in ids(&answer) {
-        town.post(&format!("api/tickets/{id}/acknowledge"), r#"{"by":"Jane Roe"}"#).await.unwrap();
+        town.post(
+            &format!("api/tickets/{id}/acknowledge"),
+            r#"{"by":"Jane Roe"}"#,
+        )
+        .await
+        .unwrap();
     }
-    town.until("all are done", Duration::from_mins(1), async |town: &Town| {
-        town.issues().iter().all(|issue| issue.status == "Done")
-    })
+    town.until(
+        "all are done",
+        Duration::from_mins(1),
+        async |town: &Town| town.issues().iter().all(|issue| issue.status == "Done"),
+    )
     .await;
     until_quiet(wire).await;
 
     let [table_requests, messages] = wire.map(|proxy| proxy.requests().len());
     let (table_requests, messages) = (table_requests - before[0], messages - before[1]);
-    let called =
-        |event: &HostEvent| matches!(event, HostEvent::Invoked(call) if !matches!(call.function.as_str(), "Health" | "Sweep"));
-    let executions = town.host.events_so_far().iter().filter(|event| called(event)).count();
-    println!("{FAILURES} failures: {table_requests} table requests, {messages} messages, {executions} executions");
-    assert!(table_requests <= TABLE_REQUESTS * rows.len(), "{table_requests} table requests");
+    let called = |event: &HostEvent| matches!(event, HostEvent::Invoked(call) if !matches!(call.function.as_str(), "Health" | "Sweep"));
+    let executions = town
+        .host
+        .events_so_far()
+        .iter()
+        .filter(|event| called(event))
+        .count();
+    println!(
+        "{FAILURES} failures: {table_requests} table requests, {messages} messages, {executions} executions"
+    );
+    assert!(
+        table_requests <= TABLE_REQUESTS * rows.len(),
+        "{table_requests} table requests"
+    );
     assert!(messages <= MESSAGES * rows.len(), "{messages} messages");
-    assert!(executions <= EXECUTIONS * rows.len(), "{executions} executions");
+    assert!(
+        executions <= EXECUTIONS * rows.len(),
+        "{executions} executions"
+    );
     town.host.stop().await;
 }

@@ -15,7 +15,12 @@ use crate::support::{
 fn three() -> Vec<serde_json::Value> {
     vec![
         row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING),
-        row("pl_load_dwh", &run(2), "GatewayTimeout", "The gateway did not answer in time."),
+        row(
+            "pl_load_dwh",
+            &run(2),
+            "GatewayTimeout",
+            "The gateway did not answer in time.",
+        ),
         row(
             "pl_notify",
             &run(3),
@@ -28,7 +33,9 @@ fn three() -> Vec<serde_json::Value> {
 async fn three_runs_in_two_alerts(ground: Ground) {
     let town = Town::build(&ground, &[]).await;
     let first = town.deliver("azure-monitor", &alert("a1", &three())).await;
-    let second = town.deliver("azure-monitor", &alert("a2", &three()[..1])).await;
+    let second = town
+        .deliver("azure-monitor", &alert("a2", &three()[..1]))
+        .await;
     assert_eq!(first["status"], "accepted");
     assert_eq!(second["status"], "duplicate");
     assert_eq!(second["ticket_id"], first["tickets"][0]["ticket_id"]);
@@ -39,32 +46,66 @@ async fn three_runs_in_two_alerts(ground: Ground) {
     let issues = town.issues();
     assert_eq!(issues.len(), 3);
     assert_eq!(town.messages().len(), 3);
-    let labels: BTreeSet<String> =
-        issues.iter().flat_map(|issue| issue.labels.clone()).filter(|label| label.starts_with("rca-")).collect();
+    let labels: BTreeSet<String> = issues
+        .iter()
+        .flat_map(|issue| issue.labels.clone())
+        .filter(|label| label.starts_with("rca-"))
+        .collect();
     assert_eq!(labels, ids.iter().map(|id| format!("rca-{id}")).collect());
-    let sales = issues.iter().find(|issue| issue.summary == "ADF Pipeline Failure: pl_ingest_sales").unwrap();
+    let sales = issues
+        .iter()
+        .find(|issue| issue.summary == "ADF Pipeline Failure: pl_ingest_sales")
+        .unwrap();
     let text = sales.description_text();
-    for line in
-        ["Ticket ID: ", "Pipeline: pl_ingest_sales", "Severity: Medium", "Priority: P3", "SLA: 2 hours", "Root Cause Analysis:"]
-    {
+    for line in [
+        "Ticket ID: ",
+        "Pipeline: pl_ingest_sales",
+        "Severity: Medium",
+        "Priority: P3",
+        "SLA: 2 hours",
+        "Root Cause Analysis:",
+    ] {
         assert!(text.contains(line), "{line} is missing in:\n{text}");
     }
     let shown = serde_json::to_string(&town.messages()[0].blocks).unwrap();
     assert!(shown.contains("🔴 ALERT: "), "{shown}");
     assert!(
-        town.messages().iter().all(|m| serde_json::to_string(&m.blocks).unwrap().contains("APAIOPS-")),
+        town.messages()
+            .iter()
+            .all(|m| serde_json::to_string(&m.blocks)
+                .unwrap()
+                .contains("APAIOPS-")),
         "keys have arrived in Slack"
     );
 
     // A person closes one through the API: JIRA and Slack follow.
-    let closed = town.post(&format!("api/tickets/{}/acknowledge", ids[0]), r#"{"by":"Jane Roe"}"#).await.unwrap();
+    let closed = town
+        .post(
+            &format!("api/tickets/{}/acknowledge", ids[0]),
+            r#"{"by":"Jane Roe"}"#,
+        )
+        .await
+        .unwrap();
     assert_eq!(closed.status, 200);
     town.until_shown(&ids, Duration::from_secs(20)).await;
-    town.until("the issue is done", Duration::from_secs(10), async |town: &Town| {
-        town.issues().iter().any(|issue| issue.labels.contains(&format!("rca-{}", ids[0])) && issue.status == "Done")
-    })
+    town.until(
+        "the issue is done",
+        Duration::from_secs(10),
+        async |town: &Town| {
+            town.issues().iter().any(|issue| {
+                issue.labels.contains(&format!("rca-{}", ids[0])) && issue.status == "Done"
+            })
+        },
+    )
     .await;
-    let messages = serde_json::to_string(&town.messages().iter().map(|m| &m.blocks).collect::<Vec<_>>()).unwrap();
+    let messages = serde_json::to_string(
+        &town
+            .messages()
+            .iter()
+            .map(|m| &m.blocks)
+            .collect::<Vec<_>>(),
+    )
+    .unwrap();
     assert!(messages.contains("Closed by Jane Roe on "), "{messages}");
     town.assert_wire_laws();
     town.jira.assert_drained();
@@ -93,19 +134,42 @@ async fn killed_twenty_times(ground: Ground, seed: u64) {
             tokio::time::sleep(Duration::from_millis(dice.u64(0..250))).await;
             town.host.kill_child();
         };
-        let (answer, ()) =
-            tokio::join!(async { town.deliver("azure-monitor", &alert(&format!("s{seed}-{round}"), &rows)).await }, kill);
+        let (answer, ()) = tokio::join!(
+            async {
+                town.deliver("azure-monitor", &alert(&format!("s{seed}-{round}"), &rows))
+                    .await
+            },
+            kill
+        );
         wanted.insert(ids(&answer)[0].clone());
-        assert!(town.host.ready(Duration::from_secs(20)).await, "round {round} of seed {seed}");
+        assert!(
+            town.host.ready(Duration::from_secs(20)).await,
+            "round {round} of seed {seed}"
+        );
     }
     let wanted: Vec<String> = wanted.into_iter().collect();
     assert_eq!(wanted.len(), 20, "seed {seed}");
     town.until_shown(&wanted, Duration::from_secs(120)).await;
-    let mut labels: Vec<String> =
-        town.issues().iter().flat_map(|issue| issue.labels.clone()).filter(|label| label.starts_with("rca-")).collect();
+    let mut labels: Vec<String> = town
+        .issues()
+        .iter()
+        .flat_map(|issue| issue.labels.clone())
+        .filter(|label| label.starts_with("rca-"))
+        .collect();
     labels.sort();
-    assert_eq!(labels, wanted.iter().map(|id| format!("rca-{id}")).collect::<Vec<_>>(), "one issue a ticket, seed {seed}");
-    assert_eq!(town.messages().len(), 20, "one message a ticket, seed {seed}");
+    assert_eq!(
+        labels,
+        wanted
+            .iter()
+            .map(|id| format!("rca-{id}"))
+            .collect::<Vec<_>>(),
+        "one issue a ticket, seed {seed}"
+    );
+    assert_eq!(
+        town.messages().len(),
+        20,
+        "one message a ticket, seed {seed}"
+    );
     town.host.stop().await;
 }
 
@@ -122,17 +186,32 @@ async fn twenty_kills_lose_and_double_nothing_on_azurite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn jira_in_trouble_gets_one_issue_and_does_not_hold_up_slack() {
     let town = Town::build(&Ground::Embedded, &[]).await;
-    let again = Fault::Status { code: 429, headers: vec![("Retry-After".to_owned(), "2".to_owned())], body: String::new() };
-    town.jira.faults().next_on("POST", "/rest/api/3/issue", again);
-    town.jira.faults().next_on("POST", "/rest/api/3/issue", Fault::status(500));
-    town.jira.faults().next_on("POST", "/rest/api/3/issue", Fault::AcceptThenDrop);
-    let answer = town.deliver("azure-monitor", &alert("t1", &three()[..1])).await;
-    town.until("Slack shows it while JIRA is in trouble", Duration::from_secs(10), async |town: &Town| {
-        town.messages().len() == 1
-    })
+    let again = Fault::Status {
+        code: 429,
+        headers: vec![("Retry-After".to_owned(), "2".to_owned())],
+        body: String::new(),
+    };
+    town.jira
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", again);
+    town.jira
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", Fault::status(500));
+    town.jira
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", Fault::AcceptThenDrop);
+    let answer = town
+        .deliver("azure-monitor", &alert("t1", &three()[..1]))
+        .await;
+    town.until(
+        "Slack shows it while JIRA is in trouble",
+        Duration::from_secs(10),
+        async |town: &Town| town.messages().len() == 1,
+    )
     .await;
     assert!(!town.jira.faults().is_drained(), "Slack was first");
-    town.until_shown(&ids(&answer), Duration::from_secs(90)).await;
+    town.until_shown(&ids(&answer), Duration::from_secs(90))
+        .await;
     assert_eq!(town.issues().len(), 1);
     town.jira.assert_drained();
     town.host.stop().await;
@@ -142,24 +221,38 @@ async fn jira_in_trouble_gets_one_issue_and_does_not_hold_up_slack() {
 async fn a_store_that_is_down_is_answered_503_and_the_next_try_succeeds() {
     let connection = support::azurite();
     let part = |name: &str| {
-        let value = connection.split(';').find_map(|part| part.strip_prefix(&format!("{name}="))).unwrap().to_owned();
+        let value = connection
+            .split(';')
+            .find_map(|part| part.strip_prefix(&format!("{name}=")))
+            .unwrap()
+            .to_owned();
         url::Url::parse(&value).unwrap()
     };
     let (tables, queues) = (part("TableEndpoint"), part("QueueEndpoint"));
     let table_proxy = Proxy::start(&format!("127.0.0.1:{}", tables.port().unwrap())).await;
     let queue_proxy = Proxy::start(&format!("127.0.0.1:{}", queues.port().unwrap())).await;
     let through = connection
-        .replace(&format!(":{}", tables.port().unwrap()), &format!(":{}", table_proxy.port()))
-        .replace(&format!(":{}", queues.port().unwrap()), &format!(":{}", queue_proxy.port()));
+        .replace(
+            &format!(":{}", tables.port().unwrap()),
+            &format!(":{}", table_proxy.port()),
+        )
+        .replace(
+            &format!(":{}", queues.port().unwrap()),
+            &format!(":{}", queue_proxy.port()),
+        );
     let town = Town::build(&Ground::Account(through), &[]).await;
     table_proxy.always(Fate::Hang);
     let body = alert("d1", &three()[..1]);
     let refused = town.post("azure-monitor", body.to_string()).await;
     // The answer may not come at all: the sender's own timeout counts as one it tries again.
-    assert!(refused.is_none_or(|reply| reply.status == 503 && reply.headers.contains_key("retry-after")));
+    assert!(
+        refused
+            .is_none_or(|reply| reply.status == 503 && reply.headers.contains_key("retry-after"))
+    );
     table_proxy.always(Fate::Pass);
     let answer = town.deliver("azure-monitor", &body).await;
-    town.until_shown(&ids(&answer), Duration::from_secs(60)).await;
+    town.until_shown(&ids(&answer), Duration::from_secs(60))
+        .await;
     assert_eq!((town.issues().len(), town.messages().len()), (1, 1));
     town.host.stop().await;
 }
@@ -174,6 +267,9 @@ async fn the_other_guides_airflow_callback_gets_its_ticket_id() {
     let id = answer["ticket_id"].as_str().unwrap().to_owned();
     assert!(id.starts_with("ARF-"), "{id}");
     town.until_shown(&[id], Duration::from_secs(20)).await;
-    assert_eq!(town.issues()[0].summary, "Airflow Task Failure: test_rca_integration.test_failure");
+    assert_eq!(
+        town.issues()[0].summary,
+        "Airflow Task Failure: test_rca_integration.test_failure"
+    );
     town.host.stop().await;
 }

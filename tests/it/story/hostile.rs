@@ -22,15 +22,34 @@ async fn hostile_text_is_shown_safely_and_secrets_stop_at_the_door() {
         "<!channel> <script>alert(1)</script> \u{202e}evil\u{0} *bold* AccountKey={} Password={}; Bearer {} token {} https://h/?sv=1&{} of {}",
         SECRETS[0], SECRETS[1], SECRETS[5], SECRETS[2], SECRETS[3], SECRETS[4]
     );
-    let rows = [row("<img src=x onerror=alert(1)> & *pl* <@U123>", &run(1), "2200", &message)];
+    let rows = [row(
+        "<img src=x onerror=alert(1)> & *pl* <@U123>",
+        &run(1),
+        "2200",
+        &message,
+    )];
     let answer = town.deliver("azure-monitor", &alert("h1", &rows)).await;
     let id = ids(&answer)[0].clone();
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20)).await;
+    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
+        .await;
 
     let blocks = serde_json::to_string(&town.messages()[0].blocks).unwrap();
-    assert!(!blocks.contains("<!channel>") && !blocks.contains("<@U123>"), "{blocks}");
-    let page = String::from_utf8_lossy(&town.get(&format!("dashboard?ticket={id}")).await.unwrap().body).into_owned();
-    assert!(!page.contains("<script") && !page.contains("<img src=x"), "{page}");
+    assert!(
+        !blocks.contains("<!channel>") && !blocks.contains("<@U123>"),
+        "{blocks}"
+    );
+    let page = String::from_utf8_lossy(
+        &town
+            .get(&format!("dashboard?ticket={id}"))
+            .await
+            .unwrap()
+            .body,
+    )
+    .into_owned();
+    assert!(
+        !page.contains("<script") && !page.contains("<img src=x"),
+        "{page}"
+    );
     let list = String::from_utf8_lossy(&town.get("dashboard").await.unwrap().body).into_owned();
     assert!(!list.contains("<img src=x"), "{list}");
 
@@ -42,13 +61,26 @@ async fn hostile_text_is_shown_safely_and_secrets_stop_at_the_door() {
         ("api", town.ticket(&id).await.unwrap().to_string()),
     ];
     let folder = town.store.parent().unwrap();
-    let name = town.store.file_name().unwrap().to_string_lossy().into_owned();
+    let name = town
+        .store
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
     for file in std::fs::read_dir(folder).unwrap().flatten() {
         if file.file_name().to_string_lossy().starts_with(&name) {
-            everywhere.push(("store", String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned()));
+            everywhere.push((
+                "store",
+                String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned(),
+            ));
         }
     }
-    assert!(everywhere.iter().any(|(place, text)| *place == "store" && text.contains(&id)), "the store was looked into");
+    assert!(
+        everywhere
+            .iter()
+            .any(|(place, text)| *place == "store" && text.contains(&id)),
+        "the store was looked into"
+    );
     for (place, text) in &everywhere {
         for secret in SECRETS {
             assert!(!text.contains(secret), "{secret} stands in {place}");
@@ -71,7 +103,10 @@ async fn bodies_that_cannot_be_read_are_4xx_and_never_more() {
         (b"\xff\xfe\x00".to_vec(), 400),
         (deep.into_bytes(), 400),
         (vec![b' '; 2 * 1024 * 1024], 413),
-        (json!({"data": {"essentials": []}}).to_string().into_bytes(), 400),
+        (
+            json!({"data": {"essentials": []}}).to_string().into_bytes(),
+            400,
+        ),
     ];
     for door in ["azure-monitor", "databricks-monitor", "airflow-monitor"] {
         for (body, expected) in &bodies {
@@ -79,14 +114,30 @@ async fn bodies_that_cannot_be_read_are_4xx_and_never_more() {
             let start = String::from_utf8_lossy(&body[..body.len().min(30)]).into_owned();
             assert_eq!(reply.status, *expected, "{door} {start}");
             let error: serde_json::Value = reply.json("the door").unwrap();
-            assert!(error["error"]["code"].is_string() && error["error"]["message"].is_string(), "{error}");
+            assert!(
+                error["error"]["code"].is_string() && error["error"]["message"].is_string(),
+                "{error}"
+            );
         }
     }
-    let every = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vendor")).unwrap().flatten();
+    let every = std::fs::read_dir(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/vendor"
+    ))
+    .unwrap()
+    .flatten();
     for fixture in every.filter(|file| file.path().extension().is_some_and(|kind| kind == "json")) {
         for door in ["azure-monitor", "databricks-monitor", "airflow-monitor"] {
-            let reply = town.post(door, std::fs::read(fixture.path()).unwrap()).await.unwrap();
-            assert!(reply.status == 200 || reply.status == 400, "{door} answered {} to {:?}", reply.status, fixture.file_name());
+            let reply = town
+                .post(door, std::fs::read(fixture.path()).unwrap())
+                .await
+                .unwrap();
+            assert!(
+                reply.status == 200 || reply.status == 400,
+                "{door} answered {} to {:?}",
+                reply.status,
+                fixture.file_name()
+            );
         }
     }
     town.assert_wire_laws();

@@ -26,7 +26,11 @@ pub(super) fn noon() -> DateTime<Utc> {
 /// Something to do at its time; `A` is what a story plans besides.
 #[derive(Debug, Clone)]
 pub(super) enum Task<A> {
-    Message { queue: String, text: String, dequeues: u32 },
+    Message {
+        queue: String,
+        text: String,
+        dequeues: u32,
+    },
     Sweep,
     Act(A),
 }
@@ -58,12 +62,24 @@ impl<A> House<A> {
     pub(super) async fn build(seed: u64, furnish: impl FnOnce(TicketStore) -> Pipeline) -> Self {
         let path = support::embedded_path();
         let settings = StorageSettings::embedded(&path).with_prefix("h");
-        let pipeline = furnish(TicketStore::new(Storage::open(&settings, &support::http()).unwrap()));
+        let pipeline = furnish(TicketStore::new(
+            Storage::open(&settings, &support::http()).unwrap(),
+        ));
         pipeline.prepare().await.unwrap();
         let file = rusqlite::Connection::open(&path).unwrap();
-        file.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        file.busy_timeout(std::time::Duration::from_secs(5))
+            .unwrap();
         let dice = fastrand::Rng::with_seed(seed);
-        Self { pipeline, now: noon(), dice, kills: 0, agenda: BTreeMap::new(), planned: 0, file, path }
+        Self {
+            pipeline,
+            now: noon(),
+            dice,
+            kills: 0,
+            agenda: BTreeMap::new(),
+            planned: 0,
+            file,
+            path,
+        }
     }
 
     pub(super) fn plan(&mut self, at: DateTime<Utc>, task: Task<A>) {
@@ -77,16 +93,26 @@ impl<A> House<A> {
 
     /// Takes what was put into the queues since.
     fn fetch(&mut self) {
-        let any = self.file.prepare_cached("SELECT EXISTS (SELECT 1 FROM message)").unwrap().query_row([], |row| row.get(0));
+        let any = self
+            .file
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM message)")
+            .unwrap()
+            .query_row([], |row| row.get(0));
         if !any.unwrap_or(true) {
             return;
         }
         let mut rows: Vec<(i64, String, String, i64)> = {
             let mut take = self
                 .file
-                .prepare_cached("DELETE FROM message RETURNING sequence, queue, text, visible_at - inserted_at")
+                .prepare_cached(
+                    "DELETE FROM message RETURNING sequence, queue, text, visible_at - inserted_at",
+                )
                 .unwrap();
-            let rows = take.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+            let rows = take
+                .query_map([], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+                .unwrap();
             rows.map(Result::unwrap).collect()
         };
         rows.sort();
@@ -94,7 +120,14 @@ impl<A> House<A> {
             let text = String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
             // Delays are cut to milliseconds: what comes a little early would wait for no time at all, for ever.
             let at = self.now + TimeDelta::milliseconds(delay + 1);
-            self.plan(at, Task::Message { queue, text, dequeues: 0 });
+            self.plan(
+                at,
+                Task::Message {
+                    queue,
+                    text,
+                    dequeues: 0,
+                },
+            );
         }
     }
 
@@ -113,8 +146,16 @@ impl<A> House<A> {
     }
 
     /// Polls until somebody pulls the plug: `None`.
-    pub(super) async fn survive<T>(kills: u32, dice: &mut fastrand::Rng, work: impl Future<Output = T>) -> Option<T> {
-        let mut left = if dice.u32(0..100) < kills { Some(dice.u32(0..40)) } else { None };
+    pub(super) async fn survive<T>(
+        kills: u32,
+        dice: &mut fastrand::Rng,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut left = if dice.u32(0..100) < kills {
+            Some(dice.u32(0..40))
+        } else {
+            None
+        };
         let mut work = pin!(work);
         std::future::poll_fn(|context| {
             let polled = work.as_mut().poll(context);
@@ -136,31 +177,53 @@ impl<A> House<A> {
     pub(super) async fn handle(&mut self, queue: String, text: String, dequeues: u32) -> bool {
         let (pipeline, now) = (self.pipeline.clone(), self.now);
         if dequeues >= MOST_DEQUEUES {
-            let bare = if queue.ends_with(FAILURES) { FAILURES } else { DELIVERIES };
+            let bare = if queue.ends_with(FAILURES) {
+                FAILURES
+            } else {
+                DELIVERIES
+            };
             pipeline.record_dead_letter(bare, &text, now).await.unwrap();
             return false;
         }
         let work = async {
             if queue.ends_with(FAILURES) {
-                pipeline.analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now).await
+                pipeline
+                    .analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now)
+                    .await
             } else {
                 // No two steps of a delivery happen at the same time.
                 let steps = AtomicI64::new(0);
-                let clock = || now + TimeDelta::microseconds(steps.fetch_add(50, Ordering::Relaxed));
-                pipeline.deliver(serde_json::from_str::<DeliveryMessage>(&text).unwrap(), clock).await
+                let clock =
+                    || now + TimeDelta::microseconds(steps.fetch_add(50, Ordering::Relaxed));
+                pipeline
+                    .deliver(
+                        serde_json::from_str::<DeliveryMessage>(&text).unwrap(),
+                        clock,
+                    )
+                    .await
             }
         };
         let outcome = Self::survive(self.kills, &mut self.dice, work).await;
         if !matches!(outcome, Some(Ok(()))) {
             let again = self.now + TimeDelta::seconds(self.dice.i64(5..40));
-            self.plan(again, Task::Message { queue, text, dequeues: dequeues + 1 });
+            self.plan(
+                again,
+                Task::Message {
+                    queue,
+                    text,
+                    dequeues: dequeues + 1,
+                },
+            );
         }
         outcome.is_none()
     }
 
     pub(super) async fn sweep(&mut self, every: TimeDelta) {
         let (pipeline, now) = (self.pipeline.clone(), self.now);
-        let swept = Self::survive(self.kills, &mut self.dice, async { pipeline.sweep(now).await }).await;
+        let swept = Self::survive(self.kills, &mut self.dice, async {
+            pipeline.sweep(now).await
+        })
+        .await;
         if let Some(Ok(swept)) = swept {
             assert_eq!(swept.failed, 0, "the sweep failed on a row");
         }

@@ -31,7 +31,11 @@ struct Luck(fastrand::Rng);
 
 impl Fates for Luck {
     fn fate(&mut self, _asset: &str, _attempt: u64, _call: usize) -> Fate {
-        Fate { heals: self.0.u32(0..3) > 0, takes: TimeDelta::seconds(self.0.i64(5..300)), ..Fate::default() }
+        Fate {
+            heals: self.0.u32(0..3) > 0,
+            takes: TimeDelta::seconds(self.0.i64(5..300)),
+            ..Fate::default()
+        }
     }
 }
 
@@ -70,14 +74,28 @@ struct Town {
 }
 
 fn statuses(dice: &mut fastrand::Rng) -> (&'static str, Status) {
-    *dice.choice(&[("To Do", Status::Open), ("In Progress", Status::InProgress), ("Done", Status::Acknowledged)]).unwrap()
+    *dice
+        .choice(&[
+            ("To Do", Status::Open),
+            ("In Progress", Status::InProgress),
+            ("Done", Status::Acknowledged),
+        ])
+        .unwrap()
 }
 
 fn trouble(dice: &mut fastrand::Rng) -> Fault {
     let after = |seconds: &str| vec![("Retry-After".to_owned(), seconds.to_owned())];
     match dice.u32(0..6) {
-        0 => Fault::Status { code: 429, headers: after("3"), body: String::new() },
-        1 => Fault::Status { code: 503, headers: after("7"), body: String::new() },
+        0 => Fault::Status {
+            code: 429,
+            headers: after("3"),
+            body: String::new(),
+        },
+        1 => Fault::Status {
+            code: 503,
+            headers: after("7"),
+            body: String::new(),
+        },
         2 => Fault::status(500),
         3 => Fault::DropBefore,
         _ => Fault::AcceptThenDrop,
@@ -86,13 +104,33 @@ fn trouble(dice: &mut fastrand::Rng) -> Fault {
 
 impl Town {
     async fn build(seed: u64) -> Self {
-        let mut world: World<Act> = World::build(seed, true, Luck(fastrand::Rng::with_seed(seed))).await;
+        let mut world: World<Act> =
+            World::build(seed, true, Luck(fastrand::Rng::with_seed(seed))).await;
         let letterbox = serve(0, Arc::new(Letterbox)).await.unwrap();
-        let hook = jira::Hook { url: letterbox.url().parse().unwrap(), secret: None, retry_after: Duration::ZERO };
-        let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await.unwrap();
+        let hook = jira::Hook {
+            url: letterbox.url().parse().unwrap(),
+            secret: None,
+            retry_after: Duration::ZERO,
+        };
+        let jira = JiraSimulator::start(
+            0,
+            jira::Config {
+                hook: Some(hook),
+                ..jira::Config::default()
+            },
+        )
+        .await
+        .unwrap();
         let clock = Clock::default();
-        let slack =
-            SlackSimulator::start_with(0, SlackOptions { clock: clock.clone(), ..SlackOptions::default() }).await.unwrap();
+        let slack = SlackSimulator::start_with(
+            0,
+            SlackOptions {
+                clock: clock.clone(),
+                ..SlackOptions::default()
+            },
+        )
+        .await
+        .unwrap();
         world.house.kills = world.house.dice.u32(0..12);
         let mut town = Self {
             seed,
@@ -130,17 +168,28 @@ impl Town {
     fn script(&mut self) {
         let house = &mut self.world.house;
         let mut dice = house.dice.fork();
-        let within = |dice: &mut fastrand::Rng, from: i64| TimeDelta::milliseconds(dice.i64(from * 1000..LIVELY * 1000));
+        let within = |dice: &mut fastrand::Rng, from: i64| {
+            TimeDelta::milliseconds(dice.i64(from * 1000..LIVELY * 1000))
+        };
         for story in 0..STORIES_A_TOWN {
             let start = TimeDelta::seconds(dice.i64(0..200));
             for _ in 0..dice.u32(1..3) {
-                house.plan_act(start + TimeDelta::milliseconds(dice.i64(0..90_000)), Act::Report(story));
+                house.plan_act(
+                    start + TimeDelta::milliseconds(dice.i64(0..90_000)),
+                    Act::Report(story),
+                );
             }
             for _ in 0..dice.u32(0..4) {
-                house.plan_act(within(&mut dice, 30), Act::InJira(story, statuses(&mut dice).0));
+                house.plan_act(
+                    within(&mut dice, 30),
+                    Act::InJira(story, statuses(&mut dice).0),
+                );
             }
             for _ in 0..dice.u32(0..3) {
-                house.plan_act(within(&mut dice, 30), Act::OnDashboard(story, statuses(&mut dice).1));
+                house.plan_act(
+                    within(&mut dice, 30),
+                    Act::OnDashboard(story, statuses(&mut dice).1),
+                );
             }
         }
         for _ in 0..dice.u32(0..12) {
@@ -161,11 +210,17 @@ impl Town {
             self.clock.set(now);
             self.jira.clock().set(now);
             let killed = match task {
-                Task::Message { queue, text, dequeues } => self.world.house.handle(queue, text, dequeues).await,
+                Task::Message {
+                    queue,
+                    text,
+                    dequeues,
+                } => self.world.house.handle(queue, text, dequeues).await,
                 Task::Sweep => {
                     self.world.house.sweep(TimeDelta::minutes(2)).await;
                     let late = now - begin;
-                    if late > TimeDelta::hours(3) || late > TimeDelta::minutes(60) && self.world.house.is_idle() {
+                    if late > TimeDelta::hours(3)
+                        || late > TimeDelta::minutes(60) && self.world.house.is_idle()
+                    {
                         break;
                     }
                     false
@@ -186,7 +241,11 @@ impl Town {
         let house = &mut self.world.house;
         let letters = self.jira.deliveries().await;
         for letter in letters.iter().skip(self.read) {
-            for _ in 0..*house.dice.choice(&[0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3]).unwrap() {
+            for _ in 0..*house
+                .dice
+                .choice(&[0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3])
+                .unwrap()
+            {
                 let wait = TimeDelta::milliseconds(house.dice.i64(100..150_000));
                 house.plan_act(wait, Act::Webhook(letter.body.clone()));
             }
@@ -200,7 +259,11 @@ impl Town {
 
     /// `true` when the process died of it.
     async fn act(&mut self, act: Act) -> bool {
-        let (pipeline, now, kills) = (self.world.house.pipeline.clone(), self.world.house.now, self.world.house.kills);
+        let (pipeline, now, kills) = (
+            self.world.house.pipeline.clone(),
+            self.world.house.now,
+            self.world.house.kills,
+        );
         let again = act.clone();
         let dice = &mut self.world.house.dice;
         let outcome = match act {
@@ -218,9 +281,17 @@ impl Town {
                 let (code, message) = if story % 2 == 0 {
                     ("GatewayTimeout", "The gateway did not answer in time.")
                 } else {
-                    ("2200", "ErrorCode=UserErrorSourceBlobNotExist,'Message=The required Blob is missing.'")
+                    (
+                        "2200",
+                        "ErrorCode=UserErrorSourceBlobNotExist,'Message=The required Blob is missing.'",
+                    )
                 };
-                let failure = failure(&asset, &format!("00000000-0000-4000-8000-{story:012x}"), code, message);
+                let failure = failure(
+                    &asset,
+                    &format!("00000000-0000-4000-8000-{story:012x}"),
+                    code,
+                    message,
+                );
                 let work = pipeline.accept(Parsed::Failures(vec![failure]), None, now);
                 let accepted = House::<Act>::survive(kills, dice, work).await;
                 if let Some(Ok(accepted)) = &accepted {
@@ -228,15 +299,25 @@ impl Town {
                 }
                 accepted.map(|accepted| accepted.is_ok())
             }
-            Act::Outside(Outside::Callback { ticket, attempt, body }) => {
+            Act::Outside(Outside::Callback {
+                ticket,
+                attempt,
+                body,
+            }) => {
                 let work = World::<Act>::call_back(&pipeline, &ticket, &attempt, &body, now);
                 let answered = House::<Act>::survive(kills, dice, work).await;
-                answered.map(|answered| matches!(answered, Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing)))
+                answered.map(|answered| {
+                    matches!(
+                        answered,
+                        Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing)
+                    )
+                })
             }
             Act::Outside(Outside::Alert(_)) => return false,
             Act::Webhook(body) => {
                 let event = webhook::parse(body.as_bytes()).unwrap();
-                let taken = House::<Act>::survive(kills, dice, pipeline.jira_event(event, now)).await;
+                let taken =
+                    House::<Act>::survive(kills, dice, pipeline.jira_event(event, now)).await;
                 taken.map(|taken| taken.is_ok())
             }
             Act::InJira(story, status) => {
@@ -256,19 +337,46 @@ impl Town {
     }
 
     fn move_in_jira(&mut self, story: u32, status: &str, now: DateTime<Utc>) {
-        let Some(id) = self.ids.get(&story) else { return };
-        let Some(issue) = self.issues().remove(id) else { return };
-        if self.jira.moves(&issue.key, status, &Person::named("John Doe")) {
+        let Some(id) = self.ids.get(&story) else {
+            return;
+        };
+        let Some(issue) = self.issues().remove(id) else {
+            return;
+        };
+        if self
+            .jira
+            .moves(&issue.key, status, &Person::named("John Doe"))
+        {
             let status = ticket_status(status, None).unwrap();
-            self.decisions.entry(id.clone()).or_default().insert(now, status);
+            self.decisions
+                .entry(id.clone())
+                .or_default()
+                .insert(now, status);
         }
     }
 
     async fn move_on_dashboard(&mut self, story: u32, to: Status, now: DateTime<Utc>) {
-        let Some(id) = self.ids.get(&story).cloned() else { return };
-        let by = Actor { channel: Channel::Dashboard, name: "Jane Roe".to_owned() };
-        let event = Event::StatusChanged { to, by, at: now, jira_status: None };
-        if self.world.house.pipeline.apply(&id, &event, now).await.is_ok() {
+        let Some(id) = self.ids.get(&story).cloned() else {
+            return;
+        };
+        let by = Actor {
+            channel: Channel::Dashboard,
+            name: "Jane Roe".to_owned(),
+        };
+        let event = Event::StatusChanged {
+            to,
+            by,
+            at: now,
+            jira_status: None,
+        };
+        if self
+            .world
+            .house
+            .pipeline
+            .apply(&id, &event, now)
+            .await
+            .is_ok()
+        {
             self.decisions.entry(id).or_default().insert(now, to);
         }
     }
@@ -276,9 +384,16 @@ impl Town {
     fn issues(&self) -> BTreeMap<TicketId, Issue> {
         let mut issues = BTreeMap::new();
         for issue in self.jira.issues() {
-            let label = issue.labels.iter().find_map(|label| TicketId::parse(label.strip_prefix("rca-")?));
+            let label = issue
+                .labels
+                .iter()
+                .find_map(|label| TicketId::parse(label.strip_prefix("rca-")?));
             let twice = issues.insert(label.unwrap(), issue);
-            assert!(twice.is_none(), "seed {}: two issues of one ticket: {twice:?}", self.seed);
+            assert!(
+                twice.is_none(),
+                "seed {}: two issues of one ticket: {twice:?}",
+                self.seed
+            );
         }
         issues
     }
@@ -286,29 +401,85 @@ impl Town {
     async fn judge(&self) {
         let seed = self.seed;
         let house = &self.world.house;
-        let tickets = house.pipeline.store.recent(house.now, 2, 1000).await.unwrap();
+        let tickets = house
+            .pipeline
+            .store
+            .recent(house.now, 2, 1000)
+            .await
+            .unwrap();
         assert_eq!(tickets.len(), STORIES_A_TOWN as usize, "seed {seed}");
         let (issues, messages) = (self.issues(), self.slack.messages());
-        assert_eq!((issues.len(), messages.len()), (tickets.len(), tickets.len()), "seed {seed}: one issue, one message each");
+        assert_eq!(
+            (issues.len(), messages.len()),
+            (tickets.len(), tickets.len()),
+            "seed {seed}: one issue, one message each"
+        );
         for ticket in &tickets {
             let issue = &issues[&ticket.id];
             let history = || {
-                let moves: Vec<_> = issue.history.iter().map(|change| (change.at, &change.author.name, &change.items)).collect();
-                format!("seed {seed}, decisions {:?}, history {moves:#?}, {ticket:#?}", self.decisions.get(&ticket.id))
+                let moves: Vec<_> = issue
+                    .history
+                    .iter()
+                    .map(|change| (change.at, &change.author.name, &change.items))
+                    .collect();
+                format!(
+                    "seed {seed}, decisions {:?}, history {moves:#?}, {ticket:#?}",
+                    self.decisions.get(&ticket.id)
+                )
             };
-            assert!(!ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack), "not shown: {}", history());
-            assert_eq!(Some(ticket.status), ticket_status(&issue.status, None), "JIRA disagrees: {}", history());
+            assert!(
+                !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack),
+                "not shown: {}",
+                history()
+            );
+            assert_eq!(
+                Some(ticket.status),
+                ticket_status(&issue.status, None),
+                "JIRA disagrees: {}",
+                history()
+            );
             assert_eq!(ticket.jira.key.as_ref(), Some(&issue.key), "seed {seed}");
-            let message = messages.iter().find(|message| Some(&message.ts) == ticket.slack.ts.as_ref()).unwrap();
-            let expected = blocks::message(ticket, &house.pipeline.slack.as_ref().unwrap().settings().look());
-            assert_eq!(message.blocks, expected.blocks, "Slack disagrees: {}", history());
-            assert_eq!(self.slack.thread(&message.ts).len(), ticket.story.len(), "the thread: {}", history());
+            let message = messages
+                .iter()
+                .find(|message| Some(&message.ts) == ticket.slack.ts.as_ref())
+                .unwrap();
+            let expected = blocks::message(
+                ticket,
+                &house.pipeline.slack.as_ref().unwrap().settings().look(),
+            );
+            assert_eq!(
+                message.blocks,
+                expected.blocks,
+                "Slack disagrees: {}",
+                history()
+            );
+            assert_eq!(
+                self.slack.thread(&message.ts).len(),
+                ticket.story.len(),
+                "the thread: {}",
+                history()
+            );
             for chapter in &ticket.story {
                 let marker = document::marker(&ticket.id, chapter.number);
-                let told = issue.comments.iter().filter(|comment| comment.text().contains(&marker)).count();
-                assert_eq!(told, 1, "chapter {} was told {told} times: {}", chapter.number, history());
+                let told = issue
+                    .comments
+                    .iter()
+                    .filter(|comment| comment.text().contains(&marker))
+                    .count();
+                assert_eq!(
+                    told,
+                    1,
+                    "chapter {} was told {told} times: {}",
+                    chapter.number,
+                    history()
+                );
             }
-            assert_eq!(ticket.status, self.expected(ticket), "a decision was undone: {}", history());
+            assert_eq!(
+                ticket.status,
+                self.expected(ticket),
+                "a decision was undone: {}",
+                history()
+            );
         }
     }
 
@@ -320,25 +491,43 @@ impl Town {
                 decisions.insert(attempt.ended_at.unwrap(), Status::Acknowledged);
             }
         }
-        decisions.last_key_value().map_or(Status::Open, |(_, status)| *status)
+        decisions
+            .last_key_value()
+            .map_or(Status::Open, |(_, status)| *status)
     }
 }
 
 fn number(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 #[tokio::test]
 async fn jira_slack_and_ticket_agree_whatever_happens() {
-    let (first, stories) = (number("AIOPS_RCA_SEED", 1), number("AIOPS_RCA_INTERLEAVINGS", 240));
+    let (first, stories) = (
+        number("AIOPS_RCA_SEED", 1),
+        number("AIOPS_RCA_INTERLEAVINGS", 240),
+    );
     let towns = stories.div_ceil(u64::from(STORIES_A_TOWN));
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {
         let mut town = Town::build(seed).await;
         town.play().await;
         town.judge().await;
-        town.decisions.keys().cloned().collect::<BTreeSet<_>>().len()
+        town.decisions
+            .keys()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .len()
     });
-    let decided: usize = played.buffer_unordered(3).fold(0, |sum, decided| async move { sum + decided }).await;
-    assert!(decided > 0, "nobody decided anything: the stories are too quiet");
+    let decided: usize = played
+        .buffer_unordered(3)
+        .fold(0, |sum, decided| async move { sum + decided })
+        .await;
+    assert!(
+        decided > 0,
+        "nobody decided anything: the stories are too quiet"
+    );
 }

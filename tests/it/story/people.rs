@@ -7,40 +7,66 @@ use aiops_rca::local::simulators::jira::Person;
 use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
 
 async fn status(town: &Town, id: &str) -> String {
-    town.ticket(id).await.map(|ticket| ticket["status"].as_str().unwrap().to_owned()).unwrap_or_default()
+    town.ticket(id)
+        .await
+        .map(|ticket| ticket["status"].as_str().unwrap().to_owned())
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guides_end_to_end_test_steps_1_to_6() {
     let town = Town::build(&Ground::azurite(), &[]).await;
-    let answer = town.deliver("azure-monitor", &alert("g1", &[row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING)])).await;
+    let answer = town
+        .deliver(
+            "azure-monitor",
+            &alert(
+                "g1",
+                &[row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING)],
+            ),
+        )
+        .await;
     let id = ids(&answer)[0].clone();
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30)).await;
+    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+        .await;
     let key = town.issues()[0].key.clone();
     let john = Person::named("John Doe");
 
     assert!(town.jira.moves(&key, "In Progress", &john));
-    town.until("the ticket is in progress", Duration::from_secs(10), async |town: &Town| {
-        status(town, &id).await == "in_progress"
-    })
+    town.until(
+        "the ticket is in progress",
+        Duration::from_secs(10),
+        async |town: &Town| status(town, &id).await == "in_progress",
+    )
     .await;
     assert!(town.jira.moves(&key, "Done", &john));
-    town.until("the ticket is acknowledged", Duration::from_secs(10), async |town: &Town| {
-        status(town, &id).await == "acknowledged"
-    })
+    town.until(
+        "the ticket is acknowledged",
+        Duration::from_secs(10),
+        async |town: &Town| status(town, &id).await == "acknowledged",
+    )
     .await;
-    town.until("the message says so", Duration::from_secs(10), async |town: &Town| {
-        let shown = serde_json::to_string(&town.messages()[0].blocks).unwrap();
-        shown.contains("pl_ingest_sales - CLOSED") && shown.contains("Closed by John Doe on ")
-    })
+    town.until(
+        "the message says so",
+        Duration::from_secs(10),
+        async |town: &Town| {
+            let shown = serde_json::to_string(&town.messages()[0].blocks).unwrap();
+            shown.contains("pl_ingest_sales - CLOSED") && shown.contains("Closed by John Doe on ")
+        },
+    )
     .await;
     assert_eq!(town.messages().len(), 1, "one message, edited in place");
     assert_eq!(town.issues()[0].status, "Done");
 
     // Reopened by a person: nothing of ours closes it again.
     assert!(town.jira.moves(&key, "To Do", &john));
-    town.until("the ticket is open again", Duration::from_secs(10), async |town: &Town| status(town, &id).await == "open").await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20)).await;
+    town.until(
+        "the ticket is open again",
+        Duration::from_secs(10),
+        async |town: &Town| status(town, &id).await == "open",
+    )
+    .await;
+    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
+        .await;
     assert_eq!(town.issues()[0].status, "To Do");
     town.assert_wire_laws();
     town.host.stop().await;
@@ -48,11 +74,28 @@ async fn the_guides_end_to_end_test_steps_1_to_6() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_jira_and_slack_there_is_a_ticket_and_a_dashboard() {
-    let off = [("ITSM_TOOL", "none".to_owned()), ("SLACK_BOT_TOKEN", String::new()), ("SLACK_ALERT_CHANNEL", String::new())];
+    let off = [
+        ("ITSM_TOOL", "none".to_owned()),
+        ("SLACK_BOT_TOKEN", String::new()),
+        ("SLACK_ALERT_CHANNEL", String::new()),
+    ];
     let town = Town::build(&Ground::Embedded, &off).await;
-    let answer = town.deliver("azure-monitor", &alert("n1", &[row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING)])).await;
+    let answer = town
+        .deliver(
+            "azure-monitor",
+            &alert(
+                "n1",
+                &[row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING)],
+            ),
+        )
+        .await;
     let id = ids(&answer)[0].clone();
-    town.until("the ticket is there", Duration::from_secs(10), async |town: &Town| status(town, &id).await == "open").await;
+    town.until(
+        "the ticket is there",
+        Duration::from_secs(10),
+        async |town: &Town| status(town, &id).await == "open",
+    )
+    .await;
     let page = town.get(&format!("dashboard?ticket={id}")).await.unwrap();
     let text = String::from_utf8_lossy(&page.body).into_owned();
     assert!(text.contains("JIRA is not configured"), "{text}");
@@ -64,16 +107,39 @@ async fn without_jira_and_slack_there_is_a_ticket_and_a_dashboard() {
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_webhooks_and_clicks_change_nothing() {
     let town = Town::build(&Ground::Embedded, &[]).await;
-    let answer = town.deliver("azure-monitor", &alert("f1", &[row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING)])).await;
+    let answer = town
+        .deliver(
+            "azure-monitor",
+            &alert(
+                "f1",
+                &[row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING)],
+            ),
+        )
+        .await;
     let id = ids(&answer)[0].clone();
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20)).await;
+    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
+        .await;
     let done = include_str!("../../fixtures/vendor/jira-webhook-issue-updated-done.json");
-    for door in ["jira-webhook", "jira-webhook?secret=", "jira-webhook?secret=wrong", "slack/interactions"] {
+    for door in [
+        "jira-webhook",
+        "jira-webhook?secret=",
+        "jira-webhook?secret=wrong",
+        "slack/interactions",
+    ] {
         let reply = town.post(door, done).await.unwrap();
         assert_eq!(reply.status, 401, "{door}");
     }
-    let reply = town.post(&format!("remediation-callback?ticket={id}&attempt={id}-a1&token=00"), "{}").await.unwrap();
-    assert_eq!(reply.status, 503, "no playbook is configured: the door is closed");
+    let reply = town
+        .post(
+            &format!("remediation-callback?ticket={id}&attempt={id}-a1&token=00"),
+            "{}",
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        reply.status, 503,
+        "no playbook is configured: the door is closed"
+    );
     assert_eq!(status(&town, &id).await, "open");
     town.host.stop().await;
 }

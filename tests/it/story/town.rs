@@ -45,28 +45,53 @@ pub(super) struct Town {
 
 impl Town {
     pub(super) async fn build(ground: &Ground, more: &[(&str, String)]) -> Self {
-        let more: Vec<(String, String)> = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let more: Vec<(String, String)> = more
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
         Self::build_around(ground, async |_| more).await
     }
 
     /// `around` builds what stands around the town, given its address, and answers the settings that lead there.
-    pub(super) async fn build_around(ground: &Ground, around: impl AsyncFnOnce(&Url) -> Vec<(String, String)>) -> Self {
-        let port = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port();
+    pub(super) async fn build_around(
+        ground: &Ground,
+        around: impl AsyncFnOnce(&Url) -> Vec<(String, String)>,
+    ) -> Self {
+        let port = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let base = Url::parse(&format!("http://localhost:{port}/")).unwrap();
         let hook = jira::Hook {
             url: base.join("jira-webhook").unwrap(),
             secret: Some(SecretString::from(WEBHOOK_SECRET)),
             retry_after: Duration::from_millis(300),
         };
-        let jira = JiraSimulator::start(0, jira::Config { hook: Some(hook), ..jira::Config::default() }).await.unwrap();
-        let options = SlackOptions { door: Some(base.join("slack/interactions").unwrap()), ..SlackOptions::default() };
+        let jira = JiraSimulator::start(
+            0,
+            jira::Config {
+                hook: Some(hook),
+                ..jira::Config::default()
+            },
+        )
+        .await
+        .unwrap();
+        let options = SlackOptions {
+            door: Some(base.join("slack/interactions").unwrap()),
+            ..SlackOptions::default()
+        };
         let slack = SlackSimulator::start_with(0, options).await.unwrap();
         let store = support::embedded_path();
         let prefix = support::prefix();
         let mut settings = settings(&jira, &slack, &base, &prefix);
         let storage = match ground {
             Ground::Embedded => {
-                settings.insert("AIOPS_RCA_STORE".to_owned(), store.to_string_lossy().into_owned());
+                settings.insert(
+                    "AIOPS_RCA_STORE".to_owned(),
+                    store.to_string_lossy().into_owned(),
+                );
                 StorageSettings::embedded(&store)
             }
             Ground::Account(text) => {
@@ -74,13 +99,18 @@ impl Town {
                 StorageSettings::from_connection_string(&support::azurite()).unwrap()
             }
         };
-        let storage = Storage::open(&storage.with_prefix(prefix.clone()), &support::http()).unwrap();
+        let storage =
+            Storage::open(&storage.with_prefix(prefix.clone()), &support::http()).unwrap();
         settings.extend(around(&base).await);
         let staged = staged();
-        let root = staged.as_deref().unwrap_or(Path::new(env!("CARGO_MANIFEST_DIR")));
+        let root = staged
+            .as_deref()
+            .unwrap_or(Path::new(env!("CARGO_MANIFEST_DIR")));
         let mut options = HostOptions::new(root, storage, prefix);
         // What is staged runs what its host.json names.
-        options.executable = staged.is_none().then(|| env!("CARGO_BIN_EXE_aiops-rca").into());
+        options.executable = staged
+            .is_none()
+            .then(|| env!("CARGO_BIN_EXE_aiops-rca").into());
         options.arguments = Some(Vec::new());
         options.address = ([127, 0, 0, 1], port).into();
         options.settings = settings;
@@ -89,13 +119,27 @@ impl Town {
         options.knobs.dequeue_invisibility = Duration::from_secs(20);
         options.knobs.poll_max = Some(Duration::from_millis(200));
         let host = Host::start(options).await.unwrap();
-        assert!(host.ready(Duration::from_secs(20)).await, "the handler does not become ready");
-        Self { host, jira, slack, store, http: support::http(), base }
+        assert!(
+            host.ready(Duration::from_secs(20)).await,
+            "the handler does not become ready"
+        );
+        Self {
+            host,
+            jira,
+            slack,
+            store,
+            http: support::http(),
+            base,
+        }
     }
 
     pub(super) async fn post(&self, door: &str, body: impl Into<reqwest::Body>) -> Option<Reply> {
         let url = self.base.join(door).unwrap();
-        let request = self.http.request(reqwest::Method::POST, &url).header("content-type", "application/json").body(body);
+        let request = self
+            .http
+            .request(reqwest::Method::POST, &url)
+            .header("content-type", "application/json")
+            .body(body);
         self.http.send("the app", request).await.ok()
     }
 
@@ -112,7 +156,10 @@ impl Town {
 
     pub(super) async fn get(&self, path: &str) -> Option<Reply> {
         let url = self.base.join(path).unwrap();
-        self.http.send("the app", self.http.request(reqwest::Method::GET, &url)).await.ok()
+        self.http
+            .send("the app", self.http.request(reqwest::Method::GET, &url))
+            .await
+            .ok()
     }
 
     pub(super) async fn ticket(&self, id: &str) -> Option<Value> {
@@ -132,15 +179,30 @@ impl Town {
 
     /// The channel's own messages, without threads.
     pub(super) fn messages(&self) -> Vec<SlackMessage> {
-        self.slack.messages().into_iter().filter(|message| message.thread_ts.is_none()).collect()
+        self.slack
+            .messages()
+            .into_iter()
+            .filter(|message| message.thread_ts.is_none())
+            .collect()
     }
 
     /// Waits until `holds`, or fails saying `what`.
-    pub(super) async fn until(&self, what: &str, within: Duration, mut holds: impl AsyncFnMut(&Self) -> bool) {
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        mut holds: impl AsyncFnMut(&Self) -> bool,
+    ) {
         let give_up = Instant::now() + within;
         while !holds(self).await {
             if Instant::now() > give_up {
-                let last: Vec<_> = self.host.events_so_far().into_iter().rev().take(60).collect();
+                let last: Vec<_> = self
+                    .host
+                    .events_so_far()
+                    .into_iter()
+                    .rev()
+                    .take(60)
+                    .collect();
                 panic!("not within {within:?}: {what}\nlast events, newest first: {last:#?}");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -154,11 +216,17 @@ impl Town {
             loop {
                 let ticket = self.ticket(id).await.unwrap_or_default();
                 let version = ticket["version"].as_u64().unwrap_or(u64::MAX);
-                let shown = ["jira", "slack"].iter().all(|sink| ticket["deliveries"][sink].as_u64() >= Some(version));
+                let shown = ["jira", "slack"]
+                    .iter()
+                    .all(|sink| ticket["deliveries"][sink].as_u64() >= Some(version));
                 if shown && !ticket["jira"]["key"].is_null() && !ticket["slack"]["ts"].is_null() {
                     break;
                 }
-                assert!(Instant::now() < give_up, "{id} is not shown within {within:?}: {ticket:#}\n{}", self.log());
+                assert!(
+                    Instant::now() < give_up,
+                    "{id} is not shown within {within:?}: {ticket:#}\n{}",
+                    self.log()
+                );
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -166,10 +234,14 @@ impl Town {
 
     /// Everything the handler has written to its log.
     pub(super) fn log(&self) -> String {
-        let lines = self.host.events_so_far().into_iter().filter_map(|event| match event {
-            HostEvent::ChildLine { text, .. } => Some(text),
-            _ => None,
-        });
+        let lines = self
+            .host
+            .events_so_far()
+            .into_iter()
+            .filter_map(|event| match event {
+                HostEvent::ChildLine { text, .. } => Some(text),
+                _ => None,
+            });
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -177,7 +249,11 @@ impl Town {
     pub(super) fn assert_wire_laws(&self) {
         for event in self.host.events_so_far() {
             match event {
-                HostEvent::ChildLine { level: LineLevel::Error | LineLevel::Warning, text, .. } => panic!("on stderr: {text}"),
+                HostEvent::ChildLine {
+                    level: LineLevel::Error | LineLevel::Warning,
+                    text,
+                    ..
+                } => panic!("on stderr: {text}"),
                 HostEvent::Hang { function, why } => panic!("{function} would hang: {why}"),
                 _ => {}
             }
@@ -186,14 +262,26 @@ impl Town {
 }
 
 /// The folder of a staged package that the stories are to run, instead of this checkout: `AIOPS_RCA_TEST_PACKAGE`.
-#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting of the program")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch of the tests, not a setting of the program"
+)]
 fn staged() -> Option<PathBuf> {
     let package = PathBuf::from(std::env::var_os("AIOPS_RCA_TEST_PACKAGE")?);
-    assert!(package.join("host.json").is_file(), "there is no staged package in {}", package.display());
+    assert!(
+        package.join("host.json").is_file(),
+        "there is no staged package in {}",
+        package.display()
+    );
     Some(package)
 }
 
-fn settings(jira: &JiraSimulator, slack: &SlackSimulator, base: &Url, prefix: &str) -> BTreeMap<String, String> {
+fn settings(
+    jira: &JiraSimulator,
+    slack: &SlackSimulator,
+    base: &Url,
+    prefix: &str,
+) -> BTreeMap<String, String> {
     let (site, workspace) = (jira::Config::default(), SlackOptions::default());
     [
         ("AIOPS_RCA_LOCAL", "true".to_owned()),
@@ -218,18 +306,35 @@ fn settings(jira: &JiraSimulator, slack: &SlackSimulator, base: &Url, prefix: &s
 
 /// One failed ADF run, as a row of the guide's rule.
 pub(super) fn row(pipeline: &str, run: &str, code: &str, message: &str) -> Value {
-    json!(["2026-07-27T09:12:03.1123Z", pipeline, run, "Copy_Data", code, message])
+    json!([
+        "2026-07-27T09:12:03.1123Z",
+        pipeline,
+        run,
+        "Copy_Data",
+        code,
+        message
+    ])
 }
 
 /// An alert of the guide's rule as the V1 schema delivers it, with these rows.
 pub(super) fn alert(id: &str, rows: &[Value]) -> Value {
-    let columns = ["TimeGenerated", "PipelineName", "RunId", "ActivityName", "ErrorCode", "ErrorMessage"];
+    let columns = [
+        "TimeGenerated",
+        "PipelineName",
+        "RunId",
+        "ActivityName",
+        "ErrorCode",
+        "ErrorMessage",
+    ];
     alert_of("adf-pipeline-failure-alert", id, &columns, rows)
 }
 
 /// An alert of this rule, with rows of these columns.
 pub(super) fn alert_of(rule: &str, id: &str, columns: &[&str], rows: &[Value]) -> Value {
-    let columns: Vec<Value> = columns.iter().map(|name| json!({"name": name, "type": "string"})).collect();
+    let columns: Vec<Value> = columns
+        .iter()
+        .map(|name| json!({"name": name, "type": "string"}))
+        .collect();
     json!({
         "schemaId": "azureMonitorCommonAlertSchema",
         "data": {
@@ -259,5 +364,10 @@ pub(super) fn run(number: u32) -> String {
 
 /// The ids of an ingest answer, in order.
 pub(super) fn ids(answer: &Value) -> Vec<String> {
-    answer["tickets"].as_array().unwrap().iter().map(|ticket| ticket["ticket_id"].as_str().unwrap().to_owned()).collect()
+    answer["tickets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|ticket| ticket["ticket_id"].as_str().unwrap().to_owned())
+        .collect()
 }

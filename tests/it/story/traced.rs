@@ -16,8 +16,12 @@ const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const HEADER_SECRET: &str = "collector-secret-of-test";
 /// What a task may say in its despair.
-const SECRETS: [&str; 4] =
-    ["hunter2-of-test", "c2VjcmV0LWtleS1vZi10ZXN0", "eyJhbGciOiJub25lIn0.c2VjcmV0.x", "jane.roe@example.com"];
+const SECRETS: [&str; 4] = [
+    "hunter2-of-test",
+    "c2VjcmV0LWtleS1vZi10ZXN0",
+    "eyJhbGciOiJub25lIn0.c2VjcmV0.x",
+    "jane.roe@example.com",
+];
 
 fn callback(run: &str) -> Value {
     let [password, key, token, email] = SECRETS;
@@ -29,20 +33,30 @@ fn callback(run: &str) -> Value {
 
 /// Reports a failure as Airflow does; the ticket's id.
 async fn report(town: &Town, run: &str, traceparent: Option<&str>) -> String {
-    let url = format!("http://127.0.0.1:{}/airflow-monitor", town.host.port()).parse().unwrap();
-    let mut request = http().request(reqwest::Method::POST, &url).json(&callback(run));
+    let url = format!("http://127.0.0.1:{}/airflow-monitor", town.host.port())
+        .parse()
+        .unwrap();
+    let mut request = http()
+        .request(reqwest::Method::POST, &url)
+        .json(&callback(run));
     if let Some(traceparent) = traceparent {
         request = request.header("traceparent", traceparent);
     }
     let reply = http().send("the app", request).await.unwrap();
     assert_eq!(reply.status, 200);
-    reply.json::<Value>("the app").unwrap()["ticket_id"].as_str().unwrap().to_owned()
+    reply.json::<Value>("the app").unwrap()["ticket_id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn settings(collector: &Collector) -> Vec<(&'static str, String)> {
     vec![
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
-        ("OTEL_EXPORTER_OTLP_HEADERS", format!("x-api-key=Bearer%20{HEADER_SECRET}, x-scope=a")),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            format!("x-api-key=Bearer%20{HEADER_SECRET}, x-scope=a"),
+        ),
         ("OTEL_SERVICE_NAME", "rca-of-test".to_owned()),
     ]
 }
@@ -53,23 +67,40 @@ fn traceparent_of(request: &Request) -> Option<Traceparent> {
 
 /// The calls that bring the tickets to the sinks. A webhook's own question (who are we?) is of the webhook's trace.
 fn deliveries(town: &Town) -> Vec<Request> {
-    let jira =
-        town.jira.requests().into_iter().filter(|request| request.path.contains("/issue") || request.path.contains("/search"));
-    let all: Vec<Request> =
-        jira.chain(town.slack.requests().into_iter().filter(|request| request.path.contains("/chat."))).collect();
+    let jira = town
+        .jira
+        .requests()
+        .into_iter()
+        .filter(|request| request.path.contains("/issue") || request.path.contains("/search"));
+    let all: Vec<Request> = jira
+        .chain(
+            town.slack
+                .requests()
+                .into_iter()
+                .filter(|request| request.path.contains("/chat.")),
+        )
+        .collect();
     assert!(
         all.iter().any(|request| request.path.ends_with("/issue"))
-            && all.iter().any(|request| request.path.ends_with("/chat.postMessage"))
+            && all
+                .iter()
+                .any(|request| request.path.ends_with("/chat.postMessage"))
     );
     all
 }
 
 /// Waits until the span is there that ends last: the one of the ticket's last delivery.
 async fn until_exported(town: &Town, collector: &Collector, wanted: &BTreeMap<&str, usize>) {
-    town.until("the spans have arrived", Duration::from_secs(10), async |_: &Town| {
-        let spans = collector.spans();
-        wanted.iter().all(|(name, count)| spans.iter().filter(|span| span.name == *name).count() >= *count)
-    })
+    town.until(
+        "the spans have arrived",
+        Duration::from_secs(10),
+        async |_: &Town| {
+            let spans = collector.spans();
+            wanted.iter().all(|(name, count)| {
+                spans.iter().filter(|span| span.name == *name).count() >= *count
+            })
+        },
+    )
     .await;
 }
 
@@ -78,41 +109,83 @@ async fn a_report_is_one_trace_from_the_door_to_the_sinks() {
     let collector = Collector::start().await;
     let town = Town::build(&Ground::Embedded, &settings(&collector)).await;
     let id = report(&town, "manual__1", Some(GIVEN)).await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30)).await;
-    let wanted = [("AirflowMonitor", 1), ("AnalyseFailure", 1), ("DeliverTicket", 2), ("POST JIRA", 1), ("POST Slack", 1)];
+    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+        .await;
+    let wanted = [
+        ("AirflowMonitor", 1),
+        ("AnalyseFailure", 1),
+        ("DeliverTicket", 2),
+        ("POST JIRA", 1),
+        ("POST Slack", 1),
+    ];
     until_exported(&town, &collector, &wanted.into()).await;
 
     let spans = collector.spans_of(TRACE);
     let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
-    let named = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
-    let [door] = named("AirflowMonitor")[..] else { panic!("{spans:#?}") };
-    assert_eq!((door.kind, door.parent.as_str(), door.service.as_str()), (SpanKind::Server, "00f067aa0ba902b7", "rca-of-test"));
-    let [analysis] = named("AnalyseFailure")[..] else { panic!("{spans:#?}") };
-    assert_eq!((analysis.kind, &analysis.parent), (SpanKind::Consumer, &door.id));
+    let named = |name: &str| {
+        spans
+            .iter()
+            .filter(|span| span.name == name)
+            .collect::<Vec<_>>()
+    };
+    let [door] = named("AirflowMonitor")[..] else {
+        panic!("{spans:#?}")
+    };
+    assert_eq!(
+        (door.kind, door.parent.as_str(), door.service.as_str()),
+        (SpanKind::Server, "00f067aa0ba902b7", "rca-of-test")
+    );
+    let [analysis] = named("AnalyseFailure")[..] else {
+        panic!("{spans:#?}")
+    };
+    assert_eq!(
+        (analysis.kind, &analysis.parent),
+        (SpanKind::Consumer, &door.id)
+    );
     for step in ["collect evidence", "diagnose"] {
         assert_eq!(named(step)[0].parent, analysis.id, "{step}");
     }
     let delivered = named("DeliverTicket");
-    let first: BTreeSet<&str> =
-        delivered.iter().filter(|span| span.parent == analysis.id).map(|span| span.attributes["sink.name"].as_str()).collect();
+    let first: BTreeSet<&str> = delivered
+        .iter()
+        .filter(|span| span.parent == analysis.id)
+        .map(|span| span.attributes["sink.name"].as_str())
+        .collect();
     assert_eq!(first, BTreeSet::from(["jira", "slack"]));
     for span in &spans {
         let parent = by_id.get(span.parent.as_str());
-        assert!(span.id == door.id || parent.is_some(), "its parent is missing: {span:#?}");
+        assert!(
+            span.id == door.id || parent.is_some(),
+            "its parent is missing: {span:#?}"
+        );
         assert!(span.time.0 > 0 && span.time.0 <= span.time.1);
         assert_eq!(span.error, None, "{span:#?}");
-        assert!(!span.attributes.keys().any(|name| name.ends_with(" twice")), "{span:#?}");
+        assert!(
+            !span.attributes.keys().any(|name| name.ends_with(" twice")),
+            "{span:#?}"
+        );
         if let Some(vendor) = span.attributes.get("service.peer.name") {
             let caller = &parent.unwrap().attributes["sink.name"];
-            assert_eq!((span.kind, vendor.to_ascii_lowercase()), (SpanKind::Client, caller.clone()));
+            assert_eq!(
+                (span.kind, vendor.to_ascii_lowercase()),
+                (SpanKind::Client, caller.clone())
+            );
         }
     }
 
     // What the vendors were told is the span of that very call.
     for request in deliveries(&town) {
-        let told = traceparent_of(&request).unwrap_or_else(|| panic!("{request:?}")).to_string();
-        let caller = spans.iter().find(|span| told == format!("00-{TRACE}-{}-01", span.id));
-        assert!(caller.is_some_and(|span| span.name.starts_with(&request.method)), "{} {told}", request.path);
+        let told = traceparent_of(&request)
+            .unwrap_or_else(|| panic!("{request:?}"))
+            .to_string();
+        let caller = spans
+            .iter()
+            .find(|span| told == format!("00-{TRACE}-{}-01", span.id));
+        assert!(
+            caller.is_some_and(|span| span.name.starts_with(&request.method)),
+            "{} {told}",
+            request.path
+        );
     }
     attributes_are_the_conventions(&spans, &id);
     nothing_secret_was_exported(&town, &collector);
@@ -123,10 +196,20 @@ async fn a_report_is_one_trace_from_the_door_to_the_sinks() {
 
 fn attributes_are_the_conventions(spans: &[Span], id: &str) {
     let of = |name: &str, more: &[(&str, &str)]| {
-        let holds = |span: &&Span| more.iter().all(|(key, value)| span.attributes.get(*key).is_some_and(|found| found == value));
+        let holds = |span: &&Span| {
+            more.iter().all(|(key, value)| {
+                span.attributes
+                    .get(*key)
+                    .is_some_and(|found| found == value)
+            })
+        };
         let found = spans.iter().filter(|span| span.name == name).find(holds);
         let span = found.unwrap_or_else(|| panic!("no {name} with {more:?} among {spans:#?}"));
-        span.attributes.keys().cloned().collect::<Vec<_>>().join(" ")
+        span.attributes
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let door = of(
         "AirflowMonitor",
@@ -137,23 +220,47 @@ fn attributes_are_the_conventions(spans: &[Span], id: &str) {
             ("ticket.id", id),
         ],
     );
-    assert_eq!(door, "faas.name faas.trigger http.request.method http.response.status_code http.route ticket.id");
-    let analysis =
-        of("AnalyseFailure", &[("messaging.destination.name", "failures"), ("failure.source", "airflow"), ("ticket.id", id)]);
+    assert_eq!(
+        door,
+        "faas.name faas.trigger http.request.method http.response.status_code http.route ticket.id"
+    );
+    let analysis = of(
+        "AnalyseFailure",
+        &[
+            ("messaging.destination.name", "failures"),
+            ("failure.source", "airflow"),
+            ("ticket.id", id),
+        ],
+    );
     assert_eq!(
         analysis,
         "faas.name faas.trigger failure.source messaging.destination.name messaging.operation.type messaging.system ticket.id"
     );
     assert_eq!(of("diagnose", &[]), "diagnosis.category diagnosis.rule");
-    let call = of("POST JIRA", &[("server.address", "127.0.0.1"), ("http.response.status_code", "201")]);
-    assert_eq!(call, "http.request.method http.response.status_code server.address server.port service.peer.name");
+    let call = of(
+        "POST JIRA",
+        &[
+            ("server.address", "127.0.0.1"),
+            ("http.response.status_code", "201"),
+        ],
+    );
+    assert_eq!(
+        call,
+        "http.request.method http.response.status_code server.address server.port service.peer.name"
+    );
 }
 
 /// The collector's own key arrived, in every request's head and nowhere else; the message's secrets did not at all.
 fn nothing_secret_was_exported(town: &Town, collector: &Collector) {
     for request in collector.requests() {
-        assert_eq!(request.header("x-api-key"), Some(format!("Bearer {HEADER_SECRET}").as_str()));
-        assert_eq!((request.header("x-scope"), request.header("traceparent")), (Some("a"), None));
+        assert_eq!(
+            request.header("x-api-key"),
+            Some(format!("Bearer {HEADER_SECRET}").as_str())
+        );
+        assert_eq!(
+            (request.header("x-scope"), request.header("traceparent")),
+            (Some("a"), None)
+        );
         let body = String::from_utf8_lossy(&request.body);
         for secret in SECRETS.iter().chain([&HEADER_SECRET]) {
             assert!(!body.contains(secret), "{secret} was exported");
@@ -169,11 +276,32 @@ fn nothing_secret_was_exported(town: &Town, collector: &Collector) {
 }
 
 async fn lines_are_exported_with_their_trace(town: &Town, collector: &Collector, id: &str) {
-    let opened = |collector: &Collector| collector.records().into_iter().find(|record| record.body == "ticket opened");
-    town.until("the log records have arrived", Duration::from_secs(10), async |_: &Town| opened(collector).is_some()).await;
+    let opened = |collector: &Collector| {
+        collector
+            .records()
+            .into_iter()
+            .find(|record| record.body == "ticket opened")
+    };
+    town.until(
+        "the log records have arrived",
+        Duration::from_secs(10),
+        async |_: &Town| opened(collector).is_some(),
+    )
+    .await;
     let opened = opened(collector).unwrap();
-    assert_eq!((opened.trace.as_str(), opened.attributes["ticket.id"].as_str()), (TRACE, id));
-    let line = town.log().lines().find(|line| line.contains("\"ticket opened\"")).unwrap().to_owned();
+    assert_eq!(
+        (
+            opened.trace.as_str(),
+            opened.attributes["ticket.id"].as_str()
+        ),
+        (TRACE, id)
+    );
+    let line = town
+        .log()
+        .lines()
+        .find(|line| line.contains("\"ticket opened\""))
+        .unwrap()
+        .to_owned();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["span"]["trace.id"], TRACE, "{line}");
 }
@@ -183,10 +311,17 @@ async fn without_a_collector_the_callers_traceparent_goes_through_as_it_is() {
     let collector = Collector::start().await;
     let town = Town::build(&Ground::Embedded, &[]).await;
     let id = report(&town, "manual__1", Some(GIVEN)).await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30)).await;
+    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+        .await;
     assert_eq!(town.ticket(&id).await.unwrap()["trace"], GIVEN);
     for request in deliveries(&town) {
-        assert_eq!(request.header("traceparent"), Some(GIVEN), "{} {}", request.method, request.path);
+        assert_eq!(
+            request.header("traceparent"),
+            Some(GIVEN),
+            "{} {}",
+            request.method,
+            request.path
+        );
     }
     assert!(collector.requests().is_empty());
     town.host.stop().await;
@@ -197,8 +332,15 @@ async fn every_ticket_has_a_trace_of_its_own() {
     let town = Town::build(&Ground::Embedded, &[]).await;
     let mut tickets = Vec::new();
     // The host sends a traceparent by turns only; a sender's that is not valid counts for nothing.
-    for (number, traceparent) in
-        [None, None, None, Some("nonsense"), Some("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")].iter().enumerate()
+    for (number, traceparent) in [
+        None,
+        None,
+        None,
+        Some("nonsense"),
+        Some("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ]
+    .iter()
+    .enumerate()
     {
         tickets.push(report(&town, &format!("manual__{number}"), *traceparent).await);
     }
@@ -206,15 +348,25 @@ async fn every_ticket_has_a_trace_of_its_own() {
     let mut traces = BTreeMap::new();
     for id in &tickets {
         let ticket = town.ticket(id).await.unwrap();
-        let trace = Traceparent::parse(ticket["trace"].as_str().unwrap()).unwrap_or_else(|| panic!("{ticket:#}"));
+        let trace = Traceparent::parse(ticket["trace"].as_str().unwrap())
+            .unwrap_or_else(|| panic!("{ticket:#}"));
         assert_ne!(trace.trace_id(), TRACE);
-        traces.insert(trace.trace_id(), ticket["jira"]["key"].as_str().unwrap().to_owned());
+        traces.insert(
+            trace.trace_id(),
+            ticket["jira"]["key"].as_str().unwrap().to_owned(),
+        );
     }
     assert_eq!(traces.len(), tickets.len());
     for request in deliveries(&town) {
         let trace = traceparent_of(&request).unwrap().trace_id();
-        let key = traces.get(&trace).unwrap_or_else(|| panic!("{} is of no ticket's trace", request.path));
-        if let Some(named) = request.segments().into_iter().find(|segment| segment.starts_with("APAIOPS-")) {
+        let key = traces
+            .get(&trace)
+            .unwrap_or_else(|| panic!("{} is of no ticket's trace", request.path));
+        if let Some(named) = request
+            .segments()
+            .into_iter()
+            .find(|segment| segment.starts_with("APAIOPS-"))
+        {
             assert_eq!(&named, key, "{}", request.path);
         }
     }
@@ -223,24 +375,48 @@ async fn every_ticket_has_a_trace_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_down_or_hangs_costs_nobody_anything() {
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    for endpoint in [format!("http://{nobody}/"), format!("http://{}/", silent.local_addr().unwrap())] {
-        let town = Town::build(&Ground::Embedded, &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.clone())]).await;
+    for endpoint in [
+        format!("http://{nobody}/"),
+        format!("http://{}/", silent.local_addr().unwrap()),
+    ] {
+        let town = Town::build(
+            &Ground::Embedded,
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.clone())],
+        )
+        .await;
         let mut tickets = Vec::new();
         for number in 0..5 {
             let began = Instant::now();
             tickets.push(report(&town, &format!("manual__{number}"), Some(GIVEN)).await);
-            assert!(began.elapsed() < Duration::from_secs(1), "the door took {:?} with {endpoint}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_secs(1),
+                "the door took {:?} with {endpoint}",
+                began.elapsed()
+            );
         }
         town.until_shown(&tickets, Duration::from_secs(30)).await;
-        assert_eq!((town.issues().len(), town.messages().len()), (5, 5), "{endpoint}");
-        town.until("it is said", Duration::from_secs(15), async |town: &Town| {
-            town.log().contains("telemetry cannot be exported")
-        })
+        assert_eq!(
+            (town.issues().len(), town.messages().len()),
+            (5, 5),
+            "{endpoint}"
+        );
+        town.until(
+            "it is said",
+            Duration::from_secs(15),
+            async |town: &Town| town.log().contains("telemetry cannot be exported"),
+        )
         .await;
         let said = town.log().matches("telemetry cannot be exported").count();
-        assert!((1..=2).contains(&said), "once for spans and once for lines, not {said} times");
+        assert!(
+            (1..=2).contains(&said),
+            "once for spans and once for lines, not {said} times"
+        );
         town.assert_wire_laws();
         town.host.stop().await;
     }
@@ -250,22 +426,38 @@ async fn a_collector_that_is_down_or_hangs_costs_nobody_anything() {
 async fn what_a_collector_refuses_for_a_while_is_sent_again_and_told_once() {
     let collector = Collector::start().await;
     for _ in 0..2 {
-        collector.faults().next_on("POST", "/v1/traces", Fault::status(503));
+        collector
+            .faults()
+            .next_on("POST", "/v1/traces", Fault::status(503));
     }
-    collector.faults().next_on("POST", "/v1/logs", Fault::status(401));
+    collector
+        .faults()
+        .next_on("POST", "/v1/logs", Fault::status(401));
     let town = Town::build(&Ground::Embedded, &settings(&collector)).await;
     let id = report(&town, "manual__1", Some(GIVEN)).await;
     until_exported(&town, &collector, &[("AirflowMonitor", 1)].into()).await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30)).await;
+    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+        .await;
     // There must be something to export for it to succeed.
     report(&town, "manual__2", Some(GIVEN)).await;
-    town.until("both are well", Duration::from_secs(15), async |town: &Town| {
-        town.log().matches("telemetry is exported again").count() == 2
-    })
+    town.until(
+        "both are well",
+        Duration::from_secs(15),
+        async |town: &Town| town.log().matches("telemetry is exported again").count() == 2,
+    )
     .await;
-    assert_eq!(town.log().matches("telemetry cannot be exported").count(), 2);
+    assert_eq!(
+        town.log().matches("telemetry cannot be exported").count(),
+        2
+    );
     assert!(collector.faults().is_drained());
-    assert!(!collector.records().iter().any(|record| record.body.contains("telemetry")), "its own troubles are not told to it");
+    assert!(
+        !collector
+            .records()
+            .iter()
+            .any(|record| record.body.contains("telemetry")),
+        "its own troubles are not told to it"
+    );
     town.host.stop().await;
 }
 
@@ -279,16 +471,27 @@ async fn the_senders_mark_not_recorded_is_respected_unless_all_are_wanted() {
         let town = Town::build(&Ground::Embedded, &settings).await;
         let id = report(&town, "manual__1", Some(&unsampled)).await;
         let marked = report(&town, "manual__2", Some(&GIVEN.replace("4bf9", "5bf9"))).await;
-        town.until_shown(&[id, marked], Duration::from_secs(30)).await;
+        town.until_shown(&[id, marked], Duration::from_secs(30))
+            .await;
         // The second report's last span comes after all of the first's.
         until_exported(&town, &collector, &[("DeliverTicket", 2)].into()).await;
         for request in deliveries(&town) {
             let told = traceparent_of(&request).unwrap();
-            assert_eq!(told.is_sampled(), recorded || told.trace_id() != TRACE, "{sampler} {}", request.path);
+            assert_eq!(
+                told.is_sampled(),
+                recorded || told.trace_id() != TRACE,
+                "{sampler} {}",
+                request.path
+            );
         }
         town.host.stop().await;
         assert_eq!(!collector.spans_of(TRACE).is_empty(), recorded, "{sampler}");
-        assert!(!collector.spans_of(&TRACE.replace("4bf9", "5bf9")).is_empty(), "{sampler}");
+        assert!(
+            !collector
+                .spans_of(&TRACE.replace("4bf9", "5bf9"))
+                .is_empty(),
+            "{sampler}"
+        );
     }
 }
 
@@ -296,17 +499,45 @@ async fn the_senders_mark_not_recorded_is_respected_unless_all_are_wanted() {
 async fn what_fails_is_an_error_of_its_span() {
     let collector = Collector::start().await;
     let town = Town::build(&Ground::Embedded, &settings(&collector)).await;
-    town.jira.faults().next_on("POST", "/rest/api/3/issue", Fault::status(500));
-    town.deliver("azure-monitor", &alert("e1", &[row("pl_a", &run(1), "2200", BLOB_MISSING)])).await;
-    town.until("the error has arrived", Duration::from_secs(10), async |_: &Town| {
-        collector.spans().iter().any(|span| span.name == "DeliverTicket" && span.error.is_some())
-    })
+    town.jira
+        .faults()
+        .next_on("POST", "/rest/api/3/issue", Fault::status(500));
+    town.deliver(
+        "azure-monitor",
+        &alert("e1", &[row("pl_a", &run(1), "2200", BLOB_MISSING)]),
+    )
+    .await;
+    town.until(
+        "the error has arrived",
+        Duration::from_secs(10),
+        async |_: &Town| {
+            collector
+                .spans()
+                .iter()
+                .any(|span| span.name == "DeliverTicket" && span.error.is_some())
+        },
+    )
     .await;
     let spans = collector.spans();
-    let failed = spans.iter().find(|span| span.name == "DeliverTicket" && span.error.is_some()).unwrap();
-    assert!(failed.error.as_deref().unwrap().contains("JIRA"), "{failed:#?}");
-    let call = spans.iter().find(|span| span.parent == failed.id && span.error.is_some()).unwrap();
-    assert_eq!((call.attributes["http.response.status_code"].as_str(), call.attributes["error.type"].as_str()), ("500", "500"));
+    let failed = spans
+        .iter()
+        .find(|span| span.name == "DeliverTicket" && span.error.is_some())
+        .unwrap();
+    assert!(
+        failed.error.as_deref().unwrap().contains("JIRA"),
+        "{failed:#?}"
+    );
+    let call = spans
+        .iter()
+        .find(|span| span.parent == failed.id && span.error.is_some())
+        .unwrap();
+    assert_eq!(
+        (
+            call.attributes["http.response.status_code"].as_str(),
+            call.attributes["error.type"].as_str()
+        ),
+        ("500", "500")
+    );
     town.jira.assert_drained();
     town.host.stop().await;
 }

@@ -10,11 +10,11 @@ use std::sync::LazyLock;
 /// The account of every Azurite.
 pub(crate) const ACCOUNT: &str = "devstoreaccount1";
 /// Its key; no secret.
-pub(crate) const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub(crate) const KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Runs Azurite's main file as if it had been called by node itself.
-const RUN: &str =
-    "process.stdin.on('close', () => process.exit(0)).resume(); process.argv.splice(1, 0, 'azurite'); require(process.argv[2]);";
+const RUN: &str = "process.stdin.on('close', () => process.exit(0)).resume(); process.argv.splice(1, 0, 'azurite'); require(process.argv[2]);";
 
 /// A running Azurite.
 pub(crate) struct Azurite {
@@ -34,10 +34,17 @@ pub(crate) fn azurite() -> String {
 #[expect(clippy::disallowed_methods, reason = "a test reads its own setting")]
 pub(crate) fn azurite_path() -> PathBuf {
     let path = std::env::var_os("AIOPS_RCA_TEST_AZURITE").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/node_modules/azurite/dist/src/azurite.js"),
+        || {
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join(".tools/node_modules/azurite/dist/src/azurite.js")
+        },
         PathBuf::from,
     );
-    assert!(path.is_file(), "Azurite is not installed at {}: run ./tests/run once", path.display());
+    assert!(
+        path.is_file(),
+        "Azurite is not installed at {}: run ./tests/run once",
+        path.display()
+    );
     path
 }
 
@@ -47,7 +54,12 @@ impl Azurite {
         let mut process = Command::new("node")
             .args(["-e", RUN])
             .arg(azurite_path())
-            .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence"])
+            .args([
+                "--silent",
+                "--skipApiVersionCheck",
+                "--disableTelemetry",
+                "--inMemoryPersistence",
+            ])
             .args(["--blobPort", "0", "--queuePort", "0", "--tablePort", "0"])
             .args(arguments)
             .stdin(Stdio::piped())
@@ -72,7 +84,12 @@ impl Azurite {
         let tables = address("Table");
         // Its pipe must not fill.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, _stdin: stdin, queues, tables }
+        Self {
+            process,
+            _stdin: stdin,
+            queues,
+            tables,
+        }
     }
 
     /// Base address of its queues, with the account.
@@ -87,7 +104,11 @@ impl Azurite {
 
     /// With the account's key.
     pub(crate) fn connection_string(&self) -> String {
-        format!("AccountName={ACCOUNT};AccountKey={KEY};QueueEndpoint={};TableEndpoint={};", self.queues(), self.tables())
+        format!(
+            "AccountName={ACCOUNT};AccountKey={KEY};QueueEndpoint={};TableEndpoint={};",
+            self.queues(),
+            self.tables()
+        )
     }
 }
 

@@ -52,7 +52,9 @@ pub(crate) struct Collector {
 impl Collector {
     pub(crate) async fn start() -> Self {
         let kept = Arc::new(Kept::default());
-        let server = serve(0, Arc::clone(&kept)).await.expect("a port for the collector");
+        let server = serve(0, Arc::clone(&kept))
+            .await
+            .expect("a port for the collector");
         Self { server, kept }
     }
 
@@ -71,15 +73,26 @@ impl Collector {
     }
 
     pub(crate) fn spans(&self) -> Vec<Span> {
-        self.kept.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .spans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn spans_of(&self, trace: &str) -> Vec<Span> {
-        self.spans().into_iter().filter(|span| span.trace == trace).collect()
+        self.spans()
+            .into_iter()
+            .filter(|span| span.trace == trace)
+            .collect()
     }
 
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.kept.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -89,12 +102,21 @@ impl Site for Kept {
             return Answer::empty(415);
         }
         match (request.method.as_str(), request.path.as_str()) {
-            ("POST", "/v1/traces") => match ExportTraceServiceRequest::decode(request.body.clone()) {
-                Ok(batch) => self.spans.lock().unwrap_or_else(PoisonError::into_inner).extend(spans(batch)),
+            ("POST", "/v1/traces") => match ExportTraceServiceRequest::decode(request.body.clone())
+            {
+                Ok(batch) => self
+                    .spans
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(spans(batch)),
                 Err(_) => return Answer::empty(400),
             },
             ("POST", "/v1/logs") => match ExportLogsServiceRequest::decode(request.body.clone()) {
-                Ok(batch) => self.records.lock().unwrap_or_else(PoisonError::into_inner).extend(records(batch)),
+                Ok(batch) => self
+                    .records
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(records(batch)),
                 Err(_) => return Answer::empty(400),
             },
             _ => return Answer::empty(404),
@@ -102,7 +124,10 @@ impl Site for Kept {
         // No bytes are the protobuf of "all was taken".
         Answer {
             status: 200,
-            headers: vec![("content-type".to_owned(), "application/x-protobuf".to_owned())],
+            headers: vec![(
+                "content-type".to_owned(),
+                "application/x-protobuf".to_owned(),
+            )],
             body: [].as_slice().into(),
         }
     }
@@ -113,7 +138,11 @@ fn spans(batch: ExportTraceServiceRequest) -> Vec<Span> {
     for of_resource in batch.resource_spans {
         let resource = texts(of_resource.resource.unwrap_or_default().attributes);
         let service = resource.get("service.name").cloned().unwrap_or_default();
-        for span in of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans) {
+        for span in of_resource
+            .scope_spans
+            .into_iter()
+            .flat_map(|of_scope| of_scope.spans)
+        {
             let kind = span.kind();
             let status = span.status.unwrap_or_default();
             all.push(Span {
@@ -133,20 +162,30 @@ fn spans(batch: ExportTraceServiceRequest) -> Vec<Span> {
 }
 
 fn records(batch: ExportLogsServiceRequest) -> Vec<Record> {
-    let scopes = batch.resource_logs.into_iter().flat_map(|of_resource| of_resource.scope_logs);
+    let scopes = batch
+        .resource_logs
+        .into_iter()
+        .flat_map(|of_resource| of_resource.scope_logs);
     let record = |record: opentelemetry_proto::tonic::logs::v1::LogRecord| Record {
         body: record.body.map(text).unwrap_or_default(),
         trace: hex::encode(record.trace_id),
         attributes: texts(record.attributes),
     };
-    scopes.flat_map(|of_scope| of_scope.log_records).map(record).collect()
+    scopes
+        .flat_map(|of_scope| of_scope.log_records)
+        .map(record)
+        .collect()
 }
 
 /// The protocol wants each attribute once; a second one is kept under a name that no test expects.
 fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for pair in attributes {
-        let name = if texts.contains_key(&pair.key) { format!("{} twice", pair.key) } else { pair.key };
+        let name = if texts.contains_key(&pair.key) {
+            format!("{} twice", pair.key)
+        } else {
+            pair.key
+        };
         texts.insert(name, pair.value.map(text).unwrap_or_default());
     }
     texts

@@ -29,7 +29,10 @@ struct State {
 impl IdentityEndpoint {
     /// Answers this to everybody who knows the header; 401 to all others.
     pub(crate) async fn start(usual: Value) -> Self {
-        let state = Arc::new(Mutex::new(State { usual, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            usual,
+            ..State::default()
+        }));
         let shared = Arc::clone(&state);
         let token = warp::path!("msi" / "token")
             .and(warp::query::<HashMap<String, String>>())
@@ -42,7 +45,9 @@ impl IdentityEndpoint {
                     answer(&shared, query, header.as_deref())
                 }
             });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let port = listener.local_addr().expect("an address").port();
         tokio::spawn(warp::serve(token).incoming(listener).run());
         Self { state, port }
@@ -51,7 +56,8 @@ impl IdentityEndpoint {
     /// Settings of an app beside this endpoint.
     pub(crate) fn settings(&self, client_id: Option<&str>) -> IdentitySettings {
         IdentitySettings {
-            endpoint: url::Url::parse(&format!("http://127.0.0.1:{}/msi/token", self.port)).expect("a URL"),
+            endpoint: url::Url::parse(&format!("http://127.0.0.1:{}/msi/token", self.port))
+                .expect("a URL"),
             header: HEADER.into(),
             client_id: client_id.map(str::to_owned),
         }
@@ -59,7 +65,11 @@ impl IdentityEndpoint {
 
     /// The next answer.
     pub(crate) fn next(&self, status: u16, retry_after: Option<u32>, body: &str) {
-        self.state.lock().expect("sane").scripted.push_back((status, retry_after, body.to_owned()));
+        self.state
+            .lock()
+            .expect("sane")
+            .scripted
+            .push_back((status, retry_after, body.to_owned()));
     }
 
     /// The answer from now on.
@@ -73,7 +83,11 @@ impl IdentityEndpoint {
     }
 }
 
-fn answer(state: &Mutex<State>, query: HashMap<String, String>, header: Option<&str>) -> Response<String> {
+fn answer(
+    state: &Mutex<State>,
+    query: HashMap<String, String>,
+    header: Option<&str>,
+) -> Response<String> {
     let mut state = state.lock().expect("sane");
     state.asked.push(query);
     let (status, retry_after, body) = match state.scripted.pop_front() {

@@ -1,6 +1,10 @@
 //! What tests of several rooms need.
 #![expect(dead_code, reason = "a kit: not every room uses every piece")]
-#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail as tests do"
+)]
 
 pub(crate) mod azurite;
 pub(crate) mod collector;
@@ -20,7 +24,11 @@ pub(crate) use azurite::azurite;
 /// A prefix that no other test uses.
 pub(crate) fn prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("t{}x{:06x}", NEXT.fetch_add(1, Ordering::Relaxed), fastrand::u32(..0x0100_0000))
+    format!(
+        "t{}x{:06x}",
+        NEXT.fetch_add(1, Ordering::Relaxed),
+        fastrand::u32(..0x0100_0000)
+    )
 }
 
 /// A path for an embedded store that no other test uses; files of earlier runs are removed.
@@ -28,8 +36,15 @@ pub(crate) fn embedded_path() -> PathBuf {
     static FOLDER: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("embedded");
         std::fs::create_dir_all(&folder).expect("a folder for stores");
-        for file in std::fs::read_dir(&folder).expect("a folder for stores").flatten() {
-            let age = file.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        for file in std::fs::read_dir(&folder)
+            .expect("a folder for stores")
+            .flatten()
+        {
+            let age = file
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .ok()
+                .and_then(|at| at.elapsed().ok());
             if age.is_some_and(|age| age.as_secs() > 3600) {
                 let _gone_already = std::fs::remove_file(file.path());
             }
@@ -66,8 +81,9 @@ pub(crate) fn embedded() -> Storage {
 
 /// A store in Azurite that no other test uses.
 pub(crate) fn on_azurite() -> Storage {
-    let settings =
-        StorageSettings::from_connection_string(&azurite()).expect("Azurite's connection string").with_prefix(prefix());
+    let settings = StorageSettings::from_connection_string(&azurite())
+        .expect("Azurite's connection string")
+        .with_prefix(prefix());
     Storage::open(&settings, &http()).expect("a store")
 }
 

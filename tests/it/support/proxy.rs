@@ -41,7 +41,10 @@ impl Proxy {
     pub(crate) async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let proxy = Self { port, state: Arc::default() };
+        let proxy = Self {
+            port,
+            state: Arc::default(),
+        };
         let (state, target) = (Arc::clone(&proxy.state), target.to_owned());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -120,22 +123,39 @@ async fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
             let head = String::from_utf8_lossy(&read).trim_end().to_owned();
             let length = head
                 .lines()
-                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+                .find_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("content-length:")?
+                        .trim()
+                        .parse()
+                        .ok()
+                })
                 .unwrap_or(0);
             while body.len() < length {
-                let count = client.read(&mut buffer).await.ok().filter(|&count| count > 0)?;
+                let count = client
+                    .read(&mut buffer)
+                    .await
+                    .ok()
+                    .filter(|&count| count > 0)?;
                 body.extend(buffer.iter().take(count));
             }
             return Some((head, body));
         }
-        let count = client.read(&mut buffer).await.ok().filter(|&count| count > 0)?;
+        let count = client
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|&count| count > 0)?;
         read.extend(buffer.iter().take(count));
     }
 }
 
 async fn forward(target: &str, head: &str, body: &[u8]) -> Vec<u8> {
     let mut store = TcpStream::connect(target).await.expect("the store runs");
-    store.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.expect("sent");
+    store
+        .write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .expect("sent");
     store.write_all(body).await.expect("sent");
     let mut answer = Vec::new();
     store.read_to_end(&mut answer).await.expect("answered");

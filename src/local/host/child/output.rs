@@ -29,27 +29,58 @@ impl Lines {
         let last_errors = LastErrors::default();
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            readers.push(tokio::spawn(read(stdout, false, group.to_owned(), events.clone(), last_errors.clone())));
+            readers.push(tokio::spawn(read(
+                stdout,
+                false,
+                group.to_owned(),
+                events.clone(),
+                last_errors.clone(),
+            )));
         }
         if let Some(stderr) = child.stderr.take() {
-            readers.push(tokio::spawn(read(stderr, true, group.to_owned(), events.clone(), last_errors.clone())));
+            readers.push(tokio::spawn(read(
+                stderr,
+                true,
+                group.to_owned(),
+                events.clone(),
+                last_errors.clone(),
+            )));
         }
-        Self { readers, last_errors }
+        Self {
+            readers,
+            last_errors,
+        }
     }
 
     /// Waits for what was written before the end; the last three lines of stderr.
     pub(super) async fn last_errors(self) -> Vec<String> {
-        let _still_open = tokio::time::timeout(PATIENCE, futures::future::join_all(self.readers)).await;
-        self.last_errors.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let _still_open =
+            tokio::time::timeout(PATIENCE, futures::future::join_all(self.readers)).await;
+        self.last_errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }
 
-async fn read(pipe: impl AsyncRead + Unpin, from_stderr: bool, group: String, events: EventLog, last_errors: LastErrors) {
+async fn read(
+    pipe: impl AsyncRead + Unpin,
+    from_stderr: bool,
+    group: String,
+    events: EventLog,
+    last_errors: LastErrors,
+) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     loop {
         line.clear();
-        match (&mut reader).take(LINE_CAP).read_until(b'\n', &mut line).await {
+        match (&mut reader)
+            .take(LINE_CAP)
+            .read_until(b'\n', &mut line)
+            .await
+        {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -65,6 +96,10 @@ async fn read(pipe: impl AsyncRead + Unpin, from_stderr: bool, group: String, ev
             }
         }
         let level = LineLevel::of(from_stderr, &text);
-        events.push(HostEvent::ChildLine { group: group.clone(), level, text });
+        events.push(HostEvent::ChildLine {
+            group: group.clone(),
+            level,
+            text,
+        });
     }
 }

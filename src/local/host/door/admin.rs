@@ -22,13 +22,24 @@ struct Input {
     input: Option<String>,
 }
 
-pub(super) fn answer(core: &Arc<Core>, method: &Method, path: &str, body: &Bytes) -> Result<Answer, StatusCode> {
+pub(super) fn answer(
+    core: &Arc<Core>,
+    method: &Method,
+    path: &str,
+    body: &Bytes,
+) -> Result<Answer, StatusCode> {
     let path = path.trim_matches('/');
     let below = |parent: &str| {
-        path.get(..parent.len()).filter(|head| head.eq_ignore_ascii_case(parent)).and_then(|_| path.get(parent.len()..))
+        path.get(..parent.len())
+            .filter(|head| head.eq_ignore_ascii_case(parent))
+            .and_then(|_| path.get(parent.len()..))
     };
     if let Some(name) = below("admin/functions/") {
-        return if *method == Method::POST { run(core, name, body) } else { Err(StatusCode::NOT_FOUND) };
+        return if *method == Method::POST {
+            run(core, name, body)
+        } else {
+            Err(StatusCode::NOT_FOUND)
+        };
     }
     match below("admin/host/") {
         Some("ping") => Ok(plain(StatusCode::OK, "")),
@@ -38,13 +49,21 @@ pub(super) fn answer(core: &Arc<Core>, method: &Method, path: &str, body: &Bytes
 }
 
 fn status(core: &Core) -> Answer {
-    let state = if core.is_stopping() { "Stopping" } else { "Running" };
+    let state = if core.is_stopping() {
+        "Stopping"
+    } else {
+        "Running"
+    };
     warp::reply::json(&serde_json::json!({"state": state, "version": HOST_VERSION})).into_response()
 }
 
 /// 202: it runs by itself, and the caller learns nothing of the outcome.
 fn run(core: &Arc<Core>, name: &str, body: &Bytes) -> Result<Answer, StatusCode> {
-    let function = core.app.function(name).ok_or(StatusCode::NOT_FOUND)?.clone();
+    let function = core
+        .app
+        .function(name)
+        .ok_or(StatusCode::NOT_FOUND)?
+        .clone();
     let input: Input = if body.is_empty() {
         Input { input: None }
     } else {
@@ -52,13 +71,18 @@ fn run(core: &Arc<Core>, name: &str, body: &Bytes) -> Result<Answer, StatusCode>
     };
     let text = input.input.unwrap_or_default();
     let now = Utc::now();
-    let call = CallIds { rand_guid: Uuid::new_v4(), utc_now: now };
+    let call = CallIds {
+        rand_guid: Uuid::new_v4(),
+        utc_now: now,
+    };
     let facts = queue::facts_of_admin_call(now);
     let envelope = match &function.trigger {
         Trigger::Queue(trigger) if trigger.binary => {
             envelope::queue_bytes(&function.name, trigger, text.as_bytes(), &facts, &call)
         }
-        Trigger::Queue(trigger) => envelope::queue_text(&function.name, trigger, &text, &facts, &call),
+        Trigger::Queue(trigger) => {
+            envelope::queue_text(&function.name, trigger, &text, &facts, &call)
+        }
         Trigger::Timer(trigger) => timer::admin_envelope(&function, trigger),
         // It has a URL of its own.
         Trigger::Http(_) => return Err(StatusCode::BAD_REQUEST),

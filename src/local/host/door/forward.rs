@@ -33,7 +33,11 @@ const LOST: [&str; 9] = [
     "last-modified",
 ];
 
-const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A request without its body.
 pub(super) struct Head {
@@ -59,15 +63,30 @@ pub(super) async fn body(
     if content_length(headers).is_some_and(|length| length > 0) {
         return Ok(Body::Whole(collect(stream, limit).await?));
     }
-    Ok(if headers.contains_key(TRANSFER_ENCODING) { Body::Unsendable } else { Body::None })
+    Ok(if headers.contains_key(TRANSFER_ENCODING) {
+        Body::Unsendable
+    } else {
+        Body::None
+    })
 }
 
-pub(super) async fn pass(core: &Arc<Core>, function: &Function, head: Head, body: Body) -> (Uuid, Result<Answer, String>) {
+pub(super) async fn pass(
+    core: &Arc<Core>,
+    function: &Function,
+    head: Head,
+    body: Body,
+) -> (Uuid, Result<Answer, String>) {
     let id = Uuid::new_v4();
     (id, exchange(core, function, id, head, body).await)
 }
 
-async fn exchange(core: &Arc<Core>, function: &Function, id: Uuid, head: Head, body: Body) -> Result<Answer, String> {
+async fn exchange(
+    core: &Arc<Core>,
+    function: &Function,
+    id: Uuid,
+    head: Head,
+    body: Body,
+) -> Result<Answer, String> {
     let (worker, number) = core.ready_worker(function).await?;
     let query = rebuild_query(&head.query);
     let url = format!("http://127.0.0.1:{}{}{query}", worker.port, head.path);
@@ -79,21 +98,33 @@ async fn exchange(core: &Arc<Core>, function: &Function, id: Uuid, head: Head, b
     };
     let headers = rebuild_headers(&head.headers, &core.host_headers(id), has_body);
     let timeout = core.function_timeout();
-    let mut request = core.http.request(head.method, &url).headers(headers).timeout(timeout + std::time::Duration::from_mins(1));
+    let mut request = core
+        .http
+        .request(head.method, &url)
+        .headers(headers)
+        .timeout(timeout + std::time::Duration::from_mins(1));
     if has_body {
         request = request.body(body);
     }
     let answer = async {
         let response = request.send().await.map_err(|error| broken(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok::<_, String>((status, headers, response.bytes().await.map_err(|error| broken(&error))?))
+        Ok::<_, String>((
+            status,
+            headers,
+            response.bytes().await.map_err(|error| broken(&error))?,
+        ))
     };
     let Ok(answered) = tokio::time::timeout(timeout, answer).await else {
         worker.renew(number);
         return Err("timed out: the handler was killed".to_owned());
     };
     let (status, headers, body) = answered?;
-    Ok(copy_back(status, headers, Response::new(body).into_response()))
+    Ok(copy_back(
+        status,
+        headers,
+        Response::new(body).into_response(),
+    ))
 }
 
 /// Status and headers as they are, but for `Transfer-Encoding`.
@@ -133,7 +164,10 @@ fn rebuild_headers(from: &HeaderMap, added: &HeaderMap, has_body: bool) -> Heade
 fn rebuild_query(query: &str) -> String {
     let mut merged: Vec<(String, String)> = Vec::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        match merged.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+        match merged
+            .iter_mut()
+            .find(|(known, _)| known.eq_ignore_ascii_case(&name))
+        {
             Some((_, values)) => {
                 values.push(',');
                 values.push_str(&value);
@@ -142,8 +176,15 @@ fn rebuild_query(query: &str) -> String {
         }
     }
     let encode = |text: &str| utf8_percent_encode(text, &UNRESERVED).to_string();
-    let pairs: Vec<_> = merged.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+    let pairs: Vec<_> = merged
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
 }
 
 #[cfg(test)]
@@ -155,14 +196,25 @@ mod tests {
     #[test]
     fn the_query_is_rebuilt() {
         assert_eq!(rebuild_query(""), "");
-        assert_eq!(rebuild_query("code=a%2Bb&x=1&y&x=2"), "?code=a%2Bb&x=1%2C2&y=");
+        assert_eq!(
+            rebuild_query("code=a%2Bb&x=1&y&x=2"),
+            "?code=a%2Bb&x=1%2C2&y="
+        );
         assert_eq!(rebuild_query("a=b+c"), "?a=b%20c");
     }
 
     #[test]
     fn host_headers_are_added_beside_a_callers_own() {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+            pairs
+                .iter()
+                .map(|(name, value)| {
+                    (
+                        HeaderName::from_static(name),
+                        HeaderValue::from_static(value),
+                    )
+                })
+                .collect()
         };
         let from = headers(&[
             ("x-azure-functions-invocationid", "forged"),
@@ -172,13 +224,28 @@ mod tests {
             ("host", "example.org"),
             ("traceparent", "theirs"),
         ]);
-        let rebuilt =
-            rebuild_headers(&from, &headers(&[("x-azure-functions-invocationid", "ours"), ("traceparent", "ours")]), false);
-        let all: Vec<_> = rebuilt.get_all("x-azure-functions-invocationid").iter().collect();
+        let rebuilt = rebuild_headers(
+            &from,
+            &headers(&[
+                ("x-azure-functions-invocationid", "ours"),
+                ("traceparent", "ours"),
+            ]),
+            false,
+        );
+        let all: Vec<_> = rebuilt
+            .get_all("x-azure-functions-invocationid")
+            .iter()
+            .collect();
         assert_eq!(all, ["forged", "ours"]);
-        assert_eq!(rebuilt["user-agent"], format!("curl/8 Azure-Functions-Host/{HOST_VERSION}"));
+        assert_eq!(
+            rebuilt["user-agent"],
+            format!("curl/8 Azure-Functions-Host/{HOST_VERSION}")
+        );
         assert_eq!(rebuilt["host"], "example.org");
-        assert_eq!(rebuilt.get_all("traceparent").iter().collect::<Vec<_>>(), ["theirs"]);
+        assert_eq!(
+            rebuilt.get_all("traceparent").iter().collect::<Vec<_>>(),
+            ["theirs"]
+        );
         assert!(!rebuilt.contains_key("content-type") && !rebuilt.contains_key("content-encoding"));
         assert!(rebuild_headers(&from, &HeaderMap::new(), true).contains_key("content-type"));
     }

@@ -26,8 +26,16 @@ const TRACEPARENT: &str = "traceparent";
 const IDLE: Duration = Duration::from_mins(4);
 const CONNECTS: u32 = 10;
 
-const HOP_BY_HOP: [&str; 8] =
-    ["connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 pub(super) async fn pass<S>(
     core: &Arc<Core>,
@@ -42,20 +50,35 @@ where
     (id, exchange(core, function, id, request, limit).await)
 }
 
-async fn exchange<S>(core: &Arc<Core>, function: &Function, id: Uuid, request: Incoming<S>, limit: u64) -> Result<Answer, String>
+async fn exchange<S>(
+    core: &Arc<Core>,
+    function: &Function,
+    id: Uuid,
+    request: Incoming<S>,
+    limit: u64,
+) -> Result<Answer, String>
 where
     S: Stream<Item = Result<Bytes, warp::Error>> + Send + 'static,
 {
     let (worker, number) = core.ready_worker(function).await?;
     connect(worker.port).await?;
-    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+    let query = if request.query.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", request.query)
+    };
     let url = format!("http://127.0.0.1:{}{}{query}", worker.port, request.path);
     let url = url::Url::parse(&url).map_err(|_| "the path cannot be proxied".to_owned())?;
-    let has_body = request.headers.contains_key(CONTENT_LENGTH) || request.headers.contains_key(TRANSFER_ENCODING);
+    let has_body = request.headers.contains_key(CONTENT_LENGTH)
+        || request.headers.contains_key(TRANSFER_ENCODING);
     let mut headers = end_to_end(&request.headers);
     headers.remove(HOST);
     let mut added = core.host_headers(id);
-    if let Some(span) = added.get(TRACEPARENT).zip(headers.get(TRACEPARENT)).and_then(|(ours, caller)| span_of(ours, caller)) {
+    if let Some(span) = added
+        .get(TRACEPARENT)
+        .zip(headers.get(TRACEPARENT))
+        .and_then(|(ours, caller)| span_of(ours, caller))
+    {
         added.insert(TRACEPARENT, span);
     }
     for (name, value) in &added {
@@ -65,7 +88,11 @@ where
         headers.entry("x-ms-invocation-id").or_insert(id);
     }
     let timeout = core.function_timeout();
-    let mut outgoing = core.http.request(request.method, &url).headers(headers).timeout(timeout + Duration::from_mins(1));
+    let mut outgoing = core
+        .http
+        .request(request.method, &url)
+        .headers(headers)
+        .timeout(timeout + Duration::from_mins(1));
     if has_body {
         outgoing = outgoing.body(reqwest::Body::wrap_stream(capped(request.body, limit)));
     }
@@ -92,17 +119,25 @@ fn span_of(ours: &HeaderValue, caller: &HeaderValue) -> Option<HeaderValue> {
 /// Only the making of a connection may be repeated: nothing was sent yet.
 async fn connect(port: u16) -> Result<(), String> {
     for tried in 1..=CONNECTS {
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_ok()
+        {
             return Ok(());
         }
-        let pause = Duration::from_millis(50).saturating_mul(tried).min(Duration::from_millis(250));
+        let pause = Duration::from_millis(50)
+            .saturating_mul(tried)
+            .min(Duration::from_millis(250));
         tokio::time::sleep(pause).await;
     }
     Err("the handler could not be reached".to_owned())
 }
 
 /// Cuts the request when the body grows over the limit.
-fn capped<S>(body: S, limit: u64) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static
+fn capped<S>(
+    body: S,
+    limit: u64,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static
 where
     S: Stream<Item = Result<Bytes, warp::Error>> + Send + 'static,
 {
@@ -110,7 +145,11 @@ where
     body.map(move |piece| {
         let piece = piece.map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe))?;
         let total = seen.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
-        if total > limit { Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge)) } else { Ok(piece) }
+        if total > limit {
+            Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge))
+        } else {
+            Ok(piece)
+        }
     })
 }
 
@@ -124,5 +163,9 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
         .filter_map(|name| name.trim().parse().ok())
         .collect();
     let stays = |name: &HeaderName| !HOP_BY_HOP.contains(&name.as_str()) && !named.contains(name);
-    headers.iter().filter(|(name, _)| stays(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    headers
+        .iter()
+        .filter(|(name, _)| stays(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

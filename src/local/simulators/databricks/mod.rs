@@ -27,12 +27,18 @@ pub struct Ending {
 impl Ending {
     /// Ends well at the look after `polls` others.
     pub fn well(polls: u32) -> Self {
-        Self { polls, failure: None }
+        Self {
+            polls,
+            failure: None,
+        }
     }
 
     /// Ends badly.
     pub fn badly(polls: u32, code: &str, kind: &str, message: &str) -> Self {
-        Self { polls, failure: Some((code.to_owned(), kind.to_owned(), message.to_owned())) }
+        Self {
+            polls,
+            failure: Some((code.to_owned(), kind.to_owned(), message.to_owned())),
+        }
     }
 }
 
@@ -70,7 +76,16 @@ fn text(value: &Value, name: &str) -> String {
 
 /// Ids are numbers in answers and may be text in requests.
 fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+    value.as_str().map_or_else(
+        || {
+            if value.is_null() {
+                String::new()
+            } else {
+                value.to_string()
+            }
+        },
+        str::to_owned,
+    )
 }
 
 fn set(value: &mut Value, name: &str, to: impl Into<Value>) {
@@ -90,8 +105,16 @@ fn invalid(message: &str) -> Answer {
 impl DatabricksSite {
     /// A workspace that takes this bearer token.
     pub fn new(token: &str) -> Self {
-        let state = State { next_id: 445_566_778_800, ..State::default() };
-        Self { token: token.to_owned(), page_size: Mutex::new(100), state: Mutex::new(state), clock: Clock::default() }
+        let state = State {
+            next_id: 445_566_778_800,
+            ..State::default()
+        };
+        Self {
+            token: token.to_owned(),
+            page_size: Mutex::new(100),
+            state: Mutex::new(state),
+            clock: Clock::default(),
+        }
     }
 
     /// A job that can be run: `job_id`, `settings.name`.
@@ -115,22 +138,32 @@ impl DatabricksSite {
 
     /// A cluster as the API sends it.
     pub fn put_cluster(&self, cluster: Value) {
-        lock(&self.state).clusters.insert(text(&cluster, "cluster_id"), cluster);
+        lock(&self.state)
+            .clusters
+            .insert(text(&cluster, "cluster_id"), cluster);
     }
 
     /// Events of a cluster as the API sends them.
     pub fn put_events(&self, cluster_id: &str, events: &[Value]) {
-        lock(&self.state).events.entry(cluster_id.to_owned()).or_default().extend_from_slice(events);
+        lock(&self.state)
+            .events
+            .entry(cluster_id.to_owned())
+            .or_default()
+            .extend_from_slice(events);
     }
 
     /// Libraries of a cluster as `cluster-status` sends them.
     pub fn put_libraries(&self, cluster_id: &str, statuses: &[Value]) {
-        lock(&self.state).libraries.insert(cluster_id.to_owned(), statuses.to_vec());
+        lock(&self.state)
+            .libraries
+            .insert(cluster_id.to_owned(), statuses.to_vec());
     }
 
     /// From now on this library cannot be installed.
     pub fn break_library(&self, library: &Value, message: &str) {
-        lock(&self.state).broken.insert(library.to_string(), message.to_owned());
+        lock(&self.state)
+            .broken
+            .insert(library.to_string(), message.to_owned());
     }
 
     /// From now on this library can be installed again.
@@ -141,7 +174,11 @@ impl DatabricksSite {
     /// How the next run or repair of a job, or the next start of a cluster, ends; by its id. Without a script
     /// things end well at the second look.
     pub fn script(&self, id: &str, ending: Ending) {
-        lock(&self.state).scripts.entry(id.to_owned()).or_default().push_back(ending);
+        lock(&self.state)
+            .scripts
+            .entry(id.to_owned())
+            .or_default()
+            .push_back(ending);
     }
 
     /// Have all scripted endings been used?
@@ -171,7 +208,11 @@ impl DatabricksSite {
 
     /// The libraries of a cluster as they stand.
     pub fn libraries(&self, cluster_id: &str) -> Vec<Value> {
-        lock(&self.state).libraries.get(cluster_id).cloned().unwrap_or_default()
+        lock(&self.state)
+            .libraries
+            .get(cluster_id)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -182,7 +223,10 @@ impl State {
     }
 
     fn ending_for(&mut self, id: &str) -> Ending {
-        self.scripts.get_mut(id).and_then(VecDeque::pop_front).unwrap_or_else(|| Ending::well(1))
+        self.scripts
+            .get_mut(id)
+            .and_then(VecDeque::pop_front)
+            .unwrap_or_else(|| Ending::well(1))
     }
 
     /// One look at something under way; its ending when it is over.
@@ -199,7 +243,11 @@ impl State {
 impl Site for DatabricksSite {
     fn answer(&self, request: &Request) -> Answer {
         if !request.is_authorized_by(&format!("Bearer {}", self.token)) {
-            return refusal(401, "401", "Credential was not sent or was of an unsupported type for this API.");
+            return refusal(
+                401,
+                "401",
+                "Credential was not sent or was of an unsupported type for this API.",
+            );
         }
         let segments = request.segments();
         let pieces: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -210,30 +258,46 @@ impl Site for DatabricksSite {
         let page = *lock(&self.page_size);
         let mut state = lock(&self.state);
         match (request.method.as_str(), rest) {
-            ("GET", ["preview", "scim", "v2", "Me"]) => {
-                Answer::json(200, &json!({"id": "42", "userName": "aiops-rca", "displayName": "aiops-rca", "active": true}))
-            }
+            ("GET", ["preview", "scim", "v2", "Me"]) => Answer::json(
+                200,
+                &json!({"id": "42", "userName": "aiops-rca", "displayName": "aiops-rca", "active": true}),
+            ),
             ("GET", ["jobs", "get"]) => {
                 let job = state.jobs.get(request.query("job_id").unwrap_or_default());
-                job.map_or_else(|| invalid("Job does not exist."), |job| Answer::json(200, job))
+                job.map_or_else(
+                    || invalid("Job does not exist."),
+                    |job| Answer::json(200, job),
+                )
             }
             ("POST", ["jobs", "run-now"]) => runs::run_now(&mut state, &request.json(), now),
             ("GET", ["jobs", "runs", "get"]) => runs::get(&mut state, request, page, now),
             ("GET", ["jobs", "runs", "list"]) => runs::list(&state, request, page),
-            ("GET", ["jobs", "runs", "get-output"]) => runs::output(&state, request.query("run_id").unwrap_or_default()),
+            ("GET", ["jobs", "runs", "get-output"]) => {
+                runs::output(&state, request.query("run_id").unwrap_or_default())
+            }
             ("POST", ["jobs", "runs", "repair"]) => runs::repair(&mut state, &request.json(), now),
             ("POST", ["jobs", "runs", "cancel"]) => runs::cancel(&mut state, &request.json(), now),
-            ("GET", ["clusters", "get"]) => clusters::get(&mut state, request.query("cluster_id").unwrap_or_default(), now),
-            ("GET", ["clusters", "list"]) => {
-                Answer::json(200, &json!({"clusters": state.clusters.values().collect::<Vec<_>>(), "next_page_token": ""}))
-            }
+            ("GET", ["clusters", "get"]) => clusters::get(
+                &mut state,
+                request.query("cluster_id").unwrap_or_default(),
+                now,
+            ),
+            ("GET", ["clusters", "list"]) => Answer::json(
+                200,
+                &json!({"clusters": state.clusters.values().collect::<Vec<_>>(), "next_page_token": ""}),
+            ),
             ("POST", ["clusters", "events"]) => clusters::events(&state, &request.json(), page),
-            ("POST", ["clusters", change @ ("start" | "restart" | "delete" | "edit" | "update")]) => {
-                clusters::change(&mut state, change, &request.json(), now)
-            }
-            ("GET", ["libraries", "cluster-status"]) => {
-                clusters::library_status(&mut state, request.query("cluster_id").unwrap_or_default())
-            }
+            (
+                "POST",
+                [
+                    "clusters",
+                    change @ ("start" | "restart" | "delete" | "edit" | "update"),
+                ],
+            ) => clusters::change(&mut state, change, &request.json(), now),
+            ("GET", ["libraries", "cluster-status"]) => clusters::library_status(
+                &mut state,
+                request.query("cluster_id").unwrap_or_default(),
+            ),
             ("POST", ["libraries", change @ ("install" | "uninstall")]) => {
                 clusters::change_libraries(&mut state, change, &request.json())
             }

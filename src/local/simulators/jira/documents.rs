@@ -7,7 +7,8 @@ const LIMIT: usize = 32_767;
 
 /// Why JIRA would refuse a document.
 pub(super) fn refusal(document: &Value) -> Option<&'static str> {
-    let is_document = document["type"] == "doc" && document["version"] == 1 && document["content"].is_array();
+    let is_document =
+        document["type"] == "doc" && document["version"] == 1 && document["content"].is_array();
     if !is_document || !children(document).iter().all(is_valid) {
         return Some("INVALID_INPUT");
     }
@@ -16,36 +17,58 @@ pub(super) fn refusal(document: &Value) -> Option<&'static str> {
 
 fn is_valid(node: &Value) -> bool {
     let all = |kinds: &[&str]| {
-        let kind_is_one = |child: &Value| kinds.contains(&child["type"].as_str().unwrap_or_default());
-        children(node).iter().all(|child| kind_is_one(child) && is_valid(child))
+        let kind_is_one =
+            |child: &Value| kinds.contains(&child["type"].as_str().unwrap_or_default());
+        children(node)
+            .iter()
+            .all(|child| kind_is_one(child) && is_valid(child))
     };
     let some = !children(node).is_empty();
     match node["type"].as_str().unwrap_or_default() {
         "text" => {
-            node["text"].as_str().is_some_and(is_text) && node["marks"].as_array().is_none_or(|marks| marks.iter().all(is_mark))
+            node["text"].as_str().is_some_and(is_text)
+                && node["marks"]
+                    .as_array()
+                    .is_none_or(|marks| marks.iter().all(is_mark))
         }
         "hardBreak" | "rule" => true,
         "paragraph" | "heading" => all(&["text", "hardBreak"]),
-        "codeBlock" => all(&["text"]) && children(node).iter().all(|text| text.get("marks").is_none()),
+        "codeBlock" => {
+            all(&["text"])
+                && children(node)
+                    .iter()
+                    .all(|text| text.get("marks").is_none())
+        }
         "bulletList" | "orderedList" => some && all(&["listItem"]),
-        "listItem" | "blockquote" | "panel" => some && all(&["paragraph", "bulletList", "orderedList", "codeBlock"]),
+        "listItem" | "blockquote" | "panel" => {
+            some && all(&["paragraph", "bulletList", "orderedList", "codeBlock"])
+        }
         _ => false,
     }
 }
 
 fn is_text(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
+    !text.is_empty()
+        && !text
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
 fn is_mark(mark: &Value) -> bool {
     match mark["type"].as_str().unwrap_or_default() {
-        "link" => mark.pointer("/attrs/href").and_then(Value::as_str).is_some_and(|href| url::Url::parse(href).is_ok()),
+        "link" => mark
+            .pointer("/attrs/href")
+            .and_then(Value::as_str)
+            .is_some_and(|href| url::Url::parse(href).is_ok()),
         kind => ["strong", "em", "code", "strike", "underline"].contains(&kind),
     }
 }
 
 fn children(node: &Value) -> &[Value] {
-    node["content"].as_array().map(Vec::as_slice).unwrap_or_default()
+    node["content"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// One paragraph.
@@ -58,7 +81,11 @@ pub(super) fn plain_text(document: &Value) -> String {
     let mut lines = Vec::new();
     for block in children(document) {
         match block["type"].as_str().unwrap_or_default() {
-            "bulletList" | "orderedList" => lines.extend(children(block).iter().map(|item| format!("• {}", inline_text(item)))),
+            "bulletList" | "orderedList" => lines.extend(
+                children(block)
+                    .iter()
+                    .map(|item| format!("• {}", inline_text(item))),
+            ),
             _ => lines.push(inline_text(block)),
         }
         lines.push(String::new());

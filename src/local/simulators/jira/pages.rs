@@ -39,7 +39,11 @@ impl Jira {
             ("GET" | "HEAD", ["browse", key]) => self.issue_page(key),
             ("GET", ["live.js"]) => live::script(),
             ("POST", ["browse", key, "move"]) => self.click(request, key),
-            _ => page(404, "Not found", &html! { main { h1 { "There is nothing here" } p { a href="/" { "To the board" } } } }),
+            _ => page(
+                404,
+                "Not found",
+                &html! { main { h1 { "There is nothing here" } p { a href="/" { "To the board" } } } },
+            ),
         }
     }
 
@@ -47,7 +51,13 @@ impl Jira {
         let world = lock(&self.world);
         let mut issues: Vec<&Issue> = world.issues.values().collect();
         issues.sort_by_key(|issue| std::cmp::Reverse(issue.id));
-        let kind = |issue: &Issue| world.config.workflow.status(&issue.status).map(|status| status.category);
+        let kind = |issue: &Issue| {
+            world
+                .config
+                .workflow
+                .status(&issue.status)
+                .map(|status| status.category)
+        };
         let columns = [Category::New, Category::Indeterminate, Category::Done];
         page(
             200,
@@ -106,13 +116,30 @@ impl Jira {
     }
 
     fn click(&self, request: &Request, key: &str) -> Answer {
-        let form: Vec<(String, String)> = url::form_urlencoded::parse(&request.body).into_owned().collect();
-        let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap_or_default();
-        let who = PEOPLE.into_iter().find(|name| *name == field("who")).unwrap_or("John Doe");
+        let form: Vec<(String, String)> = url::form_urlencoded::parse(&request.body)
+            .into_owned()
+            .collect();
+        let field = |name: &str| {
+            form.iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+                .unwrap_or_default()
+        };
+        let who = PEOPLE
+            .into_iter()
+            .find(|name| *name == field("who"))
+            .unwrap_or("John Doe");
         self.relocate(key, field("to"), &Person::named(who), None);
         // The key came from outside: only a key that exists goes into the header.
         let known = lock(&self.world).issues.contains_key(key);
-        Answer::empty(303).with_header("location", &if known { format!("/browse/{key}") } else { "/".to_owned() })
+        Answer::empty(303).with_header(
+            "location",
+            &if known {
+                format!("/browse/{key}")
+            } else {
+                "/".to_owned()
+            },
+        )
     }
 }
 
@@ -131,8 +158,15 @@ fn page(status: u16, title: &str, body: &Markup) -> Answer {
             body { (body) }
         }
     };
-    let headers = vec![("content-type".to_owned(), "text/html; charset=utf-8".to_owned())];
-    Answer { status, headers, body: page.into_string().into() }
+    let headers = vec![(
+        "content-type".to_owned(),
+        "text/html; charset=utf-8".to_owned(),
+    )];
+    Answer {
+        status,
+        headers,
+        body: page.into_string().into(),
+    }
 }
 
 fn at(time: chrono::DateTime<chrono::Utc>) -> String {
@@ -140,7 +174,10 @@ fn at(time: chrono::DateTime<chrono::Utc>) -> String {
 }
 
 fn lozenge(status: &str, config: &Config) -> Markup {
-    let kind = config.workflow.status(status).map_or("new", |status| status.category.key());
+    let kind = config
+        .workflow
+        .status(status)
+        .map_or("new", |status| status.category.key());
     html! { span class=(format!("lozenge {kind}")) { (status) } }
 }
 
@@ -165,7 +202,11 @@ fn history(change: &Change) -> Markup {
 }
 
 fn buttons(issue: &Issue, config: &Config) -> Markup {
-    let others = config.workflow.statuses.iter().filter(|status| status.name != issue.status);
+    let others = config
+        .workflow
+        .statuses
+        .iter()
+        .filter(|status| status.name != issue.status);
     html! {
         form method="post" action=(format!("/browse/{}/move", issue.key)) {
             label { "As " select name="who" { @for name in PEOPLE { option { (name) } } } }
@@ -176,8 +217,15 @@ fn buttons(issue: &Issue, config: &Config) -> Markup {
 
 /// Leaving a done status is what people call reopening.
 fn label(issue: &Issue, to: Category, config: &Config) -> &'static str {
-    let done = config.workflow.status(&issue.status).is_some_and(|status| status.category == Category::Done);
-    if done && to != Category::Done { "Reopen: " } else { "Move to " }
+    let done = config
+        .workflow
+        .status(&issue.status)
+        .is_some_and(|status| status.category == Category::Done);
+    if done && to != Category::Done {
+        "Reopen: "
+    } else {
+        "Move to "
+    }
 }
 
 fn details(issue: &Issue) -> Markup {

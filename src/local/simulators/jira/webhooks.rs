@@ -51,7 +51,11 @@ pub(super) struct Postman {
 
 impl Postman {
     pub(super) fn new() -> Result<Self, Fault> {
-        Ok(Self { http: Http::new(None)?, sent: Arc::default(), under_way: Mutex::default() })
+        Ok(Self {
+            http: Http::new(None)?,
+            sent: Arc::default(),
+            under_way: Mutex::default(),
+        })
     }
 
     /// Sends without waiting. Needs a tokio runtime.
@@ -62,7 +66,11 @@ impl Postman {
         let body = body.to_string();
         let place = {
             let mut sent = lock(&sent);
-            sent.push(Delivery { identifier: identifier.clone(), body: body.clone(), answers: Vec::new() });
+            sent.push(Delivery {
+                identifier: identifier.clone(),
+                body: body.clone(),
+                answers: Vec::new(),
+            });
             sent.len() - 1
         };
         let work = tokio::spawn(async move {
@@ -71,7 +79,9 @@ impl Postman {
                 if let Some(delivery) = lock(&sent).get_mut(place) {
                     delivery.answers.push(answer);
                 }
-                if !answer.is_none_or(|status| matches!(status, 408 | 409 | 425 | 429) || status >= 500) {
+                if !answer
+                    .is_none_or(|status| matches!(status, 408 | 409 | 425 | 429) || status >= 500)
+                {
                     break;
                 }
                 tokio::time::sleep(hook.retry_after).await;
@@ -83,14 +93,22 @@ impl Postman {
     /// Waits for everything under way.
     pub(super) async fn settled(&self) -> Vec<Delivery> {
         loop {
-            let Some(next) = lock(&self.under_way).pop() else { break };
+            let Some(next) = lock(&self.under_way).pop() else {
+                break;
+            };
             let _ended = next.await;
         }
         lock(&self.sent).clone()
     }
 }
 
-async fn deliver(http: &Http, hook: &Hook, identifier: &str, body: &str, retry: u32) -> Option<u16> {
+async fn deliver(
+    http: &Http,
+    hook: &Hook,
+    identifier: &str,
+    body: &str,
+    retry: u32,
+) -> Option<u16> {
     let mut request = http
         .request(Method::POST, &hook.url)
         .header("content-type", "application/json; charset=utf-8")
@@ -101,16 +119,28 @@ async fn deliver(http: &Http, hook: &Hook, identifier: &str, body: &str, retry: 
     if retry > 0 {
         request = request.header("x-atlassian-webhook-retry", retry.to_string());
     }
-    if let Some(signature) = hook.secret.as_ref().and_then(|secret| signature(secret, body.as_bytes())) {
+    if let Some(signature) = hook
+        .secret
+        .as_ref()
+        .and_then(|secret| signature(secret, body.as_bytes()))
+    {
         request = request.header("x-hub-signature", signature);
     }
-    http.send("the webhook's receiver", request).await.ok().map(|reply| reply.status)
+    http.send("the webhook's receiver", request)
+        .await
+        .ok()
+        .map(|reply| reply.status)
 }
 
 /// `sha256=<hex>` over the raw body.
 fn signature(secret: &SecretString, body: &[u8]) -> Option<String> {
-    let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).ok()?.chain_update(body);
-    Some(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+    let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
+        .ok()?
+        .chain_update(body);
+    Some(format!(
+        "sha256={}",
+        hex::encode(mac.finalize().into_bytes())
+    ))
 }
 
 /// `jira:issue_updated`; without a change it was a comment.
@@ -124,22 +154,46 @@ pub(super) fn updated(
 ) -> Value {
     let mut body = event("jira:issue_updated", issue, config, who, at, base);
     if let Some(body) = body.as_object_mut() {
-        let kind = if change.is_some() { "issue_generic" } else { "issue_commented" };
+        let kind = if change.is_some() {
+            "issue_generic"
+        } else {
+            "issue_commented"
+        };
         body.insert("issue_event_type_name".to_owned(), json!(kind));
         if let Some(change) = change {
-            let items: Vec<Value> = change.items.iter().map(|item| item_json(item, config)).collect();
-            body.insert("changelog".to_owned(), json!({"id": change.id.to_string(), "items": items}));
+            let items: Vec<Value> = change
+                .items
+                .iter()
+                .map(|item| item_json(item, config))
+                .collect();
+            body.insert(
+                "changelog".to_owned(),
+                json!({"id": change.id.to_string(), "items": items}),
+            );
         }
     }
     body
 }
 
 /// `jira:issue_deleted`.
-pub(super) fn deleted(issue: &Issue, config: &Config, who: &Person, at: DateTime<Utc>, base: &str) -> Value {
+pub(super) fn deleted(
+    issue: &Issue,
+    config: &Config,
+    who: &Person,
+    at: DateTime<Utc>,
+    base: &str,
+) -> Value {
     event("jira:issue_deleted", issue, config, who, at, base)
 }
 
-fn event(name: &str, issue: &Issue, config: &Config, who: &Person, at: DateTime<Utc>, base: &str) -> Value {
+fn event(
+    name: &str,
+    issue: &Issue,
+    config: &Config,
+    who: &Person,
+    at: DateTime<Utc>,
+    base: &str,
+) -> Value {
     json!({
         "timestamp": at.timestamp_millis(),
         "webhookEvent": name,
@@ -162,9 +216,15 @@ fn event(name: &str, issue: &Issue, config: &Config, who: &Person, at: DateTime<
 }
 
 /// One entry of a change log, here and in the REST API.
-pub(super) fn item_json((field, from, to): &(String, Option<String>, Option<String>), config: &Config) -> Value {
-    let id =
-        |name: &Option<String>| name.as_deref().and_then(|name| config.workflow.status(name)).map(|status| status.id.to_string());
+pub(super) fn item_json(
+    (field, from, to): &(String, Option<String>, Option<String>),
+    config: &Config,
+) -> Value {
+    let id = |name: &Option<String>| {
+        name.as_deref()
+            .and_then(|name| config.workflow.status(name))
+            .map(|status| status.id.to_string())
+    };
     json!({
         "field": field, "fieldtype": "jira", "fieldId": field,
         "from": id(from), "fromString": from, "to": id(to), "toString": to,

@@ -99,18 +99,29 @@ impl Workflow {
         let way = |(n, (from, to)): (u32, &(&str, &str))| TransitionDef {
             id: 11 + 10 * n,
             name: (*to).to_owned(),
-            from: if *from == "*" { Vec::new() } else { vec![(*from).to_owned()] },
+            from: if *from == "*" {
+                Vec::new()
+            } else {
+                vec![(*from).to_owned()]
+            },
             to: (*to).to_owned(),
             required: Vec::new(),
         };
-        Self { statuses: (0..).zip(statuses).map(status).collect(), transitions: (0..).zip(ways).map(way).collect() }
+        Self {
+            statuses: (0..).zip(statuses).map(status).collect(),
+            transitions: (0..).zip(ways).map(way).collect(),
+        }
     }
 
     /// The default of a new project: To Do, In Progress, Done, from everywhere to everywhere.
     pub fn simple() -> Self {
         use Category::{Done, Indeterminate, New};
         Self::new(
-            &[("To Do", New), ("In Progress", Indeterminate), ("Done", Done)],
+            &[
+                ("To Do", New),
+                ("In Progress", Indeterminate),
+                ("Done", Done),
+            ],
             &[("*", "To Do"), ("*", "In Progress"), ("*", "Done")],
         )
     }
@@ -119,7 +130,13 @@ impl Workflow {
     pub fn classic() -> Self {
         use Category::{Done, Indeterminate, New};
         let mut workflow = Self::new(
-            &[("Open", New), ("In Progress", Indeterminate), ("Resolved", Done), ("Reopened", New), ("Closed", Done)],
+            &[
+                ("Open", New),
+                ("In Progress", Indeterminate),
+                ("Resolved", Done),
+                ("Reopened", New),
+                ("Closed", Done),
+            ],
             &[
                 ("Open", "In Progress"),
                 ("In Progress", "Open"),
@@ -151,20 +168,29 @@ impl Workflow {
 
     /// The ways out of a status.
     pub fn from<'a>(&'a self, status: &'a str) -> impl Iterator<Item = &'a TransitionDef> {
-        self.transitions.iter().filter(move |way| way.from.is_empty() || way.from.iter().any(|from| from == status))
+        self.transitions
+            .iter()
+            .filter(move |way| way.from.is_empty() || way.from.iter().any(|from| from == status))
     }
 }
 
 impl TransitionDef {
     pub(super) fn json(&self, workflow: &Workflow, base: &str, with_fields: bool) -> Value {
-        let to = workflow.status(&self.to).map(|status| status.json(base)).unwrap_or_default();
+        let to = workflow
+            .status(&self.to)
+            .map(|status| status.json(base))
+            .unwrap_or_default();
         let mut transition = json!({
             "id": self.id.to_string(), "name": self.name, "to": to,
             "hasScreen": !self.required.is_empty(), "isGlobal": self.from.is_empty(), "isInitial": false,
             "isAvailable": true, "isConditional": false, "isLooped": false,
         });
         if with_fields && let Some(transition) = transition.as_object_mut() {
-            let fields = self.required.iter().map(|(field, values)| (field.clone(), field_json(field, values))).collect();
+            let fields = self
+                .required
+                .iter()
+                .map(|(field, values)| (field.clone(), field_json(field, values)))
+                .collect();
             transition.insert("fields".to_owned(), Value::Object(fields));
         }
         transition
@@ -172,7 +198,10 @@ impl TransitionDef {
 }
 
 fn field_json(field: &str, values: &[String]) -> Value {
-    let allowed: Vec<Value> = (1..).zip(values).map(|(id, name)| json!({"id": value_id(id), "name": name})).collect();
+    let allowed: Vec<Value> = (1..)
+        .zip(values)
+        .map(|(id, name)| json!({"id": value_id(id), "name": name}))
+        .collect();
     json!({
         "required": true, "hasDefaultValue": false, "key": field, "name": field, "operations": ["set"],
         "schema": {"type": "resolution", "system": field}, "allowedValues": allowed,

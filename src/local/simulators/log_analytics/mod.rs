@@ -24,24 +24,41 @@ pub struct LogAnalyticsSite {
 impl LogAnalyticsSite {
     /// A workspace (GUID) that takes this bearer token.
     pub fn new(workspace: &str, token: &str) -> Self {
-        Self { workspace: workspace.to_owned(), token: token.to_owned(), tables: Mutex::default(), partial: Mutex::new(false) }
+        Self {
+            workspace: workspace.to_owned(),
+            token: token.to_owned(),
+            tables: Mutex::default(),
+            partial: Mutex::new(false),
+        }
     }
 
     /// Adds rows, given as an answer (`{"tables":[{"columns":[{"name"}],"rows":[[…]]}]}`); the table exists from then on.
     pub fn put_table(&self, name: &str, answer: &Value) {
         let table = answer.pointer("/tables/0").unwrap_or(answer);
-        let columns: Vec<&str> = array(table, "columns").filter_map(|column| column.get("name")?.as_str()).collect();
+        let columns: Vec<&str> = array(table, "columns")
+            .filter_map(|column| column.get("name")?.as_str())
+            .collect();
         let rows = array(table, "rows").map(|row| {
             let cells = row.as_array().into_iter().flatten().cloned();
-            columns.iter().map(|column| (*column).to_owned()).zip(cells).collect()
+            columns
+                .iter()
+                .map(|column| (*column).to_owned())
+                .zip(cells)
+                .collect()
         });
-        lock(&self.tables).entry(name.to_owned()).or_default().extend(rows);
+        lock(&self.tables)
+            .entry(name.to_owned())
+            .or_default()
+            .extend(rows);
     }
 
     /// Adds one row.
     pub fn put_row(&self, table: &str, row: &Value) {
         let row = row.as_object().cloned().unwrap_or_default();
-        lock(&self.tables).entry(table.to_owned()).or_default().push(row);
+        lock(&self.tables)
+            .entry(table.to_owned())
+            .or_default()
+            .push(row);
     }
 
     /// Whether answers come with `PartialError` from now on.
@@ -51,11 +68,22 @@ impl LogAnalyticsSite {
 
     fn run(&self, query: &str) -> Answer {
         if query.trim_start().starts_with("print ") {
-            return Answer::json(200, &table(&["answer".to_owned()], &[Map::from_iter([("answer".to_owned(), json!(42))])]));
+            return Answer::json(
+                200,
+                &table(
+                    &["answer".to_owned()],
+                    &[Map::from_iter([("answer".to_owned(), json!(42))])],
+                ),
+            );
         }
         let name = query.lines().next().unwrap_or_default().trim();
         let Some(rows) = lock(&self.tables).get(name).cloned() else {
-            return wrong("SEM0100", &format!("'where' operator: Failed to resolve table or column expression named '{name}'"));
+            return wrong(
+                "SEM0100",
+                &format!(
+                    "'where' operator: Failed to resolve table or column expression named '{name}'"
+                ),
+            );
         };
         match kql::run(query, rows) {
             Ok((columns, rows)) => {
@@ -72,18 +100,36 @@ impl LogAnalyticsSite {
 }
 
 fn array<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(name).and_then(Value::as_array).into_iter().flatten()
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn table(columns: &[String], rows: &[Map<String, Value>]) -> Value {
-    let names: Vec<Value> = columns.iter().map(|name| json!({"name": name, "type": "string"})).collect();
-    let cells: Vec<Vec<Value>> =
-        rows.iter().map(|row| columns.iter().map(|name| row.get(name).cloned().unwrap_or_default()).collect()).collect();
+    let names: Vec<Value> = columns
+        .iter()
+        .map(|name| json!({"name": name, "type": "string"}))
+        .collect();
+    let cells: Vec<Vec<Value>> = rows
+        .iter()
+        .map(|row| {
+            columns
+                .iter()
+                .map(|name| row.get(name).cloned().unwrap_or_default())
+                .collect()
+        })
+        .collect();
     json!({"tables": [{"name": "PrimaryResult", "columns": names, "rows": cells}]})
 }
 
 fn wrong(code: &str, message: &str) -> Answer {
-    let kind = if code.starts_with("SEM") { "SemanticError" } else { "SyntaxError" };
+    let kind = if code.starts_with("SEM") {
+        "SemanticError"
+    } else {
+        "SyntaxError"
+    };
     let inner = json!({"code": kind, "message": "The query is wrong.", "innererror": {"code": code, "message": message}});
     let error = json!({"code": "BadArgumentError", "message": "The request had some invalid properties", "innererror": inner});
     Answer::json(400, &json!({"error": error}))
@@ -91,7 +137,9 @@ fn wrong(code: &str, message: &str) -> Answer {
 
 impl Site for LogAnalyticsSite {
     fn answer(&self, request: &Request) -> Answer {
-        let refusal = |status: u16, code: &str| Answer::json(status, &json!({"error": {"code": code, "message": code}}));
+        let refusal = |status: u16, code: &str| {
+            Answer::json(status, &json!({"error": {"code": code, "message": code}}))
+        };
         if !request.is_authorized_by(&format!("Bearer {}", self.token)) {
             return refusal(401, "AuthorizationRequiredError");
         }

@@ -12,13 +12,25 @@ use crate::local::simulators::Answer;
 impl Engine {
     pub(super) async fn wait(&mut self, inputs: &Value) -> Result<Outcome, Stop> {
         let inputs = self.evaluate(inputs)?;
-        let wrong = || ExpressionError::arguments("Wait", "needs interval.count and interval.unit, or until.timestamp");
+        let wrong = || {
+            ExpressionError::arguments(
+                "Wait",
+                "needs interval.count and interval.unit, or until.timestamp",
+            )
+        };
         let time = if let Some(until) = inputs.pointer("/until/timestamp").and_then(Value::as_str) {
             let until = DateTime::parse_from_rfc3339(until).map_err(|_| wrong())?;
             (until.with_timezone(&Utc) - self.now()).max(TimeDelta::zero())
         } else {
-            let count = inputs.pointer("/interval/count").and_then(Value::as_i64).ok_or_else(wrong)?;
-            let unit = inputs.pointer("/interval/unit").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+            let count = inputs
+                .pointer("/interval/count")
+                .and_then(Value::as_i64)
+                .ok_or_else(wrong)?;
+            let unit = inputs
+                .pointer("/interval/unit")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_lowercase();
             let time = match unit.as_str() {
                 "second" => TimeDelta::try_seconds(count),
                 "minute" => TimeDelta::try_minutes(count),
@@ -44,14 +56,23 @@ impl Engine {
 
     pub(super) fn response(&mut self, inputs: &Value) -> Result<Outcome, Stop> {
         let inputs = self.evaluate(inputs)?;
-        let status = inputs.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or(200);
+        let status = inputs
+            .get("statusCode")
+            .and_then(Value::as_u64)
+            .and_then(|code| u16::try_from(code).ok())
+            .unwrap_or(200);
         let body = inputs.get("body").cloned().unwrap_or_default();
         let mut answer = match &body {
             Value::Null => Answer::empty(status),
             Value::String(text) => Answer::text(status, text.clone()),
             other => Answer::json(status, other),
         };
-        for (name, value) in inputs.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        for (name, value) in inputs
+            .get("headers")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             answer = answer.with_header(name, &functions::text_of(value));
         }
         if let Some(respond) = self.respond.take() {
@@ -62,7 +83,9 @@ impl Engine {
 
     fn list(&self, inputs: &Value) -> Result<Vec<Value>, ExpressionError> {
         let from = self.evaluate(inputs.get("from").unwrap_or(&Value::Null))?;
-        from.as_array().cloned().ok_or_else(|| ExpressionError::arguments("from", "expects an array"))
+        from.as_array()
+            .cloned()
+            .ok_or_else(|| ExpressionError::arguments("from", "expects an array"))
     }
 
     pub(super) fn query(&mut self, inputs: &Value) -> Result<Outcome, Stop> {
@@ -92,8 +115,9 @@ impl Engine {
     pub(super) fn parse_json(&self, inputs: &Value) -> Result<Outcome, Stop> {
         let content = self.evaluate(inputs.get("content").unwrap_or(&Value::Null))?;
         let parsed = match &content {
-            Value::String(text) => serde_json::from_str(text)
-                .map_err(|_| ExpressionError::arguments("ParseJson", "was given a text that is not JSON"))?,
+            Value::String(text) => serde_json::from_str(text).map_err(|_| {
+                ExpressionError::arguments("ParseJson", "was given a text that is not JSON")
+            })?,
             other => other.clone(),
         };
         if let Some(why) = schema::mismatch(inputs.get("schema").unwrap_or(&Value::Null), &parsed) {
@@ -103,32 +127,59 @@ impl Engine {
     }
 
     pub(super) fn variable(&mut self, kind: &str, inputs: &Value) -> Result<Outcome, Stop> {
-        let source = if kind == "InitializeVariable" { inputs.pointer("/variables/0").unwrap_or(inputs) } else { inputs };
+        let source = if kind == "InitializeVariable" {
+            inputs.pointer("/variables/0").unwrap_or(inputs)
+        } else {
+            inputs
+        };
         let evaluated = self.evaluate(source)?;
-        let name = evaluated.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = evaluated
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let given = evaluated.get("value").cloned().unwrap_or_default();
         let (type_name, value) = if kind == "InitializeVariable" {
-            let type_name = evaluated.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let initial = if given.is_null() { nothing(&type_name) } else { given };
+            let type_name = evaluated
+                .get("type")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            let initial = if given.is_null() {
+                nothing(&type_name)
+            } else {
+                given
+            };
             (type_name, initial)
         } else {
             let (type_name, old) = self.variables.get(&name).cloned().unwrap_or_default();
-            let by = if given.is_null() { json!(1) } else { given.clone() };
+            let by = if given.is_null() {
+                json!(1)
+            } else {
+                given.clone()
+            };
             let new = match kind {
                 "IncrementVariable" => expression::call("add", &[old, by], self)?,
                 "DecrementVariable" => expression::call("sub", &[old, by], self)?,
                 "AppendToStringVariable" => expression::call("concat", &[old, given], self)?,
-                "AppendToArrayVariable" => {
-                    Value::Array(old.as_array().cloned().unwrap_or_default().into_iter().chain([given]).collect())
-                }
+                "AppendToArrayVariable" => Value::Array(
+                    old.as_array()
+                        .cloned()
+                        .unwrap_or_default()
+                        .into_iter()
+                        .chain([given])
+                        .collect(),
+                ),
                 _ => given,
             };
             (type_name, new)
         };
         if !fits(&type_name, &value) {
-            return Err(
-                ExpressionError::arguments(kind, format!("cannot put this value into a variable of type '{type_name}'")).into()
-            );
+            return Err(ExpressionError::arguments(
+                kind,
+                format!("cannot put this value into a variable of type '{type_name}'"),
+            )
+            .into());
         }
         self.variables.insert(name, (type_name, value.clone()));
         Ok(Outcome::done(evaluated, json!({"body": {"value": value}})))
@@ -178,9 +229,17 @@ pub(super) fn duration(text: &str) -> Option<TimeDelta> {
             'S' if in_time => 1,
             _ => return None,
         };
-        seconds = seconds.checked_add(std::mem::take(&mut number).parse::<i64>().ok()?.checked_mul(unit)?)?;
+        seconds = seconds.checked_add(
+            std::mem::take(&mut number)
+                .parse::<i64>()
+                .ok()?
+                .checked_mul(unit)?,
+        )?;
     }
-    number.is_empty().then(|| TimeDelta::try_seconds(seconds)).flatten()
+    number
+        .is_empty()
+        .then(|| TimeDelta::try_seconds(seconds))
+        .flatten()
 }
 
 #[cfg(test)]
@@ -189,10 +248,19 @@ mod tests {
 
     #[test]
     fn durations_are_iso_8601() {
-        for (text, seconds) in
-            [("PT30S", Some(30)), ("PT1H30M", Some(5400)), ("P1DT1S", Some(86_401)), ("1H", None), ("P1M", None), ("PT5", None)]
-        {
-            assert_eq!(duration(text).map(|time| time.num_seconds()), seconds, "{text}");
+        for (text, seconds) in [
+            ("PT30S", Some(30)),
+            ("PT1H30M", Some(5400)),
+            ("P1DT1S", Some(86_401)),
+            ("1H", None),
+            ("P1M", None),
+            ("PT5", None),
+        ] {
+            assert_eq!(
+                duration(text).map(|time| time.num_seconds()),
+                seconds,
+                "{text}"
+            );
         }
     }
 }

@@ -176,7 +176,13 @@ impl Action {
     /// All lists of actions inside this one.
     pub(super) fn children(&self) -> impl Iterator<Item = &Actions> {
         let cases = self.cases.values().map(|case| &case.actions);
-        [&self.actions, &self.otherwise.actions, &self.default.actions].into_iter().chain(cases)
+        [
+            &self.actions,
+            &self.otherwise.actions,
+            &self.default.actions,
+        ]
+        .into_iter()
+        .chain(cases)
     }
 
     pub(super) fn is_loop(&self) -> bool {
@@ -184,7 +190,10 @@ impl Action {
     }
 
     pub(super) fn hides(&self, what: &str) -> bool {
-        self.runtime_configuration.secure_data.properties.contains(what)
+        self.runtime_configuration
+            .secure_data
+            .properties
+            .contains(what)
     }
 
     /// The parts of this action that hold expressions of its own (not of its children).
@@ -196,14 +205,17 @@ impl Action {
 impl Definition {
     /// Reads and checks a definition.
     pub(super) fn parse(json: &Value) -> Result<Self, DefinitionError> {
-        let definition: Self =
-            serde_path_to_error::deserialize(json).map_err(|error| DefinitionError::Shape(error.to_string()))?;
+        let definition: Self = serde_path_to_error::deserialize(json)
+            .map_err(|error| DefinitionError::Shape(error.to_string()))?;
         check::check(&definition)?;
         Ok(definition)
     }
 
     /// The one Request trigger.
     pub(super) fn trigger(&self) -> Option<(&str, &Trigger)> {
-        self.triggers.iter().next().map(|(name, trigger)| (name.as_str(), trigger))
+        self.triggers
+            .iter()
+            .next()
+            .map(|(name, trigger)| (name.as_str(), trigger))
     }
 }

@@ -38,20 +38,37 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) fn done(inputs: Value, outputs: Value) -> Self {
-        Self { status: RunStatus::Succeeded, inputs, outputs, error: Value::Null }
+        Self {
+            status: RunStatus::Succeeded,
+            inputs,
+            outputs,
+            error: Value::Null,
+        }
     }
 
     pub(super) fn failed(inputs: Value, code: &str, message: impl Into<String>) -> Self {
         let error = json!({"code": code, "message": message.into()});
-        Self { status: RunStatus::Failed, inputs, outputs: Value::Null, error }
+        Self {
+            status: RunStatus::Failed,
+            inputs,
+            outputs: Value::Null,
+            error,
+        }
     }
 
     fn of(status: RunStatus) -> Self {
         let error = match status {
-            RunStatus::Failed => json!({"code": "ActionFailed", "message": "An action failed. No dependent actions succeeded."}),
+            RunStatus::Failed => {
+                json!({"code": "ActionFailed", "message": "An action failed. No dependent actions succeeded."})
+            }
             _ => Value::Null,
         };
-        Self { status, inputs: Value::Null, outputs: Value::Null, error }
+        Self {
+            status,
+            inputs: Value::Null,
+            outputs: Value::Null,
+            error,
+        }
     }
 }
 
@@ -93,7 +110,12 @@ pub(super) struct Nowhere;
 
 impl Scope for Nowhere {
     fn call(&self, function: &str, _arguments: &[Value]) -> Option<Result<Value, ExpressionError>> {
-        RUN_FUNCTIONS.contains(&function).then(|| Err(ExpressionError::arguments(function, "has no value outside a run")))
+        RUN_FUNCTIONS.contains(&function).then(|| {
+            Err(ExpressionError::arguments(
+                function,
+                "has no value outside a run",
+            ))
+        })
     }
 }
 
@@ -104,21 +126,42 @@ impl Scope for Engine {
         }
         let name = arguments.first().and_then(Value::as_str);
         let named = || name.ok_or_else(|| ExpressionError::arguments(function, "expects a name"));
-        let unknown = |kind, name: &str| ExpressionError::UnknownName { kind, name: name.to_owned() };
+        let unknown = |kind, name: &str| ExpressionError::UnknownName {
+            kind,
+            name: name.to_owned(),
+        };
         Some(match function {
             "triggerbody" => Ok(self.trigger_body.clone()),
-            "triggeroutputs" => Ok(json!({"headers": self.trigger_headers, "body": self.trigger_body})),
-            "trigger" => Ok(json!({"name": "manual", "outputs": {"headers": self.trigger_headers, "body": self.trigger_body}})),
-            "body" => named().map(|name| self.outputs(name).get("body").cloned().unwrap_or_default()),
+            "triggeroutputs" => {
+                Ok(json!({"headers": self.trigger_headers, "body": self.trigger_body}))
+            }
+            "trigger" => Ok(
+                json!({"name": "manual", "outputs": {"headers": self.trigger_headers, "body": self.trigger_body}}),
+            ),
+            "body" => {
+                named().map(|name| self.outputs(name).get("body").cloned().unwrap_or_default())
+            }
             "outputs" => named().map(|name| self.outputs(name)),
-            "actions" => named().map(|name| self.records.get(name).map(|(_, run)| run.as_value()).unwrap_or_default()),
+            "actions" => named().map(|name| {
+                self.records
+                    .get(name)
+                    .map(|(_, run)| run.as_value())
+                    .unwrap_or_default()
+            }),
             "result" => named().map(|name| self.result(name)),
             "variables" => named().and_then(|name| {
-                self.variables.get(name).map(|(_, value)| value.clone()).ok_or_else(|| unknown("variable", name))
+                self.variables
+                    .get(name)
+                    .map(|(_, value)| value.clone())
+                    .ok_or_else(|| unknown("variable", name))
             }),
-            "parameters" => {
-                named().and_then(|name| self.workflow.parameters.get(name).cloned().ok_or_else(|| unknown("parameter", name)))
-            }
+            "parameters" => named().and_then(|name| {
+                self.workflow
+                    .parameters
+                    .get(name)
+                    .cloned()
+                    .ok_or_else(|| unknown("parameter", name))
+            }),
             "item" => self
                 .items
                 .last()
@@ -126,7 +169,9 @@ impl Scope for Engine {
                 .ok_or_else(|| ExpressionError::arguments(function, "is outside a loop")),
             "items" => named().and_then(|name| {
                 let found = self.items.iter().find(|(outer, _)| outer == name);
-                found.map(|(_, item)| item.clone()).ok_or_else(|| unknown("action", name))
+                found
+                    .map(|(_, item)| item.clone())
+                    .ok_or_else(|| unknown("action", name))
             }),
             "workflow" => Ok(json!({
                 "id": format!("/workflows/{}", self.workflow.name), "name": self.workflow.name, "type": "Microsoft.Logic/workflows",
@@ -196,12 +241,20 @@ impl Engine {
     }
 
     fn outputs(&self, name: &str) -> Value {
-        self.records.get(name).map(|(_, run)| run.outputs.value.clone()).unwrap_or_default()
+        self.records
+            .get(name)
+            .map(|(_, run)| run.outputs.value.clone())
+            .unwrap_or_default()
     }
 
     fn result(&self, scope: &str) -> Value {
         let children = self.children.get(scope).into_iter().flatten();
-        Value::Array(children.filter_map(|name| self.records.get(name)).map(|(_, run)| run.as_value()).collect())
+        Value::Array(
+            children
+                .filter_map(|name| self.records.get(name))
+                .map(|(_, run)| run.as_value())
+                .collect(),
+        )
     }
 
     /// Runs a list of actions in `runAfter` order.
@@ -209,12 +262,16 @@ impl Engine {
         async move {
             let mut done: BTreeMap<&str, RunStatus> = BTreeMap::new();
             while let Some((name, action)) = actions.iter().find(|(name, action)| {
-                !done.contains_key(name.as_str()) && action.run_after.keys().all(|before| done.contains_key(before.as_str()))
+                !done.contains_key(name.as_str())
+                    && action
+                        .run_after
+                        .keys()
+                        .all(|before| done.contains_key(before.as_str()))
             }) {
-                let wanted = action
-                    .run_after
-                    .iter()
-                    .all(|(before, statuses)| done.get(before.as_str()).is_some_and(|status| status.is_one_of(statuses)));
+                let wanted = action.run_after.iter().all(|(before, statuses)| {
+                    done.get(before.as_str())
+                        .is_some_and(|status| status.is_one_of(statuses))
+                });
                 if !wanted {
                     self.skip(name, action);
                     done.insert(name, RunStatus::Skipped);
@@ -234,7 +291,9 @@ impl Engine {
         let started_at = self.now();
         let outcome = match self.perform(name, action).await {
             Ok(outcome) => outcome,
-            Err(Stop::Template(error)) => Outcome::failed(Value::Null, "InvalidTemplate", error.to_string()),
+            Err(Stop::Template(error)) => {
+                Outcome::failed(Value::Null, "InvalidTemplate", error.to_string())
+            }
             Err(Stop::Terminate(status, outcome)) => {
                 self.record(name, action, started_at, outcome);
                 return Flow::Terminated(status);
@@ -254,8 +313,14 @@ impl Engine {
             status: outcome.status,
             repetitions: before + u32::from(outcome.status != RunStatus::Skipped),
             error: outcome.error,
-            inputs: Shown { value: outcome.inputs, hidden: action.hides("inputs") },
-            outputs: Shown { value: outcome.outputs, hidden: action.hides("outputs") },
+            inputs: Shown {
+                value: outcome.inputs,
+                hidden: action.hides("inputs"),
+            },
+            outputs: Shown {
+                value: outcome.outputs,
+                hidden: action.hides("outputs"),
+            },
             started_at,
             ended_at: self.now(),
         };
@@ -264,7 +329,12 @@ impl Engine {
 
     fn skip(&mut self, name: &str, action: &Action) {
         let error = json!({"code": "ActionSkipped", "message": "The 'runAfter' condition was not satisfied."});
-        let outcome = Outcome { status: RunStatus::Skipped, inputs: Value::Null, outputs: Value::Null, error };
+        let outcome = Outcome {
+            status: RunStatus::Skipped,
+            inputs: Value::Null,
+            outputs: Value::Null,
+            error,
+        };
         self.record(name, action, self.now(), outcome);
         for children in action.children() {
             self.skip_all(children);
@@ -282,8 +352,11 @@ impl Engine {
             "Scope" => self.inside(name, &action.actions).await,
             "If" => {
                 let yes = self.condition(&action.expression)?;
-                let (taken, left) =
-                    if yes { (&action.actions, &action.otherwise.actions) } else { (&action.otherwise.actions, &action.actions) };
+                let (taken, left) = if yes {
+                    (&action.actions, &action.otherwise.actions)
+                } else {
+                    (&action.otherwise.actions, &action.actions)
+                };
                 self.skip_all(left);
                 self.inside(name, taken).await
             }
@@ -296,7 +369,9 @@ impl Engine {
             "Response" => self.response(&action.inputs),
             "Query" => self.query(&action.inputs),
             "Select" => self.select(&action.inputs),
-            "Compose" => Ok(self.evaluate(&action.inputs).map(|value| Outcome::done(value.clone(), value))?),
+            "Compose" => Ok(self
+                .evaluate(&action.inputs)
+                .map(|value| Outcome::done(value.clone(), value))?),
             "ParseJson" => self.parse_json(&action.inputs),
             _ => self.variable(&action.kind, &action.inputs),
         }
@@ -304,7 +379,8 @@ impl Engine {
 
     /// Runs the children of a scope; its status is theirs.
     async fn inside(&mut self, name: &str, actions: &Actions) -> Result<Outcome, Stop> {
-        self.children.insert(name.to_owned(), actions.keys().cloned().collect());
+        self.children
+            .insert(name.to_owned(), actions.keys().cloned().collect());
         match self.actions(actions).await {
             Flow::Done(status) => Ok(Outcome::of(status)),
             Flow::Terminated(status) => Err(Stop::Terminate(status, Outcome::of(status))),
@@ -314,16 +390,23 @@ impl Engine {
     /// A condition: an expression text, or the object form `{"and": [{"equals": [a, b]}]}`.
     pub(super) fn condition(&self, condition: &Value) -> Result<bool, ExpressionError> {
         let value = self.condition_value(condition)?;
-        value.as_bool().ok_or_else(|| ExpressionError::arguments("condition", "is neither true nor false"))
+        value
+            .as_bool()
+            .ok_or_else(|| ExpressionError::arguments("condition", "is neither true nor false"))
     }
 
     fn condition_value(&self, condition: &Value) -> Result<Value, ExpressionError> {
-        let Value::Object(object) = condition else { return self.evaluate(condition) };
+        let Value::Object(object) = condition else {
+            return self.evaluate(condition);
+        };
         let Some((function, operands)) = object.iter().next() else {
             return Err(ExpressionError::arguments("condition", "is empty"));
         };
         let operands = match operands {
-            Value::Array(items) => items.iter().map(|item| self.condition_value(item)).collect::<Result<Vec<_>, _>>()?,
+            Value::Array(items) => items
+                .iter()
+                .map(|item| self.condition_value(item))
+                .collect::<Result<Vec<_>, _>>()?,
             single => vec![self.condition_value(single)?],
         };
         expression::call(function, &operands, self)
@@ -331,8 +414,15 @@ impl Engine {
 
     async fn switch(&mut self, name: &str, action: &Action) -> Result<Outcome, Stop> {
         let value = self.evaluate(&action.expression)?;
-        let taken = action.cases.values().find(|case| case.case == value).map_or(&action.default.actions, |case| &case.actions);
-        let left: Vec<&Actions> = action.children().filter(|children| !std::ptr::eq(*children, taken)).collect();
+        let taken = action
+            .cases
+            .values()
+            .find(|case| case.case == value)
+            .map_or(&action.default.actions, |case| &case.actions);
+        let left: Vec<&Actions> = action
+            .children()
+            .filter(|children| !std::ptr::eq(*children, taken))
+            .collect();
         for children in left {
             self.skip_all(children);
         }
@@ -341,9 +431,9 @@ impl Engine {
 
     async fn until(&mut self, name: &str, action: &Action) -> Result<Outcome, Stop> {
         let timeout = match &action.limit.timeout {
-            Some(text) => {
-                duration(text).ok_or_else(|| ExpressionError::arguments("Until", "has a timeout that is no ISO 8601 duration"))?
-            }
+            Some(text) => duration(text).ok_or_else(|| {
+                ExpressionError::arguments("Until", "has a timeout that is no ISO 8601 duration")
+            })?,
             None => TimeDelta::hours(1),
         };
         let count = action.limit.count.unwrap_or(60).max(1);
@@ -357,20 +447,27 @@ impl Engine {
                 break;
             }
         }
-        let error =
-            json!({"code": "UntilLimitReached", "message": "The limits of the loop were reached before its condition was met."});
+        let error = json!({"code": "UntilLimitReached", "message": "The limits of the loop were reached before its condition was met."});
         let strict = action.operation_options.as_deref() == Some("FailWhenLimitsReached");
         let status = match self.world.until_limit {
             _ if strict => RunStatus::Failed,
             UntilLimit::TimesOut => RunStatus::TimedOut,
             UntilLimit::Succeeds => return Ok(Outcome::of(RunStatus::Succeeded)),
         };
-        Ok(Outcome { status, inputs: Value::Null, outputs: Value::Null, error })
+        Ok(Outcome {
+            status,
+            inputs: Value::Null,
+            outputs: Value::Null,
+            error,
+        })
     }
 
     async fn foreach(&mut self, name: &str, action: &Action) -> Result<Outcome, Stop> {
         let items = self.evaluate(&action.foreach)?;
-        let items = items.as_array().cloned().ok_or_else(|| ExpressionError::arguments("foreach", "expects an array"))?;
+        let items = items
+            .as_array()
+            .cloned()
+            .ok_or_else(|| ExpressionError::arguments("foreach", "expects an array"))?;
         if items.is_empty() {
             self.skip_all(&action.actions);
         }
@@ -403,14 +500,28 @@ impl From<ExpressionError> for Stop {
 fn overall(actions: &Actions, done: &BTreeMap<&str, RunStatus>) -> RunStatus {
     fn good(name: &str, actions: &Actions, done: &BTreeMap<&str, RunStatus>) -> bool {
         match done.get(name) {
-            Some(RunStatus::Skipped) => {
-                actions.get(name).is_none_or(|action| action.run_after.keys().all(|before| good(before, actions, done)))
-            }
+            Some(RunStatus::Skipped) => actions.get(name).is_none_or(|action| {
+                action
+                    .run_after
+                    .keys()
+                    .all(|before| good(before, actions, done))
+            }),
             Some(status) => *status == RunStatus::Succeeded,
             None => false,
         }
     }
-    let last = |name: &&String| !actions.values().any(|other| other.run_after.contains_key(name.as_str()));
-    let all_good = actions.keys().filter(last).all(|name| good(name, actions, done));
-    if all_good { RunStatus::Succeeded } else { RunStatus::Failed }
+    let last = |name: &&String| {
+        !actions
+            .values()
+            .any(|other| other.run_after.contains_key(name.as_str()))
+    };
+    let all_good = actions
+        .keys()
+        .filter(last)
+        .all(|name| good(name, actions, done));
+    if all_good {
+        RunStatus::Succeeded
+    } else {
+        RunStatus::Failed
+    }
 }

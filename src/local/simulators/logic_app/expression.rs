@@ -46,7 +46,10 @@ pub enum ExpressionError {
 
 impl ExpressionError {
     pub(super) fn arguments(function: &str, why: impl Into<String>) -> Self {
-        Self::Arguments { function: function.to_owned(), why: why.into() }
+        Self::Arguments {
+            function: function.to_owned(),
+            why: why.into(),
+        }
     }
 }
 
@@ -60,8 +63,15 @@ pub(super) trait Scope {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Literal(Value),
-    Call { function: String, arguments: Vec<Expression> },
-    Member { of: Box<Expression>, key: Box<Expression>, safe: bool },
+    Call {
+        function: String,
+        arguments: Vec<Expression>,
+    },
+    Member {
+        of: Box<Expression>,
+        key: Box<Expression>,
+        safe: bool,
+    },
 }
 
 /// Replaces every expression in `template` by its value.
@@ -72,7 +82,12 @@ pub(super) fn evaluate(template: &Value, scope: &dyn Scope) -> Result<Value, Exp
             Text::Whole(expression) => expression.value(scope)?,
             Text::Mixed(pieces) => Value::String(interpolate(&pieces, scope)?),
         },
-        Value::Array(items) => Value::Array(items.iter().map(|item| evaluate(item, scope)).collect::<Result<_, _>>()?),
+        Value::Array(items) => Value::Array(
+            items
+                .iter()
+                .map(|item| evaluate(item, scope))
+                .collect::<Result<_, _>>()?,
+        ),
         Value::Object(entries) => {
             let mut object = Map::new();
             for (key, value) in entries {
@@ -97,10 +112,12 @@ fn collect(template: &Value, found: &mut Vec<Expression>) -> Result<(), Expressi
         Value::String(text) => match Text::parse(text)? {
             Text::Plain(_) => {}
             Text::Whole(expression) => found.push(expression),
-            Text::Mixed(pieces) => found.extend(pieces.into_iter().filter_map(|piece| match piece {
-                Piece::Text(_) => None,
-                Piece::Expression(expression) => Some(expression),
-            })),
+            Text::Mixed(pieces) => {
+                found.extend(pieces.into_iter().filter_map(|piece| match piece {
+                    Piece::Text(_) => None,
+                    Piece::Expression(expression) => Some(expression),
+                }))
+            }
         },
         Value::Array(items) => items.iter().try_for_each(|item| collect(item, found))?,
         Value::Object(entries) => {
@@ -119,7 +136,9 @@ fn interpolate(pieces: &[Piece], scope: &dyn Scope) -> Result<String, Expression
     for piece in pieces {
         match piece {
             Piece::Text(plain) => text.push_str(plain),
-            Piece::Expression(expression) => text.push_str(&functions::text_of(&expression.value(scope)?)),
+            Piece::Expression(expression) => {
+                text.push_str(&functions::text_of(&expression.value(scope)?))
+            }
         }
     }
     Ok(text)
@@ -129,8 +148,14 @@ impl Expression {
     pub(super) fn value(&self, scope: &dyn Scope) -> Result<Value, ExpressionError> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            Self::Call { function, arguments } => {
-                let arguments = arguments.iter().map(|argument| argument.value(scope)).collect::<Result<Vec<_>, _>>()?;
+            Self::Call {
+                function,
+                arguments,
+            } => {
+                let arguments = arguments
+                    .iter()
+                    .map(|argument| argument.value(scope))
+                    .collect::<Result<Vec<_>, _>>()?;
                 call(function, &arguments, scope)
             }
             Self::Member { of, key, safe } => member(&of.value(scope)?, &key.value(scope)?, *safe),
@@ -142,7 +167,9 @@ impl Expression {
         visitor(self);
         match self {
             Self::Literal(_) => {}
-            Self::Call { arguments, .. } => arguments.iter().for_each(|argument| argument.visit(visitor)),
+            Self::Call { arguments, .. } => arguments
+                .iter()
+                .for_each(|argument| argument.visit(visitor)),
             Self::Member { of, key, .. } => {
                 of.visit(visitor);
                 key.visit(visitor);
@@ -152,7 +179,11 @@ impl Expression {
 }
 
 /// Calls a function by its name in any case.
-pub(super) fn call(function: &str, arguments: &[Value], scope: &dyn Scope) -> Result<Value, ExpressionError> {
+pub(super) fn call(
+    function: &str,
+    arguments: &[Value],
+    scope: &dyn Scope,
+) -> Result<Value, ExpressionError> {
     let lower = function.to_lowercase();
     scope
         .call(&lower, arguments)
@@ -162,18 +193,25 @@ pub(super) fn call(function: &str, arguments: &[Value], scope: &dyn Scope) -> Re
 
 /// Does the language as we know it have this function?
 pub(super) fn is_known(function: &str, scope: &dyn Scope) -> bool {
-    !matches!(call(function, &[], scope), Err(ExpressionError::UnknownFunction(_)))
+    !matches!(
+        call(function, &[], scope),
+        Err(ExpressionError::UnknownFunction(_))
+    )
 }
 
 fn member(of: &Value, key: &Value, safe: bool) -> Result<Value, ExpressionError> {
     let found = match (of, key) {
         (Value::Object(object), Value::String(name)) => object.get(name).or_else(|| {
             // Property names are compared without regard to case when no exact one is there.
-            object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+            object
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
         }),
-        (Value::Array(items), Value::Number(index)) => {
-            index.as_u64().and_then(|index| usize::try_from(index).ok()).and_then(|index| items.get(index))
-        }
+        (Value::Array(items), Value::Number(index)) => index
+            .as_u64()
+            .and_then(|index| usize::try_from(index).ok())
+            .and_then(|index| items.get(index)),
         (Value::Null, _) if safe => return Ok(Value::Null),
         _ => return Err(ExpressionError::MissingProperty(functions::text_of(key))),
     };
@@ -206,7 +244,11 @@ impl Text {
         if text.starts_with('@') && !text.starts_with("@{") {
             let mut reader = Reader::new(text, 1);
             let expression = reader.expression()?;
-            return if reader.at_end() { Ok(Self::Whole(expression)) } else { Err(reader.expected("the end of the expression")) };
+            return if reader.at_end() {
+                Ok(Self::Whole(expression))
+            } else {
+                Err(reader.expected("the end of the expression"))
+            };
         }
         if !text.contains("@{") {
             return Ok(Self::Plain(text.to_owned()));
@@ -243,7 +285,11 @@ const DEPTH: u32 = 64;
 
 impl Reader {
     fn new(text: &str, at: usize) -> Self {
-        Self { text: text.chars().collect(), at, depth: 0 }
+        Self {
+            text: text.chars().collect(),
+            at,
+            depth: 0,
+        }
     }
 
     fn peek(&self) -> Option<char> {
@@ -262,7 +308,10 @@ impl Reader {
     }
 
     fn take(&mut self, token: &str) -> bool {
-        let here = token.chars().enumerate().all(|(offset, wanted)| self.text.get(self.at + offset) == Some(&wanted));
+        let here = token
+            .chars()
+            .enumerate()
+            .all(|(offset, wanted)| self.text.get(self.at + offset) == Some(&wanted));
         if here {
             self.at += token.chars().count();
         }
@@ -279,7 +328,10 @@ impl Reader {
     }
 
     fn expected(&self, what: &str) -> ExpressionError {
-        ExpressionError::Syntax { at: self.at, why: format!("expected {what}") }
+        ExpressionError::Syntax {
+            at: self.at,
+            why: format!("expected {what}"),
+        }
     }
 
     fn expression(&mut self) -> Result<Expression, ExpressionError> {
@@ -301,10 +353,18 @@ impl Reader {
             if self.take("[") {
                 let key = self.expression()?;
                 self.expect(']')?;
-                expression = Expression::Member { of: Box::new(expression), key: Box::new(key), safe };
+                expression = Expression::Member {
+                    of: Box::new(expression),
+                    key: Box::new(key),
+                    safe,
+                };
             } else if self.take(".") {
                 let key = Expression::Literal(Value::String(self.word()));
-                expression = Expression::Member { of: Box::new(expression), key: Box::new(key), safe };
+                expression = Expression::Member {
+                    of: Box::new(expression),
+                    key: Box::new(key),
+                    safe,
+                };
             } else if safe {
                 self.at = start;
                 return Err(self.expected("'[' or '.' after '?'"));
@@ -317,7 +377,10 @@ impl Reader {
 
     fn word(&mut self) -> String {
         let mut word = String::new();
-        while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || *c == '_') {
+        while let Some(c) = self
+            .peek()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+        {
             word.push(c);
             self.at += 1;
         }
@@ -340,7 +403,10 @@ impl Reader {
         self.skip_space();
         if self.peek() == Some(')') {
             self.at += 1;
-            return Ok(Expression::Call { function: word, arguments });
+            return Ok(Expression::Call {
+                function: word,
+                arguments,
+            });
         }
         loop {
             arguments.push(self.expression()?);
@@ -349,7 +415,10 @@ impl Reader {
                 Some(',') => self.at += 1,
                 Some(')') => {
                     self.at += 1;
-                    return Ok(Expression::Call { function: word, arguments });
+                    return Ok(Expression::Call {
+                        function: word,
+                        arguments,
+                    });
                 }
                 _ => return Err(self.expected("',' or ')'")),
             }
@@ -380,7 +449,10 @@ impl Reader {
 
     fn number(&mut self) -> Result<Value, ExpressionError> {
         let mut digits = String::new();
-        while let Some(c) = self.peek().filter(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E')) {
+        while let Some(c) = self
+            .peek()
+            .filter(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'))
+        {
             digits.push(c);
             self.at += 1;
         }
@@ -397,7 +469,11 @@ mod tests {
     struct Fixed;
 
     impl Scope for Fixed {
-        fn call(&self, function: &str, _arguments: &[Value]) -> Option<Result<Value, ExpressionError>> {
+        fn call(
+            &self,
+            function: &str,
+            _arguments: &[Value],
+        ) -> Option<Result<Value, ExpressionError>> {
             (function == "triggerbody").then(|| {
                 Ok(json!({"id": 998_877_665_544_332_i64, "name": "o'neil", "tags": ["a", "b"], "none": null, "deep": {"Key": 1}}))
             })
@@ -410,39 +486,84 @@ mod tests {
 
     #[test]
     fn a_whole_expression_keeps_its_type_and_an_interpolated_one_becomes_text() {
-        assert_eq!(eval(&json!("@triggerBody()?['id']")).unwrap(), json!(998_877_665_544_332_i64));
-        assert_eq!(eval(&json!("@{triggerBody()?['id']}")).unwrap(), json!("998877665544332"));
         assert_eq!(
-            eval(&json!("run @{triggerBody().id} of @{triggerBody()?['name']}")).unwrap(),
+            eval(&json!("@triggerBody()?['id']")).unwrap(),
+            json!(998_877_665_544_332_i64)
+        );
+        assert_eq!(
+            eval(&json!("@{triggerBody()?['id']}")).unwrap(),
+            json!("998877665544332")
+        );
+        assert_eq!(
+            eval(&json!(
+                "run @{triggerBody().id} of @{triggerBody()?['name']}"
+            ))
+            .unwrap(),
             json!("run 998877665544332 of o'neil")
         );
-        assert_eq!(eval(&json!("a@{triggerBody()?['none']}b@{equals(1, 1)}")).unwrap(), json!("abTrue"));
-        assert_eq!(eval(&json!({"@{concat('k','1')}": ["@add(1, 2)"]})).unwrap(), json!({"k1": [3]}));
-        assert_eq!(eval(&json!("@{triggerBody()?['tags']}")).unwrap(), json!("[\"a\",\"b\"]"));
+        assert_eq!(
+            eval(&json!("a@{triggerBody()?['none']}b@{equals(1, 1)}")).unwrap(),
+            json!("abTrue")
+        );
+        assert_eq!(
+            eval(&json!({"@{concat('k','1')}": ["@add(1, 2)"]})).unwrap(),
+            json!({"k1": [3]})
+        );
+        assert_eq!(
+            eval(&json!("@{triggerBody()?['tags']}")).unwrap(),
+            json!("[\"a\",\"b\"]")
+        );
     }
 
     #[test]
     fn signs_are_escaped_by_doubling() {
-        assert_eq!(eval(&json!("@@triggerBody()")).unwrap(), json!("@triggerBody()"));
+        assert_eq!(
+            eval(&json!("@@triggerBody()")).unwrap(),
+            json!("@triggerBody()")
+        );
         assert_eq!(eval(&json!("mail a@b.c")).unwrap(), json!("mail a@b.c"));
         assert_eq!(eval(&json!("x @@{y} @{1}")).unwrap(), json!("x @{y} 1"));
-        assert_eq!(eval(&json!("@concat('it''s', ' }')")).unwrap(), json!("it's }"));
-        assert_eq!(eval(&json!("<@{concat('}', '{')}>")).unwrap(), json!("<}{>"));
+        assert_eq!(
+            eval(&json!("@concat('it''s', ' }')")).unwrap(),
+            json!("it's }")
+        );
+        assert_eq!(
+            eval(&json!("<@{concat('}', '{')}>")).unwrap(),
+            json!("<}{>")
+        );
     }
 
     #[test]
     fn absent_properties_need_the_question_mark() {
-        assert_eq!(eval(&json!("@triggerBody()?['x']?['y']")).unwrap(), Value::Null);
+        assert_eq!(
+            eval(&json!("@triggerBody()?['x']?['y']")).unwrap(),
+            Value::Null
+        );
         assert_eq!(eval(&json!("@triggerBody()?.deep?.key")).unwrap(), json!(1));
-        assert_eq!(eval(&json!("@triggerBody()['tags'][1]")).unwrap(), json!("b"));
-        assert_eq!(eval(&json!("@triggerBody()?['tags']?[7]")).unwrap(), Value::Null);
-        assert_eq!(eval(&json!("@triggerBody()['x']")).unwrap_err(), ExpressionError::MissingProperty("x".into()));
-        assert_eq!(eval(&json!("@triggerBody()?['x']['y']")).unwrap_err(), ExpressionError::MissingProperty("y".into()));
+        assert_eq!(
+            eval(&json!("@triggerBody()['tags'][1]")).unwrap(),
+            json!("b")
+        );
+        assert_eq!(
+            eval(&json!("@triggerBody()?['tags']?[7]")).unwrap(),
+            Value::Null
+        );
+        assert_eq!(
+            eval(&json!("@triggerBody()['x']")).unwrap_err(),
+            ExpressionError::MissingProperty("x".into())
+        );
+        assert_eq!(
+            eval(&json!("@triggerBody()?['x']['y']")).unwrap_err(),
+            ExpressionError::MissingProperty("y".into())
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_an_error_that_says_where() {
-        assert_eq!(eval(&json!("@nope(1)")).unwrap_err(), ExpressionError::UnknownFunction("nope".into()));
+        assert_eq!(
+            eval(&json!("@nope(1)")).unwrap_err(),
+            ExpressionError::UnknownFunction("nope".into())
+        );
         for (bad, at) in [
             ("@concat('a'", 11),
             ("@concat('a", 10),
@@ -452,9 +573,15 @@ mod tests {
             ("@{add(1,2)", 10),
             ("@add(1,2) x", 10),
         ] {
-            assert!(matches!(eval(&json!(bad)).unwrap_err(), ExpressionError::Syntax { at: found, .. } if found == at), "{bad}");
+            assert!(
+                matches!(eval(&json!(bad)).unwrap_err(), ExpressionError::Syntax { at: found, .. } if found == at),
+                "{bad}"
+            );
         }
         let deep = format!("@{}1{}", "not(".repeat(100), ")".repeat(100));
-        assert!(matches!(eval(&json!(deep)).unwrap_err(), ExpressionError::Syntax { .. }));
+        assert!(matches!(
+            eval(&json!(deep)).unwrap_err(),
+            ExpressionError::Syntax { .. }
+        ));
     }
 }

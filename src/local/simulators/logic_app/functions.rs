@@ -27,15 +27,24 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Calls `function`; `None` when the language has none of that name.
 pub(super) fn call(function: &str, arguments: &[Value]) -> Option<Outcome> {
-    let a = Arguments { function, values: arguments };
+    let a = Arguments {
+        function,
+        values: arguments,
+    };
     Some(match function {
         "concat" => Ok(Value::String(arguments.iter().map(text_of).collect())),
         "equals" => a.two().map(|(x, y)| json!(same(x, y))),
         "and" => a.all_bools().map(|mut all| json!(all.all(|b| b))),
         "or" => a.all_bools().map(|mut all| json!(all.any(|b| b))),
         "not" => a.bool(0).map(|b| json!(!b)),
-        "if" => a.bool(0).and_then(|yes| a.get(if yes { 1 } else { 2 }).cloned()),
-        "coalesce" => Ok(arguments.iter().find(|value| !value.is_null()).cloned().unwrap_or_default()),
+        "if" => a
+            .bool(0)
+            .and_then(|yes| a.get(if yes { 1 } else { 2 }).cloned()),
+        "coalesce" => Ok(arguments
+            .iter()
+            .find(|value| !value.is_null())
+            .cloned()
+            .unwrap_or_default()),
         "empty" => a.get(0).map(|value| json!(is_empty(value))),
         "length" => a.length(),
         "contains" => a.contains(),
@@ -55,39 +64,72 @@ pub(super) fn call(function: &str, arguments: &[Value]) -> Option<Outcome> {
         "bool" => a.to_bool(),
         "string" => a.get(0).map(|value| json!(text_of(value))),
         "json" => a.json(),
-        "array" => a.get(0).map(|value| if value.is_array() { value.clone() } else { json!([value]) }),
+        "array" => a.get(0).map(|value| {
+            if value.is_array() {
+                value.clone()
+            } else {
+                json!([value])
+            }
+        }),
         "createarray" => Ok(json!(arguments)),
         "first" => a.end(<[Value]>::first, |text| text.chars().next()),
         "last" => a.end(<[Value]>::last, |text| text.chars().next_back()),
-        "take" => a.part(|items, n| items.iter().take(n).cloned().collect(), |text, n| text.chars().take(n).collect()),
-        "skip" => a.part(|items, n| items.iter().skip(n).cloned().collect(), |text, n| text.chars().skip(n).collect()),
+        "take" => a.part(
+            |items, n| items.iter().take(n).cloned().collect(),
+            |text, n| text.chars().take(n).collect(),
+        ),
+        "skip" => a.part(
+            |items, n| items.iter().skip(n).cloned().collect(),
+            |text, n| text.chars().skip(n).collect(),
+        ),
         "union" => a.union(),
         "intersection" => a.intersection(),
         "join" => a.join(),
-        "split" => a.texts(2).map(|t| json!(t.first().map(|x| x.split(t.get(1).map_or("", String::as_str)).collect::<Vec<_>>()))),
+        "split" => a.texts(2).map(|t| {
+            json!(t.first().map(|x| {
+                x.split(t.get(1).map_or("", String::as_str))
+                    .collect::<Vec<_>>()
+            }))
+        }),
         "range" => a.range(),
         "tolower" => a.text(0).map(|text| json!(text.to_lowercase())),
         "toupper" => a.text(0).map(|text| json!(text.to_uppercase())),
         "trim" => a.text(0).map(|text| json!(text.trim())),
-        "replace" => a.three_texts().map(|[text, old, new]| json!(text.replace(old, new))),
+        "replace" => a
+            .three_texts()
+            .map(|[text, old, new]| json!(text.replace(old, new))),
         "substring" => a.substring(),
-        "indexof" => a.two_lower().map(|(text, part)| position(text.find(&part), &text)),
-        "lastindexof" => a.two_lower().map(|(text, part)| position(text.rfind(&part), &text)),
-        "startswith" => a.two_lower().map(|(text, part)| json!(text.starts_with(&part))),
-        "endswith" => a.two_lower().map(|(text, part)| json!(text.ends_with(&part))),
-        "encodeuricomponent" | "uricomponent" => a.text(0).map(|text| json!(utf8_percent_encode(text, COMPONENT).to_string())),
-        "decodeuricomponent" | "uricomponenttostring" => {
-            a.text(0).map(|text| json!(percent_decode_str(text).decode_utf8_lossy()))
-        }
+        "indexof" => a
+            .two_lower()
+            .map(|(text, part)| position(text.find(&part), &text)),
+        "lastindexof" => a
+            .two_lower()
+            .map(|(text, part)| position(text.rfind(&part), &text)),
+        "startswith" => a
+            .two_lower()
+            .map(|(text, part)| json!(text.starts_with(&part))),
+        "endswith" => a
+            .two_lower()
+            .map(|(text, part)| json!(text.ends_with(&part))),
+        "encodeuricomponent" | "uricomponent" => a
+            .text(0)
+            .map(|text| json!(utf8_percent_encode(text, COMPONENT).to_string())),
+        "decodeuricomponent" | "uricomponenttostring" => a
+            .text(0)
+            .map(|text| json!(percent_decode_str(text).decode_utf8_lossy())),
         "base64" => a.text(0).map(|text| json!(BASE64.encode(text))),
         "base64tostring" | "decodebase64" => a.text(0).and_then(|text| {
-            let bytes = BASE64.decode(text).map_err(|_| a.refuse("expects base64"))?;
+            let bytes = BASE64
+                .decode(text)
+                .map_err(|_| a.refuse("expects base64"))?;
             Ok(json!(String::from_utf8_lossy(&bytes)))
         }),
         "setproperty" | "addproperty" => a.set_property(),
         "removeproperty" => a.remove_property(),
         "isint" => a.text(0).map(|text| json!(text.parse::<i64>().is_ok())),
-        "formatdatetime" => a.time(0).and_then(|at| Ok(json!(format_time(at, a.optional_text(1)?)))),
+        "formatdatetime" => a
+            .time(0)
+            .and_then(|at| Ok(json!(format_time(at, a.optional_text(1)?)))),
         "ticks" => a.time(0).map(|at| json!(ticks(at))),
         "adddays" => a.add_time(TimeDelta::try_days),
         "addhours" => a.add_time(TimeDelta::try_hours),
@@ -136,7 +178,8 @@ fn custom_format(at: DateTime<Utc>, format: &str) -> String {
     let mut rest = format;
     let mut pattern = String::new();
     while let Some(next) = rest.chars().next() {
-        if let Some((token, replacement)) = TOKENS.iter().find(|(token, _)| rest.starts_with(token)) {
+        if let Some((token, replacement)) = TOKENS.iter().find(|(token, _)| rest.starts_with(token))
+        {
             pattern.push_str(replacement);
             rest = rest.strip_prefix(token).unwrap_or_default();
         } else {
@@ -159,7 +202,9 @@ fn ticks(at: DateTime<Utc>) -> i64 {
 
 fn same(x: &Value, y: &Value) -> bool {
     match (x.as_f64(), y.as_f64()) {
-        (Some(a), Some(b)) if x.as_i64().is_none() || y.as_i64().is_none() => a.total_cmp(&b).is_eq(),
+        (Some(a), Some(b)) if x.as_i64().is_none() || y.as_i64().is_none() => {
+            a.total_cmp(&b).is_eq()
+        }
         _ => x == y,
     }
 }
@@ -175,7 +220,8 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn position(at: Option<usize>, text: &str) -> Value {
-    at.and_then(|at| text.get(..at)).map_or(json!(-1), |before| json!(before.chars().count()))
+    at.and_then(|at| text.get(..at))
+        .map_or(json!(-1), |before| json!(before.chars().count()))
 }
 
 /// The arguments of one call, with the language's own complaints.
@@ -190,7 +236,9 @@ impl<'a> Arguments<'a> {
     }
 
     fn get(&self, index: usize) -> Result<&'a Value, ExpressionError> {
-        self.values.get(index).ok_or_else(|| self.refuse(format!("expects more than {} arguments", self.values.len())))
+        self.values.get(index).ok_or_else(|| {
+            self.refuse(format!("expects more than {} arguments", self.values.len()))
+        })
     }
 
     fn two(&self) -> Result<(&'a Value, &'a Value), ExpressionError> {
@@ -198,24 +246,36 @@ impl<'a> Arguments<'a> {
     }
 
     fn bool(&self, index: usize) -> Result<bool, ExpressionError> {
-        self.get(index)?.as_bool().ok_or_else(|| self.refuse("expects booleans"))
+        self.get(index)?
+            .as_bool()
+            .ok_or_else(|| self.refuse("expects booleans"))
     }
 
     fn all_bools(&self) -> Result<std::vec::IntoIter<bool>, ExpressionError> {
-        let all = (0..self.values.len().max(1)).map(|index| self.bool(index)).collect::<Result<Vec<_>, _>>()?;
+        let all = (0..self.values.len().max(1))
+            .map(|index| self.bool(index))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(all.into_iter())
     }
 
     fn text(&self, index: usize) -> Result<&'a str, ExpressionError> {
-        self.get(index)?.as_str().ok_or_else(|| self.refuse(format!("expects a text as argument {}", index + 1)))
+        self.get(index)?
+            .as_str()
+            .ok_or_else(|| self.refuse(format!("expects a text as argument {}", index + 1)))
     }
 
     fn optional_text(&self, index: usize) -> Result<Option<&'a str>, ExpressionError> {
-        if self.values.len() <= index { Ok(None) } else { self.text(index).map(Some) }
+        if self.values.len() <= index {
+            Ok(None)
+        } else {
+            self.text(index).map(Some)
+        }
     }
 
     fn texts(&self, count: usize) -> Result<Vec<String>, ExpressionError> {
-        (0..count).map(|index| self.text(index).map(str::to_owned)).collect()
+        (0..count)
+            .map(|index| self.text(index).map(str::to_owned))
+            .collect()
     }
 
     fn three_texts(&self) -> Result<[&'a str; 3], ExpressionError> {
@@ -229,12 +289,17 @@ impl<'a> Arguments<'a> {
 
     fn number(&self, index: usize) -> Result<f64, ExpressionError> {
         let value = self.get(index)?;
-        let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+        let number = value
+            .as_f64()
+            .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
         number.ok_or_else(|| self.refuse("expects a number"))
     }
 
     fn count(&self, index: usize) -> Result<usize, ExpressionError> {
-        self.get(index)?.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| self.refuse("expects a count"))
+        self.get(index)?
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or_else(|| self.refuse("expects a count"))
     }
 
     fn int(&self) -> Outcome {
@@ -249,7 +314,10 @@ impl<'a> Arguments<'a> {
                 .split('.')
                 .next()
                 .and_then(|whole| whole.parse::<i64>().ok())
-                .map_or_else(|| Err(self.refuse("cannot convert this number to an integer")), |whole| Ok(json!(whole))),
+                .map_or_else(
+                    || Err(self.refuse("cannot convert this number to an integer")),
+                    |whole| Ok(json!(whole)),
+                ),
             _ => Err(self.refuse("expects a text or a number")),
         }
     }
@@ -266,7 +334,8 @@ impl<'a> Arguments<'a> {
 
     fn json(&self) -> Outcome {
         match self.get(0)? {
-            Value::String(text) => serde_json::from_str(text).map_err(|_| self.refuse("expects a text that holds JSON")),
+            Value::String(text) => serde_json::from_str(text)
+                .map_err(|_| self.refuse("expects a text that holds JSON")),
             other => Ok(other.clone()),
         }
     }
@@ -293,7 +362,10 @@ impl<'a> Arguments<'a> {
             (Value::String(x), Value::String(y)) => Ok(x.cmp(y)),
             (Value::Number(x), Value::Number(y)) => match (x.as_i64(), y.as_i64()) {
                 (Some(x), Some(y)) => Ok(x.cmp(&y)),
-                _ => Ok(x.as_f64().unwrap_or_default().total_cmp(&y.as_f64().unwrap_or_default())),
+                _ => Ok(x
+                    .as_f64()
+                    .unwrap_or_default()
+                    .total_cmp(&y.as_f64().unwrap_or_default())),
             },
             _ => Err(self.refuse("expects two numbers or two texts")),
         }
@@ -309,7 +381,9 @@ impl<'a> Arguments<'a> {
             [Value::Array(items)] => items.as_slice(),
             values => values,
         };
-        let mut best = items.first().ok_or_else(|| self.refuse("expects at least one number"))?;
+        let mut best = items
+            .first()
+            .ok_or_else(|| self.refuse("expects at least one number"))?;
         for item in items {
             if better(self.order(item, best)?) {
                 best = item;
@@ -322,14 +396,20 @@ impl<'a> Arguments<'a> {
         let (x, y) = self.two()?;
         match (x, y) {
             (Value::Number(m), Value::Number(n)) => match (m.as_i64(), n.as_i64()) {
-                (Some(m), Some(n)) => whole(m, n).map(|n| json!(n)).ok_or_else(|| self.refuse("overflows or divides by zero")),
+                (Some(m), Some(n)) => whole(m, n)
+                    .map(|n| json!(n))
+                    .ok_or_else(|| self.refuse("overflows or divides by zero")),
                 _ => Ok(json!(real(self.number(0)?, self.number(1)?))),
             },
             _ => Err(self.refuse("expects numbers")),
         }
     }
 
-    fn end(&self, of_items: fn(&[Value]) -> Option<&Value>, of_text: fn(&str) -> Option<char>) -> Outcome {
+    fn end(
+        &self,
+        of_items: fn(&[Value]) -> Option<&Value>,
+        of_text: fn(&str) -> Option<char>,
+    ) -> Outcome {
         match self.get(0)? {
             Value::Array(items) => Ok(of_items(items).cloned().unwrap_or_default()),
             Value::String(text) => Ok(json!(of_text(text).map(String::from).unwrap_or_default())),
@@ -337,7 +417,11 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    fn part(&self, of_items: fn(&[Value], usize) -> Vec<Value>, of_text: fn(&str, usize) -> String) -> Outcome {
+    fn part(
+        &self,
+        of_items: fn(&[Value], usize) -> Vec<Value>,
+        of_text: fn(&str, usize) -> String,
+    ) -> Outcome {
         let count = self.count(1)?;
         match self.get(0)? {
             Value::Array(items) => Ok(json!(of_items(items, count))),
@@ -349,11 +433,18 @@ impl<'a> Arguments<'a> {
     fn union(&self) -> Outcome {
         if self.values.iter().all(Value::is_object) {
             let entries = self.values.iter().filter_map(Value::as_object).flatten();
-            return Ok(Value::Object(entries.map(|(key, value)| (key.clone(), value.clone())).collect()));
+            return Ok(Value::Object(
+                entries
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect(),
+            ));
         }
         let mut all: Vec<Value> = Vec::new();
         for value in self.values {
-            for item in value.as_array().ok_or_else(|| self.refuse("expects arrays or objects"))? {
+            for item in value
+                .as_array()
+                .ok_or_else(|| self.refuse("expects arrays or objects"))?
+            {
                 if !all.iter().any(|each| same(each, item)) {
                     all.push(item.clone());
                 }
@@ -366,30 +457,58 @@ impl<'a> Arguments<'a> {
         let (Some(x), Some(y)) = (self.get(0)?.as_array(), self.get(1)?.as_array()) else {
             return Err(self.refuse("expects two arrays"));
         };
-        Ok(Value::Array(x.iter().filter(|item| y.iter().any(|each| same(each, item))).cloned().collect()))
+        Ok(Value::Array(
+            x.iter()
+                .filter(|item| y.iter().any(|each| same(each, item)))
+                .cloned()
+                .collect(),
+        ))
     }
 
     fn join(&self) -> Outcome {
-        let items = self.get(0)?.as_array().ok_or_else(|| self.refuse("expects an array"))?;
-        Ok(json!(items.iter().map(text_of).collect::<Vec<_>>().join(self.text(1)?)))
+        let items = self
+            .get(0)?
+            .as_array()
+            .ok_or_else(|| self.refuse("expects an array"))?;
+        Ok(json!(
+            items
+                .iter()
+                .map(text_of)
+                .collect::<Vec<_>>()
+                .join(self.text(1)?)
+        ))
     }
 
     fn range(&self) -> Outcome {
-        let start = self.get(0)?.as_i64().ok_or_else(|| self.refuse("expects an integer"))?;
+        let start = self
+            .get(0)?
+            .as_i64()
+            .ok_or_else(|| self.refuse("expects an integer"))?;
         let count = i64::try_from(self.count(1)?.min(100_000)).unwrap_or_default();
-        Ok(json!((start..start.saturating_add(count)).collect::<Vec<_>>()))
+        Ok(json!(
+            (start..start.saturating_add(count)).collect::<Vec<_>>()
+        ))
     }
 
     fn substring(&self) -> Outcome {
         let text: Vec<char> = self.text(0)?.chars().collect();
         let start = self.count(1)?;
-        let end = if self.values.len() > 2 { start.saturating_add(self.count(2)?) } else { text.len() };
-        let part = text.get(start..end).ok_or_else(|| self.refuse("reaches outside the text"))?;
+        let end = if self.values.len() > 2 {
+            start.saturating_add(self.count(2)?)
+        } else {
+            text.len()
+        };
+        let part = text
+            .get(start..end)
+            .ok_or_else(|| self.refuse("reaches outside the text"))?;
         Ok(json!(part.iter().collect::<String>()))
     }
 
     fn object(&self) -> Result<Map<String, Value>, ExpressionError> {
-        self.get(0)?.as_object().cloned().ok_or_else(|| self.refuse("expects an object"))
+        self.get(0)?
+            .as_object()
+            .cloned()
+            .ok_or_else(|| self.refuse("expects an object"))
     }
 
     fn set_property(&self) -> Outcome {
@@ -411,8 +530,15 @@ impl<'a> Arguments<'a> {
     }
 
     fn add_time(&self, unit: fn(i64) -> Option<TimeDelta>) -> Outcome {
-        let amount = self.get(1)?.as_i64().and_then(unit).ok_or_else(|| self.refuse("expects an integer"))?;
-        let at = self.time(0)?.checked_add_signed(amount).ok_or_else(|| self.refuse("leaves the calendar"))?;
+        let amount = self
+            .get(1)?
+            .as_i64()
+            .and_then(unit)
+            .ok_or_else(|| self.refuse("expects an integer"))?;
+        let at = self
+            .time(0)?
+            .checked_add_signed(amount)
+            .ok_or_else(|| self.refuse("leaves the calendar"))?;
         Ok(json!(format_time(at, self.optional_text(2)?)))
     }
 }
@@ -427,11 +553,18 @@ mod tests {
     use super::*;
 
     fn ok(function: &str, arguments: &Value) -> Value {
-        call(&function.to_lowercase(), arguments.as_array().unwrap()).unwrap().unwrap()
+        call(&function.to_lowercase(), arguments.as_array().unwrap())
+            .unwrap()
+            .unwrap()
     }
 
     fn refused(function: &str, arguments: &Value) {
-        assert!(call(&function.to_lowercase(), arguments.as_array().unwrap()).unwrap().is_err(), "{function}{arguments}");
+        assert!(
+            call(&function.to_lowercase(), arguments.as_array().unwrap())
+                .unwrap()
+                .is_err(),
+            "{function}{arguments}"
+        );
     }
 
     #[test]
@@ -458,7 +591,11 @@ mod tests {
             ("contains", json!([{"k": 1}, "k"]), json!(true)),
             ("greater", json!([2, 1.5]), json!(true)),
             ("less", json!(["2026-01-01", "2026-01-02"]), json!(true)),
-            ("greaterOrEquals", json!([9_007_199_254_740_993_i64, 9_007_199_254_740_993_i64]), json!(true)),
+            (
+                "greaterOrEquals",
+                json!([9_007_199_254_740_993_i64, 9_007_199_254_740_993_i64]),
+                json!(true),
+            ),
             ("add", json!([1, 2]), json!(3)),
             ("sub", json!([1, 2]), json!(-1)),
             ("mul", json!([2, 1.5]), json!(3.0)),
@@ -466,7 +603,11 @@ mod tests {
             ("mod", json!([7, 2]), json!(1)),
             ("min", json!([3, 1, 2]), json!(1)),
             ("max", json!([[3, 1, 2]]), json!(3)),
-            ("int", json!(["998877665544332"]), json!(998_877_665_544_332_i64)),
+            (
+                "int",
+                json!(["998877665544332"]),
+                json!(998_877_665_544_332_i64),
+            ),
             ("int", json!([7.9]), json!(7)),
             ("bool", json!(["TRUE"]), json!(true)),
             ("string", json!([{"a": 1}]), json!("{\"a\":1}")),
@@ -479,7 +620,11 @@ mod tests {
             ("take", json!([[1, 2, 3], 2]), json!([1, 2])),
             ("skip", json!(["abc", 1]), json!("bc")),
             ("union", json!([[1, 2], [2, 3]]), json!([1, 2, 3])),
-            ("union", json!([{"a": 1}, {"a": 2, "b": 3}]), json!({"a": 2, "b": 3})),
+            (
+                "union",
+                json!([{"a": 1}, {"a": 2, "b": 3}]),
+                json!({"a": 2, "b": 3}),
+            ),
             ("intersection", json!([[1, 2], [2, 3]]), json!([2])),
             ("join", json!([["a", 1], "-"]), json!("a-1")),
             ("split", json!(["a/b", "/"]), json!(["a", "b"])),
@@ -500,12 +645,28 @@ mod tests {
             ("decodeUriComponent", json!(["a%20b"]), json!("a b")),
             ("base64", json!(["u:p"]), json!("dTpw")),
             ("base64ToString", json!(["dTpw"]), json!("u:p")),
-            ("setProperty", json!([{"a": 1}, "b", 2]), json!({"a": 1, "b": 2})),
+            (
+                "setProperty",
+                json!([{"a": 1}, "b", 2]),
+                json!({"a": 1, "b": 2}),
+            ),
             ("removeProperty", json!([{"a": 1}, "a"]), json!({})),
             ("isInt", json!(["12"]), json!(true)),
-            ("formatDateTime", json!(["2026-07-27T09:15:31.4471205Z", "yyyy-MM-dd HH:mm"]), json!("2026-07-27 09:15")),
-            ("addMinutes", json!(["2026-07-27T09:15:31Z", -20]), json!("2026-07-27T08:55:31.0000000Z")),
-            ("ticks", json!(["1970-01-01T00:00:00Z"]), json!(621_355_968_000_000_000_i64)),
+            (
+                "formatDateTime",
+                json!(["2026-07-27T09:15:31.4471205Z", "yyyy-MM-dd HH:mm"]),
+                json!("2026-07-27 09:15"),
+            ),
+            (
+                "addMinutes",
+                json!(["2026-07-27T09:15:31Z", -20]),
+                json!("2026-07-27T08:55:31.0000000Z"),
+            ),
+            (
+                "ticks",
+                json!(["1970-01-01T00:00:00Z"]),
+                json!(621_355_968_000_000_000_i64),
+            ),
         ] {
             assert_eq!(ok(function, &arguments), wanted, "{function}{arguments}");
         }

@@ -35,7 +35,9 @@ impl RunStatus {
     }
 
     pub(super) fn is_one_of(self, names: &[String]) -> bool {
-        names.iter().any(|name| name.eq_ignore_ascii_case(self.name()))
+        names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(self.name()))
     }
 }
 
@@ -74,7 +76,11 @@ pub struct Shown {
 }
 
 fn secured<S: Serializer>(shown: &Shown, serializer: S) -> Result<S::Ok, S::Error> {
-    if shown.hidden { "(secured)".serialize(serializer) } else { shown.value.serialize(serializer) }
+    if shown.hidden {
+        "(secured)".serialize(serializer)
+    } else {
+        shown.value.serialize(serializer)
+    }
 }
 
 impl ActionRun {
@@ -89,7 +95,10 @@ impl ActionRun {
             "outputs": self.outputs.value,
         });
         if let (Some(object), false) = (value.as_object_mut(), self.error.is_null()) {
-            object.insert("code".to_owned(), self.error.get("code").cloned().unwrap_or_default());
+            object.insert(
+                "code".to_owned(),
+                self.error.get("code").cloned().unwrap_or_default(),
+            );
             object.insert("error".to_owned(), self.error.clone());
         }
         value

@@ -15,26 +15,47 @@ fn check(schema: &Value, value: &Value, path: &str) -> Option<String> {
         _ => Vec::new(),
     };
     if !types.is_empty() && !types.iter().any(|wanted| is(wanted, value)) {
-        return Some(format!("{here}: expected {} but got {}", types.join(" or "), name(value)));
+        return Some(format!(
+            "{here}: expected {} but got {}",
+            types.join(" or "),
+            name(value)
+        ));
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
         && !allowed.contains(value)
     {
         return Some(format!("{here}: the value is not one of those allowed"));
     }
-    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let required = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     for property in required {
         if value.is_object() && value.get(property).is_none() {
             return Some(format!("{here}: required property '{property}' is missing"));
         }
     }
-    for (property, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        if let Some(why) = value.get(property).and_then(|value| check(inner, value, &format!("{path}.{property}"))) {
+    for (property, inner) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(why) = value
+            .get(property)
+            .and_then(|value| check(inner, value, &format!("{path}.{property}")))
+        {
             return Some(why);
         }
     }
     let items = schema.get("items")?;
-    value.as_array()?.iter().enumerate().find_map(|(index, item)| check(items, item, &format!("{path}[{index}]")))
+    value
+        .as_array()?
+        .iter()
+        .enumerate()
+        .find_map(|(index, item)| check(items, item, &format!("{path}[{index}]")))
 }
 
 fn is(wanted: &str, value: &Value) -> bool {
@@ -71,14 +92,29 @@ mod tests {
     fn the_first_mismatch_is_named() {
         let schema = json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "n": {"type": ["integer", "null"]},
             "tags": {"type": "array", "items": {"type": "string"}}, "kind": {"enum": ["a", "b"]}}});
-        assert_eq!(mismatch(&schema, &json!({"id": "x", "n": null, "tags": ["a"], "kind": "a", "extra": 1})), None);
+        assert_eq!(
+            mismatch(
+                &schema,
+                &json!({"id": "x", "n": null, "tags": ["a"], "kind": "a", "extra": 1})
+            ),
+            None
+        );
         for (value, wanted) in [
             (json!([]), "the body: expected object but got array"),
             (json!({}), "the body: required property 'id' is missing"),
             (json!({"id": 1}), ".id: expected string but got number"),
-            (json!({"id": "x", "n": 1.5}), ".n: expected integer or null but got number"),
-            (json!({"id": "x", "tags": [1]}), ".tags[0]: expected string but got number"),
-            (json!({"id": "x", "kind": "c"}), ".kind: the value is not one of those allowed"),
+            (
+                json!({"id": "x", "n": 1.5}),
+                ".n: expected integer or null but got number",
+            ),
+            (
+                json!({"id": "x", "tags": [1]}),
+                ".tags[0]: expected string but got number",
+            ),
+            (
+                json!({"id": "x", "kind": "c"}),
+                ".kind: the value is not one of those allowed",
+            ),
         ] {
             assert_eq!(mismatch(&schema, &value).as_deref(), Some(wanted));
         }

@@ -69,8 +69,11 @@ pub(super) fn channel(state: &State, asking: Option<&Asking<'_>>) -> String {
 }
 
 fn whole(state: &State, message: &SlackMessage, asking: Option<&Asking<'_>>) -> Markup {
-    let replies: Vec<&SlackMessage> =
-        state.messages.iter().filter(|reply| reply.thread_ts.as_deref() == Some(message.ts.as_str())).collect();
+    let replies: Vec<&SlackMessage> = state
+        .messages
+        .iter()
+        .filter(|reply| reply.thread_ts.as_deref() == Some(message.ts.as_str()))
+        .collect();
     html! {
         div.message id=(message.ts) {
             div.face aria-hidden="true" { "🤖" }
@@ -99,9 +102,24 @@ fn content(state: &State, message: &SlackMessage, asking: Option<&Asking<'_>>) -
     }
 }
 
-fn shown_block(state: &State, message: &SlackMessage, block: &Value, asking: Option<&Asking<'_>>) -> Markup {
-    let text = |value: &Value| value.pointer("/text/text").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let elements = block.get("elements").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+fn shown_block(
+    state: &State,
+    message: &SlackMessage,
+    block: &Value,
+    asking: Option<&Asking<'_>>,
+) -> Markup {
+    let text = |value: &Value| {
+        value
+            .pointer("/text/text")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let elements = block
+        .get("elements")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     html! {
         @match block.get("type").and_then(Value::as_str).unwrap_or_default() {
             "header" => { h2 { (unescaped(&text(block))) } }
@@ -121,7 +139,11 @@ fn shown_block(state: &State, message: &SlackMessage, block: &Value, asking: Opt
 }
 
 fn field(element: &Value, pointer: &str) -> String {
-    element.pointer(pointer).and_then(Value::as_str).map(unescaped).unwrap_or_default()
+    element
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .map(unescaped)
+        .unwrap_or_default()
 }
 
 /// A link, or a button that opens its confirm dialog.
@@ -138,7 +160,12 @@ fn button(message: &SlackMessage, element: &Value) -> Markup {
     html! { a class=(format!("link {}", field(element, "/style"))) href=(format!("/?{query}#{}", message.ts)) { (word) } }
 }
 
-fn confirm(state: &State, message: &SlackMessage, element: &Value, asking: Option<&Asking<'_>>) -> Markup {
+fn confirm(
+    state: &State,
+    message: &SlackMessage,
+    element: &Value,
+    asking: Option<&Asking<'_>>,
+) -> Markup {
     let action_id = field(element, "/action_id");
     if !asking.is_some_and(|asking| asking.ts == message.ts && asking.action_id == action_id) {
         return html! {};
@@ -189,5 +216,7 @@ fn is_web(url: &str) -> bool {
 }
 
 fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
 }

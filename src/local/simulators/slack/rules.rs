@@ -6,7 +6,9 @@ use serde_json::Value;
 
 /// What is wrong with these blocks, in Slack's words; empty when they are fine.
 pub(super) fn problems(blocks: &[Value]) -> Vec<String> {
-    let mut check = Check { problems: Vec::new() };
+    let mut check = Check {
+        problems: Vec::new(),
+    };
     if blocks.len() > 50 {
         check.say("no more than 50 items allowed", "/blocks");
     }
@@ -30,13 +32,17 @@ struct Check {
 
 impl Check {
     fn say(&mut self, what: &str, at: &str) {
-        self.problems.push(format!("[ERROR] {what} [json-pointer:{at}]"));
+        self.problems
+            .push(format!("[ERROR] {what} [json-pointer:{at}]"));
     }
 
     fn length(&mut self, text: &str, least: usize, most: usize, at: &str) {
         let count = text.chars().count();
         if count < least {
-            self.say(&format!("must be more than {} characters", least.saturating_sub(1)), at);
+            self.say(
+                &format!("must be more than {} characters", least.saturating_sub(1)),
+                at,
+            );
         }
         if count > most {
             self.say(&format!("must be less than {} characters", most + 1), at);
@@ -44,8 +50,17 @@ impl Check {
     }
 
     fn block(&mut self, block: &Value, at: &str) {
-        match block.get("type").and_then(Value::as_str).unwrap_or_default() {
-            "header" => self.text(block.get("text"), &["plain_text"], 150, &format!("{at}/text")),
+        match block
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+        {
+            "header" => self.text(
+                block.get("text"),
+                &["plain_text"],
+                150,
+                &format!("{at}/text"),
+            ),
             "section" => self.section(block, at),
             "context" => {
                 self.elements(block, 10, at, |check, element, at| {
@@ -56,7 +71,13 @@ impl Check {
                 let mut ids = BTreeSet::new();
                 self.elements(block, 25, at, |check, element, at| {
                     check.button(element, at);
-                    if !ids.insert(element.get("action_id").and_then(Value::as_str).unwrap_or_default().to_owned()) {
+                    if !ids.insert(
+                        element
+                            .get("action_id")
+                            .and_then(Value::as_str)
+                            .unwrap_or_default()
+                            .to_owned(),
+                    ) {
                         check.say("`action_id` must be unique", at);
                     }
                 });
@@ -72,24 +93,47 @@ impl Check {
             self.say("missing required field: text", at);
         }
         if block.get("text").is_some() {
-            self.text(block.get("text"), &["mrkdwn", "plain_text"], 3000, &format!("{at}/text"));
+            self.text(
+                block.get("text"),
+                &["mrkdwn", "plain_text"],
+                3000,
+                &format!("{at}/text"),
+            );
         }
         let fields = fields.map(Vec::as_slice).unwrap_or_default();
         if fields.len() > 10 {
             self.say("no more than 10 items allowed", &format!("{at}/fields"));
         }
         for (index, field) in fields.iter().enumerate() {
-            self.text(Some(field), &["mrkdwn", "plain_text"], 2000, &format!("{at}/fields/{index}"));
+            self.text(
+                Some(field),
+                &["mrkdwn", "plain_text"],
+                2000,
+                &format!("{at}/fields/{index}"),
+            );
         }
     }
 
-    fn elements(&mut self, block: &Value, most: usize, at: &str, mut each: impl FnMut(&mut Self, &Value, &str)) {
-        let elements = block.get("elements").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    fn elements(
+        &mut self,
+        block: &Value,
+        most: usize,
+        at: &str,
+        mut each: impl FnMut(&mut Self, &Value, &str),
+    ) {
+        let elements = block
+            .get("elements")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if elements.is_empty() {
             self.say("must provide at least 1 item", &format!("{at}/elements"));
         }
         if elements.len() > most {
-            self.say(&format!("no more than {most} items allowed"), &format!("{at}/elements"));
+            self.say(
+                &format!("no more than {most} items allowed"),
+                &format!("{at}/elements"),
+            );
         }
         for (index, element) in elements.iter().enumerate() {
             each(self, element, &format!("{at}/elements/{index}"));
@@ -97,11 +141,20 @@ impl Check {
     }
 
     fn text(&mut self, object: Option<&Value>, types: &[&str], most: usize, at: &str) {
-        let field = |name: &str| object.and_then(|object| object.get(name)).and_then(Value::as_str);
+        let field = |name: &str| {
+            object
+                .and_then(|object| object.get(name))
+                .and_then(Value::as_str)
+        };
         if !types.contains(&field("type").unwrap_or_default()) {
             self.say("unsupported type", &format!("{at}/type"));
         }
-        self.length(field("text").unwrap_or_default(), 1, most, &format!("{at}/text"));
+        self.length(
+            field("text").unwrap_or_default(),
+            1,
+            most,
+            &format!("{at}/text"),
+        );
     }
 
     fn button(&mut self, element: &Value, at: &str) {
@@ -109,8 +162,18 @@ impl Check {
         if field("type") != Some("button") {
             self.say("unsupported type", &format!("{at}/type"));
         }
-        self.text(element.get("text"), &["plain_text"], 75, &format!("{at}/text"));
-        self.length(field("action_id").unwrap_or_default(), 1, 255, &format!("{at}/action_id"));
+        self.text(
+            element.get("text"),
+            &["plain_text"],
+            75,
+            &format!("{at}/text"),
+        );
+        self.length(
+            field("action_id").unwrap_or_default(),
+            1,
+            255,
+            &format!("{at}/action_id"),
+        );
         for (name, most) in [("value", 2000), ("url", 3000)] {
             if let Some(text) = field(name) {
                 self.length(text, 1, most, &format!("{at}/{name}"));
@@ -122,7 +185,11 @@ impl Check {
         if let Some(confirm) = element.get("confirm") {
             let at = format!("{at}/confirm");
             for (name, most) in [("title", 100), ("text", 300), ("confirm", 30), ("deny", 30)] {
-                let types: &[&str] = if name == "text" { &["plain_text", "mrkdwn"] } else { &["plain_text"] };
+                let types: &[&str] = if name == "text" {
+                    &["plain_text", "mrkdwn"]
+                } else {
+                    &["plain_text"]
+                };
                 self.text(confirm.get(name), types, most, &format!("{at}/{name}"));
             }
         }
@@ -161,11 +228,26 @@ mod tests {
     #[test]
     fn every_limit_has_two_sides() {
         let text = |kind: &str, text: String| json!({"type": kind, "text": text});
-        limit(150, |long| json!({"type": "header", "text": text("plain_text", long)}));
-        limit(3000, |long| json!({"type": "section", "text": text("mrkdwn", long)}));
-        limit(2000, |long| json!({"type": "section", "fields": [text("mrkdwn", long)]}));
+        limit(
+            150,
+            |long| json!({"type": "header", "text": text("plain_text", long)}),
+        );
+        limit(
+            3000,
+            |long| json!({"type": "section", "text": text("mrkdwn", long)}),
+        );
+        limit(
+            2000,
+            |long| json!({"type": "section", "fields": [text("mrkdwn", long)]}),
+        );
         limit(255, |long| json!({"type": "divider", "block_id": long}));
-        for (field, most) in [("text", 75), ("value", 2000), ("url", 3000), ("action_id", 255), ("confirm", 300)] {
+        for (field, most) in [
+            ("text", 75),
+            ("value", 2000),
+            ("url", 3000),
+            ("action_id", 255),
+            ("confirm", 300),
+        ] {
             limit(most, |long| button(field, &long));
         }
         let many = |count: usize, block: Value| problems(&vec![block; count]).is_empty();
@@ -178,16 +260,19 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_types_known() {
-        let twice =
-            json!({"type": "actions", "elements": [button("text", "a")["elements"][0], button("text", "b")["elements"][0]]});
+        let twice = json!({"type": "actions", "elements": [button("text", "a")["elements"][0], button("text", "b")["elements"][0]]});
         assert!(!accepts(&twice));
         let named = json!({"type": "divider", "block_id": "same"});
         assert!(!problems(&[named.clone(), named]).is_empty());
-        assert!(!accepts(&json!({"type": "header", "text": {"type": "mrkdwn", "text": "no"}})));
+        assert!(!accepts(
+            &json!({"type": "header", "text": {"type": "mrkdwn", "text": "no"}})
+        ));
         assert!(!accepts(&json!({"type": "section"})));
         assert!(!accepts(&json!({"type": "hologram"})));
         assert_eq!(
-            problems(&[json!({"type": "section", "text": {"type": "mrkdwn", "text": "x".repeat(3001)}})]),
+            problems(&[
+                json!({"type": "section", "text": {"type": "mrkdwn", "text": "x".repeat(3001)}})
+            ]),
             ["[ERROR] must be less than 3001 characters [json-pointer:/blocks/0/text/text]"]
         );
     }

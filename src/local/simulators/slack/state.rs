@@ -34,14 +34,30 @@ fn error(name: &str) -> Value {
 
 impl State {
     pub(super) fn new(options: SlackOptions) -> Self {
-        Self { options, messages: Vec::new(), deleted: BTreeSet::new(), last_post: BTreeMap::new(), last_ts: 0, pressed: None }
+        Self {
+            options,
+            messages: Vec::new(),
+            deleted: BTreeSet::new(),
+            last_post: BTreeMap::new(),
+            last_ts: 0,
+            pressed: None,
+        }
     }
 
     /// One call of the Web API.
     pub(super) fn call(&mut self, method: &str, request: &Request) -> Answer {
-        let scopes = self.options.scopes.iter().cloned().collect::<Vec<_>>().join(",");
+        let scopes = self
+            .options
+            .scopes
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(",");
         let mut status = 200;
-        let mut body = match self.authorize(method, request).and_then(|()| self.perform(method, &arguments(request))) {
+        let mut body = match self
+            .authorize(method, request)
+            .and_then(|()| self.perform(method, &arguments(request)))
+        {
             Ok(Value::Object(mut body)) => {
                 body.insert("ok".into(), true.into());
                 Value::Object(body)
@@ -52,18 +68,29 @@ impl State {
             status = 429;
         }
         let content_type = request.header("content-type").unwrap_or_default();
-        if request.method == "POST" && !content_type.to_ascii_lowercase().contains("charset=utf-8") {
+        if request.method == "POST" && !content_type.to_ascii_lowercase().contains("charset=utf-8")
+        {
             put(&mut body, "warning", json!("missing_charset"));
-            put(&mut body, "response_metadata", json!({"warnings": ["missing_charset"]}));
+            put(
+                &mut body,
+                "response_metadata",
+                json!({"warnings": ["missing_charset"]}),
+            );
         }
         let answer = Answer::json(status, &body).with_header("x-oauth-scopes", &scopes);
-        if status == 429 { answer.with_header("retry-after", "1") } else { answer }
+        if status == 429 {
+            answer.with_header("retry-after", "1")
+        } else {
+            answer
+        }
     }
 
     fn authorize(&self, method: &str, request: &Request) -> Result<(), Value> {
         match request.header("authorization") {
             None => return Err(error("not_authed")),
-            Some(_) if !request.is_authorized_by(&format!("Bearer {}", self.options.token)) => return Err(error("invalid_auth")),
+            Some(_) if !request.is_authorized_by(&format!("Bearer {}", self.options.token)) => {
+                return Err(error("invalid_auth"));
+            }
             Some(_) => {}
         }
         let private = request.query("types") == Some("private_channel");
@@ -77,12 +104,23 @@ impl State {
         if self.options.scopes.contains(needed) {
             return Ok(());
         }
-        let provided = self.options.scopes.iter().cloned().collect::<Vec<_>>().join(",");
+        let provided = self
+            .options
+            .scopes
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(",");
         Err(json!({"ok": false, "error": "missing_scope", "needed": needed, "provided": provided}))
     }
 
     fn perform(&mut self, method: &str, arguments: &Map<String, Value>) -> Said {
-        let text = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
+        let text = |name: &str| {
+            arguments
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         match method {
             "auth.test" => Ok(json!({
                 "url": "https://simulated.slack.com/", "team": "Simulated Workspace", "user": "aiops_rca_bot",
@@ -90,8 +128,14 @@ impl State {
             })),
             "conversations.list" => Ok(self.list(text("types"), text("limit"), text("cursor"))),
             "conversations.info" => {
-                let channel = self.options.channels.iter().find(|channel| channel.id == text("channel"));
-                channel.map(|channel| json!({"channel": shown_channel(channel)})).ok_or_else(|| error("channel_not_found"))
+                let channel = self
+                    .options
+                    .channels
+                    .iter()
+                    .find(|channel| channel.id == text("channel"));
+                channel
+                    .map(|channel| json!({"channel": shown_channel(channel)}))
+                    .ok_or_else(|| error("channel_not_found"))
             }
             "conversations.history" => self.read(text("channel"), None, text("oldest")),
             "conversations.replies" => self.read(text("channel"), Some(text("ts")), text("oldest")),
@@ -103,17 +147,42 @@ impl State {
 
     fn list(&self, types: &str, limit: &str, cursor: &str) -> Value {
         let private = types.contains("private_channel");
-        let channels: Vec<&SlackChannel> =
-            self.options.channels.iter().filter(|channel| channel.is_private == private && !channel.is_archived).collect();
-        let from: usize = cursor.strip_prefix("from-").and_then(|from| from.parse().ok()).unwrap_or(0);
-        let size = limit.parse().unwrap_or(100).min(self.options.page_size).max(1);
-        let shown: Vec<Value> = channels.iter().skip(from).take(size).map(|channel| shown_channel(channel)).collect();
-        let next = if from + size < channels.len() { format!("from-{}", from + size) } else { String::new() };
+        let channels: Vec<&SlackChannel> = self
+            .options
+            .channels
+            .iter()
+            .filter(|channel| channel.is_private == private && !channel.is_archived)
+            .collect();
+        let from: usize = cursor
+            .strip_prefix("from-")
+            .and_then(|from| from.parse().ok())
+            .unwrap_or(0);
+        let size = limit
+            .parse()
+            .unwrap_or(100)
+            .min(self.options.page_size)
+            .max(1);
+        let shown: Vec<Value> = channels
+            .iter()
+            .skip(from)
+            .take(size)
+            .map(|channel| shown_channel(channel))
+            .collect();
+        let next = if from + size < channels.len() {
+            format!("from-{}", from + size)
+        } else {
+            String::new()
+        };
         json!({"channels": shown, "response_metadata": {"next_cursor": next}})
     }
 
     fn read(&self, channel: &str, thread: Option<&str>, oldest: &str) -> Said {
-        if !self.options.channels.iter().any(|known| known.id == channel) {
+        if !self
+            .options
+            .channels
+            .iter()
+            .any(|known| known.id == channel)
+        {
             return Err(error("channel_not_found"));
         }
         let oldest: f64 = oldest.parse().unwrap_or(0.0);
@@ -122,9 +191,15 @@ impl State {
                 None => message.thread_ts.is_none(),
                 Some(ts) => message.ts == ts || message.thread_ts.as_deref() == Some(ts),
             };
-            here && message.channel == channel && message.ts.parse::<f64>().is_ok_and(|ts| ts >= oldest)
+            here && message.channel == channel
+                && message.ts.parse::<f64>().is_ok_and(|ts| ts >= oldest)
         };
-        let messages: Vec<Value> = self.messages.iter().filter(wanted).map(shown_message).collect();
+        let messages: Vec<Value> = self
+            .messages
+            .iter()
+            .filter(wanted)
+            .map(shown_message)
+            .collect();
         if thread.is_some() && messages.is_empty() {
             return Err(error("thread_not_found"));
         }
@@ -138,22 +213,37 @@ impl State {
         check_content(arguments)?;
         let client_msg_id = text("client_msg_id").map(str::to_owned);
         if self.options.knows_repeats && client_msg_id.is_some() {
-            if let Some(first) = self.messages.iter().find(|message| message.client_msg_id == client_msg_id) {
-                return Ok(json!({"channel": first.channel, "ts": first.ts, "message": shown_message(first)}));
+            if let Some(first) = self
+                .messages
+                .iter()
+                .find(|message| message.client_msg_id == client_msg_id)
+            {
+                return Ok(
+                    json!({"channel": first.channel, "ts": first.ts, "message": shown_message(first)}),
+                );
             }
-            if client_msg_id.as_ref().is_some_and(|id| self.deleted.contains(id)) {
+            if client_msg_id
+                .as_ref()
+                .is_some_and(|id| self.deleted.contains(id))
+            {
                 return Err(error("duplicate_message_not_found"));
             }
         }
         let thread_ts = text("thread_ts").map(str::to_owned);
         if let Some(thread) = &thread_ts
-            && !self.messages.iter().any(|message| message.channel == channel && message.ts == *thread)
+            && !self
+                .messages
+                .iter()
+                .any(|message| message.channel == channel && message.ts == *thread)
         {
             return Err(error("thread_not_found"));
         }
         let now = self.options.clock.now();
         if self.options.one_a_second
-            && self.last_post.get(&channel).is_some_and(|last| now - *last < chrono::TimeDelta::seconds(1))
+            && self
+                .last_post
+                .get(&channel)
+                .is_some_and(|last| now - *last < chrono::TimeDelta::seconds(1))
         {
             return Err(error("ratelimited"));
         }
@@ -169,17 +259,26 @@ impl State {
             edits: 0,
             at: now,
         };
-        let answer = json!({"channel": channel, "ts": message.ts, "message": shown_message(&message)});
+        let answer =
+            json!({"channel": channel, "ts": message.ts, "message": shown_message(&message)});
         self.messages.push(message);
         Ok(answer)
     }
 
     fn update(&mut self, arguments: &Map<String, Value>) -> Said {
-        let text = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
+        let text = |name: &str| {
+            arguments
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         // Unlike chat.postMessage this takes ids only.
         let channel = self.writable(text("channel"), false)?;
         check_content(arguments)?;
-        let Some(message) = self.messages.iter_mut().find(|message| message.channel == channel && message.ts == text("ts"))
+        let Some(message) = self
+            .messages
+            .iter_mut()
+            .find(|message| message.channel == channel && message.ts == text("ts"))
         else {
             return Err(error("message_not_found"));
         };
@@ -189,13 +288,21 @@ impl State {
             message.metadata = metadata.clone();
         }
         message.edits += 1;
-        Ok(json!({"channel": channel, "ts": message.ts, "text": message.text, "message": shown_message(message)}))
+        Ok(
+            json!({"channel": channel, "ts": message.ts, "text": message.text, "message": shown_message(message)}),
+        )
     }
 
     fn writable(&self, named: &str, by_name: bool) -> Result<String, Value> {
         let name = named.trim_start_matches('#');
-        let found = |channel: &&SlackChannel| channel.id == named || (by_name && channel.name == name);
-        let channel = self.options.channels.iter().find(found).ok_or_else(|| error("channel_not_found"))?;
+        let found =
+            |channel: &&SlackChannel| channel.id == named || (by_name && channel.name == name);
+        let channel = self
+            .options
+            .channels
+            .iter()
+            .find(found)
+            .ok_or_else(|| error("channel_not_found"))?;
         if channel.is_archived {
             return Err(error("is_archived"));
         }
@@ -211,16 +318,30 @@ impl State {
     /// Microseconds, never the same twice.
     fn next_ts(&mut self, now: DateTime<Utc>) -> String {
         self.last_ts = now.timestamp_micros().max(self.last_ts + 1);
-        format!("{}.{:06}", self.last_ts / 1_000_000, self.last_ts % 1_000_000)
+        format!(
+            "{}.{:06}",
+            self.last_ts / 1_000_000,
+            self.last_ts % 1_000_000
+        )
     }
 
     /// The interaction that pressing this button makes; `None` when there is no such button.
     pub(super) fn payload(&self, ts: &str, action_id: &str, user_id: &str) -> Option<Value> {
         let message = self.messages.iter().find(|message| message.ts == ts)?;
-        let channel = self.options.channels.iter().find(|channel| channel.id == message.channel)?;
-        let (block, button) =
-            buttons(message).find(|(_, button)| button.get("action_id").and_then(Value::as_str) == Some(action_id))?;
-        let name = self.options.people.iter().find(|(id, _)| id == user_id).map_or(user_id, |(_, name)| name);
+        let channel = self
+            .options
+            .channels
+            .iter()
+            .find(|channel| channel.id == message.channel)?;
+        let (block, button) = buttons(message).find(|(_, button)| {
+            button.get("action_id").and_then(Value::as_str) == Some(action_id)
+        })?;
+        let name = self
+            .options
+            .people
+            .iter()
+            .find(|(id, _)| id == user_id)
+            .map_or(user_id, |(_, name)| name);
         let now = self.options.clock.now();
         let mut action = json!({
             "action_id": action_id, "block_id": block.get("block_id"), "text": button.get("text"), "type": "button",
@@ -248,23 +369,40 @@ impl State {
 
 /// Arguments as Slack takes them: JSON or a form in the body, and the query.
 fn arguments(request: &Request) -> Map<String, Value> {
-    let mut arguments: Map<String, Value> = request.query.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    if request.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
+    let mut arguments: Map<String, Value> = request
+        .query
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
+    if request
+        .header("content-type")
+        .is_some_and(|kind| kind.starts_with("application/json"))
+    {
         if let Value::Object(body) = request.json() {
             arguments.extend(body);
         }
     } else {
-        arguments.extend(url::form_urlencoded::parse(&request.body).map(|(name, value)| (name.into_owned(), json!(value))));
+        arguments.extend(
+            url::form_urlencoded::parse(&request.body)
+                .map(|(name, value)| (name.into_owned(), json!(value))),
+        );
     }
     arguments
 }
 
 fn blocks(arguments: &Map<String, Value>) -> Vec<Value> {
-    arguments.get("blocks").and_then(Value::as_array).cloned().unwrap_or_default()
+    arguments
+        .get("blocks")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn check_content(arguments: &Map<String, Value>) -> Result<(), Value> {
-    let text = arguments.get("text").and_then(Value::as_str).unwrap_or_default();
+    let text = arguments
+        .get("text")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let blocks = blocks(arguments);
     if text.is_empty() && blocks.is_empty() {
         return Err(error("no_text"));
@@ -276,14 +414,24 @@ fn check_content(arguments: &Map<String, Value>) -> Result<(), Value> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(json!({"ok": false, "error": "invalid_blocks", "errors": problems, "response_metadata": {"messages": problems}}))
+    Err(
+        json!({"ok": false, "error": "invalid_blocks", "errors": problems, "response_metadata": {"messages": problems}}),
+    )
 }
 
 fn buttons(message: &SlackMessage) -> impl Iterator<Item = (&Value, &Value)> {
     message.blocks.iter().flat_map(|block| {
-        let elements = block.get("elements").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let button = |element: &&Value| element.get("type").and_then(Value::as_str) == Some("button");
-        elements.iter().filter(button).map(move |element| (block, element))
+        let elements = block
+            .get("elements")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let button =
+            |element: &&Value| element.get("type").and_then(Value::as_str) == Some("button");
+        elements
+            .iter()
+            .filter(button)
+            .map(move |element| (block, element))
     })
 }
 

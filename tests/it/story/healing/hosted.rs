@@ -7,7 +7,9 @@ use std::time::Duration;
 use aiops_rca::local::simulators::data_factory::{DataFactorySite, Ending};
 use aiops_rca::local::simulators::identity::IdentitySite;
 use aiops_rca::local::simulators::jira::Issue;
-use aiops_rca::local::simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator, PlaybookFault};
+use aiops_rca::local::simulators::logic_app::{
+    Deployment, LogicAppSettings, LogicAppSimulator, PlaybookFault,
+};
 use aiops_rca::local::simulators::{Server, serve};
 use aiops_rca::sinks::slack::interaction::APPROVE;
 use serde_json::{Value, json};
@@ -31,16 +33,23 @@ struct Hospital {
 
 /// The playbook that ships, as the infrastructure deploys it.
 fn shipped(base: &Url) -> (Value, BTreeMap<String, Value>) {
-    let factory =
-        format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-data/providers/Microsoft.DataFactory/factories/adf-prod");
+    let factory = format!(
+        "/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-data/providers/Microsoft.DataFactory/factories/adf-prod"
+    );
     let callback = format!("{base}remediation-callback?");
-    let parameters = BTreeMap::from([("callbackBase".to_owned(), json!(callback)), ("factoryId".to_owned(), json!(factory))]);
+    let parameters = BTreeMap::from([
+        ("callbackBase".to_owned(), json!(callback)),
+        ("factoryId".to_owned(), json!(factory)),
+    ]);
     (serde_json::from_str(RETRY).unwrap(), parameters)
 }
 
 /// The integration guide's own three pieces, with the names it says to put in.
 fn of_the_guide(_: &Url) -> (Value, BTreeMap<String, Value>) {
-    let text = GUIDE_STEPS.replace("SUB_ID", SUBSCRIPTION).replace("'RG'", "'rg-data'").replace("ADF_NAME", "adf-prod");
+    let text = GUIDE_STEPS
+        .replace("SUB_ID", SUBSCRIPTION)
+        .replace("'RG'", "'rg-data'")
+        .replace("ADF_NAME", "adf-prod");
     let steps: Value = serde_json::from_str(&text).unwrap();
     let mut send_callback = steps["step_4_send_callback"].clone();
     send_callback["runAfter"] = json!({"Create_Pipeline_Run": ["Succeeded"]});
@@ -51,22 +60,40 @@ fn of_the_guide(_: &Url) -> (Value, BTreeMap<String, Value>) {
         "triggers": {"manual": steps["step_2_http_trigger"]},
         "actions": {"Create_Pipeline_Run": steps["step_3_adf_retry"], "Send_Callback": send_callback},
     });
-    let connection = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/connections/azuredatafactory";
+    let connection =
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/connections/azuredatafactory";
     let connections = json!({"azuredatafactory": {"connectionId": connection, "connectionName": "azuredatafactory"}});
-    (definition, BTreeMap::from([("$connections".to_owned(), connections)]))
+    (
+        definition,
+        BTreeMap::from([("$connections".to_owned(), connections)]),
+    )
 }
 
 fn issue(town: &Town, id: &str) -> Issue {
     let label = format!("rca-{id}");
-    town.issues().into_iter().find(|issue| issue.labels.contains(&label)).unwrap()
+    town.issues()
+        .into_iter()
+        .find(|issue| issue.labels.contains(&label))
+        .unwrap()
 }
 
 /// What JIRA's comments and Slack's thread tell of a ticket.
 pub(super) async fn told_by(town: &Town, id: &str) -> (String, String) {
     let ticket = town.ticket(id).await.unwrap();
     let thread = town.slack.thread(ticket["slack"]["ts"].as_str().unwrap());
-    let comments: Vec<String> = issue(town, id).comments.iter().map(aiops_rca::local::simulators::jira::Comment::text).collect();
-    (comments.join("\n"), thread.into_iter().map(|entry| entry.text).collect::<Vec<_>>().join("\n"))
+    let comments: Vec<String> = issue(town, id)
+        .comments
+        .iter()
+        .map(aiops_rca::local::simulators::jira::Comment::text)
+        .collect();
+    (
+        comments.join("\n"),
+        thread
+            .into_iter()
+            .map(|entry| entry.text)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }
 
 impl Hospital {
@@ -74,19 +101,40 @@ impl Hospital {
         Self::with(ground, shipped, more).await
     }
 
-    async fn with(ground: &Ground, playbook: fn(&Url) -> (Value, BTreeMap<String, Value>), more: &[(&str, &str)]) -> Self {
+    async fn with(
+        ground: &Ground,
+        playbook: fn(&Url) -> (Value, BTreeMap<String, Value>),
+        more: &[(&str, &str)],
+    ) -> Self {
         let token = IdentitySite::token_for(MANAGEMENT);
-        let factory = Arc::new(DataFactorySite::new(SUBSCRIPTION, "rg-data", "adf-prod", &token));
+        let factory = Arc::new(DataFactorySite::new(
+            SUBSCRIPTION,
+            "rg-data",
+            "adf-prod",
+            &token,
+        ));
         let factory_server = serve(0, Arc::clone(&factory)).await.unwrap();
-        let identity = serve(0, Arc::new(IdentitySite::new("identity-header"))).await.unwrap();
+        let identity = serve(0, Arc::new(IdentitySite::new("identity-header")))
+            .await
+            .unwrap();
         let mut playbooks = None;
         let town = Town::build_around(ground, async |base| {
             let (definition, parameters) = playbook(base);
             let here = base.as_str().trim_end_matches('/').to_owned();
             let settings = LogicAppSettings {
-                deployments: vec![Deployment { name: "retry".to_owned(), definition, parameters }],
-                hosts: BTreeMap::from([(MANAGEMENT.to_owned(), factory_server.url().parse().unwrap()), (here, base.clone())]),
-                connections: BTreeMap::from([("azuredatafactory".to_owned(), MANAGEMENT.to_owned())]),
+                deployments: vec![Deployment {
+                    name: "retry".to_owned(),
+                    definition,
+                    parameters,
+                }],
+                hosts: BTreeMap::from([
+                    (MANAGEMENT.to_owned(), factory_server.url().parse().unwrap()),
+                    (here, base.clone()),
+                ]),
+                connections: BTreeMap::from([(
+                    "azuredatafactory".to_owned(),
+                    MANAGEMENT.to_owned(),
+                )]),
                 tokens: BTreeMap::from([(MANAGEMENT.to_owned(), token)]),
                 pace: Duration::from_millis(50),
                 ..LogicAppSettings::default()
@@ -108,10 +156,17 @@ impl Hospital {
                 ("REMEDIATION_ASSETS", "pl_ask*=ask"),
             ];
             let settings = settings.iter().chain(more);
-            settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+            settings
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
         })
         .await;
-        Self { town, factory, playbooks: playbooks.unwrap(), _servers: [factory_server, identity] }
+        Self {
+            town,
+            factory,
+            playbooks: playbooks.unwrap(),
+            _servers: [factory_server, identity],
+        }
     }
 
     /// A run of this pipeline fails with a gateway timeout; the id of its ticket.
@@ -125,32 +180,53 @@ impl Hospital {
     }
 
     async fn reported(&self, pipeline: &str, run: &str) -> String {
-        let rows = [row(pipeline, run, "GatewayTimeout", "The gateway did not answer in time.")];
-        ids(&self.town.deliver("azure-monitor", &alert(&format!("alert-{run}"), &rows)).await)[0].clone()
+        let rows = [row(
+            pipeline,
+            run,
+            "GatewayTimeout",
+            "The gateway did not answer in time.",
+        )];
+        ids(&self
+            .town
+            .deliver("azure-monitor", &alert(&format!("alert-{run}"), &rows))
+            .await)[0]
+            .clone()
     }
 
     /// The next runs of the pipeline that are started here end so.
     fn script(&self, pipeline: &str, endings: &[bool]) {
         for good in endings {
-            let fails = Ending::Fails { activity: "Copy_Data".to_owned(), message: "ErrorCode=GatewayTimeout".to_owned() };
-            self.factory.script(pipeline, 1, if *good { Ending::Succeeds } else { fails });
+            let fails = Ending::Fails {
+                activity: "Copy_Data".to_owned(),
+                message: "ErrorCode=GatewayTimeout".to_owned(),
+            };
+            self.factory
+                .script(pipeline, 1, if *good { Ending::Succeeds } else { fails });
         }
     }
 
     /// How often runs of the pipeline were started by a playbook.
     fn started(&self, pipeline: &str) -> usize {
-        let of_it = |run: &&Value| run["pipelineName"] == pipeline && run["invokedBy"]["name"] == "Manual";
+        let of_it =
+            |run: &&Value| run["pipelineName"] == pipeline && run["invokedBy"]["name"] == "Manual";
         self.factory.runs().iter().filter(of_it).count()
     }
 
     async fn state(&self, id: &str) -> String {
         let ticket = self.town.ticket(id).await.unwrap_or_default();
-        ticket["remediation"]["state"].as_str().unwrap_or_default().to_owned()
+        ticket["remediation"]["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     async fn until_state(&self, id: &str, state: &str, within: u64) {
         let what = format!("remediation of {id} is {state}");
-        self.town.until(&what, Duration::from_secs(within), async |_: &Town| self.state(id).await == state).await;
+        self.town
+            .until(&what, Duration::from_secs(within), async |_: &Town| {
+                self.state(id).await == state
+            })
+            .await;
     }
 
     fn issue(&self, id: &str) -> Issue {
@@ -158,23 +234,49 @@ impl Hospital {
     }
 
     async fn assert_told(&self, id: &str, words: &[&str]) {
-        self.town.until_shown(&[id.to_owned()], Duration::from_secs(30)).await;
+        self.town
+            .until_shown(&[id.to_owned()], Duration::from_secs(30))
+            .await;
         let (comments, thread) = told_by(&self.town, id).await;
         for word in words {
-            assert!(comments.contains(word), "JIRA does not tell `{word}`:\n{comments}");
-            assert!(thread.contains(word), "Slack does not tell `{word}`:\n{thread}");
+            assert!(
+                comments.contains(word),
+                "JIRA does not tell `{word}`:\n{comments}"
+            );
+            assert!(
+                thread.contains(word),
+                "Slack does not tell `{word}`:\n{thread}"
+            );
         }
     }
 
     /// Closed everywhere, by the remediation.
     async fn assert_closed(&self, id: &str) {
-        self.assert_told(id, &["Remediation started", "Remediation succeeded with attempt", "recovered after"]).await;
+        self.assert_told(
+            id,
+            &[
+                "Remediation started",
+                "Remediation succeeded with attempt",
+                "recovered after",
+            ],
+        )
+        .await;
         let ticket = self.town.ticket(id).await.unwrap();
-        assert_eq!((&ticket["status"], &ticket["status_by"]["name"]), (&json!("acknowledged"), &json!("auto-remediation")));
+        assert_eq!(
+            (&ticket["status"], &ticket["status_by"]["name"]),
+            (&json!("acknowledged"), &json!("auto-remediation"))
+        );
         assert_eq!(self.issue(id).status, "Done");
         let messages = self.town.messages();
-        let message = messages.iter().find(|message| json!(message.ts) == ticket["slack"]["ts"]).unwrap();
-        assert!(json!(message.blocks).to_string().contains("CLOSED"), "{:?}", message.blocks);
+        let message = messages
+            .iter()
+            .find(|message| json!(message.ts) == ticket["slack"]["ts"])
+            .unwrap();
+        assert!(
+            json!(message.blocks).to_string().contains("CLOSED"),
+            "{:?}",
+            message.blocks
+        );
     }
 }
 
@@ -193,15 +295,32 @@ async fn a_failure_is_healed_verified_and_closed_everywhere_on_azurite() {
     hospital.until_state(&thrice, "succeeded", 60).await;
     hospital.assert_closed(&thrice).await;
     assert_eq!(hospital.started("pl_sales"), 3);
-    hospital.assert_told(&thrice, &["Attempt 1 of 3 failed", "Attempt 2 of 3 failed", "succeeded with attempt 3"]).await;
+    hospital
+        .assert_told(
+            &thrice,
+            &[
+                "Attempt 1 of 3 failed",
+                "Attempt 2 of 3 failed",
+                "succeeded with attempt 3",
+            ],
+        )
+        .await;
 
     hospital.until_state(&lost, "exhausted", 60).await;
     assert_eq!(hospital.started("pl_lost"), 3);
-    hospital.assert_told(&lost, &["Attempt 3 of 3 failed", "A person has to take over"]).await;
+    hospital
+        .assert_told(
+            &lost,
+            &["Attempt 3 of 3 failed", "A person has to take over"],
+        )
+        .await;
     assert_eq!(hospital.town.ticket(&lost).await.unwrap()["status"], "open");
 
     // The remediation's own failed run is reported: it belongs to its ticket.
-    let own = hospital.town.ticket(&lost).await.unwrap()["remediation"]["attempts"][1]["run_id"].as_str().unwrap().to_owned();
+    let own = hospital.town.ticket(&lost).await.unwrap()["remediation"]["attempts"][1]["run_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(hospital.reported("pl_lost", &own).await, lost);
     assert_eq!(hospital.town.issues().len(), 3);
     hospital.town.assert_wire_laws();
@@ -212,53 +331,102 @@ async fn ask_dashboard(town: &Town, id: &str, action: &str, plan: Option<&str>) 
     let question = town.ticket(id).await.unwrap()["remediation"]["approval"].clone();
     let plan = plan.map_or_else(|| question["plan"].clone(), |plan| json!(plan));
     let body = json!({"approval": question["id"], "plan": plan}).to_string();
-    town.post(&format!("api/tickets/{id}/{action}"), body).await.unwrap().status
+    town.post(&format!("api/tickets/{id}/{action}"), body)
+        .await
+        .unwrap()
+        .status
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_decide_where_they_are_asked_and_nobody_else() {
-    let hospital = Hospital::build(&Ground::Embedded, &[("REMEDIATION_APPROVAL_MINUTES", "0.2")]).await;
+    let hospital = Hospital::build(
+        &Ground::Embedded,
+        &[("REMEDIATION_APPROVAL_MINUTES", "0.2")],
+    )
+    .await;
     let town = &hospital.town;
-    let (slack, dashboard) = (hospital.fails("pl_ask_slack", 1).await, hospital.fails("pl_ask_dashboard", 2).await);
+    let (slack, dashboard) = (
+        hospital.fails("pl_ask_slack", 1).await,
+        hospital.fails("pl_ask_dashboard", 2).await,
+    );
     let rejected = hospital.fails("pl_ask_no", 3).await;
     for id in [&slack, &dashboard, &rejected] {
         hospital.until_state(id, "awaiting_approval", 20).await;
     }
     // Forged: a plan nobody was shown, and somebody who may not decide.
-    assert_eq!(ask_dashboard(town, &dashboard, "approve", Some("0123456789abcdef")).await, 409);
+    assert_eq!(
+        ask_dashboard(town, &dashboard, "approve", Some("0123456789abcdef")).await,
+        409
+    );
     assert_eq!(ask_dashboard(town, &dashboard, "approve", None).await, 200);
-    assert_eq!(ask_dashboard(town, &dashboard, "reject", None).await, 409, "an answer counts once");
+    assert_eq!(
+        ask_dashboard(town, &dashboard, "reject", None).await,
+        409,
+        "an answer counts once"
+    );
     assert_eq!(ask_dashboard(town, &rejected, "reject", None).await, 200);
-    town.until("the buttons are there", Duration::from_secs(10), async |town: &Town| {
-        !town.ticket(&slack).await.unwrap()["slack"]["ts"].is_null()
-    })
+    town.until(
+        "the buttons are there",
+        Duration::from_secs(10),
+        async |town: &Town| !town.ticket(&slack).await.unwrap()["slack"]["ts"].is_null(),
+    )
     .await;
-    let ts = town.ticket(&slack).await.unwrap()["slack"]["ts"].as_str().unwrap().to_owned();
-    assert_eq!(town.slack.press(&ts, APPROVE, "U0STRANGER").await, Some(200));
+    let ts = town.ticket(&slack).await.unwrap()["slack"]["ts"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        town.slack.press(&ts, APPROVE, "U0STRANGER").await,
+        Some(200)
+    );
     assert_eq!(hospital.state(&slack).await, "awaiting_approval");
     assert_eq!(town.slack.press(&ts, APPROVE, "U0JOHNDOE").await, Some(200));
     hospital.until_state(&slack, "succeeded", 30).await;
     hospital.until_state(&dashboard, "succeeded", 30).await;
     hospital.assert_closed(&slack).await;
-    hospital.assert_told(&slack, &["Approval asked", "John Doe approved the remediation"]).await;
-    hospital.assert_told(&rejected, &["rejected the remediation: nothing will be done automatically"]).await;
+    hospital
+        .assert_told(
+            &slack,
+            &["Approval asked", "John Doe approved the remediation"],
+        )
+        .await;
+    hospital
+        .assert_told(
+            &rejected,
+            &["rejected the remediation: nothing will be done automatically"],
+        )
+        .await;
 
     // Nobody answers in time.
     let expired = hospital.fails("pl_ask_late", 4).await;
-    hospital.until_state(&expired, "awaiting_approval", 20).await;
+    hospital
+        .until_state(&expired, "awaiting_approval", 20)
+        .await;
     tokio::time::sleep(Duration::from_secs(12)).await;
     town.sweep().await;
     hospital.until_state(&expired, "rejected", 20).await;
-    hospital.assert_told(&expired, &["Nobody approved in time"]).await;
+    hospital
+        .assert_told(&expired, &["Nobody approved in time"])
+        .await;
     assert_eq!(ask_dashboard(town, &expired, "approve", None).await, 409);
-    let started = ["pl_ask_slack", "pl_ask_dashboard", "pl_ask_no", "pl_ask_late"].map(|pipeline| hospital.started(pipeline));
+    let started = [
+        "pl_ask_slack",
+        "pl_ask_dashboard",
+        "pl_ask_no",
+        "pl_ask_late",
+    ]
+    .map(|pipeline| hospital.started(pipeline));
     assert_eq!(started, [1, 1, 0, 0]);
     town.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_doubled_late_and_forged_callbacks_start_nothing_twice() {
-    let hospital = Hospital::build(&Ground::Embedded, &[("REMEDIATION_DEADLINE_MINUTES", "0.15")]).await;
+    let hospital = Hospital::build(
+        &Ground::Embedded,
+        &[("REMEDIATION_DEADLINE_MINUTES", "0.15")],
+    )
+    .await;
     let town = &hospital.town;
     // 504 after starting, and neither callback arrives: the vendor tells what happened.
     hospital.playbooks.next_run(PlaybookFault::GatewayTimeout);
@@ -289,7 +457,11 @@ async fn lost_doubled_late_and_forged_callbacks_start_nothing_twice() {
     let body = json!({"ticket_id": twice, "status": "failed"}).to_string();
     for token in ["", "00", &"ab".repeat(32)] {
         let door = format!("remediation-callback?ticket={twice}&attempt={attempt}&token={token}");
-        assert_eq!(town.post(&door, body.clone()).await.unwrap().status, 401, "{token}");
+        assert_eq!(
+            town.post(&door, body.clone()).await.unwrap().status,
+            401,
+            "{token}"
+        );
     }
     assert_eq!(hospital.state(&twice).await, "succeeded");
     town.assert_wire_laws();
@@ -313,7 +485,11 @@ async fn switched_off_or_not_remediable_nothing_is_ever_called() {
     let on = Hospital::build(&Ground::Embedded, &[]).await;
     let id = off.fails("pl_off", 1).await;
     let rows = [row("pl_blob", &run(2), "2200", BLOB_MISSING)];
-    let blob = ids(&on.town.deliver("azure-monitor", &alert("blob", &rows)).await)[0].clone();
+    let blob = ids(&on
+        .town
+        .deliver("azure-monitor", &alert("blob", &rows))
+        .await)[0]
+        .clone();
     off.town.until_shown(&[id], Duration::from_secs(20)).await;
     on.town.until_shown(&[blob], Duration::from_secs(20)).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -328,7 +504,8 @@ async fn switched_off_or_not_remediable_nothing_is_ever_called() {
 /// SIGKILL again and again, while ten failures are healed.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_between_any_two_steps_never_start_a_run_twice() {
-    let hospital = Hospital::build(&Ground::Embedded, &[("REMEDIATION_DEADLINE_MINUTES", "1")]).await;
+    let hospital =
+        Hospital::build(&Ground::Embedded, &[("REMEDIATION_DEADLINE_MINUTES", "1")]).await;
     let mut dice = fastrand::Rng::with_seed(5);
     let pipelines: Vec<String> = (0..10).map(|n| format!("pl_{n}")).collect();
     let mut tickets = Vec::new();
@@ -350,8 +527,14 @@ async fn kills_between_any_two_steps_never_start_a_run_twice() {
             .await;
     }
     for (pipeline, id) in pipelines.iter().zip(&tickets) {
-        let attempts = hospital.town.ticket(id).await.unwrap()["remediation"]["attempts"].as_array().unwrap().len();
-        assert!(hospital.started(pipeline) <= attempts, "{pipeline}: more runs than attempts");
+        let attempts = hospital.town.ticket(id).await.unwrap()["remediation"]["attempts"]
+            .as_array()
+            .unwrap()
+            .len();
+        assert!(
+            hospital.started(pipeline) <= attempts,
+            "{pipeline}: more runs than attempts"
+        );
     }
     hospital.town.host.stop().await;
 }

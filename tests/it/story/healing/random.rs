@@ -28,8 +28,9 @@ struct Dice {
 
 impl Fates for Dice {
     fn fate(&mut self, asset: &str, attempt: u64, call: usize) -> Fate {
-        let salt =
-            asset.bytes().fold(attempt * 31 + call as u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(u64::from(byte)));
+        let salt = asset.bytes().fold(attempt * 31 + call as u64, |sum, byte| {
+            sum.wrapping_mul(131).wrapping_add(u64::from(byte))
+        });
         let mut dice = fastrand::Rng::with_seed(self.seed ^ salt);
         Fate {
             answer: match dice.u32(0..20) {
@@ -40,7 +41,11 @@ impl Fates for Dice {
                 _ => Answered::Refused,
             },
             heals: dice.u32(0..10) < 6,
-            takes: TimeDelta::seconds(if dice.u32(0..25) == 0 { dice.i64(600..1000) } else { dice.i64(0..200) }),
+            takes: TimeDelta::seconds(if dice.u32(0..25) == 0 {
+                dice.i64(600..1000)
+            } else {
+                dice.i64(0..200)
+            }),
             told: match dice.u32(0..14) {
                 0..=6 => Told::Honestly,
                 7 | 8 => Told::TooEarly,
@@ -86,7 +91,15 @@ impl Town {
     async fn build(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let vendor = dice.u32(0..5) > 0;
-        let mut world = World::build(seed, vendor, Dice { seed, alerts: vendor }).await;
+        let mut world = World::build(
+            seed,
+            vendor,
+            Dice {
+                seed,
+                alerts: vendor,
+            },
+        )
+        .await;
         world.house.kills = *dice.choice(&[0, 5, 10, 25]).unwrap();
         let house = &mut world.house;
         house.plan_act(TimeDelta::zero(), Act::FactoryFails(503));
@@ -100,38 +113,84 @@ impl Town {
             };
             let run = format!("00000000-0000-4000-8000-{story:012x}");
             let (code, message) = if asset.starts_with("code") {
-                ("2200", "ErrorCode=UserErrorSourceBlobNotExist,'Message=The required Blob is missing.'")
+                (
+                    "2200",
+                    "ErrorCode=UserErrorSourceBlobNotExist,'Message=The required Blob is missing.'",
+                )
             } else {
                 ("GatewayTimeout", "The gateway did not answer in time.")
             };
             let failure = failure(&asset, &run, code, message);
             let start = TimeDelta::seconds(dice.i64(0..300));
             for _ in 0..dice.u32(1..3) {
-                house.plan_act(start + TimeDelta::seconds(dice.i64(0..120)), Act::Report(failure.clone()));
+                house.plan_act(
+                    start + TimeDelta::seconds(dice.i64(0..120)),
+                    Act::Report(failure.clone()),
+                );
             }
             let mut person = |chance: u32, within: i64, deed: Deed| {
                 if dice.u32(0..100) < chance {
-                    house.plan_act(start + TimeDelta::seconds(dice.i64(30..within)), Act::Person(run.clone(), deed));
+                    house.plan_act(
+                        start + TimeDelta::seconds(dice.i64(30..within)),
+                        Act::Person(run.clone(), deed),
+                    );
                 }
             };
             person(15, 600, Deed::Close);
             person(8, 900, Deed::Reopen);
             if asset.starts_with("ask") {
-                person(30, 600, Deed::Answer { approved: true, forged: true });
-                person(60, 900, Deed::Answer { approved: true, forged: false });
-                person(40, 900, Deed::Answer { approved: false, forged: false });
-                person(40, 1800, Deed::Answer { approved: true, forged: false });
+                person(
+                    30,
+                    600,
+                    Deed::Answer {
+                        approved: true,
+                        forged: true,
+                    },
+                );
+                person(
+                    60,
+                    900,
+                    Deed::Answer {
+                        approved: true,
+                        forged: false,
+                    },
+                );
+                person(
+                    40,
+                    900,
+                    Deed::Answer {
+                        approved: false,
+                        forged: false,
+                    },
+                );
+                person(
+                    40,
+                    1800,
+                    Deed::Answer {
+                        approved: true,
+                        forged: false,
+                    },
+                );
             }
         }
         for _ in 0..dice.u32(0..6) {
             let status = *dice.choice(&[429, 500, 503]).unwrap();
-            house.plan_act(TimeDelta::seconds(dice.i64(0..900)), Act::FactoryFails(status));
+            house.plan_act(
+                TimeDelta::seconds(dice.i64(0..900)),
+                Act::FactoryFails(status),
+            );
         }
         if dice.u32(0..10) == 0 {
             house.plan_act(TimeDelta::seconds(dice.i64(0..500)), Act::KillSwitch);
         }
         house.plan(house.now + TimeDelta::minutes(1), Task::Sweep);
-        Self { seed, world, vendor, off_since: None, ids: BTreeMap::new() }
+        Self {
+            seed,
+            world,
+            vendor,
+            off_since: None,
+            ids: BTreeMap::new(),
+        }
     }
 
     async fn play(&mut self) {
@@ -144,12 +203,19 @@ impl Town {
                 break;
             }
             match task {
-                Task::Message { queue, text, dequeues } => drop(self.world.house.handle(queue, text, dequeues).await),
+                Task::Message {
+                    queue,
+                    text,
+                    dequeues,
+                } => drop(self.world.house.handle(queue, text, dequeues).await),
                 Task::Sweep => {
                     // The long tail of a few stories need not be swept as often as the crowd at the start.
                     let every = if late < TimeDelta::minutes(20) { 3 } else { 8 };
                     self.world.house.sweep(TimeDelta::minutes(every)).await;
-                    if self.world.house.is_idle() && late > TimeDelta::minutes(20) && self.is_over().await {
+                    if self.world.house.is_idle()
+                        && late > TimeDelta::minutes(20)
+                        && self.is_over().await
+                    {
                         break;
                     }
                 }
@@ -163,12 +229,19 @@ impl Town {
     }
 
     async fn tickets(&self) -> Vec<Ticket> {
-        self.world.house.pipeline.store.recent(self.world.house.now, 2, 10_000).await.unwrap()
+        self.world
+            .house
+            .pipeline
+            .store
+            .recent(self.world.house.now, 2, 10_000)
+            .await
+            .unwrap()
     }
 
     async fn is_over(&self) -> bool {
         let waits = |ticket: &Ticket| {
-            ticket.current_attempt().is_some() || ticket.remediation.state == RemediationState::AwaitingApproval
+            ticket.current_attempt().is_some()
+                || ticket.remediation.state == RemediationState::AwaitingApproval
         };
         !self.tickets().await.iter().any(waits)
     }
@@ -197,10 +270,17 @@ impl Town {
                 }
                 matches!(accepted, Some(Ok(_)))
             }
-            Act::Outside(Outside::Callback { ticket, attempt, body }) => {
+            Act::Outside(Outside::Callback {
+                ticket,
+                attempt,
+                body,
+            }) => {
                 let work = World::<Act>::call_back(&pipeline, &ticket, &attempt, &body, now);
                 let answered = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
-                matches!(answered, Some(Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing)))
+                matches!(
+                    answered,
+                    Some(Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing))
+                )
             }
             Act::Person(run, deed) => {
                 if let Some(id) = self.ids.get(&run).cloned() {
@@ -217,21 +297,52 @@ impl Town {
     }
 
     async fn deed(&mut self, pipeline: &Pipeline, id: &TicketId, deed: Deed, now: DateTime<Utc>) {
-        let Some(ticket) = pipeline.store.load(id).await.unwrap() else { return };
-        let by = Actor { channel: Channel::Dashboard, name: "Jane Roe".to_owned() };
+        let Some(ticket) = pipeline.store.load(id).await.unwrap() else {
+            return;
+        };
+        let by = Actor {
+            channel: Channel::Dashboard,
+            name: "Jane Roe".to_owned(),
+        };
         let event = match deed {
-            Deed::Close => Event::StatusChanged { to: Status::Acknowledged, by, at: now, jira_status: None },
-            Deed::Reopen => Event::StatusChanged { to: Status::Open, by, at: now, jira_status: None },
+            Deed::Close => Event::StatusChanged {
+                to: Status::Acknowledged,
+                by,
+                at: now,
+                jira_status: None,
+            },
+            Deed::Reopen => Event::StatusChanged {
+                to: Status::Open,
+                by,
+                at: now,
+                jira_status: None,
+            },
             Deed::Answer { approved, forged } => {
-                let Some(question) = ticket.remediation.approval else { return };
-                let plan = if forged { "forged".to_owned() } else { question.plan };
-                Event::ApprovalAnswered { approval: question.id, plan, approved, by }
+                let Some(question) = ticket.remediation.approval else {
+                    return;
+                };
+                let plan = if forged {
+                    "forged".to_owned()
+                } else {
+                    question.plan
+                };
+                Event::ApprovalAnswered {
+                    approval: question.id,
+                    plan,
+                    approved,
+                    by,
+                }
             }
         };
         let work = pipeline.apply(id, &event, now);
-        let outcome = House::<Act>::survive(self.world.house.kills, &mut self.world.house.dice, work).await;
+        let outcome =
+            House::<Act>::survive(self.world.house.kills, &mut self.world.house.dice, work).await;
         if let Deed::Answer { forged: true, .. } = deed {
-            assert!(!matches!(outcome, Some(Ok(_))), "seed {}: a forged plan was approved", self.seed);
+            assert!(
+                !matches!(outcome, Some(Ok(_))),
+                "seed {}: a forged plan was approved",
+                self.seed
+            );
         }
     }
 
@@ -239,8 +350,15 @@ impl Town {
     async fn judge(&mut self) {
         let seed = self.seed;
         let tickets = self.tickets().await;
-        for ticket in tickets.iter().rev().filter(|_| number("AIOPS_RCA_STORIES", 2_000) <= STORIES_A_TOWN) {
-            println!("{} {:?} {} by {:?}", ticket.id, ticket.failure.run_id, ticket.failure.asset, ticket.status_by.channel);
+        for ticket in tickets
+            .iter()
+            .rev()
+            .filter(|_| number("AIOPS_RCA_STORIES", 2_000) <= STORIES_A_TOWN)
+        {
+            println!(
+                "{} {:?} {} by {:?}",
+                ticket.id, ticket.failure.run_id, ticket.failure.asset, ticket.status_by.channel
+            );
             for chapter in &ticket.story {
                 println!("    {} {}", chapter.at.format("%H:%M:%S"), chapter.text);
             }
@@ -248,66 +366,136 @@ impl Town {
                 println!("    {attempt:?}");
             }
         }
-        let attempts: BTreeSet<&str> =
-            tickets.iter().flat_map(|t| t.remediation.attempts.iter().map(|attempt| attempt.id.as_str())).collect();
+        let attempts: BTreeSet<&str> = tickets
+            .iter()
+            .flat_map(|t| {
+                t.remediation
+                    .attempts
+                    .iter()
+                    .map(|attempt| attempt.id.as_str())
+            })
+            .collect();
         let state = self.world.outskirts.state();
         let mut may_run: BTreeMap<&str, u32> = BTreeMap::new();
         for call in &state.calls {
-            assert!(attempts.contains(call.attempt.as_str()), "seed {seed}: {} was called and is not recorded", call.attempt);
+            assert!(
+                attempts.contains(call.attempt.as_str()),
+                "seed {seed}: {} was called and is not recorded",
+                call.attempt
+            );
             assert!(
                 !call.asset.starts_with("never") && !call.asset.starts_with("code"),
                 "seed {seed}: {} was called",
                 call.asset
             );
-            assert!(self.off_since.is_none_or(|off| call.at < off), "seed {seed}: {} was called when off", call.attempt);
+            assert!(
+                self.off_since.is_none_or(|off| call.at < off),
+                "seed {seed}: {} was called when off",
+                call.attempt
+            );
             *may_run.entry(&call.attempt).or_default() += u32::from(call.may_run);
         }
-        assert!(may_run.values().all(|calls| *calls <= 1), "seed {seed}: an attempt was called twice: {may_run:?}");
+        assert!(
+            may_run.values().all(|calls| *calls <= 1),
+            "seed {seed}: an attempt was called twice: {may_run:?}"
+        );
         for ticket in &tickets {
             judge_ticket(seed, ticket);
             for attempt in &ticket.remediation.attempts {
                 if self.vendor && attempt.state == AttemptState::Succeeded {
-                    let healed =
-                        state.runs.iter().any(|run| run.attempt == attempt.id && run.heals && Some(run.end) <= attempt.ended_at);
-                    assert!(healed, "seed {seed}: {} counts as healed, by no run: {attempt:#?}", ticket.id);
+                    let healed = state.runs.iter().any(|run| {
+                        run.attempt == attempt.id && run.heals && Some(run.end) <= attempt.ended_at
+                    });
+                    assert!(
+                        healed,
+                        "seed {seed}: {} counts as healed, by no run: {attempt:#?}",
+                        ticket.id
+                    );
                 }
                 if let Some(run) = attempt.run_id.as_ref().filter(|_| self.vendor) {
-                    let own = tickets.iter().find(|ticket| ticket.failure.run_id.as_ref() == Some(run));
-                    assert!(own.is_none(), "seed {seed}: the run of {} has a ticket of its own", attempt.id);
+                    let own = tickets
+                        .iter()
+                        .find(|ticket| ticket.failure.run_id.as_ref() == Some(run));
+                    assert!(
+                        own.is_none(),
+                        "seed {seed}: the run of {} has a ticket of its own",
+                        attempt.id
+                    );
                 }
             }
         }
         overlaps(seed, &tickets);
         let locks = futures::executor::block_on(self.world.house.pipeline.store.asset_locks());
-        assert_eq!(locks.unwrap(), Vec::new(), "seed {seed}: an asset stays taken");
-        let stories: BTreeSet<&str> = tickets.iter().filter_map(|t| t.failure.run_id.as_deref()).collect();
-        assert_eq!(stories.len(), tickets.len(), "seed {seed}: a run has two tickets");
-        let reported = stories.iter().filter(|run| run.starts_with("00000000")).count() as u64;
-        assert_eq!(reported, STORIES_A_TOWN, "seed {seed}: a story has no ticket");
+        assert_eq!(
+            locks.unwrap(),
+            Vec::new(),
+            "seed {seed}: an asset stays taken"
+        );
+        let stories: BTreeSet<&str> = tickets
+            .iter()
+            .filter_map(|t| t.failure.run_id.as_deref())
+            .collect();
+        assert_eq!(
+            stories.len(),
+            tickets.len(),
+            "seed {seed}: a run has two tickets"
+        );
+        let reported = stories
+            .iter()
+            .filter(|run| run.starts_with("00000000"))
+            .count() as u64;
+        assert_eq!(
+            reported, STORIES_A_TOWN,
+            "seed {seed}: a story has no ticket"
+        );
     }
 }
 
 fn judge_ticket(seed: u64, ticket: &Ticket) {
     let healing = &ticket.remediation;
     let asset = &ticket.failure.asset;
-    assert!(ticket.current_attempt().is_none(), "seed {seed}: hanging: {ticket:#?}");
-    let made = healing.attempts.iter().filter(|attempt| attempt.state != AttemptState::Cancelled).count();
+    assert!(
+        ticket.current_attempt().is_none(),
+        "seed {seed}: hanging: {ticket:#?}"
+    );
+    let made = healing
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.state != AttemptState::Cancelled)
+        .count();
     assert!(made <= 3, "seed {seed}: {made} attempts");
     if asset.starts_with("never") || asset.starts_with("code") {
         assert_eq!(made, 0, "seed {seed}: {asset}");
     }
     if asset.starts_with("ask") && !healing.attempts.is_empty() {
-        assert!(ticket.story.iter().any(|c| c.kind == aiops_rca::ticket::ChapterKind::ApprovalGiven), "seed {seed}: unasked");
+        assert!(
+            ticket
+                .story
+                .iter()
+                .any(|c| c.kind == aiops_rca::ticket::ChapterKind::ApprovalGiven),
+            "seed {seed}: unasked"
+        );
     }
-    let healed = healing.attempts.iter().any(|attempt| attempt.state == AttemptState::Succeeded);
+    let healed = healing
+        .attempts
+        .iter()
+        .any(|attempt| attempt.state == AttemptState::Succeeded);
     if ticket.is_closed() && !ticket.status_by.is_person() {
         assert!(healed, "seed {seed}: {} was closed by nobody", ticket.id);
     }
     if healed && !ticket.is_closed() {
-        assert!(ticket.status_by.is_person(), "seed {seed}: {} is healed and open", ticket.id);
+        assert!(
+            ticket.status_by.is_person(),
+            "seed {seed}: {} is healed and open",
+            ticket.id
+        );
     }
     assert_eq!(
-        ticket.story.iter().map(|chapter| chapter.number).collect::<Vec<_>>(),
+        ticket
+            .story
+            .iter()
+            .map(|chapter| chapter.number)
+            .collect::<Vec<_>>(),
         (1..=u32::try_from(ticket.story.len()).unwrap()).collect::<Vec<_>>(),
         "seed {seed}"
     );
@@ -317,30 +505,48 @@ fn judge_ticket(seed: u64, ticket: &Ticket) {
 fn overlaps(seed: u64, tickets: &[Ticket]) {
     let mut spans: Vec<(&str, DateTime<Utc>, DateTime<Utc>)> = tickets
         .iter()
-        .flat_map(|t| t.remediation.attempts.iter().map(|a| (t.failure.asset.as_str(), a)))
+        .flat_map(|t| {
+            t.remediation
+                .attempts
+                .iter()
+                .map(|a| (t.failure.asset.as_str(), a))
+        })
         .filter_map(|(asset, attempt)| Some((asset, attempt.called_at?, attempt.ended_at?)))
         .collect();
     spans.sort_unstable();
     for pair in spans.windows(2) {
         let ((one, _, end), (other, start, _)) = (pair[0], pair[1]);
-        assert!(one != other || end <= start, "seed {seed}: two attempts at once on {one}");
+        assert!(
+            one != other || end <= start,
+            "seed {seed}: two attempts at once on {one}"
+        );
     }
 }
 
 fn number(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 #[tokio::test]
 async fn no_story_goes_wrong() {
-    let (first, towns) = (number("AIOPS_RCA_SEED", 1), number("AIOPS_RCA_STORIES", 2_000).div_ceil(STORIES_A_TOWN));
+    let (first, towns) = (
+        number("AIOPS_RCA_SEED", 1),
+        number("AIOPS_RCA_STORIES", 2_000).div_ceil(STORIES_A_TOWN),
+    );
     let mut outcomes = BTreeMap::new();
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {
         let mut town = Town::build(seed).await;
         town.play().await;
         town.judge().await;
-        town.tickets().await.into_iter().map(|ticket| format!("{:?}", ticket.remediation.state)).collect::<Vec<_>>()
+        town.tickets()
+            .await
+            .into_iter()
+            .map(|ticket| format!("{:?}", ticket.remediation.state))
+            .collect::<Vec<_>>()
     });
     let mut played = std::pin::pin!(played.buffer_unordered(3));
     while let Some(states) = played.next().await {
@@ -350,6 +556,9 @@ async fn no_story_goes_wrong() {
     }
     // The stories are worth something only if they differ.
     for state in ["None", "Succeeded", "Exhausted", "Rejected"] {
-        assert!(outcomes.get(state).copied().unwrap_or(0) > 0 || towns < 20, "{state} never came: {outcomes:?}");
+        assert!(
+            outcomes.get(state).copied().unwrap_or(0) > 0 || towns < 20,
+            "{state} never came: {outcomes:?}"
+        );
     }
 }

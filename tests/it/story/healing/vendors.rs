@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use aiops_rca::local::simulators::airflow::{AirflowSite, Api};
 use aiops_rca::local::simulators::databricks::{DatabricksSite, Ending};
-use aiops_rca::local::simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator, SHIPPED};
+use aiops_rca::local::simulators::logic_app::{
+    Deployment, LogicAppSettings, LogicAppSimulator, SHIPPED,
+};
 use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
 use serde_json::{Value, json};
 use url::Url;
@@ -20,7 +22,10 @@ const JOB_RUN: i64 = 998_877_665_544_332;
 const DAG_RUN: &str = "scheduled__2026-07-27T00:00:00+00:00";
 
 fn fixture(name: &str) -> Value {
-    let path = format!("{}/tests/fixtures/vendor/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/fixtures/vendor/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -29,9 +34,14 @@ struct Vault;
 
 impl Site for Vault {
     fn answer(&self, request: &Request) -> Answer {
-        let known = request.path == "/secrets/AIRFLOW-PASSWORD" && request.is_authorized_by("Bearer vault-token");
+        let known = request.path == "/secrets/AIRFLOW-PASSWORD"
+            && request.is_authorized_by("Bearer vault-token");
         let secret = json!({"value": "airflow-pass", "id": "https://rca-vault.vault.azure.net/secrets/AIRFLOW-PASSWORD/1"});
-        if known { Answer::json(200, &secret) } else { Answer::json(403, &json!({"error": {"code": "Forbidden"}})) }
+        if known {
+            Answer::json(200, &secret)
+        } else {
+            Answer::json(403, &json!({"error": {"code": "Forbidden"}}))
+        }
     }
 }
 
@@ -59,10 +69,14 @@ impl Platform {
                 ("https://airflow.example.com", &airflow_server),
                 ("https://rca-vault.vault.azure.net", &vault),
             ];
-            let mut hosts: BTreeMap<String, Url> =
-                servers.into_iter().map(|(host, server)| (host.to_owned(), server.url().parse().unwrap())).collect();
+            let mut hosts: BTreeMap<String, Url> = servers
+                .into_iter()
+                .map(|(host, server)| (host.to_owned(), server.url().parse().unwrap()))
+                .collect();
             hosts.insert(base.as_str().trim_end_matches('/').to_owned(), base.clone());
-            let simulator = LogicAppSimulator::start(0, deployed(base, hosts)).await.unwrap();
+            let simulator = LogicAppSimulator::start(0, deployed(base, hosts))
+                .await
+                .unwrap();
             let url = |name: &str| simulator.url(name).unwrap().to_string();
             let settings = [
                 ("DATABRICKS_WORKSPACE_URL", databricks_server.url()),
@@ -74,16 +88,32 @@ impl Platform {
                 ("PLAYBOOK_RESTART_CLUSTER", url("restart-cluster")),
                 ("PLAYBOOK_RETRY_JOB", url("retry-databricks-job")),
                 ("PLAYBOOK_RETRY_AIRFLOW_TASK", url("retry-airflow-task")),
-                ("CALLBACK_SIGNING_KEY", "town-callback-signing-key".to_owned()),
+                (
+                    "CALLBACK_SIGNING_KEY",
+                    "town-callback-signing-key".to_owned(),
+                ),
                 ("REMEDIATION_DELAYS", "1".to_owned()),
-                ("REMEDIATION_NODE_TYPES", "Standard_D4*=Standard_D8ds_v5".to_owned()),
+                (
+                    "REMEDIATION_NODE_TYPES",
+                    "Standard_D4*=Standard_D8ds_v5".to_owned(),
+                ),
             ];
             playbooks = Some(simulator);
-            settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            settings
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect()
         })
         .await;
         let playbooks = playbooks.unwrap();
-        Self { town, databricks, airflow, playbooks, databricks_server, _servers: [airflow_server, vault] }
+        Self {
+            town,
+            databricks,
+            airflow,
+            playbooks,
+            databricks_server,
+            _servers: [airflow_server, vault],
+        }
     }
 
     /// The ticket once its remediation has come to this state.
@@ -94,15 +124,26 @@ impl Platform {
             if ticket["remediation"]["state"] == state {
                 return ticket;
             }
-            assert!(Instant::now() < give_up, "{id} is not {state}: {:#}\n{}", ticket["remediation"], told(&ticket));
+            assert!(
+                Instant::now() < give_up,
+                "{id} is not {state}: {:#}\n{}",
+                ticket["remediation"],
+                told(&ticket)
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
     async fn until_healed(&self, id: &str) -> Value {
         assert_eq!(self.until(id, "succeeded").await["status"], "acknowledged");
-        self.town.until_shown(&[id.to_owned()], Duration::from_secs(30)).await;
-        assert_eq!(self.playbooks.strangers(), Vec::<String>::new(), "a playbook talked to a stranger");
+        self.town
+            .until_shown(&[id.to_owned()], Duration::from_secs(30))
+            .await;
+        assert_eq!(
+            self.playbooks.strangers(),
+            Vec::<String>::new(),
+            "a playbook talked to a stranger"
+        );
         self.town.ticket(id).await.unwrap()
     }
 }
@@ -110,7 +151,10 @@ impl Platform {
 /// The playbooks as the infrastructure deploys them.
 fn deployed(base: &Url, hosts: BTreeMap<String, Url>) -> LogicAppSettings {
     let all = [
-        ("callbackBase", json!(format!("{base}remediation-callback?"))),
+        (
+            "callbackBase",
+            json!(format!("{base}remediation-callback?")),
+        ),
         ("databricksHost", json!(WORKSPACE)),
         ("allowedNodeTypes", json!(["Standard_D8ds_v5"])),
         ("airflowHost", json!("https://airflow.example.com")),
@@ -119,19 +163,38 @@ fn deployed(base: &Url, hosts: BTreeMap<String, Url>) -> LogicAppSettings {
         ("keyVaultHost", json!("https://rca-vault.vault.azure.net")),
         ("airflowSecretName", json!("AIRFLOW-PASSWORD")),
     ];
-    let names = ["restart-cluster", "retry-databricks-job", "retry-airflow-task"];
-    let deployments = SHIPPED.into_iter().filter(|(name, _)| names.contains(name)).map(|(name, text)| {
-        let definition: Value = serde_json::from_str(text).unwrap();
-        let declared = definition["parameters"].as_object().unwrap();
-        let given = all.iter().filter(|(name, _)| declared.contains_key(*name));
-        let parameters = given.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        Deployment { name: name.to_owned(), parameters, definition }
-    });
-    let tokens = [("2ff814a6-3304-4ab8-85cb-cd0e6f879c1d", "databricks-token"), ("https://vault.azure.net", "vault-token")];
+    let names = [
+        "restart-cluster",
+        "retry-databricks-job",
+        "retry-airflow-task",
+    ];
+    let deployments = SHIPPED
+        .into_iter()
+        .filter(|(name, _)| names.contains(name))
+        .map(|(name, text)| {
+            let definition: Value = serde_json::from_str(text).unwrap();
+            let declared = definition["parameters"].as_object().unwrap();
+            let given = all.iter().filter(|(name, _)| declared.contains_key(*name));
+            let parameters = given
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
+            Deployment {
+                name: name.to_owned(),
+                parameters,
+                definition,
+            }
+        });
+    let tokens = [
+        ("2ff814a6-3304-4ab8-85cb-cd0e6f879c1d", "databricks-token"),
+        ("https://vault.azure.net", "vault-token"),
+    ];
     LogicAppSettings {
         deployments: deployments.collect(),
         hosts,
-        tokens: tokens.into_iter().map(|(audience, token)| (audience.to_owned(), token.to_owned())).collect(),
+        tokens: tokens
+            .into_iter()
+            .map(|(audience, token)| (audience.to_owned(), token.to_owned()))
+            .collect(),
         pace: Duration::from_millis(50),
         ..LogicAppSettings::default()
     }
@@ -139,7 +202,11 @@ fn deployed(base: &Url, hosts: BTreeMap<String, Url>) -> LogicAppSettings {
 
 fn told(ticket: &Value) -> String {
     let story = ticket["story"].as_array().cloned().unwrap_or_default();
-    story.iter().map(|chapter| chapter["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
+    story
+        .iter()
+        .map(|chapter| chapter["text"].as_str().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,14 +214,35 @@ async fn a_cluster_a_job_and_a_task_are_healed_verified_and_closed() {
     let platform = Platform::build().await;
 
     // Machines of its size cannot be had: the cluster comes up with the size that may stand in.
-    platform.databricks.put_cluster(fixture("dbx-clusters-get-stockout"));
-    let row = json!(["2026-07-27T09:13:22Z", CLUSTER, "etl-shared", "Terminated", "CLOUD_PROVIDER_RESOURCE_STOCKOUT"]);
-    let columns = ["TimeGenerated", "clusterId", "clusterName", "clusterState", "termination"];
-    let alert = alert_of("databricks-cluster-failure", "alert-cluster", &columns, &[row]);
+    platform
+        .databricks
+        .put_cluster(fixture("dbx-clusters-get-stockout"));
+    let row = json!([
+        "2026-07-27T09:13:22Z",
+        CLUSTER,
+        "etl-shared",
+        "Terminated",
+        "CLOUD_PROVIDER_RESOURCE_STOCKOUT"
+    ]);
+    let columns = [
+        "TimeGenerated",
+        "clusterId",
+        "clusterName",
+        "clusterState",
+        "termination",
+    ];
+    let alert = alert_of(
+        "databricks-cluster-failure",
+        "alert-cluster",
+        &columns,
+        &[row],
+    );
     let cluster = ids(&platform.town.deliver("azure-monitor", &alert).await)[0].clone();
 
     // A job whose own cluster could not be had: its run is repaired.
-    platform.databricks.put_job(JOB.parse().unwrap(), "nightly ETL");
+    platform
+        .databricks
+        .put_job(JOB.parse().unwrap(), "nightly ETL");
     let webhook = json!({"event_type": "jobs.on_failure", "workspace_id": "1", "run": {"run_id": JOB_RUN.to_string()},
         "job": {"job_id": JOB, "name": "nightly ETL"}});
     let mut run = fixture("dbx-runs-get-cluster-error");
@@ -165,40 +253,101 @@ async fn a_cluster_a_job_and_a_task_are_healed_verified_and_closed() {
     // A connection was refused: the task is cleared and runs again.
     platform.airflow.put_task(json!({"dag_id": "sales_etl", "dag_run_id": DAG_RUN, "task_id": "load_orders", "map_index": -1,
         "state": "failed", "try_number": 2, "max_tries": 1}));
-    let task = ids(&platform.town.deliver("airflow-monitor", &fixture("airflow2-callback-seed-shape")).await)[0].clone();
+    let task = ids(&platform
+        .town
+        .deliver("airflow-monitor", &fixture("airflow2-callback-seed-shape"))
+        .await)[0]
+        .clone();
 
     let healed = platform.until_healed(&cluster).await;
     let moved = platform.databricks.cluster(CLUSTER).unwrap();
-    assert_eq!((&moved["node_type_id"], &moved["state"]), (&json!("Standard_D8ds_v5"), &json!("RUNNING")));
+    assert_eq!(
+        (&moved["node_type_id"], &moved["state"]),
+        (&json!("Standard_D8ds_v5"), &json!("RUNNING"))
+    );
     let story = told(&healed);
-    assert!(story.contains("restart the cluster with node type Standard_D8ds_v5"), "{story}");
-    assert!(story.contains("the cluster has node type Standard_D8ds_v5 now, and keeps it"), "{story}");
+    assert!(
+        story.contains("restart the cluster with node type Standard_D8ds_v5"),
+        "{story}"
+    );
+    assert!(
+        story.contains("the cluster has node type Standard_D8ds_v5 now, and keeps it"),
+        "{story}"
+    );
     let (comments, thread) = super::hosted::told_by(&platform.town, &cluster).await;
-    assert!(comments.contains("keeps it") && thread.contains("keeps it"), "{comments}\n{thread}");
+    assert!(
+        comments.contains("keeps it") && thread.contains("keeps it"),
+        "{comments}\n{thread}"
+    );
 
     platform.until_healed(&job).await;
-    assert_eq!(platform.databricks.run(JOB_RUN).unwrap()["state"]["result_state"], "SUCCESS");
-    assert_eq!(platform.databricks_server.requests_to("POST", "/runs/repair").len(), 1);
+    assert_eq!(
+        platform.databricks.run(JOB_RUN).unwrap()["state"]["result_state"],
+        "SUCCESS"
+    );
+    assert_eq!(
+        platform
+            .databricks_server
+            .requests_to("POST", "/runs/repair")
+            .len(),
+        1
+    );
     platform.until_healed(&task).await;
-    assert_eq!(platform.airflow.run_state("sales_etl", DAG_RUN).as_deref(), Some("success"));
+    assert_eq!(
+        platform.airflow.run_state("sales_etl", DAG_RUN).as_deref(),
+        Some("success")
+    );
     platform.town.assert_wire_laws();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_does_not_come_up_is_a_persons() {
     let platform = Platform::build().await;
-    platform.databricks.put_cluster(fixture("dbx-clusters-get-stockout"));
-    let ending = Ending::badly(1, "CLOUD_PROVIDER_RESOURCE_STOCKOUT", "CLOUD_FAILURE", "no capacity either");
+    platform
+        .databricks
+        .put_cluster(fixture("dbx-clusters-get-stockout"));
+    let ending = Ending::badly(
+        1,
+        "CLOUD_PROVIDER_RESOURCE_STOCKOUT",
+        "CLOUD_FAILURE",
+        "no capacity either",
+    );
     platform.databricks.script(CLUSTER, ending);
-    let row = json!(["2026-07-27T09:13:22Z", CLUSTER, "etl-shared", "Terminated", "CLOUD_PROVIDER_RESOURCE_STOCKOUT"]);
-    let columns = ["TimeGenerated", "clusterId", "clusterName", "clusterState", "termination"];
-    let alert = alert_of("databricks-cluster-failure", "alert-cluster", &columns, &[row]);
+    let row = json!([
+        "2026-07-27T09:13:22Z",
+        CLUSTER,
+        "etl-shared",
+        "Terminated",
+        "CLOUD_PROVIDER_RESOURCE_STOCKOUT"
+    ]);
+    let columns = [
+        "TimeGenerated",
+        "clusterId",
+        "clusterName",
+        "clusterState",
+        "termination",
+    ];
+    let alert = alert_of(
+        "databricks-cluster-failure",
+        "alert-cluster",
+        &columns,
+        &[row],
+    );
     let id = ids(&platform.town.deliver("azure-monitor", &alert).await)[0].clone();
     let ticket = platform.until(&id, "awaiting_approval").await;
     assert_eq!(ticket["status"], "open");
-    let plan = ticket["remediation"]["approval"]["plan_text"].as_str().unwrap();
+    let plan = ticket["remediation"]["approval"]["plan_text"]
+        .as_str()
+        .unwrap();
     // The only size that may stand in was tried.
-    assert!(plan.starts_with("Attempt 2 of 2: restart the cluster etl-shared (run"), "{plan}");
+    assert!(
+        plan.starts_with("Attempt 2 of 2: restart the cluster etl-shared (run"),
+        "{plan}"
+    );
     let story = told(&ticket);
-    assert!(story.contains("Attempt 1 of 2 failed") && story.contains("may have node type Standard_D8ds_v5 now"), "{story}");
+    assert!(
+        story.contains("Attempt 1 of 2 failed")
+            && story.contains("may have node type Standard_D8ds_v5 now"),
+        "{story}"
+    );
 }

@@ -57,7 +57,13 @@ pub(in super::super) struct Fate {
 
 impl Default for Fate {
     fn default() -> Self {
-        Self { answer: Answered::Accepted, heals: true, takes: TimeDelta::seconds(40), told: Told::Honestly, alerts: false }
+        Self {
+            answer: Answered::Accepted,
+            heals: true,
+            takes: TimeDelta::seconds(40),
+            told: Told::Honestly,
+            alerts: false,
+        }
     }
 }
 
@@ -84,7 +90,11 @@ pub(in super::super) struct Call {
 /// What comes from outside, later.
 #[derive(Debug, Clone)]
 pub(in super::super) enum Outside {
-    Callback { ticket: String, attempt: String, body: String },
+    Callback {
+        ticket: String,
+        attempt: String,
+        body: String,
+    },
     Alert(Failure),
 }
 
@@ -110,7 +120,11 @@ pub(in super::super) struct Script(pub(in super::super) Vec<Fate>);
 
 impl Fates for Script {
     fn fate(&mut self, _asset: &str, _attempt: u64, _call: usize) -> Fate {
-        if self.0.is_empty() { Fate::default() } else { self.0.remove(0) }
+        if self.0.is_empty() {
+            Fate::default()
+        } else {
+            self.0.remove(0)
+        }
     }
 }
 
@@ -133,9 +147,19 @@ fn stamp(at: DateTime<Utc>) -> String {
 
 impl State {
     fn called(&mut self, body: &Value) -> Answer {
-        let (now, attempt, asset) = (self.now, text(body, "attempt_id").to_owned(), text(body, "pipeline_name").to_owned());
-        let before = self.calls.iter().filter(|call| call.attempt == attempt).count();
-        let fate = self.fates.fate(&asset, body["attempt_number"].as_u64().unwrap(), before);
+        let (now, attempt, asset) = (
+            self.now,
+            text(body, "attempt_id").to_owned(),
+            text(body, "pipeline_name").to_owned(),
+        );
+        let before = self
+            .calls
+            .iter()
+            .filter(|call| call.attempt == attempt)
+            .count();
+        let fate = self
+            .fates
+            .fate(&asset, body["attempt_number"].as_u64().unwrap(), before);
         let (may_run, starts, status) = match fate.answer {
             Answered::Accepted => (true, true, 202),
             Answered::TimedOutAfterStart => (true, true, 504),
@@ -143,12 +167,28 @@ impl State {
             Answered::Throttled => (false, false, 429),
             Answered::Refused => (false, false, 400),
         };
-        self.calls.push(Call { attempt: attempt.clone(), asset: asset.clone(), at: now, may_run });
+        self.calls.push(Call {
+            attempt: attempt.clone(),
+            asset: asset.clone(),
+            at: now,
+            may_run,
+        });
         if starts {
             let id = format!("7e7e7e7e-0000-4000-8000-{:012x}", self.runs.len() + 1);
-            let (start, end) = (now + TimeDelta::seconds(2), now + TimeDelta::seconds(2) + fate.takes);
+            let (start, end) = (
+                now + TimeDelta::seconds(2),
+                now + TimeDelta::seconds(2) + fate.takes,
+            );
             let group = text(body, "original_run_id").to_owned();
-            let run = Run { id, attempt, pipeline: asset, group, start, end, heals: fate.heals };
+            let run = Run {
+                id,
+                attempt,
+                pipeline: asset,
+                group,
+                start,
+                end,
+                heals: fate.heals,
+            };
             self.tell(&run, fate, body);
             self.runs.push(run);
         }
@@ -172,17 +212,32 @@ impl State {
         let end = run.end + TimeDelta::seconds(5);
         let told = match fate.told {
             Told::Nothing => Vec::new(),
-            Told::Honestly => vec![(run.start, call("Running", &run.id)), (end, call(status, &run.id))],
+            Told::Honestly => vec![
+                (run.start, call("Running", &run.id)),
+                (end, call(status, &run.id)),
+            ],
             Told::TooEarly => vec![(run.start, call("succeeded", &run.id))],
             Told::Late => vec![(end + TimeDelta::minutes(25), call(status, &run.id))],
-            Told::Twice => vec![(end, call(status, &run.id)), (end + TimeDelta::seconds(3), call(status, &run.id))],
+            Told::Twice => vec![
+                (end, call(status, &run.id)),
+                (end + TimeDelta::seconds(3), call(status, &run.id)),
+            ],
             Told::Contradictory => vec![(end, call(status, &run.id))],
-            Told::WithoutRun => vec![(end, call(status, "@{body('Create_Pipeline_Run')?['runId']}"))],
+            Told::WithoutRun => vec![(
+                end,
+                call(status, "@{body('Create_Pipeline_Run')?['runId']}"),
+            )],
         };
         self.news.extend(told);
         if fate.alerts && !run.heals {
-            let alert = failure(&run.pipeline, &run.id, "GatewayTimeout", "The gateway did not answer in time.");
-            self.news.push((run.end + TimeDelta::seconds(45), Outside::Alert(alert)));
+            let alert = failure(
+                &run.pipeline,
+                &run.id,
+                "GatewayTimeout",
+                "The gateway did not answer in time.",
+            );
+            self.news
+                .push((run.end + TimeDelta::seconds(45), Outside::Alert(alert)));
         }
     }
 
@@ -201,16 +256,36 @@ impl State {
             return Answer::empty(status);
         }
         let segments = request.segments();
-        match segments.iter().skip(8).map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["pipelineruns", id] => match self.runs.iter().find(|run| run.id == *id && run.start <= self.now) {
+        match segments
+            .iter()
+            .skip(8)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
+            ["pipelineruns", id] => match self
+                .runs
+                .iter()
+                .find(|run| run.id == *id && run.start <= self.now)
+            {
                 Some(run) => Answer::json(200, &self.run_json(run)),
-                None if id.starts_with("7e7e") => Answer::json(404, &json!({"error": {"code": "PipelineRunNotFound"}})),
-                None => Answer::json(200, &json!({"runId": id, "runGroupId": id, "status": "Failed"})),
+                None if id.starts_with("7e7e") => {
+                    Answer::json(404, &json!({"error": {"code": "PipelineRunNotFound"}}))
+                }
+                None => Answer::json(
+                    200,
+                    &json!({"runId": id, "runGroupId": id, "status": "Failed"}),
+                ),
             },
             ["queryPipelineRuns"] => {
                 let wanted = request.json()["filters"][0]["values"][0].clone();
-                let runs = self.runs.iter().filter(|run| run.pipeline == wanted.as_str().unwrap() && run.start <= self.now);
-                Answer::json(200, &json!({"value": runs.map(|run| self.run_json(run)).collect::<Vec<_>>()}))
+                let runs = self.runs.iter().filter(|run| {
+                    run.pipeline == wanted.as_str().unwrap() && run.start <= self.now
+                });
+                Answer::json(
+                    200,
+                    &json!({"value": runs.map(|run| self.run_json(run)).collect::<Vec<_>>()}),
+                )
             }
             _ => Answer::json(200, &json!({"value": []})),
         }
@@ -220,7 +295,11 @@ impl State {
 impl Site for Outskirts {
     fn answer(&self, request: &Request) -> Answer {
         let mut state = self.state();
-        if request.path == "/playbook" { state.called(&request.json()) } else { state.factory(request) }
+        if request.path == "/playbook" {
+            state.called(&request.json())
+        } else {
+            state.factory(request)
+        }
     }
 }
 
@@ -249,7 +328,11 @@ pub(in super::super) struct World<A> {
 
 impl<A> World<A> {
     /// Assets named `ask…` are asked about, `never…` are left alone.
-    pub(in super::super) async fn build(seed: u64, vendor: bool, fates: impl Fates + 'static) -> Self {
+    pub(in super::super) async fn build(
+        seed: u64,
+        vendor: bool,
+        fates: impl Fates + 'static,
+    ) -> Self {
         let state = State {
             now: noon(),
             runs: Vec::new(),
@@ -270,18 +353,26 @@ impl<A> World<A> {
             };
             let http = support::http();
             let collector = Collector {
-                data_factory: vendor.then(|| DataFactory::new(factory, http.clone(), Key::Token("token".to_owned().into()))),
+                data_factory: vendor.then(|| {
+                    DataFactory::new(factory, http.clone(), Key::Token("token".to_owned().into()))
+                }),
                 ..Collector::default()
             };
             let playbook = PlaybookSettings {
-                urls: BTreeMap::from([(Action::RetryPipeline, SecretUrl::parse(&format!("{url}playbook")).unwrap())]),
+                urls: BTreeMap::from([(
+                    Action::RetryPipeline,
+                    SecretUrl::parse(&format!("{url}playbook")).unwrap(),
+                )]),
                 callback_base: "https://rca.example.com".parse().unwrap(),
                 signing_key: "a key of some length".to_owned().into(),
             };
             let remediation = RemediationSettings {
                 enabled: true,
                 playbooks: [Action::RetryPipeline].into(),
-                assets: ["ask*=ask", "never*=never"].iter().map(|line| AssetPolicy::parse(line).unwrap()).collect(),
+                assets: ["ask*=ask", "never*=never"]
+                    .iter()
+                    .map(|line| AssetPolicy::parse(line).unwrap())
+                    .collect(),
                 max_running: 1000,
                 approval_ttl: TimeDelta::minutes(12),
                 callback_deadline: TimeDelta::minutes(10),
@@ -298,7 +389,11 @@ impl<A> World<A> {
             }
         })
         .await;
-        Self { house, outskirts, server }
+        Self {
+            house,
+            outskirts,
+            server,
+        }
     }
 
     /// Brings the outskirts to the house's time.
@@ -307,7 +402,12 @@ impl<A> World<A> {
     }
 
     pub(in super::super) async fn accept(&self, failure: Failure) -> TicketId {
-        let accepted = self.house.pipeline.accept(Parsed::Failures(vec![failure]), None, self.house.now).await.unwrap();
+        let accepted = self
+            .house
+            .pipeline
+            .accept(Parsed::Failures(vec![failure]), None, self.house.now)
+            .await
+            .unwrap();
         accepted.ticket_id.unwrap()
     }
 
@@ -320,7 +420,9 @@ impl<A> World<A> {
         now: DateTime<Utc>,
     ) -> Result<String, aiops_rca::ticket::store::UpdateError> {
         let callback = callback::parse(body.as_bytes()).unwrap();
-        pipeline.callback(&TicketId::parse(ticket).unwrap(), attempt, &callback, now).await
+        pipeline
+            .callback(&TicketId::parse(ticket).unwrap(), attempt, &callback, now)
+            .await
     }
 
     pub(in super::super) async fn ticket(&self, id: &TicketId) -> Ticket {
@@ -338,12 +440,21 @@ impl World<Outside> {
         while let Some(task) = self.house.next() {
             self.tick();
             match task {
-                Task::Message { queue, text, dequeues } => drop(self.house.handle(queue, text, dequeues).await),
+                Task::Message {
+                    queue,
+                    text,
+                    dequeues,
+                } => drop(self.house.handle(queue, text, dequeues).await),
                 Task::Sweep if self.house.now >= until => break,
                 Task::Sweep => self.house.sweep(TimeDelta::minutes(1)).await,
-                Task::Act(Outside::Callback { ticket, attempt, body }) => {
+                Task::Act(Outside::Callback {
+                    ticket,
+                    attempt,
+                    body,
+                }) => {
                     let (pipeline, now) = (&self.house.pipeline, self.house.now);
-                    let _late_or_not = Self::call_back(pipeline, &ticket, &attempt, &body, now).await;
+                    let _late_or_not =
+                        Self::call_back(pipeline, &ticket, &attempt, &body, now).await;
                 }
                 Task::Act(Outside::Alert(failure)) => drop(self.accept(failure).await),
             }
@@ -358,7 +469,14 @@ impl World<Outside> {
     /// A gateway timeout on this asset, and what follows within this time.
     pub(in super::super) async fn story(&mut self, asset: &str, time: TimeDelta) -> TicketId {
         let run = format!("00000000-0000-4000-8000-{:012x}", fastrand::u32(..));
-        let id = self.accept(failure(asset, &run, "GatewayTimeout", "The gateway did not answer in time.")).await;
+        let id = self
+            .accept(failure(
+                asset,
+                &run,
+                "GatewayTimeout",
+                "The gateway did not answer in time.",
+            ))
+            .await;
         self.pass(time).await;
         id
     }
