@@ -24,11 +24,11 @@
 //!
 //! 1. An alert arrives at [`functions`] (`ingest.rs`), which knows the host's wire and nothing else.
 //! 2. [`sources`] turns the vendor's JSON into [`failure::Failure`]s, redacted and capped.
-//! 3. [`pipeline::accept`] claims each run (insert-if-absent on its [`failure::RunKey`]) and enqueues it; the
+//! 3. [`flow::accept`] claims each run (insert-if-absent on its [`failure::RunKey`]) and enqueues it; the
 //!    sender has its ticket id now.
-//! 4. The queue function calls [`pipeline::analyse`]: [`evidence`] asks the vendor, [`diagnosis`] finds the root
+//! 4. The queue function calls [`flow::analyse`]: [`evidence`] asks the vendor, [`diagnosis`] finds the root
 //!    cause with its proof, [`ticket::machine`] opens the ticket, [`remediation`] decides what may be done.
-//! 5. [`pipeline::deliver`] reconciles each of the [`sinks`] with the ticket, recording after every step.
+//! 5. [`flow::deliver`] reconciles each of the [`sinks`] with the ticket, recording after every step.
 //! 6. Whatever people do in JIRA, Slack or on the [`dashboard`] comes back as an event through
 //!    [`ticket::machine`], and step 5 runs again.
 //!
@@ -55,7 +55,7 @@ pub mod diagnosis;
 pub mod ticket;
 pub mod remediation;
 pub mod sinks;
-pub mod pipeline;
+pub mod flow;
 pub mod dashboard;
 pub mod functions;
 pub mod local;

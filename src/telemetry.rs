@@ -39,7 +39,7 @@ pub struct Telemetry {
 
 /// Starts logging, and exporting when `otlp` says where to; needs the runtime.
 ///
-/// `filter`: `info`, or directives such as `info,aiops_rca::pipeline=debug`; a bad one means `info`.
+/// `filter`: `info`, or directives such as `info,aiops_rca::flow=debug`; a bad one means `info`.
 pub fn start(filter: &str, otlp: Option<&OtlpSettings>, http: &Http) -> Telemetry {
     let lines = tracing_subscriber::fmt::layer()
         .json()

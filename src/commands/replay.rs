@@ -28,11 +28,11 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
     } else {
         environment
     };
-    let pipeline = Config::read(&environment)?.into_doors().pipeline?;
-    pipeline.prepare().await?;
+    let flow = Config::read(&environment)?.into_doors().flow?;
+    flow.prepare().await?;
     let mut out = std::io::stdout().lock();
     if arguments.id.is_none() && !arguments.all {
-        let letters = pipeline.store.dead_letters().await?;
+        let letters = flow.store.dead_letters().await?;
         for letter in &letters {
             let state = letter.replayed_at.map_or("waiting".to_owned(), |at| {
                 format!("replayed {}", at.format("%Y-%m-%d %H:%M UTC"))
@@ -50,7 +50,7 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
         )?;
         return Ok(ExitCode::SUCCESS);
     }
-    let replayed = pipeline.replay(arguments.id.as_deref(), Utc::now()).await?;
+    let replayed = flow.replay(arguments.id.as_deref(), Utc::now()).await?;
     for letter in &replayed {
         writeln!(out, "{} is back in queue {}", letter.id, letter.queue)?;
     }

@@ -11,12 +11,12 @@ use crate::diagnosis::Action;
 use crate::diagnosis::model::{Model, ModelSettings, Provider};
 use crate::evidence::Collector;
 use crate::fault::Fault;
+use crate::flow::Flow;
 use crate::functions::Doors;
 use crate::functions::access::DashboardLock;
 use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
-use crate::pipeline::Pipeline;
 use crate::remediation::RemediationSettings;
 use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
@@ -138,7 +138,7 @@ impl Config {
         let storage = self
             .storage
             .and_then(|settings| Storage::open(&settings, &self.http));
-        let pipeline = storage.map(|storage| Pipeline {
+        let flow = storage.map(|storage| Flow {
             store: TicketStore::new(storage),
             collector: self.collector,
             model: self.model,
@@ -148,7 +148,7 @@ impl Config {
             remediation: self.remediation,
         });
         Doors {
-            pipeline,
+            flow,
             secure_webhook: self.secure_webhook,
             dashboard: self.dashboard,
             problems: self.problems.iter().map(ToString::to_string).collect(),

@@ -397,7 +397,7 @@ pub const SETTINGS: &[Setting] = &[
         OPERATION,
         "LOG_LEVEL",
         "info",
-        "`error`, `warn`, `info`, `debug`, or a filter such as `info,aiops_rca::pipeline=debug`",
+        "`error`, `warn`, `info`, `debug`, or a filter such as `info,aiops_rca::flow=debug`",
     ),
     setting(
         OPERATION,

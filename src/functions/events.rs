@@ -9,7 +9,7 @@ use warp::http::StatusCode;
 
 use super::Handler;
 use super::wire::{Request, Response};
-use crate::pipeline::jira::JiraOutcome;
+use crate::flow::jira::JiraOutcome;
 use crate::sinks::jira::webhook;
 use crate::sinks::playbook;
 use crate::sinks::slack::interaction::{self, Interaction};
@@ -69,10 +69,10 @@ fn ignored(reason: &str) -> Response {
 
 impl Handler {
     pub(super) async fn jira_webhook(&self, request: &Request, now: DateTime<Utc>) -> Response {
-        let Ok(pipeline) = self.doors.pipeline.as_ref() else {
+        let Ok(flow) = self.doors.flow.as_ref() else {
             return Response::unavailable();
         };
-        let Some(secret) = pipeline
+        let Some(secret) = flow
             .jira
             .as_ref()
             .and_then(|jira| jira.settings().webhook_secret.as_ref())
@@ -90,8 +90,8 @@ impl Handler {
                 return Response::error(StatusCode::BAD_REQUEST, bad.code, &bad.message, &bad.path);
             }
         };
-        match self.pipeline().await {
-            Ok(pipeline) => match pipeline.jira_event(event, now).await {
+        match self.flow().await {
+            Ok(flow) => match flow.jira_event(event, now).await {
                 Ok(JiraOutcome::Applied(ticket)) => outcome(Ok(*ticket)),
                 Ok(JiraOutcome::Ignored(reason)) => ignored(&reason),
                 Err(fault) => {
@@ -111,10 +111,10 @@ impl Handler {
         request: &Request,
         now: DateTime<Utc>,
     ) -> Response {
-        let Ok(pipeline) = self.doors.pipeline.as_ref() else {
+        let Ok(flow) = self.doors.flow.as_ref() else {
             return Response::unavailable();
         };
-        let Some(slack) = &pipeline.slack else {
+        let Some(slack) = &flow.slack else {
             return closed("SLACK_BOT_TOKEN");
         };
         let settings = slack.settings();
@@ -155,7 +155,7 @@ impl Handler {
         else {
             return Response::empty(StatusCode::OK);
         };
-        let Ok(pipeline) = self.pipeline().await else {
+        let Ok(flow) = self.flow().await else {
             return Response::unavailable();
         };
         if !settings.may_approve(&user_id) {
@@ -173,7 +173,7 @@ impl Handler {
             approved,
             by,
         };
-        match pipeline.apply(&ticket_id, &event, now).await {
+        match flow.apply(&ticket_id, &event, now).await {
             Err(UpdateError::Store(_)) => Response::unavailable(),
             Err(refused) => {
                 tracing::info!(ticket.id = %ticket_id, reason = %refused, "a decision changed nothing");
@@ -188,10 +188,10 @@ impl Handler {
         request: &Request,
         now: DateTime<Utc>,
     ) -> Response {
-        let Ok(pipeline) = self.doors.pipeline.as_ref() else {
+        let Ok(flow) = self.doors.flow.as_ref() else {
             return Response::unavailable();
         };
-        let Some(sink) = &pipeline.playbook else {
+        let Some(sink) = &flow.playbook else {
             return closed("CALLBACK_SIGNING_KEY (with a PLAYBOOK_… URL)");
         };
         let (ticket, attempt, token) = (
@@ -243,10 +243,10 @@ impl Handler {
                 "attempt_id",
             );
         }
-        let Ok(pipeline) = self.pipeline().await else {
+        let Ok(flow) = self.flow().await else {
             return Response::unavailable();
         };
-        match pipeline.callback(&ticket, &attempt, &callback, now).await {
+        match flow.callback(&ticket, &attempt, &callback, now).await {
             // The playbook's own retries must end: a late or repeated callback is taken and changes nothing.
             Err(UpdateError::Refused(refusal)) => ignored(&refusal.to_string()),
             Err(other) => outcome(Err(other)),

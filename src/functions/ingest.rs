@@ -38,10 +38,10 @@ impl Handler {
                 );
             }
         };
-        let accepted = match self.pipeline().await {
-            Ok(pipeline) => {
+        let accepted = match self.flow().await {
+            Ok(flow) => {
                 let trace = trace::current().map(|trace| trace.to_string());
-                pipeline.accept(parsed, trace.as_deref(), now).await
+                flow.accept(parsed, trace.as_deref(), now).await
             }
             Err(fault) => Err(fault),
         };

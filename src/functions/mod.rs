@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use warp::http::{Method, StatusCode};
 
 use crate::fault::Fault;
-use crate::pipeline::Pipeline;
+use crate::flow::Flow;
 use crate::trace::{Kind, Work};
 
 pub mod access;
@@ -94,7 +94,7 @@ const fn http(
 #[derive(Debug, Clone)]
 pub struct Doors {
     /// The corridor; `Err` when the store's settings are unusable: every door that needs it answers 503.
-    pub pipeline: Result<Pipeline, Fault>,
+    pub flow: Result<Flow, Fault>,
     /// The optional lock of secure webhooks on top of the function key.
     pub secure_webhook: Option<SecureWebhook>,
     /// The lock of dashboard and API.
@@ -122,10 +122,10 @@ impl Handler {
     }
 
     /// The corridor, with its tables and queues in place.
-    async fn pipeline(&self) -> Result<&Pipeline, Fault> {
-        let pipeline = self.doors.pipeline.as_ref().map_err(Clone::clone)?;
-        self.prepared.get_or_try_init(|| pipeline.prepare()).await?;
-        Ok(pipeline)
+    async fn flow(&self) -> Result<&Flow, Fault> {
+        let flow = self.doors.flow.as_ref().map_err(Clone::clone)?;
+        self.prepared.get_or_try_init(|| flow.prepare()).await?;
+        Ok(flow)
     }
 
     /// Answers one request.
@@ -208,9 +208,9 @@ impl Handler {
     }
 
     async fn health(&self) -> Response {
-        let asked = match self.pipeline().await {
+        let asked = match self.flow().await {
             // Prepared once says nothing about now.
-            Ok(pipeline) => pipeline.store.is_up().await,
+            Ok(flow) => flow.store.is_up().await,
             Err(fault) => Err(fault),
         };
         match asked {

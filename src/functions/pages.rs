@@ -17,8 +17,8 @@ use super::events::outcome;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
 use crate::fault::Fault;
-use crate::pipeline::accept::{AcceptStatus, Accepted};
-use crate::pipeline::{Pipeline, QUEUES};
+use crate::flow::accept::{AcceptStatus, Accepted};
+use crate::flow::{Flow, QUEUES};
 use crate::ticket::machine::Event;
 use crate::ticket::{Actor, Channel, Status, TicketId};
 
@@ -180,19 +180,19 @@ impl Handler {
                 );
             }
         };
-        let pipeline = match self.pipeline().await {
-            Ok(pipeline) => pipeline,
+        let flow = match self.flow().await {
+            Ok(flow) => flow,
             Err(fault) => return down(&fault),
         };
         if request.method == Method::POST {
-            return self.form(pipeline, path, request, &visitor, now).await;
+            return self.form(flow, path, request, &visitor, now).await;
         }
         let shown = match request
             .parameter("ticket")
             .or_else(|| path.strip_prefix("/dashboard/tickets/").map(str::to_owned))
         {
-            Some(id) => self.ticket_page(pipeline, &id, &visitor, now).await,
-            None if path == "/dashboard" => self.overview(pipeline, request, &visitor, now).await,
+            Some(id) => self.ticket_page(flow, &id, &visitor, now).await,
+            None if path == "/dashboard" => self.overview(flow, request, &visitor, now).await,
             None => Ok(page(
                 StatusCode::NOT_FOUND,
                 dashboard::message("Nothing here", "There is no such page."),
@@ -215,18 +215,18 @@ impl Handler {
 
     async fn overview(
         &self,
-        pipeline: &Pipeline,
+        flow: &Flow,
         request: &Request,
         visitor: &Visitor,
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let tickets = pipeline.store.recent(now, filter.days, 2000).await?;
-        let dead_letters = pipeline.store.dead_letters().await?;
+        let tickets = flow.store.recent(now, filter.days, 2000).await?;
+        let dead_letters = flow.store.dead_letters().await?;
         let keys = tickets
             .iter()
             .filter_map(|ticket| ticket.jira.key.as_deref());
-        let issue_urls = pipeline.jira.iter().flat_map(|jira| {
+        let issue_urls = flow.jira.iter().flat_map(|jira| {
             keys.clone()
                 .map(|key| (key, jira.browse_link(key).to_string()))
         });
@@ -244,7 +244,7 @@ impl Handler {
 
     async fn ticket_page(
         &self,
-        pipeline: &Pipeline,
+        flow: &Flow,
         id: &str,
         visitor: &Visitor,
         now: DateTime<Utc>,
@@ -261,16 +261,16 @@ impl Handler {
         let Some(id) = TicketId::parse(id) else {
             return Ok(missing());
         };
-        let Some(ticket) = pipeline.store.load(&id).await? else {
+        let Some(ticket) = flow.store.load(&id).await? else {
             return Ok(missing());
         };
-        let evidence = pipeline.store.evidence(&id).await?;
-        let audit = pipeline.store.audit(&ticket).await?;
+        let evidence = flow.store.evidence(&id).await?;
+        let audit = flow.store.audit(&ticket).await?;
         let issue = ticket
             .jira
             .key
             .as_deref()
-            .and_then(|key| Some(pipeline.jira.as_ref()?.browse_link(key).to_string()));
+            .and_then(|key| Some(flow.jira.as_ref()?.browse_link(key).to_string()));
         let shown = dashboard::TicketPage {
             ticket: &ticket,
             evidence: &evidence,
@@ -286,7 +286,7 @@ impl Handler {
     /// A form of the ticket page: back to the page afterwards.
     async fn form(
         &self,
-        pipeline: &Pipeline,
+        flow: &Flow,
         path: &str,
         request: &Request,
         visitor: &Visitor,
@@ -316,7 +316,7 @@ impl Handler {
         let Some(event) = event_of(action, visitor, field("approval"), field("plan"), now) else {
             return not_found();
         };
-        match pipeline.apply(&id, &event, now).await {
+        match flow.apply(&id, &event, now).await {
             Ok(_) => Response::empty(StatusCode::SEE_OTHER)
                 .with("location", format!("/dashboard?ticket={id}")),
             Err(crate::ticket::store::UpdateError::Refused(why)) => page(
@@ -347,8 +347,8 @@ impl Handler {
                 );
             }
         };
-        let pipeline = match self.pipeline().await {
-            Ok(pipeline) => pipeline,
+        let flow = match self.flow().await {
+            Ok(flow) => flow,
             Err(fault) => return down(&fault),
         };
         let parts: Vec<&str> = path
@@ -359,15 +359,15 @@ impl Handler {
             .collect();
         let answer =
             match (request.method.as_str(), parts.as_slice()) {
-                ("GET", ["tickets"]) => self.list(pipeline, request, now, false).await,
-                ("GET", ["tickets.csv"]) => self.list(pipeline, request, now, true).await,
-                ("GET", ["tickets", id]) => self.one(pipeline, id).await,
-                ("GET", ["deadletters"]) => pipeline.store.dead_letters().await.map(|letters| {
+                ("GET", ["tickets"]) => self.list(flow, request, now, false).await,
+                ("GET", ["tickets.csv"]) => self.list(flow, request, now, true).await,
+                ("GET", ["tickets", id]) => self.one(flow, id).await,
+                ("GET", ["deadletters"]) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),
-                ("GET", ["metrics"]) => self.metrics_text(pipeline).await,
+                ("GET", ["metrics"]) => self.metrics_text(flow).await,
                 ("POST", ["tickets", id, action]) => {
-                    return self.act(pipeline, id, action, request, &visitor, now).await;
+                    return self.act(flow, id, action, request, &visitor, now).await;
                 }
                 _ => {
                     return Response::error(
@@ -383,13 +383,13 @@ impl Handler {
 
     async fn list(
         &self,
-        pipeline: &Pipeline,
+        flow: &Flow,
         request: &Request,
         now: DateTime<Utc>,
         csv: bool,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let tickets = pipeline.store.recent(now, filter.days, 5000).await?;
+        let tickets = flow.store.recent(now, filter.days, 5000).await?;
         let tickets: Vec<_> = tickets
             .iter()
             .filter(|ticket| filter.shows(ticket))
@@ -412,12 +412,12 @@ impl Handler {
         Ok(Response::json(StatusCode::OK, &json!({"tickets": items})))
     }
 
-    async fn one(&self, pipeline: &Pipeline, id: &str) -> Result<Response, Fault> {
+    async fn one(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
         let Some(id) = TicketId::parse(id) else {
             return Ok(not_found());
         };
-        let Some(ticket) = pipeline.store.load(&id).await? else {
-            if pipeline.store.waiting(&id).await?.is_some() {
+        let Some(ticket) = flow.store.load(&id).await? else {
+            if flow.store.waiting(&id).await?.is_some() {
                 return Ok(Response::json(
                     StatusCode::OK,
                     &json!({"id": id, "status": "pending"}),
@@ -426,8 +426,8 @@ impl Handler {
             return Ok(not_found());
         };
         let (evidence, audit) = (
-            pipeline.store.evidence(&id).await?,
-            pipeline.store.audit(&ticket).await?,
+            flow.store.evidence(&id).await?,
+            flow.store.audit(&ticket).await?,
         );
         Ok(Response::json(
             StatusCode::OK,
@@ -437,7 +437,7 @@ impl Handler {
 
     async fn act(
         &self,
-        pipeline: &Pipeline,
+        flow: &Flow,
         id: &str,
         action: &str,
         request: &Request,
@@ -494,7 +494,7 @@ impl Handler {
             body.plan.as_deref(),
             now,
         ) {
-            Some(event) => outcome(pipeline.apply(&id, &event, now).await),
+            Some(event) => outcome(flow.apply(&id, &event, now).await),
             None => Response::error(
                 StatusCode::NOT_FOUND,
                 "no_such_action",
@@ -504,12 +504,12 @@ impl Handler {
         }
     }
 
-    async fn metrics_text(&self, pipeline: &Pipeline) -> Result<Response, Fault> {
+    async fn metrics_text(&self, flow: &Flow) -> Result<Response, Fault> {
         let mut depths = Vec::new();
         for queue in QUEUES {
-            depths.push((queue, pipeline.store.storage().depth(queue).await?));
+            depths.push((queue, flow.store.storage().depth(queue).await?));
         }
-        let (open, _) = pipeline.store.active(1000, None).await?;
+        let (open, _) = flow.store.active(1000, None).await?;
         Ok(Response::text(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",

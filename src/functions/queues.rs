@@ -7,7 +7,7 @@ use super::envelope::{done, failed, queue_text};
 use super::wire::{Request, Response};
 use super::{Handler, TABLE, Trigger};
 use crate::fault::Fault;
-use crate::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
+use crate::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use crate::trace::{Kind, Traceparent, Work};
 
 /// What all messages have in common.
@@ -26,8 +26,8 @@ impl Handler {
         let text = queue_text(&request.body);
         let work = begin(name, text.as_deref(), request);
         let outcome = work.run(async {
-            let outcome = match self.pipeline().await {
-                Ok(pipeline) => self.handle(pipeline, name, text, now).await,
+            let outcome = match self.flow().await {
+                Ok(flow) => self.handle(flow, name, text, now).await,
                 Err(fault) => Err(fault),
             };
             outcome.inspect_err(|fault| {
@@ -49,13 +49,13 @@ impl Handler {
 
     async fn handle(
         &self,
-        pipeline: &Pipeline,
+        flow: &Flow,
         name: &str,
         text: Option<String>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         if name == "Sweep" {
-            let swept = pipeline.sweep(now).await?;
+            let swept = flow.sweep(now).await?;
             tracing::info!(
                 sweep.rows = swept.rows,
                 sweep.acted = swept.acted,
@@ -68,15 +68,15 @@ impl Handler {
         let text = text.ok_or_else(|| Fault::permanent("the envelope holds no message"))?;
         match name {
             "AnalyseFailure" => match serde_json::from_str::<FailureMessage>(&text) {
-                Ok(message) => pipeline.analyse(message, now).await,
-                Err(_) => pipeline.record_dead_letter(FAILURES, &text, now).await,
+                Ok(message) => flow.analyse(message, now).await,
+                Err(_) => flow.record_dead_letter(FAILURES, &text, now).await,
             },
             "DeliverTicket" => match serde_json::from_str::<DeliveryMessage>(&text) {
-                Ok(message) => pipeline.deliver(message, Utc::now).await,
-                Err(_) => pipeline.record_dead_letter(DELIVERIES, &text, now).await,
+                Ok(message) => flow.deliver(message, Utc::now).await,
+                Err(_) => flow.record_dead_letter(DELIVERIES, &text, now).await,
             },
-            "RecordPoisonFailure" => pipeline.record_dead_letter(FAILURES, &text, now).await,
-            _ => pipeline.record_dead_letter(DELIVERIES, &text, now).await,
+            "RecordPoisonFailure" => flow.record_dead_letter(FAILURES, &text, now).await,
+            _ => flow.record_dead_letter(DELIVERIES, &text, now).await,
         }
     }
 }

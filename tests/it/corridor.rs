@@ -8,9 +8,9 @@ use std::sync::Arc;
 use aiops_rca::diagnosis::Action;
 use aiops_rca::evidence::Collector;
 use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
+use aiops_rca::flow::accept::AcceptStatus;
+use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use aiops_rca::local::simulators::{self, Answer, Server, Site};
-use aiops_rca::pipeline::accept::AcceptStatus;
-use aiops_rca::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
@@ -36,7 +36,7 @@ impl Site for Silent {
 }
 
 struct Corridor {
-    pipeline: Pipeline,
+    flow: Flow,
     playbook: Server,
 }
 
@@ -53,7 +53,7 @@ impl Corridor {
             callback_base: "https://rca.example.com".parse().unwrap(),
             signing_key: SecretString::from("a signing key of the test"),
         };
-        let pipeline = Pipeline {
+        let flow = Flow {
             store: TicketStore::new(support::embedded()),
             collector: Collector::default(),
             model: None,
@@ -66,13 +66,13 @@ impl Corridor {
                 ..RemediationSettings::default()
             },
         };
-        pipeline.prepare().await.unwrap();
-        Self { pipeline, playbook }
+        flow.prepare().await.unwrap();
+        Self { flow, playbook }
     }
 
     async fn accept(&self, failure: &Failure, now: DateTime<Utc>) -> (TicketId, AcceptStatus) {
         let accepted = self
-            .pipeline
+            .flow
             .accept(Parsed::Failures(vec![failure.clone()]), None, now)
             .await
             .unwrap();
@@ -82,7 +82,7 @@ impl Corridor {
     async fn open(&self, failure: &Failure, now: DateTime<Utc>) -> Ticket {
         let (id, status) = self.accept(failure, now).await;
         assert_eq!(status, AcceptStatus::Accepted);
-        self.pipeline
+        self.flow
             .analyse(
                 FailureMessage::Failure {
                     ticket: id.clone(),
@@ -96,13 +96,13 @@ impl Corridor {
     }
 
     async fn load(&self, id: &TicketId) -> Ticket {
-        self.pipeline.store.load(id).await.unwrap().unwrap()
+        self.flow.store.load(id).await.unwrap().unwrap()
     }
 
     async fn deliver(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
         let text = format!(r#"{{"ticket":"{id}","sink":"playbook","attempt":0}}"#);
         let message: DeliveryMessage = serde_json::from_str(&text).unwrap();
-        self.pipeline.deliver(message, move || now).await.unwrap();
+        self.flow.deliver(message, move || now).await.unwrap();
         self.load(id).await
     }
 
@@ -139,11 +139,11 @@ impl Corridor {
             report,
             run_id: run.map(str::to_owned),
         };
-        self.pipeline.apply(&ticket.id, &event, now).await.unwrap()
+        self.flow.apply(&ticket.id, &event, now).await.unwrap()
     }
 
     async fn lock_of(&self, failure: &Failure) -> Option<AssetLock> {
-        self.pipeline.store.asset_lock(failure).await.unwrap()
+        self.flow.store.asset_lock(failure).await.unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -247,25 +247,25 @@ async fn an_asset_is_freed_when_its_attempt_died() {
         jira_status: None,
     };
     corridor
-        .pipeline
+        .flow
         .apply(&first.id, &close, at(29))
         .await
         .unwrap();
     // The delivery took the asset at the same moment, and died before it learnt of the close.
     assert_eq!(
         corridor
-            .pipeline
+            .flow
             .store
             .lock_asset(&first.failure, &lock)
             .await
             .unwrap(),
         None
     );
-    corridor.pipeline.sweep(at(120)).await.unwrap();
+    corridor.flow.sweep(at(120)).await.unwrap();
     assert_eq!(corridor.lock_of(&first.failure).await, None);
     // Without the sweep whoever wants it next frees it.
     corridor
-        .pipeline
+        .flow
         .store
         .lock_asset(&first.failure, &lock)
         .await
@@ -287,7 +287,7 @@ async fn an_asset_is_freed_when_its_attempt_died() {
 #[tokio::test]
 async fn only_so_many_attempts_run_at_once() {
     let mut corridor = Corridor::build().await;
-    corridor.pipeline.remediation.max_running = 1;
+    corridor.flow.remediation.max_running = 1;
     corridor.heal(&failure(), "run-2").await;
     let another = Failure {
         asset: "pl_other".to_owned(),
@@ -373,7 +373,7 @@ async fn a_run_id_that_airflow_reuses_hides_nobodys_failure() {
 async fn a_body_without_failures_is_ignored() {
     let corridor = Corridor::build().await;
     let accepted = corridor
-        .pipeline
+        .flow
         .accept(Parsed::Failures(Vec::new()), None, at(0))
         .await
         .unwrap();
@@ -386,7 +386,7 @@ async fn a_body_without_failures_is_ignored() {
 #[tokio::test]
 async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
     let corridor = Corridor::build().await;
-    let store = &corridor.pipeline.store;
+    let store = &corridor.flow.store;
     for number in 0..501 {
         let letter = DeadLetter {
             id: format!("20250101T0000-{number:04}"),
@@ -405,7 +405,7 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
         ticket.id
     );
     corridor
-        .pipeline
+        .flow
         .record_dead_letter(DELIVERIES, &text, at(100))
         .await
         .unwrap();
@@ -415,7 +415,7 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
         "the sweep does not put it again and again"
     );
     assert!(given_up.books.playbook_fault.is_some());
-    let replayed = corridor.pipeline.replay(None, at(200)).await.unwrap();
+    let replayed = corridor.flow.replay(None, at(200)).await.unwrap();
     assert_eq!(
         replayed
             .iter()
@@ -430,7 +430,7 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
     );
     assert!(
         corridor
-            .pipeline
+            .flow
             .replay(None, at(300))
             .await
             .unwrap()
@@ -439,7 +439,7 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
     );
     let foreign = "password=hunter2";
     corridor
-        .pipeline
+        .flow
         .record_dead_letter(DELIVERIES, foreign, at(400))
         .await
         .unwrap();
@@ -458,15 +458,15 @@ async fn a_tick_looks_after_more_than_one_page() {
     let corridor = Corridor::build().await;
     for number in 0..650_u32 {
         let id = TicketId::new(Source::Adf, at(0), number);
-        corridor.pipeline.store.mark_active(&id).await.unwrap();
+        corridor.flow.store.mark_active(&id).await.unwrap();
     }
     let swept = corridor
-        .pipeline
+        .flow
         .sweep(at(0) + TimeDelta::minutes(5))
         .await
         .unwrap();
     assert_eq!((swept.rows, swept.failed), (650, 0));
-    let (left, _) = corridor.pipeline.store.active(1000, None).await.unwrap();
+    let (left, _) = corridor.flow.store.active(1000, None).await.unwrap();
     assert!(
         left.is_empty(),
         "rows without a ticket and without a waiting failure go"
@@ -476,7 +476,7 @@ async fn a_tick_looks_after_more_than_one_page() {
 #[tokio::test]
 async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
     let corridor = Corridor::build().await;
-    let storage = corridor.pipeline.store.storage().clone();
+    let storage = corridor.flow.store.storage().clone();
     let request = RowsRequest {
         source: Source::Adf,
         rows_of: RowsOf::AdfRuns,
@@ -493,7 +493,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         },
     };
     let accepted = corridor
-        .pipeline
+        .flow
         .accept(Parsed::NeedsRows(request), None, at(0))
         .await
         .unwrap();
@@ -515,7 +515,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         "and here it is lost"
     );
     corridor
-        .pipeline
+        .flow
         .sweep(at(0) + TimeDelta::minutes(44))
         .await
         .unwrap();
@@ -525,9 +525,9 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         "the rounds in which rows are looked for are not over"
     );
     let later = at(0) + TimeDelta::minutes(46);
-    corridor.pipeline.sweep(later).await.unwrap();
+    corridor.flow.sweep(later).await.unwrap();
     corridor
-        .pipeline
+        .flow
         .analyse(next().await.unwrap(), later)
         .await
         .unwrap();
@@ -536,7 +536,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         unreachable!("it was accepted")
     };
     corridor
-        .pipeline
+        .flow
         .analyse(
             FailureMessage::Failure {
                 ticket: ticket.clone(),
@@ -554,7 +554,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
             .message
             .contains("2 failed pipeline run(s)")
     );
-    let (rows, _) = corridor.pipeline.store.active(10, None).await.unwrap();
+    let (rows, _) = corridor.flow.store.active(10, None).await.unwrap();
     assert!(
         rows.iter().all(|row| !row.row.starts_with("rows-")),
         "it is looked for no more"
@@ -577,22 +577,22 @@ async fn a_reopened_ticket_is_looked_after_again() {
             jira_status: None,
         };
         corridor
-            .pipeline
+            .flow
             .apply(&ticket.id, &event, at(seconds))
             .await
             .unwrap()
     };
     let is_active = async || {
-        let (rows, _) = corridor.pipeline.store.active(10, None).await.unwrap();
+        let (rows, _) = corridor.flow.store.active(10, None).await.unwrap();
         rows.iter().any(|row| row.row == ticket.id.as_str())
     };
     to(Status::Acknowledged, 10).await;
-    corridor.pipeline.sweep(at(120)).await.unwrap();
+    corridor.flow.sweep(at(120)).await.unwrap();
     assert!(!is_active().await, "closed and shown: done with");
     to(Status::Open, 200).await;
-    corridor.pipeline.sweep(at(260)).await.unwrap();
+    corridor.flow.sweep(at(260)).await.unwrap();
     assert!(is_active().await);
-    corridor.pipeline.sweep(at(200 + 7200)).await.unwrap();
+    corridor.flow.sweep(at(200 + 7200)).await.unwrap();
     assert!(
         corridor.load(&ticket.id).await.sla.breached_at.is_some(),
         "its SLA runs again"

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aiops_rca::dashboard;
 use aiops_rca::evidence::Collector;
+use aiops_rca::flow::Flow;
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::secure_webhook::{
     ACTION_GROUP_APPLICATION, ROLE, Refused, SecureWebhook, SecureWebhookSettings,
@@ -13,7 +14,6 @@ use aiops_rca::functions::secure_webhook::{
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
 use aiops_rca::local::simulators::{self, Answer, Server, Site};
-use aiops_rca::pipeline::Pipeline;
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{Actor, Channel, Status, Ticket};
@@ -292,7 +292,7 @@ struct House {
 
 fn house(dashboard: DashboardLock) -> House {
     let store = TicketStore::new(support::embedded());
-    let pipeline = Pipeline {
+    let flow = Flow {
         store: store.clone(),
         collector: Collector::default(),
         model: None,
@@ -302,7 +302,7 @@ fn house(dashboard: DashboardLock) -> House {
         remediation: RemediationSettings::default(),
     };
     let doors = Doors {
-        pipeline: Ok(pipeline),
+        flow: Ok(flow),
         secure_webhook: None,
         dashboard,
         problems: Vec::new(),

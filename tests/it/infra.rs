@@ -70,12 +70,12 @@ fn binding(function: &str) -> Value {
 fn tables_and_queues_exist_under_the_names_of_the_code() {
     let storage = read("infra/modules/storage.bicep");
     assert_eq!(list(&storage, "tables"), aiops_rca::ticket::store::TABLES);
-    assert_eq!(list(&storage, "queues"), aiops_rca::pipeline::QUEUES);
+    assert_eq!(list(&storage, "queues"), aiops_rca::flow::QUEUES);
     assert!(
         storage.contains("name: '${prefix}-${queueName}'")
             && storage.contains("name: '${prefix}${tableName}'")
     );
-    let triggered: BTreeSet<String> = aiops_rca::pipeline::QUEUES
+    let triggered: BTreeSet<String> = aiops_rca::flow::QUEUES
         .iter()
         .map(|queue| format!("%STORAGE_PREFIX%-{queue}"))
         .collect();

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use aiops_rca::config::{Config, Environment};
 use aiops_rca::diagnosis::Action;
 use aiops_rca::evidence::Collector;
+use aiops_rca::flow::{DeliveryMessage, FailureMessage, Flow};
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::wire::Request;
 use aiops_rca::functions::{Doors, Handler};
 use aiops_rca::local::simulators::jira::{self, JiraSimulator};
 use aiops_rca::local::simulators::{self, Answer, Fault, Server, Site};
-use aiops_rca::pipeline::{DeliveryMessage, FailureMessage, Pipeline};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
@@ -115,7 +115,7 @@ async fn calls_tell_whose_they_are_and_those_to_our_own_store_do_not() {
 }
 
 struct House {
-    pipeline: Pipeline,
+    flow: Flow,
     jira: JiraSimulator,
     playbook: Server,
 }
@@ -138,7 +138,7 @@ impl House {
             callback_base: "https://rca.example.com".parse().unwrap(),
             signing_key: "a signing key of the test".into(),
         };
-        let pipeline = Pipeline {
+        let flow = Flow {
             store: TicketStore::new(support::embedded()),
             collector: Collector::default(),
             model: None,
@@ -152,16 +152,16 @@ impl House {
                 ..RemediationSettings::default()
             },
         };
-        pipeline.prepare().await.unwrap();
+        flow.prepare().await.unwrap();
         Self {
-            pipeline,
+            flow,
             jira,
             playbook,
         }
     }
 
     async fn load(&self, id: &TicketId) -> Ticket {
-        self.pipeline.store.load(id).await.unwrap().unwrap()
+        self.flow.store.load(id).await.unwrap().unwrap()
     }
 
     /// Takes a failure in as a door does; `trace: None` as a door of an older version did.
@@ -170,7 +170,7 @@ impl House {
             error_code: Some("GatewayTimeout".to_owned()),
             ..failure()
         };
-        self.pipeline
+        self.flow
             .accept(Parsed::Failures(vec![failure]), trace, now)
             .await
             .unwrap()
@@ -181,7 +181,7 @@ impl House {
     /// Calls a function of the host's as the host does.
     async fn invoke(&self, function: &str, message: &str) {
         let doors = Doors {
-            pipeline: Ok(self.pipeline.clone()),
+            flow: Ok(self.flow.clone()),
             secure_webhook: None,
             dashboard: DashboardLock::Closed,
             problems: Vec::new(),
@@ -235,7 +235,7 @@ async fn the_sweep_asks_about_each_ticket_in_the_tickets_own_trace() {
     let began = Utc::now();
     let id = house.accept(Some(GIVEN), began).await;
     house
-        .pipeline
+        .flow
         .analyse(
             FailureMessage::Failure {
                 ticket: id.clone(),
@@ -247,15 +247,11 @@ async fn the_sweep_asks_about_each_ticket_in_the_tickets_own_trace() {
         .unwrap();
     let message: DeliveryMessage =
         serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 0})).unwrap();
-    house
-        .pipeline
-        .deliver(message, move || began)
-        .await
-        .unwrap();
+    house.flow.deliver(message, move || began).await.unwrap();
     assert!(!house.load(&id).await.lags(aiops_rca::ticket::Sink::Jira));
     let before = house.jira.requests().len();
     let swept = work(OTHER)
-        .run(house.pipeline.sweep(began + TimeDelta::minutes(11)))
+        .run(house.flow.sweep(began + TimeDelta::minutes(11)))
         .await
         .unwrap();
     assert_eq!((swept.rows, swept.failed), (1, 0));

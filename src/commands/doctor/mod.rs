@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::config::{Config, Environment, SETTINGS};
 use crate::fault::Fault;
+use crate::flow::Flow;
 use crate::functions::access::DashboardLock;
-use crate::pipeline::Pipeline;
 use crate::sinks::{Check, bad, good};
 use crate::storage::{Inserted, Storage};
 
@@ -61,11 +61,11 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
         DashboardLock::Entra { .. } => good("Dashboard", "people sign in with Entra"),
         DashboardLock::Key { .. } => good("Dashboard", "people sign in with the key"),
     });
-    let pipeline = config.into_doors().pipeline;
-    checks.push(match &pipeline {
-        Ok(pipeline) => of(
+    let flow = config.into_doors().flow;
+    checks.push(match &flow {
+        Ok(flow) => of(
             "Storage",
-            probe(pipeline.store.storage(), pipeline).await,
+            probe(flow.store.storage(), flow).await,
             "check AzureWebJobsStorage, the account's firewall, and the identity's roles",
         ),
         Err(fault) => bad(
@@ -74,10 +74,10 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
             "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity",
         ),
     });
-    if let (true, Ok(pipeline)) = (send, &pipeline) {
+    if let (true, Ok(flow)) = (send, &flow) {
         checks.push(of(
             "Test failure",
-            test_failure::send(pipeline).await,
+            test_failure::send(flow).await,
             "is the function app running on this storage account? Look at its logs and at the dashboard",
         ));
     }
@@ -107,14 +107,14 @@ fn settings(config: &Config) -> Vec<Check> {
 }
 
 /// Writes, reads and deletes one row.
-async fn probe(storage: &Storage, pipeline: &Pipeline) -> Result<String, Fault> {
-    pipeline.prepare().await?;
+async fn probe(storage: &Storage, flow: &Flow) -> Result<String, Fault> {
+    flow.prepare().await?;
     let row = format!("probe-{:016x}", fastrand::u64(..));
     let inserted = storage.insert("index", "doctor", &row, "{}").await?;
     let read = storage.get("index", "doctor", &row).await?;
     storage.delete("index", "doctor", &row, None).await?;
     let mut waiting = 0;
-    for queue in crate::pipeline::QUEUES {
+    for queue in crate::flow::QUEUES {
         waiting += storage.depth(queue).await?;
     }
     match (inserted, read) {

@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
 use crate::fault::Fault;
-use crate::pipeline::Pipeline;
+use crate::flow::Flow;
 use crate::sources::Parsed;
 use crate::ticket::machine::Event;
 use crate::ticket::{Actor, Channel, Sink, Status, Ticket, TicketId};
@@ -15,7 +15,7 @@ use crate::trace::Traceparent;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sends it, and waits until ticket, issue and message are opened and closed.
-pub(super) async fn send(pipeline: &Pipeline) -> Result<String, Fault> {
+pub(super) async fn send(flow: &Flow) -> Result<String, Fault> {
     let now = Utc::now();
     let run = format!("doctor-{:016x}", fastrand::u64(..));
     let failure = Failure {
@@ -33,13 +33,13 @@ pub(super) async fn send(pipeline: &Pipeline) -> Result<String, Fault> {
         alert: None,
     };
     let trace = Traceparent::fresh().to_string();
-    let accepted = pipeline
+    let accepted = flow
         .accept(Parsed::Failures(vec![failure]), Some(&trace), now)
         .await?;
     let Some(id) = accepted.ticket_id else {
         return Err(Fault::permanent("the test failure was not accepted"));
     };
-    let opened = shown(pipeline, &id).await?;
+    let opened = shown(flow, &id).await?;
     // Whatever came of it, nothing is left open.
     let by = Actor {
         channel: Channel::Dashboard,
@@ -52,12 +52,11 @@ pub(super) async fn send(pipeline: &Pipeline) -> Result<String, Fault> {
         jira_status: None,
     };
     if opened.is_some() {
-        pipeline
-            .apply(&id, &close, Utc::now())
+        flow.apply(&id, &close, Utc::now())
             .await
             .map_err(|error| Fault::permanent(error.to_string()))?;
     }
-    let Some(ticket) = shown(pipeline, &id).await? else {
+    let Some(ticket) = shown(flow, &id).await? else {
         return Err(Fault::permanent(format!(
             "{id} was not analysed within {} s",
             PATIENCE.as_secs()
@@ -80,10 +79,10 @@ pub(super) async fn send(pipeline: &Pipeline) -> Result<String, Fault> {
 }
 
 /// The ticket once JIRA and Slack show it, or as it is when nobody can wait any longer; `None`: there is none yet.
-async fn shown(pipeline: &Pipeline, id: &TicketId) -> Result<Option<Ticket>, Fault> {
+async fn shown(flow: &Flow, id: &TicketId) -> Result<Option<Ticket>, Fault> {
     let give_up = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let ticket = pipeline.store.load(id).await?;
+        let ticket = flow.store.load(id).await?;
         let done = ticket
             .as_ref()
             .is_some_and(|ticket| !Sink::SHOWING.iter().any(|sink| ticket.lags(*sink)));

@@ -2,7 +2,7 @@
 
 use aiops_rca::diagnosis::model::{Worded, cache_key};
 use aiops_rca::evidence::Collector;
-use aiops_rca::pipeline::{FailureMessage, Pipeline};
+use aiops_rca::flow::{FailureMessage, Flow};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::Ticket;
@@ -94,8 +94,8 @@ fn the_key_forgets_times_and_ids_and_nothing_else() {
 }
 
 /// A corridor over an embedded store, with the bench's model and nobody else.
-async fn corridor(model: Model) -> Pipeline {
-    let pipeline = Pipeline {
+async fn corridor(model: Model) -> Flow {
+    let flow = Flow {
         store: TicketStore::new(crate::support::embedded()),
         collector: Collector::default(),
         model: Some(model),
@@ -104,22 +104,22 @@ async fn corridor(model: Model) -> Pipeline {
         playbook: None,
         remediation: RemediationSettings::default(),
     };
-    pipeline.prepare().await.unwrap();
-    pipeline
+    flow.prepare().await.unwrap();
+    flow
 }
 
-async fn ticket_of(pipeline: &Pipeline, run: &str, message: &str) -> Ticket {
+async fn ticket_of(flow: &Flow, run: &str, message: &str) -> Ticket {
     let failure = Failure {
         key: RunKey::new(Source::Adf, "factory", run, "", ""),
         run_id: Some(run.to_owned()),
         ..failure(message)
     };
-    let accepted = pipeline
+    let accepted = flow
         .accept(Parsed::Failures(vec![failure]), None, now())
         .await
         .unwrap();
     let ticket = accepted.ticket_id.unwrap();
-    Box::pin(pipeline.analyse(
+    Box::pin(flow.analyse(
         FailureMessage::Failure {
             ticket: ticket.clone(),
             trace: None,
@@ -128,7 +128,7 @@ async fn ticket_of(pipeline: &Pipeline, run: &str, message: &str) -> Ticket {
     ))
     .await
     .unwrap();
-    pipeline.store.load(&ticket).await.unwrap().unwrap()
+    flow.store.load(&ticket).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -145,9 +145,9 @@ async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
         api_key: Some(KEY.to_owned().into()),
         daily_budget: 2,
     };
-    let pipeline = corridor(Model::new(settings, Http::new(None).unwrap(), None)).await;
+    let flow = corridor(Model::new(settings, Http::new(None).unwrap(), None)).await;
     for run in ["run-1", "run-2", "run-3"] {
-        let ticket = ticket_of(&pipeline, run, &format!("{REFUSED} Activity id {run}")).await;
+        let ticket = ticket_of(&flow, run, &format!("{REFUSED} Activity id {run}")).await;
         assert_eq!(
             (
                 ticket.diagnosis.root_cause.as_str(),
@@ -160,7 +160,7 @@ async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
     }
     assert_eq!(bench.asked(), 1);
     // Another cause: it is asked, and what it says does not hold there.
-    let ticket = ticket_of(&pipeline, "run-4", THROTTLED).await;
+    let ticket = ticket_of(&flow, "run-4", THROTTLED).await;
     assert!(
         ticket
             .diagnosis
@@ -171,7 +171,7 @@ async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
     );
     assert!(ticket.diagnosis.remediable);
     // The budget of two is used up.
-    let ticket = ticket_of(&pipeline, "run-5", THROTTLED).await;
+    let ticket = ticket_of(&flow, "run-5", THROTTLED).await;
     assert!(
         ticket.diagnosis.worded_by.contains("AI_DAILY_BUDGET"),
         "{}",

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 
-use aiops_rca::pipeline::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
+use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use aiops_rca::storage::{Storage, StorageSettings};
 use aiops_rca::ticket::store::TicketStore;
 use base64::Engine;
@@ -36,7 +36,7 @@ pub(super) enum Task<A> {
 }
 
 pub(super) struct House<A> {
-    pub(super) pipeline: Pipeline,
+    pub(super) flow: Flow,
     pub(super) now: DateTime<Utc>,
     pub(super) dice: fastrand::Rng,
     /// Of a hundred pieces of work so many are killed.
@@ -59,19 +59,19 @@ impl<A> Drop for House<A> {
 
 impl<A> House<A> {
     /// `furnish` puts the corridor around the store.
-    pub(super) async fn build(seed: u64, furnish: impl FnOnce(TicketStore) -> Pipeline) -> Self {
+    pub(super) async fn build(seed: u64, furnish: impl FnOnce(TicketStore) -> Flow) -> Self {
         let path = support::embedded_path();
         let settings = StorageSettings::embedded(&path).with_prefix("h");
-        let pipeline = furnish(TicketStore::new(
+        let flow = furnish(TicketStore::new(
             Storage::open(&settings, &support::http()).unwrap(),
         ));
-        pipeline.prepare().await.unwrap();
+        flow.prepare().await.unwrap();
         let file = rusqlite::Connection::open(&path).unwrap();
         file.busy_timeout(std::time::Duration::from_secs(5))
             .unwrap();
         let dice = fastrand::Rng::with_seed(seed);
         Self {
-            pipeline,
+            flow,
             now: noon(),
             dice,
             kills: 0,
@@ -175,32 +175,30 @@ impl<A> House<A> {
 
     /// Handles a message as host and handler do together; `true` when the process died of it.
     pub(super) async fn handle(&mut self, queue: String, text: String, dequeues: u32) -> bool {
-        let (pipeline, now) = (self.pipeline.clone(), self.now);
+        let (flow, now) = (self.flow.clone(), self.now);
         if dequeues >= MOST_DEQUEUES {
             let bare = if queue.ends_with(FAILURES) {
                 FAILURES
             } else {
                 DELIVERIES
             };
-            pipeline.record_dead_letter(bare, &text, now).await.unwrap();
+            flow.record_dead_letter(bare, &text, now).await.unwrap();
             return false;
         }
         let work = async {
             if queue.ends_with(FAILURES) {
-                pipeline
-                    .analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now)
+                flow.analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now)
                     .await
             } else {
                 // No two steps of a delivery happen at the same time.
                 let steps = AtomicI64::new(0);
                 let clock =
                     || now + TimeDelta::microseconds(steps.fetch_add(50, Ordering::Relaxed));
-                pipeline
-                    .deliver(
-                        serde_json::from_str::<DeliveryMessage>(&text).unwrap(),
-                        clock,
-                    )
-                    .await
+                flow.deliver(
+                    serde_json::from_str::<DeliveryMessage>(&text).unwrap(),
+                    clock,
+                )
+                .await
             }
         };
         let outcome = Self::survive(self.kills, &mut self.dice, work).await;
@@ -219,11 +217,9 @@ impl<A> House<A> {
     }
 
     pub(super) async fn sweep(&mut self, every: TimeDelta) {
-        let (pipeline, now) = (self.pipeline.clone(), self.now);
-        let swept = Self::survive(self.kills, &mut self.dice, async {
-            pipeline.sweep(now).await
-        })
-        .await;
+        let (flow, now) = (self.flow.clone(), self.now);
+        let swept =
+            Self::survive(self.kills, &mut self.dice, async { flow.sweep(now).await }).await;
         if let Some(Ok(swept)) = swept {
             assert_eq!(swept.failed, 0, "the sweep failed on a row");
         }

@@ -152,7 +152,7 @@ impl Town {
     fn restart(&mut self) {
         let workspace = SlackOptions::default();
         let settings = crate::support::jira_settings(&self.jira);
-        self.world.house.pipeline.jira = Some(Jira::new(settings, crate::support::http()));
+        self.world.house.flow.jira = Some(Jira::new(settings, crate::support::http()));
         let settings = SlackSettings {
             bot_token: workspace.token.into(),
             channel: "C01234567AB".to_owned(),
@@ -162,7 +162,7 @@ impl Town {
             dashboard_base: None,
             issue_base: None,
         };
-        self.world.house.pipeline.slack = Some(Slack::new(settings, crate::support::http()));
+        self.world.house.flow.slack = Some(Slack::new(settings, crate::support::http()));
     }
 
     fn script(&mut self) {
@@ -260,7 +260,7 @@ impl Town {
     /// `true` when the process died of it.
     async fn act(&mut self, act: Act) -> bool {
         let (pipeline, now, kills) = (
-            self.world.house.pipeline.clone(),
+            self.world.house.flow.clone(),
             self.world.house.now,
             self.world.house.kills,
         );
@@ -369,14 +369,7 @@ impl Town {
             at: now,
             jira_status: None,
         };
-        if self
-            .world
-            .house
-            .pipeline
-            .apply(&id, &event, now)
-            .await
-            .is_ok()
-        {
+        if self.world.house.flow.apply(&id, &event, now).await.is_ok() {
             self.decisions.entry(id).or_default().insert(now, to);
         }
     }
@@ -401,12 +394,7 @@ impl Town {
     async fn judge(&self) {
         let seed = self.seed;
         let house = &self.world.house;
-        let tickets = house
-            .pipeline
-            .store
-            .recent(house.now, 2, 1000)
-            .await
-            .unwrap();
+        let tickets = house.flow.store.recent(house.now, 2, 1000).await.unwrap();
         assert_eq!(tickets.len(), STORIES_A_TOWN as usize, "seed {seed}");
         let (issues, messages) = (self.issues(), self.slack.messages());
         assert_eq!(
@@ -445,7 +433,7 @@ impl Town {
                 .unwrap();
             let expected = blocks::message(
                 ticket,
-                &house.pipeline.slack.as_ref().unwrap().settings().look(),
+                &house.flow.slack.as_ref().unwrap().settings().look(),
             );
             assert_eq!(
                 message.blocks,

@@ -44,7 +44,7 @@ async fn close(world: &World<Outside>, id: &TicketId) {
     };
     world
         .house
-        .pipeline
+        .flow
         .apply(id, &event, world.house.now)
         .await
         .unwrap();
@@ -180,10 +180,10 @@ async fn a_contradiction_is_believed_only_by_the_vendors_word() {
 #[tokio::test]
 async fn switched_off_a_planned_attempt_is_called_off() {
     let mut world = world(true, &[]).await;
-    world.house.pipeline.remediation.delays = vec![minutes(3)];
+    world.house.flow.remediation.delays = vec![minutes(3)];
     let id = world.story("pl", minutes(1)).await;
     assert_eq!(states(&world.ticket(&id).await), [AttemptState::Scheduled]);
-    world.house.pipeline.remediation.enabled = false;
+    world.house.flow.remediation.enabled = false;
     world.pass(minutes(5)).await;
     let ticket = world.ticket(&id).await;
     assert_eq!(
@@ -296,7 +296,7 @@ async fn a_failed_run_that_its_playbook_did_not_name_opens_no_ticket() {
     assert_eq!(
         world
             .house
-            .pipeline
+            .flow
             .store
             .recent(world.house.now, 1, 10)
             .await
@@ -321,7 +321,7 @@ async fn an_old_change_in_jira_does_not_reopen_what_was_healed_since() {
         at,
         jira_status: Some("In Progress".to_owned()),
     };
-    let (pipeline, now) = (&world.house.pipeline, world.house.now);
+    let (pipeline, now) = (&world.house.flow, world.house.now);
     assert!(
         pipeline
             .apply(&id, &change(healed.status_at - minutes(1)), now)

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aiops_rca::failure::Failure;
-use aiops_rca::pipeline::Pipeline;
+use aiops_rca::flow::Flow;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::Event;
 use aiops_rca::ticket::store::UpdateError;
@@ -231,7 +231,7 @@ impl Town {
     async fn tickets(&self) -> Vec<Ticket> {
         self.world
             .house
-            .pipeline
+            .flow
             .store
             .recent(self.world.house.now, 2, 10_000)
             .await
@@ -247,7 +247,7 @@ impl Town {
     }
 
     async fn act(&mut self, act: Act) {
-        let (pipeline, now) = (self.world.house.pipeline.clone(), self.world.house.now);
+        let (flow, now) = (self.world.house.flow.clone(), self.world.house.now);
         let (kills, again) = (self.world.house.kills, act.clone());
         let done = match act {
             Act::FactoryFails(status) => {
@@ -255,13 +255,13 @@ impl Town {
                 true
             }
             Act::KillSwitch => {
-                self.world.house.pipeline.remediation.enabled = false;
+                self.world.house.flow.remediation.enabled = false;
                 self.off_since = Some(now);
                 true
             }
             Act::Report(failure) | Act::Outside(Outside::Alert(failure)) => {
                 let run = failure.run_id.clone().unwrap();
-                let work = pipeline.accept(Parsed::Failures(vec![failure]), None, now);
+                let work = flow.accept(Parsed::Failures(vec![failure]), None, now);
                 let accepted = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
                 if let Some(Ok(accepted)) = &accepted {
                     let id = accepted.ticket_id.clone().unwrap();
@@ -275,7 +275,7 @@ impl Town {
                 attempt,
                 body,
             }) => {
-                let work = World::<Act>::call_back(&pipeline, &ticket, &attempt, &body, now);
+                let work = World::<Act>::call_back(&flow, &ticket, &attempt, &body, now);
                 let answered = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
                 matches!(
                     answered,
@@ -284,7 +284,7 @@ impl Town {
             }
             Act::Person(run, deed) => {
                 if let Some(id) = self.ids.get(&run).cloned() {
-                    self.deed(&pipeline, &id, deed, now).await;
+                    self.deed(&flow, &id, deed, now).await;
                 }
                 true
             }
@@ -296,8 +296,8 @@ impl Town {
         }
     }
 
-    async fn deed(&mut self, pipeline: &Pipeline, id: &TicketId, deed: Deed, now: DateTime<Utc>) {
-        let Some(ticket) = pipeline.store.load(id).await.unwrap() else {
+    async fn deed(&mut self, flow: &Flow, id: &TicketId, deed: Deed, now: DateTime<Utc>) {
+        let Some(ticket) = flow.store.load(id).await.unwrap() else {
             return;
         };
         let by = Actor {
@@ -334,7 +334,7 @@ impl Town {
                 }
             }
         };
-        let work = pipeline.apply(id, &event, now);
+        let work = flow.apply(id, &event, now);
         let outcome =
             House::<Act>::survive(self.world.house.kills, &mut self.world.house.dice, work).await;
         if let Deed::Answer { forged: true, .. } = deed {
@@ -425,7 +425,7 @@ impl Town {
             }
         }
         overlaps(seed, &tickets);
-        let locks = futures::executor::block_on(self.world.house.pipeline.store.asset_locks());
+        let locks = futures::executor::block_on(self.world.house.flow.store.asset_locks());
         assert_eq!(
             locks.unwrap(),
             Vec::new(),

@@ -7,8 +7,8 @@ use aiops_rca::diagnosis::Action;
 use aiops_rca::evidence::data_factory::DataFactorySettings;
 use aiops_rca::evidence::{Collector, DataFactory, Key};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::flow::Flow;
 use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
-use aiops_rca::pipeline::Pipeline;
 use aiops_rca::remediation::{AssetPolicy, RemediationSettings};
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl, callback};
 use aiops_rca::sources::Parsed;
@@ -378,7 +378,7 @@ impl<A> World<A> {
                 callback_deadline: TimeDelta::minutes(10),
                 ..RemediationSettings::default()
             };
-            Pipeline {
+            Flow {
                 store,
                 collector,
                 model: None,
@@ -404,7 +404,7 @@ impl<A> World<A> {
     pub(in super::super) async fn accept(&self, failure: Failure) -> TicketId {
         let accepted = self
             .house
-            .pipeline
+            .flow
             .accept(Parsed::Failures(vec![failure]), None, self.house.now)
             .await
             .unwrap();
@@ -413,20 +413,19 @@ impl<A> World<A> {
 
     /// Gives a callback to the corridor as the door does, once its token was verified.
     pub(in super::super) async fn call_back(
-        pipeline: &Pipeline,
+        flow: &Flow,
         ticket: &str,
         attempt: &str,
         body: &str,
         now: DateTime<Utc>,
     ) -> Result<String, aiops_rca::ticket::store::UpdateError> {
         let callback = callback::parse(body.as_bytes()).unwrap();
-        pipeline
-            .callback(&TicketId::parse(ticket).unwrap(), attempt, &callback, now)
+        flow.callback(&TicketId::parse(ticket).unwrap(), attempt, &callback, now)
             .await
     }
 
     pub(in super::super) async fn ticket(&self, id: &TicketId) -> Ticket {
-        self.house.pipeline.store.load(id).await.unwrap().unwrap()
+        self.house.flow.store.load(id).await.unwrap().unwrap()
     }
 }
 
@@ -452,7 +451,7 @@ impl World<Outside> {
                     attempt,
                     body,
                 }) => {
-                    let (pipeline, now) = (&self.house.pipeline, self.house.now);
+                    let (pipeline, now) = (&self.house.flow, self.house.now);
                     let _late_or_not =
                         Self::call_back(pipeline, &ticket, &attempt, &body, now).await;
                 }

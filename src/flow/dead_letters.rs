@@ -5,14 +5,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use super::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Pipeline};
+use super::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
 use crate::ticket::machine::Event;
 use crate::ticket::store::{DeadLetter, UpdateError};
 use crate::ticket::{DeliveryFault, Ticket};
 
-impl Pipeline {
+impl Flow {
     /// Records a message from the poison queue of `queue` (a bare name).
     pub async fn record_dead_letter(
         &self,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{DeliveryMessage, Pipeline};
+use super::{DeliveryMessage, Flow};
 use crate::fault::Fault;
 use crate::sinks::Step;
 use crate::ticket::machine::{Event, Refusal};
@@ -36,7 +36,7 @@ pub(super) enum End {
     LostLease,
 }
 
-impl Pipeline {
+impl Flow {
     /// Handles one message of the queue `deliveries`. An error means: deliver it again.
     pub async fn deliver(
         &self,

@@ -87,7 +87,7 @@ pub struct DeliveryMessage {
 
 /// Everything the corridor works with.
 #[derive(Debug, Clone)]
-pub struct Pipeline {
+pub struct Flow {
     /// Tickets, claims, evidence.
     pub store: TicketStore,
     /// The vendors' APIs.
@@ -104,7 +104,7 @@ pub struct Pipeline {
     pub remediation: RemediationSettings,
 }
 
-impl Pipeline {
+impl Flow {
     /// Creates tables and queues that are missing.
     pub async fn prepare(&self) -> Result<(), Fault> {
         self.storage().prepare(&TABLES, &QUEUES).await

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
 
 use super::accept::WaitingRows;
-use super::{FAILURES, FailureMessage, Pipeline, QUEUES};
+use super::{FAILURES, FailureMessage, Flow, QUEUES};
 use crate::fault::Fault;
 use crate::ticket::machine::{self, Event};
 use crate::ticket::store::{ActiveRow, UpdateError};
@@ -45,7 +45,7 @@ pub struct Swept {
     pub failed: usize,
 }
 
-impl Pipeline {
+impl Flow {
     /// One tick.
     pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, Fault> {
         let started = std::time::Instant::now();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::accept::{WaitingRows, is_run_of_attempt};
-use super::{DELIVERIES, FAILURES, FailureMessage, Pipeline, append};
+use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
 use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Gap};
@@ -30,7 +30,7 @@ const INGESTION_LAG: [Duration; 4] = [
     Duration::from_secs(600),
 ];
 
-impl Pipeline {
+impl Flow {
     /// Handles one message of the queue `failures`. An error means: deliver it again.
     pub async fn analyse(&self, message: FailureMessage, now: DateTime<Utc>) -> Result<(), Fault> {
         match message {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::Pipeline;
+use super::Flow;
 use super::accept::remediation_key;
 use super::deliver::End;
 use crate::evidence::RunOutcome;
@@ -34,7 +34,7 @@ const LONGEST_RUN: chrono::Duration = chrono::Duration::hours(24);
 /// another attempt may have begun, and taking it for this one's is worse than finding none: five seconds are enough.
 const NOT_SO_EARLY: chrono::Duration = chrono::Duration::seconds(55);
 
-impl Pipeline {
+impl Flow {
     pub(super) async fn run_playbook(
         &self,
         ticket: Ticket,

@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{FAILURES, FailureMessage, Pipeline};
+use super::{FAILURES, FailureMessage, Flow};
 use crate::failure::{Failure, RunKey, Source, field};
 use crate::fault::Fault;
 use crate::sources::{Parsed, RowsRequest};
@@ -121,7 +121,7 @@ pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
         && failure.field(field::MAP_INDEX) == ours.field(field::MAP_INDEX)
 }
 
-impl Pipeline {
+impl Flow {
     /// Makes a parsed body durable.
     pub async fn accept(
         &self,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, Utc};
 
-use super::Pipeline;
+use super::Flow;
 use crate::fault::Fault;
 use crate::sinks::jira::webhook::JiraEvent;
 use crate::ticket::machine::Event;
@@ -28,7 +28,7 @@ fn ignored(reason: impl Into<String>) -> Result<JiraOutcome, Fault> {
     Ok(JiraOutcome::Ignored(reason.into()))
 }
 
-impl Pipeline {
+impl Flow {
     /// Applies an event of JIRA to the ticket of its issue. A transient fault: it may be sent again.
     pub async fn jira_event(
         &self,
