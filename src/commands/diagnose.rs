@@ -145,7 +145,7 @@ fn ndjson(
             };
             match parse(&text) {
                 Ok((id, case)) => {
-                    serde_json::to_writer(&mut *out, &Answer::new(Some(id), diagnose(&case)))?
+                    serde_json::to_writer(&mut *out, &Answer::new(Some(id), diagnose(&case)))?;
                 }
                 Err((id, reason)) => {
                     clean = false;

@@ -82,7 +82,7 @@ impl Collector {
         match logs {
             Some(logs) => merge(&mut own, logs, silent),
             None if silent && failure.source != Source::Airflow => {
-                own.miss("log_analytics", NO_LOGS)
+                own.miss("log_analytics", NO_LOGS);
             }
             None => {}
         }
@@ -108,7 +108,7 @@ impl Collector {
         ) {
             (Source::Adf, Some(factory), _, _) => {
                 self.within("adf.activity_runs", &mut found, async |found| {
-                    factory.collect(failure, now, found).await
+                    factory.collect(failure, now, found).await;
                 })
                 .await;
                 self.of_linked_run(&mut found, now).await;
@@ -116,7 +116,7 @@ impl Collector {
             (Source::Adf, None, _, _) => found.miss("adf.activity_runs", NO_FACTORY),
             (Source::Databricks, _, Some(workspace), _) => {
                 self.within("databricks.run", &mut found, async |found| {
-                    workspace.collect(failure, now, found).await
+                    workspace.collect(failure, now, found).await;
                 })
                 .await;
             }
@@ -132,7 +132,7 @@ impl Collector {
             }
             (Source::Airflow, _, _, Some(airflow)) => {
                 self.within("airflow.log", &mut found, async |found| {
-                    airflow.collect(failure, now, found).await
+                    airflow.collect(failure, now, found).await;
                 })
                 .await;
             }
@@ -161,7 +161,7 @@ impl Collector {
         }
         let mut linked = Collected::default();
         self.within("databricks.run", &mut linked, async |linked| {
-            workspace.collect_linked(&run, now, linked).await
+            workspace.collect_linked(&run, now, linked).await;
         })
         .await;
         let Refinement {
@@ -182,7 +182,7 @@ impl Collector {
         let logs = self.log_analytics.as_ref()?;
         let mut found = Collected::default();
         self.within("log_analytics", &mut found, async |found| {
-            logs.collect(failure, now, found).await
+            logs.collect(failure, now, found).await;
         })
         .await;
         Some(found)

@@ -104,10 +104,10 @@ impl Console {
                     ]);
                 }
                 Trigger::Queue(trigger) => {
-                    queues.push([name, "queue".to_owned(), trigger.queue.clone()])
+                    queues.push([name, "queue".to_owned(), trigger.queue.clone()]);
                 }
                 Trigger::Timer(trigger) => {
-                    timers.push([name, "timer".to_owned(), trigger.schedule.text().to_owned()])
+                    timers.push([name, "timer".to_owned(), trigger.schedule.text().to_owned()]);
                 }
             }
         }

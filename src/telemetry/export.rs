@@ -100,7 +100,7 @@ impl Collector {
                 );
             }
             (None, true) => {
-                tracing::info!(otlp.signal = self.signal, "telemetry is exported again")
+                tracing::info!(otlp.signal = self.signal, "telemetry is exported again");
             }
             _ => {}
         }

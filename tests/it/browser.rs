@@ -83,7 +83,7 @@ impl Stage {
         let played = self
             .demo
             .play(Duration::from_millis(100), |line| {
-                said.lock().unwrap().push(line.to_owned())
+                said.lock().unwrap().push(line.to_owned());
             })
             .await;
         let said = said.into_inner().unwrap();

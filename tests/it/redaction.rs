@@ -323,7 +323,7 @@ fn collect_strings(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::String(text) => into.push(text.clone()),
         serde_json::Value::Array(items) => {
-            items.iter().for_each(|item| collect_strings(item, into))
+            items.iter().for_each(|item| collect_strings(item, into));
         }
         serde_json::Value::Object(members) => members
             .values()

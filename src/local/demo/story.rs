@@ -130,7 +130,7 @@ pub(super) fn tell_ticket(
     match text(ticket, "/remediation/state") {
         "scheduled" => say("    healing starts in half a minute"),
         "awaiting_approval" => {
-            say("    healing waits for you: press Approve in Slack or on the ticket's page")
+            say("    healing waits for you: press Approve in Slack or on the ticket's page");
         }
         _ => {}
     }

@@ -84,7 +84,7 @@ fn read(members: Map<String, Value>) -> Result<Answer, String> {
             ("outputs" | "logs", Value::Null) => {}
             ("outputs", _) => return Err("Outputs is no object".to_owned()),
             ("logs", Value::Array(logs)) => {
-                answer.logs = logs.into_iter().map(log_line).collect::<Result<_, _>>()?
+                answer.logs = logs.into_iter().map(log_line).collect::<Result<_, _>>()?;
             }
             ("logs", _) => return Err("Logs is no array".to_owned()),
             ("returnvalue", value) => answer.return_value = value,

@@ -158,7 +158,7 @@ fn create(path: &Path) -> rusqlite::Result<Connection> {
         tries += 1;
         match outcome {
             Err(error) if tries < 40 && fault(&error).is_transient() => {
-                std::thread::sleep(Duration::from_millis(50))
+                std::thread::sleep(Duration::from_millis(50));
             }
             outcome => return outcome,
         }

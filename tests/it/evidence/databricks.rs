@@ -184,7 +184,7 @@ fn with_task(change: impl Fn(&mut Value)) -> Value {
 async fn loops_and_runs_started_by_tasks_are_followed() {
     let world = World::new().await;
     world.databricks_site.put_run(with_task(|task| {
-        task["for_each_task"] = json!({"inputs": "[1,2]"})
+        task["for_each_task"] = json!({"inputs": "[1,2]"});
     }));
     let failed = json!({"life_cycle_state": "TERMINATED", "result_state": "FAILED", "state_message": "iteration failed"});
     let good = json!({"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"});
@@ -218,7 +218,7 @@ async fn loops_and_runs_started_by_tasks_are_followed() {
 
     let world = World::new().await;
     world.databricks_site.put_run(with_task(|task| {
-        task["run_job_task"] = json!({"job_id": 7})
+        task["run_job_task"] = json!({"job_id": 7});
     }));
     world.databricks_site.put_output(
         222,

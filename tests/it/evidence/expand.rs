@@ -219,7 +219,7 @@ async fn throttling_is_transient_with_the_services_own_delay_and_a_refusal_is_a_
         .await
     {
         Err(Trouble::Transient { retry_after, .. }) => {
-            assert_eq!(retry_after.unwrap().as_secs(), 18)
+            assert_eq!(retry_after.unwrap().as_secs(), 18);
         }
         other => panic!("{other:?}"),
     }

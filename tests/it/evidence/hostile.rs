@@ -113,7 +113,7 @@ async fn workspace_ids_stay_values_of_the_query() {
                 assert!(HOSTILE.contains(&request.query("cluster_id").unwrap()));
             }
             "/api/2.1/clusters/events" => {
-                assert!(HOSTILE.contains(&request.json()["cluster_id"].as_str().unwrap()))
+                assert!(HOSTILE.contains(&request.json()["cluster_id"].as_str().unwrap()));
             }
             other => panic!("{other}"),
         }

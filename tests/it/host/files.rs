@@ -84,7 +84,7 @@ fn host_json_is_refused_as_the_host_refuses_it() {
                     .as_object_mut()
                     .unwrap()
                     .remove("description"),
-            )
+            );
         },
         "description",
     );

@@ -22,7 +22,7 @@ async fn the_child_gets_its_folder_its_environment_and_its_arguments() {
     let app = App::new().http("Echo", "echo", &[], "anonymous");
     app.host_json(|document| {
         document["customHandler"]["description"]["arguments"] =
-            json!(["--one", "two %WORDS%", "%UNSET%"])
+            json!(["--one", "two %WORDS%", "%UNSET%"]);
     });
     let running = app
         .start_with(|options| {
@@ -30,7 +30,7 @@ async fn the_child_gets_its_folder_its_environment_and_its_arguments() {
                 options
                     .settings
                     .insert("WORDS".to_owned(), "2 words".to_owned()),
-            )
+            );
         })
         .await;
     let seen = echo(&running).await;
@@ -325,7 +325,7 @@ async fn what_cannot_be_started_counts_and_a_taken_port_is_an_error() {
     drop(taken);
 
     app.host_json(|document| {
-        document["customHandler"]["enableForwardingHttpRequest"] = json!(false)
+        document["customHandler"]["enableForwardingHttpRequest"] = json!(false);
     });
     let mut options = app.options();
     options.older_host = true;

@@ -73,7 +73,7 @@ async fn a_failed_run_is_only_reported() {
         .start_with(|options| {
             options
                 .environment
-                .push(("SCRIPT_TIMER".to_owned(), "status:500".to_owned()))
+                .push(("SCRIPT_TIMER".to_owned(), "status:500".to_owned()));
         })
         .await;
     assert!(failure(&running.invoked("Sweep", 1).await).contains("500"));

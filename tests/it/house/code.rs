@@ -126,7 +126,7 @@ impl Reader {
             syn::UseTree::Rename(name) => self.name(with(&name.ident)),
             syn::UseTree::Glob(_) => self.name(before.to_vec()),
             syn::UseTree::Group(group) => {
-                group.items.iter().for_each(|item| self.tree(before, item))
+                group.items.iter().for_each(|item| self.tree(before, item));
             }
         }
     }

@@ -328,7 +328,7 @@ fn assert_valid(document: &Value) {
             }
             "hardBreak" => {}
             "bulletList" | "listItem" | "paragraph" | "codeBlock" => {
-                assert!(!children.unwrap().is_empty(), "empty block")
+                assert!(!children.unwrap().is_empty(), "empty block");
             }
             "doc" => assert_eq!(node["version"], 1),
             other => panic!("unknown node {other}"),

@@ -130,7 +130,7 @@ Resolution Steps:
 fn every_other_state_follows_their_style() {
     let mut states = Vec::new();
     let mut record = |name: &str, ticket: &Ticket| {
-        states.push(format!("=== {name}\n{}", reading(&shown(ticket))))
+        states.push(format!("=== {name}\n{}", reading(&shown(ticket))));
     };
     let john = || person("John Doe", Channel::Jira);
 
@@ -329,14 +329,14 @@ fn at_the_limit(limit: usize, start: &str, put: impl Fn(&mut Ticket, String)) {
 #[test]
 fn the_header_at_its_limit() {
     at_the_limit(HEADER_LIMIT, "🔴 ALERT: ", |ticket, text| {
-        ticket.failure.asset = text
+        ticket.failure.asset = text;
     });
 }
 
 #[test]
 fn the_root_cause_at_its_limit() {
     at_the_limit(SECTION_LIMIT, "Root Cause: ", |ticket, text| {
-        ticket.diagnosis.root_cause = text
+        ticket.diagnosis.root_cause = text;
     });
 }
 
@@ -352,7 +352,7 @@ fn the_closed_header_at_its_limit() {
 fn a_single_step_at_its_limit() {
     // One unit of the section stays free: steps share it evenly.
     at_the_limit(SECTION_LIMIT, "Resolution Steps:", |ticket, text| {
-        ticket.diagnosis.recommendations = vec![text]
+        ticket.diagnosis.recommendations = vec![text];
     });
 }
 

@@ -38,14 +38,14 @@ async fn every_finding_has_a_line_and_what_to_do() {
     said.push((
         "by name",
         lines(SlackOptions::default(), |_, settings| {
-            settings.channel = "#general".into()
+            settings.channel = "#general".into();
         })
         .await,
     ));
     said.push((
         "wrong token",
         lines(SlackOptions::default(), |_, s| {
-            s.bot_token = "xoxb-wrong".to_owned().into()
+            s.bot_token = "xoxb-wrong".to_owned().into();
         })
         .await,
     ));

@@ -260,7 +260,7 @@ pub(super) fn change_libraries(state: &mut State, change: &str, body: &Value) ->
                 set(status, "messages", json!([]));
             }
             (_, None) => {
-                statuses.push(json!({"library": library, "status": "PENDING", "messages": []}))
+                statuses.push(json!({"library": library, "status": "PENDING", "messages": []}));
             }
         }
     }

@@ -116,7 +116,7 @@ fn collect(template: &Value, found: &mut Vec<Expression>) -> Result<(), Expressi
                 found.extend(pieces.into_iter().filter_map(|piece| match piece {
                     Piece::Text(_) => None,
                     Piece::Expression(expression) => Some(expression),
-                }))
+                }));
             }
         },
         Value::Array(items) => items.iter().try_for_each(|item| collect(item, found))?,
@@ -137,7 +137,7 @@ fn interpolate(pieces: &[Piece], scope: &dyn Scope) -> Result<String, Expression
         match piece {
             Piece::Text(plain) => text.push_str(plain),
             Piece::Expression(expression) => {
-                text.push_str(&functions::text_of(&expression.value(scope)?))
+                text.push_str(&functions::text_of(&expression.value(scope)?));
             }
         }
     }
