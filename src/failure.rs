@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::redaction::{cap, redact};
 
+pub mod own_words;
+
 /// The longest error message a [`Failure`] carries, in bytes; a longer one keeps its head and its tail.
 pub const MESSAGE_CAP: usize = 24 * 1024;
 /// The longest name, id or context value, in bytes.

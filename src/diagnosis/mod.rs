@@ -2,9 +2,16 @@
 //! [`Category::Undetermined`].
 //!
 //! In: a [`Case`] (a [`Failure`] with its evidence, or a line of `aiops-rca diagnose`). Out: a [`Diagnosis`].
-//! One walk: `scan` reads every text once against the whole catalog (as `index` compiled it), `classify` ranks
-//! the signs and picks one cause, `wording` names the things and cuts the quotes, `fingerprint` says what keeps
-//! failing.
+//! One walk: `reading` finds in every text the terminal error, what is only log around it and what is only a name;
+//! `scan` reads each of these once against the whole catalog (as `index` compiled it), `classify` ranks the signs and
+//! picks one cause, `wording` names the things and cuts the quotes, `fingerprint` says what keeps failing.
+//!
+//! **Facts before words.** Only the terminal error decides the cause: the message (the vendor's own error field), the
+//! code in its field, the passages of the evidence that `evidence` calls terminal, and the exception that ended the
+//! run where a text is a log. Where the terminal error only says that something inside failed, an error beside it
+//! or the log may name the cause; nothing but a terminal error or a code makes anything remediable. Names
+//! ([`Case::names`], name fields of the context, what is quoted, paths) are masked before matching, and our own
+//! sentences are not read at all.
 //! What the words mean is data (`catalog/*.toml`); the code knows no vendor. The text is hostile: it is
 //! matched, never obeyed, so an instruction inside a message changes nothing but the text shown.
 
@@ -13,7 +20,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Passage};
 use crate::failure::{Failure, Source, field};
 
 pub mod model;
@@ -22,6 +29,7 @@ mod classify;
 mod entities;
 mod fingerprint;
 mod index;
+mod reading;
 mod scan;
 mod shape;
 mod wording;
@@ -266,22 +274,60 @@ pub struct Case {
     pub message: String,
     /// Further fields by the names in [`field`].
     pub context: BTreeMap<String, String>,
-    /// Further texts in which the innermost cause may stand, with their ids.
-    pub evidence: Vec<(String, String)>,
+    /// Names that fields give: the asset, the alert rule, tasks. Masked wherever the texts repeat them.
+    pub names: Vec<String>,
+    /// Further texts in which the innermost cause may stand.
+    pub evidence: Vec<Piece>,
+}
+
+/// A text of the evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// The evidence's id.
+    pub id: String,
+    /// All of it: quotes are slices of this.
+    pub text: String,
+    /// Whose words its passages are; none: all of it is read as the error.
+    pub passages: Vec<Passage>,
 }
 
 impl Case {
+    /// An error text without evidence.
+    pub fn new(source: Source, error_code: Option<&str>, message: &str) -> Self {
+        Self {
+            source,
+            error_code: error_code.map(str::to_owned),
+            message: message.to_owned(),
+            context: BTreeMap::new(),
+            names: Vec::new(),
+            evidence: Vec::new(),
+        }
+    }
+
     /// The case of a failure and what was collected about it.
     pub fn of(failure: &Failure, evidence: &[Evidence]) -> Self {
+        let mut names = vec![failure.asset.clone()];
+        names.extend(failure.run_id.clone());
+        names.extend(failure.alert.as_ref().and_then(|alert| alert.rule.clone()));
+        for piece in evidence {
+            names.extend(piece.names.iter().cloned());
+        }
         Self {
-            source: failure.source,
-            error_code: failure.error_code.clone(),
-            message: failure.message.clone(),
             context: failure.context.clone(),
+            names,
             evidence: evidence
                 .iter()
-                .map(|e| (e.id.clone(), e.text.clone()))
+                .map(|piece| Piece {
+                    id: piece.id.clone(),
+                    text: piece.text.clone(),
+                    passages: piece.passages.clone(),
+                })
                 .collect(),
+            ..Self::new(
+                failure.source,
+                failure.error_code.as_deref(),
+                &failure.message,
+            )
         }
     }
 
@@ -428,7 +474,7 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         risk: Risk::High,
         severity: Severity::Medium,
         confidence: 0.1,
-        root_cause: "The report does not say what went wrong: no known code, exception or phrase stands in it.".into(),
+        root_cause: unknown(&case.message),
         recommendations: steps(catalog, Category::Undetermined, &[], &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule: "nothing matched".into(),
@@ -436,6 +482,14 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         entities,
         worded_by: "catalog".into(),
     }
+}
+
+/// Why there is no cause to name.
+fn unknown(message: &str) -> String {
+    crate::failure::own_words::recognise(message).map_or_else(
+        || "The report does not say what went wrong: no known code, exception or phrase stands in it.".to_owned(),
+        |gap| format!("The cause is unknown: {gap}."),
+    )
 }
 
 /// How sure we are: how specific the sign is, and whether others agree or disagree.

@@ -14,7 +14,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{Origin, Reading, Record, Table};
-use crate::failure::{AssetKind, Failure, RunKey, Source, field};
+use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
 use crate::sources::json::{embedded, key_part, member, prose, scalar};
 
 /// The asset's name while nobody has said which pipeline it is.
@@ -324,10 +324,7 @@ fn untold(pipeline: &str, activity: Option<&str>, code: Option<&str>) -> String 
         || format!("Pipeline {pipeline}"),
         |activity| format!("Activity {activity} of pipeline {pipeline}"),
     );
-    code.map_or_else(
-        || format!("{what} failed; the alert carries no error text."),
-        |code| format!("{what} failed with error code {code}; the alert carries no error text."),
-    )
+    own_words::untold_by_alert(&what, code)
 }
 
 /// The activity that `Operation on target <activity> failed` names.

@@ -1,0 +1,627 @@
+//! Names: what a field or the text itself calls a pipeline, a table, a path. A name says nothing about the error.
+//!
+//! In: a text and the names that fields give. Out: spans to mask. Masked are paths and URLs; the places where a
+//! vendor's own sentence has a name (`Operation on target <name> failed`); what is quoted, unless the word before it
+//! says that somebody speaks (`message: "…"`); and known names, wherever they stand as identifiers, quoted, or after
+//! the word for what they name. A known name that is an ordinary word is never masked in prose.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::Span;
+
+/// The longest quoted name, in bytes.
+const LONGEST: usize = 160;
+/// The longest quoted name that nothing announces, in words.
+const WORDS: usize = 6;
+
+/// Words for things that have names.
+const NOUNS: [&str; 63] = [
+    "account",
+    "activity",
+    "alias",
+    "app",
+    "application",
+    "argument",
+    "asset",
+    "blob",
+    "bucket",
+    "catalog",
+    "cluster",
+    "column",
+    "columns",
+    "connection",
+    "container",
+    "dag",
+    "database",
+    "dataset",
+    "directory",
+    "environment",
+    "factory",
+    "field",
+    "file",
+    "filename",
+    "folder",
+    "function",
+    "host",
+    "image",
+    "index",
+    "job",
+    "key",
+    "library",
+    "model",
+    "module",
+    "name",
+    "named",
+    "namespace",
+    "node",
+    "notebook",
+    "object",
+    "package",
+    "parameter",
+    "partition",
+    "path",
+    "pipeline",
+    "pod",
+    "pool",
+    "project",
+    "property",
+    "queue",
+    "record",
+    "relation",
+    "repository",
+    "role",
+    "rule",
+    "schema",
+    "secret",
+    "service",
+    "table",
+    "target",
+    "task",
+    "topic",
+    "view",
+];
+/// Further ones, and words that announce a name.
+const MORE_NOUNS: [&str; 22] = [
+    "user",
+    "username",
+    "variable",
+    "vault",
+    "volume",
+    "workspace",
+    "workflow",
+    "script",
+    "sheet",
+    "step",
+    "stage",
+    "stream",
+    "store",
+    "trigger",
+    "url",
+    "uri",
+    "called",
+    "keyerror",
+    "runtime",
+    "definition",
+    "datafactory",
+    "resource",
+];
+/// Last words of the fields that carry names.
+const FIELD_NOUNS: [&str; 10] = [
+    "id", "owner", "operator", "sink", "source", "tag", "tags", "team", "title", "alert",
+];
+
+/// Names that fields give.
+#[derive(Debug, Default)]
+pub(in crate::diagnosis) struct Known {
+    /// Written as nobody writes prose: masked wherever they stand alone. Lower case.
+    identifiers: Vec<String>,
+    /// Ordinary words, and words of the catalog: masked where they are quoted or announced. Lower case.
+    words: Vec<String>,
+}
+
+impl Known {
+    /// Sorts the names; the longest first, so that a name inside another one does not matter.
+    pub(super) fn of<'a>(
+        names: impl Iterator<Item = Cow<'a, str>>,
+        is_sign: impl Fn(&str) -> bool,
+    ) -> Self {
+        let all: BTreeSet<String> = names
+            .map(|name| name.trim().to_ascii_lowercase())
+            .filter(|name| {
+                (3..=512).contains(&name.len()) && !name.bytes().all(|b| b.is_ascii_digit())
+            })
+            .collect();
+        let (identifiers, words) = all
+            .into_iter()
+            .partition(|name| is_identifier(name) && !is_sign(name));
+        Self { identifiers, words }
+    }
+}
+
+/// Nobody writes it in prose: no spaces, and `_`, `/`, `\`, a digit, or several dots or hyphens.
+fn is_identifier(name: &str) -> bool {
+    let marks = name.bytes().filter(|b| matches!(b, b'-' | b'.')).count();
+    !name.contains(char::is_whitespace)
+        && (marks > 0
+            || name
+                .bytes()
+                .any(|b| matches!(b, b'_' | b'/' | b'\\') || b.is_ascii_digit()))
+        || name.contains('/') && name.starts_with(['/', '\\'])
+}
+
+/// Does a field of this name carry the name of something?
+pub(in crate::diagnosis) fn is_name_field(field: &str) -> bool {
+    let lower = field.to_ascii_lowercase();
+    let last = lower
+        .rsplit(|c: char| !c.is_ascii_alphanumeric())
+        .next()
+        .unwrap_or(&lower);
+    is_noun(last)
+        || FIELD_NOUNS.contains(&last)
+        || NOUNS
+            .iter()
+            .any(|noun| noun.len() > 3 && last.ends_with(noun))
+}
+
+fn is_noun(word: &str) -> bool {
+    let one = word.strip_suffix('s').unwrap_or(word);
+    [word, one]
+        .iter()
+        .any(|word| NOUNS.contains(word) || MORE_NOUNS.contains(word))
+}
+
+/// The spans of names, in order, apart from one another.
+pub(super) fn masks(text: &str, known: &Known) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for pattern in [
+        &WRAPPED,
+        &URL,
+        &PATH,
+        &SPACED_PATH,
+        &WINDOWS_PATH,
+        &INSTANCE,
+    ] {
+        let Some(pattern) = pattern.as_ref() else {
+            continue;
+        };
+        for found in pattern.captures_iter(text) {
+            let names = (1..found.len()).filter_map(|group| found.get(group));
+            spans.extend(names.map(|name| Span {
+                start: name.start(),
+                end: name.end(),
+            }));
+        }
+    }
+    quoted(text, &mut spans);
+    of_fields(text, known, &mut spans);
+    spans.sort_by_key(|span| (span.start, span.end));
+    super::joined(spans.into_iter())
+}
+
+type Pattern = LazyLock<Option<Regex>>;
+
+/// Vendors' sentences with a name in them.
+static WRAPPED: Pattern = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"(?i:Operation on target )([^\n]{1,260}?) failed\b",
+        r"|(?i:Inner activity name: )([^\n]{1,260}?), Error:",
+        r"|\b(?:Task|Workload|Job) ([^\n:;]{1,200}?) failed (?:with (?:message|the following)|because one)",
+        r"|\bTask ([^\n:;.]{1,200}?) failed\. This caused",
+        r"|(?:^|[.;:]\s)(?:Activity|Pipeline|Notebook|Airflow (?:task|DAG)) ([^\n:;.']{1,200}?) failed:",
+        r"|(?i:alert rule )([^\n;]{1,200}?);",
+    ))
+    .ok()
+});
+static URL: Pattern =
+    LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s'"<>)\]}|,;]+)"#).ok());
+/// A path without spaces: from a slash, or with two slashes, or with an extension.
+static PATH: Pattern = LazyLock::new(|| {
+    Regex::new(concat!(
+        r#"(?:^|[\s'"(=:,\[{<])(/[\w.${}=%+@~#*\-]+(?:/[\w.${}=%+@~#*:\-]*)*)"#,
+        r"|\b([\w.$=%+@~\-]+(?:/[\w.$=%+@~\-]+){2,})",
+        r"|\b([\w.$=%+@~\-]+/[\w$=%+@~\-]+\.[A-Za-z]\w{0,7})\b",
+    ))
+    .ok()
+});
+/// A path with spaces in it: it ends with an extension.
+static SPACED_PATH: Pattern = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"([\w.$=%+@~\-]*(?:/[\w.$=%+@~\-]+(?: [\w.()\-]+){0,6}){0,12}/[\w.$=%+@~\-]+(?: [\w()\-]+){0,6}",
+        r"\.(?:csv|tsv|txt|dat|json|jsonl|ndjson|xml|xlsx?|parquet|avro|orc|gz|zip|log|py|ipynb|sql|scala|r|sh|jar|whl|egg|ya?ml|toml|pdf|dtsx|dacpac|bak|delta))\b",
+    ))
+    .ok()
+});
+static WINDOWS_PATH: Pattern = LazyLock::new(|| {
+    Regex::new(r#"((?:\b[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]*(?: [\w().\-]+)*(?:\\[^\s:*?"'<>|]*)*\.\w{1,8}|(?:\b[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]+)"#).ok()
+});
+/// Airflow's way to name a task instance or a DAG run.
+static INSTANCE: Pattern = LazyLock::new(|| {
+    Regex::new(r"(<(?:TaskInstance|DagRun|DAG|Task(?:\([^)]*\))?)[: ][^>\n]{1,300}>)").ok()
+});
+
+/// What stands in quotes and is a name.
+fn quoted(text: &str, spans: &mut Vec<Span>) {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let Some(quote @ (b'\'' | b'"' | b'`')) = bytes.get(at).copied() else {
+            at += 1;
+            continue;
+        };
+        match inside(text, at, quote) {
+            Some(span) if quote == b'`' || is_name(text, at, span) => {
+                spans.push(span);
+                at = span.end + 1;
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+/// The span between a quote and its partner on the same line.
+fn inside(text: &str, open: usize, quote: u8) -> Option<Span> {
+    let bytes = text.as_bytes();
+    let word = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(|b| b.is_ascii_alphanumeric())
+    };
+    // An apostrophe is no quote.
+    if quote == b'\'' && word(open.checked_sub(1)) {
+        return None;
+    }
+    let start = open + 1;
+    let window = bytes.get(start..(start + LONGEST).min(bytes.len()))?;
+    let mut length = 0;
+    loop {
+        let rest = window.get(length..)?;
+        let next = rest.iter().position(|b| *b == quote || *b == b'\n')?;
+        length += next;
+        if window.get(length) == Some(&b'\n') {
+            return None;
+        }
+        // `it's` inside of quotes.
+        if quote == b'\''
+            && word(Some(start + length + 1))
+            && length > 0
+            && word(Some(start + length - 1))
+        {
+            length += 1;
+            continue;
+        }
+        break;
+    }
+    let end = start + length;
+    let span = Span { start, end };
+    let said = text.get(start..end)?;
+    // A number is a code, and a quote beside a space closes something else.
+    let whole = said.trim() == said && said.bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80);
+    whole.then_some(span)
+}
+
+/// Is what is quoted a name, by what stands before and behind it and by its own form?
+fn is_name(text: &str, open: usize, span: Span) -> bool {
+    let said = text.get(span.start..span.end).unwrap_or_default();
+    let lower = said.to_ascii_lowercase();
+    let before = text.get(..open).unwrap_or_default();
+    let behind = text.get(span.end + 1..).unwrap_or_default();
+    if ["Type=", "Message=", "ErrorCode=", "Source=", "\\n"]
+        .iter()
+        .any(|part| said.contains(part))
+        || said.contains(": ")
+        || [" not ", " none of "]
+            .iter()
+            .any(|part| lower.contains(part))
+    {
+        return false;
+    }
+    match announced(before) {
+        Announced::Name => return true,
+        Announced::Speech => return false,
+        Announced::Nothing => {}
+    }
+    let next = behind
+        .trim_start_matches([' ', ')'])
+        .split(|c: char| !c.is_alphanumeric())
+        .next();
+    if behind.starts_with(' ') && next.is_some_and(|next| is_noun(&next.to_ascii_lowercase())) {
+        return true;
+    }
+    let sentence = [". ", ": ", "; ", "! "]
+        .iter()
+        .any(|mark| said.contains(mark))
+        || said.ends_with(['.', '!'])
+        || said.contains("Exception")
+        || said.contains("Error");
+    !sentence && said.split_whitespace().count() <= WORDS
+}
+
+enum Announced {
+    Name,
+    Speech,
+    Nothing,
+}
+
+/// What the word before a quote announces.
+fn announced(before: &str) -> Announced {
+    let from = before.ceil_char_boundary(before.len().saturating_sub(80));
+    let near = before.get(from..).unwrap_or_default();
+    let near = near.rsplit('\n').next().unwrap_or_default();
+    let trimmed = near.trim_end_matches([' ', ':', '=', '(', '[', '"', '\'', '\\', '{']);
+    let called = near.len() > trimmed.len()
+        && near
+            .get(trimmed.len()..)
+            .is_some_and(|gap| gap.contains('('));
+    let word = trimmed
+        .rsplit(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .next()
+        .unwrap_or_default();
+    let lower = word.to_ascii_lowercase();
+    let last = lower.rsplit('_').next().unwrap_or_default();
+    let raised = ["error", "exception", "timeout", "failure", "closed"];
+    if lower == "keyerror" || lower == "nameerror" {
+        return Announced::Name;
+    }
+    let speaks = SPEECH.contains(&last)
+        || raised.iter().any(|end| last.ends_with(end))
+        || last.ends_with("message")
+        || last.ends_with("code") && !called
+        || last.ends_with("reason");
+    if speaks {
+        return Announced::Speech;
+    }
+    if is_noun(last)
+        || NOUNS
+            .iter()
+            .any(|noun| noun.len() > 4 && last.ends_with(noun))
+    {
+        return Announced::Name;
+    }
+    Announced::Nothing
+}
+
+/// Words after which somebody speaks, or a state or code stands.
+const SPEECH: [&str; 49] = [
+    "action",
+    "and",
+    "answer",
+    "answered",
+    "because",
+    "body",
+    "cause",
+    "causes",
+    "class",
+    "code",
+    "content",
+    "description",
+    "detail",
+    "details",
+    "errors",
+    "event",
+    "exception",
+    "failed",
+    "failing",
+    "following",
+    "got",
+    "is",
+    "log",
+    "msg",
+    "output",
+    "phrase",
+    "raised",
+    "reason",
+    "reasons",
+    "received",
+    "reply",
+    "response",
+    "result",
+    "return",
+    "returned",
+    "said",
+    "says",
+    "stack",
+    "state",
+    "status",
+    "stderr",
+    "stdout",
+    "text",
+    "trace",
+    "traceback",
+    "type",
+    "value",
+    "warning",
+    "with",
+];
+
+/// Where names that fields give stand.
+fn of_fields(text: &str, known: &Known, spans: &mut Vec<Span>) {
+    if known.identifiers.is_empty() && known.words.is_empty() {
+        return;
+    }
+    let lower = text.to_ascii_lowercase();
+    let bytes = lower.as_bytes();
+    let part = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_')
+    };
+    let places = |name: &str| -> Vec<Span> {
+        lower
+            .match_indices(name)
+            .map(|(start, _)| Span {
+                start,
+                end: start + name.len(),
+            })
+            .filter(|span| !part(span.start.checked_sub(1)) && !part(Some(span.end)))
+            .collect()
+    };
+    for name in &known.identifiers {
+        spans.extend(places(name));
+    }
+    for name in &known.words {
+        spans.extend(
+            places(name)
+                .into_iter()
+                .filter(|span| is_called(&lower, *span)),
+        );
+    }
+}
+
+/// Do the characters around an ordinary word make it a name?
+fn is_called(text: &str, span: Span) -> bool {
+    let before = text.get(..span.start).unwrap_or_default();
+    let behind = text.get(span.end..).unwrap_or_default();
+    let quotes = ['\'', '"', '`', '[', '<', '{', '“', '‘'];
+    let closing = ['\'', '"', '`', ']', '>', '}', '”', '’'];
+    if before.ends_with(quotes) && behind.starts_with(closing) {
+        return true;
+    }
+    // A piece of an identifier or a path.
+    let inside = |c: char| matches!(c, '/' | '\\' | '$' | '@');
+    let dotted = |rest: &str| {
+        rest.starts_with('.') && rest.chars().nth(1).is_some_and(char::is_alphanumeric)
+    };
+    let dot_before = before
+        .strip_suffix('.')
+        .is_some_and(|rest| rest.ends_with(char::is_alphanumeric));
+    if before.ends_with(inside) || behind.starts_with(inside) {
+        return true;
+    }
+    if (dotted(behind) || dot_before)
+        && !text
+            .get(span.start..span.end)
+            .is_some_and(|name| name.ends_with("exception") || name.ends_with("error"))
+    {
+        return true;
+    }
+    let head = before.trim_end_matches([' ', ':', '=']);
+    let mark = before
+        .get(head.len()..)
+        .unwrap_or_default()
+        .contains([':', '=']);
+    let noun = head
+        .rsplit(|c: char| !c.is_alphanumeric())
+        .next()
+        .unwrap_or_default();
+    let ends = behind.is_empty()
+        || behind.starts_with(['\n', ',', ';', ')', '|'])
+        || behind.starts_with(" (");
+    is_noun(noun)
+        && (mark && ends || behind.starts_with(" failed") || noun == "named" || noun == "called")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked<'a>(text: &'a str, known: &[&str]) -> Vec<&'a str> {
+        let known = Known::of(known.iter().map(|name| Cow::Borrowed(*name)), |_| false);
+        masks(text, &known)
+            .into_iter()
+            .map(|span| text.get(span.start..span.end).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn names_in_vendors_sentences() {
+        for (text, name) in [
+            (
+                "Operation on target Check gateway timeout failed: KeyError",
+                "Check gateway timeout",
+            ),
+            (
+                "Task Rate limit report failed with message: x",
+                "Rate limit report",
+            ),
+            (
+                "Inner activity name: Copy throttled rows, Error: y",
+                "Copy throttled rows",
+            ),
+        ] {
+            assert_eq!(masked(text, &[]), [name], "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_and_urls() {
+        for (text, path) in [
+            (
+                "ValueError: /data/rate limit exceeded report/2026.csv has no rows",
+                "/data/rate limit exceeded report/2026.csv",
+            ),
+            (
+                "cannot read abfss://raw@lake/connection timeout/x now",
+                "abfss://raw@lake/connection",
+            ),
+            (
+                "open /Repos/prod/timeouts/Load now",
+                "/Repos/prod/timeouts/Load",
+            ),
+            (
+                "in dags/throttling/daily.py line 3",
+                "dags/throttling/daily.py",
+            ),
+            (
+                r"open C:\jobs\rate limit.csv first",
+                r"C:\jobs\rate limit.csv",
+            ),
+        ] {
+            assert!(
+                masked(text, &[]).contains(&path),
+                "{text}: {:?}",
+                masked(text, &[])
+            );
+        }
+        assert!(masked("a read/write timeout and/or HTTP/1.1 error", &[]).is_empty());
+    }
+
+    #[test]
+    fn quotes_hold_names_unless_somebody_speaks() {
+        for (text, name) in [
+            ("KeyError: 'connection timed out'", "connection timed out"),
+            (
+                "table 'rate limit exceeded' is empty",
+                "rate limit exceeded",
+            ),
+            (
+                "the \"gateway timeout\" pipeline stopped",
+                "gateway timeout",
+            ),
+            ("cannot find `a`", "a"),
+        ] {
+            assert_eq!(masked(text, &[]), [name], "{text}");
+        }
+        for text in [
+            "failed with message 'Connection refused'",
+            "AirflowException('Task received SIGTERM signal')",
+            "{\"code\":\"Forbidden\",\"message\":\"not allowed\"}",
+            "''Type=System.Net.WebException,Message=timed out,Source=S,'",
+            "it doesn't and it won't connect",
+            "KeyError: 'Variable x does not exist'",
+        ] {
+            assert_eq!(masked(text, &[]), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn known_names_are_masked_as_identifiers_and_where_they_are_called() {
+        assert_eq!(
+            masked("pl-timeout-x failed by timeout", &["pl-timeout-x"]),
+            ["pl-timeout-x"]
+        );
+        assert_eq!(
+            masked("the connection timed out", &["timed out"]),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            masked("pipeline: timed out, then KeyError", &["timed out"]),
+            ["timed out"]
+        );
+        assert_eq!(
+            masked("Activity Timed Out failed", &["Timed out"]),
+            ["Timed Out"]
+        );
+    }
+}
