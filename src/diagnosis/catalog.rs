@@ -15,7 +15,7 @@ use super::scan::Scanner;
 use super::{Category, Severity, index};
 
 /// The data files, by their names.
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 16] = [
     ("categories", include_str!("catalog/categories.toml")),
     ("entities", include_str!("catalog/entities.toml")),
     ("guide", include_str!("catalog/guide.toml")),
@@ -37,6 +37,7 @@ const FILES: [(&str, &str); 15] = [
     ("storage", include_str!("catalog/storage.toml")),
     ("compute", include_str!("catalog/compute.toml")),
     ("programs", include_str!("catalog/programs.toml")),
+    ("services", include_str!("catalog/services.toml")),
 ];
 
 /// What an entry asks for; the source decides which playbook that is.
@@ -289,6 +290,10 @@ impl Catalog {
     /// Is this code one that the catalog names (without regard to case)?
     pub fn knows_code(&self, code: &str) -> bool {
         self.codes.contains_key(&code.to_ascii_lowercase())
+    }
+
+    pub(super) fn causes(&self) -> &[Cause] {
+        &self.causes
     }
 
     pub(super) fn cause(&self, index: usize) -> Option<&Cause> {

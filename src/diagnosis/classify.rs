@@ -38,6 +38,8 @@ pub(super) struct Place<'a> {
     /// The whole text, whatever of it is in this voice.
     pub(super) text: &'a str,
     pub(super) hits: Hits,
+    /// Which parts of the text are in this voice, and the names in them.
+    pub(super) window: reading::Window,
     /// Does it have a say in the cause? What does not is still worth a quote.
     pub(super) heard: bool,
 }
@@ -188,6 +190,7 @@ fn places<'a>(catalog: &Catalog, case: &'a Case) -> Vec<Place<'a>> {
                 voice: heard.voice,
                 text,
                 hits: scanner.scan(text, &heard.window),
+                window: heard.window,
                 heard: true,
             });
         }
@@ -206,6 +209,7 @@ fn places<'a>(catalog: &Catalog, case: &'a Case) -> Vec<Place<'a>> {
         voice: Voice::Terminal,
         text,
         hits: Hits::default(),
+        window: reading::Window::default(),
         heard: true,
     };
     for (name, value) in case.context.iter().filter(|(name, _)| tells(name)) {
@@ -408,6 +412,7 @@ fn from_unread_log<'a>(
         voice: Voice::Terminal,
         text: &case.message,
         hits: Hits::default(),
+        window: reading::Window::default(),
         heard: true,
     });
     Some(Candidate {

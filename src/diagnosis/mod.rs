@@ -24,6 +24,8 @@ use crate::evidence::{Evidence, Passage};
 use crate::failure::{Failure, Source, field};
 
 pub mod model;
+pub mod judge;
+mod both;
 mod catalog;
 mod classify;
 mod entities;
@@ -34,6 +36,7 @@ mod scan;
 mod shape;
 mod wording;
 
+pub use both::{Signals, signals};
 pub use catalog::Catalog;
 pub use fingerprint::stable;
 pub use wording::pieces;
@@ -366,15 +369,24 @@ const THRESHOLD: f32 = 0.2;
 /// Finds the root cause. Never fails; it may be [`Category::Undetermined`].
 pub fn diagnose(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
-    let verdict = classify::classify(catalog, case);
+    both::diagnose(catalog, case, classify::classify(catalog, case))
+}
+
+/// What the rules alone say, without the judge: for measuring what each of the two adds.
+pub fn by_rules(case: &Case) -> Diagnosis {
+    let catalog = Catalog::get();
+    of_rules(catalog, case, &classify::classify(catalog, case))
+}
+
+fn of_rules(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
     let rank_of_guess = verdict.guess.as_ref().map_or(0, |guess| guess.rank);
     let found = match verdict.candidates.first() {
-        Some(winner) if winner.rank >= rank_of_guess => of_cause(catalog, case, &verdict),
-        _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
-        _ => undetermined(catalog, case, &verdict),
+        Some(winner) if winner.rank >= rank_of_guess => of_cause(catalog, case, verdict),
+        _ if verdict.guess.is_some() => of_guess(catalog, case, verdict),
+        _ => undetermined(catalog, case, verdict),
     };
     if found.confidence < THRESHOLD {
-        undetermined(catalog, case, &verdict)
+        undetermined(catalog, case, verdict)
     } else {
         found
     }

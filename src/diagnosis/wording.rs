@@ -79,7 +79,7 @@ fn telling(name: &str, value: &str) -> bool {
 }
 
 /// The telling line in one short piece, for causes that can only repeat it.
-fn says(text: &str, span: Span) -> Option<String> {
+pub(super) fn says(text: &str, span: Span) -> Option<String> {
     let line = grow(text, span, true);
     let left = begin_of_sentence(text.get(line.start..span.start)?);
     let mut start = line.start + left;

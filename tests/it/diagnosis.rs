@@ -9,6 +9,7 @@
 
 mod command;
 mod guide;
+mod judge;
 mod laws;
 mod metrics;
 mod signs;

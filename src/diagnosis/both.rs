@@ -1,0 +1,253 @@
+//! One diagnosis from rules and judge.
+//!
+//! In: the verdict of the rules. Out: a [`Diagnosis`] whose category is the most probable one by both, with the cause
+//! that speaks for it: the rule's own, another sign of that category, the shape of a name, or the wording alone. It
+//! acts only where a rule acts *and* the judge allows it. It does not know how the judge was fitted.
+
+use std::fmt::Write as _;
+
+use super::catalog::{Act, Catalog, rank};
+use super::classify::{self, Verdict};
+use super::judge::{Judge, Judgement, Opinion, Rule, features};
+use super::scan::Span;
+use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
+use crate::evidence::Voice;
+
+/// Less than this probability of being right is no diagnosis.
+const UNDETERMINED: f32 = 0.3;
+
+/// What rules and judge are given of a case: for training and for measuring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signals {
+    /// The buckets of the text, for the judge.
+    pub buckets: Vec<u16>,
+    /// What the rules say.
+    pub rule: Option<Rule>,
+}
+
+/// The signals of a case.
+pub fn signals(case: &Case) -> Signals {
+    let catalog = Catalog::get();
+    signals_of(catalog, case, &classify::classify(catalog, case))
+}
+
+fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals {
+    let heard = || verdict.places.iter().filter(|place| place.heard);
+    let mut pieces = Vec::new();
+    for place in heard() {
+        for part in &place.window.parts {
+            pieces.extend(
+                outside(*part, &place.window.masks)
+                    .filter_map(|span| place.text.get(span.start..span.end)),
+            );
+        }
+    }
+    let codes = heard()
+        .filter(|place| place.window.parts.is_empty() && place.source != "message")
+        .map(|place| place.text);
+    let text = features::read(&pieces);
+    Signals {
+        buckets: features::of(Some(case.source), codes, &text),
+        rule: rule_of(catalog, verdict),
+    }
+}
+
+/// What of a part is no name.
+fn outside(part: Span, masks: &[Span]) -> impl Iterator<Item = Span> {
+    let mut at = part.start;
+    let mut inside: Vec<Span> = masks
+        .iter()
+        .filter(|mask| mask.start >= part.start && mask.end <= part.end)
+        .copied()
+        .collect();
+    inside.push(Span {
+        start: part.end,
+        end: part.end,
+    });
+    inside.into_iter().filter_map(move |mask| {
+        let span = Span {
+            start: at,
+            end: mask.start,
+        };
+        at = at.max(mask.end);
+        (span.start < span.end).then_some(span)
+    })
+}
+
+fn rule_of(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<Rule> {
+    let guess = verdict.guess.as_ref();
+    match verdict.candidates.first() {
+        Some(winner) if winner.rank >= guess.map_or(0, |guess| guess.rank) => Some(Rule {
+            category: catalog.cause(winner.cause)?.category,
+            class: class(winner.rank),
+        }),
+        _ => guess.map(|guess| Rule {
+            category: guess.category,
+            class: class(guess.rank),
+        }),
+    }
+}
+
+fn class(sign: u8) -> usize {
+    match sign {
+        rank::NUMBER.. => 4,
+        rank::CODE..=rank::SAYS => 3,
+        rank::WEAK_CODE..=rank::SUGGESTS => 2,
+        rank::HINT => 1,
+        _ => 0,
+    }
+}
+
+pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>) -> Diagnosis {
+    let signals = signals_of(catalog, case, &verdict);
+    let judge = Judge::get();
+    let opinion = judge.opinion(&signals.buckets);
+    let judgement = judge.judge(&opinion, signals.rule);
+    let mut found = if judgement.confidence < UNDETERMINED {
+        super::undetermined(catalog, case, &verdict)
+    } else if signals
+        .rule
+        .is_some_and(|rule| rule.category == judgement.category)
+    {
+        super::of_rules(catalog, case, &verdict)
+    } else if prefer(catalog, &mut verdict, judgement.category) {
+        super::of_cause(catalog, case, &verdict)
+    } else if verdict
+        .guess
+        .as_ref()
+        .is_some_and(|guess| guess.category == judgement.category)
+    {
+        super::of_guess(catalog, case, &verdict)
+    } else {
+        of_wording(catalog, case, &verdict, judgement)
+    };
+    if found.category != Category::Undetermined {
+        found.confidence = judgement.confidence;
+    }
+    if found.remediable && !judge.allows(&opinion) {
+        forbid(&mut found, &opinion);
+    }
+    found
+}
+
+/// Puts the first sign of this category before the others, if there is one. It does not act: the rules put another one
+/// first, and the judge is no reason for an action.
+fn prefer(catalog: &Catalog, verdict: &mut Verdict<'_>, category: Category) -> bool {
+    let place = verdict.candidates.iter().position(|candidate| {
+        candidate.rank > rank::WRAPPER
+            && catalog
+                .cause(candidate.cause)
+                .is_some_and(|cause| cause.category == category)
+    });
+    let Some(signs) = place.and_then(|place| verdict.candidates.get_mut(..=place)) else {
+        return false;
+    };
+    signs.rotate_right(1);
+    verdict.veto = Some("the rules alone say something else".into());
+    true
+}
+
+/// Only the wording speaks for the category: no cause of the catalog, so no action either.
+fn of_wording(
+    catalog: &Catalog,
+    case: &Case,
+    verdict: &Verdict<'_>,
+    judgement: Judgement,
+) -> Diagnosis {
+    let category = judgement.category;
+    let line = last_line(verdict);
+    let said = line.and_then(|(place, span)| wording::says(verdict.places.get(place)?.text, span));
+    let kind = format!("By its wording, this is {}", described(category));
+    let root_cause = match said {
+        Some(said) => format!("{kind}: {said}."),
+        None => format!("{kind}."),
+    };
+    let act = if category == Category::MissingData {
+        Act::CheckUpstream
+    } else {
+        Act::None
+    };
+    let entities = wording::entities(catalog, verdict);
+    Diagnosis {
+        category,
+        error_type: format!("Unnamed{}", camel(category.words())),
+        transient: false,
+        remediable: false,
+        action: case.action(act),
+        other_node_type: false,
+        risk: Risk::High,
+        severity: catalog
+            .defaults(category)
+            .map_or(Severity::Medium, |defaults| defaults.severity),
+        confidence: judgement.confidence,
+        root_cause: super::sentence(case, &root_cause, &entities),
+        recommendations: super::steps(catalog, category, &[], &entities),
+        evidence: wording::quotes(catalog, verdict, line),
+        rule: "wording: no cause of the catalog".into(),
+        fingerprint: super::print(case, category.words(), verdict, line),
+        entities,
+        worded_by: "catalog".into(),
+    }
+}
+
+/// The last line of the innermost text that is heard.
+fn last_line(verdict: &Verdict<'_>) -> Option<(usize, Span)> {
+    let (number, place) = verdict
+        .places
+        .iter()
+        .enumerate()
+        .rfind(|(_, place)| place.voice == Voice::Terminal && !place.window.parts.is_empty())?;
+    let part = place.window.parts.last()?;
+    let text = place.text.get(part.start..part.end)?;
+    let end = part.start + text.trim_end().len();
+    let start = place
+        .text
+        .get(part.start..end)?
+        .rfind('\n')
+        .map_or(part.start, |at| part.start + at + 1);
+    (start < end).then_some((number, Span { start, end }))
+}
+
+fn forbid(found: &mut Diagnosis, opinion: &Opinion) {
+    found.remediable = false;
+    found.action = Action::None;
+    found.other_node_type = false;
+    found.risk = Risk::High;
+    let _ = write!(
+        found.rule,
+        "; does not act because the wording speaks of {}",
+        opinion.best().words()
+    );
+}
+
+fn described(category: Category) -> &'static str {
+    match category {
+        Category::Network => "a network error",
+        Category::Timeout => "a timeout",
+        Category::Throttling => "a refusal because of too many calls",
+        Category::Resource => "a lack of memory, disk or machines",
+        Category::Authentication => "a refused sign-in",
+        Category::Authorization => "a missing permission",
+        Category::Configuration => "a wrong or missing setting",
+        Category::DataSchema => "data that does not fit its schema",
+        Category::DataQuality => "bad data",
+        Category::MissingData => "missing data",
+        Category::Code => "an error in the code or the query",
+        Category::Dependency => "a missing or unfit library",
+        Category::Platform => "a fault inside the service",
+        Category::Concurrency => "a conflict between two writers or runs",
+        Category::Quota => "a reached limit",
+        Category::Cancelled => "a cancelled run",
+        Category::Undetermined => "not determined",
+    }
+}
+
+fn camel(words: &str) -> String {
+    words
+        .split(' ')
+        .filter_map(|word| {
+            let first = word.chars().next()?;
+            Some(first.to_ascii_uppercase().to_string() + word.get(1..).unwrap_or_default())
+        })
+        .collect()
+}

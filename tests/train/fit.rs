@@ -1,0 +1,155 @@
+//! What is fitted beside the weights, on answers that were given without having seen the case (ten folds by origin).
+
+use aiops_rca::diagnosis::judge::{CATEGORIES, CLASSES, Fitted, Judge, Opinion};
+use std::borrow::Cow;
+
+use crate::cases::{Labelled, place};
+use crate::model::{Example, STEPS, Weights, train};
+
+/// How many folds there are.
+const FOLDS: u64 = 10;
+/// How many points the calibration curve has at most.
+const POINTS: usize = 8;
+
+/// What the judge says of each case when it was trained without the cases of its fold.
+pub(crate) fn unseen(cases: &[Labelled], examples: &[Example], weak: &[Example]) -> Vec<Opinion> {
+    let folds: Vec<u64> = cases.iter().map(|case| fold(&case.origin)).collect();
+    let mut opinions = vec![Opinion([0.0; CATEGORIES.len()]); cases.len()];
+    for number in 0..FOLDS {
+        let mut others: Vec<Example> = examples
+            .iter()
+            .zip(&folds)
+            .filter(|(_, fold)| **fold != number)
+            .map(|(example, _)| example.clone())
+            .collect();
+        others.extend_from_slice(weak);
+        let judge = train(&others, STEPS / 2).judge();
+        for ((case, fold), opinion) in cases.iter().zip(&folds).zip(&mut opinions) {
+            if *fold == number {
+                *opinion = judge.opinion(&case.signals.buckets);
+            }
+        }
+    }
+    opinions
+}
+
+fn fold(origin: &str) -> u64 {
+    let hash = origin
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    (hash >> 20) % FOLDS
+}
+
+/// A judge that differs from the trained one in what is fitted here.
+pub(crate) fn with(
+    weights: &Weights,
+    sharpness: f32,
+    trust: [f32; CLASSES],
+    curve: Vec<[f32; 2]>,
+) -> Judge {
+    Judge::new(
+        Fitted {
+            sharpness,
+            trust,
+            curve,
+            ..weights.judge().fitted().clone()
+        },
+        Cow::Owned(weights.bytes.clone()),
+    )
+}
+
+/// How far the judge's logarithms and the rules are trusted: the most likely values on the cases that the rules were
+/// not written for, by coordinate descent over a grid.
+pub(crate) fn trust(
+    weights: &Weights,
+    cases: &[&Labelled],
+    opinions: &[Opinion],
+) -> (f32, [f32; CLASSES]) {
+    let mut best = (1.0, [0.4, 0.6, 1.6, 1.8, 2.0]);
+    let mut least = loss(&with(weights, best.0, best.1, Vec::new()), cases, opinions);
+    for _ in 0..4 {
+        for knob in 0..=CLASSES {
+            for step in 0..32_u8 {
+                let value = f32::from(step) * 0.125;
+                let mut tried = best;
+                match knob.checked_sub(1) {
+                    None if value < 0.25 => continue,
+                    None => tried.0 = value,
+                    Some(class) => tried.1[class] = value,
+                }
+                let found = loss(
+                    &with(weights, tried.0, tried.1, Vec::new()),
+                    cases,
+                    opinions,
+                );
+                if found < least {
+                    (least, best) = (found, tried);
+                }
+            }
+        }
+    }
+    best
+}
+
+/// The mean logarithm of the target's probability: the label's own category four fifths, the acceptable ones the rest.
+fn loss(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) -> f32 {
+    let of = |(case, opinion): (&&Labelled, &Opinion)| {
+        let both = judge.both(opinion, case.signals.rule);
+        let own = both.0[case.category].max(1e-6).ln();
+        let right: f32 = (0..CATEGORIES.len())
+            .filter(|category| case.accepts(*category))
+            .map(|category| both.0[category])
+            .sum();
+        -(0.5 * own + 0.5 * right.max(1e-6).ln())
+    };
+    cases.iter().zip(opinions).map(of).sum::<f32>()
+}
+
+/// The calibration curve: the share of right answers by probability, made monotone (pool adjacent violators).
+pub(crate) fn curve(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) -> Vec<[f32; 2]> {
+    let mut answers: Vec<(f32, f32)> = cases
+        .iter()
+        .zip(opinions)
+        .filter_map(|(case, opinion)| {
+            let both = judge.both(opinion, case.signals.rule);
+            let answer = place(both.best())?;
+            Some((both.0[answer], f32::from(u8::from(case.accepts(answer)))))
+        })
+        .collect();
+    answers.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // Groups of one size, with a prior of one right and one wrong answer each.
+    let size = answers.len().div_ceil(POINTS).max(1);
+    let mut pools: Vec<(f32, f32, f32)> = Vec::new();
+    for group in answers.chunks(size) {
+        let count = group.len() as f32;
+        let middle = group.iter().map(|a| a.0).sum::<f32>();
+        let right = group.iter().map(|a| a.1).sum::<f32>();
+        pools.push((middle, right, count));
+        while let [.., before, last] = pools.as_slice()
+            && before.1 / before.2 >= last.1 / last.2
+        {
+            let merged = (before.0 + last.0, before.1 + last.1, before.2 + last.2);
+            pools.truncate(pools.len() - 2);
+            pools.push(merged);
+        }
+    }
+    pools
+        .into_iter()
+        .map(|(middle, right, count)| [middle / count, (right + 1.0) / (count + 2.0)])
+        .collect()
+}
+
+/// The least probability of "repetition may help" with which no case is acted on that must not be.
+pub(crate) fn permit(cases: &[Labelled], opinions: &[Opinion]) -> f32 {
+    // Half of the cases on which a machine may act lie above this for the doubtful ones: wrong permits are dear.
+    let mut allowed: Vec<f32> = cases
+        .iter()
+        .zip(opinions)
+        .filter(|(case, _)| case.may_act)
+        .map(|(_, opinion)| opinion.may_pass())
+        .collect();
+    allowed.sort_by(f32::total_cmp);
+    allowed.get(allowed.len() / 12).copied().unwrap_or(1.0)
+}
