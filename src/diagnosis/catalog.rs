@@ -67,6 +67,8 @@ pub(super) enum Weight {
     Strong,
     /// The code names a family; a telling phrase in the text knows better.
     Weak,
+    /// Several errors share the code: it counts beside a sign of its category, or where there is no text.
+    Coarse,
     /// The code says only that something inside failed.
     Wrapper,
 }
@@ -88,6 +90,9 @@ pub(super) struct Cause {
     pub(super) other_node_type: bool,
     /// The sentence, with `{entity}` and optional `[parts]`.
     pub(super) text: String,
+    /// It only follows from another error, or passes one on: whatever else is said, is the cause.
+    #[serde(default)]
+    pub(super) consequence: bool,
     /// Own steps; the category's steps fill up to three.
     #[serde(default)]
     pub(super) steps: Vec<String>,
@@ -164,6 +169,10 @@ pub(super) enum Take {
     Url,
     /// The anchor and the word characters around it.
     Around,
+    /// An id with a digit in it.
+    Id,
+    /// The next line, without the head that a log puts before it.
+    Below,
 }
 
 /// One way to find an entity.

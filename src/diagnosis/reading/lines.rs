@@ -113,7 +113,15 @@ pub(super) fn is_only_reader(text: &str) -> bool {
 
 /// The record with which the terminal error begins.
 fn end(records: &[Record]) -> usize {
-    let Some(raised) = records.iter().rposition(|r| r.raised && r.is_error()) else {
+    let raised = |test: &dyn Fn(&Record) -> bool| {
+        records
+            .iter()
+            .rposition(|r| r.raised && r.is_error() && test(r))
+    };
+    // What an exception only passes on stands before it: all errors, or what a child process printed.
+    let of_child = records.iter().any(|r| r.level == Level::Child);
+    let last = raised(&|r| !r.wraps).or_else(|| raised(&|_| of_child));
+    let Some(raised) = last else {
         return 0;
     };
     // The run went on after what was raised, and ended with an error of its own.

@@ -1,6 +1,6 @@
 //! Names: what a field or the text itself calls a pipeline, a table, a path. A name says nothing about the error.
 //!
-//! In: a text and the names that fields give. Out: spans to mask. Masked are paths and URLs; the places where a
+//! In: a text and the names that fields give. Out: spans to mask. Masked are paths and URLs; vendors' boilerplate; the places where a
 //! vendor's own sentence has a name (`Operation on target <name> failed`); what is quoted, unless the word before it
 //! says that somebody speaks (`message: "…"`); and known names, wherever they stand as identifiers, quoted, or after
 //! the word for what they name. A known name that is an ordinary word is never masked in prose.
@@ -184,6 +184,7 @@ pub(super) fn masks(text: &str, known: &Known) -> Vec<Span> {
         &SPACED_PATH,
         &WINDOWS_PATH,
         &INSTANCE,
+        &BOILERPLATE,
     ] {
         let Some(pattern) = pattern.as_ref() else {
             continue;
@@ -241,6 +242,15 @@ static WINDOWS_PATH: Pattern = LazyLock::new(|| {
 /// Airflow's way to name a task instance or a DAG run.
 static INSTANCE: Pattern = LazyLock::new(|| {
     Regex::new(r"(<(?:TaskInstance|DagRun|DAG|Task(?:\([^)]*\))?)[: ][^>\n]{1,300}>)").ok()
+});
+
+/// Sentences that every message of a vendor ends with: they say where to look, not what was wrong.
+static BOILERPLATE: Pattern = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"((?i:for (?:more|further) (?:details|information)|to learn more|(?:please )?(?:see|visit|refer to) (?:the )?(?:https?:|documentation|docs|link|following link|article)",
+        r"|please search error to get more details|(?:please )?check the run page|you can find more)[^\n]{0,240}?)(?:\.\s|\.?\n|\.?$|,Source=|'|\x22)",
+    ))
+    .ok()
 });
 
 /// What stands in quotes and is a name.
@@ -365,7 +375,9 @@ fn announced(before: &str) -> Announced {
     if lower == "keyerror" || lower == "nameerror" {
         return Announced::Name;
     }
-    let speaks = SPEECH.contains(&last)
+    let speaks = lower.starts_with("signal")
+        || lower.starts_with("exc_")
+        || SPEECH.contains(&last)
         || raised.iter().any(|end| last.ends_with(end))
         || last.ends_with("message")
         || last.ends_with("code") && !called
