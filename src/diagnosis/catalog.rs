@@ -300,6 +300,25 @@ impl Catalog {
         self.codes.contains_key(&code.to_ascii_lowercase())
     }
 
+    /// Every phrase of the catalog as a text in which it stands, without what must be absent.
+    pub fn phrases(&self) -> Vec<String> {
+        let patterns = self.scanner.patterns();
+        let mut all: Vec<String> = patterns
+            .filter_map(|pattern| pattern.written.split(" ! ").next())
+            .map(|phrase| {
+                phrase
+                    .replace(" … ", " it ")
+                    .replace(" & ", " ")
+                    .replace('*', "")
+                    .trim()
+                    .to_owned()
+            })
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     pub(super) fn cause(&self, index: usize) -> Option<&Cause> {
         self.causes.get(index)
     }

@@ -245,6 +245,11 @@ impl Scanner {
         self.patterns.get(number)
     }
 
+    /// All patterns.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.patterns.iter()
+    }
+
     /// The entity rule with this number.
     pub(super) fn entity(&self, number: usize) -> Option<&EntityRule> {
         self.entities.get(number)

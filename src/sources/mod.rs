@@ -12,6 +12,7 @@ use crate::failure::{AlertRef, Failure, Source};
 
 // What the sources share: tolerant JSON and times, tables of Log Analytics, the alert that may hold them.
 mod json;
+mod outcome;
 pub mod time;
 pub mod rows;
 mod alert;
