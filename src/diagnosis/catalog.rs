@@ -187,6 +187,13 @@ pub(super) struct EntityRule {
     pub(super) code: Option<String>,
 }
 
+impl EntityRule {
+    /// Does the value say what was wrong, as a code or an exception does?
+    pub(super) fn is_code(&self) -> bool {
+        self.code.is_some() || self.name == "exception" || self.name == "code"
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {

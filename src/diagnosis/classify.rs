@@ -109,13 +109,13 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         (latest, c.tail(), Reverse(c.span.start))
     });
     vote(&mut candidates);
-    let veto = veto(catalog, case, &candidates, &places);
-    candidates.retain(|c| voice_of(c.place) <= least);
     for place in &mut places {
         place.heard = place.voice <= least;
     }
     let guess = shape::guess(catalog, &places);
     drop_consequences(catalog, &mut candidates, guess.as_ref());
+    let veto = veto(catalog, case, &candidates, &places);
+    candidates.retain(|c| voice_of(c.place) <= least);
     places.shrink_to_fit();
     Verdict {
         places,
@@ -156,7 +156,7 @@ fn drop_coarse(catalog: &Catalog, candidates: &mut Vec<Candidate>, places: &[Pla
     let category = |c: &Candidate| catalog.cause(c.cause).map(|cause| cause.category);
     let said: Vec<_> = candidates
         .iter()
-        .filter(|c| !is_number(c))
+        .filter(|c| !is_number(c) && c.rank >= rank::SUGGESTS)
         .map(category)
         .collect();
     candidates.retain(|c| !told || !is_number(c) || said.contains(&category(c)));

@@ -530,6 +530,13 @@ fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
     if verdict.veto.is_some() {
         value -= 0.1;
     }
+    // Something failed that has a cause of its own.
+    if catalog
+        .cause(winner.cause)
+        .is_some_and(|cause| cause.consequence)
+    {
+        value = value.min(0.4);
+    }
     value.clamp(0.05, 0.97)
 }
 

@@ -146,7 +146,9 @@ impl Flow {
                     .as_deref()
                     .filter(|_| record.key != ticket.jira.key)
             {
-                self.store.index_issue(key, &ticket.id).await?;
+                self.store
+                    .index_issue(key, record.id.as_deref(), &ticket.id)
+                    .await?;
             }
             match self.record(&ticket, sink, holder, &record, now()).await? {
                 Some(stored) => ticket = stored,

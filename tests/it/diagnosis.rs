@@ -8,6 +8,7 @@
 )]
 
 mod command;
+mod facts;
 mod guide;
 mod laws;
 mod metrics;

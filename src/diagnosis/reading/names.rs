@@ -210,16 +210,24 @@ pub(in crate::diagnosis) struct Masks {
 /// Finds the names.
 pub(super) fn masks(text: &str, known: &Known) -> Masks {
     let mut masks = Masks::default();
-    found_by(&WRAPPED, text, &mut masks.in_prose);
-    for pattern in [
-        &URL,
-        &PATH,
-        &SPACED_PATH,
-        &WINDOWS_PATH,
-        &INSTANCE,
-        &BOILERPLATE,
+    // A pattern runs only where what it needs stands: most texts have little of it.
+    let has = |needle: &str| text.contains(needle);
+    if has(" failed") || has("lert rule ") || has("Inner activity") {
+        found_by(&WRAPPED, text, &mut masks.in_prose);
+    }
+    for (needle, pattern) in [
+        ("://", &URL),
+        ("/", &PATH),
+        ("\\", &WINDOWS_PATH),
+        ("<", &INSTANCE),
+        ("e", &BOILERPLATE),
     ] {
-        found_by(pattern, text, &mut masks.set_off);
+        if has(needle) {
+            found_by(pattern, text, &mut masks.set_off);
+        }
+    }
+    if has("/") && has(" ") && EXTENSIONS.iter().any(|extension| has(extension)) {
+        found_by(&SPACED_PATH, text, &mut masks.set_off);
     }
     quoted(text, &mut masks.set_off);
     of_fields(text, known, &mut masks);
@@ -249,10 +257,10 @@ type Pattern = LazyLock<Option<Regex>>;
 static WRAPPED: Pattern = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i:Operation on target )([^\n]{1,260}?) failed:",
-        r"|(?i:Operation on target )([^\n:]{1,260}?) failed\b",
+        r"|(?i:Operation on target )([^\n:]{1,260}?) failed(?-u:\b)",
         r"|(?i:Inner activity name: )([^\n]{1,260}?), Error:",
-        r"|\b(?:Task|Workload|Job) ([^\n:;]{1,200}?) failed (?:with (?:message|the following)|because one)",
-        r"|\bTask ([^\n:;.]{1,200}?) failed\. This caused",
+        r"|(?-u:\b)(?:Task|Workload|Job) ([^\n:;]{1,200}?) failed (?:with (?:message|the following)|because one)",
+        r"|(?-u:\b)Task ([^\n:;.]{1,200}?) failed\. This caused",
         r"|(?:^|[.;:]\s)(?:Activity|Pipeline|Notebook|Airflow (?:task|DAG)) ([^\n:;.']{1,200}?) failed:",
         r"|(?i:alert rule )([^\n;]{1,200}?);",
     ))
@@ -264,21 +272,26 @@ static URL: Pattern =
 static PATH: Pattern = LazyLock::new(|| {
     Regex::new(concat!(
         r#"(?:^|[\s'"(=:,\[{<])(/[\w.${}=%+@~#*\-]+(?:/[\w.${}=%+@~#*:\-]*)*)"#,
-        r"|\b([\w.$=%+@~\-]+(?:/[\w.$=%+@~\-]+){2,})",
-        r"|\b([\w.$=%+@~\-]+/[\w$=%+@~\-]+\.[A-Za-z]\w{0,7})\b",
+        r"|(?-u:\b)([\w.$=%+@~\-]+(?:/[\w.$=%+@~\-]+){2,})",
+        r"|(?-u:\b)([\w.$=%+@~\-]+/[\w$=%+@~\-]+\.[A-Za-z]\w{0,7})(?-u:\b)",
     ))
     .ok()
 });
+/// How files end that people give names with spaces.
+const EXTENSIONS: [&str; 20] = [
+    ".csv", ".tsv", ".txt", ".dat", ".json", ".ndjson", ".xml", ".xls", ".parquet", ".avro",
+    ".orc", ".gz", ".zip", ".log", ".py", ".ipynb", ".sql", ".sh", ".jar", ".y",
+];
 /// A path with spaces in it: it ends with an extension.
 static SPACED_PATH: Pattern = LazyLock::new(|| {
     Regex::new(concat!(
         r"([\w.$=%+@~\-]*(?:/[\w.$=%+@~\-]+(?: [\w.()\-]+){0,6}){0,12}/[\w.$=%+@~\-]+(?: [\w()\-]+){0,6}",
-        r"\.(?:csv|tsv|txt|dat|json|jsonl|ndjson|xml|xlsx?|parquet|avro|orc|gz|zip|log|py|ipynb|sql|scala|r|sh|jar|whl|egg|ya?ml|toml|pdf|dtsx|dacpac|bak|delta))\b",
+        r"\.(?:csv|tsv|txt|dat|json|jsonl|ndjson|xml|xlsx?|parquet|avro|orc|gz|zip|log|py|ipynb|sql|scala|r|sh|jar|whl|egg|ya?ml|toml|pdf|dtsx|dacpac|bak|delta))(?-u:\b)",
     ))
     .ok()
 });
 static WINDOWS_PATH: Pattern = LazyLock::new(|| {
-    Regex::new(r#"((?:\b[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]*(?: [\w().\-]+)*(?:\\[^\s:*?"'<>|]*)*\.\w{1,8}|(?:\b[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]+)"#).ok()
+    Regex::new(r#"((?:(?-u:\b)[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]*(?: [\w().\-]+)*(?:\\[^\s:*?"'<>|]*)*\.\w{1,8}|(?:(?-u:\b)[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]+)"#).ok()
 });
 /// Airflow's way to name a task instance or a DAG run.
 static INSTANCE: Pattern = LazyLock::new(|| {
@@ -382,6 +395,10 @@ fn is_name(text: &str, open: usize, span: Span) -> bool {
         Announced::Speech => return false,
         Announced::Nothing => {}
     }
+    if behind.starts_with(':') && text.as_bytes().get(open) == Some(&b'"') {
+        // A member's name in JSON.
+        return false;
+    }
     let next = behind
         .trim_start_matches([' ', ')'])
         .split(|c: char| !c.is_alphanumeric())
@@ -440,6 +457,7 @@ fn announced(before: &str) -> Announced {
         || SPEECH.contains(&last)
         || raised.iter().any(|end| last.ends_with(end))
         || last.ends_with("message")
+        || last.ends_with("messages")
         || last.ends_with("code") && !called
         || last.ends_with("reason");
     if speaks {

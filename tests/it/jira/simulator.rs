@@ -39,10 +39,10 @@ impl Site for Door {
             *broken_for -= 1;
             return Answer::empty(503);
         }
-        self.heard
-            .lock()
-            .unwrap()
-            .push((parse(&request.body).unwrap(), request.clone()));
+        self.heard.lock().unwrap().push((
+            parse(&request.body, chrono::Utc::now()).unwrap(),
+            request.clone(),
+        ));
         Answer::empty(200)
     }
 }
