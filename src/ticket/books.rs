@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, Status};
+use crate::sources::airflow::story::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
 macro_rules! sinks {
@@ -241,6 +242,10 @@ pub struct Books {
     pub audited: u32,
     /// The vendor's time of the last status change by a person in JIRA that was applied.
     pub jira_event_at: Option<DateTime<Utc>>,
+    /// The latest try of its task instance that was reported.
+    pub latest: Latest,
+    /// A report named what failed better than the one it was opened with: it is analysed again.
+    pub named_better: bool,
     /// The status before the last change of status.
     pub status_from: Option<Status>,
 }
