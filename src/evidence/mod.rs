@@ -59,11 +59,12 @@ pub struct Evidence {
     pub title: String,
     /// The text, redacted.
     pub text: String,
-    /// Whose words its passages are; none: nobody said, all of it is the report's own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Whose words its passages are; none: nobody said, all of it is the report's own. Not stored: only the
+    /// analysis that collected it reads it.
+    #[serde(skip)]
     pub passages: Vec<Passage>,
-    /// The names that the vendor's fields give.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The names that the vendor's fields give; not stored either.
+    #[serde(skip)]
     pub names: Vec<String>,
     /// When it was taken.
     pub at: DateTime<Utc>,

@@ -139,7 +139,7 @@ impl Flow {
         if known == naming.issue_key {
             return Ok(true);
         }
-        let Some(jira) = &self.jira else {
+        let Some(jira) = &self.sinks.jira else {
             return Ok(false);
         };
         Ok(match jira.whereabouts(known, now).await? {

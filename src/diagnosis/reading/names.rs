@@ -215,8 +215,15 @@ pub(super) fn masks(text: &str, known: &Known) -> Masks {
     if has(" failed") || has("lert rule ") || has("Inner activity") {
         found_by(&WRAPPED, text, &mut masks.in_prose);
     }
+    if has("://")
+        && let Some(url) = URL.as_ref()
+    {
+        masks.set_off.extend(url.find_iter(text).map(|found| Span {
+            start: found.start(),
+            end: found.end(),
+        }));
+    }
     for (needle, pattern) in [
-        ("://", &URL),
         ("/", &PATH),
         ("\\", &WINDOWS_PATH),
         ("<", &INSTANCE),
@@ -267,7 +274,7 @@ static WRAPPED: Pattern = LazyLock::new(|| {
     .ok()
 });
 static URL: Pattern =
-    LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s'"<>)\]}|,;]+)"#).ok());
+    LazyLock::new(|| Regex::new(r#"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s'"<>)\]}|,;]+"#).ok());
 /// A path without spaces: from a slash, or with two slashes, or with an extension.
 static PATH: Pattern = LazyLock::new(|| {
     Regex::new(concat!(

@@ -429,6 +429,88 @@ fn codes_and_words_have_the_right_class() {
     }
 }
 
+/// The sentence is true for the state that the message names.
+#[test]
+fn a_state_is_the_one_that_the_message_names() {
+    for (source, text, says, never) in [
+        (
+            Adf,
+            "The cluster is in Pending state, not available to receive jobs. Please fix the cluster or retry later.",
+            "Pending",
+            "terminated",
+        ),
+        (
+            Adf,
+            "The cluster is in Terminated state, not available to receive jobs. Please fix the cluster or retry later.",
+            "Terminated",
+            "Pending",
+        ),
+        (
+            Databricks,
+            "Cluster 0727-1 is in unexpected state Restarting.",
+            "Restarting",
+            "Terminated",
+        ),
+        (
+            Airflow,
+            "Executor reports task instance finished (success) although the task says it's queued. Was the task killed externally?",
+            "success",
+            "before it ran",
+        ),
+        (
+            Airflow,
+            "State of this instance has been externally set to removed. Terminating instance.",
+            "removed",
+            "success",
+        ),
+        (Airflow, "Pipeline run 38 has InProgress.", "", "failed"),
+    ] {
+        let code = text.starts_with("The cluster").then_some("3203");
+        let found = of(source, code, text);
+        assert!(
+            found.root_cause.contains(says),
+            "{text}: {}",
+            found.root_cause
+        );
+        let claims = found.root_cause.contains(never) && !text.contains(never);
+        assert!(!claims, "{text}: {}", found.root_cause);
+    }
+}
+
+#[test]
+fn nobody_is_sent_to_a_password_that_is_not_used() {
+    for text in [
+        "Login failed for user '<token-identified principal>'.",
+        "Login failed for managed identity 'adf-prod'",
+        "snowflake.connector.errors.DatabaseError: 250001 (08001): JWT token is invalid",
+        "Authentication failed for user etl: the certificate was refused",
+    ] {
+        let found = of(Adf, None, text);
+        assert_eq!(
+            found.category,
+            Category::Authentication,
+            "{text}: {}",
+            found.rule
+        );
+        assert!(
+            !found
+                .recommendations
+                .concat()
+                .to_lowercase()
+                .contains("password"),
+            "{text}: {:?}",
+            found.recommendations
+        );
+        assert!((2..=4).contains(&found.recommendations.len()));
+    }
+    let used = of(
+        Airflow,
+        None,
+        "FATAL: password authentication failed for user \"etl\"",
+    );
+    assert!(used.recommendations.concat().contains("password"));
+}
+
 #[test]
 fn names_in_vendors_sentences_and_paths_are_no_errors() {
     for (source, text, category, fact) in [

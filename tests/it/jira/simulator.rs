@@ -76,6 +76,7 @@ fn heard(door: &Door) -> Vec<String> {
             format!("{} deleted by {}", deletion.issue_key, deletion.by)
         }
         JiraEvent::Ignored(why) => why.clone(),
+        JiraEvent::IssueMoved(naming) => format!("{} moved", naming.issue_key),
     };
     door.heard
         .lock()
