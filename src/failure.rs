@@ -13,6 +13,12 @@ use sha2::{Digest, Sha256};
 
 use crate::redaction::{cap, redact};
 
+mod asset;
+mod scope;
+
+pub use asset::Asset;
+pub use scope::{Place, Scope, host_and_path, same_place};
+
 /// The longest error message a [`Failure`] carries, in bytes; a longer one keeps its head and its tail.
 pub const MESSAGE_CAP: usize = 24 * 1024;
 /// The longest name, id or context value, in bytes.
@@ -31,6 +37,9 @@ pub enum Source {
 }
 
 impl Source {
+    /// Every source.
+    pub const ALL: [Self; 3] = [Self::Adf, Self::Databricks, Self::Airflow];
+
     /// The prefix of ticket ids.
     pub fn ticket_prefix(self) -> &'static str {
         match self {
@@ -49,11 +58,25 @@ impl Source {
         }
     }
 
+    /// The platform's name as people read it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Adf => "ADF",
+            Self::Databricks => "Databricks",
+            Self::Airflow => "Airflow",
+        }
+    }
+
     /// The inverse of [`Source::name`], without regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Adf, Self::Databricks, Self::Airflow]
+        Self::ALL
             .into_iter()
             .find(|s| s.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The inverse of [`Source::ticket_prefix`].
+    pub fn from_ticket_prefix(prefix: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.ticket_prefix() == prefix)
     }
 }
 
@@ -139,6 +162,8 @@ pub mod field {
     pub const CLUSTER_ID: &str = "cluster_id";
     /// Databricks workspace (org) id.
     pub const WORKSPACE_ID: &str = "workspace_id";
+    /// Databricks workspace by its host, lower case.
+    pub const WORKSPACE: &str = "workspace";
     /// Databricks termination type (`CLIENT_ERROR`, `SERVICE_FAULT`, `CLOUD_FAILURE`, `INTERNAL_ERROR`, `SUCCESS`).
     pub const TERMINATION_TYPE: &str = "termination_type";
     /// Databricks: the latest repair of the job run, which keeps the run's id.
@@ -153,6 +178,8 @@ pub mod field {
     pub const LINKED_RUN_URL: &str = "linked_run_url";
     /// Databricks: `job` or `cluster`.
     pub const KIND: &str = "kind";
+    /// Airflow deployment: the name that the report gives it, or host and path of its address.
+    pub const DEPLOYMENT: &str = "deployment";
     /// Airflow DAG id.
     pub const DAG_ID: &str = "dag_id";
     /// Airflow task id.
@@ -232,6 +259,28 @@ impl Failure {
             rule: alert.rule.as_deref().map(name),
         });
         self
+    }
+
+    /// Where it runs, as far as the report or the vendor said: a factory's or Synapse workspace's resource id, a
+    /// Databricks workspace, an Airflow deployment.
+    pub fn scope(&self) -> Option<&str> {
+        match self.source {
+            Source::Adf => self.field(field::FACTORY),
+            Source::Databricks => self
+                .field(field::WORKSPACE)
+                .or_else(|| self.field(field::WORKSPACE_ID)),
+            Source::Airflow => self.field(field::DEPLOYMENT),
+        }
+    }
+
+    /// Notes where it runs, once that is known.
+    pub fn set_scope(&mut self, scope: &str) {
+        let name = match self.source {
+            Source::Adf => field::FACTORY,
+            Source::Databricks => field::WORKSPACE,
+            Source::Airflow => field::DEPLOYMENT,
+        };
+        self.context.insert(name.to_owned(), scope.to_owned());
     }
 
     /// A context value by its name in [`field`].

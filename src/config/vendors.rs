@@ -13,12 +13,19 @@ pub(super) fn collector(r: &mut Reader<'_>, http: &Http, identity: Option<&Ident
     let managed = identity.map(|identity| Key::Identity(identity.clone()));
     Collector {
         data_factory: data_factory(r, managed.clone())
-            .map(|(settings, key)| DataFactory::new(settings, http.clone(), key)),
+            .map(|(settings, key)| DataFactory::new(settings, http.clone(), key))
+            .into_iter()
+            .collect(),
         log_analytics: log_analytics(r, managed.clone())
             .map(|(settings, key)| LogAnalytics::new(settings, http.clone(), key)),
         databricks: databricks(r, managed)
-            .map(|(settings, key)| Databricks::new(settings, http.clone(), key)),
-        airflow: airflow(r).map(|settings| Airflow::new(settings, http.clone())),
+            .map(|(settings, key)| Databricks::new(settings, http.clone(), key))
+            .into_iter()
+            .collect(),
+        airflow: airflow(r)
+            .map(|settings| Airflow::new(settings, http.clone()))
+            .into_iter()
+            .collect(),
         ..Collector::default()
     }
 }

@@ -16,6 +16,7 @@ use crate::sources::RowsRequest;
 
 pub mod airflow;
 mod asking;
+mod client;
 mod collector;
 pub mod data_factory;
 pub mod databricks;
@@ -77,6 +78,8 @@ pub struct Refinement {
     pub run_url: Option<String>,
     /// When it failed.
     pub occurred_at: Option<DateTime<Utc>>,
+    /// The scope in which the run was found.
+    pub scope: Option<String>,
     /// Further context by the names in [`crate::failure::field`].
     pub context: BTreeMap<String, String>,
 }
@@ -145,6 +148,9 @@ impl Collected {
             failure.occurred_at = better.occurred_at;
         }
         failure.context.extend(better.context.clone());
+        if let Some(scope) = &better.scope {
+            failure.set_scope(scope);
+        }
         failure.sealed()
     }
 }

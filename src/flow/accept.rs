@@ -185,7 +185,8 @@ impl Flow {
     ) -> Result<Vec<AcceptedTicket>, Fault> {
         let accepts = failures
             .into_iter()
-            .map(|failure| self.accept_failure(failure.sealed(), trace, now).boxed());
+            .map(|failure| self.placed(failure.sealed()))
+            .map(|failure| self.accept_failure(failure, trace, now).boxed());
         futures::stream::iter(accepts)
             .buffered(AT_ONCE)
             .try_collect()

@@ -61,6 +61,7 @@ impl Flow {
         trace::note("failure.source", failure.source.name());
         let collected =
             trace::step("collect evidence", self.collector.collect(&failure, now)).await;
+        let failure = self.placed(collected.refine(failure));
         if let Some(why) = &collected.no_failure {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
             return self.store.drop_active(id.as_str()).await;
@@ -89,6 +90,14 @@ impl Flow {
         self.put_deliveries(&ticket, Sink::ALL, now).await
     }
 
+    /// The failure under the one name that its scope has in the configuration, whichever way the report named it.
+    pub(super) fn placed(&self, mut failure: Failure) -> Failure {
+        if let Some(scope) = self.collector.place(&failure).scope() {
+            failure.set_scope(&scope.id);
+        }
+        failure
+    }
+
     /// Diagnoses and decides: the ticket's first version, not yet stored; its evidence is stored.
     async fn open(
         &self,
@@ -99,7 +108,6 @@ impl Flow {
         collected: Collected,
         now: DateTime<Utc>,
     ) -> Result<Change, Fault> {
-        let failure = collected.refine(failure);
         let mut evidence = vec![Evidence {
             id: "e0".to_owned(),
             source: "alert".to_owned(),
@@ -148,7 +156,7 @@ impl Flow {
         trace::note("diagnosis.rule", diagnosis.rule.clone());
         let healings = self
             .store
-            .healings(&failure, &diagnosis.fingerprint)
+            .healings(&failure.asset_id(), &diagnosis.fingerprint)
             .await?;
         self.store.put_evidence(id, &evidence).await?;
         let opening = Opening {
@@ -229,8 +237,10 @@ impl Flow {
             self.remediation_run_failed(&healing, failure, now).await?;
             return Ok(true);
         }
-        let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?)
-        else {
+        let (Some(run), Some(lock)) = (
+            &failure.run_id,
+            self.store.asset_lock(&failure.asset_id()).await?,
+        ) else {
             return Ok(false);
         };
         let Some(healing) = self
@@ -360,12 +370,9 @@ impl Flow {
 
     /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.
     async fn is_attempt_repair(&self, ticket: &Ticket) -> Result<bool, Fault> {
-        let (Some(workspace), Some(run)) = (&self.collector.databricks, &ticket.failure.run_id)
-        else {
-            return Ok(false);
-        };
-        let Some(began) = workspace
-            .latest_repair(run)
+        let Some(began) = self
+            .collector
+            .latest_repair(&ticket.failure)
             .await?
             .and_then(|repair| repair.started_at)
         else {

@@ -208,7 +208,7 @@ impl Flow {
                 match report {
                     Report::Failed(_) => {
                         self.store
-                            .healings(&ticket.failure, &ticket.diagnosis.fingerprint)
+                            .healings(&ticket.failure.asset_id(), &ticket.diagnosis.fingerprint)
                             .await?
                     }
                     _ => Vec::new(),
@@ -264,7 +264,7 @@ impl Flow {
             }
             if attempt.ended_at.is_some() {
                 self.store
-                    .unlock_asset(&ticket.failure, &attempt.id)
+                    .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                     .await?;
             }
         }

@@ -104,7 +104,11 @@ impl Flow {
             attempt: attempt.id.clone(),
             since: now(),
         };
-        if let Some(held) = self.store.lock_asset(&ticket.failure, &lock).await? {
+        if let Some(held) = self
+            .store
+            .lock_asset(&ticket.failure.asset_id(), &lock)
+            .await?
+        {
             return Ok(End::Later(if self.free_if_over(&held).await? {
                 Duration::from_secs(1)
             } else {
@@ -114,7 +118,7 @@ impl Flow {
         // Counted with the lock in hand: of two at once none slips through.
         if self.store.asset_locks().await?.len() > self.remediation.max_running {
             self.store
-                .unlock_asset(&ticket.failure, &attempt.id)
+                .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                 .await?;
             return Ok(End::Later(BUSY));
         }
@@ -128,7 +132,7 @@ impl Flow {
             .await?
         else {
             self.store
-                .unlock_asset(&ticket.failure, &attempt.id)
+                .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                 .await?;
             return Ok(End::LostLease);
         };
@@ -181,7 +185,7 @@ impl Flow {
             .is_none_or(|attempt| attempt.ended_at.is_some());
         if over {
             self.store
-                .unlock_asset(&ticket.failure, &lock.attempt)
+                .unlock_asset(&ticket.failure.asset_id(), &lock.attempt)
                 .await?;
         }
         Ok(over)

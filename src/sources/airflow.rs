@@ -16,7 +16,7 @@ use url::Url;
 use super::json::{digest, document, key_part, nothing_usable, prose, text_at};
 use super::time::instant;
 use super::{Malformed, Parsed};
-use crate::failure::{AssetKind, Failure, RunKey, Source, field};
+use crate::failure::{AssetKind, Failure, RunKey, Source, field, host_and_path};
 
 /// Parses one body.
 pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
@@ -190,6 +190,7 @@ impl Callback {
             (None, None) => String::new(),
         };
         let key = self.key(document);
+        let deployment = self.deployment();
         let message = self.message(&asset);
         let error_code = self
             .error_class
@@ -203,6 +204,7 @@ impl Callback {
                 context.insert(name.to_owned(), value);
             }
         };
+        note(field::DEPLOYMENT, deployment);
         note(field::DAG_ID, self.dag);
         note(field::TASK_ID, self.task);
         note(field::MAP_INDEX, map_index);
@@ -267,6 +269,15 @@ impl Callback {
             &key_part(&task),
             &key_part(&attempt),
         )
+    }
+
+    /// Which deployment it is: as the report names it, or by the address in its link.
+    fn deployment(&self) -> Option<String> {
+        let named = self.deployment.as_deref();
+        named
+            .and_then(address_of)
+            .or_else(|| named.map(str::to_lowercase))
+            .or_else(|| self.log_url.as_deref().and_then(address_of))
     }
 
     /// The index of a mapped task; -1 means "not mapped".
@@ -387,6 +398,16 @@ fn host_of(link: &str) -> Option<String> {
         url.port()
             .map_or_else(|| host.clone(), |port| format!("{host}:{port}")),
     )
+}
+
+/// Host, port and path of a deployment; of a link, what stands before Airflow's own pages.
+fn address_of(link: &str) -> Option<String> {
+    let mut url = Url::parse(link).ok()?;
+    let path = url.path().to_owned();
+    let own = ["/dags/", "/log", "/api/", "/home"];
+    let end = own.iter().filter_map(|page| path.find(page)).min();
+    url.set_path(path.get(..end.unwrap_or(path.len())).unwrap_or_default());
+    host_and_path(&url)
 }
 
 /// The DAG a log link points into.

@@ -56,6 +56,23 @@ pub enum RowsOf {
     DatabricksJobs,
 }
 
+impl RowsOf {
+    /// Every kind of rows.
+    pub const ALL: [Self; 3] = [
+        Self::AdfRuns,
+        Self::DatabricksClusters,
+        Self::DatabricksJobs,
+    ];
+
+    /// The platform whose rows they are.
+    pub fn source(self) -> Source {
+        match self {
+            Self::AdfRuns => Source::Adf,
+            Self::DatabricksClusters | Self::DatabricksJobs => Source::Databricks,
+        }
+    }
+}
+
 /// An alert without run ids, to be expanded with our own parameterised query over its window.
 /// Every text in it is a *value to compare with*, never a query, URL or host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::asking::{around, ask, last_exception, tail, url_under, without_ansi};
 use super::{Collected, RunOutcome};
-use crate::failure::{Failure, field};
+use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
 
@@ -75,6 +75,7 @@ pub struct AirflowSettings {
 #[derive(Debug, Clone)]
 pub struct Airflow {
     settings: AirflowSettings,
+    scope: Scope,
     http: Http,
     api: Arc<OnceCell<AirflowApi>>,
     jwt: Arc<Mutex<Option<SecretString>>>,
@@ -86,12 +87,38 @@ impl Airflow {
         let api = settings
             .api
             .map_or_else(OnceCell::new, |api| OnceCell::new_with(Some(api)));
+        let scope = Scope {
+            source: Source::Airflow,
+            id: host_and_path(&settings.base_url).unwrap_or_default(),
+            name: settings.base_url.host_str().unwrap_or_default().to_owned(),
+            served: true,
+        };
         Self {
             settings,
+            scope,
             http,
             api: Arc::new(api),
             jwt: Arc::default(),
         }
+    }
+
+    /// The deployment.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The name that reports may give the deployment.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.scope.name);
+        self
+    }
+
+    /// Do the playbooks act there?
+    #[must_use]
+    pub fn served(mut self, served: bool) -> Self {
+        self.scope.served = served;
+        self
     }
 
     /// Asks for the version and the number of DAGs we may see.

@@ -2,8 +2,8 @@
 //!
 //! In: ids from outside (values, never part of a URL's shape). Out: the run and its root failing task (what was
 //! skipped because of it is a consequence), what the task printed, why its cluster ended; normal ends as *no
-//! failure*; repairs; the outcome of a run or of a restarted cluster; the run that a remediation started. One
-//! workspace, the configured one. This client never writes.
+//! failure*; repairs; how a run and its job stand; the outcome of a run or of a restarted cluster; the run that a
+//! remediation started. One client for each configured workspace. This client never writes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::asking::{Key, around, ask, plain_code, url_under};
 use super::{Collected, RunOutcome, window};
-use crate::failure::{AssetKind, Failure, field};
+use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
 use crate::redaction::redact;
@@ -46,6 +46,7 @@ pub struct DatabricksSettings {
 #[derive(Debug, Clone)]
 pub struct Databricks {
     settings: DatabricksSettings,
+    scope: Scope,
     http: Http,
     key: Key,
 }
@@ -64,11 +65,32 @@ pub struct Repair {
 impl Databricks {
     /// Nothing is asked yet.
     pub fn new(settings: DatabricksSettings, http: Http, key: Key) -> Self {
+        let host = settings.workspace_url.host_str().unwrap_or_default();
+        let port = settings.workspace_url.port();
+        let scope = Scope {
+            source: Source::Databricks,
+            id: port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+            name: host.split('.').next().unwrap_or_default().to_owned(),
+            served: true,
+        };
         Self {
             settings,
+            scope,
             http,
             key,
         }
+    }
+
+    /// The workspace.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Do the playbooks act there?
+    #[must_use]
+    pub fn served(mut self, served: bool) -> Self {
+        self.scope.served = served;
+        self
     }
 
     /// Asks who we are: is the workspace there, is the credential good?

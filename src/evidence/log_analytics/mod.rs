@@ -344,6 +344,7 @@ fn refinement(failure: &Failure, table: &rows::Table) -> Refinement {
         return Refinement::default();
     };
     Refinement {
+        scope: None,
         error_code: row.error_code,
         message: Some(row.message).filter(|message| !message.is_empty()),
         asset: Some(row.asset).filter(|_| super::is_placeholder(&failure.asset)),

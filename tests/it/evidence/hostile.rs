@@ -166,8 +166,8 @@ async fn airflow_ids_stay_one_piece_of_the_path() {
 #[tokio::test]
 async fn log_queries_keep_their_shape_and_find_the_value_itself() {
     let mut world = World::new().await;
-    world.collector.data_factory = None;
-    world.collector.databricks = None;
+    world.collector.data_factory = Vec::new();
+    world.collector.databricks = Vec::new();
     for hostile in HOSTILE {
         for table in ["ADFPipelineRun", "ADFActivityRun"] {
             world.logs_site.put_row(

@@ -262,7 +262,7 @@ async fn a_second_repair_must_name_the_first() {
     let repair = world
         .collector
         .databricks
-        .as_ref()
+        .first()
         .unwrap()
         .latest_repair(JOB_RUN)
         .await

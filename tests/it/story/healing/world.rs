@@ -353,9 +353,16 @@ impl<A> World<A> {
             };
             let http = support::http();
             let collector = Collector {
-                data_factory: vendor.then(|| {
-                    DataFactory::new(factory, http.clone(), Key::Token("token".to_owned().into()))
-                }),
+                data_factory: vendor
+                    .then(|| {
+                        DataFactory::new(
+                            factory,
+                            http.clone(),
+                            Key::Token("token".to_owned().into()),
+                        )
+                    })
+                    .into_iter()
+                    .collect(),
                 ..Collector::default()
             };
             let playbook = PlaybookSettings {

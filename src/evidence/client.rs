@@ -1,0 +1,96 @@
+//! One vendor's client, whichever it is: the questions that all of them answer.
+
+use chrono::{DateTime, Utc};
+
+use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome};
+use crate::failure::{Failure, Scope};
+use crate::fault::Fault;
+use crate::sources::{RowsRequest, rows};
+
+/// A client of one scope.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Client<'a> {
+    DataFactory(&'a DataFactory),
+    Databricks(&'a Databricks),
+    Airflow(&'a Airflow),
+}
+
+impl Client<'_> {
+    pub(super) fn scope(&self) -> &Scope {
+        match self {
+            Self::DataFactory(factory) => factory.scope(),
+            Self::Databricks(workspace) => workspace.scope(),
+            Self::Airflow(deployment) => deployment.scope(),
+        }
+    }
+
+    /// As people read it.
+    pub(super) fn platform(&self) -> &'static str {
+        match self {
+            Self::DataFactory(_) => "Data Factory",
+            Self::Databricks(_) => "Databricks",
+            Self::Airflow(_) => "Airflow",
+        }
+    }
+
+    pub(super) async fn collect(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
+        match self {
+            Self::DataFactory(factory) => factory.collect(failure, now, found).await,
+            Self::Databricks(workspace) => workspace.collect(failure, now, found).await,
+            Self::Airflow(deployment) => deployment.collect(failure, now, found).await,
+        }
+    }
+
+    /// The failed runs behind an alert; Airflow has no alerts that name none.
+    pub(super) async fn failed_runs(
+        &self,
+        request: &RowsRequest,
+        now: DateTime<Utc>,
+    ) -> Result<rows::Table, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.failed_runs(request, now).await,
+            Self::Databricks(workspace) => workspace.failed_runs(request, now).await,
+            Self::Airflow(_) => Ok(rows::Table::default()),
+        }
+    }
+
+    pub(super) async fn outcome(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+    ) -> Result<RunOutcome, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.outcome(run_id).await,
+            Self::Databricks(workspace) => {
+                workspace.outcome(failure.run_id.as_deref(), run_id).await
+            }
+            Self::Airflow(deployment) => deployment.outcome(failure, run_id).await,
+        }
+    }
+
+    pub(super) async fn find_attempt_run(
+        &self,
+        failure: &Failure,
+        action: &str,
+        called_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, Fault> {
+        match self {
+            Self::DataFactory(factory) => {
+                let original = failure.run_id.as_deref().unwrap_or_default();
+                factory
+                    .find_attempt_run(&failure.asset, original, called_at, now)
+                    .await
+            }
+            Self::Databricks(workspace) => {
+                workspace.find_attempt_run(failure, action, called_at).await
+            }
+            Self::Airflow(deployment) => deployment.find_attempt_run(failure, called_at).await,
+        }
+    }
+}
