@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome};
+use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome, Standing};
 use crate::failure::{Failure, Scope};
 use crate::fault::Fault;
 use crate::sources::{RowsRequest, rows};
@@ -63,13 +63,27 @@ impl Client<'_> {
         &self,
         failure: &Failure,
         run_id: &str,
+        since: Option<DateTime<Utc>>,
     ) -> Result<RunOutcome, Fault> {
         match self {
-            Self::DataFactory(factory) => factory.outcome(run_id).await,
-            Self::Databricks(workspace) => {
-                workspace.outcome(failure.run_id.as_deref(), run_id).await
-            }
-            Self::Airflow(deployment) => deployment.outcome(failure, run_id).await,
+            Self::DataFactory(factory) => factory.outcome(failure, run_id, since).await,
+            Self::Databricks(workspace) => workspace.outcome(failure, run_id, since).await,
+            Self::Airflow(deployment) => deployment.outcome(failure, run_id, since).await,
+        }
+    }
+
+    /// How the failed run stands; `own`: the runs that its ticket's attempts started.
+    pub(super) async fn standing(
+        &self,
+        failure: &Failure,
+        action: &str,
+        own: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Standing, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.standing(failure, own, now).await,
+            Self::Databricks(workspace) => workspace.standing(failure, action, own).await,
+            Self::Airflow(deployment) => deployment.standing(failure, own).await,
         }
     }
 

@@ -12,7 +12,8 @@ use super::client::Client;
 use super::databricks::Repair;
 use super::log_analytics::NO_ROWS_YET;
 use super::{
-    Airflow, Collected, DataFactory, Databricks, Gap, LogAnalytics, Refinement, RunOutcome,
+    Airflow, Collected, DataFactory, Databricks, Facts, Gap, Known, LogAnalytics, Refinement,
+    RunOutcome, Standing,
 };
 use crate::failure::{AssetKind, Failure, Place, Scope, Source, field};
 use crate::fault::Fault;
@@ -308,11 +309,17 @@ impl Collector {
             .map_err(late)?
     }
 
-    /// What became of the run that a remediation of `failure` started.
-    pub async fn outcome(&self, failure: &Failure, run_id: &str) -> Result<RunOutcome, Fault> {
+    /// What became of the run that a remediation of `failure` started. One that the vendor knows but that began before
+    /// `since`, or of another pipeline or job, is not that run: it counts as not found.
+    pub async fn outcome(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<RunOutcome, Fault> {
         let mut known = RunOutcome::NotConfigured;
         for client in self.clients(failure) {
-            let asking = client.outcome(failure, run_id);
+            let asking = client.outcome(failure, run_id, since);
             known = self.answered(client.platform(), asking).await?;
             if known != RunOutcome::NotFound {
                 break;
@@ -351,6 +358,32 @@ impl Collector {
             }
         }
         Ok(None)
+    }
+
+    /// What is known about the failed run before `action` is taken on it; `own`: the runs that its ticket's attempts
+    /// started. `Err` only when asking again may help.
+    pub async fn facts(
+        &self,
+        failure: &Failure,
+        action: &str,
+        own: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Facts, Fault> {
+        let place = self.place(failure);
+        let mut known = Known::NotAsked;
+        for client in self.clients(failure) {
+            let asking = client.standing(failure, action, own, now);
+            match self.answered(client.platform(), asking).await {
+                Ok(Standing::Unknown) => known = Known::Said(Standing::Unknown),
+                Ok(standing) => {
+                    known = Known::Said(standing);
+                    break;
+                }
+                Err(fault) if fault.is_transient() => return Err(fault),
+                Err(fault) => known = Known::Silent(fault.reason().to_owned()),
+            }
+        }
+        Ok(Facts { place, known })
     }
 
     /// The latest repair of a Databricks run; `None` when it was never repaired, or nobody can be asked.

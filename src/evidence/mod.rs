@@ -21,6 +21,7 @@ mod collector;
 pub mod data_factory;
 pub mod databricks;
 pub mod log_analytics;
+mod standing;
 mod tolerant;
 
 pub use airflow::Airflow;
@@ -29,6 +30,7 @@ pub use collector::{Collector, Expanded};
 pub use data_factory::DataFactory;
 pub use databricks::Databricks;
 pub use log_analytics::LogAnalytics;
+pub use standing::{Facts, Known, Progress, Standing};
 
 /// The longest text of one proof, in bytes; a longer one keeps its head and its tail.
 pub const EVIDENCE_CAP: usize = 200 * 1024;

@@ -11,7 +11,7 @@ use super::accept::{WaitingRows, is_run_of_attempt};
 use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
 use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
-use crate::evidence::{Collected, Evidence, Gap};
+use crate::evidence::{Collected, Evidence, Facts, Gap};
 use crate::failure::{Failure, Source, field};
 use crate::fault::Fault;
 use crate::redaction::redact;
@@ -170,7 +170,12 @@ impl Flow {
             sinks_off: self.sinks_off(),
         };
         let ticket = machine::open(opening, now);
-        let decision = remediation::decide(&ticket, &self.remediation, &healings, now);
+        let facts = if remediation::needs_facts(&ticket, &self.remediation, &healings, now) {
+            self.facts(&ticket, None, now).await
+        } else {
+            Facts::assumed()
+        };
+        let decision = remediation::decide(&ticket, &self.remediation, &healings, &facts, now);
         let opened = Change {
             ticket,
             visible: true,

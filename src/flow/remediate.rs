@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::Flow;
 use super::accept::remediation_key;
 use super::deliver::End;
+use super::{Flow, own_runs};
+use crate::diagnosis::Action;
 use crate::evidence::RunOutcome;
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
+use crate::remediation;
 use crate::sinks::playbook::CallOutcome;
 use crate::sinks::playbook::callback::{Callback, Outcome};
 use crate::ticket::machine::{Called, Event, Report};
@@ -115,12 +117,17 @@ impl Flow {
                 BUSY
             }));
         }
-        // Counted with the lock in hand: of two at once none slips through.
-        if self.store.asset_locks().await?.len() > self.remediation.max_running {
+        let verdict = self.still_carried(&ticket, &attempt, now()).await;
+        if !matches!(verdict, Ok(Carried::Yes)) {
             self.store
                 .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                 .await?;
-            return Ok(End::Later(BUSY));
+        }
+        match verdict {
+            Ok(Carried::Yes) => {}
+            Ok(Carried::NotNow) => return Ok(End::Later(BUSY)),
+            Ok(Carried::No(why)) => return self.call_off(&ticket, &attempt, &why, now()).await,
+            Err(fault) => return Ok(End::Failed(fault)),
         }
         let deadline = now() + self.remediation.callback_deadline;
         let calling = Event::AttemptCalling {
@@ -173,6 +180,39 @@ impl Flow {
             }
             _ => End::UpToDate(latest.map_or(ticket.version, |ticket| ticket.version)),
         })
+    }
+
+    /// With the asset in hand and right before the call: is there room for another attempt, and do the facts carry it?
+    async fn still_carried(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<Carried, Fault> {
+        // Counted with the lock in hand: of two at once none slips through.
+        if self.store.asset_locks().await?.len() > self.remediation.max_running {
+            return Ok(Carried::NotNow);
+        }
+        let own = own_runs(ticket, None);
+        let facts = self
+            .collector
+            .facts(&ticket.failure, attempt.action.name(), &own, now)
+            .await?;
+        let grounds = match remediation::grounds(ticket, &facts) {
+            Ok(grounds) => grounds,
+            Err(why) => return Ok(Carried::No(why)),
+        };
+        if facts.is_busy() {
+            return Ok(Carried::NotNow);
+        }
+        let approved = ticket.remediation.approval.as_ref().is_some_and(|asked| {
+            asked.attempt == attempt.number
+                && asked.answer.as_ref().is_some_and(|answer| answer.approved)
+        });
+        match grounds.doubts.into_iter().next() {
+            Some(doubt) if !approved => Ok(Carried::No(doubt)),
+            _ => Ok(Carried::Yes),
+        }
     }
 
     /// Frees an asset whose attempt is over: its handler died before it could.
@@ -258,12 +298,16 @@ impl Flow {
             },
         };
         let Some(run) = run else {
-            if overdue || attempt.state == AttemptState::Verifying {
+            if overdue {
                 return self.without_vendor(ticket, attempt, now).await;
             }
             return Ok(End::Later(VERIFY_EVERY));
         };
-        let report = match self.collector.outcome(&ticket.failure, &run).await {
+        let since = attempt
+            .called_at
+            .filter(|_| attempt.action != Action::CheckUpstream);
+        let asked = self.collector.outcome(&ticket.failure, &run, since).await;
+        let report = match asked {
             Ok(RunOutcome::Succeeded) => Report::Succeeded,
             // The vendor's words are outside text (law L10).
             Ok(RunOutcome::Failed(why)) => Report::Failed(cap(&redact(&why), REASON_CAP)),
@@ -315,14 +359,14 @@ impl Flow {
         }
     }
 
-    /// No vendor can be asked: the playbook's word counts, silence does not.
+    /// No vendor can be asked: the playbook's word about a run that it names counts, silence does not.
     async fn without_vendor(
         &self,
         ticket: &Ticket,
         attempt: &Attempt,
         now: DateTime<Utc>,
     ) -> Result<End, Fault> {
-        if attempt.state == AttemptState::Verifying {
+        if attempt.state == AttemptState::Verifying && attempt.run_id.is_some() {
             let event = Event::AttemptReported {
                 attempt: attempt.id.clone(),
                 report: Report::Succeeded,
@@ -400,6 +444,8 @@ impl Flow {
     ) -> Result<String, UpdateError> {
         let report = match &callback.outcome {
             Outcome::Success | Outcome::Failed(_) if callback.contradictory => Report::Unclear,
+            // Nobody could look the run up: the vendor is asked which one it was.
+            Outcome::Success if callback.remediation_run_id.is_none() => Report::Unclear,
             Outcome::Success => Report::ClaimsSuccess,
             Outcome::Failed(why) => Report::Failed(why.clone()),
             Outcome::Progress => Report::Progress,
@@ -416,6 +462,15 @@ impl Flow {
         let ticket = self.apply(ticket, &event, now).await?;
         Ok(ticket.remediation.decision)
     }
+}
+
+/// May an attempt be called?
+enum Carried {
+    Yes,
+    /// Later, perhaps.
+    NotNow,
+    /// Never: why.
+    No(String),
 }
 
 /// When an attempt was planned: its own `due_at` moves when the playbook could not be reached.

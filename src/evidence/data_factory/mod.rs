@@ -15,7 +15,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::asking::{Key, around, ask, plain_code, url_under};
-use super::{Collected, RunOutcome};
+use super::standing::newest;
+use super::{Collected, Progress, RunOutcome, Standing};
 use crate::failure::{Failure, Scope, Source};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
@@ -286,17 +287,74 @@ impl DataFactory {
         ))
     }
 
-    /// How a run ended, if it did.
-    pub async fn outcome(&self, run_id: &str) -> Result<RunOutcome, Fault> {
+    /// How a run ended, if it did; with `since`, only a run of the failure's pipeline that began after it.
+    pub async fn outcome(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<RunOutcome, Fault> {
         let Some(run) = self.run(run_id).await? else {
             return Ok(RunOutcome::NotFound);
         };
+        let early = |since| {
+            run.run_start
+                .is_some_and(|start| start < around(since, SKEW).0)
+        };
+        let of_another = !run.pipeline_name.is_empty()
+            && !run.pipeline_name.eq_ignore_ascii_case(&failure.asset);
+        if since.is_some_and(|since| of_another || early(since)) {
+            return Ok(RunOutcome::NotFound);
+        }
         Ok(match run.status.to_ascii_lowercase().as_str() {
             "succeeded" => RunOutcome::Succeeded,
             "failed" => RunOutcome::Failed(root::unwrapped(&run.message).to_owned()),
             "cancelled" | "canceled" => RunOutcome::Failed("the run was cancelled".to_owned()),
             _ => RunOutcome::Running,
         })
+    }
+
+    /// How the failed run stands, and whether a newer run of its pipeline has begun.
+    pub(super) async fn standing(
+        &self,
+        failure: &Failure,
+        own: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Standing, Fault> {
+        let Some(run_id) = failure.run_id.as_deref() else {
+            return Ok(Standing::Unknown);
+        };
+        let Some(run) = self.run(run_id).await? else {
+            return Ok(Standing::Unknown);
+        };
+        match progress(&run) {
+            Progress::Failed => {}
+            Progress::Succeeded => return Ok(Standing::Over("has succeeded".to_owned())),
+            Progress::Going => return Ok(Standing::Running),
+        }
+        let pipeline = Some(run.pipeline_name.as_str())
+            .filter(|name| !name.is_empty())
+            .unwrap_or(&failure.asset);
+        let Some(began) = run.run_start.or(run.run_end).or(failure.occurred_at) else {
+            return Ok(Standing::Failed);
+        };
+        let query = Query {
+            from: began,
+            to: around(now, SKEW).1,
+            filters: vec![("PipelineName", vec![pipeline.to_owned()])],
+            order_by: "RunStart",
+        };
+        let runs = self.pipeline_runs(&query).await?;
+        let others = runs
+            .iter()
+            .filter(|other| !other.run_id.eq_ignore_ascii_case(run_id))
+            .filter(|other| other.pipeline_name.eq_ignore_ascii_case(pipeline))
+            // A run that waits in the queue has no start.
+            .map(|other| {
+                let at = other.run_start.or(other.last_updated).unwrap_or(now);
+                (other.run_id.clone(), at, progress(other))
+            });
+        Ok(newest(others, began, own))
     }
 
     /// The run that a playbook called at `called_at` started: the first new run in the original's run group,
@@ -497,5 +555,13 @@ impl DataFactory {
             }
             Home::Synapse(_) => "there is no such Synapse workspace: check AZURE_DATA_FACTORIES",
         })
+    }
+}
+
+fn progress(run: &PipelineRun) -> Progress {
+    match run.status.to_ascii_lowercase().as_str() {
+        "succeeded" => Progress::Succeeded,
+        "failed" | "cancelled" | "canceled" => Progress::Failed,
+        _ => Progress::Going,
     }
 }

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::asking::{Key, around, ask, plain_code, url_under};
-use super::{Collected, RunOutcome, window};
+use super::asking::{Key, around, ask, from_millis, plain_code, url_under};
+use super::standing::newest;
+use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
@@ -187,11 +188,17 @@ impl Databricks {
     }
 
     /// How a remediation's run ended: a job run, a repair of `original_run`, or a cluster that was restarted.
+    /// With `since`, only a run of the failure's job that began or was repaired after it.
     pub async fn outcome(
         &self,
-        original_run: Option<&str>,
+        failure: &Failure,
         run_id: &str,
+        since: Option<DateTime<Utc>>,
     ) -> Result<RunOutcome, Fault> {
+        let original_run = failure.run_id.as_deref();
+        let early = |at: Option<DateTime<Utc>>| {
+            since.is_some_and(|since| at.is_some_and(|at| at < around(since, SKEW).0))
+        };
         if !is_id(run_id) {
             return match self.cluster(run_id).await? {
                 Some(cluster) => Ok(judge::cluster_outcome(
@@ -202,6 +209,13 @@ impl Databricks {
             };
         }
         if let Some(run) = self.run(run_id).await? {
+            let job = failure.field(field::JOB_ID).unwrap_or(&run.job_id);
+            let began = tell::latest_repair(&run)
+                .and_then(|repair| repair.started_at)
+                .or_else(|| from_millis(run.start_time));
+            if since.is_some() && (run.job_id != job || early(began)) {
+                return Ok(RunOutcome::NotFound);
+            }
             return Ok(judge::outcome(&run.state, &run.status));
         }
         let Some(original) = original_run.filter(|original| is_id(original)) else {
@@ -211,10 +225,51 @@ impl Databricks {
         let repair = run
             .iter()
             .flat_map(|run| &run.repair_history)
-            .find(|repair| repair.id == run_id);
+            .find(|repair| repair.id == run_id && !early(from_millis(repair.start_time)));
         Ok(repair.map_or(RunOutcome::NotFound, |repair| {
             judge::outcome(&repair.state, &repair.status)
         }))
+    }
+
+    /// How the failed run stands, and whether a newer run of its job has begun; of a cluster, whether it was used since.
+    pub(super) async fn standing(
+        &self,
+        failure: &Failure,
+        action: &str,
+        own: &[String],
+    ) -> Result<Standing, Fault> {
+        if matches!(action, "restart_cluster" | "reinstall_libraries") {
+            let Some(cluster_id) = failure.field(field::CLUSTER_ID) else {
+                return Ok(Standing::Unknown);
+            };
+            let cluster = self.cluster(cluster_id).await?;
+            return Ok(cluster.map_or(Standing::Unknown, |cluster| {
+                judge::cluster_standing(&cluster, failure.occurred_at, action == "restart_cluster")
+            }));
+        }
+        let Some(run_id) = failure.run_id.as_deref() else {
+            return Ok(Standing::Unknown);
+        };
+        let Some(run) = self.run(run_id).await? else {
+            return Ok(Standing::Unknown);
+        };
+        match judge::progress(&run) {
+            Progress::Failed => {}
+            Progress::Succeeded => return Ok(Standing::Over("has succeeded".to_owned())),
+            Progress::Going => return Ok(Standing::Running),
+        }
+        let (Some(began), true) = (from_millis(run.start_time), is_id(&run.job_id)) else {
+            return Ok(Standing::Failed);
+        };
+        let runs = self.runs(Some(&run.job_id), began, None, false).await?;
+        let others = runs
+            .iter()
+            .filter(|other| other.run_id != run_id)
+            .filter_map(|other| {
+                let at = from_millis(other.start_time)?;
+                Some((other.run_id.clone(), at, judge::progress(other)))
+            });
+        Ok(newest(others, began, own))
     }
 
     /// What a playbook called at `called_at` started: a repair of the original run (its id is then the run's own),

@@ -39,7 +39,7 @@ impl World {
     }
 
     async fn outcome(&self, failure: &Failure, run: &str) -> RunOutcome {
-        self.collector.outcome(failure, run).await.unwrap()
+        self.collector.outcome(failure, run, None).await.unwrap()
     }
 
     /// As a playbook would call the factory; `None` when there was no answer.
