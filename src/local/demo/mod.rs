@@ -13,14 +13,14 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use super::simulators::data_factory::{DataFactorySite, Ending};
-use super::simulators::databricks::DatabricksSite;
-use super::simulators::identity::IdentitySite;
-use super::simulators::jira::{self, JiraSimulator};
-use super::simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
-use super::simulators::slack::{SlackOptions, SlackSimulator};
-use super::simulators::{Server, serve};
 use crate::http::Http;
+use simulators::data_factory::{DataFactorySite, Ending};
+use simulators::databricks::DatabricksSite;
+use simulators::identity::IdentitySite;
+use simulators::jira::{self, JiraSimulator};
+use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
+use simulators::slack::{SlackOptions, SlackSimulator};
+use simulators::{Server, serve};
 
 mod story;
 

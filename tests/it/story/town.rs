@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use aiops_rca::http::{Http, Reply};
 use aiops_rca::local::host::event::{HostEvent, LineLevel};
 use aiops_rca::local::host::{Host, HostOptions, RunningHost};
-use aiops_rca::local::simulators::jira::{self, Issue, JiraSimulator};
-use aiops_rca::local::simulators::slack::{SlackMessage, SlackOptions, SlackSimulator};
 use aiops_rca::storage::{Storage, StorageSettings};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use simulators::jira::{self, Issue, JiraSimulator};
+use simulators::slack::{SlackMessage, SlackOptions, SlackSimulator};
 use url::Url;
 
 use crate::support;
