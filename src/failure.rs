@@ -177,6 +177,12 @@ pub mod field {
     pub const LINKED_RUN_ID: &str = "linked_run_id";
     /// ADF: the page of that run.
     pub const LINKED_RUN_URL: &str = "linked_run_url";
+    /// Airflow: the run of another platform that the task watched, and how that platform says it stands.
+    pub const REMOTE_RUN_ID: &str = "remote_run_id";
+    /// Which platform that is.
+    pub const REMOTE_PLATFORM: &str = "remote_platform";
+    /// `succeeded`, `failed`, or the platform's own word for a run that goes on.
+    pub const REMOTE_STATE: &str = "remote_state";
     /// Databricks: `job` or `cluster`.
     pub const KIND: &str = "kind";
     /// Airflow deployment: the name that the report gives it, or host and path of its address.

@@ -7,6 +7,11 @@ use crate::failure::{Failure, Scope};
 use crate::fault::Fault;
 use crate::sources::{RowsRequest, rows};
 
+/// How a watched run is said to have ended badly.
+pub(super) const FAILED: &str = "failed";
+/// How it is said to have ended well.
+pub(super) const SUCCEEDED: &str = "succeeded";
+
 /// A client of one scope.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Client<'a> {
@@ -69,6 +74,39 @@ impl Client<'_> {
             Self::DataFactory(factory) => factory.outcome(failure, run_id, since).await,
             Self::Databricks(workspace) => workspace.outcome(failure, run_id, since).await,
             Self::Airflow(deployment) => deployment.outcome(failure, run_id, since).await,
+        }
+    }
+
+    /// Where evidence about a run is noted.
+    pub(super) fn run_source(&self) -> &'static str {
+        match self {
+            Self::DataFactory(_) => "adf.pipeline_run",
+            Self::Databricks(_) => "databricks.run",
+            Self::Airflow(_) => "airflow.task_instance",
+        }
+    }
+
+    /// How a run that somebody else watches stands: [`SUCCEEDED`], [`FAILED`], or the platform's own word; `None`: it does
+    /// not know the run.
+    pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.state_of(run_id).await,
+            Self::Databricks(workspace) => workspace.state_of(run_id).await,
+            Self::Airflow(_) => Ok(None),
+        }
+    }
+
+    /// Collects what is known about a run that somebody else started: its cause is their cause.
+    pub(super) async fn collect_linked(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
+        match self {
+            Self::DataFactory(factory) => factory.collect_linked(run_id, now, found).await,
+            Self::Databricks(workspace) => workspace.collect_linked(run_id, now, found).await,
+            Self::Airflow(_) => {}
         }
     }
 

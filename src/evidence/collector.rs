@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::client::Client;
+use super::client::{Client, FAILED};
 use super::databricks::Repair;
 use super::log_analytics::NO_ROWS_YET;
 use super::{
     Airflow, Collected, DataFactory, Databricks, Facts, Gap, Known, LogAnalytics, Refinement,
     RunOutcome, Standing,
 };
+use crate::failure::remote::{self, remote_run};
 use crate::failure::{AssetKind, Failure, Place, Scope, Source, field};
 use crate::fault::Fault;
 use crate::redaction::cap;
@@ -124,10 +125,61 @@ impl Collector {
                 found.miss(&gap.source, gap.reason);
             }
         }
-        if failure.source == Source::Adf {
-            self.of_linked_run(&mut found, now).await;
+        match failure.source {
+            Source::Adf => self.of_linked_run(&mut found, now).await,
+            Source::Airflow => self.of_watched_run(failure, &mut found, now).await,
+            Source::Databricks => {}
         }
         found
+    }
+
+    /// The run of another platform that an Airflow task only watched: its state, and its cause if it failed.
+    async fn of_watched_run(&self, failure: &Failure, found: &mut Collected, now: DateTime<Utc>) {
+        let operator = found.refinement.context.get(field::OPERATOR);
+        let operator = operator
+            .map(String::as_str)
+            .or(failure.field(field::OPERATOR));
+        let mut texts = vec![failure.message.as_str()];
+        texts.extend(found.evidence.iter().map(|proof| proof.text.as_str()));
+        let Some((run, id)) =
+            remote_run(operator, &texts).and_then(|run| run.run_id.clone().map(|id| (run, id)))
+        else {
+            return;
+        };
+        let clients = match run.platform {
+            remote::DATABRICKS => self.all(Source::Databricks),
+            remote::DATA_FACTORY | remote::SYNAPSE => self.all(Source::Adf),
+            _ => return,
+        };
+        for client in clients {
+            let asked = self.answered(client.platform(), client.state_of(&id)).await;
+            let state = match asked {
+                Ok(Some(state)) => state,
+                Ok(None) => continue,
+                Err(fault) => {
+                    found.miss(client.run_source(), fault.reason());
+                    continue;
+                }
+            };
+            if state == FAILED {
+                let mut linked = Collected::default();
+                self.within(client.run_source(), &mut linked, async |linked| {
+                    client.collect_linked(&id, now, linked).await;
+                })
+                .await;
+                found.evidence.extend(linked.evidence);
+                found.gaps.extend(linked.gaps);
+                let better = &mut found.refinement;
+                better.error_code = linked.refinement.error_code.or(better.error_code.take());
+                better.message = linked.refinement.message.or(better.message.take());
+            }
+            found.refinement.context.extend([
+                (field::REMOTE_PLATFORM.to_owned(), run.platform.to_owned()),
+                (field::REMOTE_RUN_ID.to_owned(), id),
+                (field::REMOTE_STATE.to_owned(), state),
+            ]);
+            return;
+        }
     }
 
     /// Why no client is asked about a failure.

@@ -27,8 +27,22 @@ pub enum RemoteState {
     Failed,
     /// It had not ended: the platform's own word.
     Going(String),
+    /// It was never begun: the call that was to start it was refused.
+    NeverBegan,
     /// Nobody said.
     Unknown,
+}
+
+impl RemoteState {
+    /// The state that a platform's answer is kept under: `succeeded`, `failed`, or its own word for a run that goes on.
+    pub fn named(word: &str) -> Self {
+        match word {
+            "succeeded" => Self::Succeeded,
+            "failed" => Self::Failed,
+            "" => Self::Unknown,
+            going => Self::Going(going.to_owned()),
+        }
+    }
 }
 
 /// As people call Databricks.
@@ -95,6 +109,13 @@ const MODULES: [(&str, &str); 9] = [
     ("dataproc", "Dataproc"),
     ("databricks", DATABRICKS),
 ];
+
+/// A platform by its name.
+pub fn platform_named(name: &str) -> Option<&'static str> {
+    [DATABRICKS, DATA_FACTORY, SYNAPSE]
+        .into_iter()
+        .find(|platform| *platform == name)
+}
 
 /// The platform whose runs a class of Airflow's starts or watches; `None`: it does its work itself.
 pub fn watched_by(class: &str) -> Option<&'static str> {
@@ -196,12 +217,21 @@ fn state(text: &str) -> RemoteState {
         )
         .ok()
     });
+    static NEVER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(
+            r"(?:Throttling\w*|TooManyRequests\w*|\w*LimitExceeded\w*|ConcurrentRunsExceeded\w*)\) when calling the (?:Start|Submit|Run|Create|Add)\w+ operation|Failed to connect to master \S+:\d+|All masters are unresponsive",
+        )
+        .ok()
+    });
     let says = |pattern: &Option<Regex>| pattern.as_ref().is_some_and(|one| one.is_match(text));
     if says(&SUCCEEDED) {
         return RemoteState::Succeeded;
     }
     if says(&FAILED) {
         return RemoteState::Failed;
+    }
+    if says(&NEVER) {
+        return RemoteState::NeverBegan;
     }
     let word = GOING
         .as_ref()
@@ -283,6 +313,16 @@ mod tests {
             "EMR step s-2X1Y3Z4W5V6U of j-ABCDEFGHIJKL timed out",
         );
         assert_eq!(step.run_id.as_deref(), Some("s-2X1Y3Z4W5V6U"));
+    }
+
+    #[test]
+    fn a_run_that_was_refused_never_began() {
+        let refused = "ClientError: An error occurred (ThrottlingException) when calling the StartJobRun operation";
+        let run = remote_run(Some("GlueJobOperator"), &[refused]).unwrap();
+        assert_eq!(run.state, RemoteState::NeverBegan);
+        let polled = "ClientError: An error occurred (ThrottlingException) when calling the GetJobRun operation";
+        let run = remote_run(Some("GlueJobOperator"), &[polled]).unwrap();
+        assert_eq!(run.state, RemoteState::Unknown);
     }
 
     #[test]

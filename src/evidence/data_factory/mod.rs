@@ -15,6 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::asking::{Key, around, ask, plain_code, url_under};
+use super::client::{FAILED, SUCCEEDED};
 use super::standing::newest;
 use super::{Collected, Progress, RunOutcome, Standing};
 use crate::failure::{Failure, Scope, Source};
@@ -183,6 +184,40 @@ impl DataFactory {
             .run_id
             .as_deref()
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
+        self.tell_run(run_id, now, found).await
+    }
+
+    /// Collects what is known about a run that an Airflow task watched: its cause is the task's cause.
+    pub(super) async fn collect_linked(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
+        if let Err(fault) = self.tell_run(run_id, now, found).await {
+            found.miss("adf.pipeline_run", fault.reason());
+        }
+    }
+
+    /// How a run that somebody else watches stands.
+    pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
+        let run = self.run(run_id).await?;
+        Ok(run.map(|run| {
+            match progress(&run) {
+                Progress::Succeeded => SUCCEEDED,
+                Progress::Failed => FAILED,
+                Progress::Going => &run.status,
+            }
+            .to_owned()
+        }))
+    }
+
+    async fn tell_run(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
         let run = self
             .run(run_id)
             .await?

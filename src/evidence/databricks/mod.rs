@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::asking::{Key, around, ask, from_millis, plain_code, url_under};
+use super::client::{FAILED, SUCCEEDED};
 use super::standing::newest;
 use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
@@ -148,6 +149,20 @@ impl Databricks {
         if let Err(fault) = self.run_story(run_id, now, found).await {
             found.miss("databricks.run", fault.reason());
         }
+    }
+
+    /// How a run that somebody else watches stands.
+    pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
+        let run = self.run(run_id).await?;
+        Ok(run.map(|run| {
+            match judge::progress(&run) {
+                Progress::Succeeded => SUCCEEDED,
+                Progress::Failed => FAILED,
+                Progress::Going if run.state.life_cycle_state.is_empty() => &run.status.state,
+                Progress::Going => &run.state.life_cycle_state,
+            }
+            .to_owned()
+        }))
     }
 
     /// The latest repair of a run; `None` when it was never repaired.

@@ -378,7 +378,7 @@ impl<A> World<A> {
                 playbooks: [Action::RetryPipeline].into(),
                 assets: ["ask*=ask", "never*=never"]
                     .iter()
-                    .map(|line| AssetPolicy::parse(line).unwrap())
+                    .map(|line| AssetPolicy::parse(line, &[]).unwrap())
                     .collect(),
                 max_running: 1000,
                 approval_ttl: TimeDelta::minutes(12),
