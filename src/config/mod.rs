@@ -28,6 +28,7 @@ use crate::ticket::store::TicketStore;
 
 mod reader;
 mod remediation;
+mod scopes;
 mod settings;
 mod sinks;
 mod telemetry;

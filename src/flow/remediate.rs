@@ -434,6 +434,16 @@ impl Flow {
             .ok()?
     }
 
+    /// Is this the run that failed, on a platform that gives each rerun an id of its own?
+    async fn is_no_rerun(&self, ticket: &TicketId, run: &str) -> Result<bool, Fault> {
+        let failure = self.store.load(ticket).await?.map(|ticket| ticket.failure);
+        Ok(failure.is_some_and(|failure| {
+            let original = failure.run_id.as_deref();
+            !failure.source.reruns_keep_their_id()
+                && original.is_some_and(|original| original.eq_ignore_ascii_case(run))
+        }))
+    }
+
     /// Applies a playbook's callback whose token was verified. The answer says what it changed.
     pub async fn callback(
         &self,
@@ -442,17 +452,21 @@ impl Flow {
         callback: &Callback,
         now: DateTime<Utc>,
     ) -> Result<String, UpdateError> {
+        let named = match &callback.remediation_run_id {
+            Some(run) if self.is_no_rerun(ticket, run).await? => None,
+            named => named.clone(),
+        };
         let report = match &callback.outcome {
             Outcome::Success | Outcome::Failed(_) if callback.contradictory => Report::Unclear,
             // Nobody could look the run up: the vendor is asked which one it was.
-            Outcome::Success if callback.remediation_run_id.is_none() => Report::Unclear,
+            Outcome::Success if named.is_none() => Report::Unclear,
             Outcome::Success => Report::ClaimsSuccess,
             Outcome::Failed(why) => Report::Failed(why.clone()),
             Outcome::Progress => Report::Progress,
         };
-        let run_id = match (&callback.remediation_run_id, &report) {
+        let run_id = match (named, &report) {
             (None, Report::Failed(_)) => self.unnamed_run(ticket, attempt, now).await,
-            (named, _) => named.clone(),
+            (named, _) => named,
         };
         let event = Event::AttemptReported {
             attempt: attempt.to_owned(),

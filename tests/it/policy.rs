@@ -283,6 +283,10 @@ fn stockout(own: Option<&str>) -> Ticket {
     with(|t| {
         t.failure.kind = AssetKind::Cluster;
         (t.diagnosis.action, t.diagnosis.other_node_type) = (Action::RestartCluster, true);
+        t.failure.context.insert(
+            field::CLUSTER_ID.to_owned(),
+            "0727-091233-ab12cd34".to_owned(),
+        );
         t.failure
             .context
             .extend(own.map(|own| (field::NODE_TYPE.to_owned(), own.to_owned())));

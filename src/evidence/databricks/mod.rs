@@ -72,7 +72,7 @@ impl Databricks {
         let scope = Scope {
             source: Source::Databricks,
             id: port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
-            name: host.split('.').next().unwrap_or_default().to_owned(),
+            name: Self::name_of(&settings),
             served: true,
         };
         Self {
@@ -80,6 +80,19 @@ impl Databricks {
             scope,
             http,
             key,
+        }
+    }
+
+    /// A workspace's short name: the first label of its host; of a bare address, address and port.
+    pub fn name_of(settings: &DatabricksSettings) -> String {
+        let url = &settings.workspace_url;
+        match url.host() {
+            Some(url::Host::Domain(host)) => host.split('.').next().unwrap_or_default().to_owned(),
+            Some(address) => {
+                let port = url.port().map(|port| format!(":{port}"));
+                format!("{address}{}", port.unwrap_or_default())
+            }
+            None => String::new(),
         }
     }
 
