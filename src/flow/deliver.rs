@@ -173,7 +173,7 @@ impl Flow {
             (Sink::Slack, _, Some(slack)) => {
                 Ok(slack.step(ticket, now).await?.map(Event::SlackRecorded))
             }
-            _ => Ok(Step::UpToDate),
+            (Sink::Jira | Sink::Slack | Sink::Playbook, _, _) => Ok(Step::UpToDate),
         }
     }
 

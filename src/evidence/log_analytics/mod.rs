@@ -146,7 +146,7 @@ impl LogAnalytics {
                 kql::clusters(wanted, failure.field(field::CLUSTER_ID))
             }
             (Source::Databricks, AssetKind::Job, Some(_)) => kql::jobs(wanted),
-            _ => return,
+            (Source::Adf | Source::Databricks | Source::Airflow, _, _) => return,
         };
         match self.first_with_rows(&queries, from, to).await {
             Ok(Found {
