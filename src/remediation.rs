@@ -81,7 +81,8 @@ impl AssetPolicy {
         }
     }
 
-    fn is_for(&self, asset: &Asset) -> bool {
+    /// Is the rule about this asset?
+    pub fn is_for(&self, asset: &Asset) -> bool {
         let there = |(source, id): &(Source, String)| {
             *source == asset.source && id.eq_ignore_ascii_case(&asset.scope)
         };

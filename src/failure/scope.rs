@@ -110,16 +110,22 @@ pub fn same_place(source: Source, id: &str, named: &str) -> Option<bool> {
             if named == id || host == Some(&named) {
                 return Some(true);
             }
-            // Airflow's links lead to this machine until somebody sets its `base_url`.
-            (!is_this_machine(&named)).then_some(false)
+            // Airflow's links lead to this machine, or into its own network, until somebody sets its `base_url`.
+            (!is_inside(&named)).then_some(false)
         }
     }
 }
 
-fn is_this_machine(address: &str) -> bool {
+/// An address that says nothing outside the machine or the network that it is of: `localhost`, `127.0.0.1:8080`,
+/// `airflow-webserver:8080`. A word alone is a name that somebody gave the deployment.
+fn is_inside(address: &str) -> bool {
     let host = address.split('/').next().unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    host == "localhost" || host == "[::1]" || host == "0.0.0.0" || host.starts_with("127.")
+    let (host, port) = match host.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (host, None),
+    };
+    let of_machine = host == "localhost" || host.starts_with('[') || host.starts_with("127.");
+    of_machine || host == "0.0.0.0" || port.is_some() && !host.contains('.')
 }
 
 /// `adb-1234.12.azuredatabricks.net` holds the workspace's number.
@@ -176,6 +182,7 @@ mod tests {
         assert_eq!(airflow.is("astro.example.com/ddev"), Some(false));
         assert_eq!(airflow.is("dev"), Some(false));
         assert_eq!(airflow.is("localhost:8080"), None);
+        assert_eq!(airflow.is("airflow-webserver:8080"), None);
         let places = [adf.clone(), scope(Source::Adf, &other, "adf-dev")];
         assert_eq!(Place::find(&places, Some("adf-dev")).scope(), places.get(1));
         assert!(matches!(Place::find(&places, None), Place::AnyOf(all) if all.len() == 2));

@@ -278,6 +278,8 @@ impl Callback {
             .and_then(address_of)
             .or_else(|| named.map(str::to_lowercase))
             .or_else(|| self.log_url.as_deref().and_then(address_of))
+            // A word alone would pass for a name.
+            .filter(|place| named.is_some() || place.contains(['.', ':']) || place == "localhost")
     }
 
     /// The index of a mapped task; -1 means "not mapped".

@@ -12,6 +12,7 @@ mod databricks;
 mod expand;
 mod hostile;
 mod remediation;
+mod standing;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use std::path::Path;
 use aiops_rca::functions::{Door, Trigger};
 use serde_json::{Value, json};
 
+mod closed;
 mod code;
 
 use code::Code;
