@@ -121,7 +121,7 @@ impl AssetKind {
     }
 }
 
-/// The idempotency key of this very run: (source, scope, run, task, try or repair).
+/// The idempotency key of this very run: (source, scope, run, task, repair where the vendor makes it a new run).
 ///
 /// Two reports of the same run have equal keys, whatever door they came through.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +145,18 @@ impl RunKey {
         &self.0
     }
 
+    /// The key of what follows this run's closed ticket: the next failure of the same unit.
+    #[must_use]
+    pub fn after(&self, ticket: impl fmt::Display) -> Self {
+        Self(format!("{}|after {ticket}", self.0))
+    }
+
+    /// The key without its scope: equal for reports of one unit of which only one says where it ran.
+    pub fn without_scope(&self) -> Option<(&str, &str)> {
+        let (source, rest) = self.0.split_once('|')?;
+        Some((source, rest.split_once('|')?.1))
+    }
+
     /// SHA-256 of the canonical text in hex: safe as a storage key.
     pub fn hash(&self) -> String {
         hex::encode(Sha256::digest(self.0.as_bytes()))
@@ -159,6 +171,8 @@ pub mod field {
     pub const ACTIVITY: &str = "activity";
     /// ADF failureType (`UserError`, `SystemError`): a hint only.
     pub const FAILURE_TYPE: &str = "failure_type";
+    /// Where it runs, under the one name that the place has in the configuration.
+    pub const SCOPE: &str = "scope";
     /// ADF factory resource id, lower case.
     pub const FACTORY: &str = "factory";
     /// Databricks job id.
@@ -193,8 +207,6 @@ pub mod field {
     pub const REMOTE_STATE: &str = "remote_state";
     /// Databricks: `job` or `cluster`.
     pub const KIND: &str = "kind";
-    /// Airflow deployment: the name that the report gives it, or host and path of its address.
-    pub const DEPLOYMENT: &str = "deployment";
     /// Airflow DAG id.
     pub const DAG_ID: &str = "dag_id";
     /// Airflow task id.
@@ -203,6 +215,10 @@ pub mod field {
     pub const MAP_INDEX: &str = "map_index";
     /// Airflow try number.
     pub const TRY_NUMBER: &str = "try_number";
+    /// Airflow: which deployment, as the report names it, or the address that its link leads to.
+    pub const DEPLOYMENT: &str = "deployment";
+    /// Airflow: the task that the link of a DAG-level report leads to. It is merely the run's last one.
+    pub const LAST_TASK: &str = "last_task";
     /// Airflow operator class.
     pub const OPERATOR: &str = "operator";
     /// Airflow logical (execution) date.
@@ -279,23 +295,20 @@ impl Failure {
     /// Where it runs, as far as the report or the vendor said: a factory's or Synapse workspace's resource id, a
     /// Databricks workspace, an Airflow deployment.
     pub fn scope(&self) -> Option<&str> {
-        match self.source {
+        let named = || match self.source {
             Source::Adf => self.field(field::FACTORY),
             Source::Databricks => self
                 .field(field::WORKSPACE)
                 .or_else(|| self.field(field::WORKSPACE_ID)),
             Source::Airflow => self.field(field::DEPLOYMENT),
-        }
+        };
+        self.field(field::SCOPE).or_else(named)
     }
 
     /// Notes where it runs, once that is known.
     pub fn set_scope(&mut self, scope: &str) {
-        let name = match self.source {
-            Source::Adf => field::FACTORY,
-            Source::Databricks => field::WORKSPACE,
-            Source::Airflow => field::DEPLOYMENT,
-        };
-        self.context.insert(name.to_owned(), scope.to_owned());
+        self.context
+            .insert(field::SCOPE.to_owned(), scope.to_owned());
     }
 
     /// A context value by its name in [`field`].

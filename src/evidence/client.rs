@@ -7,11 +7,6 @@ use crate::failure::{Failure, Scope};
 use crate::fault::Fault;
 use crate::sources::{RowsRequest, rows};
 
-/// How a watched run is said to have ended badly.
-pub(super) const FAILED: &str = "failed";
-/// How it is said to have ended well.
-pub(super) const SUCCEEDED: &str = "succeeded";
-
 /// A client of one scope.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Client<'a> {
@@ -86,7 +81,7 @@ impl Client<'_> {
         }
     }
 
-    /// How a run that somebody else watches stands: [`SUCCEEDED`], [`FAILED`], or the platform's own word; `None`: it does
+    /// How a run that somebody else watches stands: [`SUCCEEDED`](super::standing::SUCCEEDED), [`FAILED`](super::standing::FAILED), or the platform's own word; `None`: it does
     /// not know the run.
     pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
         match self {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::client::{Client, FAILED};
+use super::client::Client;
 use super::databricks::Repair;
 use super::log_analytics::NO_ROWS_YET;
+use super::standing::FAILED;
 use super::{
     Airflow, Collected, DataFactory, Databricks, Facts, Gap, Known, LogAnalytics, Refinement,
     RunOutcome, Standing,
@@ -116,7 +117,7 @@ impl Collector {
                 client.collect(failure, now, told).await;
             })
             .await;
-            if !told.evidence.is_empty() {
+            if !told.evidence.is_empty() || told.no_failure.is_some() {
                 told.refinement.scope = Some(client.scope().id.clone());
                 found = told;
                 break;

@@ -7,6 +7,11 @@ use chrono::{DateTime, Utc};
 
 use crate::failure::Place;
 
+/// How a watched run is said to have ended badly.
+pub(super) const FAILED: &str = "failed";
+/// How it is said to have ended well.
+pub(super) const SUCCEEDED: &str = "succeeded";
+
 /// How a run stands, as its vendor says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {

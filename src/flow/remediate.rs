@@ -129,6 +129,21 @@ impl Flow {
             Ok(Carried::No(why)) => return self.call_off(&ticket, &attempt, &why, now()).await,
             Err(fault) => return Ok(End::Failed(fault)),
         }
+        let limit = ticket.remediation.max_attempts;
+        if !self
+            .store
+            .spend_attempt(&ticket.failure, &attempt.id, limit)
+            .await?
+        {
+            self.store
+                .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
+                .await?;
+            let why = format!(
+                "{limit} attempts were made on {} in this run, by this ticket or another",
+                ticket.failure.asset
+            );
+            return self.call_off(&ticket, &attempt, &why, now()).await;
+        }
         let deadline = now() + self.remediation.callback_deadline;
         let calling = Event::AttemptCalling {
             attempt: attempt.id.clone(),

@@ -121,7 +121,10 @@ fn siblings_are_strangers() {
     // What all siblings of a room may share.
     let shared: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("sources", ["alert", "json", "rows", "time"].as_slice()),
-        ("evidence", ["asking", "collector", "tolerant"].as_slice()),
+        (
+            "evidence",
+            ["asking", "client", "collector", "standing", "tolerant"].as_slice(),
+        ),
         ("sinks", [].as_slice()),
     ]);
     let files = Code::of_library();

@@ -202,7 +202,11 @@ fn every_guard_says_why() {
         ),
         (
             decided(
-                &with(|t| t.diagnosis.action = Action::RestartCluster),
+                &with(|t| {
+                    t.diagnosis.action = Action::RestartCluster;
+                    let id = "0727-091233-ab12cd34".to_owned();
+                    t.failure.context.insert(field::CLUSTER_ID.to_owned(), id);
+                }),
                 &with_rules("pl_load=from_failure"),
                 &[],
             ),

@@ -15,8 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::asking::{Key, around, ask, plain_code, url_under};
-use super::client::{FAILED, SUCCEEDED};
-use super::standing::newest;
+use super::standing::{FAILED, SUCCEEDED, newest};
 use super::{Collected, Progress, RunOutcome, Standing};
 use crate::failure::{Failure, Scope, Source};
 use crate::fault::Fault;

@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::asking::{Key, around, ask, from_millis, plain_code, url_under};
-use super::client::{FAILED, SUCCEEDED};
-use super::standing::newest;
+use super::standing::{FAILED, SUCCEEDED, newest};
 use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;

@@ -471,19 +471,3 @@ async fn without_a_good_upstream_the_failed_pipeline_is_left_alone() {
             .contains("No upstream pipeline is configured")
     );
 }
-
-#[tokio::test]
-async fn a_run_of_another_factory_is_refused() {
-    let world = World::new().await;
-    let mut ticket = failed_pipeline(&world);
-    ticket.failure.set_scope(
-        "/subscriptions/x/resourcegroups/rg-dev/providers/microsoft.datafactory/factories/adf-dev",
-    );
-    let story = world.heal(&ticket).await;
-    assert!(
-        story.failed().contains("another factory"),
-        "{}",
-        story.failed()
-    );
-    assert_eq!(started(&world), Vec::<Value>::new());
-}
