@@ -68,14 +68,6 @@ impl Source {
         }
     }
 
-    /// May a rerun go on under the id of the run that failed? Databricks repairs runs, and Airflow clears tasks.
-    pub fn reruns_keep_their_id(self) -> bool {
-        match self {
-            Self::Adf => false,
-            Self::Databricks | Self::Airflow => true,
-        }
-    }
-
     /// The inverse of [`Source::name`], without regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL

@@ -16,8 +16,8 @@ use crate::failure::{Failure, Source, field};
 use crate::fault::Fault;
 use crate::redaction::redact;
 use crate::remediation;
-use crate::sources::RowsRequest;
 use crate::sources::airflow::story::{self, Latest};
+use crate::sources::{RowsRequest, reruns};
 use crate::ticket::machine::{self, Change, Event, Examined, Opening};
 use crate::ticket::store::{Healing, Waiting};
 use crate::ticket::{Sink, Ticket, TicketId};
@@ -420,13 +420,7 @@ impl Flow {
             return Ok(());
         }
         let mut failure = collected.refine(ticket.failure.clone());
-        failure.key = crate::failure::RunKey::new(
-            Source::Databricks,
-            "",
-            failure.run_id.as_deref().unwrap_or_default(),
-            "",
-            &format!("repair-{repair}"),
-        );
+        failure.key = reruns::repair_key(&failure, &repair);
         let trace = trace::current().map(|trace| trace.to_string());
         self.accept_failures(vec![failure], trace.as_deref(), now)
             .await

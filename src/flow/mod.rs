@@ -16,6 +16,7 @@ use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
+use crate::sources::reruns;
 use crate::storage::Storage;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
 use crate::ticket::store::{Healing, TABLES, TicketStore, UpdateError};
@@ -183,7 +184,7 @@ impl Flow {
                 // Before the attempt can end: from then on the run's own failure alert may come.
                 if let Some(run) = run_id {
                     self.store
-                        .index_remediation_run(&accept::remediation_key(&ticket.failure, run), id)
+                        .index_remediation_run(&reruns::key(&ticket.failure, run), id)
                         .await?;
                 }
                 match report {
@@ -255,10 +256,7 @@ impl Flow {
         for attempt in attempts.iter().rev().take(2) {
             if let Some(run) = &attempt.run_id {
                 self.store
-                    .index_remediation_run(
-                        &accept::remediation_key(&ticket.failure, run),
-                        &ticket.id,
-                    )
+                    .index_remediation_run(&reruns::key(&ticket.failure, run), &ticket.id)
                     .await?;
             }
             if attempt.ended_at.is_some() {

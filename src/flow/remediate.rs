@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::accept::remediation_key;
 use super::deliver::End;
 use super::{Flow, own_runs};
 use crate::diagnosis::Action;
@@ -17,6 +16,7 @@ use crate::redaction::{cap, redact};
 use crate::remediation;
 use crate::sinks::playbook::CallOutcome;
 use crate::sinks::playbook::callback::{Callback, Outcome};
+use crate::sources::reruns;
 use crate::ticket::machine::{Called, Event, Report};
 use crate::ticket::store::{AssetLock, UpdateError};
 use crate::ticket::{Attempt, AttemptState, ChapterKind, Sink, Ticket, TicketId};
@@ -284,7 +284,7 @@ impl Flow {
             |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(&run);
         let owner = self
             .store
-            .by_remediation_run(&remediation_key(&ticket.failure, &run))
+            .by_remediation_run(&reruns::key(&ticket.failure, &run))
             .await?;
         let foreign = owner.is_some_and(|owner| owner != ticket.id)
             || ticket.remediation.attempts.iter().any(of_another);
@@ -455,7 +455,7 @@ impl Flow {
         let failure = self.store.load(ticket).await?.map(|ticket| ticket.failure);
         Ok(failure.is_some_and(|failure| {
             let original = failure.run_id.as_deref();
-            !failure.source.reruns_keep_their_id()
+            !reruns::may_keep_their_id(failure.source)
                 && original.is_some_and(|original| original.eq_ignore_ascii_case(run))
         }))
     }

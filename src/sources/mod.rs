@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{AlertRef, Failure, Source};
 
-// What the sources share: tolerant JSON and times, tables of Log Analytics, the alert that may hold them.
+// What the sources share: tolerant JSON and times, tables of Log Analytics, what a rerun is, the alert that may hold rows.
 mod json;
 pub mod time;
 pub mod rows;
+pub mod reruns;
 mod alert;
 
 // The sources: strangers to one another.
