@@ -12,7 +12,7 @@ use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
 use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
-use crate::failure::{Failure, Source, field};
+use crate::failure::{Failure, field};
 use crate::fault::Fault;
 use crate::redaction::redact;
 use crate::remediation;

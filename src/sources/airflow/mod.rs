@@ -273,7 +273,7 @@ impl Callback {
             .deployment
             .as_deref()
             .map(|name| link::address(name).unwrap_or_else(|| name.to_owned()));
-        named.or_else(|| self.log_url.as_deref().and_then(link::address))
+        named.or_else(|| self.log_url.as_deref().and_then(link::deployment))
     }
 
     /// The index of a mapped task; -1 means "not mapped". The guide's callback sends none: then the link has it.
