@@ -32,6 +32,7 @@ mod index;
 mod reading;
 mod scan;
 mod shape;
+mod watch;
 mod wording;
 
 pub use catalog::Catalog;
@@ -373,10 +374,14 @@ pub fn diagnose(case: &Case) -> Diagnosis {
         _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
         _ => undetermined(catalog, case, &verdict),
     };
-    if found.confidence < THRESHOLD {
+    let found = if found.confidence < THRESHOLD {
         undetermined(catalog, case, &verdict)
     } else {
         found
+    };
+    match watch::watched(case) {
+        Some(run) => watch::of_watcher(&run, found),
+        None => found,
     }
 }
 

@@ -22,10 +22,12 @@ use crate::sources::RowsRequest;
 
 pub mod airflow;
 mod asking;
+mod client;
 mod collector;
 pub mod data_factory;
 pub mod databricks;
 pub mod log_analytics;
+mod standing;
 mod tolerant;
 mod voice;
 
@@ -35,6 +37,7 @@ pub use collector::{Collector, Expanded};
 pub use data_factory::DataFactory;
 pub use databricks::Databricks;
 pub use log_analytics::LogAnalytics;
+pub use standing::{Facts, Known, Progress, Standing};
 pub use voice::{Passage, Text, Voice};
 
 /// The longest text of one proof, in bytes; a longer one keeps its head and its tail.
@@ -92,6 +95,8 @@ pub struct Refinement {
     pub run_url: Option<String>,
     /// When it failed.
     pub occurred_at: Option<DateTime<Utc>>,
+    /// The scope in which the run was found.
+    pub scope: Option<String>,
     /// Further context by the names in [`crate::failure::field`].
     pub context: BTreeMap<String, String>,
 }
@@ -162,6 +167,9 @@ impl Collected {
             failure.occurred_at = better.occurred_at;
         }
         failure.context.extend(better.context.clone());
+        if let Some(scope) = &better.scope {
+            failure.set_scope(scope);
+        }
         failure.sealed()
     }
 }

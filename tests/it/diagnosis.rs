@@ -13,6 +13,7 @@ mod guide;
 mod laws;
 mod metrics;
 mod signs;
+mod watchers;
 
 use aiops_rca::diagnosis::{Case, Catalog, Diagnosis, diagnose};
 use aiops_rca::failure::Source;
