@@ -10,6 +10,7 @@ use url::Url;
 use crate::diagnosis::Action;
 use crate::diagnosis::model::{Model, ModelSettings, Provider};
 use crate::evidence::Collector;
+use crate::failure::{Scope, Source};
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::Doors;
@@ -18,6 +19,7 @@ use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
 use crate::remediation::RemediationSettings;
+use crate::sinks::Sinks;
 use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
@@ -27,6 +29,7 @@ use crate::ticket::store::TicketStore;
 
 mod reader;
 mod remediation;
+mod scopes;
 mod settings;
 mod sinks;
 mod telemetry;
@@ -69,12 +72,8 @@ pub struct Config {
     pub collector: Collector,
     /// The language model.
     pub model: Option<Model>,
-    /// JIRA.
-    pub jira: Option<Jira>,
-    /// Slack.
-    pub slack: Option<Slack>,
-    /// The playbooks.
-    pub playbooks: Option<Playbooks>,
+    /// The sinks that are on.
+    pub sinks: Sinks,
     /// What remediation may do.
     pub remediation: RemediationSettings,
     /// The optional lock of `/azure-monitor`.
@@ -113,19 +112,25 @@ impl Config {
             .map(|settings| settings.urls.keys().copied().collect())
             .unwrap_or_default();
         let identity = identity.map(|settings| Identity::new(settings, http.clone()));
+        let collector = vendors::collector(&mut r, &http, identity.as_ref());
+        let scopes: Vec<Scope> = (Source::ALL.iter())
+            .flat_map(|source| collector.scopes(*source))
+            .collect();
         Ok(Self {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),
             otlp: telemetry::otlp(&mut r),
             storage: storage(&mut r),
-            collector: vendors::collector(&mut r, &http, identity.as_ref()),
+            collector,
             model: model(&mut r, &http, identity.as_ref()),
-            remediation: remediation::remediation(&mut r, actions),
+            remediation: remediation::remediation(&mut r, actions, &scopes),
             secure_webhook: secure_webhook(&mut r, &http),
             dashboard: dashboard(&mut r, local),
-            jira: jira.map(|settings| Jira::new(settings, http.clone())),
-            slack: slack.map(|settings| Slack::new(settings, http.clone())),
-            playbooks: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
+            sinks: Sinks {
+                jira: jira.map(|settings| Jira::new(settings, http.clone())),
+                slack: slack.map(|settings| Slack::new(settings, http.clone())),
+                playbook: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
+            },
             problems: r.problems,
             http,
             identity,
@@ -142,9 +147,7 @@ impl Config {
             store: TicketStore::new(storage),
             collector: self.collector,
             model: self.model,
-            jira: self.jira,
-            slack: self.slack,
-            playbook: self.playbooks,
+            sinks: self.sinks,
             remediation: self.remediation,
         });
         Doors {

@@ -15,13 +15,16 @@
 //! error beside it and the log are heard only where the terminal error says no more than that something inside
 //! failed, or where there is none. What is not heard is dropped; errors beside it stay to speak against an action.
 //!
+//! **Yielding.** A consequence (`consequence = true`: skipped for a failed upstream, "see run output for details") yields
+//! to every other sign, and a number that several errors share to a text that speaks of something else.
+//!
 //! **Safety.** An acting winner that is not the terminal error loses its action. An acting winner loses its action when something of nearly its rank speaks of an error that
 //! repetition cannot heal. Vague words and shapes never act (L8).
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use super::catalog::{Act, Catalog, rank};
+use super::catalog::{Act, Catalog, Cause, Weight, rank};
 use super::reading;
 use super::scan::{Hits, Span};
 use super::shape;
@@ -92,6 +95,7 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
     candidates.extend(from_unread_log(catalog, case, &mut places));
     let voices: Vec<Voice> = places.iter().map(|place| place.voice).collect();
     let voice_of = |place: usize| voices.get(place).copied().unwrap_or(Voice::Record);
+    drop_coarse(catalog, &mut candidates, &places);
     let least = least_heard(catalog, &places, &candidates);
     candidates.retain(|c| voice_of(c.place) <= least.max(Voice::Beside));
     candidates.sort_by_key(|c: &Candidate| {
@@ -107,12 +111,13 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         (latest, c.tail(), Reverse(c.span.start))
     });
     vote(&mut candidates);
-    let veto = veto(catalog, case, &candidates, &places);
-    candidates.retain(|c| voice_of(c.place) <= least);
     for place in &mut places {
         place.heard = place.voice <= least;
     }
     let guess = shape::guess(catalog, &places);
+    drop_consequences(catalog, &mut candidates, guess.as_ref());
+    let veto = veto(catalog, case, &candidates, &places);
+    candidates.retain(|c| voice_of(c.place) <= least);
     places.shrink_to_fit();
     Verdict {
         places,
@@ -120,6 +125,43 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         guess,
         veto,
     }
+}
+
+fn is_consequence(catalog: &Catalog, candidate: &Candidate) -> bool {
+    catalog
+        .cause(candidate.cause)
+        .is_some_and(|cause| cause.consequence)
+}
+
+/// What only follows from an error yields to it, however clearly it is said.
+fn drop_consequences(catalog: &Catalog, candidates: &mut Vec<Candidate>, guess: Option<&Guess>) {
+    let tells = candidates
+        .iter()
+        .any(|c| c.rank > rank::HINT && !is_consequence(catalog, c));
+    if tells || guess.is_some_and(|guess| guess.rank == rank::SHAPE) {
+        candidates.retain(|c| !is_consequence(catalog, c));
+    }
+}
+
+/// A code that several errors share says nothing where the text speaks of something else.
+fn drop_coarse(catalog: &Catalog, candidates: &mut Vec<Candidate>, places: &[Place<'_>]) {
+    let is_number = |c: &Candidate| {
+        let shared = |cause: &Cause| cause.weight == Weight::Coarse;
+        catalog.cause(c.cause).is_some_and(shared)
+            && places
+                .get(c.place)
+                .is_some_and(|place| place.source == "error_code")
+    };
+    let told = places
+        .iter()
+        .any(|place| place.source == "message" && !place.text.trim().is_empty());
+    let category = |c: &Candidate| catalog.cause(c.cause).map(|cause| cause.category);
+    let said: Vec<_> = candidates
+        .iter()
+        .filter(|c| !is_number(c) && c.rank >= rank::SUGGESTS)
+        .map(category)
+        .collect();
+    candidates.retain(|c| !told || !is_number(c) || said.contains(&category(c)));
 }
 
 /// The weakest voice that is heard: the terminal error says what went wrong, or something that stands around it.
@@ -130,7 +172,11 @@ fn least_heard(catalog: &Catalog, places: &[Place<'_>], candidates: &[Candidate]
             .get(candidate.place)
             .is_some_and(|place| place.voice == Voice::Terminal)
         {
-            best = best.max(candidate.rank);
+            best = best.max(if is_consequence(catalog, candidate) {
+                rank::WRAPPER
+            } else {
+                candidate.rank
+            });
         }
     }
     if best > rank::WRAPPER {

@@ -34,6 +34,7 @@ mod index;
 mod reading;
 mod scan;
 mod shape;
+mod watch;
 mod wording;
 
 pub use both::{Signals, signals};
@@ -369,13 +370,23 @@ const THRESHOLD: f32 = 0.2;
 /// Finds the root cause. Never fails; it may be [`Category::Undetermined`].
 pub fn diagnose(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
-    both::diagnose(catalog, case, classify::classify(catalog, case))
+    let found = both::diagnose(catalog, case, classify::classify(catalog, case));
+    watched(case, found)
 }
 
 /// What the rules alone say, without the judge: for measuring what each of the two adds.
 pub fn by_rules(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
-    of_rules(catalog, case, &classify::classify(catalog, case))
+    let found = of_rules(catalog, case, &classify::classify(catalog, case));
+    watched(case, found)
+}
+
+/// A task that only watches a remote run is no cause of its own.
+fn watched(case: &Case, found: Diagnosis) -> Diagnosis {
+    match watch::watched(case) {
+        Some(run) => watch::of_watcher(&run, found),
+        None => found,
+    }
 }
 
 fn of_rules(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
@@ -426,7 +437,7 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
             .unwrap_or(Severity::Medium),
         confidence,
         root_cause: sentence(case, &wording::fill(&found.text, &entities), &entities),
-        recommendations: steps(catalog, found.category, &found.steps, &entities),
+        recommendations: fitting(catalog, case, found.category, &found.steps, &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule,
         fingerprint: print(
@@ -542,6 +553,13 @@ fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
     if verdict.veto.is_some() {
         value -= 0.1;
     }
+    // Something failed that has a cause of its own.
+    if catalog
+        .cause(winner.cause)
+        .is_some_and(|cause| cause.consequence)
+    {
+        value = value.min(0.4);
+    }
     value.clamp(0.05, 0.97)
 }
 
@@ -585,6 +603,60 @@ fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> St
         let _ = write!(out, " ({}).", whereabouts.join(", "));
     }
     out
+}
+
+/// The steps that fit how the case signs in: nothing about a password where none is used.
+fn fitting(
+    catalog: &Catalog,
+    case: &Case,
+    category: Category,
+    own: &[String],
+    entities: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let about_password = |step: &String| step.to_ascii_lowercase().contains("password");
+    if !own.iter().any(about_password) || !signs_in_without_password(case) {
+        return steps(catalog, category, own, entities);
+    }
+    let mut fit = vec![
+        "Check the identity, token, key or certificate that the connection uses: is it valid, and known to the other side?"
+            .to_owned(),
+    ];
+    fit.extend(own.iter().filter(|step| !about_password(step)).cloned());
+    steps(catalog, category, &fit, entities)
+}
+
+/// Does the text name another way to sign in, and no password?
+fn signs_in_without_password(case: &Case) -> bool {
+    const OTHER_WAYS: [&str; 22] = [
+        "managed identity",
+        "managedidentity",
+        "service principal",
+        "serviceprincipal",
+        "token-identified",
+        "access token",
+        "accesstoken",
+        "access_token",
+        "bearer",
+        "jwt",
+        "oauth",
+        "aadsts",
+        "sas token",
+        "shared access signature",
+        "account key",
+        "access key",
+        "certificate",
+        "workload identity",
+        "key pair",
+        "private key",
+        "publickey",
+        "kerberos",
+    ];
+    let mut texts = vec![case.message.as_str()];
+    texts.extend(case.context.values().map(String::as_str));
+    texts.extend(case.evidence.iter().map(|piece| piece.text.as_str()));
+    let lower: Vec<String> = texts.iter().map(|text| text.to_ascii_lowercase()).collect();
+    let says = |word: &str| lower.iter().any(|text| text.contains(word));
+    !says("password") && !says("pwd=") && OTHER_WAYS.iter().any(|way| says(way))
 }
 
 /// The cause's own steps. A single one is joined by one of its category's: the last, which ends with the rerun, or the

@@ -30,8 +30,7 @@ pub(super) struct Heard {
 pub(super) struct Window {
     /// In order, apart from one another.
     pub(super) parts: Vec<Span>,
-    /// Names, in order.
-    pub(super) masks: Vec<Span>,
+    pub(super) masks: names::Masks,
 }
 
 impl Window {
@@ -40,9 +39,17 @@ impl Window {
         within(&self.parts, span)
     }
 
-    /// Is the span only a piece of a name?
+    /// Is the span a piece of a name, or does it reach into one in prose?
     pub(super) fn masks(&self, span: Span) -> bool {
-        within(&self.masks, span)
+        if within(&self.masks.set_off, span) {
+            return true;
+        }
+        let prose = &self.masks.in_prose;
+        let after = prose.partition_point(|name| name.start < span.end);
+        after
+            .checked_sub(1)
+            .and_then(|last| prose.get(last))
+            .is_some_and(|name| span.start < name.end)
     }
 }
 

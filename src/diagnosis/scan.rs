@@ -245,6 +245,11 @@ impl Scanner {
         self.patterns.get(number)
     }
 
+    /// All patterns.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.patterns.iter()
+    }
+
     /// The entity rule with this number.
     pub(super) fn entity(&self, number: usize) -> Option<&EntityRule> {
         self.entities.get(number)
@@ -297,11 +302,12 @@ impl Scanner {
             }
             for number in &literal.entities {
                 // What a name contains is no code and no exception; its host or path may be worth naming.
-                let names = |rule: &EntityRule| {
-                    rule.code.is_none() && rule.name != "exception" && rule.name != "code"
-                };
-                if !masked || self.entity(*number as usize).is_some_and(names) {
-                    self.take(text, *number, span, &mut tries, &mut hits.found);
+                if !masked
+                    || self
+                        .entity(*number as usize)
+                        .is_some_and(|rule| !rule.is_code())
+                {
+                    self.take((text, window), *number, span, &mut tries, &mut hits.found);
                 }
             }
         }
@@ -311,7 +317,7 @@ impl Scanner {
 
     fn take(
         &self,
-        text: &str,
+        (text, window): (&str, &Window),
         number: u32,
         anchor: Span,
         tries: &mut [u16],
@@ -328,6 +334,10 @@ impl Scanner {
         let Some(span) = entities::take(text, anchor, rule.take) else {
             return;
         };
+        // A name says nothing about the error, whatever stands before it.
+        if rule.is_code() && window.masks(span) {
+            return;
+        }
         let same = found.iter().filter(|f| f.rule == number);
         if same.clone().count() < VALUES && !same.clone().any(|f| f.span == span) {
             found.push(Found { rule: number, span });

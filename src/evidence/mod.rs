@@ -22,10 +22,12 @@ use crate::sources::RowsRequest;
 
 pub mod airflow;
 mod asking;
+mod client;
 mod collector;
 pub mod data_factory;
 pub mod databricks;
 pub mod log_analytics;
+mod standing;
 mod tolerant;
 mod voice;
 
@@ -35,6 +37,7 @@ pub use collector::{Collector, Expanded};
 pub use data_factory::DataFactory;
 pub use databricks::Databricks;
 pub use log_analytics::LogAnalytics;
+pub use standing::{Facts, Known, Progress, Standing};
 pub use voice::{Passage, Text, Voice};
 
 /// The longest text of one proof, in bytes; a longer one keeps its head and its tail.
@@ -59,11 +62,12 @@ pub struct Evidence {
     pub title: String,
     /// The text, redacted.
     pub text: String,
-    /// Whose words its passages are; none: nobody said, all of it is the report's own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Whose words its passages are; none: nobody said, all of it is the report's own. Not stored: only the
+    /// analysis that collected it reads it.
+    #[serde(skip)]
     pub passages: Vec<Passage>,
-    /// The names that the vendor's fields give.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The names that the vendor's fields give; not stored either.
+    #[serde(skip)]
     pub names: Vec<String>,
     /// When it was taken.
     pub at: DateTime<Utc>,
@@ -91,6 +95,8 @@ pub struct Refinement {
     pub run_url: Option<String>,
     /// When it failed.
     pub occurred_at: Option<DateTime<Utc>>,
+    /// The scope in which the run was found.
+    pub scope: Option<String>,
     /// Further context by the names in [`crate::failure::field`].
     pub context: BTreeMap<String, String>,
 }
@@ -161,6 +167,9 @@ impl Collected {
             failure.occurred_at = better.occurred_at;
         }
         failure.context.extend(better.context.clone());
+        if let Some(scope) = &better.scope {
+            failure.set_scope(scope);
+        }
         failure.sealed()
     }
 }

@@ -58,7 +58,7 @@ pub fn recognise(text: &str) -> Option<&'static str> {
     let nameless = counted.len() < text.len()
         && counted.starts_with(" failed ")
         && counted.contains(BY_RULE)
-        && counted.contains(WHICH);
+        && counted.contains(WHICH.trim_end());
     nameless.then_some("the runs behind the alert could not be named")
 }
 

@@ -11,6 +11,7 @@ use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::flow::accept::AcceptStatus;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use aiops_rca::remediation::RemediationSettings;
+use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
 use aiops_rca::ticket::machine::{Event, Report};
@@ -25,6 +26,8 @@ use simulators::{self, Answer, Server, Site};
 
 use crate::machine::{at, failure};
 use crate::support;
+
+mod airflow;
 
 /// A playbook that takes everything and never calls back.
 struct Silent;
@@ -57,9 +60,10 @@ impl Corridor {
             store: TicketStore::new(support::embedded()),
             collector: Collector::default(),
             model: None,
-            jira: None,
-            slack: None,
-            playbook: Some(Playbooks::new(settings, support::http())),
+            sinks: Sinks {
+                playbook: Some(Playbooks::new(settings, support::http())),
+                ..Sinks::default()
+            },
             remediation: RemediationSettings {
                 enabled: true,
                 playbooks: actions.into_iter().collect(),
@@ -143,7 +147,11 @@ impl Corridor {
     }
 
     async fn lock_of(&self, failure: &Failure) -> Option<AssetLock> {
-        self.flow.store.asset_lock(failure).await.unwrap()
+        self.flow
+            .store
+            .asset_lock(&failure.asset_id())
+            .await
+            .unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -172,7 +180,7 @@ fn of_airflow(dag: &str, map_index: &str, attempt: &str) -> Failure {
     let run = "scheduled__2025-12-12T00:00:00+00:00";
     Failure {
         source: Source::Airflow,
-        key: RunKey::new(Source::Airflow, dag, run, &format!("load.{map_index}"), attempt),
+        key: RunKey::new(Source::Airflow, dag, run, &format!("load[{map_index}]"), ""),
         kind: AssetKind::Task,
         asset: format!("{dag}.load"),
         run_id: Some(run.to_owned()),
@@ -256,7 +264,7 @@ async fn an_asset_is_freed_when_its_attempt_died() {
         corridor
             .flow
             .store
-            .lock_asset(&first.failure, &lock)
+            .lock_asset(&first.failure.asset_id(), &lock)
             .await
             .unwrap(),
         None
@@ -267,7 +275,7 @@ async fn an_asset_is_freed_when_its_attempt_died() {
     corridor
         .flow
         .store
-        .lock_asset(&first.failure, &lock)
+        .lock_asset(&first.failure.asset_id(), &lock)
         .await
         .unwrap();
     let another = Failure {
@@ -414,7 +422,7 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
         !given_up.lags(Sink::Playbook),
         "the sweep does not put it again and again"
     );
-    assert!(given_up.books.playbook_fault.is_some());
+    assert!(given_up.fault(Sink::Playbook).is_some());
     let replayed = corridor.flow.replay(None, at(200)).await.unwrap();
     assert_eq!(
         replayed

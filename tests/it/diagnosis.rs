@@ -8,11 +8,13 @@
 )]
 
 mod command;
+mod facts;
 mod guide;
 mod judge;
 mod laws;
 mod metrics;
 mod signs;
+mod watchers;
 
 use aiops_rca::diagnosis::{Case, Catalog, Diagnosis, diagnose};
 use aiops_rca::failure::Source;

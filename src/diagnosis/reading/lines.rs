@@ -15,6 +15,9 @@ use crate::evidence::Voice;
 /// How far into a line its level is looked for, in bytes.
 const HEAD: usize = 200;
 
+/// How much of a line is searched for words, in bytes.
+const LINE: usize = 2000;
+
 /// What kind of record a line begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -113,7 +116,15 @@ pub(super) fn is_only_reader(text: &str) -> bool {
 
 /// The record with which the terminal error begins.
 fn end(records: &[Record]) -> usize {
-    let Some(raised) = records.iter().rposition(|r| r.raised && r.is_error()) else {
+    let raised = |test: &dyn Fn(&Record) -> bool| {
+        records
+            .iter()
+            .rposition(|r| r.raised && r.is_error() && test(r))
+    };
+    // What an exception only passes on stands before it: all errors, or what a child process printed.
+    let of_child = records.iter().any(|r| r.level == Level::Child);
+    let last = raised(&|r| !r.wraps).or_else(|| raised(&|_| of_child));
+    let Some(raised) = last else {
         return 0;
     };
     // The run went on after what was raised, and ended with an error of its own.
@@ -213,14 +224,14 @@ pattern!(
     /// `[time] {file.py:1} LEVEL - `, as Airflow and others write it.
     LOCATED,
     r"^\s*(?:\[[^\]\n]{5,60}\]\s*)?(?:\{+([\w.\-<>/]+):\d+\}+|\[([\w.\-]+\.py):\d+\])\s+",
-    r"(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
+    r"(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)(?-u:\b)"
 );
 pattern!(
     /// A time, perhaps a thread and a logger, and a level.
     TIMED,
     r"^\W{0,3}(?:\d{2,4}[-/.]\d{2}[-/.]\d{2,4})?[T ,]*\d{1,2}:\d{2}(?::\d{2})?[.,]?\d*\s?(?:Z|UTC|[+-]\d{2}:?\d{2})?[\])]?[\s\-|]*",
     r"(?:[\[({]?[\w.$\-:#/@ ]{0,60}[\])}]?[\s\-|:]+){0,2}?[\[({<]*",
-    r"(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|debug|info|warning|error|critical)\b\s*[\])}>:|\-]*(?:\s|$)"
+    r"(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|debug|info|warning|error|critical)(?-u:\b)\s*[\])}>:|\-]*(?:\s|$)"
 );
 pattern!(
     /// A level at the head of the line.
@@ -252,19 +263,19 @@ pattern!(
 );
 pattern!(
     CHILD_STREAM,
-    r"\b(?:chan|source|logger)=.?(?:task\.)?(?:stdout|stderr)\b"
+    r"(?-u:\b)(?:chan|source|logger)=.?(?:task\.)?(?:stdout|stderr)(?-u:\b)"
 );
 pattern!(
     /// It was dealt with: the run went on.
     HANDLED,
-    r"(?i)\b(?:retrying|will (?:be )?retr(?:y|ied)|re-?try(?:ing)? (?:attempt )?#?\d+|retry in|retries left|(?:attempt|try) #?\d+ ?(?:of|/) ?\d+",
+    r"(?i)(?-u:\b)(?:retrying|will (?:be )?retr(?:y|ied)|re-?try(?:ing)? (?:attempt )?#?\d+|retry in|retries left|(?:attempt|try) #?\d+ ?(?:of|/) ?\d+",
     r"|sleeping|sleep for|backing off|back-?off|waiting \d+|trying again|try again in|falling back|fell back|fallback|ignoring|ignored|suppressed",
-    r"|recovered|reconnect(?:ed|ing)|continuing|was handled|succeeded after|resolved itself)\b"
+    r"|recovered|reconnect(?:ed|ing)|continuing|was handled|succeeded after|resolved itself)(?-u:\b)"
 );
 pattern!(
     /// What a framework says when all is over.
     EPILOGUE,
-    r"(?i)(?:failed to execute (?:job|task)|\bdone\. pass=|marking task as|task exited with return code|shutdown hook|process exited|stopping|exiting)"
+    r"(?i)(?:failed to execute (?:job|task)|(?-u:\b)done\. pass=|marking task as|task exited with return code|shutdown hook|process exited|stopping|exiting)"
 );
 pattern!(
     /// An error that only says that a task or a command failed.
@@ -275,7 +286,7 @@ pattern!(
 pattern!(
     /// A line of a program's output that says that something is wrong.
     COMPLAINS,
-    r"(?i)(?:\berrors?\b|failed|fatal|cannot|could not|couldn't|unable|denied|refused|exception|not found|no such|invalid)"
+    r"(?i)(?:(?-u:\b)errors?(?-u:\b)|failed|fatal|cannot|could not|couldn't|unable|denied|refused|exception|not found|no such|invalid)"
 );
 pattern!(
     /// A line that begins with an exception.
@@ -283,7 +294,11 @@ pattern!(
     r"^(?:Traceback \(most recent call last\)|(?:Exception in thread|Caused by:|Unhandled exception)|(?:[A-Za-z_][\w$]*\.)*[A-Z][\w$]*(?:Error|Exception|Exit|Interrupt|Timeout|Failure|NotFound|Fault)(?:[:(]|\s*(?:\\n)?\s*$))"
 );
 
+/// The beginning of a line says what kind of line it is.
 fn matches(pattern: &Pattern, text: &str) -> bool {
+    let text = text
+        .get(..text.floor_char_boundary(LINE.min(text.len())))
+        .unwrap_or_default();
     pattern
         .as_ref()
         .is_some_and(|pattern| pattern.is_match(text))

@@ -1,6 +1,6 @@
 //! Names: what a field or the text itself calls a pipeline, a table, a path. A name says nothing about the error.
 //!
-//! In: a text and the names that fields give. Out: spans to mask. Masked are paths and URLs; the places where a
+//! In: a text and the names that fields give. Out: spans to mask. Masked are paths and URLs; vendors' boilerplate; the places where a
 //! vendor's own sentence has a name (`Operation on target <name> failed`); what is quoted, unless the word before it
 //! says that somebody speaks (`message: "…"`); and known names, wherever they stand as identifiers, quoted, or after
 //! the word for what they name. A known name that is an ordinary word is never masked in prose.
@@ -84,6 +84,28 @@ const NOUNS: [&str; 63] = [
     "topic",
     "view",
 ];
+/// Those that people name as they like: whatever is quoted behind them is a name.
+const ASSETS: [&str; 19] = [
+    "activity",
+    "blob",
+    "bucket",
+    "cluster",
+    "column",
+    "container",
+    "dag",
+    "database",
+    "dataset",
+    "file",
+    "folder",
+    "job",
+    "notebook",
+    "pipeline",
+    "rule",
+    "schema",
+    "table",
+    "task",
+    "workspace",
+];
 /// Further ones, and words that announce a name.
 const MORE_NOUNS: [&str; 22] = [
     "user",
@@ -131,15 +153,17 @@ impl Known {
     ) -> Self {
         let all: BTreeSet<String> = names
             .map(|name| name.trim().to_ascii_lowercase())
-            .filter(|name| {
-                (3..=512).contains(&name.len()) && !name.bytes().all(|b| b.is_ascii_digit())
-            })
+            .filter(|name| (3..=512).contains(&name.len()))
             .collect();
         let (identifiers, words) = all
             .into_iter()
-            .partition(|name| is_identifier(name) && !is_sign(name));
+            .partition(|name| is_identifier(name) && !is_number(name) && !is_sign(name));
         Self { identifiers, words }
     }
+}
+
+fn is_number(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Nobody writes it in prose: no spaces, and `_`, `/`, `\`, a digit, or several dots or hyphens.
@@ -174,32 +198,64 @@ fn is_noun(word: &str) -> bool {
         .any(|word| NOUNS.contains(word) || MORE_NOUNS.contains(word))
 }
 
-/// The spans of names, in order, apart from one another.
-pub(super) fn masks(text: &str, known: &Known) -> Vec<Span> {
-    let mut spans = Vec::new();
-    for pattern in [
-        &WRAPPED,
-        &URL,
-        &PATH,
-        &SPACED_PATH,
-        &WINDOWS_PATH,
-        &INSTANCE,
+/// The spans of names.
+#[derive(Debug, Default, Clone)]
+pub(in crate::diagnosis) struct Masks {
+    /// In quotes, a path, an identifier: what stands inside is no sign. In order, apart from one another.
+    pub(in crate::diagnosis) set_off: Vec<Span>,
+    /// In the middle of a sentence: what only touches them is no sign either. In order, apart from one another.
+    pub(in crate::diagnosis) in_prose: Vec<Span>,
+}
+
+/// Finds the names.
+pub(super) fn masks(text: &str, known: &Known) -> Masks {
+    let mut masks = Masks::default();
+    // A pattern runs only where what it needs stands: most texts have little of it.
+    let has = |needle: &str| text.contains(needle);
+    if has(" failed") || has("lert rule ") || has("Inner activity") {
+        found_by(&WRAPPED, text, &mut masks.in_prose);
+    }
+    if has("://")
+        && let Some(url) = URL.as_ref()
+    {
+        masks.set_off.extend(url.find_iter(text).map(|found| Span {
+            start: found.start(),
+            end: found.end(),
+        }));
+    }
+    for (needle, pattern) in [
+        ("/", &PATH),
+        ("\\", &WINDOWS_PATH),
+        ("<", &INSTANCE),
+        ("e", &BOILERPLATE),
     ] {
-        let Some(pattern) = pattern.as_ref() else {
-            continue;
-        };
-        for found in pattern.captures_iter(text) {
-            let names = (1..found.len()).filter_map(|group| found.get(group));
-            spans.extend(names.map(|name| Span {
-                start: name.start(),
-                end: name.end(),
-            }));
+        if has(needle) {
+            found_by(pattern, text, &mut masks.set_off);
         }
     }
-    quoted(text, &mut spans);
-    of_fields(text, known, &mut spans);
-    spans.sort_by_key(|span| (span.start, span.end));
-    super::joined(spans.into_iter())
+    if has("/") && has(" ") && EXTENSIONS.iter().any(|extension| has(extension)) {
+        found_by(&SPACED_PATH, text, &mut masks.set_off);
+    }
+    quoted(text, &mut masks.set_off);
+    of_fields(text, known, &mut masks);
+    for spans in [&mut masks.set_off, &mut masks.in_prose] {
+        spans.sort_by_key(|span| (span.start, span.end));
+        *spans = super::joined(spans.drain(..));
+    }
+    masks
+}
+
+fn found_by(pattern: &Pattern, text: &str, spans: &mut Vec<Span>) {
+    let Some(pattern) = pattern.as_ref() else {
+        return;
+    };
+    for found in pattern.captures_iter(text) {
+        let names = (1..found.len()).filter_map(|group| found.get(group));
+        spans.extend(names.map(|name| Span {
+            start: name.start(),
+            end: name.end(),
+        }));
+    }
 }
 
 type Pattern = LazyLock<Option<Regex>>;
@@ -207,40 +263,55 @@ type Pattern = LazyLock<Option<Regex>>;
 /// Vendors' sentences with a name in them.
 static WRAPPED: Pattern = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?i:Operation on target )([^\n]{1,260}?) failed\b",
+        r"(?i:Operation on target )([^\n]{1,260}?) failed:",
+        r"|(?i:Operation on target )([^\n:]{1,260}?) failed(?-u:\b)",
         r"|(?i:Inner activity name: )([^\n]{1,260}?), Error:",
-        r"|\b(?:Task|Workload|Job) ([^\n:;]{1,200}?) failed (?:with (?:message|the following)|because one)",
-        r"|\bTask ([^\n:;.]{1,200}?) failed\. This caused",
+        r"|(?-u:\b)(?:Task|Workload|Job) ([^\n:;]{1,200}?) failed (?:with (?:message|the following)|because one)",
+        r"|(?-u:\b)Task ([^\n:;.]{1,200}?) failed\. This caused",
         r"|(?:^|[.;:]\s)(?:Activity|Pipeline|Notebook|Airflow (?:task|DAG)) ([^\n:;.']{1,200}?) failed:",
         r"|(?i:alert rule )([^\n;]{1,200}?);",
     ))
     .ok()
 });
 static URL: Pattern =
-    LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s'"<>)\]}|,;]+)"#).ok());
+    LazyLock::new(|| Regex::new(r#"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s'"<>)\]}|,;]+"#).ok());
 /// A path without spaces: from a slash, or with two slashes, or with an extension.
 static PATH: Pattern = LazyLock::new(|| {
     Regex::new(concat!(
         r#"(?:^|[\s'"(=:,\[{<])(/[\w.${}=%+@~#*\-]+(?:/[\w.${}=%+@~#*:\-]*)*)"#,
-        r"|\b([\w.$=%+@~\-]+(?:/[\w.$=%+@~\-]+){2,})",
-        r"|\b([\w.$=%+@~\-]+/[\w$=%+@~\-]+\.[A-Za-z]\w{0,7})\b",
+        r"|(?-u:\b)([\w.$=%+@~\-]+(?:/[\w.$=%+@~\-]+){2,})",
+        r"|(?-u:\b)([\w.$=%+@~\-]+/[\w$=%+@~\-]+\.[A-Za-z]\w{0,7})(?-u:\b)",
     ))
     .ok()
 });
+/// How files end that people give names with spaces.
+const EXTENSIONS: [&str; 20] = [
+    ".csv", ".tsv", ".txt", ".dat", ".json", ".ndjson", ".xml", ".xls", ".parquet", ".avro",
+    ".orc", ".gz", ".zip", ".log", ".py", ".ipynb", ".sql", ".sh", ".jar", ".y",
+];
 /// A path with spaces in it: it ends with an extension.
 static SPACED_PATH: Pattern = LazyLock::new(|| {
     Regex::new(concat!(
         r"([\w.$=%+@~\-]*(?:/[\w.$=%+@~\-]+(?: [\w.()\-]+){0,6}){0,12}/[\w.$=%+@~\-]+(?: [\w()\-]+){0,6}",
-        r"\.(?:csv|tsv|txt|dat|json|jsonl|ndjson|xml|xlsx?|parquet|avro|orc|gz|zip|log|py|ipynb|sql|scala|r|sh|jar|whl|egg|ya?ml|toml|pdf|dtsx|dacpac|bak|delta))\b",
+        r"\.(?:csv|tsv|txt|dat|json|jsonl|ndjson|xml|xlsx?|parquet|avro|orc|gz|zip|log|py|ipynb|sql|scala|r|sh|jar|whl|egg|ya?ml|toml|pdf|dtsx|dacpac|bak|delta))(?-u:\b)",
     ))
     .ok()
 });
 static WINDOWS_PATH: Pattern = LazyLock::new(|| {
-    Regex::new(r#"((?:\b[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]*(?: [\w().\-]+)*(?:\\[^\s:*?"'<>|]*)*\.\w{1,8}|(?:\b[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]+)"#).ok()
+    Regex::new(r#"((?:(?-u:\b)[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]*(?: [\w().\-]+)*(?:\\[^\s:*?"'<>|]*)*\.\w{1,8}|(?:(?-u:\b)[A-Za-z]:|\\\\[\w.$\-]+)\\[^\s:*?"'<>|]+)"#).ok()
 });
 /// Airflow's way to name a task instance or a DAG run.
 static INSTANCE: Pattern = LazyLock::new(|| {
     Regex::new(r"(<(?:TaskInstance|DagRun|DAG|Task(?:\([^)]*\))?)[: ][^>\n]{1,300}>)").ok()
+});
+
+/// Sentences that every message of a vendor ends with: they say where to look, not what was wrong.
+static BOILERPLATE: Pattern = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"((?i:for (?:more|further) (?:details|information)|to learn more|(?:please )?(?:see|visit|refer to) (?:the )?(?:https?:|documentation|docs|link|following link|article)",
+        r"|please search error to get more details|(?:please )?check the run page|you can find more)[^\n]{0,240}?)(?:\.\s|\.?\n|\.?$|,Source=|'|\x22)",
+    ))
+    .ok()
 });
 
 /// What stands in quotes and is a name.
@@ -297,7 +368,7 @@ fn inside(text: &str, open: usize, quote: u8) -> Option<Span> {
     let end = start + length;
     let span = Span { start, end };
     let said = text.get(start..end)?;
-    // A number is a code, and a quote beside a space closes something else.
+    // A quote beside a space closes something else.
     let whole = said.trim() == said && said.bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80);
     whole.then_some(span)
 }
@@ -311,17 +382,29 @@ fn is_name(text: &str, open: usize, span: Span) -> bool {
     if ["Type=", "Message=", "ErrorCode=", "Source=", "\\n"]
         .iter()
         .any(|part| said.contains(part))
-        || said.contains(": ")
-        || [" not ", " none of "]
-            .iter()
-            .any(|part| lower.contains(part))
     {
         return false;
     }
-    match announced(before) {
-        Announced::Name => return true,
+    let announced = announced(before);
+    if matches!(announced, Announced::Asset) {
+        return true;
+    }
+    let speaks = said.contains(": ")
+        || [" not ", " none of "]
+            .iter()
+            .any(|part| lower.contains(part));
+    // A number is a code.
+    if speaks || !said.bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80) {
+        return false;
+    }
+    match announced {
+        Announced::Asset | Announced::Name => return true,
         Announced::Speech => return false,
         Announced::Nothing => {}
+    }
+    if behind.starts_with(':') && text.as_bytes().get(open) == Some(&b'"') {
+        // A member's name in JSON.
+        return false;
     }
     let next = behind
         .trim_start_matches([' ', ')'])
@@ -340,6 +423,8 @@ fn is_name(text: &str, open: usize, span: Span) -> bool {
 }
 
 enum Announced {
+    /// One of the things that people name as they like.
+    Asset,
     Name,
     Speech,
     Nothing,
@@ -361,23 +446,31 @@ fn announced(before: &str) -> Announced {
         .unwrap_or_default();
     let lower = word.to_ascii_lowercase();
     let last = lower.rsplit('_').next().unwrap_or_default();
+    let names = |nouns: &[&str]| {
+        nouns
+            .iter()
+            .any(|noun| last == *noun || noun.len() > 4 && last.ends_with(noun))
+    };
+    let field = last.strip_suffix("name").unwrap_or(last);
+    if names(&ASSETS) || !field.is_empty() && ASSETS.contains(&field) {
+        return Announced::Asset;
+    }
     let raised = ["error", "exception", "timeout", "failure", "closed"];
     if lower == "keyerror" || lower == "nameerror" {
         return Announced::Name;
     }
-    let speaks = SPEECH.contains(&last)
+    let speaks = lower.starts_with("signal")
+        || lower.starts_with("exc_")
+        || SPEECH.contains(&last)
         || raised.iter().any(|end| last.ends_with(end))
         || last.ends_with("message")
+        || last.ends_with("messages")
         || last.ends_with("code") && !called
         || last.ends_with("reason");
     if speaks {
         return Announced::Speech;
     }
-    if is_noun(last)
-        || NOUNS
-            .iter()
-            .any(|noun| noun.len() > 4 && last.ends_with(noun))
-    {
+    if is_noun(last) || names(&NOUNS) {
         return Announced::Name;
     }
     Announced::Nothing
@@ -437,7 +530,7 @@ const SPEECH: [&str; 49] = [
 ];
 
 /// Where names that fields give stand.
-fn of_fields(text: &str, known: &Known, spans: &mut Vec<Span>) {
+fn of_fields(text: &str, known: &Known, masks: &mut Masks) {
     if known.identifiers.is_empty() && known.words.is_empty() {
         return;
     }
@@ -458,25 +551,32 @@ fn of_fields(text: &str, known: &Known, spans: &mut Vec<Span>) {
             .collect()
     };
     for name in &known.identifiers {
-        spans.extend(places(name));
+        masks.set_off.extend(places(name));
     }
     for name in &known.words {
-        spans.extend(
-            places(name)
-                .into_iter()
-                .filter(|span| is_called(&lower, *span)),
-        );
+        for span in places(name) {
+            match is_called(&lower, span) {
+                Some(Called::SetOff) => masks.set_off.push(span),
+                Some(Called::InProse) => masks.in_prose.push(span),
+                None => {}
+            }
+        }
     }
 }
 
+enum Called {
+    SetOff,
+    InProse,
+}
+
 /// Do the characters around an ordinary word make it a name?
-fn is_called(text: &str, span: Span) -> bool {
+fn is_called(text: &str, span: Span) -> Option<Called> {
     let before = text.get(..span.start).unwrap_or_default();
     let behind = text.get(span.end..).unwrap_or_default();
     let quotes = ['\'', '"', '`', '[', '<', '{', '“', '‘'];
     let closing = ['\'', '"', '`', ']', '>', '}', '”', '’'];
     if before.ends_with(quotes) && behind.starts_with(closing) {
-        return true;
+        return Some(Called::SetOff);
     }
     // A piece of an identifier or a path.
     let inside = |c: char| matches!(c, '/' | '\\' | '$' | '@');
@@ -487,14 +587,14 @@ fn is_called(text: &str, span: Span) -> bool {
         .strip_suffix('.')
         .is_some_and(|rest| rest.ends_with(char::is_alphanumeric));
     if before.ends_with(inside) || behind.starts_with(inside) {
-        return true;
+        return Some(Called::SetOff);
     }
     if (dotted(behind) || dot_before)
         && !text
             .get(span.start..span.end)
             .is_some_and(|name| name.ends_with("exception") || name.ends_with("error"))
     {
-        return true;
+        return Some(Called::SetOff);
     }
     let head = before.trim_end_matches([' ', ':', '=']);
     let mark = before
@@ -508,8 +608,9 @@ fn is_called(text: &str, span: Span) -> bool {
     let ends = behind.is_empty()
         || behind.starts_with(['\n', ',', ';', ')', '|'])
         || behind.starts_with(" (");
-    is_noun(noun)
-        && (mark && ends || behind.starts_with(" failed") || noun == "named" || noun == "called")
+    let called = is_noun(noun)
+        && (mark && ends || behind.starts_with(" failed") || noun == "named" || noun == "called");
+    called.then_some(Called::InProse)
 }
 
 #[cfg(test)]
@@ -518,8 +619,10 @@ mod tests {
 
     fn masked<'a>(text: &'a str, known: &[&str]) -> Vec<&'a str> {
         let known = Known::of(known.iter().map(|name| Cow::Borrowed(*name)), |_| false);
-        masks(text, &known)
-            .into_iter()
+        let masks = masks(text, &known);
+        let mut all = [masks.set_off, masks.in_prose].concat();
+        all.sort_by_key(|span| span.start);
+        all.into_iter()
             .map(|span| text.get(span.start..span.end).unwrap())
             .collect()
     }
