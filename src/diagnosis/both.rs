@@ -14,7 +14,7 @@ use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
 use crate::evidence::Voice;
 
 /// Less than this probability of being right is no diagnosis.
-const UNDETERMINED: f32 = 0.3;
+const UNDETERMINED: f32 = 0.45;
 
 /// What rules and judge are given of a case: for training and for measuring.
 #[derive(Debug, Clone, PartialEq)]

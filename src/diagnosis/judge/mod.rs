@@ -209,9 +209,9 @@ impl Judge {
         for point in &self.fitted.curve {
             let [x, y] = *point;
             if probability < x {
-                return before.map_or(y, |[x0, y0]| {
-                    y0 + (y - y0) * (probability - x0) / (x - x0).max(f32::EPSILON)
-                });
+                // Below the first point nothing was measured: down to nothing.
+                let [x0, y0] = before.unwrap_or_default();
+                return y0 + (y - y0) * (probability - x0) / (x - x0).max(f32::EPSILON);
             }
             before = Some(*point);
         }
