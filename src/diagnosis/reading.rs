@@ -15,6 +15,7 @@ use crate::failure::own_words;
 
 mod lines;
 mod names;
+mod quotes;
 
 pub(super) use names::is_name_field;
 
@@ -45,6 +46,9 @@ impl Window {
             return true;
         }
         let prose = &self.masks.in_prose;
+        if prose.is_empty() {
+            return false;
+        }
         let after = prose.partition_point(|name| name.start < span.end);
         after
             .checked_sub(1)
@@ -54,6 +58,12 @@ impl Window {
 }
 
 fn within(spans: &[Span], span: Span) -> bool {
+    // Most texts are one part and hold few names.
+    match spans {
+        [] => return false,
+        [one] => return one.start <= span.start && span.end <= one.end,
+        _ => {}
+    }
     let after = spans.partition_point(|part| part.start <= span.start);
     after
         .checked_sub(1)
