@@ -370,14 +370,14 @@ const THRESHOLD: f32 = 0.2;
 /// Finds the root cause. Never fails; it may be [`Category::Undetermined`].
 pub fn diagnose(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
-    let found = both::diagnose(catalog, case, classify::classify(catalog, case));
+    let found = of_rules(catalog, case, &classify::classify(catalog, case));
     watched(case, found)
 }
 
-/// What the rules alone say, without the judge: for measuring what each of the two adds.
-pub fn by_rules(case: &Case) -> Diagnosis {
+/// The root cause by rules and learned judge together, with a calibrated confidence; [`diagnose`] asks the rules alone.
+pub fn judged(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
-    let found = of_rules(catalog, case, &classify::classify(catalog, case));
+    let found = both::diagnose(catalog, case, classify::classify(catalog, case));
     watched(case, found)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use aiops_rca::diagnosis::{Case, Diagnosis, by_rules, diagnose};
+use aiops_rca::diagnosis::{Case, Diagnosis, diagnose};
 use aiops_rca::failure::Source;
 use serde::Deserialize;
 use serde_json::Value;
@@ -202,10 +202,6 @@ fn name(value: &impl serde::Serialize) -> String {
 }
 
 fn measure(cases: &str) -> Figures {
-    measure_by(diagnose, cases)
-}
-
-fn measure_by(diagnose: fn(&Case) -> Diagnosis, cases: &str) -> Figures {
     let mut figures = Figures::default();
     for line in cases.lines() {
         let labelled: Labelled = serde_json::from_str(line).unwrap();
@@ -234,10 +230,10 @@ fn measure_by(diagnose: fn(&Case) -> Diagnosis, cases: &str) -> Figures {
 
 fn check(figures: &Figures) {
     let table = figures.table();
-    assert!(figures.category() >= 0.95, "{table}");
-    assert!(figures.exact() >= 0.85, "{table}");
+    assert!(figures.category() >= 0.97, "{table}");
+    assert!(figures.exact() >= 0.88, "{table}");
     assert!(figures.action() >= 0.95, "{table}");
-    assert!(figures.recall() >= 0.75, "{table}");
+    assert!(figures.recall() >= 0.85, "{table}");
     assert!(figures.unsafe_actions.is_empty(), "{table}");
     assert!(figures.facts() >= 0.90, "{table}");
     assert_eq!(figures.quotes, figures.quotes_verified, "{table}");
@@ -302,51 +298,4 @@ fn a_seventh_batch() {
     let figures = measure(include_str!("../../eval/common_systems.jsonl"));
     check(&figures);
     insta::assert_snapshot!(figures.table());
-}
-
-/// The files that the rules were not written for: the rules alone beside both. The judge was trained on them, so what
-/// both say here is no measure; the cross-validated figures stand in the README.
-#[test]
-fn the_files_the_rules_have_not_seen() {
-    let files = [
-        (
-            "adf_connectors",
-            include_str!("../../eval/adf_connectors.jsonl"),
-        ),
-        (
-            "adf_pipelines",
-            include_str!("../../eval/adf_pipelines.jsonl"),
-        ),
-        ("airflow", include_str!("../../eval/airflow.jsonl")),
-        ("databricks", include_str!("../../eval/databricks.jsonl")),
-    ];
-    let mut out = String::new();
-    for (name, cases) in files {
-        for (who, diagnose) in [
-            ("rules", by_rules as fn(&Case) -> Diagnosis),
-            ("both", diagnose),
-        ] {
-            let figures = measure_by(diagnose, cases);
-            writeln!(
-                out,
-                "{name:15} {who:5} category {:.3} exact {:.3} action {:.3} recall {:.3} unsafe {}",
-                figures.category(),
-                figures.exact(),
-                figures.action(),
-                figures.recall(),
-                figures.unsafe_actions.len()
-            )
-            .unwrap();
-            if who == "both" {
-                assert!(figures.category() >= 0.95, "{name}: {}", figures.table());
-                assert!(
-                    figures.unsafe_actions.is_empty(),
-                    "{name}: {}",
-                    figures.table()
-                );
-                assert_eq!(figures.quotes, figures.quotes_verified, "{name}");
-            }
-        }
-    }
-    insta::assert_snapshot!(out);
 }
