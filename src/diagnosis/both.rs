@@ -35,9 +35,12 @@ fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals 
     let heard = || verdict.places.iter().filter(|place| place.heard);
     let mut pieces = Vec::new();
     for place in heard() {
+        let mut masks = place.window.masks.set_off.clone();
+        masks.extend_from_slice(&place.window.masks.in_prose);
+        masks.sort_unstable_by_key(|mask| mask.start);
         for part in &place.window.parts {
             pieces.extend(
-                outside(*part, &place.window.masks)
+                outside(*part, &masks)
                     .filter_map(|span| place.text.get(span.start..span.end)),
             );
         }
