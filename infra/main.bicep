@@ -34,6 +34,12 @@ param dataFactoryName string = ''
 @description('Its resource group, in this subscription.')
 param dataFactoryResourceGroup string = resourceGroup().name
 
+@description('Id of an existing role for reading runs, where the deployer may not create roles (docs/deployment.md lists its operations); empty: one is made.')
+param runReaderRoleId string = ''
+
+@description('Id of an existing role for starting pipelines, likewise.')
+param pipelineRunnerRoleId string = ''
+
 @description('The Databricks workspace to watch (Premium: only that tier has audit logs); empty: none.')
 param databricksWorkspaceName string = ''
 
@@ -53,6 +59,10 @@ param airflowUsername string = ''
 @description('That user\'s password; kept in the vault. Without it the Airflow playbooks are not deployed.')
 @secure()
 param airflowPassword string = ''
+
+@description('A token of Airflow instead of user and password, for reading alone; kept in the vault.')
+@secure()
+param airflowToken string = ''
 
 @description('A Databricks token; empty (better): the managed identity, added to the workspace as a service principal.')
 @secure()
@@ -151,6 +161,10 @@ param otlpEndpoint string = ''
 @secure()
 param otlpHeaders string = ''
 
+// ---- everything else
+@description('Further app settings by name, all of them texts and none of them a secret: { LOG_LEVEL: \'debug\' }. What a parameter above sets wins. Each deployment replaces all app settings: what is not here is gone.')
+param extraSettings object = {}
+
 // ---- size
 @description('Memory of an instance in MB.')
 @allowed([512, 2048, 4096])
@@ -167,6 +181,9 @@ param zoneRedundant bool = false
 @description('Redundancy of the storage account. Standard_LRS where the region has no availability zones.')
 @allowed(['Standard_ZRS', 'Standard_LRS', 'Standard_GZRS', 'Standard_GRS'])
 param storageSku string = 'Standard_ZRS'
+
+@description('true sends the host\'s own logs to the workspace as well. On this plan they arrive at every level, and are billed; Application Insights has what matters anyway.')
+param hostLogs bool = false
 
 @description('How long logs are kept, in days.')
 @minValue(30)
@@ -224,6 +241,7 @@ module vault 'modules/vault.bicep' = {
       SLACK_SIGNING_SECRET: slackSigningSecret
       DATABRICKS_TOKEN: databricksToken
       AIRFLOW_PASSWORD: airflowPassword
+      AIRFLOW_TOKEN: airflowToken
       AI_API_KEY: aiApiKey
       OTEL_EXPORTER_OTLP_HEADERS: otlpHeaders
     }
@@ -238,6 +256,7 @@ module functionApp 'modules/function.bicep' = {
     storageBlobEndpoint: storage.outputs.blobEndpoint
     deploymentContainer: storage.outputs.deploymentContainer
     workspaceId: monitoring.outputs.workspaceId
+    hostLogs: hostLogs
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     zoneRedundant: zoneRedundant
@@ -257,7 +276,9 @@ module factoryDiagnostics 'modules/data-factory.bicep' = if (factory) {
     factoryName: dataFactoryName
     workspaceId: monitoring.outputs.workspaceId
     diagnosticSettings: diagnosticSettings
+    owner: functionAppName
     readerPrincipalId: identity.properties.principalId
+    roleId: runReaderRoleId
   }
 }
 
@@ -274,7 +295,9 @@ var databricksHost = databricks ? 'https://${databricksDiagnostics!.outputs.work
 
 module playbooks 'playbooks/playbooks.bicep' = {
   params: {
+    name: name
     location: location
+    owner: functionAppName
     callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'
     vaultName: vault.outputs.name
     workspaceId: monitoring.outputs.workspaceId
@@ -285,6 +308,7 @@ module playbooks 'playbooks/playbooks.bicep' = {
     airflowApi: airflowApiVersion
     airflowUser: airflowUsername
     upstreamPipelines: upstreamPipelines
+    pipelineRunnerRoleId: pipelineRunnerRoleId
   }
 }
 
@@ -345,6 +369,8 @@ var airflowLoginSettings = {
   PLAYBOOK_RERUN_UPSTREAM: '${secret}PLAYBOOK-RERUN-UPSTREAM)'
 }
 
+var airflowTokenSettings = { AIRFLOW_TOKEN: '${secret}AIRFLOW-TOKEN)' }
+
 var jiraSettings = {
   ITSM_TOOL: 'jira'
   JIRA_DOMAIN: jiraDomain
@@ -387,19 +413,50 @@ var telemetrySettings = {
 
 var telemetryKeySettings = { OTEL_EXPORTER_OTLP_HEADERS: '${secret}OTEL-EXPORTER-OTLP-HEADERS)' }
 
-var azureSettings = union(factory ? factorySettings : {}, databricks ? databricksSettings : {}, empty(databricksToken) ? {} : databricksTokenSettings)
-var otherSettings = union(airflow ? airflowSettings : {}, airflowPlaybooks ? airflowLoginSettings : {}, assetSettings, nodeTypeSettings)
-var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiToken) ? {} : jiraTokenSettings, empty(jiraWebhookSecret) ? {} : jiraWebhookSettings)
-var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
+var azureSettings = union(
+  factory ? factorySettings : {},
+  databricks ? databricksSettings : {},
+  empty(databricksToken) ? {} : databricksTokenSettings
+)
+var otherSettings = union(
+  airflow ? airflowSettings : {},
+  airflowPlaybooks ? airflowLoginSettings : {},
+  empty(airflowToken) ? {} : airflowTokenSettings,
+  assetSettings,
+  nodeTypeSettings
+)
+var ticketSettings = union(
+  empty(jiraDomain) ? {} : jiraSettings,
+  empty(jiraApiToken) ? {} : jiraTokenSettings,
+  empty(jiraWebhookSecret) ? {} : jiraWebhookSettings
+)
+var chatSettings = union(
+  empty(slackBotToken) ? {} : slackSettings,
+  empty(slackSigningSecret) ? {} : slackButtonSettings
+)
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
-var telemetryAllSettings = union(empty(otlpEndpoint) ? {} : telemetrySettings, empty(otlpHeaders) ? {} : telemetryKeySettings)
+var telemetryAllSettings = union(
+  empty(otlpEndpoint) ? {} : telemetrySettings,
+  empty(otlpHeaders) ? {} : telemetryKeySettings
+)
+var webhookSettings = empty(secureWebhookAudience) ? {} : secureWebhookSettings
 
 // After the playbooks, so that every reference finds its secret; and after the sign-in, whose headers the app is told to
 // trust here. (Two changes of one app's configuration at a time are refused, too.)
 module settings 'modules/settings.bicep' = {
   params: {
     functionAppName: functionApp.outputs.name
-    settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, telemetryAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
+    settings: union(
+      extraSettings,
+      baseSettings,
+      azureSettings,
+      otherSettings,
+      ticketSettings,
+      chatSettings,
+      modelAllSettings,
+      telemetryAllSettings,
+      webhookSettings
+    )
   }
   dependsOn: [
     authentication
@@ -414,6 +471,9 @@ output functionAppName string = functionApp.outputs.name
 output dashboardUrl string = 'https://${functionApp.outputs.hostName}/dashboard'
 
 // What infra/alerts.bicep is given (azure.yaml does it).
+@description('Stands before the names of rules and action group, too.')
+output namePrefix string = name
+
 @description('The workspace with the logs.')
 output workspaceId string = monitoring.outputs.workspaceId
 

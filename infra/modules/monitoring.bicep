@@ -12,7 +12,10 @@ param principalId string
 
 var roles = loadJsonContent('roles.json')
 // Scopes are read even where nothing is deployed to them: they must always be well formed.
-var existingParts = split(empty(workspaceId) ? resourceId('Microsoft.OperationalInsights/workspaces', 'none') : workspaceId, '/')
+var existingParts = split(
+  empty(workspaceId) ? resourceId('Microsoft.OperationalInsights/workspaces', 'none') : workspaceId,
+  '/'
+)
 
 resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = if (empty(workspaceId)) {
   name: '${name}-logs'
@@ -48,7 +51,10 @@ resource publish 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Monitoring Metrics Publisher'])
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles['Monitoring Metrics Publisher']
+    )
   }
 }
 
@@ -63,5 +69,7 @@ module read 'workspace-reader.bicep' = {
 
 output workspaceId string = chosenId
 output location string = empty(workspaceId) ? location : existingWorkspace!.location
-output customerId string = empty(workspaceId) ? newWorkspace!.properties.customerId : existingWorkspace!.properties.customerId
+output customerId string = empty(workspaceId)
+  ? newWorkspace!.properties.customerId
+  : existingWorkspace!.properties.customerId
 output connectionString string = insights.properties.ConnectionString

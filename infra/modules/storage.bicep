@@ -45,7 +45,8 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
   properties: {
     deleteRetentionPolicy: { enabled: true, days: 7 }
     containerDeleteRetentionPolicy: { enabled: true, days: 7 }
-    isVersioningEnabled: true
+    // The timer's status blob is written every minute: versions of it would be 1,440 a day. Soft delete is enough.
+    isVersioningEnabled: false
   }
 }
 
@@ -79,31 +80,6 @@ resource table 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-0
     name: '${prefix}${tableName}'
   }
 ]
-
-// Old versions only: the package in use is a current blob and is never touched.
-resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' = {
-  parent: account
-  name: 'default'
-  properties: {
-    policy: {
-      rules: [
-        {
-          name: 'old-versions'
-          enabled: true
-          type: 'Lifecycle'
-          definition: {
-            filters: { blobTypes: ['blockBlob'] }
-            actions: {
-              version: { delete: { daysAfterCreationGreaterThan: 30 } }
-              snapshot: { delete: { daysAfterCreationGreaterThan: 30 } }
-            }
-          }
-        }
-      ]
-    }
-  }
-  dependsOn: [blobs]
-}
 
 resource grants 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for role in ['Storage Blob Data Owner', 'Storage Queue Data Contributor', 'Storage Table Data Contributor']: {

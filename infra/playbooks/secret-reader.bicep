@@ -22,7 +22,10 @@ resource read 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     properties: {
       principalId: principal.value
       principalType: 'ServicePrincipal'
-      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Key Vault Secrets User'])
+      roleDefinitionId: subscriptionResourceId(
+        'Microsoft.Authorization/roleDefinitions',
+        roles['Key Vault Secrets User']
+      )
     }
   }
 ]

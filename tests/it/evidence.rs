@@ -12,6 +12,7 @@ mod databricks;
 mod expand;
 mod hostile;
 mod remediation;
+mod rights;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -372,10 +373,10 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
             .data_factory
             .as_ref()
             .unwrap()
-            .check()
+            .check(now())
             .await
             .unwrap(),
-        "factory adf-prod in eastus"
+        "factory adf-prod in eastus; its runs and their activities can be read"
     );
     let host = world.databricks.addr.ip();
     assert_eq!(
@@ -383,10 +384,12 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
             .databricks
             .as_ref()
             .unwrap()
-            .check()
+            .check(now())
             .await
             .unwrap(),
-        format!("workspace {host} knows us as aiops-rca")
+        format!(
+            "workspace {host} knows us as aiops-rca; it shows us no job runs: has none run, or is CAN VIEW missing on the jobs?"
+        )
     );
     let told = collector
         .log_analytics
@@ -404,7 +407,7 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
         .data_factory
         .as_ref()
         .unwrap()
-        .check()
+        .check(now())
         .await
         .unwrap();
     assert_eq!(world.identity.requests().len(), 3);
@@ -438,11 +441,14 @@ async fn a_check_that_is_refused_says_what_to_do() {
         .data_factory
         .as_ref()
         .unwrap()
-        .check()
+        .check(now())
         .await
         .unwrap_err();
     assert!(
-        !fault.is_transient() && fault.reason().contains("Data Factory Contributor"),
+        !fault.is_transient()
+            && fault
+                .reason()
+                .contains("403 AuthorizationFailed: the identity lacks"),
         "{fault}"
     );
     let fault = world
@@ -450,7 +456,7 @@ async fn a_check_that_is_refused_says_what_to_do() {
         .databricks
         .as_ref()
         .unwrap()
-        .check()
+        .check(now())
         .await
         .unwrap_err();
     assert!(fault.reason().contains("DATABRICKS_TOKEN"), "{fault}");

@@ -16,7 +16,7 @@ use aiops_rca::local::simulators::logic_app::SHIPPED;
 use regex::Regex;
 use serde_json::{Value, json};
 
-mod kql;
+mod azd;
 mod rules;
 
 fn root() -> &'static Path {
@@ -148,44 +148,52 @@ fn app_settings_are_settings_of_the_code() {
         Vec::<String>::new(),
         "no such setting in src/config"
     );
-    // Everything that ties systems together can be set from Bicep; what is left has a default or is set by Azure.
-    let left_out = [
-        "AzureWebJobsStorage",
-        "AzureWebJobsStorage__tableServiceUri",
-        "AzureWebJobsStorage__queueServiceUri",
-        "AIOPS_RCA_STORE",
-        "SLACK_API_URL",
-        "AZURE_MANAGEMENT_URL",
-        "LOG_ANALYTICS_URL",
-        "IDENTITY_ENDPOINT",
-        "IDENTITY_HEADER",
-        "DATABRICKS_HOST",
-        "AIRFLOW_TOKEN",
-        "ENTRA_AUTHORITY_URL",
-        "FUNCTIONS_CUSTOMHANDLER_PORT",
-        "AIOPS_RCA_LOCAL",
-    ];
+}
+
+/// What Azure or the stand-in host sets, and no deployment.
+const OF_THE_PLATFORM: [&str; 8] = [
+    "AzureWebJobsStorage",
+    "AzureWebJobsStorage__tableServiceUri",
+    "AzureWebJobsStorage__queueServiceUri",
+    "AIOPS_RCA_STORE",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "FUNCTIONS_CUSTOMHANDLER_PORT",
+    "AIOPS_RCA_LOCAL",
+];
+
+/// A deployment replaces all app settings: one that no parameter sets would be lost each time.
+#[test]
+fn every_setting_of_the_code_can_be_set_by_the_templates() {
     let made = app_settings();
-    let missing: Vec<&str> = SETTINGS
+    let rest: Vec<_> = SETTINGS
         .iter()
         .filter(|setting| {
-            !made.contains_key(setting.name)
-                && !left_out.contains(&setting.name)
-                && setting.default.is_empty()
-        })
-        .map(|setting| setting.name)
-        .filter(|name| {
-            !matches!(
-                *name,
-                "REMEDIATION_DELAYS" | "REMEDIATION_QUIET_HOURS" | "EXTRA_CA_FILE"
-            )
+            !made.contains_key(setting.name) && !OF_THE_PLATFORM.contains(&setting.name)
         })
         .collect();
-    assert_eq!(
-        missing,
-        Vec::<&str>::new(),
-        "settings without a default that main.bicep cannot set"
+    let secrets: Vec<_> = rest.iter().filter(|setting| setting.secret).collect();
+    assert!(
+        secrets.is_empty(),
+        "a secret needs a secure parameter and a place in the vault: {secrets:?}"
     );
+    let main = read("infra/main.bicep");
+    let union = &main[main.find("    settings: union(").unwrap()..];
+    assert!(
+        union.starts_with("    settings: union(\n      extraSettings,\n"),
+        "what a parameter sets wins over extraSettings"
+    );
+    // The parameter file and the documentation list what goes into extraSettings.
+    let wanted: Vec<String> = rest.iter().map(|setting| format!("`{}`", setting.name)).collect();
+    let docs = read("docs/deployment.md");
+    let (_, list) = docs.split_once("<!-- extra settings -->").unwrap();
+    let (list, _) = list.split_once("<!-- /extra settings -->").unwrap();
+    assert_eq!(
+        list.split_whitespace().collect::<Vec<_>>().join(" "),
+        wanted.join(", "),
+        "docs/deployment.md"
+    );
+    assert!(read("infra/main.bicepparam").contains("\nparam extraSettings = {}"));
 }
 
 #[test]
@@ -243,7 +251,7 @@ fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
     for module in modules.captures_iter(&bicep) {
         let file = all(&module[1], r"loadJsonContent\('([\w-]+)\.json'\)")[0].clone();
         settings.insert(all(&module[1], r"setting: '(\w+)'")[0].clone());
-        assert!(module[1].contains(&format!("name: 'playbook-{file}'")));
+        assert!(module[1].contains(&format!("name: '${{name}}-{file}'")));
         let (_, text) = SHIPPED
             .iter()
             .find(|(name, _)| *name == file)
@@ -379,7 +387,6 @@ fn nothing_is_set_that_flex_consumption_refuses() {
 fn roles_are_given_by_name_and_every_name_is_known() {
     // learn.microsoft.com/azure/role-based-access-control/built-in-roles
     let documented = json!({
-        "Reader": "acdd72a7-3385-48ef-bd42-f606fba81ae7",
         "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
         "Storage Queue Data Contributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
         "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
@@ -466,38 +473,6 @@ fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
         );
         assert_eq!(all(&text, r"category: '(\w+)', enabled: true"), categories);
     }
-}
-
-#[test]
-fn what_azd_runs_names_outputs_and_files_that_exist() {
-    let azd = read("azure.yaml");
-    let main = read("infra/main.bicep");
-    let alerts = read("infra/alerts.bicep");
-    let given = Regex::new(r#"(\w+)="\$\{?(\w+)(:-\})?""#).unwrap();
-    let given: Vec<_> = given.captures_iter(&azd).collect();
-    assert!(given.len() >= 7, "functionAppName and what follows");
-    for pair in given {
-        let (parameter, value) = (&pair[1], &pair[2]);
-        assert!(
-            alerts.contains(&format!("\nparam {parameter} ")),
-            "{parameter}"
-        );
-        // What has a default comes from azd's environment, the rest from the deployment before.
-        assert_eq!(
-            main.contains(&format!("\noutput {value} ")),
-            pair.get(3).is_none(),
-            "{value}"
-        );
-    }
-    assert!(azd.contains("infra/package") && root().join("infra/package").is_file());
-    assert!(
-        azd.contains("dist: target/functionapp")
-            && read("infra/package").contains("--target-dir target/functionapp")
-    );
-    assert!(
-        read("infra/modules/function.bicep").contains("'azd-service-name': 'aiops-rca'")
-            && azd.contains("\n  aiops-rca:\n")
-    );
 }
 
 #[test]

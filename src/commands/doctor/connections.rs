@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::of;
 use crate::config::{Config, PLAYBOOKS};
-use crate::evidence::{Airflow, DataFactory, Databricks, LogAnalytics};
+use crate::evidence::{Airflow, LogAnalytics};
 use crate::fault::Fault;
 use crate::http::Reply;
 use crate::sinks::{Check, bad, good};
@@ -15,8 +15,7 @@ use crate::telemetry;
 /// Seconds; signatures of Slack are refused after 300.
 const CLOCK_TOLERANCE: i64 = 120;
 
-const ADF_FIX: &str =
-    "give the identity a role with pipelineruns/read on the factory, and check its names";
+const ADF_FIX: &str = "give the identity every operation of the run reader role (infra/modules/data-factory.bicep; Reader is not enough), and check the factory's names";
 const LOGS_FIX: &str = "give the identity Log Analytics Reader on the workspace, and check its id";
 const DATABRICKS_FIX: &str =
     "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace";
@@ -33,9 +32,15 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         http,
         ..
     } = config;
-    let factory = collector.data_factory.as_ref().map(DataFactory::check);
+    let factory = collector
+        .data_factory
+        .as_ref()
+        .map(|factory| factory.check(now));
     let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
-    let databricks = collector.databricks.as_ref().map(Databricks::check);
+    let databricks = collector
+        .databricks
+        .as_ref()
+        .map(|workspace| workspace.check(now));
     let airflow = collector.airflow.as_ref().map(Airflow::check);
     let model = model.as_ref().map(|model| model.check(now));
     let otlp = otlp.as_ref().map(|otlp| telemetry::check(otlp, http));

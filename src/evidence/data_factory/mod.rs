@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::http::{Http, Reply};
 use crate::sources::{RowsRequest, rows};
 
+mod questions;
 mod root;
 mod tell;
 mod wire;
@@ -81,15 +82,6 @@ impl DataFactory {
             http,
             key,
         }
-    }
-
-    /// Asks for the factory itself: is it there, may we read it?
-    pub async fn check(&self) -> Result<String, Fault> {
-        let factory: wire::Factory = self
-            .json(self.request(Method::GET, &[], None).await?)
-            .await?
-            .ok_or_else(unknown_factory)?;
-        Ok(format!("factory {} in {}", factory.name, factory.location))
     }
 
     /// Collects what is known about the failure's run into `found`; what was collected stays when the caller gives up.
@@ -413,12 +405,31 @@ fn refusal<T>(reply: &Reply) -> Result<Option<T>, Fault> {
             | "InvalidSubscriptionId",
         ) => Err(unknown_factory()),
         (404, _) => Ok(None),
-        (401 | 403, _) => Err(Fault::permanent(format!(
-            "{WHAT} answered {} {code}: give the identity the role Data Factory Contributor, or one with factories/read, \
-             pipelineruns/read, querypipelineruns and queryactivityruns",
-            reply.status
+        (401 | 403, _) => Err(Fault::permanent(forbidden(
+            reply.status,
+            code,
+            &refusal.error.message,
         ))),
         (status, code) => Err(Fault::permanent(format!("{WHAT} answered {status} {code}"))),
+    }
+}
+
+/// A refusal of Resource Manager names the one operation that is missing, in quotes.
+fn forbidden(status: u16, code: &str, message: &str) -> String {
+    let operation = message.split('\'').find(|text| {
+        text.starts_with("Microsoft.DataFactory/")
+            && text.split('/').all(|word| plain_code(word).is_some())
+    });
+    match operation {
+        Some(operation) => {
+            format!(
+                "{WHAT} answered {status} {code}: the identity lacks {operation} on the factory"
+            )
+        }
+        None => format!(
+            "{WHAT} answered {status} {code}: give the identity the run reader role of infra/modules/data-factory.bicep on \
+             the factory"
+        ),
     }
 }
 
