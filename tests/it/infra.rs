@@ -184,7 +184,10 @@ fn every_setting_of_the_code_can_be_set_by_the_templates() {
         "what a parameter sets wins over extraSettings"
     );
     // The parameter file and the documentation list what goes into extraSettings.
-    let wanted: Vec<String> = rest.iter().map(|setting| format!("`{}`", setting.name)).collect();
+    let wanted: Vec<String> = rest
+        .iter()
+        .map(|setting| format!("`{}`", setting.name))
+        .collect();
     let docs = read("docs/deployment.md");
     let (_, list) = docs.split_once("<!-- extra settings -->").unwrap();
     let (list, _) = list.split_once("<!-- /extra settings -->").unwrap();

@@ -33,7 +33,9 @@ fn every_step_names_files_outputs_and_parameters_that_exist() {
     // The zip that infra/package makes beside its folder.
     assert!(azd.contains("dist: target/functionapp.zip"));
     assert!(read("infra/package").contains("--target-dir target/functionapp"));
-    assert!(azd.contains("azd config set alpha.language.custom on") && azd.contains("language: custom"));
+    assert!(
+        azd.contains("azd config set alpha.language.custom on") && azd.contains("language: custom")
+    );
     assert!(
         read("infra/modules/function.bicep").contains("'azd-service-name': 'aiops-rca'")
             && azd.contains("\n  aiops-rca:\n")
@@ -50,20 +52,34 @@ fn every_step_names_files_outputs_and_parameters_that_exist() {
         );
     }
     for (parameter, variable) in passed() {
-        assert!(alerts.contains(&format!("\nparam {parameter} ")), "{parameter}");
+        assert!(
+            alerts.contains(&format!("\nparam {parameter} ")),
+            "{parameter}"
+        );
         // What may be absent comes from the environment, everything else from the deployment before.
-        assert_ne!(required.contains(variable.as_str()), step.contains(&format!("${{{variable}:-}}")));
+        assert_ne!(
+            required.contains(variable.as_str()),
+            step.contains(&format!("${{{variable}:-}}"))
+        );
     }
 }
 
 #[test]
 fn the_readme_deploys_the_alerts_with_the_same_values() {
     let readme = read("README.md");
-    let (_, third) = readme.split_once("--template-file infra/alerts.bicep").unwrap();
+    let (_, third) = readme
+        .split_once("--template-file infra/alerts.bicep")
+        .unwrap();
     let third = third.split("```").next().unwrap();
     let by_hand = set(all(third, r"(\w+)="));
-    let by_azd: BTreeSet<String> = passed().into_iter().map(|(parameter, _)| parameter).collect();
-    let optional = BTreeSet::from(["secureWebhookObjectId".to_owned(), "secureWebhookIdentifierUri".to_owned()]);
+    let by_azd: BTreeSet<String> = passed()
+        .into_iter()
+        .map(|(parameter, _)| parameter)
+        .collect();
+    let optional = BTreeSet::from([
+        "secureWebhookObjectId".to_owned(),
+        "secureWebhookIdentifierUri".to_owned(),
+    ]);
     assert_eq!(by_hand, &by_azd - &optional);
 }
 
@@ -87,7 +103,10 @@ fn run(az: Option<&str>, left_out: &str) -> (Output, String) {
         std::os::unix::fs::symlink(found, folder.path().join(tool)).unwrap();
     }
     let mut command = std::process::Command::new("/bin/sh");
-    command.arg(root().join(STEP)).env_clear().env("PATH", folder.path());
+    command
+        .arg(root().join(STEP))
+        .env_clear()
+        .env("PATH", folder.path());
     for (name, value) in [
         ("AZURE_SUBSCRIPTION_ID", "subscription"),
         ("AZURE_RESOURCE_GROUP", "rg"),
@@ -138,14 +157,21 @@ fn a_step_that_is_missing_or_fails_says_what_to_do() {
     let refused = "case \"$*\" in \"deployment group create\"*) exit 1 ;; esac; echo x";
     for (az, left_out, says) in [
         (None, "", "the Azure CLI is missing"),
-        (Some("exit 0"), "workspaceLocation", "workspaceLocation is not set: run azd provision"),
+        (
+            Some("exit 0"),
+            "workspaceLocation",
+            "workspaceLocation is not set: run azd provision",
+        ),
         (Some(no_login), "", "az login"),
         (Some(no_key), "", "is the package published"),
         (Some(refused), "", "the alerts were not deployed"),
     ] {
         let (output, calls) = run(az, left_out);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(says), "{says}: {said}");
+        assert!(
+            !output.status.success() && said.contains(says),
+            "{says}: {said}"
+        );
         assert!(calls.matches("sleep 10").count() <= 30);
     }
 }

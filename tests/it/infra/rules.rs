@@ -57,7 +57,10 @@ fn no_row_falls_between_two_evaluations_however_late_it_comes() {
         let looks_back = minutes(&all(&rule.query, r"ingestion_time\(\) > ago\((\w+)\)")[0]);
         let overlap = looks_back - rule.frequency;
         assert!((30..=60).contains(&overlap), "{}: {overlap}", rule.name);
-        assert!(rule.split.len() <= 6, "no more than six dimensions are allowed");
+        assert!(
+            rule.split.len() <= 6,
+            "no more than six dimensions are allowed"
+        );
         let late = if rule.name.starts_with("databricks") {
             90
         } else {
