@@ -10,7 +10,6 @@ use aiops_rca::evidence::Collector;
 use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::flow::accept::AcceptStatus;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
-use aiops_rca::local::simulators::{self, Answer, Server, Site};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
@@ -22,6 +21,7 @@ use aiops_rca::ticket::{
 use base64::Engine as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
+use simulators::{self, Answer, Server, Site};
 
 use crate::machine::{at, failure};
 use crate::support;

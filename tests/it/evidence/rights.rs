@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aiops_rca::failure::{AlertRef, Source};
-use aiops_rca::local::simulators::identity::IdentitySite;
-use aiops_rca::local::simulators::logic_app::SHIPPED;
-use aiops_rca::local::simulators::rights::Call;
-use aiops_rca::local::simulators::{data_factory, databricks, log_analytics};
 use aiops_rca::sources::{RowsOf, RowsRequest};
 use regex::Regex;
 use serde_json::{Value, json};
+use simulators::identity::IdentitySite;
+use simulators::logic_app::SHIPPED;
+use simulators::rights::Call;
+use simulators::{data_factory, databricks, log_analytics};
 
 use super::{ADF_RUN, CLUSTER, JOB_RUN, World, adf, at, cluster, fixture, gap_of, job, now};
 
@@ -160,8 +160,8 @@ async fn doctor(world: &World) -> Result<String, String> {
 }
 
 /// The recorded requests, each from the piece after `skip` others.
-fn recorded(requests: Vec<aiops_rca::local::simulators::Request>, skip: usize) -> BTreeSet<Asked> {
-    let asked = |request: aiops_rca::local::simulators::Request| {
+fn recorded(requests: Vec<simulators::Request>, skip: usize) -> BTreeSet<Asked> {
+    let asked = |request: simulators::Request| {
         let pieces = request.segments().into_iter().skip(skip).collect();
         (request.method, pieces)
     };

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{Ending, State, invalid, refusal, scalar, set, text};
-use crate::local::simulators::{Answer, Request};
+use crate::{Answer, Request};
 
 /// The longest idempotency token.
 const TOKEN_LENGTH: usize = 64;

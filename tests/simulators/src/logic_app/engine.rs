@@ -18,7 +18,7 @@ use super::definition::{Action, Actions};
 use super::expression::{self, ExpressionError, Scope};
 use super::history::{ActionRun, RunStatus, Shown};
 use super::{UntilLimit, Workflow, World, functions};
-use crate::local::simulators::Answer;
+use crate::Answer;
 
 /// How a list of actions ended.
 pub(super) enum Flow {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{Ending, State, invalid, refusal, set, text};
-use crate::local::simulators::Answer;
+use crate::Answer;
 
 fn absent(cluster_id: &str) -> Answer {
     invalid(&format!("Cluster {cluster_id} does not exist"))

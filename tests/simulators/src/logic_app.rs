@@ -152,7 +152,7 @@ struct Workflow {
 
 #[derive(Debug)]
 struct World {
-    http: crate::http::Http,
+    http: reqwest::Client,
     hosts: BTreeMap<String, Url>,
     connections: BTreeMap<String, String>,
     tokens: BTreeMap<String, String>,
@@ -182,8 +182,8 @@ pub struct LogicAppSimulator {
 impl LogicAppSimulator {
     /// Starts on `127.0.0.1:port` (0: any free port).
     pub async fn start(port: u16, settings: LogicAppSettings) -> Result<Self, StartError> {
-        let http = crate::http::Http::new(None)
-            .map_err(|fault| StartError::Start(fault.reason().to_owned()))?;
+        let http =
+            crate::outgoing::client().map_err(|error| StartError::Start(error.to_string()))?;
         let workflows = settings.deployments.into_iter().map(|deployment| {
             let name = deployment.name.clone();
             let workflow = Workflow::new(deployment).map_err(|error| StartError::Definition {

@@ -1,8 +1,8 @@
 //! Stateful fakes of the systems we talk to: they keep runs, jobs, clusters, issues, and answer from them.
 //!
 //! In: HTTP requests on 127.0.0.1. Out: what the vendor would answer, in the vendor's own JSON. Used by
-//! tests and by `aiops-rca local --demo`. A simulator knows nothing of our rooms; what ties them together
-//! is here: a [`Site`] is one vendor's host, [`serve`] puts it on a port, and a [`FaultScript`] makes the
+//! tests and by `aiops-rca local --demo`. A leaf crate: it cannot name anything of `aiops-rca`, so what a sink and
+//! its simulator agree on is never shared code tested against itself. What ties the simulators together is here: a [`Site`] is one vendor's host, [`serve`] puts it on a port, and a [`FaultScript`] makes the
 //! next matching request fail the way networks fail (a status, a delay, a cut connection with or without
 //! the work done). Every request is kept in a log, so that a test can assert what went out.
 
@@ -17,6 +17,7 @@ pub mod model;
 pub mod rights;
 pub mod slack;
 mod live;
+mod outgoing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -491,12 +492,9 @@ mod tests {
         }
     }
 
-    async fn get(server: &Server, path: &str) -> Result<(u16, String), crate::http::NoReply> {
-        let http = crate::http::Http::new(None).unwrap();
-        let url = format!("{}{path}", server.url()).parse().unwrap();
-        let reply = http
-            .send("it", http.request(reqwest::Method::GET, &url))
-            .await?;
+    async fn get(server: &Server, path: &str) -> Result<(u16, String), &'static str> {
+        let url: url::Url = format!("{}{path}", server.url()).parse().unwrap();
+        let reply = outgoing::send(outgoing::client().unwrap().get(url)).await?;
         Ok((
             reply.status,
             String::from_utf8_lossy(&reply.body).into_owned(),
@@ -525,10 +523,16 @@ mod tests {
         let site = Arc::new(Counter(Mutex::new(0)));
         let server = serve(0, Arc::clone(&site)).await.unwrap();
         server.faults.next(Fault::DropBefore);
-        assert!(get(&server, "a").await.unwrap_err().sent);
+        assert_eq!(
+            get(&server, "a").await.unwrap_err(),
+            "the host broke the connection"
+        );
         assert_eq!(*lock(&site.0), 0);
         server.faults.next(Fault::AcceptThenDrop);
-        assert!(get(&server, "a").await.unwrap_err().sent);
+        assert_eq!(
+            get(&server, "a").await.unwrap_err(),
+            "the host broke the connection"
+        );
         assert_eq!(*lock(&site.0), 1);
     }
 
@@ -539,6 +543,9 @@ mod tests {
         while tokio::net::TcpStream::connect(server.addr).await.is_ok() {
             tokio::task::yield_now().await;
         }
-        assert!(!get(&server, "a").await.unwrap_err().sent);
+        assert_eq!(
+            get(&server, "a").await.unwrap_err(),
+            "the host could not be reached"
+        );
     }
 }

@@ -3,9 +3,9 @@
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::super::live;
 use super::SlackMessage;
 use super::state::State;
+use crate::live;
 
 /// The button whose confirm dialog is open.
 pub(super) struct Asking<'a> {

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::super::{Answer, Request, lock};
 use super::workflow::value_id;
 use super::{Config, Issue, Jira, World, documents, webhooks};
+use crate::{Answer, Request, lock};
 
 impl Jira {
     pub(super) fn api(&self, request: &Request, path: &[&str]) -> Answer {

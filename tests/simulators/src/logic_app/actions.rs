@@ -7,7 +7,7 @@ use super::engine::{Engine, Outcome, Stop};
 use super::expression::{self, ExpressionError};
 use super::history::RunStatus;
 use super::{functions, schema};
-use crate::local::simulators::Answer;
+use crate::Answer;
 
 impl Engine {
     pub(super) async fn wait(&mut self, inputs: &Value) -> Result<Outcome, Stop> {

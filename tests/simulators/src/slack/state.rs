@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{SlackChannel, SlackMessage, SlackOptions, rules};
-use crate::local::simulators::{Answer, Request};
+use crate::{Answer, Request};
 
 type Said = Result<Value, Value>;
 

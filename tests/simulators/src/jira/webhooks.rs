@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
-use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use url::Url;
 
-use super::super::lock;
 use super::{Change, Config, Issue, Person};
-use crate::fault::Fault;
-use crate::http::Http;
+use crate::lock;
+use crate::outgoing::{self, NoClient};
 
 /// JIRA gives up after this many retries.
 const MOST_RETRIES: u32 = 5;
@@ -44,15 +42,15 @@ pub struct Delivery {
 /// Delivers in the background.
 #[derive(Debug)]
 pub(super) struct Postman {
-    http: Http,
+    http: reqwest::Client,
     sent: Arc<Mutex<Vec<Delivery>>>,
     under_way: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
 impl Postman {
-    pub(super) fn new() -> Result<Self, Fault> {
+    pub(super) fn new() -> Result<Self, NoClient> {
         Ok(Self {
-            http: Http::new(None)?,
+            http: outgoing::client()?,
             sent: Arc::default(),
             under_way: Mutex::default(),
         })
@@ -103,14 +101,14 @@ impl Postman {
 }
 
 async fn deliver(
-    http: &Http,
+    http: &reqwest::Client,
     hook: &Hook,
     identifier: &str,
     body: &str,
     retry: u32,
 ) -> Option<u16> {
     let mut request = http
-        .request(Method::POST, &hook.url)
+        .post(hook.url.clone())
         .header("content-type", "application/json; charset=utf-8")
         .header("user-agent", "Atlassian Webhook HTTP Client")
         .header("x-atlassian-webhook-identifier", identifier)
@@ -126,10 +124,7 @@ async fn deliver(
     {
         request = request.header("x-hub-signature", signature);
     }
-    http.send("the webhook's receiver", request)
-        .await
-        .ok()
-        .map(|reply| reply.status)
+    outgoing::send(request).await.ok().map(|reply| reply.status)
 }
 
 /// `sha256=<hex>` over the raw body.

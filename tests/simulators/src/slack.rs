@@ -15,7 +15,7 @@ use sha2::Sha256;
 use url::Url;
 
 use super::{Answer, Clock, Fault, FaultScript, Request, Server, Site, live, lock, serve};
-use crate::http::Http;
+use crate::outgoing;
 use state::State;
 
 mod page;
@@ -133,7 +133,7 @@ pub struct SlackMessage {
 #[derive(Debug, Clone)]
 struct Workspace {
     state: Arc<Mutex<State>>,
-    http: Http,
+    http: reqwest::Client,
 }
 
 /// A running simulator.
@@ -152,7 +152,7 @@ impl SlackSimulator {
     /// Starts it with another workspace.
     pub async fn start_with(port: u16, options: SlackOptions) -> std::io::Result<Self> {
         let state = State::new(options);
-        let http = Http::new(None).map_err(std::io::Error::other)?;
+        let http = outgoing::client().map_err(std::io::Error::other)?;
         let workspace = Workspace {
             state: Arc::new(Mutex::new(state)),
             http,
@@ -323,16 +323,12 @@ impl Workspace {
     async fn deliver(&self, door: &Url, signed: SignedCall) -> Option<u16> {
         let request = self
             .http
-            .request(reqwest::Method::POST, door)
+            .post(door.clone())
             .header("content-type", "application/x-www-form-urlencoded")
             .header("x-slack-request-timestamp", signed.timestamp)
             .header("x-slack-signature", signed.signature)
             .body(signed.body);
-        self.http
-            .send("the door", request)
-            .await
-            .ok()
-            .map(|reply| reply.status)
+        outgoing::send(request).await.ok().map(|reply| reply.status)
     }
 
     /// A click on the page: the form names message, button and person.

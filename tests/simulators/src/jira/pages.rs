@@ -2,8 +2,8 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::super::{Answer, Request, live, lock};
 use super::{Category, Change, Config, Issue, Jira, Person, documents};
+use crate::{Answer, Request, live, lock};
 
 const PEOPLE: [&str; 3] = ["John Doe", "Mia Krystof", "Priya Raman"];
 

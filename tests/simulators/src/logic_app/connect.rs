@@ -18,7 +18,7 @@ use super::engine::{Engine, Outcome};
 use super::expression::ExpressionError;
 use super::history::RunStatus;
 use super::{PlaybookFault, World, functions, lock};
-use crate::http::Reply;
+use crate::outgoing::{self, Reply};
 
 /// What the service waits for an answer; shorter here, for tests.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     async fn send(&self, call: &Call, url: &Url) -> Answered {
-        let mut request = self.world.http.request(call.method.clone(), url);
+        let mut request = self.world.http.request(call.method.clone(), url.clone());
         for (name, value) in &call.headers {
             request = request.header(name, value);
         }
@@ -128,9 +128,9 @@ impl Engine {
             }
             request = request.body(bytes.clone());
         }
-        match tokio::time::timeout(HTTP_TIMEOUT, self.world.http.send("the host", request)).await {
+        match tokio::time::timeout(HTTP_TIMEOUT, outgoing::send(request)).await {
             Ok(Ok(reply)) => Answered::Reply(reply),
-            Ok(Err(no_reply)) => Answered::Broken(no_reply.fault.reason().to_owned()),
+            Ok(Err(why)) => Answered::Broken(why.to_owned()),
             Err(_) => Answered::TooLate,
         }
     }

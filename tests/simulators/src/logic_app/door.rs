@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::{Workflow, World, engine, history, schema};
-use crate::local::simulators::{Answer, Fault, FaultScript, Request, cut, lock, respond};
+use crate::{Answer, Fault, FaultScript, Request, cut, lock, respond};
 
 /// Answers one request, or fails it as scripted.
 pub(super) async fn door(
