@@ -48,7 +48,7 @@ param secureWebhookObjectId string = ''
 @description('Its identifier URI, equal to secureWebhookAudience of infra/main.bicep.')
 param secureWebhookIdentifierUri string = ''
 
-resource app 'Microsoft.Web/sites@2024-04-01' existing = {
+resource app 'Microsoft.Web/sites@2025-03-01' existing = {
   name: functionAppName
 
   resource azureMonitor 'functions' existing = {
@@ -152,7 +152,7 @@ var rules = [
   }
 ]
 
-resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
   for entry in rules: {
     name: '${name}-${entry.name}'
     location: location

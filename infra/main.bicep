@@ -113,6 +113,15 @@ param autoRemediationEnabled bool = false
 @secure()
 param callbackSigningKey string
 
+@description('Who may start a playbook. entra: the app alone, with a token of its identity; the URL opens nothing. sas: whoever has the signed URL, as in the guide.')
+@allowed(['entra', 'sas'])
+param playbookAccess string = 'entra'
+
+@description('An attempt that has not reported after this time is looked up at the vendor; the playbooks stop watching a quarter of an hour before.')
+@minValue(30)
+@maxValue(1440)
+param remediationDeadlineMinutes int = 120
+
 @description('For assets that no rule names: safe, from_failure, ask or never.')
 @allowed(['safe', 'from_failure', 'ask', 'never'])
 param remediationDefault string = 'safe'
@@ -161,6 +170,13 @@ param otlpEndpoint string = ''
 @secure()
 param otlpHeaders string = ''
 
+// ---- who watches the watcher
+@description('E-mail address of those who look after aiops-rca; empty: nobody is told when it is down.')
+param operatorEmail string = ''
+
+@description('false switches the rules that watch aiops-rca off.')
+param watcherAlerts bool = true
+
 // ---- everything else
 @description('Further app settings by name, all of them texts and none of them a secret: { LOG_LEVEL: \'debug\' }. What a parameter above sets wins. Each deployment replaces all app settings: what is not here is gone.')
 param extraSettings object = {}
@@ -201,7 +217,7 @@ var airflowPlaybooks = airflow && !empty(airflowPassword)
 var factory = !empty(dataFactoryName)
 var factoryId = factory ? resourceId(dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName) : ''
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: '${name}-identity'
   location: location
 }
@@ -263,6 +279,17 @@ module functionApp 'modules/function.bicep' = {
   }
 }
 
+module watcher 'modules/watcher.bicep' = if (!empty(operatorEmail)) {
+  params: {
+    name: name
+    functionAppName: functionApp.outputs.name
+    workspaceId: monitoring.outputs.workspaceId
+    location: monitoring.outputs.location
+    email: operatorEmail
+    enabled: watcherAlerts
+  }
+}
+
 module authentication 'modules/authentication.bicep' = if (!empty(dashboardClientId)) {
   params: {
     functionAppName: functionApp.outputs.name
@@ -301,6 +328,9 @@ module playbooks 'playbooks/playbooks.bicep' = {
     callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'
     vaultName: vault.outputs.name
     workspaceId: monitoring.outputs.workspaceId
+    runMinutes: remediationDeadlineMinutes - 15
+    callerObjectId: playbookAccess == 'entra' ? identity.properties.principalId : ''
+    audience: environment().resourceManager
     factoryId: factoryId
     databricksHost: databricksHost
     allowedNodeTypes: flatten(standInNodeTypes)
@@ -328,6 +358,8 @@ var baseSettings = {
   LOG_ANALYTICS_WORKSPACE_ID: monitoring.outputs.customerId
   AUTO_REMEDIATION_ENABLED: autoRemediationEnabled ? 'true' : 'false'
   REMEDIATION_DEFAULT: remediationDefault
+  REMEDIATION_DEADLINE_MINUTES: string(remediationDeadlineMinutes)
+  PLAYBOOK_AUDIENCE: environment().resourceManager
   CALLBACK_SIGNING_KEY: '${secret}CALLBACK-SIGNING-KEY)'
   DASHBOARD_AUTH: empty(dashboardClientId) ? 'key' : 'entra'
   DASHBOARD_KEY: '${secret}DASHBOARD-KEY)'

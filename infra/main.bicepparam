@@ -43,6 +43,8 @@ param slackSigningSecret = readEnvironmentVariable('SLACK_SIGNING_SECRET', '')
 // ---- remediation: off until you have read what it would have done
 param autoRemediationEnabled = false
 param callbackSigningKey = readEnvironmentVariable('CALLBACK_SIGNING_KEY')
+param playbookAccess = 'entra'                        // sas: signed trigger URLs, as in the guide
+param remediationDeadlineMinutes = 120                // playbooks stop watching a quarter of an hour earlier
 param remediationDefault = 'safe'                     // safe, from_failure, ask, never
 param remediationAssets = ''                          // e.g. 'pl_payroll*=never;pl_ingest_*=from_failure,max=2'
 param nodeTypes = []                                  // e.g. [{ from: 'Standard_DS4_v2', to: ['Standard_D8ds_v5'] }]: what a cluster may be restarted with
@@ -62,6 +64,10 @@ param aiApiKey = readEnvironmentVariable('AI_API_KEY', '')
 // ---- telemetry: empty endpoint, no export
 param otlpEndpoint = readEnvironmentVariable('OTEL_EXPORTER_OTLP_ENDPOINT', '')
 param otlpHeaders = readEnvironmentVariable('OTEL_EXPORTER_OTLP_HEADERS', '')
+
+// ---- who watches the watcher
+param operatorEmail = readEnvironmentVariable('OPERATOR_EMAIL', '') // five rules tell this address when aiops-rca is down
+param watcherAlerts = true
 
 // ---- everything else that README lists: each deployment replaces all settings, so what is not here is gone
 param extraSettings = {}                              // e.g. { LOG_LEVEL: 'debug', REMEDIATION_QUIET_HOURS: '…' }

@@ -76,6 +76,20 @@ def rules() -> dict[str, tuple[str, list[str]]]:
     return {name: ((HERE / f"queries/{name}.kql").read_text(), split[by]) for name, by in found}
 
 
+def watchers() -> dict[str, str]:
+    """The rules on aiops-rca itself, for the app `rca-app`."""
+    names = re.findall(r"queries/(watch-[\w-]+)\.kql", (HERE / "modules/watcher.bicep").read_text())
+    return {name: (HERE / f"queries/{name}.kql").read_text().replace("{app}", "rca-app") for name in names}
+
+
+def request(minutes: float, name: str = "Sweep", success: bool = True, app: str = "RCA-app") -> dict:
+    return {"minutes": minutes, "Name": name, "Success": success, "AppRoleName": app}
+
+
+def trace(minutes: float, message: str, app: str = "rca-app") -> dict:
+    return {"minutes": minutes, "Message": json.dumps({"message": message}), "AppRoleName": app}
+
+
 def failed(run: str, **more) -> dict:
     return {"Status": "Failed", "RunId": run, "PipelineName": "pl_sales", "ErrorCode": "2200", "ErrorMessage": "it failed", **more}
 
@@ -200,6 +214,54 @@ class Rules(unittest.TestCase):
                            run("runFailed", jobId=5), run("runFailed", runId="7"))
         found = {(row["runId"], row["jobId"], row["jobTerminalState"]) for row in self.ask("databricks-jobs")}
         self.assertEqual(found, {("998877665544332", "5", "Failed"), ("7", "", "")})
+
+
+class Watchers(unittest.TestCase):
+    def setUp(self):
+        self.workspace = Workspace()
+        self.rules = watchers()
+        self.assertEqual(len(self.rules), 5)
+
+    def fired(self) -> set[str]:
+        return {name for name, query in self.rules.items() if self.workspace.ask(query)}
+
+    def test_a_quiet_life(self):
+        self.workspace.put("AppRequests", *(request(minute) for minute in range(30)))
+        self.workspace.put("AppTraces", trace(1, "swept"))
+        self.assertEqual(self.fired(), set())
+
+    def test_without_tables_or_rows_the_app_is_down(self):
+        self.assertEqual(self.fired(), {"watch-sweep", "watch-host"})
+        self.workspace.put("AppRequests")
+        self.workspace.put("AppTraces")
+        self.assertEqual(self.fired(), {"watch-sweep", "watch-host"})
+
+    def test_a_sweep_that_fails_or_is_another_apps_is_none(self):
+        self.workspace.put("AppRequests", request(1, success=False), request(2, app="other"), request(1, "Health"), request(16))
+        self.workspace.put("AppTraces", trace(1, "x"))
+        self.assertEqual(self.fired(), {"watch-sweep"})
+
+    def test_a_host_that_gave_up(self):
+        self.workspace.put("AppRequests", request(1))
+        self.workspace.put("AppTraces", trace(3, "Exceeded http worker restart retry count"))
+        self.assertEqual(self.fired(), {"watch-host"})
+
+    def test_what_the_program_reports(self):
+        self.workspace.put("AppRequests", request(1))
+        self.workspace.put("AppTraces", *(trace(minute, "a message waits for long") for minute in (1, 2)), trace(20, "a message waits for long"))
+        self.assertEqual(self.fired(), set())
+        self.workspace.put("AppTraces", trace(3, "a message waits for long"))
+        self.assertEqual(self.fired(), {"watch-waiting"})
+        self.workspace.put("AppTraces", trace(3, "a message was given up: see the dashboard"), trace(2, "delivery failed for good", app="other"))
+        self.assertEqual(self.fired(), {"watch-waiting", "watch-dead-letters"})
+        self.workspace.put("AppTraces", trace(3, "delivery failed for good"))
+        self.assertEqual(self.fired(), {"watch-waiting", "watch-dead-letters", "watch-sinks"})
+
+    def test_the_lines_that_are_looked_for_are_the_programs(self):
+        sources = "".join(path.read_text() for path in (HERE.parent / "src/flow").rglob("*.rs"))
+        for name in ("watch-waiting", "watch-dead-letters", "watch-sinks"):
+            [line] = re.findall(r"Message contains '([^']+)'", self.rules[name])
+            self.assertIn(f'"{line}', sources, name)
 
 
 if __name__ == "__main__":

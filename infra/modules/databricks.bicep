@@ -5,7 +5,7 @@ param workspaceName string
 param workspaceId string
 param diagnosticSettings bool
 
-resource workspace 'Microsoft.Databricks/workspaces@2024-05-01' existing = {
+resource workspace 'Microsoft.Databricks/workspaces@2026-01-01' existing = {
   name: workspaceName
 }
 

@@ -17,7 +17,7 @@ var existingParts = split(
   '/'
 )
 
-resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = if (empty(workspaceId)) {
+resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (empty(workspaceId)) {
   name: '${name}-logs'
   location: location
   properties: {
@@ -27,7 +27,7 @@ resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = if
   }
 }
 
-resource existingWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' existing = if (!empty(workspaceId)) {
+resource existingWorkspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = if (!empty(workspaceId)) {
   scope: resourceGroup(existingParts[2], existingParts[4])
   name: existingParts[8]
 }

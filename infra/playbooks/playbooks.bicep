@@ -13,6 +13,15 @@ param callbackBase string
 param vaultName string
 param workspaceId string
 
+@description('Nothing is watched longer than this after the request, in minutes.')
+param runMinutes int
+
+@description('Object id of the one identity that may start playbooks; empty: signed URLs.')
+param callerObjectId string
+
+@description('Audience of its token.')
+param audience string
+
 @description('Resource id of the data factory; empty: none.')
 param factoryId string
 
@@ -56,6 +65,9 @@ module retryAdfPipeline 'workflow.bicep' = if (withFactory) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RETRY_PIPELINE'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
@@ -69,6 +81,9 @@ module retryDatabricksJob 'workflow.bicep' = if (withDatabricks) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RETRY_JOB'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
@@ -82,6 +97,9 @@ module restartCluster 'workflow.bicep' = if (withDatabricks) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RESTART_CLUSTER'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
@@ -95,6 +113,9 @@ module reinstallLibraries 'workflow.bicep' = if (withDatabricks) {
     vaultName: vaultName
     setting: 'PLAYBOOK_REINSTALL_LIBRARIES'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
@@ -108,6 +129,9 @@ module retryAirflowTask 'workflow.bicep' = if (withAirflow) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RETRY_AIRFLOW_TASK'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
@@ -121,6 +145,9 @@ module rerunUpstream 'workflow.bicep' = if (withFactory || withAirflow) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RERUN_UPSTREAM'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 

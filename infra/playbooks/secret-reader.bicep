@@ -7,7 +7,7 @@ param principals object
 
 var roles = loadJsonContent('../modules/roles.json')
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
   name: vaultName
 
   resource secret 'secrets' existing = {

@@ -29,6 +29,7 @@ mod reader;
 mod remediation;
 mod settings;
 mod sinks;
+mod storage;
 mod telemetry;
 mod vendors;
 
@@ -117,7 +118,7 @@ impl Config {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),
             otlp: telemetry::otlp(&mut r),
-            storage: storage(&mut r),
+            storage: storage::storage(&mut r),
             collector: vendors::collector(&mut r, &http, identity.as_ref()),
             model: model(&mut r, &http, identity.as_ref()),
             remediation: remediation::remediation(&mut r, actions),
@@ -125,7 +126,10 @@ impl Config {
             dashboard: dashboard(&mut r, local),
             jira: jira.map(|settings| Jira::new(settings, http.clone())),
             slack: slack.map(|settings| Slack::new(settings, http.clone())),
-            playbooks: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
+            playbooks: playbooks.map(|settings| {
+                let audience = r.text("PLAYBOOK_AUDIENCE").unwrap_or_default();
+                Playbooks::new(settings, http.clone()).called_as(identity.clone(), audience)
+            }),
             problems: r.problems,
             http,
             identity,
@@ -178,75 +182,6 @@ fn identity(r: &Reader<'_>, client_id: &'static str) -> Option<IdentitySettings>
         header,
         client_id: r.text(client_id),
     })
-}
-
-fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
-    let prefix = r.text("STORAGE_PREFIX").unwrap_or_default();
-    let open = |settings: StorageSettings| Ok(settings.with_prefix(prefix.clone()));
-    if let Some(text) = r.secret("AzureWebJobsStorage") {
-        return match StorageSettings::from_connection_string(text.expose_secret()) {
-            Ok(settings) => open(settings),
-            Err(error) => {
-                r.problem("AzureWebJobsStorage", error.to_string());
-                Err(Fault::permanent("AzureWebJobsStorage cannot be read"))
-            }
-        };
-    }
-    let (account, tables, queues) = (
-        r.text("AzureWebJobsStorage__accountName"),
-        r.url("AzureWebJobsStorage__tableServiceUri"),
-        r.url("AzureWebJobsStorage__queueServiceUri"),
-    );
-    if account.is_some() || tables.is_some() || queues.is_some() {
-        let Some(identity) = identity(r, "AzureWebJobsStorage__clientId") else {
-            r.problem(
-                "IDENTITY_ENDPOINT",
-                "the storage is to be opened with a managed identity, but this process has none",
-            );
-            return Err(Fault::permanent("there is no managed identity"));
-        };
-        return match (account, tables, queues) {
-            (_, Some(tables), Some(queues)) => {
-                open(StorageSettings::of_services(tables, queues, identity))
-            }
-            (Some(account), _, _) => match StorageSettings::of_account(&account, identity) {
-                Ok(settings) => open(settings),
-                Err(error) => {
-                    r.problem("AzureWebJobsStorage__accountName", error.to_string());
-                    Err(Fault::permanent(
-                        "AzureWebJobsStorage__accountName cannot be read",
-                    ))
-                }
-            },
-            (None, None, _) => {
-                r.problem(
-                    "AzureWebJobsStorage__tableServiceUri",
-                    "is missing: both service URIs, or the account's name, are needed",
-                );
-                Err(Fault::permanent(
-                    "AzureWebJobsStorage__tableServiceUri is missing",
-                ))
-            }
-            (None, Some(_), None) => {
-                r.problem(
-                    "AzureWebJobsStorage__queueServiceUri",
-                    "is missing: both service URIs, or the account's name, are needed",
-                );
-                Err(Fault::permanent(
-                    "AzureWebJobsStorage__queueServiceUri is missing",
-                ))
-            }
-        };
-    }
-    #[cfg(feature = "local")]
-    if let Some(path) = r.text("AIOPS_RCA_STORE") {
-        return open(StorageSettings::embedded(path));
-    }
-    r.problem(
-        "AzureWebJobsStorage",
-        "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity",
-    );
-    Err(Fault::permanent("AzureWebJobsStorage is missing"))
 }
 
 /// Was this started by `local`? Without the feature nothing is, whatever the environment says.

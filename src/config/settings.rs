@@ -269,6 +269,12 @@ pub const SETTINGS: &[Setting] = &[
         "PLAYBOOK_RERUN_UPSTREAM",
         "Logic App URL: rerun what should have produced the data (always asks a person)",
     ),
+    setting(
+        REMEDIATION,
+        "PLAYBOOK_AUDIENCE",
+        "https://management.azure.com",
+        "Audience of the identity's token for a playbook whose URL carries no signature (`sig=…`): an Entra-only trigger",
+    ),
     secret(
         REMEDIATION,
         "CALLBACK_SIGNING_KEY",

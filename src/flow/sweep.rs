@@ -32,6 +32,8 @@ const QUESTIONS: u32 = 100;
 const SETTLING: chrono::Duration = chrono::Duration::minutes(10);
 /// How long after its close a ticket is looked after.
 const LINGER: chrono::Duration = chrono::Duration::minutes(30);
+/// A visible message that is older is reported (infra/queries/watch-waiting.kql looks for the line).
+const WAITING: chrono::Duration = chrono::Duration::minutes(10);
 const CURSOR: &str = "sweep";
 
 /// What one tick did, for the log.
@@ -85,6 +87,17 @@ impl Flow {
             let depth = self.storage().depth(queue).await?;
             if depth > 1000 {
                 tracing::warn!(queue.name = queue, queue.depth = depth, "a queue grows");
+            }
+            if depth > 0
+                && let Some(put_at) = self.storage().oldest_waiting(queue).await?
+                && now - put_at > WAITING
+            {
+                let minutes = (now - put_at).num_minutes();
+                tracing::warn!(
+                    queue.name = queue,
+                    queue.oldest_minutes = minutes,
+                    "a message waits for long"
+                );
             }
         }
         Ok(swept)

@@ -432,6 +432,18 @@ impl AzureStorage {
         Ok(metadata.approximate_messages_count as u64)
     }
 
+    pub(super) async fn oldest_waiting(&self, queue: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+        self.authenticate().await?;
+        let queue = &self.queue(queue)?;
+        let peeked = attempts(QUEUES, |_| async move {
+            let peek = queue.peek_messages().number_of_messages(32);
+            peek.await.map_err(|error| fault(QUEUES, &error))
+        })
+        .await?;
+        let inserted = peeked.messages.into_iter();
+        Ok(inserted.map(|message| utc(message.insertion_time)).min())
+    }
+
     /// Has a token before the first request, so that a fault of the identity is not taken for one of the store.
     async fn authenticate(&self) -> Result<(), Fault> {
         match &self.identity {

@@ -368,6 +368,20 @@ impl EmbeddedStorage {
             .map(i64::unsigned_abs)
     }
 
+    pub(super) async fn oldest_waiting(&self, queue: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+        let queue = self.queue(queue).await?;
+        let oldest = self.file.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT min(inserted_at) FROM message WHERE queue = ?1 AND visible_at <= ?2 AND expires_at > ?2",
+                )?
+                .query_row(params![queue, Utc::now().timestamp_millis()], |found| {
+                    found.get::<_, Option<i64>>(0)
+                })
+        });
+        Ok(oldest.await?.map(time))
+    }
+
     /// Checks names and keys as Azure would.
     async fn key(&self, table: &str, partition: &str, row: &str) -> Result<Key, Fault> {
         encode_key(partition)?;

@@ -11,6 +11,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::fault::Fault;
 
 pub mod azure;
@@ -230,5 +232,10 @@ impl Storage {
     /// About how many messages there are, hidden ones included.
     pub async fn depth(&self, queue: &str) -> Result<u64, Fault> {
         on_backend!(self, backend => backend.depth(queue))
+    }
+
+    /// When the oldest of the visible messages was put; an account is asked about the next 32. Nothing is received.
+    pub async fn oldest_waiting(&self, queue: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+        on_backend!(self, backend => backend.oldest_waiting(queue))
     }
 }

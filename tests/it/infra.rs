@@ -275,7 +275,7 @@ fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
             .iter()
             .chain([&values])
             .flat_map(|text| all(text, r"(\w+): \{ value:"))
-            .chain(["callbackBase".to_owned()])
+            .chain(["callbackBase".to_owned(), "runMinutes".to_owned()])
             .collect();
         let definition: Value = serde_json::from_str(text).unwrap();
         for (parameter, declared) in definition["parameters"].as_object().unwrap() {
@@ -476,6 +476,117 @@ fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
         );
         assert_eq!(all(&text, r"category: '(\w+)', enabled: true"), categories);
     }
+}
+
+/// A new door is either behind the sign-in or left alone by it; which, its row in the table says.
+#[test]
+fn the_sign_in_leaves_alone_the_doors_that_have_locks_of_their_own() {
+    use aiops_rca::functions::{TABLE, Trigger};
+    let authentication = read("infra/modules/authentication.bicep");
+    let list = all(
+        &authentication,
+        r"(?s)var doorsWithLocksOfTheirOwn = \[(.*?)\]",
+    )[0]
+    .clone();
+    let routes = TABLE.iter().filter_map(|(name, trigger)| match trigger {
+        Trigger::Http { route, .. } if !matches!(*name, "Dashboard" | "Api") => {
+            Some(format!("/{route}"))
+        }
+        _ => None,
+    });
+    assert_eq!(all(&list, "'([^']+)'"), routes.collect::<Vec<_>>());
+    assert!(authentication.contains("excludedPaths: doorsWithLocksOfTheirOwn"));
+    assert!(authentication.contains("requireAuthentication: false"));
+}
+
+#[test]
+fn playbooks_are_started_by_the_app_alone_unless_signed_urls_are_asked_for() {
+    let workflow = read("infra/playbooks/workflow.bicep");
+    for wanted in [
+        "sasAuthenticationPolicy: { state: 'Disabled' }",
+        "{ name: 'oid', value: callerObjectId }",
+        "{ name: 'aud', value: audience }",
+        "accessControl: entraOnly ? any(tokenPolicy) : {}",
+    ] {
+        assert!(workflow.contains(wanted), "{wanted}");
+    }
+    let main = read("infra/main.bicep");
+    assert!(main.contains("param playbookAccess string = 'entra'"));
+    assert!(main.contains(
+        "callerObjectId: playbookAccess == 'entra' ? identity.properties.principalId : ''"
+    ));
+    // The token is asked for with the audience that the policy names.
+    assert!(main.contains("    audience: environment().resourceManager\n"));
+    assert!(main.contains("  PLAYBOOK_AUDIENCE: environment().resourceManager\n"));
+    let playbooks = read("infra/playbooks/playbooks.bicep");
+    assert_eq!(
+        playbooks
+            .matches("    callerObjectId: callerObjectId\n")
+            .count(),
+        PLAYBOOKS.len()
+    );
+}
+
+/// Two deployments in one group, and what people made after the guide, keep their own objects.
+#[test]
+fn names_are_the_deployments_own() {
+    let named = |path: &str| all(&read(path), r"(?m)^ +name: '([^']+)'");
+    for name in named("infra/playbooks/playbooks.bicep") {
+        // Databricks' list of identities names them as they are deployed.
+        assert!(name.starts_with("${name}-"), "{name}");
+    }
+    for path in [
+        "infra/modules/data-factory.bicep",
+        "infra/modules/databricks.bicep",
+    ] {
+        let text = read(path);
+        assert!(
+            text.contains("  name: 'aiops-rca-${uniqueString(toLower(workspaceId))}'"),
+            "{path}"
+        );
+    }
+    let alerts = read("infra/alerts.bicep");
+    assert!(
+        alerts.contains("    name: '${name}-${entry.name}'\n")
+            && alerts.contains("  name: '${name}-webhook'\n")
+    );
+    // All rules are always deployed: one that is switched off later is disabled.
+    assert!(alerts.contains("enabled: entry.enabled") && !alerts.contains("if (entry."));
+    assert!(read("infra/modules/watcher.bicep").contains("    name: '${name}-${entry.name}'\n"));
+    for (path, role) in [
+        ("infra/modules/data-factory.bicep", "run reader"),
+        ("infra/playbooks/pipeline-runner.bicep", "pipeline runner"),
+    ] {
+        let text = read(path);
+        assert!(text.contains(&format!("name: guid(factory.id, owner, '{role}')")));
+        assert!(text.contains(&format!(
+            "roleName: 'aiops-rca {role} (${{owner}}, ${{uniqueString(factory.id)}})'"
+        )));
+        assert!(text.contains("if (empty(roleId))"));
+    }
+}
+
+/// Costs that nobody asked for are off, and the watcher's own watch is on where there is an address.
+#[test]
+fn noise_is_off_and_the_watcher_is_watched() {
+    let main = read("infra/main.bicep");
+    assert!(main.contains("param hostLogs bool = false"));
+    assert!(read("infra/modules/function.bicep").contains("= if (hostLogs) {"));
+    let storage = read("infra/modules/storage.bicep");
+    assert!(
+        storage.contains("isVersioningEnabled: false") && !storage.contains("managementPolicies")
+    );
+    assert!(storage.contains("deleteRetentionPolicy: { enabled: true"));
+    assert!(main.contains("module watcher 'modules/watcher.bicep' = if (!empty(operatorEmail))"));
+    assert!(main.contains("param watcherAlerts bool = true"));
+    let watcher = read("infra/modules/watcher.bicep");
+    assert!(watcher.contains("emailReceivers") && !watcher.contains("webhookReceivers"));
+    assert_eq!(
+        watcher
+            .matches("loadTextContent('../queries/watch-")
+            .count(),
+        5
+    );
 }
 
 #[test]

@@ -163,10 +163,16 @@ async fn playbooks(config: &Config) -> Vec<Check> {
         .into_iter()
         .filter_map(|(action, name)| Some((action, name, playbooks.url(action)?)));
     let checks = known.map(async |(action, name, url)| {
-        let Some(root) = url.root().filter(|_| url.is_signed()) else {
-            let fix = "copy the whole URL of the trigger from the Logic App, from https:// to the end of sig=…";
+        let token = match playbooks.token(url).await {
+            Ok(token) => token,
+            Err(fault) => return bad(name, fault.reason(), "assign the identity to this app, and check PLAYBOOK_AUDIENCE"),
+        };
+        let Some(root) = url.root().filter(|_| url.is_signed() || token.is_some()) else {
+            let fix = "copy the whole URL of the trigger from the Logic App, from https:// to the end of sig=…; without sig=… the app needs an \
+                       identity that the trigger's policy names";
             return bad(name, "carries no signature (sig=…), so the Logic App will refuse it", fix);
         };
+        let state = if token.is_some() { format!("as the app's identity; {state}") } else { state.to_owned() };
         match config.http.send(&url.host(), config.http.request(reqwest::Method::GET, &root)).await {
             Ok(_) => good(name, format!("set, for \"{}\"; {} is there; {state}", action.words(), url.host())),
             Err(silent) => {

@@ -481,12 +481,19 @@ async fn messages_are_base64_and_counted(storage: Storage) {
     assert!((message.next_visible_at - now - TimeDelta::seconds(60)).abs() < TimeDelta::seconds(5));
     assert!(receive_one(&storage, LONG).await.is_none(), "hidden");
     assert_eq!(storage.depth(Q).await.unwrap(), 1, "hidden ones count");
+    assert_eq!(
+        storage.oldest_waiting(Q).await.unwrap(),
+        None,
+        "hidden ones do not wait"
+    );
     assert!(storage.delete_message(Q, &message).await.unwrap());
     assert!(!storage.delete_message(Q, &message).await.unwrap());
     assert_eq!(storage.depth(Q).await.unwrap(), 0);
     for number in 0..3 {
         storage.put(Q, &number.to_string(), NOW).await.unwrap();
     }
+    let oldest = storage.oldest_waiting(Q).await.unwrap().unwrap();
+    assert!((Utc::now() - oldest).abs() < TimeDelta::minutes(1));
     let mut texts: Vec<_> = storage
         .receive(Q, 32, LONG)
         .await
