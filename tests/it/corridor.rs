@@ -26,6 +26,8 @@ use simulators::{self, Answer, Server, Site};
 use crate::machine::{at, failure};
 use crate::support;
 
+mod airflow;
+
 /// A playbook that takes everything and never calls back.
 struct Silent;
 
@@ -172,7 +174,7 @@ fn of_airflow(dag: &str, map_index: &str, attempt: &str) -> Failure {
     let run = "scheduled__2025-12-12T00:00:00+00:00";
     Failure {
         source: Source::Airflow,
-        key: RunKey::new(Source::Airflow, dag, run, &format!("load.{map_index}"), attempt),
+        key: RunKey::new(Source::Airflow, dag, run, &format!("load[{map_index}]"), ""),
         kind: AssetKind::Task,
         asset: format!("{dag}.load"),
         run_id: Some(run.to_owned()),

@@ -83,6 +83,7 @@ fn diagnosis() -> Diagnosis {
 
 pub(crate) fn ticket() -> Ticket {
     Ticket {
+        follows: None,
         id: TicketId::parse("ADF-20251212T100000-abc123").unwrap(),
         failure: failure(),
         received_at: noon(),

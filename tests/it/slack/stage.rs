@@ -63,6 +63,8 @@ pub(crate) fn numbered(suffix: u32) -> Ticket {
         worded_by: "catalog".into(),
     };
     let opening = Opening {
+        latest: aiops_rca::sources::airflow::story::Latest::default(),
+        follows: None,
         id: TicketId::new(Source::Adf, at("10:00:00"), suffix),
         failure,
         received_at: at("10:00:00"),

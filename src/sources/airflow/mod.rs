@@ -4,19 +4,22 @@
 //! Airflow 2 or 3, for a task or a whole DAG. In: its bytes. Out: [`Parsed`]: one failure, or why it is none (a
 //! try that will be repeated, a success). Everything may be missing, null, the word "None", a number or a
 //! string, or sit inside `dag_run`, `task_instance`, `ti`, `task` or `dag`. The run key is (deployment, dag,
-//! run, task, map index, try), since `scheduled__<date>` is the same run id in every daily DAG.
+//! run, task, map index), since `scheduled__<date>` is the same run id in every daily DAG; the tries of a task instance
+//! are one story ([`story`]).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
-use url::Url;
 
 use super::json::{digest, document, key_part, nothing_usable, prose, text_at};
 use super::time::instant;
 use super::{Malformed, Parsed};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
+
+mod link;
+pub mod story;
 
 /// Parses one body.
 pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
@@ -65,7 +68,7 @@ impl Callback {
         let log_url = id(&["log_url"], &["task_instance", "ti", "context"])?;
         let dag = dag
             .or(plain(document, &["dag"]))
-            .or_else(|| log_url.as_deref().and_then(dag_of_url));
+            .or_else(|| log_url.as_deref().and_then(|url| link::of(url)?.dag));
         if dag.is_none() && task.is_none() {
             return Err(nothing_usable("a callback names its DAG or task", "dag_id"));
         }
@@ -198,6 +201,12 @@ impl Callback {
             .or_else(|| self.error.as_deref().and_then(class_of));
         let mut context: BTreeMap<String, String> = BTreeMap::new();
         let map_index = self.map_index();
+        let deployment = self.deployment();
+        let last_task = self
+            .log_url
+            .as_deref()
+            .filter(|_| self.task.is_none())
+            .and_then(|url| link::of(url)?.task);
         let mut note = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 context.insert(name.to_owned(), value);
@@ -206,6 +215,8 @@ impl Callback {
         note(field::DAG_ID, self.dag);
         note(field::TASK_ID, self.task);
         note(field::MAP_INDEX, map_index);
+        note(field::DEPLOYMENT, deployment);
+        note(field::LAST_TASK, last_task);
         note(field::TRY_NUMBER, self.attempt);
         note(field::OPERATOR, self.operator);
         note(field::LOGICAL_DATE, self.date);
@@ -231,14 +242,10 @@ impl Callback {
         }
     }
 
-    /// (deployment, dag, run, task and map index, try). Without a run id the logical date names the run, and
+    /// (deployment, dag, run, task and map index). Without a run id the logical date names the run, and
     /// without both the whole body does: an empty run would make all failures of a task one.
     fn key(&self, document: &Value) -> RunKey {
-        let named = self
-            .deployment
-            .as_deref()
-            .map(|name| host_of(name).unwrap_or_else(|| name.to_owned()));
-        let deployment = named.or_else(|| self.log_url.as_deref().and_then(host_of));
+        let deployment = self.deployment();
         let dag = self.dag.as_deref().unwrap_or_default();
         let body = || digest(document);
         let run = self
@@ -251,32 +258,30 @@ impl Callback {
             (task, Some(index)) => format!("{task}[{index}]"),
             (task, None) => task.to_owned(),
         };
-        // A run that is cleared and fails again keeps its id: its end tells the two apart where there is no try.
-        let ended = || {
-            self.ended
-                .as_deref()
-                .filter(|_| self.task.is_none())
-                .and_then(instant)
-                .map(|at| at.to_rfc3339())
-        };
-        let attempt = self.attempt.clone().or_else(ended).unwrap_or_default();
         RunKey::new(
             Source::Airflow,
             &key_part(&scope),
             &key_part(&run),
             &key_part(&task),
-            &key_part(&attempt),
+            "",
         )
     }
 
-    /// The index of a mapped task; -1 means "not mapped".
+    /// Its own name, or the host that its links lead to.
+    fn deployment(&self) -> Option<String> {
+        let named = self
+            .deployment
+            .as_deref()
+            .map(|name| link::host(name).unwrap_or_else(|| name.to_owned()));
+        named.or_else(|| self.log_url.as_deref().and_then(link::host))
+    }
+
+    /// The index of a mapped task; -1 means "not mapped". The guide's callback sends none: then the link has it.
     fn map_index(&self) -> Option<String> {
-        self.map_index
-            .as_deref()?
-            .parse::<i64>()
-            .ok()
-            .filter(|index| *index >= 0)
-            .map(|index| index.to_string())
+        let index = |text: &str| text.parse::<u32>().ok().map(|index| index.to_string());
+        self.task.as_deref()?;
+        let given = self.map_index.as_deref().and_then(index);
+        given.or_else(|| index(&link::of(self.log_url.as_deref()?)?.map_index?))
     }
 
     fn message(&self, asset: &str) -> String {
@@ -377,26 +382,4 @@ fn class_of(text: &str) -> Option<String> {
     } else {
         text.lines().next().and_then(head)
     }
-}
-
-/// Host and port of a link: which deployment it is.
-fn host_of(link: &str) -> Option<String> {
-    let url = Url::parse(link).ok()?;
-    let host = url.host_str()?.to_lowercase();
-    Some(
-        url.port()
-            .map_or_else(|| host.clone(), |port| format!("{host}:{port}")),
-    )
-}
-
-/// The DAG a log link points into.
-fn dag_of_url(link: &str) -> Option<String> {
-    let url = Url::parse(link).ok()?;
-    let mut pieces = url.path_segments()?;
-    pieces.find(|piece| *piece == "dags")?;
-    let dag = percent_encoding::percent_decode_str(pieces.next()?)
-        .decode_utf8()
-        .ok()?
-        .into_owned();
-    (!dag.is_empty()).then_some(dag)
 }
