@@ -31,7 +31,10 @@ pub(super) fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
             };
             match named {
                 None => plain,
-                Some(named) => beside(r, &plain, by_identity(r, named)?, named)?,
+                Some(named) => {
+                    let ours = by_identity(r, named)?;
+                    beside(r, &plain, ours, named)?
+                }
             }
         }
         (None, Some(named)) => by_identity(r, named)?,
