@@ -18,6 +18,7 @@ use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
 use crate::remediation::RemediationSettings;
+use crate::sinks::Sinks;
 use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
@@ -70,12 +71,8 @@ pub struct Config {
     pub collector: Collector,
     /// The language model.
     pub model: Option<Model>,
-    /// JIRA.
-    pub jira: Option<Jira>,
-    /// Slack.
-    pub slack: Option<Slack>,
-    /// The playbooks.
-    pub playbooks: Option<Playbooks>,
+    /// The sinks that are on.
+    pub sinks: Sinks,
     /// What remediation may do.
     pub remediation: RemediationSettings,
     /// The optional lock of `/azure-monitor`.
@@ -124,12 +121,14 @@ impl Config {
             remediation: remediation::remediation(&mut r, actions),
             secure_webhook: secure_webhook(&mut r, &http),
             dashboard: dashboard(&mut r, local),
-            jira: jira.map(|settings| Jira::new(settings, http.clone())),
-            slack: slack.map(|settings| Slack::new(settings, http.clone())),
-            playbooks: playbooks.map(|settings| {
-                let audience = r.text("PLAYBOOK_AUDIENCE").unwrap_or_default();
-                Playbooks::new(settings, http.clone()).called_as(identity.clone(), audience)
-            }),
+            sinks: Sinks {
+                jira: jira.map(|settings| Jira::new(settings, http.clone())),
+                slack: slack.map(|settings| Slack::new(settings, http.clone())),
+                playbook: playbooks.map(|settings| {
+                    let audience = r.text("PLAYBOOK_AUDIENCE").unwrap_or_default();
+                    Playbooks::new(settings, http.clone()).called_as(identity.clone(), audience)
+                }),
+            },
             problems: r.problems,
             http,
             identity,
@@ -146,9 +145,7 @@ impl Config {
             store: TicketStore::new(storage),
             collector: self.collector,
             model: self.model,
-            jira: self.jira,
-            slack: self.slack,
-            playbook: self.playbooks,
+            sinks: self.sinks,
             remediation: self.remediation,
         });
         Doors {
