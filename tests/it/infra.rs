@@ -481,19 +481,21 @@ fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
 /// A new door is either behind the sign-in or left alone by it; which, its row in the table says.
 #[test]
 fn the_sign_in_leaves_alone_the_doors_that_have_locks_of_their_own() {
-    use aiops_rca::functions::{TABLE, Trigger};
+    use aiops_rca::functions::{Door, Trigger};
     let authentication = read("infra/modules/authentication.bicep");
     let list = all(
         &authentication,
         r"(?s)var doorsWithLocksOfTheirOwn = \[(.*?)\]",
     )[0]
     .clone();
-    let routes = TABLE.iter().filter_map(|(name, trigger)| match trigger {
-        Trigger::Http { route, .. } if !matches!(*name, "Dashboard" | "Api") => {
-            Some(format!("/{route}"))
-        }
-        _ => None,
-    });
+    let routes = Door::ALL
+        .into_iter()
+        .filter_map(|door| match door.trigger() {
+            Trigger::Http { route, .. } if !matches!(door.name(), "Dashboard" | "Api") => {
+                Some(format!("/{route}"))
+            }
+            _ => None,
+        });
     assert_eq!(all(&list, "'([^']+)'"), routes.collect::<Vec<_>>());
     assert!(authentication.contains("excludedPaths: doorsWithLocksOfTheirOwn"));
     assert!(authentication.contains("requireAuthentication: false"));

@@ -5,13 +5,13 @@ use reqwest::Method;
 use uuid::Uuid;
 
 use super::wire::{ActivityRun, Factory, PipelineRun, Query};
-use super::{DataFactory, unknown_factory};
+use super::{DataFactory, Home};
 use crate::evidence::asking::{around, none_refused};
 use crate::fault::Fault;
 
 impl DataFactory {
     /// Asks for the factory, a run, the runs of a window, and the activity runs of a run. Rights are looked at before
-    /// anything is searched for, so the run need not exist.
+    /// anything is searched for, so the run need not exist. A Synapse workspace is asked for its runs alone.
     ///
     /// # Errors
     /// There is no such factory, or every operation that the identity may not perform.
@@ -23,6 +23,11 @@ impl DataFactory {
             filters: Vec::new(),
             order_by,
         };
+        if let Home::Synapse(_) = self.home {
+            self.pages::<PipelineRun>(&["queryPipelineRuns"], &query("RunStart"))
+                .await?;
+            return Ok(format!("Synapse workspace {}", self.scope.name));
+        }
         let (runs_of, activities_of) = (query("RunStart"), query("ActivityRunEnd"));
         let activity_pieces = ["pipelineruns", nil.as_str(), "queryActivityruns"];
         let (factory, run, runs, activities) = tokio::join!(
@@ -40,7 +45,7 @@ impl DataFactory {
             runs.as_ref().err(),
             activities.as_ref().err(),
         ])?;
-        let factory = factory?.ok_or_else(unknown_factory)?;
+        let factory = factory?.ok_or_else(|| self.unknown())?;
         Ok(format!(
             "factory {} in {}; its runs and their activities can be read",
             factory.name, factory.location

@@ -136,7 +136,7 @@ async fn ask_everything(world: &World) -> Vec<String> {
         (cluster(None), "restart_cluster", CLUSTER),
         (cluster(None), "reinstall_libraries", CLUSTER),
     ] {
-        let outcome = world.collector.outcome(&failure, run).await;
+        let outcome = world.collector.outcome(&failure, run, None).await;
         gaps.extend(outcome.err().map(|fault| fault.reason().to_owned()));
         let found = world
             .collector
@@ -150,8 +150,8 @@ async fn ask_everything(world: &World) -> Vec<String> {
 
 /// What `doctor` says about factory and workspace.
 async fn doctor(world: &World) -> Result<String, String> {
-    let factory = world.collector.data_factory.as_ref().unwrap();
-    let workspace = world.collector.databricks.as_ref().unwrap();
+    let factory = world.collector.data_factory.first().unwrap();
+    let workspace = world.collector.databricks.first().unwrap();
     let [factory, workspace] = [factory.check(now()).await, workspace.check(now()).await];
     let said = [factory, workspace].map(|said| said.map_err(|fault| fault.reason().to_owned()));
     said.into_iter()
@@ -253,7 +253,8 @@ async fn the_program_may_ask_everything_it_asks_and_nothing_else() {
         r#"\["([A-Za-z]+)"(?:,\s*&?(?:[a-z_]+\.?)+(?:\(\))?)?(?:,\s*"([A-Za-z]+)")?,?\s*\]"#,
     );
     assert!(written.len() >= 3, "{written:?}");
-    for words in written {
+    // Synapse workspaces put the pipeline's name before a run; they have rights of their own.
+    for words in written.into_iter().filter(|words| words[0] != "pipelines") {
         let asked = |asked: &Asked| {
             let words = words.iter();
             asked.1.first() == words.clone().next()
