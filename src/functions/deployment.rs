@@ -145,9 +145,13 @@ fn in_files(settings: &BTreeMap<String, String>, root: &Path) -> Vec<Idle> {
 }
 
 fn read(path: &Path) -> Result<Value, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "is missing".to_owned(),
-        _ => "cannot be read".to_owned(),
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let why = if error.kind() == std::io::ErrorKind::NotFound {
+            "is missing"
+        } else {
+            "cannot be read"
+        };
+        why.to_owned()
     })?;
     // Editors of some systems begin a file with a byte order mark.
     serde_json::from_str(text.trim_start_matches('\u{feff}'))

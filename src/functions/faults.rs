@@ -58,7 +58,7 @@ impl Faults {
         }
         match request.parameter("fault").as_deref() {
             Some("abort") => std::process::abort(),
-            Some("panic") => std::panic::panic_any("a fault"),
+            Some("panic") => std::panic::resume_unwind(Box::new("a fault")),
             Some("recursion") => drop(black_box(deep(1))),
             Some("allocation") => drop(black_box(vec![1_u8; black_box(64 << 30)])),
             Some("spin") => loop {

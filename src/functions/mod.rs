@@ -138,15 +138,15 @@ impl Handler {
                 let reads = matches!(request.method, Method::GET | Method::HEAD);
                 let answer = work.run(self.route(Some(door), &path, request, now));
                 let limit = self.faults.deadline(HTTP_DEADLINE);
-                let response = match tokio::time::timeout(limit, answer).await {
-                    Ok(response) => response,
-                    Err(_) => {
-                        tracing::error!(door = door.name(), "a request was not answered in time");
-                        if let Some(reader) = self.reader.as_ref().filter(|_| reads) {
-                            reader.end().await;
-                        }
-                        Response::late()
+                let answered = tokio::time::timeout(limit, answer).await;
+                let response = if let Ok(response) = answered {
+                    response
+                } else {
+                    tracing::error!(door = door.name(), "a request was not answered in time");
+                    if let Some(reader) = self.reader.as_ref().filter(|_| reads) {
+                        reader.end().await;
                     }
+                    Response::late()
                 };
                 leave(&work, response.status);
                 if matches!(response.status.as_u16(), 401 | 403) {

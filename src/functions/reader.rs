@@ -220,7 +220,7 @@ pub(super) fn incoming(mut request: Request) -> (Request, Option<String>) {
     let target = request.header(TARGET.as_str()).unwrap_or("/").to_owned();
     let token = request.header(TOKEN.as_str()).map(str::to_owned);
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    request.path = path.to_owned();
-    request.query = query.to_owned();
+    path.clone_into(&mut request.path);
+    query.clone_into(&mut request.query);
     (request, token)
 }

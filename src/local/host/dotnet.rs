@@ -309,7 +309,7 @@ pub(super) fn content_type(raw: &str) -> Option<String> {
     let mut out = format!("{kind}/{subtype}");
     for part in parts.filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=')?;
-        out.push_str(&format!("; {}={}", name.trim(), value.trim()));
+        out.extend(["; ", name.trim(), "=", value.trim()]);
     }
     Some(out)
 }
