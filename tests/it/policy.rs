@@ -268,6 +268,23 @@ fn every_guard_says_why_a_person_is_asked() {
 }
 
 #[test]
+fn a_riskier_attempt_asks_again_after_one_that_failed() {
+    let risky = {
+        let mut t = tried(1);
+        t.diagnosis.risk = Risk::Medium;
+        t
+    };
+    assert_eq!(
+        decided(&risky, &willing(), &[]),
+        "ask: an earlier attempt failed"
+    );
+    assert_eq!(
+        [Risk::Low, Risk::Medium, Risk::High].map(|risk| schedule(risk).len()),
+        [3, 2, 1]
+    );
+}
+
+#[test]
 fn what_no_guard_holds_back_is_run() {
     let w = willing();
     let with_rules = |text: &str| RemediationSettings {
