@@ -1,6 +1,11 @@
 //! The corridor in one process, step by step: what the host would do is done by hand, at any time of day.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
