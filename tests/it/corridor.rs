@@ -1,6 +1,11 @@
 //! The corridor in one process, step by step: what the host would do is done by hand, at any time of day.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +24,6 @@ use aiops_rca::ticket::store::{AssetLock, DeadLetter, TicketStore};
 use aiops_rca::ticket::{
     Actor, AttemptState, Channel, RemediationState, Sink, Status, Ticket, TicketId,
 };
-use base64::Engine as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use simulators::{self, Answer, Server, Site};
@@ -513,10 +517,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
             .unwrap()
             .pop()?;
         assert!(storage.delete_message(FAILURES, &message).await.unwrap());
-        let text = base64::engine::general_purpose::STANDARD
-            .decode(message.text)
-            .unwrap();
-        Some(serde_json::from_slice::<FailureMessage>(&text).unwrap())
+        Some(serde_json::from_str::<FailureMessage>(&message.text).unwrap())
     };
     assert!(
         matches!(next().await, Some(FailureMessage::Rows { round: 0, .. })),
