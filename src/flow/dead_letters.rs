@@ -10,7 +10,10 @@ use crate::fault::Fault;
 use crate::redaction::{cap, redact};
 use crate::ticket::machine::Event;
 use crate::ticket::store::{DeadLetter, UpdateError};
-use crate::ticket::{DeliveryFault, Ticket};
+use crate::ticket::{DeliveryFault, Sink, Ticket, TicketId};
+
+/// Rows read at once.
+const ROWS_AT_ONCE: u32 = 300;
 
 impl Flow {
     /// Records a message from the poison queue of `queue` (a bare name).
@@ -41,17 +44,20 @@ impl Flow {
                 at: now,
                 retrying: false,
             };
-            // Taken for shown: else the sweep would put it again, to be given up again.
+            // What acts is taken for done: else the sweep would put it again, to be given up again. What shows the
+            // ticket is blocked, and tried ever more seldom.
             let shown = self
                 .store
                 .load(&message.ticket)
                 .await?
+                .filter(|_| !message.sink.shows())
                 .map(|ticket| ticket.version);
             let event = Event::DeliveryEnded {
                 sink: message.sink,
                 holder: String::new(),
                 shown,
                 fault: Some(fault),
+                settings: self.sinks.settings_digest(message.sink),
                 again: None,
             };
             match self
@@ -92,6 +98,39 @@ impl Flow {
             replayed.push(letter);
         }
         Ok(replayed)
+    }
+
+    /// Tries every blocked delivery of open tickets now: somebody has repaired something. Which they are.
+    pub async fn retry_blocked(&self) -> Result<Vec<(TicketId, Sink)>, Fault> {
+        let blocked = self.blocked().await?;
+        for (ticket, sink) in &blocked {
+            self.put_delivery(ticket, *sink, Duration::ZERO).await?;
+        }
+        Ok(blocked
+            .into_iter()
+            .map(|(ticket, sink)| (ticket.id, sink))
+            .collect())
+    }
+
+    /// Every blocked delivery of the tickets that are looked after.
+    pub async fn blocked(&self) -> Result<Vec<(Ticket, Sink)>, Fault> {
+        let mut blocked = Vec::new();
+        let mut after = None;
+        loop {
+            let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
+            for id in rows.iter().filter_map(|row| TicketId::parse(&row.row)) {
+                let Some(ticket) = self.store.load(&id).await? else {
+                    continue;
+                };
+                let sinks = Sink::showing()
+                    .filter(|sink| ticket.lags(*sink) && ticket.blocked(*sink).is_some());
+                blocked.extend(sinks.map(|sink| (ticket.clone(), sink)));
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(blocked);
+            }
+        }
     }
 
     /// The sink has to look again although the ticket has not changed since it was given up.

@@ -77,6 +77,9 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
             "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity",
         ),
     });
+    if let Ok(flow) = &flow {
+        checks.extend(blocked(flow).await);
+    }
     if let (true, Ok(flow)) = (send, &flow) {
         checks.push(of(
             "Test failure",
@@ -90,6 +93,22 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whatever blocked a delivery, it may have been repaired: all are tried again now. No line when none is blocked.
+async fn blocked(flow: &Flow) -> Option<Check> {
+    match flow.retry_blocked().await {
+        Ok(retried) if retried.is_empty() => None,
+        Ok(retried) => Some(good(
+            "Blocked deliveries",
+            format!("{} are tried again now", retried.len()),
+        )),
+        Err(fault) => Some(bad(
+            "Blocked deliveries",
+            fault.reason(),
+            "check the storage account",
+        )),
+    }
 }
 
 fn settings(config: &Config) -> Vec<Check> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -58,6 +58,19 @@ pub struct JiraSettings {
     pub webhook_secret: Option<SecretString>,
     /// `PUBLIC_BASE_URL`: where the issue's dashboard link leads.
     pub dashboard_base: Option<Url>,
+}
+
+impl JiraSettings {
+    /// Of everything that decides whether JIRA takes an issue.
+    pub(super) fn digest(&self) -> String {
+        super::digest(&[
+            self.domain.as_str(),
+            &self.user_email,
+            self.api_token.expose_secret(),
+            &self.project_key,
+            &self.issue_type,
+        ])
+    }
 }
 
 /// The type of issues made when no other is configured.
