@@ -13,7 +13,7 @@ use crate::config::{Config, Environment};
 pub struct ReplayArguments {
     /// Put this dead letter back (again, even if it was replayed before)
     id: Option<String>,
-    /// Put all back that were not replayed yet, and try every blocked delivery again now
+    /// Put all back that were not replayed yet, and try every stopped delivery again now
     #[arg(long, conflicts_with = "id")]
     all: bool,
     /// In the store of `local`: by local.settings.json and .env of this folder
@@ -45,16 +45,26 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
                 letter.id, letter.queue, state, letter.reason
             )?;
         }
-        let blocked = flow.blocked().await?;
-        for (ticket, sink) in &blocked {
+        let stopped = flow.stopped().await?;
+        for (ticket, sink) in &stopped {
+            let state = if ticket.blocked(*sink).is_some() {
+                "blocked"
+            } else {
+                "retrying"
+            };
             let reason = ticket.fault(*sink).map_or("", |fault| &fault.reason);
-            writeln!(out, "{}  {:<10}  blocked  {reason}", ticket.id, sink.name())?;
-        }
-        if !blocked.is_empty() {
             writeln!(
                 out,
-                "{} blocked delivery(ies), tried again by themselves. Try them now: aiops-rca replay --all",
-                blocked.len()
+                "{}  {:<10}  {state:<26}  {reason}",
+                ticket.id,
+                sink.name()
+            )?;
+        }
+        if !stopped.is_empty() {
+            writeln!(
+                out,
+                "{} stopped delivery(ies), tried again automatically. Try them now: aiops-rca replay --all",
+                stopped.len()
             )?;
         }
         writeln!(
@@ -69,7 +79,7 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
         writeln!(out, "{} is back in queue {}", letter.id, letter.queue)?;
     }
     let retried = if arguments.all {
-        flow.retry_blocked().await?
+        flow.retry_stopped().await?
     } else {
         Vec::new()
     };

@@ -100,21 +100,21 @@ impl Flow {
         Ok(replayed)
     }
 
-    /// Tries every blocked delivery of open tickets now: somebody has repaired something. Which they are.
-    pub async fn retry_blocked(&self) -> Result<Vec<(TicketId, Sink)>, Fault> {
-        let blocked = self.blocked().await?;
-        for (ticket, sink) in &blocked {
+    /// Tries every delivery that a fault has stopped again now: somebody has repaired something. Which they are.
+    pub async fn retry_stopped(&self) -> Result<Vec<(TicketId, Sink)>, Fault> {
+        let stopped = self.stopped().await?;
+        for (ticket, sink) in &stopped {
             self.put_delivery(ticket, *sink, Duration::ZERO).await?;
         }
-        Ok(blocked
+        Ok(stopped
             .into_iter()
             .map(|(ticket, sink)| (ticket.id, sink))
             .collect())
     }
 
-    /// Every blocked delivery of the tickets that are looked after.
-    pub async fn blocked(&self) -> Result<Vec<(Ticket, Sink)>, Fault> {
-        let mut blocked = Vec::new();
+    /// Every delivery that a fault has stopped, blocked or not, of the tickets that are looked after.
+    pub async fn stopped(&self) -> Result<Vec<(Ticket, Sink)>, Fault> {
+        let mut stopped = Vec::new();
         let mut after = None;
         loop {
             let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
@@ -123,12 +123,12 @@ impl Flow {
                     continue;
                 };
                 let sinks = Sink::showing()
-                    .filter(|sink| ticket.lags(*sink) && ticket.blocked(*sink).is_some());
-                blocked.extend(sinks.map(|sink| (ticket.clone(), sink)));
+                    .filter(|sink| ticket.lags(*sink) && ticket.fault(*sink).is_some());
+                stopped.extend(sinks.map(|sink| (ticket.clone(), sink)));
             }
             after = next;
             if after.is_none() {
-                return Ok(blocked);
+                return Ok(stopped);
             }
         }
     }

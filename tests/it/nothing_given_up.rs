@@ -108,7 +108,7 @@ async fn what_looks_permanent_blocks_and_is_tried_again_by_the_sweep() {
             before,
             "{code}: nothing spins in the queue"
         );
-        assert_eq!(app.flow.blocked().await.unwrap().len(), 1);
+        assert_eq!(app.flow.stopped().await.unwrap().len(), 1);
         for (second, put) in [(61, 0), (299, 0), (302, 1)] {
             assert_eq!(app.swept(at(second)).await, put, "{code}, second {second}");
         }
@@ -131,7 +131,7 @@ async fn other_settings_or_a_person_end_the_wait() {
     // As `doctor` and `replay --all` do.
     let before = app.waiting().await;
     assert_eq!(
-        app.flow.retry_blocked().await.unwrap(),
+        app.flow.retry_stopped().await.unwrap(),
         [(id.clone(), Sink::Jira)]
     );
     assert_eq!(app.waiting().await, before + 1);

@@ -78,7 +78,7 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
         ),
     });
     if let Ok(flow) = &flow {
-        checks.extend(blocked(flow).await);
+        checks.extend(stopped(flow).await);
     }
     if let (true, Ok(flow)) = (send, &flow) {
         checks.push(of(
@@ -95,16 +95,16 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     })
 }
 
-/// Whatever blocked a delivery, it may have been repaired: all are tried again now. No line when none is blocked.
-async fn blocked(flow: &Flow) -> Option<Check> {
-    match flow.retry_blocked().await {
+/// Whatever stopped a delivery, it may have been repaired: all are tried again now. No line when none is stopped.
+async fn stopped(flow: &Flow) -> Option<Check> {
+    match flow.retry_stopped().await {
         Ok(retried) if retried.is_empty() => None,
         Ok(retried) => Some(good(
-            "Blocked deliveries",
+            "Stopped deliveries",
             format!("{} are tried again now", retried.len()),
         )),
         Err(fault) => Some(bad(
-            "Blocked deliveries",
+            "Stopped deliveries",
             fault.reason(),
             "check the storage account",
         )),

@@ -468,6 +468,10 @@ fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failed> {
 fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
     let permanent = |reason: &str| Failed::Refused(Fault::permanent(reason));
     match reply.status {
+        // Not JIRA's own words: taken for a refused detail, a proxy's page would lose a comment or a field.
+        400 | 422 if is_web_page(reply) => permanent(
+            "JIRA answered 400 with a web page: a proxy stands in between, or JIRA_DOMAIN is no JIRA Cloud site",
+        ),
         400 | 422 => Failed::Invalid(reply_words(reply)),
         401 if header(reply, "x-seraph-loginreason").is_some_and(|why| why.contains("DENIED")) => {
             permanent(

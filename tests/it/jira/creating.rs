@@ -451,7 +451,7 @@ async fn transient_refusals_pass() {
             "POST",
             search,
             status(200, &[], html),
-            "JIRA answered 200 with a web page instead of JSON (line 1): a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
+            "JIRA answered 200 with a web page: a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
             None,
         ),
         (
