@@ -141,7 +141,7 @@ fn dead_letters(page: &Overview<'_>) -> Markup {
         @if !waiting.is_empty() {
             section.card.warn {
                 h2 { (waiting.len()) " message(s) could not be handled" }
-                p { "They are kept. Once the cause is mended, put them back with " code { "aiops-rca replay" } "." }
+                p { "They are kept. Once the cause is fixed, put them back with " code { "aiops-rca replay" } "." }
                 ul { @for letter in waiting.iter().take(10) { li { code { (letter.id) } " from queue " (letter.queue) ": " (letter.reason) } } }
             }
         }

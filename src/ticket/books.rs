@@ -202,9 +202,9 @@ pub struct SlackRecord {
     pub shown: Option<String>,
     /// How many chapters of the story were told in the thread.
     pub told: u32,
-    /// How often the message was posted anew because somebody deleted it.
+    /// How often the message was posted again because somebody deleted it.
     pub reposted: u32,
-    /// It was deleted again after it had been posted anew: it is left alone.
+    /// It was deleted again after it had been posted a second time: it is left alone.
     pub deleted: bool,
     /// Slack no longer lets the message be edited: what changed is told in its thread only.
     pub frozen: bool,

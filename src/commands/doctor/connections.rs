@@ -217,7 +217,7 @@ async fn outside(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         return vec![bad(
             "Public address",
             "is not a base URL",
-            "mend PUBLIC_BASE_URL",
+            "fix PUBLIC_BASE_URL",
         )];
     };
     let fix = "playbooks, JIRA and Slack must reach this address: is the app running, and PUBLIC_BASE_URL right?";

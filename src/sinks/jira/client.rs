@@ -458,7 +458,7 @@ fn is_web_page(reply: &Reply) -> bool {
 fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failed> {
     serde_json::from_slice(&reply.body).map_err(|error| {
         Failed::Lost(Fault::transient(format!(
-            "JIRA answered {} with JSON that we cannot read (line {}): a proxy, or JIRA_DOMAIN is no JIRA Cloud site",
+            "JIRA answered {} with JSON that we cannot read (line {}): a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
             reply.status,
             error.line()
         )))

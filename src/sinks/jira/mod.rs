@@ -3,7 +3,7 @@
 //! In: the ticket as it stands, with the [`JiraRecord`] of what was done before. Out: one [`Step`]: the next
 //! difference removed, in the order *create, edit, comment, move*. Each writing call is claimed on the record
 //! first, so that after a lost answer or a crash we look before doing it again: an issue by its label
-//! `rca-<ticket id>` (the search index lags, so for a while), a comment by its marker, words and status anew.
+//! `rca-<ticket id>` (the search index lags, so for a while), a comment by its marker; words and status are written again.
 //! A person's later change of status wins over ours, and a machine never reopens what a person closed.
 //! A refused detail (a field, a transition) is noted on the record and the rest goes on; a refused call is a
 //! [`Fault`] that says what to do. This room does not know the store, nor when it is called again.

@@ -4,7 +4,7 @@
 //! people press ([`interaction`]). Before a call that must not be made twice its intent is recorded; if its
 //! outcome stays unknown (timeout, crash), the next step looks for the message before it posts, and posts
 //! under the same `client_msg_id`, so that Slack itself answers a repeat with the first message. A message that
-//! somebody deleted is posted anew once, then left. The room does not know the store, JIRA's wire or the
+//! somebody deleted is posted again once, then left. The room does not know the store, JIRA's wire or the
 //! clock. What people read is made in [`blocks`], the wire is `client`'s.
 
 use std::collections::BTreeMap;
@@ -395,7 +395,7 @@ impl Slack {
     }
 }
 
-/// The record after Slack said that the message is no longer there: posted anew once, then left.
+/// The record after Slack said that the message is no longer there: posted again once, then left.
 fn gone(record: &SlackRecord) -> SlackRecord {
     if record.reposted > 0 {
         return SlackRecord {
