@@ -4,6 +4,8 @@
 //! ticket says so; one that is half configured is off as well, with a [`Problem`] that names the missing
 //! variable: a wrong JIRA setting must never cost a failure. Only the store is indispensable.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -15,6 +17,8 @@ use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::Doors;
 use crate::functions::access::DashboardLock;
+use crate::functions::deployment::{self, Idle};
+use crate::functions::faults::{self, Faults};
 use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
@@ -62,6 +66,10 @@ pub struct Config {
     pub otlp: Option<OtlpSettings>,
     /// Everything that is wrong, each with its variable's name.
     pub problems: Vec<Problem>,
+    /// What keeps the Functions host from calling our functions.
+    pub idle: Vec<Idle>,
+    /// Faults that tests inject.
+    pub faults: Faults,
     /// Where the store is; `Err` says what is missing.
     pub storage: Result<StorageSettings, Fault>,
     /// The shared client.
@@ -132,6 +140,8 @@ impl Config {
                 playbook: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
             },
             problems: r.problems,
+            faults: Faults::parse(environment.get(faults::VARIABLE).map_or("", String::as_str)),
+            idle: deployment::idle(environment, root(environment).as_deref()),
             http,
             identity,
             public_base,
@@ -155,8 +165,15 @@ impl Config {
             secure_webhook: self.secure_webhook,
             dashboard: self.dashboard,
             problems: self.problems.iter().map(ToString::to_string).collect(),
+            idle: self.idle,
         }
     }
+}
+
+/// The folder of the deployed app, as the host names it to its handler.
+fn root(environment: &Environment) -> Option<PathBuf> {
+    let path = environment.get(deployment::ROOT)?;
+    (!path.trim().is_empty()).then(|| path.into())
 }
 
 fn http(r: &mut Reader<'_>) -> Result<Http, Fault> {

@@ -86,7 +86,7 @@ pub const SETTINGS: &[Setting] = &[
         STORAGE,
         "STORAGE_PREFIX",
         "rca",
-        "Stands before every table and queue name: several deployments can share an account",
+        "Stands before every table and queue name: several deployments can share an account. In Azure it must be set, because the Functions host names the queues by it",
     ),
     #[cfg(feature = "local")]
     setting(

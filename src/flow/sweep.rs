@@ -22,6 +22,8 @@ use crate::trace;
 const ROWS_AT_ONCE: u32 = 300;
 /// After that the next tick goes on: thousands of open tickets must not keep a watchdog waiting for long.
 const TICK: Duration = Duration::from_secs(30);
+/// One row must not keep the others waiting: a call to a vendor takes ten seconds at most.
+const ROW: Duration = Duration::from_secs(12);
 /// How long the ordinary way may take before the sweep steps in.
 const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
 /// Longer than all the rounds in which an alert's rows are looked for.
@@ -55,9 +57,14 @@ impl Flow {
         loop {
             let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
             swept.rows += rows.len();
-            let looks = rows
-                .into_iter()
-                .map(|row| async move { self.look_after(&row, questions, now).await }.boxed());
+            let looks = rows.into_iter().map(|row| {
+                async move {
+                    let look = self.look_after(&row, questions, now);
+                    let late = |_| Fault::transient("it did not end in time");
+                    tokio::time::timeout(ROW, look).await.map_err(late)?
+                }
+                .boxed()
+            });
             let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks)
                 .buffer_unordered(8)
                 .collect()
