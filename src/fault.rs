@@ -1,7 +1,7 @@
 //! The one question every fault answers: *should this be tried again?*
 //!
 //! A pipe: it imports nothing of ours. Decided once, where the status code or the I/O kind is seen
-//! (408, 425, 429, 5xx, connect, timeout: transient; other 4xx and parse errors: permanent).
+//! (3xx, 408, 425, 429, 5xx, connect, timeout: transient; other 4xx and parse errors: permanent).
 //! The reason is written for an operator and may be shown on a ticket: it never holds a secret,
 //! a token or a whole body.
 
@@ -65,7 +65,8 @@ impl Fault {
     /// Sorts an HTTP status that was no success.
     pub fn from_status(what: &str, status: u16, retry_after: Option<Duration>) -> Self {
         let reason = format!("{what} answered {status}");
-        if matches!(status, 408 | 425 | 429) || status >= 500 {
+        // We follow no redirect: one in the place of an answer is a maintenance page.
+        if matches!(status, 300..=399 | 408 | 425 | 429) || status >= 500 {
             Self::Transient {
                 reason,
                 retry_after,

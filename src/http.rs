@@ -42,7 +42,7 @@ pub struct Reply {
 /// A call without an answer.
 #[derive(Debug, Clone)]
 pub struct NoReply {
-    /// Always transient unless the request itself could not be built.
+    /// Transient unless the request itself could not be built.
     pub fault: Fault,
     /// May the other side have acted on the request? `false` only when no connection was made.
     pub sent: bool,
@@ -185,7 +185,7 @@ async fn exchange(
         let chunk = chunk.map_err(|error| no_reply(what, &error))?;
         if body.len() + chunk.len() > BODY_CAP {
             return Err(NoReply {
-                fault: Fault::permanent(format!("{what} answered more than 8 MiB")),
+                fault: Fault::transient(format!("{what} answered more than 8 MiB")),
                 sent: true,
             });
         }

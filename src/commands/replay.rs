@@ -13,7 +13,7 @@ use crate::config::{Config, Environment};
 pub struct ReplayArguments {
     /// Put this dead letter back (again, even if it was replayed before)
     id: Option<String>,
-    /// Put all back that were not replayed yet
+    /// Put all back that were not replayed yet, and try every stopped delivery again now
     #[arg(long, conflicts_with = "id")]
     all: bool,
     /// In the store of `local`: by local.settings.json and .env of this folder
@@ -45,6 +45,28 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
                 letter.id, letter.queue, state, letter.reason
             )?;
         }
+        let stopped = flow.stopped().await?;
+        for (ticket, sink) in &stopped {
+            let state = if ticket.blocked(*sink).is_some() {
+                "blocked"
+            } else {
+                "retrying"
+            };
+            let reason = ticket.fault(*sink).map_or("", |fault| &fault.reason);
+            writeln!(
+                out,
+                "{}  {:<10}  {state:<26}  {reason}",
+                ticket.id,
+                sink.name()
+            )?;
+        }
+        if !stopped.is_empty() {
+            writeln!(
+                out,
+                "{} stopped delivery(ies), tried again automatically. Try them now: aiops-rca replay --all",
+                stopped.len()
+            )?;
+        }
         writeln!(
             out,
             "{} dead letter(s). Put one back: aiops-rca replay <id>; all that wait: aiops-rca replay --all",
@@ -56,7 +78,15 @@ pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow
     for letter in &replayed {
         writeln!(out, "{} is back in queue {}", letter.id, letter.queue)?;
     }
-    if replayed.is_empty() {
+    let retried = if arguments.all {
+        flow.retry_stopped().await?
+    } else {
+        Vec::new()
+    };
+    for (ticket, sink) in &retried {
+        writeln!(out, "{ticket} is tried again in {}", sink.title())?;
+    }
+    if replayed.is_empty() && retried.is_empty() {
         writeln!(out, "nothing to replay")?;
         return Ok(if arguments.id.is_some() {
             ExitCode::FAILURE

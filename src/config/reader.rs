@@ -11,7 +11,7 @@ use super::settings::SETTINGS;
 /// Settings by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// Something wrong with a setting, and how to mend it.
+/// Something wrong with a setting, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Which setting.

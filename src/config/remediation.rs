@@ -33,7 +33,7 @@ pub(super) fn remediation(
             Ok(policy) => assets.push(policy),
             Err(why) => {
                 r.problem("REMEDIATION_ASSETS", why);
-                // A rule nobody can read may have said never: nothing acts before it is mended.
+                // A rule nobody can read may have said never: nothing acts until it is fixed.
                 assets.insert(0, AssetPolicy::ask_about_everything());
             }
         }
@@ -53,7 +53,7 @@ pub(super) fn remediation(
         .map(|text| QuietHours::parse(&text));
     if quiet == Some(None) {
         r.problem("REMEDIATION_QUIET_HOURS", "must look like 22:00-06:00");
-        // Any hour may be meant: a person is asked before it is mended.
+        // Any hour may be meant: a person is asked until it is fixed.
         assets.insert(0, AssetPolicy::ask_about_everything());
     }
     // A rule that cannot be read changes no cluster: it restarts as it is.

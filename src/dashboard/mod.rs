@@ -204,6 +204,11 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
             .filter(|(_, version)| *version > 0)
             .collect();
         fields.insert("deliveries".to_owned(), json!(delivered));
+        let sinks: BTreeMap<&str, Value> = Sink::ALL
+            .into_iter()
+            .map(|sink| (sink.name(), sink_state(ticket, sink)))
+            .collect();
+        fields.insert("sinks".to_owned(), json!(sinks));
         for sink in Sink::ALL {
             if let Some(record) = fields.get_mut(sink.name()).and_then(Value::as_object_mut) {
                 let fault = ticket.fault(sink).or(ticket.refused_detail(sink));
@@ -216,6 +221,28 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
         );
     }
     value
+}
+
+/// How a sink stands: `off`, `up_to_date`, `blocked` (until somebody repairs something), `lagging` or `idle`.
+fn sink_state(ticket: &Ticket, sink: Sink) -> Value {
+    let blocked = ticket.blocked(sink);
+    let state = if ticket.sinks_off.contains_key(sink.name()) {
+        "off"
+    } else if blocked.is_some() {
+        "blocked"
+    } else if ticket.lags(sink) {
+        "lagging"
+    } else if ticket.delivered(sink) == 0 {
+        "idle"
+    } else {
+        "up_to_date"
+    };
+    json!({
+        "state": state,
+        "reason": ticket.fault(sink).map(|fault| &fault.reason),
+        "blocked_since": blocked.map(|blocked| blocked.since),
+        "next_try": blocked.map(|blocked| blocked.next_try),
+    })
 }
 
 /// Tickets as CSV with a header row; cells that spreadsheets would run as formulas are defused.

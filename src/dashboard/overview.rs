@@ -29,6 +29,7 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         @if !page.problems.is_empty() {
             section.card.warn { h2 { "Settings need attention" } ul { @for problem in page.problems { li { (problem) } } } }
         }
+        (blocked_sinks(page))
         (dead_letters(page))
         (filter_form(page.filter))
         @if shown.is_empty() {
@@ -44,6 +45,35 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } }
     };
     frame("Failures", Some(page.visitor), &body)
+}
+
+/// What somebody has to repair before tickets can be shown everywhere: for each sink how many wait, since when, and why.
+fn blocked_sinks(page: &Overview<'_>) -> Markup {
+    let waiting = Sink::showing().filter_map(|sink| {
+        let blocked: Vec<_> = page
+            .tickets
+            .iter()
+            .filter(|ticket| ticket.lags(sink))
+            .filter_map(|ticket| Some((ticket.blocked(sink)?, ticket.fault(sink)?)))
+            .collect();
+        let since = blocked.iter().map(|(blocked, _)| blocked.since).min()?;
+        let (_, latest) = blocked.iter().max_by_key(|(_, fault)| fault.at)?;
+        Some((sink, blocked.len(), since, latest.reason.as_str()))
+    });
+    let waiting: Vec<_> = waiting.collect();
+    html! {
+        @if !waiting.is_empty() {
+            section.card.warn {
+                h2 { "Deliveries are blocked" }
+                ul {
+                    @for (sink, count, since, reason) in &waiting {
+                        li { (sink.title()) ", since " (time(*since)) ": " (count) " ticket" @if *count != 1 { "s" } " not shown there. " (reason) }
+                    }
+                }
+                p.quiet { "They are tried again by themselves, at once when the settings change or " code { "aiops-rca doctor" } " is run." }
+            }
+        }
+    }
 }
 
 fn days(days: u32) -> String {
@@ -111,7 +141,7 @@ fn dead_letters(page: &Overview<'_>) -> Markup {
         @if !waiting.is_empty() {
             section.card.warn {
                 h2 { (waiting.len()) " message(s) could not be handled" }
-                p { "They are kept. Once the cause is mended, put them back with " code { "aiops-rca replay" } "." }
+                p { "They are kept. Once the cause is fixed, put them back with " code { "aiops-rca replay" } "." }
                 ul { @for letter in waiting.iter().take(10) { li { code { (letter.id) } " from queue " (letter.queue) ": " (letter.reason) } } }
             }
         }

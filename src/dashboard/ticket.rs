@@ -240,5 +240,8 @@ fn shown_by(page: &TicketPage<'_>, sink: Sink) -> Markup {
         @for fault in [t.fault(sink), t.refused_detail(sink)].into_iter().flatten() {
             div.bad { (fault.reason) @if fault.retrying { " (will be tried again)" } }
         }
+        @if let Some(blocked) = t.blocked(sink) {
+            div.bad { "Blocked since " (time(blocked.since)) "; next try " (relative(blocked.next_try, page.now)) ", or as soon as the settings change." }
+        }
     }
 }

@@ -10,7 +10,10 @@ use crate::fault::Fault;
 use crate::redaction::{cap, redact};
 use crate::ticket::machine::Event;
 use crate::ticket::store::{DeadLetter, UpdateError};
-use crate::ticket::{DeliveryFault, Ticket};
+use crate::ticket::{DeliveryFault, Sink, Ticket, TicketId};
+
+/// Rows read at once.
+const ROWS_AT_ONCE: u32 = 300;
 
 impl Flow {
     /// Records a message from the poison queue of `queue` (a bare name).
@@ -41,17 +44,20 @@ impl Flow {
                 at: now,
                 retrying: false,
             };
-            // Taken for shown: else the sweep would put it again, to be given up again.
+            // What acts is taken for done: else the sweep would put it again, to be given up again. What shows the
+            // ticket is blocked, and tried ever more seldom.
             let shown = self
                 .store
                 .load(&message.ticket)
                 .await?
+                .filter(|_| !message.sink.shows())
                 .map(|ticket| ticket.version);
             let event = Event::DeliveryEnded {
                 sink: message.sink,
                 holder: String::new(),
                 shown,
                 fault: Some(fault),
+                settings: self.sinks.settings_digest(message.sink),
                 again: None,
             };
             match self
@@ -92,6 +98,39 @@ impl Flow {
             replayed.push(letter);
         }
         Ok(replayed)
+    }
+
+    /// Tries every delivery that a fault has stopped again now: somebody has repaired something. Which they are.
+    pub async fn retry_stopped(&self) -> Result<Vec<(TicketId, Sink)>, Fault> {
+        let stopped = self.stopped().await?;
+        for (ticket, sink) in &stopped {
+            self.put_delivery(ticket, *sink, Duration::ZERO).await?;
+        }
+        Ok(stopped
+            .into_iter()
+            .map(|(ticket, sink)| (ticket.id, sink))
+            .collect())
+    }
+
+    /// Every delivery that a fault has stopped, blocked or not, of the tickets that are looked after.
+    pub async fn stopped(&self) -> Result<Vec<(Ticket, Sink)>, Fault> {
+        let mut stopped = Vec::new();
+        let mut after = None;
+        loop {
+            let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
+            for id in rows.iter().filter_map(|row| TicketId::parse(&row.row)) {
+                let Some(ticket) = self.store.load(&id).await? else {
+                    continue;
+                };
+                let sinks = Sink::showing()
+                    .filter(|sink| ticket.lags(*sink) && ticket.fault(*sink).is_some());
+                stopped.extend(sinks.map(|sink| (ticket.clone(), sink)));
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(stopped);
+            }
+        }
     }
 
     /// The sink has to look again although the ticket has not changed since it was given up.

@@ -202,12 +202,19 @@ impl Flow {
                 )
             }
             End::Failed(permanent) => {
-                tracing::error!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery failed for good");
+                let ticket = self.store.load(&message.ticket).await?;
+                let known = ticket
+                    .as_ref()
+                    .is_some_and(|ticket| ticket.blocked(message.sink).is_some());
+                if known {
+                    tracing::warn!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is still blocked");
+                } else {
+                    tracing::error!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is blocked: somebody has to repair something");
+                }
+                // A sink that shows the ticket lags until it does; one that acts is left to the watchdog.
+                let given_up = ticket.filter(|_| !message.sink.shows());
                 (
-                    self.store
-                        .load(&message.ticket)
-                        .await?
-                        .map(|ticket| ticket.version),
+                    given_up.map(|ticket| ticket.version),
                     fault(&permanent, false),
                     None,
                 )
@@ -220,6 +227,7 @@ impl Flow {
             holder: holder.to_owned(),
             shown,
             fault,
+            settings: self.sinks.settings_digest(message.sink),
             again: due,
         };
         let mut another_waits = false;
@@ -250,6 +258,8 @@ impl Flow {
                 )
                 .await
             }
+            // The sweep tries it again.
+            None if ended.blocked(message.sink).is_some() => Ok(()),
             // Something changed while this version was being shown.
             None if ended.lags(message.sink) => {
                 self.put_later(

@@ -240,7 +240,8 @@ impl Flow {
             self.after_attempts(ticket).await?;
         }
         for sink in Sink::showing() {
-            if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
+            let settings = self.sinks.settings_digest(sink);
+            if ticket.lags(sink) && nobody_works_on(ticket, sink, settings.as_deref(), now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;
                 acted = true;
             }
@@ -308,10 +309,18 @@ fn waits(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
     ticket.due(sink).is_some_and(|due| now < due + PATIENCE)
 }
 
-/// No live lease, no retry under way, and the last change is not fresh.
-fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
+/// No live lease, no retry under way, and the last change is not fresh; a blocked sink has its own times.
+fn nobody_works_on(
+    ticket: &Ticket,
+    sink: Sink,
+    settings: Option<&str>,
+    now: DateTime<Utc>,
+) -> bool {
     let fault = ticket.fault(sink);
     let leased = ticket.lease(sink).is_some_and(|lease| lease.until > now);
+    if let Some(blocked) = ticket.blocked(sink) {
+        return !leased && blocked.is_due(settings, now);
+    }
     if ticket.due(sink).is_some() {
         return !leased && !waits(ticket, sink, now);
     }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
 use crate::ticket::{Record, Sink, Ticket};
@@ -67,6 +68,15 @@ impl Sinks {
         (!is_on).then_some(why)
     }
 
+    /// A digest of what the sink works with: another one means that somebody changed its settings. `None`: it is off, or acts.
+    pub fn settings_digest(&self, sink: Sink) -> Option<String> {
+        match sink {
+            Sink::Jira => Some(self.jira.as_ref()?.settings().digest()),
+            Sink::Slack => Some(self.slack.as_ref()?.settings().digest()),
+            Sink::Playbook => None,
+        }
+    }
+
     /// The next step of a sink that shows the ticket. A sink that is off, or that acts, has none.
     ///
     /// # Errors
@@ -89,6 +99,18 @@ impl Sinks {
             Sink::Playbook => Ok(Step::UpToDate),
         }
     }
+}
+
+/// A short digest of settings. Secrets among them are long and random: nobody finds them from it.
+fn digest(settings: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for setting in settings {
+        hash.update(setting.len().to_be_bytes());
+        hash.update(setting);
+    }
+    let mut hex = hex::encode(hash.finalize());
+    hex.truncate(12);
+    hex
 }
 
 /// One line of `doctor`.

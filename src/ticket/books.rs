@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, Status};
@@ -87,6 +87,56 @@ pub struct SinkState {
     pub due: Option<DateTime<Utc>>,
     /// What stopped it, if anything did.
     pub fault: Option<DeliveryFault>,
+    /// Set while the fault is one that a repetition alone does not repair: the sink still lags, and is tried ever more seldom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Blocked>,
+}
+
+/// A sink that somebody has to repair before the ticket can be shown there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// How often it was tried since.
+    pub tries: u32,
+    /// When it is tried next, unless the settings change before.
+    pub next_try: DateTime<Utc>,
+    /// A digest of the sink's settings at the last try.
+    pub settings: Option<String>,
+}
+
+impl Blocked {
+    /// After 5, 15 and 60 minutes, then every hour.
+    const PAUSES: [Duration; 3] = [
+        Duration::minutes(5),
+        Duration::minutes(15),
+        Duration::minutes(60),
+    ];
+
+    /// One more try was in vain.
+    pub(super) fn again(
+        known: Option<&Self>,
+        settings: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let tries = known.map_or(1, |known| known.tries.saturating_add(1));
+        let pause = usize::try_from(tries - 1)
+            .ok()
+            .and_then(|tried| Self::PAUSES.get(tried))
+            .copied()
+            .unwrap_or(Duration::hours(1));
+        Self {
+            since: known.map_or(now, |known| known.since),
+            tries,
+            next_try: now + pause,
+            settings,
+        }
+    }
+
+    /// Is it to be tried now, under these settings?
+    pub fn is_due(&self, settings: Option<&str>, now: DateTime<Utc>) -> bool {
+        self.next_try <= now || self.settings.as_deref() != settings
+    }
 }
 
 /// What a sink recorded about a fault that stopped it.
@@ -154,9 +204,9 @@ pub struct SlackRecord {
     pub shown: Option<String>,
     /// How many chapters of the story were told in the thread.
     pub told: u32,
-    /// How often the message was posted anew because somebody deleted it.
+    /// How often the message was posted again because somebody deleted it.
     pub reposted: u32,
-    /// It was deleted again after it had been posted anew: it is left alone.
+    /// It was deleted again after it had been posted a second time: it is left alone.
     pub deleted: bool,
     /// Slack no longer lets the message be edited: what changed is told in its thread only.
     pub frozen: bool,

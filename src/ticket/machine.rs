@@ -138,6 +138,8 @@ pub enum Event {
         shown: Option<u64>,
         /// What stopped it, if anything did.
         fault: Option<DeliveryFault>,
+        /// A digest of the sink's settings: with other settings a fault that lasts is tried again at once.
+        settings: Option<String>,
         /// When it goes on, if it waits.
         again: Option<DateTime<Utc>>,
     },
@@ -467,15 +469,20 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
         Event::Recorded(Record::Jira(record)) => record_jira(d, record),
         Event::Recorded(Record::Slack(record)) => d.ticket.slack = record.clone(),
-        Event::Woken { sink } => d.ticket.books.sinks.of(*sink).delivered = 0,
+        Event::Woken { sink } => {
+            let state = d.ticket.books.sinks.of(*sink);
+            state.delivered = 0;
+            state.blocked = None;
+        }
         Event::DeliveryEnded {
             sink,
             holder,
             shown,
             fault,
+            settings,
             again,
         } => {
-            end_delivery(d, *sink, holder, *shown, fault.as_ref());
+            end_delivery(d, *sink, holder, *shown, fault.as_ref(), settings.clone());
             next_delivery(d, *sink, *again);
         }
     }

@@ -20,7 +20,8 @@ mod remediation;
 pub mod store;
 
 pub use books::{
-    Books, DeliveryFault, JiraRecord, Lease, Record, Sink, SinkState, SinkStates, SlackRecord,
+    Blocked, Books, DeliveryFault, JiraRecord, Lease, Record, Sink, SinkState, SinkStates,
+    SlackRecord,
 };
 pub use id::TicketId;
 pub(crate) use remediation::with_node_type;
@@ -258,6 +259,11 @@ impl Ticket {
     /// What stopped this sink, if anything did.
     pub fn fault(&self, sink: Sink) -> Option<&DeliveryFault> {
         self.books.sinks.get(sink)?.fault.as_ref()
+    }
+
+    /// Since when, and until when, this sink waits for somebody to repair it.
+    pub fn blocked(&self, sink: Sink) -> Option<&Blocked> {
+        self.books.sinks.get(sink)?.blocked.as_ref()
     }
 
     /// A detail that the vendor refused while the rest went on.

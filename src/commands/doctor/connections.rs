@@ -10,7 +10,10 @@ use crate::evidence::LogAnalytics;
 use crate::failure::Scope;
 use crate::fault::Fault;
 use crate::http::Reply;
-use crate::sinks::{Check, bad, good};
+use crate::sinks::jira::Jira;
+use crate::sinks::playbook::Playbooks;
+use crate::sinks::slack::Slack;
+use crate::sinks::{Check, Sinks, bad, good};
 use crate::telemetry;
 
 /// Seconds; signatures of Slack are refused after 300.
@@ -33,6 +36,12 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         http,
         ..
     } = config;
+    // Named one by one: a new sink that is not checked does not compile.
+    let Sinks {
+        jira: jira_sink,
+        slack: slack_sink,
+        playbook,
+    } = &config.sinks;
     let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
     let factories = (collector.data_factory.iter()).map(|one| (one.scope(), one.check(now)));
     let workspaces = (collector.databricks.iter()).map(|one| (one.scope(), one.check(now)));
@@ -41,8 +50,8 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
     let otlp = otlp.as_ref().map(|otlp| telemetry::check(otlp, http));
     let checks: [BoxFuture<'_, Vec<Check>>; 11] = [
         identity(config).boxed(),
-        jira(config, now).boxed(),
-        slack(config).boxed(),
+        jira(config, jira_sink.as_ref(), now).boxed(),
+        slack(config, slack_sink.as_ref()).boxed(),
         each(
             config,
             "Data Factory",
@@ -77,7 +86,7 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         .boxed(),
         one(config, "Language model", "AI_", model, MODEL_FIX).boxed(),
         one(config, "Telemetry", "OTEL_EXPORTER_OTLP_", otlp, OTLP_FIX).boxed(),
-        playbooks(config).boxed(),
+        playbooks(config, playbook.as_ref()).boxed(),
         outside(config, now).boxed(),
     ];
     futures::future::join_all(checks).await.concat()
@@ -127,7 +136,7 @@ fn off(config: &Config, name: &str, settings: &str) -> Vec<Check> {
         .iter()
         .any(|problem| problem.name.starts_with(settings));
     let why = if broken {
-        "off until the settings above are mended".to_owned()
+        "off until the settings above are fixed".to_owned()
     } else {
         format!("off ({settings}…)")
     };
@@ -152,23 +161,23 @@ async fn identity(config: &Config) -> Vec<Check> {
     )]
 }
 
-async fn jira(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
-    match &config.sinks.jira {
+async fn jira(config: &Config, sink: Option<&Jira>, now: DateTime<Utc>) -> Vec<Check> {
+    match sink {
         Some(jira) => jira.check(now).await,
         None => off(config, "JIRA", "JIRA_"),
     }
 }
 
-async fn slack(config: &Config) -> Vec<Check> {
-    match &config.sinks.slack {
+async fn slack(config: &Config, sink: Option<&Slack>) -> Vec<Check> {
+    match sink {
         Some(slack) => slack.check().await,
         None => off(config, "Slack", "SLACK_"),
     }
 }
 
 /// Playbooks cannot be tried without running them: their URLs are looked at, and their hosts are reached.
-async fn playbooks(config: &Config) -> Vec<Check> {
-    let Some(playbooks) = &config.sinks.playbook else {
+async fn playbooks(config: &Config, sink: Option<&Playbooks>) -> Vec<Check> {
+    let Some(playbooks) = sink else {
         return off(config, "Playbooks", "PLAYBOOK_");
     };
     let enabled = config.remediation.enabled;
@@ -213,7 +222,7 @@ async fn outside(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         return vec![bad(
             "Public address",
             "is not a base URL",
-            "mend PUBLIC_BASE_URL",
+            "fix PUBLIC_BASE_URL",
         )];
     };
     let fix = "playbooks, JIRA and Slack must reach this address: is the app running, and PUBLIC_BASE_URL right?";

@@ -79,6 +79,9 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
             "set AzureWebJobsStorage, or AzureWebJobsStorage__accountName with a managed identity",
         ),
     });
+    if let Ok(flow) = &flow {
+        checks.extend(stopped(flow).await);
+    }
     if let (true, Ok(flow)) = (send, &flow) {
         checks.push(of(
             "Test failure",
@@ -92,6 +95,22 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whatever stopped a delivery, it may have been repaired: all are tried again now. No line when none is stopped.
+async fn stopped(flow: &Flow) -> Option<Check> {
+    match flow.retry_stopped().await {
+        Ok(retried) if retried.is_empty() => None,
+        Ok(retried) => Some(good(
+            "Stopped deliveries",
+            format!("{} are tried again now", retried.len()),
+        )),
+        Err(fault) => Some(bad(
+            "Stopped deliveries",
+            fault.reason(),
+            "check the storage account",
+        )),
+    }
 }
 
 /// Without a host that names the app's folder: the one we are in, if it is one.

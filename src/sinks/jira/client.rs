@@ -446,6 +446,12 @@ impl Client {
             request = request.json(body);
         }
         match self.http.send(JIRA, request).await {
+            Ok(reply) if reply.is_success() && is_web_page(&reply) => {
+                Err(Failed::Lost(Fault::transient(format!(
+                    "JIRA answered {} with a web page: a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
+                    reply.status
+                ))))
+            }
             Ok(reply) if reply.is_success() => Ok(reply),
             Ok(reply) => Err(refusal(&reply, now)),
             Err(no_reply) if no_reply.sent => Err(Failed::Lost(no_reply.fault)),
@@ -454,13 +460,16 @@ impl Client {
     }
 }
 
-/// An answer of success that cannot be read: a proxy's or maintenance page. The call may have been done.
+/// JIRA's own successes are JSON or empty.
+fn is_web_page(reply: &Reply) -> bool {
+    reply.body.trim_ascii_start().starts_with(b"<")
+}
+
+/// An answer of success that cannot be read: the call may have been done.
 fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failed> {
-    let html = reply.body.trim_ascii_start().starts_with(b"<");
     serde_json::from_slice(&reply.body).map_err(|error| {
-        let what = if html { "with a web page instead of JSON" } else { "with JSON that we cannot read" };
         Failed::Lost(Fault::transient(format!(
-            "JIRA answered {} {what} (line {}): a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
+            "JIRA answered {} with JSON that we cannot read (line {}): a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
             reply.status,
             error.line()
         )))
@@ -470,6 +479,10 @@ fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failed> {
 fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
     let permanent = |reason: &str| Failed::Refused(Fault::permanent(reason));
     match reply.status {
+        // Not JIRA's own words: taken for a refused detail, a proxy's page would lose a comment or a field.
+        400 | 422 if is_web_page(reply) => permanent(
+            "JIRA answered 400 with a web page: a proxy stands in between, or JIRA_DOMAIN is no JIRA Cloud site",
+        ),
         400 | 422 => Failed::Invalid(reply_words(reply)),
         401 if header(reply, "x-seraph-loginreason").is_some_and(|why| why.contains("DENIED")) => {
             permanent(
@@ -489,9 +502,10 @@ fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
             reply.status
         ))),
         429 => Failed::Refused(too_fast(reply, now)),
-        300..=399 => permanent(
-            "JIRA answered with a redirect: check that JIRA_DOMAIN is https://<your site>.atlassian.net",
-        ),
+        // Atlassian's maintenance pages are redirects.
+        300..=399 => Failed::Lost(Fault::transient(
+            "JIRA answered with a redirect: its maintenance page, or JIRA_DOMAIN is not https://<your site>.atlassian.net",
+        )),
         408 | 500.. => Failed::Lost(reply.fault(JIRA, now)),
         status => permanent(&format!(
             "JIRA refused the call ({status}): {}",

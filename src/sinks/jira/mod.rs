@@ -3,7 +3,7 @@
 //! In: the ticket as it stands, with the [`JiraRecord`] of what was done before. Out: one [`Step`]: the next
 //! difference removed, in the order *create, edit, comment, move*. Each writing call is claimed on the record
 //! first, so that after a lost answer or a crash we look before doing it again: an issue by its label
-//! `rca-<ticket id>` (the search index lags, so for a while), a comment by its marker, words and status anew.
+//! `rca-<ticket id>` (the search index lags, so for a while), a comment by its marker; words and status are written again.
 //! A person's later change of status wins over ours, and a machine never reopens what a person closed.
 //! A refused detail (a field, a transition) is noted on the record and the rest goes on; a refused call is a
 //! [`Fault`] that says what to do. This room does not know the store, nor when it is called again.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -58,6 +58,19 @@ pub struct JiraSettings {
     pub webhook_secret: Option<SecretString>,
     /// `PUBLIC_BASE_URL`: where the issue's dashboard link leads.
     pub dashboard_base: Option<Url>,
+}
+
+impl JiraSettings {
+    /// Of everything that decides whether JIRA takes an issue.
+    pub(super) fn digest(&self) -> String {
+        super::digest(&[
+            self.domain.as_str(),
+            &self.user_email,
+            self.api_token.expose_secret(),
+            &self.project_key,
+            &self.issue_type,
+        ])
+    }
 }
 
 /// The type of issues made when no other is configured.

@@ -217,9 +217,8 @@ fn itsm(ticket: &Ticket, look: &Look<'_>) -> String {
             return format!("none ({})", mrkdwn(why, NAME_LIMIT));
         }
         let stopped = ticket
-            .jira
-            .fault
-            .as_ref()
+            .fault(Sink::Jira)
+            .or(ticket.refused_detail(Sink::Jira))
             .is_some_and(|fault| !fault.retrying);
         return if stopped {
             "not created, see the dashboard".to_owned()

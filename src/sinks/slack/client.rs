@@ -284,7 +284,7 @@ impl Refusal {
             "not_authed" => "no token was sent; set SLACK_BOT_TOKEN".to_owned(),
             "invalid_auth" => "the token is not valid; copy the Bot User OAuth Token (xoxb-…) into SLACK_BOT_TOKEN".to_owned(),
             "token_revoked" | "token_expired" | "account_inactive" | "org_login_required" | "enterprise_is_restricted" => {
-                "the token no longer works; reinstall the app (OAuth & Permissions) and set SLACK_BOT_TOKEN anew".to_owned()
+                "the token no longer works; reinstall the app (OAuth & Permissions) and set the new SLACK_BOT_TOKEN".to_owned()
             }
             "missing_scope" | "not_allowed_token_type" | "no_permission" | "access_denied" => {
                 let needed = self.needed.as_deref().map_or_else(|| "chat:write".to_owned(), |scope| cap(&redact(scope), 100));

@@ -4,7 +4,7 @@
 //! people press ([`interaction`]). Before a call that must not be made twice its intent is recorded; if its
 //! outcome stays unknown (timeout, crash), the next step looks for the message before it posts, and posts
 //! under the same `client_msg_id`, so that Slack itself answers a repeat with the first message. A message that
-//! somebody deleted is posted anew once, then left. The room does not know the store, JIRA's wire or the
+//! somebody deleted is posted again once, then left. The room does not know the store, JIRA's wire or the
 //! clock. What people read is made in [`blocks`], the wire is `client`'s.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::sinks::Step;
-use crate::ticket::{Chapter, SlackRecord, Ticket};
+use crate::ticket::{Chapter, DeliveryFault, SlackRecord, Ticket};
 use blocks::{Look, Post};
 use client::{Client, Failed};
 use pace::Pace;
@@ -61,6 +61,15 @@ impl SlackSettings {
     /// May this person approve or reject? Slack's signature proves only that Slack sent the click.
     pub fn may_approve(&self, user_id: &str) -> bool {
         self.approvers.iter().any(|approver| approver == user_id)
+    }
+
+    /// Of everything that decides whether Slack takes a message.
+    pub(super) fn digest(&self) -> String {
+        super::digest(&[
+            self.bot_token.expose_secret(),
+            &self.channel,
+            self.api_base.as_str(),
+        ])
     }
 
     /// What these settings show of a ticket.
@@ -159,10 +168,6 @@ impl Slack {
             .find(|chapter| chapter.number > record.told)
         {
             Some(chapter) => self.tell(ticket, channel, ts, chapter, now).await,
-            None if record.frozen => Err(Fault::permanent(
-                "Slack no longer lets the message be edited; what changed since is told in its thread. \
-                 Allow message editing for apps (workspace settings, Message Editing)",
-            )),
             None => Ok(Step::UpToDate),
         }
     }
@@ -274,6 +279,7 @@ impl Slack {
                     Ok(Step::Recorded(SlackRecord {
                         shown,
                         frozen: true,
+                        fault: Some(frozen(now)),
                         ..record.clone()
                     }))
                 }
@@ -295,7 +301,7 @@ impl Slack {
         let told = SlackRecord {
             told: chapter.number,
             telling: None,
-            fault: None,
+            fault: record.fault.clone().filter(|_| record.frozen),
             ..record.clone()
         };
         if record.telling != Some(chapter.number) {
@@ -389,7 +395,7 @@ impl Slack {
     }
 }
 
-/// The record after Slack said that the message is no longer there: posted anew once, then left.
+/// The record after Slack said that the message is no longer there: posted again once, then left.
 fn gone(record: &SlackRecord) -> SlackRecord {
     if record.reposted > 0 {
         return SlackRecord {
@@ -406,6 +412,18 @@ fn gone(record: &SlackRecord) -> SlackRecord {
         reposted: 1,
         frozen: false,
         ..record.clone()
+    }
+}
+
+/// The message stays as it is; everything else goes on.
+fn frozen(at: DateTime<Utc>) -> DeliveryFault {
+    DeliveryFault {
+        reason:
+            "Slack no longer lets the message be edited; what changed since is told in its thread. \
+                 Allow message editing for apps (workspace settings, Message Editing)"
+                .to_owned(),
+        at,
+        retrying: false,
     }
 }
 

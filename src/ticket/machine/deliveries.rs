@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 
 use super::{Draft, Refusal, contradicts};
-use crate::ticket::{Actor, AuditEntry, DeliveryFault, JiraRecord, Lease, Sink};
+use crate::ticket::{Actor, AuditEntry, Blocked, DeliveryFault, JiraRecord, Lease, Sink};
 
 pub(super) fn lease_sink(d: &mut Draft, sink: Sink, lease: &Lease) -> Result<(), Refusal> {
     if let Some(held) = d.ticket.lease(sink)
@@ -50,6 +50,7 @@ pub(super) fn end_delivery(
     holder: &str,
     shown: Option<u64>,
     fault: Option<&DeliveryFault>,
+    settings: Option<String>,
 ) {
     let state = d.ticket.books.sinks.of(sink);
     if state
@@ -62,6 +63,9 @@ pub(super) fn end_delivery(
     if let Some(version) = shown {
         state.delivered = state.delivered.max(version);
     }
+    // What a repetition does not repair is shown as blocked, never given up. What acts is the watchdog's.
+    let lasts = fault.is_some_and(|fault| !fault.retrying) && sink.shows();
+    state.blocked = lasts.then(|| Blocked::again(state.blocked.as_ref(), settings, d.now));
     let slot = &mut state.fault;
     let news = fault.is_some_and(|fault| {
         !fault.retrying

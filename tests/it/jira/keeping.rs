@@ -72,12 +72,23 @@ async fn every_chapter_is_told_once_and_in_order() {
     assert_eq!(told.len(), 3);
 }
 
+/// A maintenance page in the place of JIRA's answer: nothing was done.
+fn web_page() -> Script {
+    Script::Status {
+        code: 200,
+        headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+        body: "<html><body>Down for maintenance</body></html>".to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn a_lost_comment_answer_tells_nothing_twice() {
     for (script, at_least) in [
         (Script::AcceptThenDrop, 0),
         (Script::DropBefore, 20),
         (Script::status(502), 20),
+        (Script::status(302), 20),
+        (web_page(), 20),
     ] {
         let mut bench = Bench::new().await;
         bench.ticket.story.extend(story());

@@ -4,7 +4,7 @@ use aiops_rca::sinks::slack::blocks::{
     HEADER_LIMIT, Look, Post, SECTION_LIMIT, TEXT_LIMIT, chapter, message,
 };
 use aiops_rca::ticket::machine::{Event, Report};
-use aiops_rca::ticket::{Channel, Chapter, ChapterKind, DeliveryFault, Status, Ticket};
+use aiops_rca::ticket::{Channel, Chapter, ChapterKind, DeliveryFault, Sink, Status, Ticket};
 use proptest::prelude::*;
 use serde_json::Value;
 use simulators::slack::block_problems;
@@ -139,11 +139,19 @@ fn every_other_state_follows_their_style() {
     let mut off = fresh.clone();
     off.sinks_off.insert("jira".into(), "ITSM_TOOL=none".into());
     record("no JIRA", &off);
-    fresh.jira.fault = Some(DeliveryFault {
-        reason: "401".into(),
-        at: at("10:00:09"),
-        retrying: false,
-    });
+    let refused = Event::DeliveryEnded {
+        sink: Sink::Jira,
+        holder: String::new(),
+        shown: None,
+        fault: Some(DeliveryFault {
+            reason: "401".into(),
+            at: at("10:00:09"),
+            retrying: false,
+        }),
+        settings: None,
+        again: None,
+    };
+    happen(&mut fresh, &refused, at("10:00:09"));
     record("JIRA refused", &fresh);
 
     let mut taken = ticket();

@@ -1,0 +1,265 @@
+//! A sink that cannot show a ticket is never given up: it lags, says why, and is tried again (law L14).
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use aiops_rca::dashboard;
+use aiops_rca::evidence::Collector;
+use aiops_rca::fault::Fault;
+use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FailureMessage, Flow};
+use aiops_rca::remediation::RemediationSettings;
+use aiops_rca::sinks::Sinks;
+use aiops_rca::sinks::jira::Jira;
+use aiops_rca::sources::Parsed;
+use aiops_rca::ticket::machine::{Event, apply};
+use aiops_rca::ticket::store::TicketStore;
+use aiops_rca::ticket::{DeliveryFault, Sink, Ticket, TicketId};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use simulators::Fault as Script;
+use simulators::jira::{Config, JiraSimulator};
+
+use crate::machine::{at, failure};
+use crate::support;
+
+/// One app with a JIRA and nothing else.
+struct App {
+    flow: Flow,
+    jira: JiraSimulator,
+}
+
+impl App {
+    async fn start() -> Self {
+        let jira = JiraSimulator::start(0, Config::default()).await.unwrap();
+        let flow = Flow {
+            store: TicketStore::new(support::embedded()),
+            collector: Collector::default(),
+            model: None,
+            sinks: Sinks {
+                jira: Some(Jira::new(support::jira_settings(&jira), support::http())),
+                ..Sinks::default()
+            },
+            remediation: RemediationSettings::default(),
+        };
+        flow.prepare().await.unwrap();
+        Self { flow, jira }
+    }
+
+    async fn open(&self, now: DateTime<Utc>) -> TicketId {
+        let accepted = self
+            .flow
+            .accept(Parsed::Failures(vec![failure()]), None, now)
+            .await
+            .unwrap();
+        let ticket = accepted.ticket_id.unwrap();
+        let message = FailureMessage::Failure {
+            ticket: ticket.clone(),
+            trace: None,
+        };
+        self.flow.analyse(message, now).await.unwrap();
+        ticket
+    }
+
+    async fn deliver(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
+        let message: DeliveryMessage =
+            serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 0})).unwrap();
+        self.flow.deliver(message, move || now).await.unwrap();
+        self.flow.store.load(id).await.unwrap().unwrap()
+    }
+
+    async fn waiting(&self) -> u64 {
+        let storage = self.flow.store.storage();
+        storage.depth(DELIVERIES).await.unwrap()
+    }
+
+    /// How many deliveries a tick of the sweep puts.
+    async fn swept(&self, now: DateTime<Utc>) -> u64 {
+        let before = self.waiting().await;
+        self.flow.sweep(now).await.unwrap();
+        self.waiting().await - before
+    }
+}
+
+fn state(ticket: &Ticket) -> serde_json::Value {
+    dashboard::details(ticket, &[], &[])["sinks"]["jira"].clone()
+}
+
+#[tokio::test]
+async fn what_looks_permanent_blocks_and_is_tried_again_by_the_sweep() {
+    for code in [401, 403, 404, 410] {
+        let app = App::start().await;
+        let id = app.open(at(0)).await;
+        app.jira.faults().next(Script::status(code));
+        let before = app.waiting().await;
+        let blocked = app.deliver(&id, at(1)).await;
+        assert!(blocked.lags(Sink::Jira), "{code}: not called delivered");
+        assert_eq!(state(&blocked)["state"], "blocked", "{code}");
+        assert!(
+            state(&blocked)["reason"]
+                .as_str()
+                .unwrap()
+                .contains(&code.to_string())
+        );
+        assert_eq!(
+            dashboard::details(&blocked, &[], &[])["deliveries"],
+            json!({})
+        );
+        assert_eq!(
+            app.waiting().await,
+            before,
+            "{code}: nothing spins in the queue"
+        );
+        assert_eq!(app.flow.stopped().await.unwrap().len(), 1);
+        for (second, put) in [(61, 0), (299, 0), (302, 1)] {
+            assert_eq!(app.swept(at(second)).await, put, "{code}, second {second}");
+        }
+        let shown = app.deliver(&id, at(303)).await;
+        assert!(!shown.lags(Sink::Jira));
+        assert_eq!(state(&shown)["state"], "up_to_date");
+        assert_eq!(shown.fault(Sink::Jira), None);
+        assert_eq!(app.jira.issues().len(), 1);
+        app.jira.assert_drained();
+    }
+}
+
+#[tokio::test]
+async fn other_settings_or_a_person_end_the_wait() {
+    let mut app = App::start().await;
+    let id = app.open(at(0)).await;
+    app.jira.faults().next(Script::status(401));
+    app.deliver(&id, at(1)).await;
+    assert_eq!(app.swept(at(61)).await, 0);
+    // As `doctor` and `replay --all` do.
+    let before = app.waiting().await;
+    assert_eq!(
+        app.flow.retry_stopped().await.unwrap(),
+        [(id.clone(), Sink::Jira)]
+    );
+    assert_eq!(app.waiting().await, before + 1);
+    // As after a restart with another token.
+    let mut settings = support::jira_settings(&app.jira);
+    settings.api_token = "another token".into();
+    let old = app
+        .flow
+        .sinks
+        .jira
+        .replace(Jira::new(settings, support::http()));
+    assert_eq!(app.swept(at(62)).await, 1);
+    // It is refused as well: from here on the new settings' own times hold.
+    let still = app.deliver(&id, at(63)).await;
+    let blocked = still.blocked(Sink::Jira).unwrap();
+    assert_eq!((blocked.tries, blocked.since), (2, at(1)));
+    assert_eq!(app.swept(at(124)).await, 0);
+    app.flow.sinks.jira = old;
+    assert_eq!(app.swept(at(125)).await, 1);
+    assert!(!app.deliver(&id, at(126)).await.lags(Sink::Jira));
+    assert_eq!(app.jira.issues().len(), 1);
+}
+
+#[tokio::test]
+async fn maintenance_pages_are_an_outage_like_any_other() {
+    let page = |code, headers: &[(&str, &str)], body: &str| Script::Status {
+        code,
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        body: body.to_owned(),
+    };
+    let endless = "x".repeat(8 * 1024 * 1024 + 1);
+    for (name, script) in [
+        (
+            "redirect",
+            page(302, &[("location", "https://maintenance.example/")], ""),
+        ),
+        (
+            "page",
+            page(
+                200,
+                &[("content-type", "text/html")],
+                "<html><body>Down for maintenance</body></html>",
+            ),
+        ),
+        ("endless", page(200, &[], &endless)),
+    ] {
+        let app = App::start().await;
+        let id = app.open(at(0)).await;
+        app.jira.faults().next(script);
+        let ticket = app.deliver(&id, at(1)).await;
+        assert!(ticket.lags(Sink::Jira), "{name}");
+        let fault = ticket.fault(Sink::Jira).unwrap();
+        assert!(fault.retrying, "{name}: {}", fault.reason);
+        assert_eq!(ticket.blocked(Sink::Jira), None, "{name}");
+        assert_eq!(state(&ticket)["state"], "lagging", "{name}");
+        let shown = app.deliver(&id, at(200)).await;
+        assert!(!shown.lags(Sink::Jira), "{name}");
+        assert_eq!(app.jira.issues().len(), 1, "{name}");
+    }
+}
+
+/// The ticket after one more delivery that ended so.
+fn ended(ticket: &Ticket, fault: Option<&str>, retrying: bool, now: DateTime<Utc>) -> Ticket {
+    let event = Event::DeliveryEnded {
+        sink: Sink::Jira,
+        holder: String::new(),
+        shown: fault.is_none().then_some(ticket.version),
+        fault: fault.map(|reason| DeliveryFault {
+            reason: reason.to_owned(),
+            at: now,
+            retrying,
+        }),
+        settings: Some("of today".to_owned()),
+        again: None,
+    };
+    apply(ticket, &event, now).unwrap().ticket
+}
+
+#[tokio::test]
+async fn the_pauses_grow_to_an_hour_and_end_with_the_fault() {
+    let app = App::start().await;
+    let id = app.open(at(0)).await;
+    let mut ticket = app.flow.store.load(&id).await.unwrap().unwrap();
+    let mut now = at(0);
+    for minutes in [5, 15, 60, 60, 60] {
+        ticket = ended(
+            &ticket,
+            Some("JIRA refused the credentials (401)"),
+            false,
+            now,
+        );
+        let blocked = ticket.blocked(Sink::Jira).unwrap();
+        assert_eq!(blocked.since, at(0));
+        assert_eq!(blocked.next_try - now, TimeDelta::minutes(minutes));
+        let before = blocked.next_try - TimeDelta::seconds(1);
+        assert!(!blocked.is_due(Some("of today"), before));
+        assert!(blocked.is_due(Some("of tomorrow"), before));
+        assert!(blocked.is_due(Some("of today"), blocked.next_try));
+        now = blocked.next_try;
+    }
+    let refused = |ticket: &Ticket| ticket.books.audit.len();
+    assert_eq!(refused(&ticket), 0, "the same reason is written down once");
+    let busy = ended(&ticket, Some("JIRA answered 503"), true, now);
+    assert_eq!(busy.blocked(Sink::Jira), None);
+    let shown = ended(&ticket, None, false, now);
+    assert_eq!(
+        (shown.blocked(Sink::Jira), shown.fault(Sink::Jira)),
+        (None, None)
+    );
+    assert!(!shown.lags(Sink::Jira));
+}
+
+#[test]
+fn a_redirect_is_an_outage_and_another_refusal_is_none() {
+    for (status, transient) in [
+        (301, true),
+        (302, true),
+        (307, true),
+        (400, false),
+        (401, false),
+    ] {
+        assert_eq!(
+            Fault::from_status("it", status, None).is_transient(),
+            transient,
+            "{status}"
+        );
+    }
+}
