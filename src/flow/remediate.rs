@@ -24,6 +24,8 @@ use crate::trace;
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
 /// How long an attempt waits for its asset or for the global cap.
 const BUSY: Duration = Duration::from_secs(30);
+/// How long an attempt waits at least for a task that runs already.
+const POSTPONED: chrono::Duration = chrono::Duration::seconds(60);
 /// As much of a vendor's reason as a ticket shows.
 const REASON_CAP: usize = 2_000;
 /// How long after the deadline a vendor that does not answer is asked again.
@@ -401,6 +403,29 @@ impl Flow {
             .ok()?
     }
 
+    /// The playbook did nothing, for somebody had the task run already: the attempt waits for that end, and is not burnt.
+    async fn postpone(
+        &self,
+        ticket: &TicketId,
+        attempt: &str,
+        state: &str,
+        now: DateTime<Utc>,
+    ) -> Result<String, UpdateError> {
+        let known = self.store.load(ticket).await?.ok_or(UpdateError::Missing)?;
+        let waited = known
+            .attempt(attempt)
+            .map_or(chrono::Duration::zero(), |a| now - planned_at(&known, a));
+        let event = Event::AttemptPostponed {
+            attempt: attempt.to_owned(),
+            why: format!("it is {state} already, and not by this attempt"),
+            until: now + (waited / 2).max(POSTPONED),
+        };
+        let ticket = self.apply(ticket, &event, now).await?;
+        self.store.refund_attempt(&ticket.failure, attempt).await?;
+        self.store.unlock_asset(&ticket.failure, attempt).await?;
+        Ok(ticket.remediation.decision)
+    }
+
     /// Applies a playbook's callback whose token was verified. The answer says what it changed.
     pub async fn callback(
         &self,
@@ -410,6 +435,7 @@ impl Flow {
         now: DateTime<Utc>,
     ) -> Result<String, UpdateError> {
         let report = match &callback.outcome {
+            Outcome::Busy(state) => return self.postpone(ticket, attempt, state, now).await,
             Outcome::Success | Outcome::Failed(_) if callback.contradictory => Report::Unclear,
             Outcome::Success => Report::ClaimsSuccess,
             Outcome::Failed(why) => Report::Failed(why.clone()),

@@ -15,6 +15,7 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::hyper::body::Bytes;
 
+use crate::sources::airflow::cut;
 use crate::trace::Traceparent;
 
 /// The largest body any door reads; above it the answer is 413.
@@ -171,7 +172,7 @@ pub async fn serve<F, A>(
                 let answer = Arc::clone(&answer);
                 async move {
                     let head = method == Method::HEAD;
-                    let Ok(body) = read(body).await else {
+                    let Some(body) = read(body).await.body(path.as_str()) else {
                         return Response::error(
                             StatusCode::PAYLOAD_TOO_LARGE,
                             "too_large",
@@ -207,12 +208,29 @@ pub async fn serve<F, A>(
         .await;
 }
 
-/// The body was too large.
-struct TooLarge;
+/// A body as far as it was kept.
+enum Read {
+    Whole(Bytes),
+    /// It was larger than the cap.
+    Cut(Bytes),
+}
+
+impl Read {
+    /// What a door may read of it. Airflow's callbacks put the exception last: what names the run stands before the cut.
+    fn body(self, path: &str) -> Option<Bytes> {
+        match self {
+            Self::Whole(body) => Some(body),
+            Self::Cut(body) if path.trim_matches('/').eq_ignore_ascii_case("airflow-monitor") => {
+                cut::completed(&body).map(Bytes::from)
+            }
+            Self::Cut(_) => None,
+        }
+    }
+}
 
 async fn read(
     stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>,
-) -> Result<Bytes, TooLarge> {
+) -> Read {
     let mut stream = std::pin::pin!(stream);
     let (mut body, mut sent) = (BytesMut::new(), 0_usize);
     while let Some(chunk) = stream.next().await {
@@ -220,16 +238,15 @@ async fn read(
         let Ok(mut chunk) = chunk else { break };
         sent = sent.saturating_add(chunk.remaining());
         if sent > PATIENCE {
-            return Err(TooLarge);
+            break;
         }
         // Read to its end but not kept: whoever is still sending does not read an answer.
-        if sent <= BODY_CAP {
-            body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
-        }
+        let room = BODY_CAP.saturating_sub(body.len()).min(chunk.remaining());
+        body.extend_from_slice(&chunk.copy_to_bytes(room));
     }
     if sent > BODY_CAP {
-        Err(TooLarge)
+        Read::Cut(body.freeze())
     } else {
-        Ok(body.freeze())
+        Read::Whole(body.freeze())
     }
 }

@@ -18,6 +18,7 @@ use super::time::instant;
 use super::{Malformed, Parsed};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
 
+pub mod cut;
 mod link;
 pub mod story;
 
@@ -168,6 +169,9 @@ impl Callback {
         }
         let state = self.state.as_deref()?.to_ascii_lowercase();
         let state = state.rsplit('.').next().unwrap_or_default();
+        if let Some(reason) = self.will_be_repeated() {
+            return Some(reason);
+        }
         match state {
             "up_for_retry" | "up_for_reschedule" | "retry" | "retrying" => {
                 Some(format!("not final: the task is {state}"))
@@ -186,6 +190,26 @@ impl Callback {
         }
     }
 
+    /// Airflow 3.1 calls the failure callback of a task found dead although retries remain. Such a call carries no
+    /// exception; a task that fails for good before its last try says why (`AirflowFailException`).
+    fn will_be_repeated(&self) -> Option<String> {
+        self.task.as_deref()?;
+        if self.error.is_some() || self.reason.is_some() {
+            return None;
+        }
+        let number = |text: &Option<String>| text.as_deref()?.parse::<i64>().ok();
+        let (made, retries) = (number(&self.attempt)?, number(&self.max_tries)?);
+        (1..=retries).contains(&made).then(|| {
+            format!("not final: try {made} ended without an exception, and {retries} retries are allowed")
+        })
+    }
+
+    /// `airflow dags test` and `tasks test` run without a scheduler, and count no tries.
+    fn is_test(&self) -> bool {
+        let made = self.attempt.as_deref().and_then(|text| text.parse().ok());
+        self.task.is_some() && made == Some(0_i64)
+    }
+
     fn failure(self, document: &Value) -> Failure {
         let asset = match (&self.dag, &self.task) {
             (Some(dag), Some(task)) => format!("{dag}.{task}"),
@@ -201,6 +225,7 @@ impl Callback {
             .or_else(|| self.error.as_deref().and_then(class_of));
         let mut context: BTreeMap<String, String> = BTreeMap::new();
         let map_index = self.map_index();
+        let test = self.is_test().then(|| "true".to_owned());
         let deployment = self.deployment();
         let last_task = self
             .log_url
@@ -217,6 +242,7 @@ impl Callback {
         note(field::MAP_INDEX, map_index);
         note(field::DEPLOYMENT, deployment);
         note(field::LAST_TASK, last_task);
+        note(field::TEST_RUN, test);
         note(field::TRY_NUMBER, self.attempt);
         note(field::OPERATOR, self.operator);
         note(field::LOGICAL_DATE, self.date);
