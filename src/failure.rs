@@ -235,14 +235,10 @@ impl Failure {
         self.run_id = self.run_id.as_deref().map(name);
         self.error_code = self.error_code.as_deref().map(name);
         self.message = cap(&redact(&self.message), MESSAGE_CAP);
-        self.run_url = self
-            .run_url
-            .as_deref()
-            .map(redact)
-            .filter(|url| {
-                let web = url.starts_with("https://") || url.starts_with("http://");
-                web && url.len() <= 2000
-            });
+        self.run_url = self.run_url.as_deref().map(redact).filter(|url| {
+            let web = url.starts_with("https://") || url.starts_with("http://");
+            web && url.len() <= 2000
+        });
         self.context = self
             .context
             .iter()

@@ -220,7 +220,11 @@ impl Read {
     fn body(self, path: &str) -> Option<Bytes> {
         match self {
             Self::Whole(body) => Some(body),
-            Self::Cut(body) if path.trim_matches('/').eq_ignore_ascii_case("airflow-monitor") => {
+            Self::Cut(body)
+                if path
+                    .trim_matches('/')
+                    .eq_ignore_ascii_case("airflow-monitor") =>
+            {
                 cut::completed(&body).map(Bytes::from)
             }
             Self::Cut(_) => None,
@@ -228,9 +232,7 @@ impl Read {
     }
 }
 
-async fn read(
-    stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>,
-) -> Read {
+async fn read(stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>) -> Read {
     let mut stream = std::pin::pin!(stream);
     let (mut body, mut sent) = (BytesMut::new(), 0_usize);
     while let Some(chunk) = stream.next().await {

@@ -23,6 +23,7 @@ use crate::fault::Fault;
 use crate::http::{Http, Reply};
 
 mod log;
+mod reader;
 mod wire;
 
 use wire::TaskInstance;
@@ -124,7 +125,8 @@ impl Airflow {
         }
         let version: wire::Version = self.get(&["version"], &[]).await?.unwrap_or_default();
         let dags: Option<wire::Dags> = self.get(&["dags"], &[("limit", "1")]).await?;
-        let dags = dags.ok_or_else(|| Fault::permanent("Airflow answered 404 to its list of DAGs"))?;
+        let dags =
+            dags.ok_or_else(|| Fault::permanent("Airflow answered 404 to its list of DAGs"))?;
         Ok(format!(
             "Airflow {} (API {api:?}), {} DAGs visible",
             version.version,
@@ -203,7 +205,7 @@ impl Airflow {
             ..at
         };
         let try_number: i64 = reported_try.or(task.try_number).unwrap_or(1);
-        let log = self.log(&at, try_number).await?;
+        let log = reader::read(&self.log(&at, try_number).await?);
         if log.trim().is_empty() {
             return Err(Fault::permanent(format!(
                 "the log of try {try_number} is empty"
@@ -599,9 +601,12 @@ impl Airflow {
     fn refusal(&self, api: AirflowApi, reply: &Reply) -> Fault {
         let token = matches!(self.settings.login, AirflowLogin::Token(_));
         // Airflow 3 answers a token that it cannot read with a bare "Forbidden"; a missing right it names.
-        let unreadable = reply
-            .json::<wire::Refused>(WHAT)
-            .is_ok_and(|said| matches!(said.detail.trim(), "Forbidden" | "Invalid JWT token" | "Not authenticated"));
+        let unreadable = reply.json::<wire::Refused>(WHAT).is_ok_and(|said| {
+            matches!(
+                said.detail.trim(),
+                "Forbidden" | "Invalid JWT token" | "Not authenticated"
+            )
+        });
         Fault::permanent(match (reply.status, api) {
             (401, AirflowApi::V1) if !token => format!(
                 "{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD, and that [api] auth_backends of Airflow 2 names \

@@ -20,9 +20,8 @@ pub fn completed(cut: &[u8]) -> Option<Vec<u8>> {
         let comma = open.comma?;
         Some(Open::after(text.get(..comma)?).close(text.get(..comma)?))
     };
-    let object = |body: &String| {
-        serde_json::from_str::<Value>(body).is_ok_and(|value| value.is_object())
-    };
+    let object =
+        |body: &String| serde_json::from_str::<Value>(body).is_ok_and(|value| value.is_object());
     Some(as_it_is)
         .filter(object)
         .or_else(|| without_the_last().filter(object))
@@ -102,7 +101,10 @@ mod tests {
     fn every_cut_behind_the_names_still_names_the_run() {
         let body = json!({"dag_id": "etl", "task_id": "load", "run_id": "r", "n": [1, {"a": "}\""}], "exception": "caf\u{e9} \u{7} \\ \"row\" \u{1f600}", "log_url": "http://a"});
         // Escaped as Python does it.
-        let text = body.to_string().replace('\u{e9}', "\\u00e9").replace('\u{1f600}', "\\ud83d\\ude00");
+        let text = body
+            .to_string()
+            .replace('\u{e9}', "\\u00e9")
+            .replace('\u{1f600}', "\\ud83d\\ude00");
         let named = text.find("\"n\"").unwrap();
         for cut in named..text.len() {
             let bytes = text.as_bytes().get(..cut).unwrap();

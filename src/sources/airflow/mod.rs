@@ -58,6 +58,8 @@ struct Callback {
     ended: Option<String>,
     /// Does it have a place for an error, even an empty one?
     failure_shaped: bool,
+    /// Did the callback that we ship send it, with an empty exception?
+    shipped: bool,
 }
 
 impl Callback {
@@ -131,6 +133,8 @@ impl Callback {
                 &["end_date", "failed_at", "timestamp", "ts"],
                 &["task_instance", "ti", "dag_run"],
             )?,
+            shipped: level.as_deref() == Some("task")
+                && document.get("exception").and_then(Value::as_str) == Some(""),
             failure_shaped: ["exception", "error", "reason"]
                 .iter()
                 .any(|name| document.get(name).is_some()),
@@ -222,7 +226,8 @@ impl Callback {
             .error_class
             .as_deref()
             .and_then(last_piece)
-            .or_else(|| self.error.as_deref().and_then(class_of));
+            .or_else(|| self.error.as_deref().and_then(class_of))
+            .or_else(|| self.told_by_airflow().map(str::to_owned));
         let mut context: BTreeMap<String, String> = BTreeMap::new();
         let map_index = self.map_index();
         let test = self.is_test().then(|| "true".to_owned());
@@ -308,6 +313,33 @@ impl Callback {
         self.task.as_deref()?;
         let given = self.map_index.as_deref().and_then(index);
         given.or_else(|| index(&link::of(self.log_url.as_deref()?)?.map_index?))
+    }
+
+    /// What Airflow itself says about a failure without an exception: why a run failed, and that a task was found dead.
+    ///
+    /// Airflow 2 hands the callback of such a task a dictionary of its ids. Airflow 3 hands it nothing, and calls it for
+    /// no other failure; the shipped callback says so by an empty `exception` beside its `level`.
+    fn told_by_airflow(&self) -> Option<&'static str> {
+        if self.task.is_none() {
+            return match self.reason.as_deref()? {
+                "timed_out" | "dagrun_timeout" => Some("DagRunTimeout"),
+                "all_tasks_deadlocked" => Some("DagRunDeadlocked"),
+                _ => None,
+            };
+        }
+        let ids = |text: &str| text.starts_with("{'DAG Id':") && text.contains("'Hostname':");
+        match self.error.as_deref() {
+            Some(error) if ids(error.trim()) => Some("TaskHeartbeatLost"),
+            Some(_) => None,
+            None => {
+                let of_airflow_3 = self
+                    .log_url
+                    .as_deref()
+                    .is_some_and(|url| url.contains("/runs/") && url.contains("/tasks/"));
+                (self.shipped && of_airflow_3 && self.reason.is_none())
+                    .then_some("TaskHeartbeatLost")
+            }
+        }
     }
 
     fn message(&self, asset: &str) -> String {
