@@ -438,11 +438,17 @@ impl Flow {
         let report = match &callback.outcome {
             Outcome::Busy(state) => return self.postpone(ticket, attempt, state, now).await,
             Outcome::Success | Outcome::Failed(_) if callback.contradictory => Report::Unclear,
-            Outcome::Success => Report::ClaimsSuccess,
+            Outcome::Success | Outcome::HealedMeanwhile => Report::ClaimsSuccess,
             Outcome::Failed(why) => Report::Failed(why.clone()),
             Outcome::Progress => Report::Progress,
         };
+        let healed = callback.outcome == Outcome::HealedMeanwhile;
         let run_id = match (&callback.remediation_run_id, &report) {
+            // A task keeps its run: that is where the vendor is asked.
+            (_, Report::ClaimsSuccess) if healed => {
+                let known = self.store.load(ticket).await?;
+                known.and_then(|ticket| ticket.failure.run_id)
+            }
             (None, Report::Failed(_)) => self.unnamed_run(ticket, attempt, now).await,
             (named, _) => named.clone(),
         };
@@ -452,6 +458,9 @@ impl Flow {
             run_id,
         };
         let ticket = self.apply(ticket, &event, now).await?;
+        if healed {
+            self.store.refund_attempt(&ticket.failure, attempt).await?;
+        }
         Ok(ticket.remediation.decision)
     }
 }

@@ -1,6 +1,11 @@
 //! The corridor in one process, step by step: what the host would do is done by hand, at any time of day.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +33,7 @@ use crate::machine::{at, failure};
 use crate::support;
 
 mod airflow;
+mod stories;
 
 /// A playbook that takes everything and never calls back.
 struct Silent;
@@ -45,7 +51,11 @@ struct Corridor {
 
 impl Corridor {
     async fn build() -> Self {
-        let playbook = simulators::serve(0, Arc::new(Silent)).await.unwrap();
+        Self::with(Arc::new(Silent)).await
+    }
+
+    async fn with(playbook: Arc<impl Site>) -> Self {
+        let playbook = simulators::serve(0, playbook).await.unwrap();
         let actions = [Action::RetryPipeline, Action::RetryJob, Action::RetryTask];
         let url = SecretUrl::parse(&playbook.url()).unwrap();
         let settings = PlaybookSettings {

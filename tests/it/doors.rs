@@ -236,6 +236,21 @@ async fn bodies_are_capped_while_they_stream() {
         over.starts_with("HTTP/1.1 413") && over.contains("\"too_large\""),
         "{over}"
     );
+    // The guide's Airflow callback sends its exception whole: what names the run stands before the cut.
+    let rows = "row ".repeat(BODY_CAP / 4);
+    let body = format!(
+        r#"{{"dag_id":"etl","task_id":"load","run_id":"r","exception":"{rows}","log_url":"http://a"}}"#
+    );
+    let head = |path: &str| {
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let cut = raw(address, &head("/airflow-monitor"), body.as_bytes()).await;
+    assert!(cut.starts_with("HTTP/1.1 200"), "{cut}");
+    let other = raw(address, &head("/databricks-monitor"), body.as_bytes()).await;
+    assert!(other.starts_with("HTTP/1.1 413"), "{other}");
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub enum Outcome {
     Failed(String),
     /// It is under way.
     Progress,
+    /// It did nothing: what should be run again had succeeded meanwhile, by somebody's doing. To be verified as a success.
+    HealedMeanwhile,
     /// It did nothing: what should be run again was queued or running already, by somebody's doing.
     Busy(String),
 }
@@ -112,7 +114,7 @@ fn outcome(fields: &Fields<'_>, error: Option<&str>) -> Result<(Outcome, bool), 
         && success != Some(true)
     {
         match state.as_str() {
-            "success" => return Ok((Outcome::Success, false)),
+            "success" => return Ok((Outcome::HealedMeanwhile, false)),
             "scheduled" | "queued" | "running" | "restarting" | "deferred" | "up_for_retry"
             | "up_for_reschedule" => return Ok((Outcome::Busy(state), false)),
             _ => {}
