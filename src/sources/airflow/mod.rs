@@ -298,13 +298,13 @@ impl Callback {
         )
     }
 
-    /// Its own name, or the host that its links lead to.
+    /// Its own name, or the address that its links lead to.
     fn deployment(&self) -> Option<String> {
         let named = self
             .deployment
             .as_deref()
-            .map(|name| link::host(name).unwrap_or_else(|| name.to_owned()));
-        named.or_else(|| self.log_url.as_deref().and_then(link::host))
+            .map(|name| link::address(name).unwrap_or_else(|| name.to_owned()));
+        named.or_else(|| self.log_url.as_deref().and_then(link::deployment))
     }
 
     /// The index of a mapped task; -1 means "not mapped". The guide's callback sends none: then the link has it.
@@ -349,13 +349,31 @@ impl Callback {
             "Airflow DAG"
         };
         match (&self.error, &self.reason) {
-            (Some(error), _) => error.clone(),
+            (Some(error), _) => without_source_lines(error),
             (None, Some(reason)) => format!("{what} {asset} failed: {reason}"),
             (None, None) => {
                 format!("{what} {asset} failed; the callback carried no exception text.")
             }
         }
     }
+}
+
+/// A traceback without the lines of source code that Python prints below each place: they say what was called, not what
+/// went wrong.
+fn without_source_lines(text: &str) -> String {
+    if !text.contains("Traceback (most recent call last):") {
+        return text.to_owned();
+    }
+    let mut inside = false;
+    let kept = text.lines().filter(|line| {
+        if line.trim_end() == "Traceback (most recent call last):" {
+            inside = true;
+        } else if !line.is_empty() && !line.starts_with(' ') {
+            inside = false;
+        }
+        !(inside && line.starts_with("    "))
+    });
+    kept.collect::<Vec<_>>().join("\n")
 }
 
 /// A scalar at the top level or in one of the nests; something else in its place is a wrong type with its path.
