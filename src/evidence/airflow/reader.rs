@@ -109,13 +109,14 @@ impl Reading {
             self.dropping = false;
             return Some(killed);
         }
+        // Its own lines have no level; a record ends it, whether its end was written or not.
+        self.in_details = false;
         let below = !matches!(head.level, "ERROR" | "CRITICAL");
         // The runner repeats the exception that the task was reported with.
         let repeats = head.file == "standard_task_runner.py"
             && head.said.starts_with("Failed to execute job");
         let of_child = CHILDREN.contains(&head.file);
-        self.dropping = self.in_details
-            || repeats
+        self.dropping = repeats
             || head.file == "aiops_rca_callback.py"
             || below && FRAMEWORK.contains(&head.file)
             || of_child
@@ -146,7 +147,7 @@ impl Reading {
 
     fn group(&mut self, said: &str) {
         self.in_details = said.starts_with("::group::Log message source details");
-        self.dropping = true;
+        self.dropping = false;
         self.in_traceback = false;
     }
 

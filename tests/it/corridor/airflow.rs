@@ -336,7 +336,7 @@ async fn no_more_attempts_a_run_than_one_ticket_has() {
 #[tokio::test]
 async fn a_task_that_runs_or_succeeded_already_is_waited_for() {
     let corridor = Corridor::build().await;
-    let (id, _) = corridor.says(&task("extract", 1, 0), 0).await;
+    let (id, _) = corridor.says(&unlinked(task("extract", 1, 0)), 0).await;
     let mut ticket = corridor.analysed(&id, at(1)).await;
     let guard = |state: &str| {
         let body = json!({"status": "failed", "success": false,
@@ -380,7 +380,7 @@ async fn a_task_that_runs_or_succeeded_already_is_waited_for() {
 #[tokio::test]
 async fn a_test_run_without_a_scheduler_is_marked_and_left_alone() {
     let corridor = Corridor::build().await;
-    let (id, _) = corridor.says(&task("extract", 0, 0), 0).await;
+    let (id, _) = corridor.says(&unlinked(task("extract", 0, 0)), 0).await;
     let ticket = corridor.analysed(&id, at(1)).await;
     assert_eq!(ticket.failure.field("test_run"), Some("true"));
     assert_eq!(ticket.remediation.state, RemediationState::None);
