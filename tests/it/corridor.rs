@@ -33,7 +33,6 @@ use crate::machine::{at, failure};
 use crate::support;
 
 mod airflow;
-mod stories;
 
 /// A playbook that takes everything and never calls back.
 struct Silent;

@@ -7,7 +7,6 @@
     reason = "helpers of tests may fail loudly"
 )]
 
-mod airflow;
 mod command;
 mod facts;
 mod guide;
