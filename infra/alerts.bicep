@@ -2,9 +2,14 @@
 // Deployed after the package, because the function's key exists only once the function does:
 //
 //   az deployment group create --resource-group <group> --template-file infra/alerts.bicep \
-//     --parameters functionAppName=<output of main> workspaceId=<output of main>
+//     --parameters name=<name of main> functionAppName=<output of main> workspaceId=<output of main>
 
 targetScope = 'resourceGroup'
+
+@description('Stands before the name of every rule and of the action group, as in infra/main.bicep.')
+@minLength(3)
+@maxLength(14)
+param name string = 'aiops-rca'
 
 @description('The function app, as infra/main.bicep put it out.')
 param functionAppName string
@@ -43,7 +48,7 @@ param secureWebhookObjectId string = ''
 @description('Its identifier URI, equal to secureWebhookAudience of infra/main.bicep.')
 param secureWebhookIdentifierUri string = ''
 
-resource app 'Microsoft.Web/sites@2024-04-01' existing = {
+resource app 'Microsoft.Web/sites@2025-03-01' existing = {
   name: functionAppName
 
   resource azureMonitor 'functions' existing = {
@@ -69,42 +74,60 @@ var entra = {
 }
 
 resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'rca-webhook-action-group'
+  name: '${name}-webhook'
   location: 'global'
   properties: {
     enabled: true
-    groupShortName: 'rcawebhook'
+    groupShortName: take(replace(name, '-', ''), 12)
     webhookReceivers: [union(receiver, secure ? entra : {})]
   }
 }
 
-var byRun = [for column in ['RunId', 'PipelineName', 'ActivityName', 'ErrorCode']: { name: column, operator: 'Include', values: ['*'] }]
-var byCluster = [for column in ['clusterId', 'clusterName', 'clusterState', 'termination']: { name: column, operator: 'Include', values: ['*'] }]
-var byJobRun = [for column in ['runId', 'jobId', 'jobTerminalState']: { name: column, operator: 'Include', values: ['*'] }]
+var byRun = [
+  for column in ['RunId', 'PipelineName', 'ActivityName', 'ErrorCode']: {
+    name: column
+    operator: 'Include'
+    values: ['*']
+  }
+]
+var byCluster = [
+  for column in ['clusterId', 'clusterName', 'clusterState', 'termination']: {
+    name: column
+    operator: 'Include'
+    values: ['*']
+  }
+]
+var byJobRun = [
+  for column in ['runId', 'jobId', 'jobTerminalState']: {
+    name: column
+    operator: 'Include'
+    values: ['*']
+  }
+]
 
 // Every rule is split by the run, so that one alert is one run: an alert of many rows is cut to its first ten.
-// Windows are longer than frequencies and the queries look at ingestion time, so late rows are seen and early
-// ones at most twice; aiops-rca knows a run again. The rules are stateless (autoMitigate false): a failed run
+// Windows are longer than frequencies and the queries look half an hour further back than the evaluation before, by
+// ingestion time, so late rows are seen and most rows several times; aiops-rca knows a run again. The rules are stateless (autoMitigate false): a failed run
 // does not heal because no further one fails.
 var rules = [
   {
-    name: 'adf-pipeline-failure-alert'
+    name: 'adf-pipeline-failure'
     about: 'A pipeline run of Data Factory failed.'
     enabled: watchPipelines
     query: loadTextContent('queries/adf-pipelines.kql')
     severity: pipelineSeverity
     frequency: 'PT5M'
-    window: 'PT1H'
+    window: 'PT2H'
     dimensions: byRun
   }
   {
-    name: 'adf-activity-failure-alert'
+    name: 'adf-activity-failure'
     about: 'An activity of Data Factory failed.'
     enabled: watchActivities
     query: loadTextContent('queries/adf-activities.kql')
     severity: pipelineSeverity
     frequency: 'PT5M'
-    window: 'PT1H'
+    window: 'PT2H'
     dimensions: byRun
   }
   {
@@ -129,15 +152,16 @@ var rules = [
   }
 ]
 
-resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
-  for entry in rules: if (entry.enabled) {
-    name: entry.name
+resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
+  for entry in rules: {
+    name: '${name}-${entry.name}'
     location: location
     kind: 'LogAlert'
     properties: {
-      displayName: entry.name
+      displayName: '${name}-${entry.name}'
       description: entry.about
-      enabled: true
+      // All rules are always there: one that is no longer wanted is switched off, not left running.
+      enabled: entry.enabled
       severity: entry.severity
       scopes: [workspaceId]
       evaluationFrequency: entry.frequency

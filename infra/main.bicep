@@ -34,6 +34,12 @@ param dataFactoryName string = ''
 @description('Its resource group, in this subscription.')
 param dataFactoryResourceGroup string = resourceGroup().name
 
+@description('Id of an existing role for reading runs, where the deployer may not create roles (docs/deployment.md lists its operations); empty: one is made.')
+param runReaderRoleId string = ''
+
+@description('Id of an existing role for starting pipelines, likewise.')
+param pipelineRunnerRoleId string = ''
+
 @description('The Databricks workspace to watch (Premium: only that tier has audit logs); empty: none.')
 param databricksWorkspaceName string = ''
 
@@ -53,6 +59,10 @@ param airflowUsername string = ''
 @description('That user\'s password; kept in the vault. Without it the Airflow playbooks are not deployed.')
 @secure()
 param airflowPassword string = ''
+
+@description('A token of Airflow instead of user and password, for reading alone; kept in the vault.')
+@secure()
+param airflowToken string = ''
 
 @description('A Databricks token; empty (better): the managed identity, added to the workspace as a service principal.')
 @secure()
@@ -103,6 +113,15 @@ param autoRemediationEnabled bool = false
 @secure()
 param callbackSigningKey string
 
+@description('Who may start a playbook. entra: the app alone, with a token of its identity; the URL opens nothing. sas: whoever has the signed URL, as in the guide.')
+@allowed(['entra', 'sas'])
+param playbookAccess string = 'entra'
+
+@description('An attempt that has not reported after this time is looked up at the vendor; the playbooks stop watching a quarter of an hour before.')
+@minValue(30)
+@maxValue(1440)
+param remediationDeadlineMinutes int = 120
+
 @description('For assets that no rule names: safe, from_failure, ask or never.')
 @allowed(['safe', 'from_failure', 'ask', 'never'])
 param remediationDefault string = 'safe'
@@ -151,6 +170,17 @@ param otlpEndpoint string = ''
 @secure()
 param otlpHeaders string = ''
 
+// ---- who watches the watcher
+@description('E-mail address of those who look after aiops-rca; empty: nobody is told when it is down.')
+param operatorEmail string = ''
+
+@description('false switches the rules that watch aiops-rca off.')
+param watcherAlerts bool = true
+
+// ---- everything else
+@description('Further app settings by name, all of them texts and none of them a secret: { LOG_LEVEL: \'debug\' }. What a parameter above sets wins. Each deployment replaces all app settings: what is not here is gone.')
+param extraSettings object = {}
+
 // ---- size
 @description('Memory of an instance in MB.')
 @allowed([512, 2048, 4096])
@@ -168,6 +198,9 @@ param zoneRedundant bool = false
 @allowed(['Standard_ZRS', 'Standard_LRS', 'Standard_GZRS', 'Standard_GRS'])
 param storageSku string = 'Standard_ZRS'
 
+@description('true sends the host\'s own logs to the workspace as well. On this plan they arrive at every level, and are billed; Application Insights has what matters anyway.')
+param hostLogs bool = false
+
 @description('How long logs are kept, in days.')
 @minValue(30)
 @maxValue(730)
@@ -184,7 +217,7 @@ var airflowPlaybooks = airflow && !empty(airflowPassword)
 var factory = !empty(dataFactoryName)
 var factoryId = factory ? resourceId(dataFactoryResourceGroup, 'Microsoft.DataFactory/factories', dataFactoryName) : ''
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: '${name}-identity'
   location: location
 }
@@ -224,6 +257,7 @@ module vault 'modules/vault.bicep' = {
       SLACK_SIGNING_SECRET: slackSigningSecret
       DATABRICKS_TOKEN: databricksToken
       AIRFLOW_PASSWORD: airflowPassword
+      AIRFLOW_TOKEN: airflowToken
       AI_API_KEY: aiApiKey
       OTEL_EXPORTER_OTLP_HEADERS: otlpHeaders
     }
@@ -238,9 +272,21 @@ module functionApp 'modules/function.bicep' = {
     storageBlobEndpoint: storage.outputs.blobEndpoint
     deploymentContainer: storage.outputs.deploymentContainer
     workspaceId: monitoring.outputs.workspaceId
+    hostLogs: hostLogs
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     zoneRedundant: zoneRedundant
+  }
+}
+
+module watcher 'modules/watcher.bicep' = if (!empty(operatorEmail)) {
+  params: {
+    name: name
+    functionAppName: functionApp.outputs.name
+    workspaceId: monitoring.outputs.workspaceId
+    location: monitoring.outputs.location
+    email: operatorEmail
+    enabled: watcherAlerts
   }
 }
 
@@ -257,7 +303,9 @@ module factoryDiagnostics 'modules/data-factory.bicep' = if (factory) {
     factoryName: dataFactoryName
     workspaceId: monitoring.outputs.workspaceId
     diagnosticSettings: diagnosticSettings
+    owner: functionAppName
     readerPrincipalId: identity.properties.principalId
+    roleId: runReaderRoleId
   }
 }
 
@@ -274,10 +322,15 @@ var databricksHost = databricks ? 'https://${databricksDiagnostics!.outputs.work
 
 module playbooks 'playbooks/playbooks.bicep' = {
   params: {
+    name: name
     location: location
+    owner: functionAppName
     callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'
     vaultName: vault.outputs.name
     workspaceId: monitoring.outputs.workspaceId
+    runMinutes: remediationDeadlineMinutes - 15
+    callerObjectId: playbookAccess == 'entra' ? identity.properties.principalId : ''
+    audience: environment().resourceManager
     factoryId: factoryId
     databricksHost: databricksHost
     allowedNodeTypes: flatten(standInNodeTypes)
@@ -285,6 +338,7 @@ module playbooks 'playbooks/playbooks.bicep' = {
     airflowApi: airflowApiVersion
     airflowUser: airflowUsername
     upstreamPipelines: upstreamPipelines
+    pipelineRunnerRoleId: pipelineRunnerRoleId
   }
 }
 
@@ -304,6 +358,8 @@ var baseSettings = {
   LOG_ANALYTICS_WORKSPACE_ID: monitoring.outputs.customerId
   AUTO_REMEDIATION_ENABLED: autoRemediationEnabled ? 'true' : 'false'
   REMEDIATION_DEFAULT: remediationDefault
+  REMEDIATION_DEADLINE_MINUTES: string(remediationDeadlineMinutes)
+  PLAYBOOK_AUDIENCE: environment().resourceManager
   CALLBACK_SIGNING_KEY: '${secret}CALLBACK-SIGNING-KEY)'
   DASHBOARD_AUTH: empty(dashboardClientId) ? 'key' : 'entra'
   DASHBOARD_KEY: '${secret}DASHBOARD-KEY)'
@@ -344,6 +400,8 @@ var airflowLoginSettings = {
   PLAYBOOK_RETRY_AIRFLOW_TASK: '${secret}PLAYBOOK-RETRY-AIRFLOW-TASK)'
   PLAYBOOK_RERUN_UPSTREAM: '${secret}PLAYBOOK-RERUN-UPSTREAM)'
 }
+
+var airflowTokenSettings = { AIRFLOW_TOKEN: '${secret}AIRFLOW-TOKEN)' }
 
 var jiraSettings = {
   ITSM_TOOL: 'jira'
@@ -387,19 +445,50 @@ var telemetrySettings = {
 
 var telemetryKeySettings = { OTEL_EXPORTER_OTLP_HEADERS: '${secret}OTEL-EXPORTER-OTLP-HEADERS)' }
 
-var azureSettings = union(factory ? factorySettings : {}, databricks ? databricksSettings : {}, empty(databricksToken) ? {} : databricksTokenSettings)
-var otherSettings = union(airflow ? airflowSettings : {}, airflowPlaybooks ? airflowLoginSettings : {}, assetSettings, nodeTypeSettings)
-var ticketSettings = union(empty(jiraDomain) ? {} : jiraSettings, empty(jiraApiToken) ? {} : jiraTokenSettings, empty(jiraWebhookSecret) ? {} : jiraWebhookSettings)
-var chatSettings = union(empty(slackBotToken) ? {} : slackSettings, empty(slackSigningSecret) ? {} : slackButtonSettings)
+var azureSettings = union(
+  factory ? factorySettings : {},
+  databricks ? databricksSettings : {},
+  empty(databricksToken) ? {} : databricksTokenSettings
+)
+var otherSettings = union(
+  airflow ? airflowSettings : {},
+  airflowPlaybooks ? airflowLoginSettings : {},
+  empty(airflowToken) ? {} : airflowTokenSettings,
+  assetSettings,
+  nodeTypeSettings
+)
+var ticketSettings = union(
+  empty(jiraDomain) ? {} : jiraSettings,
+  empty(jiraApiToken) ? {} : jiraTokenSettings,
+  empty(jiraWebhookSecret) ? {} : jiraWebhookSettings
+)
+var chatSettings = union(
+  empty(slackBotToken) ? {} : slackSettings,
+  empty(slackSigningSecret) ? {} : slackButtonSettings
+)
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
-var telemetryAllSettings = union(empty(otlpEndpoint) ? {} : telemetrySettings, empty(otlpHeaders) ? {} : telemetryKeySettings)
+var telemetryAllSettings = union(
+  empty(otlpEndpoint) ? {} : telemetrySettings,
+  empty(otlpHeaders) ? {} : telemetryKeySettings
+)
+var webhookSettings = empty(secureWebhookAudience) ? {} : secureWebhookSettings
 
 // After the playbooks, so that every reference finds its secret; and after the sign-in, whose headers the app is told to
 // trust here. (Two changes of one app's configuration at a time are refused, too.)
 module settings 'modules/settings.bicep' = {
   params: {
     functionAppName: functionApp.outputs.name
-    settings: union(baseSettings, azureSettings, otherSettings, ticketSettings, chatSettings, modelAllSettings, telemetryAllSettings, empty(secureWebhookAudience) ? {} : secureWebhookSettings)
+    settings: union(
+      extraSettings,
+      baseSettings,
+      azureSettings,
+      otherSettings,
+      ticketSettings,
+      chatSettings,
+      modelAllSettings,
+      telemetryAllSettings,
+      webhookSettings
+    )
   }
   dependsOn: [
     authentication
@@ -414,6 +503,9 @@ output functionAppName string = functionApp.outputs.name
 output dashboardUrl string = 'https://${functionApp.outputs.hostName}/dashboard'
 
 // What infra/alerts.bicep is given (azure.yaml does it).
+@description('Stands before the names of rules and action group, too.')
+output namePrefix string = name
+
 @description('The workspace with the logs.')
 output workspaceId string = monitoring.outputs.workspaceId
 

@@ -1,4 +1,6 @@
 // Every knob of infra/main.bicep. Each deployment sets them all: what is empty is switched off, so keep what you exported.
+// Switched off is not removed: playbooks, roles and diagnostic settings of a factory or workspace that is emptied here
+// stay until you delete them (docs/deployment.md, "What a later deployment leaves behind"). Alert rules are disabled.
 // Secrets come from the environment, never from this file:
 //   export CALLBACK_SIGNING_KEY=$(openssl rand -hex 32) DASHBOARD_KEY=$(openssl rand -hex 32) JIRA_API_TOKEN=… SLACK_BOT_TOKEN=…
 using 'main.bicep'
@@ -13,12 +15,15 @@ param diagnosticSettings = true                       // false: the logs already
 // ---- what is watched: leave empty what you do not have
 param dataFactoryName = readEnvironmentVariable('AZURE_DATA_FACTORY_NAME', '')
 // param dataFactoryResourceGroup = 'rg-data'         // default: this resource group
+param runReaderRoleId = ''                            // a role that reads runs, where you may not create roles
+param pipelineRunnerRoleId = ''                       // and one that starts pipelines
 param databricksWorkspaceName = readEnvironmentVariable('DATABRICKS_WORKSPACE_NAME', '')
 // param databricksResourceGroup = 'rg-data'
 param airflowBaseUrl = readEnvironmentVariable('AIRFLOW_BASE_URL', '')
 param airflowApiVersion = 'v2'                        // v1: Airflow 2, v2: Airflow 3
 param airflowUsername = readEnvironmentVariable('AIRFLOW_USERNAME', '')
 param airflowPassword = readEnvironmentVariable('AIRFLOW_PASSWORD', '')
+param airflowToken = readEnvironmentVariable('AIRFLOW_TOKEN', '') // instead of user and password, for reading alone
 param databricksToken = readEnvironmentVariable('DATABRICKS_TOKEN', '') // better empty: the managed identity
 
 // ---- JIRA: empty domain, no JIRA
@@ -38,6 +43,8 @@ param slackSigningSecret = readEnvironmentVariable('SLACK_SIGNING_SECRET', '')
 // ---- remediation: off until you have read what it would have done
 param autoRemediationEnabled = false
 param callbackSigningKey = readEnvironmentVariable('CALLBACK_SIGNING_KEY')
+param playbookAccess = 'entra'                        // sas: signed trigger URLs, as in the guide
+param remediationDeadlineMinutes = 120                // playbooks stop watching a quarter of an hour earlier
 param remediationDefault = 'safe'                     // safe, from_failure, ask, never
 param remediationAssets = ''                          // e.g. 'pl_payroll*=never;pl_ingest_*=from_failure,max=2'
 param nodeTypes = []                                  // e.g. [{ from: 'Standard_DS4_v2', to: ['Standard_D8ds_v5'] }]: what a cluster may be restarted with
@@ -58,9 +65,17 @@ param aiApiKey = readEnvironmentVariable('AI_API_KEY', '')
 param otlpEndpoint = readEnvironmentVariable('OTEL_EXPORTER_OTLP_ENDPOINT', '')
 param otlpHeaders = readEnvironmentVariable('OTEL_EXPORTER_OTLP_HEADERS', '')
 
+// ---- who watches the watcher
+param operatorEmail = readEnvironmentVariable('OPERATOR_EMAIL', '') // five rules tell this address when aiops-rca is down
+param watcherAlerts = true
+
+// ---- everything else that README lists: each deployment replaces all settings, so what is not here is gone
+param extraSettings = {}                              // e.g. { LOG_LEVEL: 'debug', REMEDIATION_QUIET_HOURS: '…' }
+
 // ---- size
 param instanceMemoryMB = 512                          // the handler needs a few dozen
 param maximumInstanceCount = 40
 param zoneRedundant = false                           // over availability zones, where the region has them
 param storageSku = 'Standard_ZRS'                     // Standard_LRS where the region has no availability zones
+param hostLogs = false                                // true: the host's own logs too, at every level and billed
 param logRetentionDays = 30

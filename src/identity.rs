@@ -22,6 +22,9 @@ const MARGIN: TimeDelta = TimeDelta::minutes(5);
 /// A token whose end we cannot read is asked for anew after this time.
 const UNKNOWN_LIFE: TimeDelta = TimeDelta::minutes(6);
 const TRIES: u32 = 3;
+/// The endpoint comes up with the instance: the first token of a cold start takes seconds, later ones milliseconds.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(3);
 const WHAT: &str = "the managed identity endpoint";
 
 /// Where the App Service identity endpoint is, and which identity to use.
@@ -92,7 +95,12 @@ impl Identity {
         {
             return Ok(token.secret.clone());
         }
-        match self.request_with_retries(resource).await {
+        let timeout = if slot.is_some() {
+            TIMEOUT
+        } else {
+            FIRST_TIMEOUT
+        };
+        match self.request_with_retries(resource, timeout).await {
             Ok(token) => {
                 let secret = token.secret.clone();
                 *slot = Some(token);
@@ -107,10 +115,14 @@ impl Identity {
         }
     }
 
-    async fn request_with_retries(&self, resource: &str) -> Result<Token, Fault> {
+    async fn request_with_retries(
+        &self,
+        resource: &str,
+        timeout: Duration,
+    ) -> Result<Token, Fault> {
         let mut tries = 1;
         loop {
-            match self.request(resource).await {
+            match self.request(resource, timeout).await {
                 Err(Fault::Transient { retry_after, .. })
                     if tries < TRIES
                         && retry_after.is_none_or(|wait| wait <= Duration::from_secs(2)) =>
@@ -125,7 +137,7 @@ impl Identity {
         }
     }
 
-    async fn request(&self, resource: &str) -> Result<Token, Fault> {
+    async fn request(&self, resource: &str, timeout: Duration) -> Result<Token, Fault> {
         let Inner { settings, http, .. } = &*self.inner;
         let mut url = settings.endpoint.clone();
         url.query_pairs_mut()
@@ -137,7 +149,7 @@ impl Identity {
         let request = http
             .request(reqwest::Method::GET, &url)
             .header("X-IDENTITY-HEADER", settings.header.expose_secret())
-            .timeout(Duration::from_secs(3));
+            .timeout(timeout);
         let reply = http.send(WHAT, request).await?;
         let now = Utc::now();
         if !reply.is_success() {

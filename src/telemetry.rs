@@ -1,8 +1,9 @@
-//! Telemetry: log lines on stdout, and, where a collector is named, spans and log records over OTLP.
+//! Telemetry: log lines, and, where a collector is named, spans and log records over OTLP.
 //!
 //! A pipe: of ours it imports the HTTP client and faults.
 //!
-//! **Logs** are one JSON object a line on stdout, where the Functions host reads them; nothing on stderr. A readable
+//! **Logs** are one JSON object a line, where the Functions host reads them: level ERROR on stderr, because the host makes
+//! those Errors, everything else on stdout, which is Information to the host whatever the line says. A readable
 //! message plus dotted fields (`ticket.id`, `sink.name`) and the `trace.id` of the report; never bodies, tokens, keys or
 //! e-mail addresses: those are not fields anybody may log.
 //!
@@ -15,8 +16,10 @@
 //! anything but those batches. What is exported is what is logged, and no more: our own lines under the filter of
 //! `LOG_LEVEL`, and attributes noted by name. Other crates' spans and lines are not exported at all.
 
+use tracing::Level;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::time::ChronoUtc;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -44,10 +47,16 @@ pub fn start(filter: &str, otlp: Option<&OtlpSettings>, http: &Http) -> Telemetr
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
+        // Without its host nobody reads: that must not end what is under way.
+        .log_internal_errors(false)
         .with_current_span(true)
         .with_span_list(false)
         .with_timer(ChronoUtc::rfc_3339())
-        .with_writer(std::io::stdout)
+        .with_writer(
+            std::io::stderr
+                .with_max_level(Level::ERROR)
+                .or_else(std::io::stdout),
+        )
         .with_filter(filter_of(filter));
     let (exporters, failed) = match otlp.map(|settings| export::start(settings, http)) {
         None => (None, None),
@@ -70,7 +79,7 @@ pub fn start(filter: &str, otlp: Option<&OtlpSettings>, http: &Http) -> Telemetr
         tracing::debug!("logging was started before");
         return Telemetry { exporters };
     }
-    // The usual hook writes to stderr, and says what the text was: that may come from outside.
+    // The usual hook writes more than one line, and says what the text was: that may come from outside.
     std::panic::set_hook(Box::new(|panic| {
         let at = panic
             .location()

@@ -26,6 +26,10 @@ def main(types_folder: str, *places: str) -> int:
     for name in sorted(found for found in project.checked if found.endswith("-preview")):
         stable = [version for version in types.versions(name.partition("@")[0]) if not version.endswith("-preview")]
         print(f"{name} is a preview; the last stable version is {stable[-1] if stable else 'none'}")
+    for name in sorted(project.checked):
+        kind, _, version = name.partition("@")
+        if (known := types.known(kind, version)) != version:
+            print(f"{name} is newer than the types here; checked as {known}")
     print(f"{len(project.templates)} Bicep files, {len(project.checked)} resource types, {len(project.findings)} findings")
     return 1 if project.findings else 0
 

@@ -119,6 +119,18 @@ class ResourceType:
     scopes: int
 
 
+# API versions that the templates use and these types do not have yet: the version, and the one that stands in for it. The
+# compiler, where it is installed, knows them.
+NEWER = {
+    "microsoft.web": ("2025-03-01", "2024-11-01"),
+    "microsoft.storage": ("2025-06-01", "2025-01-01"),
+    "microsoft.keyvault": ("2025-05-01", "2024-11-01"),
+    "microsoft.operationalinsights": ("2025-07-01", "2025-02-01"),
+    "microsoft.databricks": ("2026-01-01", "2024-05-01"),
+    "microsoft.insights/scheduledqueryrules": ("2026-03-01", "2023-12-01"),
+}
+
+
 class Types:
     """Looks types up in the folder that fetch.py has filled."""
 
@@ -138,12 +150,19 @@ class Types:
         """All type names, in lower case."""
         return {name.partition("@")[0] for name in self.index}
 
+    def known(self, type_name: str, version: str) -> str:
+        """The version whose types are there: for one that is newer than they are, the last stable one before it."""
+        newer, known = NEWER.get(type_name.lower().split("/")[0], ("", ""))
+        newer, known = NEWER.get(type_name.lower(), (newer, known))
+        return known if version == newer else version
+
     def versions(self, type_name: str) -> list[str]:
         """All API versions of a type, oldest first."""
         return sorted(name.partition("@")[2] for name in self.index if name.startswith(type_name.lower() + "@"))
 
     def find(self, type_name: str, version: str) -> ResourceType | None:
         """The type, or None where there is no such type or version."""
+        version = self.known(type_name, version)
         key = f"{type_name}@{version}".lower()
         if key not in self.found:
             self.found[key] = self._find(key)
@@ -160,6 +179,7 @@ class Types:
 
     def functions(self, type_name: str, version: str) -> set[str]:
         """The functions of a resource, listKeys and the like, in lower case. What they give is not always true."""
+        version = self.known(type_name, version)
         places = [place["$ref"] for place in self.calls.get(type_name.lower(), {}).get(version, [])]
         return {self._place(place)[0]["name"].lower() for place in places if place.partition("#")[0] in self.files}
 

@@ -5,13 +5,14 @@ param workspaceName string
 param workspaceId string
 param diagnosticSettings bool
 
-resource workspace 'Microsoft.Databricks/workspaces@2024-05-01' existing = {
+resource workspace 'Microsoft.Databricks/workspaces@2026-01-01' existing = {
   name: workspaceName
 }
 
+// The name is ours and the workspace of the logs': a setting that a person made stays.
 resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (diagnosticSettings) {
   scope: workspace
-  name: 'databricks-diagnostics'
+  name: 'aiops-rca-${uniqueString(toLower(workspaceId))}'
   properties: {
     workspaceId: workspaceId
     logAnalyticsDestinationType: 'Dedicated'

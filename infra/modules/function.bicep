@@ -9,10 +9,13 @@ param workspaceId string
 param instanceMemoryMB int
 param maximumInstanceCount int
 
+@description('Send the host\'s logs to the workspace.')
+param hostLogs bool
+
 @description('Spread over availability zones.')
 param zoneRedundant bool
 
-resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: '${name}-plan'
   location: location
   kind: 'functionapp'
@@ -20,7 +23,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   properties: { reserved: true, zoneRedundant: zoneRedundant }
 }
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
   kind: 'functionapp,linux'
@@ -67,7 +70,8 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
-resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+// On this plan they arrive at every level, whatever host.json says.
+resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (hostLogs) {
   scope: app
   name: 'logs'
   properties: {

@@ -11,10 +11,12 @@ param retentionDays int
 param principalId string
 
 var roles = loadJsonContent('roles.json')
+var publisher = roles['Monitoring Metrics Publisher']
 // Scopes are read even where nothing is deployed to them: they must always be well formed.
-var existingParts = split(empty(workspaceId) ? resourceId('Microsoft.OperationalInsights/workspaces', 'none') : workspaceId, '/')
+var noWorkspace = resourceId('Microsoft.OperationalInsights/workspaces', 'none')
+var existingParts = split(empty(workspaceId) ? noWorkspace : workspaceId, '/')
 
-resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = if (empty(workspaceId)) {
+resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (empty(workspaceId)) {
   name: '${name}-logs'
   location: location
   properties: {
@@ -24,12 +26,13 @@ resource newWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = if
   }
 }
 
-resource existingWorkspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' existing = if (!empty(workspaceId)) {
+resource existingWorkspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = if (!empty(workspaceId)) {
   scope: resourceGroup(existingParts[2], existingParts[4])
   name: existingParts[8]
 }
 
-var chosenId = empty(workspaceId) ? newWorkspace.id : workspaceId
+var isNew = empty(workspaceId)
+var chosenId = isNew ? newWorkspace.id : workspaceId
 
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: '${name}-insights'
@@ -48,7 +51,7 @@ resource publish 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Monitoring Metrics Publisher'])
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', publisher)
   }
 }
 
@@ -63,5 +66,5 @@ module read 'workspace-reader.bicep' = {
 
 output workspaceId string = chosenId
 output location string = empty(workspaceId) ? location : existingWorkspace!.location
-output customerId string = empty(workspaceId) ? newWorkspace!.properties.customerId : existingWorkspace!.properties.customerId
+output customerId string = isNew ? newWorkspace!.properties.customerId : existingWorkspace!.properties.customerId
 output connectionString string = insights.properties.ConnectionString

@@ -18,7 +18,7 @@ var deploymentContainerName = 'deployments'
 var queues = ['failures', 'deliveries', 'failures-poison', 'deliveries-poison']
 var tables = ['tickets', 'index', 'audit', 'evidence', 'deadletters']
 
-resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name
   location: location
   kind: 'StorageV2'
@@ -39,71 +39,47 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
   parent: account
   name: 'default'
   properties: {
     deleteRetentionPolicy: { enabled: true, days: 7 }
     containerDeleteRetentionPolicy: { enabled: true, days: 7 }
-    isVersioningEnabled: true
+    // The timer's status blob is written every minute: versions of it would be 1,440 a day. Soft delete is enough.
+    isVersioningEnabled: false
   }
 }
 
-resource deployments 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+resource deployments 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
   parent: blobs
   name: deploymentContainerName
   properties: { publicAccess: 'None' }
 }
 
-resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2023-05-01' = {
+resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-06-01' = {
   parent: account
   name: 'default'
 }
 
 // The host cannot create poison queues with fewer rights, and a missing one loses messages: they exist from the start.
-resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [
+resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = [
   for queueName in queues: {
     parent: queueService
     name: '${prefix}-${queueName}'
   }
 ]
 
-resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2023-05-01' = {
+resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' = {
   parent: account
   name: 'default'
 }
 
-resource table 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = [
+resource table 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = [
   for tableName in tables: {
     parent: tableService
     name: '${prefix}${tableName}'
   }
 ]
-
-// Old versions only: the package in use is a current blob and is never touched.
-resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' = {
-  parent: account
-  name: 'default'
-  properties: {
-    policy: {
-      rules: [
-        {
-          name: 'old-versions'
-          enabled: true
-          type: 'Lifecycle'
-          definition: {
-            filters: { blobTypes: ['blockBlob'] }
-            actions: {
-              version: { delete: { daysAfterCreationGreaterThan: 30 } }
-              snapshot: { delete: { daysAfterCreationGreaterThan: 30 } }
-            }
-          }
-        }
-      ]
-    }
-  }
-  dependsOn: [blobs]
-}
 
 resource grants 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for role in ['Storage Blob Data Owner', 'Storage Queue Data Contributor', 'Storage Table Data Contributor']: {

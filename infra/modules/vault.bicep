@@ -13,7 +13,7 @@ param secrets object
 
 var roles = loadJsonContent('roles.json')
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
   name: name
   location: location
   properties: {
@@ -29,7 +29,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   }
 }
 
-resource secret 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = [
+resource secret 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = [
   for entry in items(secrets): if (!empty(entry.value)) {
     parent: vault
     name: replace(entry.key, '_', '-')

@@ -5,7 +5,7 @@ param principalId string
 
 var roles = loadJsonContent('roles.json')
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' existing = {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = {
   name: workspaceName
 }
 

@@ -1,12 +1,26 @@
 // The playbooks: each definition beside this file becomes one Logic App (Consumption) with an identity of its
 // own and the rights it needs, no more. Only those whose system is configured are deployed.
 
+@description('Stands at the beginning of every playbook\'s name.')
+param name string
 param location string
+
+@description('Whose roles these are: the function app\'s name.')
+param owner string
 
 @description('The only address callbacks may go to: https://<app>/remediation-callback?')
 param callbackBase string
 param vaultName string
 param workspaceId string
+
+@description('Nothing is watched longer than this after the request, in minutes.')
+param runMinutes int
+
+@description('Object id of the one identity that may start playbooks; empty: signed URLs.')
+param callerObjectId string
+
+@description('Audience of its token.')
+param audience string
 
 @description('Resource id of the data factory; empty: none.')
 param factoryId string
@@ -20,6 +34,9 @@ param airflowHost string
 param airflowApi string
 param airflowUser string
 param upstreamPipelines object
+
+@description('Id of a role for starting pipelines that exists already; empty: one is made.')
+param pipelineRunnerRoleId string
 
 var vaultHost = 'https://${vaultName}${environment().suffixes.keyvaultDns}'
 var airflowSecret = 'AIRFLOW-PASSWORD'
@@ -40,7 +57,7 @@ var airflowParameters = {
 
 module retryAdfPipeline 'workflow.bicep' = if (withFactory) {
   params: {
-    name: 'playbook-retry-adf-pipeline'
+    name: '${name}-retry-adf-pipeline'
     location: location
     definition: loadJsonContent('retry-adf-pipeline.json')
     values: factoryParameters
@@ -48,12 +65,15 @@ module retryAdfPipeline 'workflow.bicep' = if (withFactory) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RETRY_PIPELINE'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
 module retryDatabricksJob 'workflow.bicep' = if (withDatabricks) {
   params: {
-    name: 'playbook-retry-databricks-job'
+    name: '${name}-retry-databricks-job'
     location: location
     definition: loadJsonContent('retry-databricks-job.json')
     values: databricksParameters
@@ -61,12 +81,15 @@ module retryDatabricksJob 'workflow.bicep' = if (withDatabricks) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RETRY_JOB'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
 module restartCluster 'workflow.bicep' = if (withDatabricks) {
   params: {
-    name: 'playbook-restart-cluster'
+    name: '${name}-restart-cluster'
     location: location
     definition: loadJsonContent('restart-cluster.json')
     values: union(databricksParameters, { allowedNodeTypes: { value: allowedNodeTypes } })
@@ -74,12 +97,15 @@ module restartCluster 'workflow.bicep' = if (withDatabricks) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RESTART_CLUSTER'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
 module reinstallLibraries 'workflow.bicep' = if (withDatabricks) {
   params: {
-    name: 'playbook-reinstall-libraries'
+    name: '${name}-reinstall-libraries'
     location: location
     definition: loadJsonContent('reinstall-libraries.json')
     values: databricksParameters
@@ -87,12 +113,15 @@ module reinstallLibraries 'workflow.bicep' = if (withDatabricks) {
     vaultName: vaultName
     setting: 'PLAYBOOK_REINSTALL_LIBRARIES'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
 module retryAirflowTask 'workflow.bicep' = if (withAirflow) {
   params: {
-    name: 'playbook-retry-airflow-task'
+    name: '${name}-retry-airflow-task'
     location: location
     definition: loadJsonContent('retry-airflow-task.json')
     values: airflowParameters
@@ -100,12 +129,15 @@ module retryAirflowTask 'workflow.bicep' = if (withAirflow) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RETRY_AIRFLOW_TASK'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
 module rerunUpstream 'workflow.bicep' = if (withFactory || withAirflow) {
   params: {
-    name: 'playbook-rerun-upstream'
+    name: '${name}-rerun-upstream'
     location: location
     definition: loadJsonContent('rerun-upstream.json')
     values: union(factoryParameters, airflowParameters, { upstreamPipelines: { value: upstreamPipelines } })
@@ -113,6 +145,9 @@ module rerunUpstream 'workflow.bicep' = if (withFactory || withAirflow) {
     vaultName: vaultName
     setting: 'PLAYBOOK_RERUN_UPSTREAM'
     workspaceId: workspaceId
+    runMinutes: runMinutes
+    callerObjectId: callerObjectId
+    audience: audience
   }
 }
 
@@ -120,6 +155,8 @@ module runPipelines 'pipeline-runner.bicep' = if (withFactory) {
   scope: resourceGroup(factoryParts[2], factoryParts[4])
   params: {
     factoryName: factoryParts[8]
+    owner: owner
+    roleId: pipelineRunnerRoleId
     principals: {
       retry: retryAdfPipeline!.outputs.principalId
       upstream: rerunUpstream!.outputs.principalId
@@ -140,9 +177,9 @@ module readPassword 'secret-reader.bicep' = if (withAirflow) {
 }
 
 var databricksPrincipals = [
-  { name: 'playbook-retry-databricks-job', principalId: retryDatabricksJob!.outputs.principalId }
-  { name: 'playbook-restart-cluster', principalId: restartCluster!.outputs.principalId }
-  { name: 'playbook-reinstall-libraries', principalId: reinstallLibraries!.outputs.principalId }
+  { name: '${name}-retry-databricks-job', principalId: retryDatabricksJob!.outputs.principalId }
+  { name: '${name}-restart-cluster', principalId: restartCluster!.outputs.principalId }
+  { name: '${name}-reinstall-libraries', principalId: reinstallLibraries!.outputs.principalId }
 ]
 
 @description('Add those of the Databricks playbooks to the workspace as service principals.')

@@ -6,8 +6,9 @@ param secretName string
 param principals object
 
 var roles = loadJsonContent('../modules/roles.json')
+var reader = roles['Key Vault Secrets User']
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
   name: vaultName
 
   resource secret 'secrets' existing = {
@@ -22,7 +23,7 @@ resource read 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     properties: {
       principalId: principal.value
       principalType: 'ServicePrincipal'
-      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Key Vault Secrets User'])
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', reader)
     }
   }
 ]

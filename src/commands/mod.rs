@@ -15,8 +15,10 @@ pub mod doctor;
 pub mod local;
 #[cfg(feature = "local")]
 pub mod package;
+pub mod read;
 pub mod replay;
 pub mod serve;
+mod watch;
 
 /// Finds the root cause of failed Azure data pipelines.
 #[derive(Debug, Parser)]
@@ -37,6 +39,9 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// List and replay dead letters
     Replay(replay::ReplayArguments),
+    /// Answer GETs for the handler
+    #[command(hide = true)]
+    Read(read::ReadArguments),
     #[cfg(feature = "local")]
     /// Stage the deployable function app and zip it
     Package(package::PackageArguments),
@@ -49,6 +54,7 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "local")]
         Some(Command::Local(arguments)) => on_runtime(local::run(arguments, environment)),
         Some(Command::Diagnose(arguments)) => Ok(diagnose::main(&arguments)),
+        Some(Command::Read(arguments)) => on_runtime(read::run(arguments, environment)),
         Some(Command::Doctor(arguments)) => on_runtime(doctor::run(arguments, environment)),
         Some(Command::Replay(arguments)) => on_runtime(replay::run(arguments, environment)),
         #[cfg(feature = "local")]

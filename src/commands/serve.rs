@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use super::watch::{self, Gone};
 use crate::config::{Config, Environment};
+use crate::functions::reader::Reader;
 use crate::functions::{Handler, wire};
 use crate::telemetry;
 
@@ -28,21 +30,37 @@ pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
             problem.text
         );
     }
+    for idle in &config.idle {
+        tracing::error!(setting.name = %idle.name, "the Functions host does not call every function: {}", idle.text);
+    }
     tracing::info!(port, version = env!("CARGO_PKG_VERSION"), "ready");
-    let handler = Handler::new(config.into_doors());
+    let reader = Reader::new(std::env::current_exe()?, &config.http);
+    let faults = config.faults.clone();
+    let handler = Handler::new(config.into_doors())
+        .with_reader(reader)
+        .with_faults(faults);
+    let gone = watch::start()?;
+    // From here on: a process that cannot even start is to be noticed.
+    watch::restart_on_abort()?;
     wire::serve(
         listener,
         move |request| handler.clone().answer(request),
-        stop(),
+        stop(gone),
     )
     .await;
     telemetry.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C reaches the whole process group of `func start`; otherwise the host kills.
-async fn stop() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Ctrl-C reaches the whole process group of `func start`; otherwise the host kills, or leaves without a word.
+async fn stop(gone: Gone) {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = interrupted => {}
+        () = gone.wait() => {}
     }
 }

@@ -4,6 +4,8 @@
 //! ticket says so; one that is half configured is off as well, with a [`Problem`] that names the missing
 //! variable: a wrong JIRA setting must never cost a failure. Only the store is indispensable.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -15,6 +17,8 @@ use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::Doors;
 use crate::functions::access::DashboardLock;
+use crate::functions::deployment::{self, Idle};
+use crate::functions::faults::{self, Faults};
 use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
@@ -32,6 +36,7 @@ mod remediation;
 mod scopes;
 mod settings;
 mod sinks;
+mod storage;
 mod telemetry;
 mod vendors;
 
@@ -62,6 +67,10 @@ pub struct Config {
     pub otlp: Option<OtlpSettings>,
     /// Everything that is wrong, each with its variable's name.
     pub problems: Vec<Problem>,
+    /// What keeps the Functions host from calling our functions.
+    pub idle: Vec<Idle>,
+    /// Faults that tests inject.
+    pub faults: Faults,
     /// Where the store is; `Err` says what is missing.
     pub storage: Result<StorageSettings, Fault>,
     /// The shared client.
@@ -120,7 +129,7 @@ impl Config {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),
             otlp: telemetry::otlp(&mut r),
-            storage: storage(&mut r),
+            storage: storage::storage(&mut r),
             collector,
             model: model(&mut r, &http, identity.as_ref()),
             remediation: remediation::remediation(&mut r, actions, &scopes),
@@ -129,9 +138,14 @@ impl Config {
             sinks: Sinks {
                 jira: jira.map(|settings| Jira::new(settings, http.clone())),
                 slack: slack.map(|settings| Slack::new(settings, http.clone())),
-                playbook: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
+                playbook: playbooks.map(|settings| {
+                    let audience = r.text("PLAYBOOK_AUDIENCE").unwrap_or_default();
+                    Playbooks::new(settings, http.clone()).called_as(identity.clone(), audience)
+                }),
             },
             problems: r.problems,
+            faults: Faults::parse(environment.get(faults::VARIABLE).map_or("", String::as_str)),
+            idle: deployment::idle(environment, root(environment).as_deref()),
             http,
             identity,
             public_base,
@@ -155,8 +169,15 @@ impl Config {
             secure_webhook: self.secure_webhook,
             dashboard: self.dashboard,
             problems: self.problems.iter().map(ToString::to_string).collect(),
+            idle: self.idle,
         }
     }
+}
+
+/// The folder of the deployed app, as the host names it to its handler.
+fn root(environment: &Environment) -> Option<PathBuf> {
+    let path = environment.get(deployment::ROOT)?;
+    (!path.trim().is_empty()).then(|| path.into())
 }
 
 fn http(r: &mut Reader<'_>) -> Result<Http, Fault> {
@@ -181,75 +202,6 @@ fn identity(r: &Reader<'_>, client_id: &'static str) -> Option<IdentitySettings>
         header,
         client_id: r.text(client_id),
     })
-}
-
-fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
-    let prefix = r.text("STORAGE_PREFIX").unwrap_or_default();
-    let open = |settings: StorageSettings| Ok(settings.with_prefix(prefix.clone()));
-    if let Some(text) = r.secret("AzureWebJobsStorage") {
-        return match StorageSettings::from_connection_string(text.expose_secret()) {
-            Ok(settings) => open(settings),
-            Err(error) => {
-                r.problem("AzureWebJobsStorage", error.to_string());
-                Err(Fault::permanent("AzureWebJobsStorage cannot be read"))
-            }
-        };
-    }
-    let (account, tables, queues) = (
-        r.text("AzureWebJobsStorage__accountName"),
-        r.url("AzureWebJobsStorage__tableServiceUri"),
-        r.url("AzureWebJobsStorage__queueServiceUri"),
-    );
-    if account.is_some() || tables.is_some() || queues.is_some() {
-        let Some(identity) = identity(r, "AzureWebJobsStorage__clientId") else {
-            r.problem(
-                "IDENTITY_ENDPOINT",
-                "the storage is to be opened with a managed identity, but this process has none",
-            );
-            return Err(Fault::permanent("there is no managed identity"));
-        };
-        return match (account, tables, queues) {
-            (_, Some(tables), Some(queues)) => {
-                open(StorageSettings::of_services(tables, queues, identity))
-            }
-            (Some(account), _, _) => match StorageSettings::of_account(&account, identity) {
-                Ok(settings) => open(settings),
-                Err(error) => {
-                    r.problem("AzureWebJobsStorage__accountName", error.to_string());
-                    Err(Fault::permanent(
-                        "AzureWebJobsStorage__accountName cannot be read",
-                    ))
-                }
-            },
-            (None, None, _) => {
-                r.problem(
-                    "AzureWebJobsStorage__tableServiceUri",
-                    "is missing: both service URIs, or the account's name, are needed",
-                );
-                Err(Fault::permanent(
-                    "AzureWebJobsStorage__tableServiceUri is missing",
-                ))
-            }
-            (None, Some(_), None) => {
-                r.problem(
-                    "AzureWebJobsStorage__queueServiceUri",
-                    "is missing: both service URIs, or the account's name, are needed",
-                );
-                Err(Fault::permanent(
-                    "AzureWebJobsStorage__queueServiceUri is missing",
-                ))
-            }
-        };
-    }
-    #[cfg(feature = "local")]
-    if let Some(path) = r.text("AIOPS_RCA_STORE") {
-        return open(StorageSettings::embedded(path));
-    }
-    r.problem(
-        "AzureWebJobsStorage",
-        "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity",
-    );
-    Err(Fault::permanent("AzureWebJobsStorage is missing"))
 }
 
 /// Was this started by `local`? Without the feature nothing is, whatever the environment says.

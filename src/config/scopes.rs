@@ -193,7 +193,7 @@ fn deployment(r: &Reader<'_>, http: &Http, entry: &str) -> Result<Airflow, Strin
     let version = r.of_scope("AIRFLOW_API_VERSION", name).unwrap_or_default();
     let variable = |setting: &str| name_of_scope(setting, name);
     let api = api(&version)
-        .ok_or_else(|| format!("needs {} v1, v2 or auto", variable("AIRFLOW_API_VERSION")))?;
+        .map_err(|why| format!("has a wrong {}: it {why}", variable("AIRFLOW_API_VERSION")))?;
     let token = r.of_scope("AIRFLOW_TOKEN", name);
     let login = match (token, r.of_scope("AIRFLOW_USERNAME", name)) {
         (Some(token), _) => AirflowLogin::Token(SecretString::from(token)),

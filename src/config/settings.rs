@@ -86,7 +86,7 @@ pub const SETTINGS: &[Setting] = &[
         STORAGE,
         "STORAGE_PREFIX",
         "rca",
-        "Stands before every table and queue name: several deployments can share an account",
+        "Stands before every table and queue name: several deployments can share an account. In Azure it must be set, because the Functions host names the queues by it",
     ),
     #[cfg(feature = "local")]
     setting(
@@ -292,6 +292,12 @@ pub const SETTINGS: &[Setting] = &[
         REMEDIATION,
         "PLAYBOOK_RERUN_UPSTREAM",
         "Logic App URL: rerun what should have produced the data (always asks a person)",
+    ),
+    setting(
+        REMEDIATION,
+        "PLAYBOOK_AUDIENCE",
+        "https://management.azure.com",
+        "Audience of the identity's token for a playbook whose URL carries no signature (`sig=…`): an Entra-only trigger",
     ),
     setting(
         REMEDIATION,

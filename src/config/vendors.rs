@@ -108,8 +108,8 @@ fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
         r.required("AIRFLOW_BASE_URL", "a login for Airflow is set");
     }
     let base_url = r.url("AIRFLOW_BASE_URL")?;
-    let api = api(&r.text("AIRFLOW_API_VERSION").unwrap_or_default()).unwrap_or_else(|| {
-        r.problem("AIRFLOW_API_VERSION", "must be v1, v2 or auto");
+    let api = api(&r.text("AIRFLOW_API_VERSION").unwrap_or_default()).unwrap_or_else(|why| {
+        r.problem("AIRFLOW_API_VERSION", why);
         None
     });
     let login = match (r.secret("AIRFLOW_TOKEN"), r.text("AIRFLOW_USERNAME")) {
@@ -127,12 +127,12 @@ fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
     })
 }
 
-/// `None`: no version; `Some(None)`: it is found out.
-pub(super) fn api(version: &str) -> Option<Option<AirflowApi>> {
+/// A version; `None`: it is found out. `Err`: what it must be.
+pub(super) fn api(version: &str) -> Result<Option<AirflowApi>, &'static str> {
     match version.to_ascii_lowercase().as_str() {
-        "v1" => Some(Some(AirflowApi::V1)),
-        "v2" => Some(Some(AirflowApi::V2)),
-        "auto" | "" => Some(None),
-        _ => None,
+        "v1" => Ok(Some(AirflowApi::V1)),
+        "v2" => Ok(Some(AirflowApi::V2)),
+        "auto" | "" => Ok(None),
+        _ => Err("must be v1, v2 or auto"),
     }
 }

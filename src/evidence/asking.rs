@@ -106,6 +106,23 @@ async fn once(http: &Http, what: &str, request: RequestBuilder) -> Result<Reply,
     }
 }
 
+/// `Ok` when no question met a fault; else all reasons, each once.
+pub(crate) fn none_refused<'a>(
+    faults: impl IntoIterator<Item = Option<&'a Fault>>,
+) -> Result<(), Fault> {
+    let mut reasons: Vec<&str> = Vec::new();
+    for fault in faults.into_iter().flatten() {
+        if !reasons.contains(&fault.reason()) {
+            reasons.push(fault.reason());
+        }
+    }
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::permanent(reasons.join("; ")))
+    }
+}
+
 /// A vendor's error code as far as it is fit for a reason: a plain word, else nothing.
 pub(crate) fn plain_code(code: &str) -> Option<&str> {
     let plain = (1..=64).contains(&code.len())

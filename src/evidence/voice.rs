@@ -37,7 +37,7 @@ pub struct Passage {
 /// A text under construction, passage by passage.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Text {
-    text: String,
+    whole: String,
     passages: Vec<Passage>,
     names: Vec<String>,
 }
@@ -52,11 +52,11 @@ impl Text {
 
     /// Adds a passage: redacted, and cut where the whole would become too long.
     pub fn add(&mut self, voice: Voice, text: &str) {
-        let room = EVIDENCE_CAP.saturating_sub(self.text.len());
+        let room = EVIDENCE_CAP.saturating_sub(self.whole.len());
         let said = cap(&redact(text), room);
-        let start = self.text.len();
-        self.text.push_str(&said);
-        let end = self.text.len();
+        let start = self.whole.len();
+        self.whole.push_str(&said);
+        let end = self.whole.len();
         match self.passages.last_mut() {
             Some(last) if last.voice == voice => last.end = end,
             _ if start < end => self.passages.push(Passage { voice, start, end }),
@@ -83,11 +83,11 @@ impl Text {
 
     /// Is nothing in it?
     pub fn is_empty(&self) -> bool {
-        self.text.trim().is_empty()
+        self.whole.trim().is_empty()
     }
 
     pub(super) fn into_parts(self) -> (String, Vec<Passage>, Vec<String>) {
-        (self.text, self.passages, self.names)
+        (self.whole, self.passages, self.names)
     }
 }
 

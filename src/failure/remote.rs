@@ -154,19 +154,18 @@ fn watched_in(text: &str) -> Option<&'static str> {
     static TASK: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"<(?:Mapped)?Task\((\w+)\)").ok());
     static MODULE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"providers[\w/\\.\-]*?[/\\.](?:operators|sensors|triggers)[/\\.](\w+)"#).ok()
+        Regex::new(r"providers[\w/\\.\-]*?[/\\.](?:operators|sensors|triggers)[/\\.](\w+)").ok()
     });
     if let Some(task) = TASK.as_ref().and_then(|task| task.captures(text)) {
         return watched_by(task.get(1)?.as_str());
     }
-    let found = MODULE.as_ref()?.captures_iter(text).find_map(|module| {
+    MODULE.as_ref()?.captures_iter(text).find_map(|module| {
         let name = module.get(1)?.as_str();
         let known = MODULES
             .iter()
             .find(|(word, _)| name.contains(word) && !name.contains("sql"));
         known.map(|(_, platform)| *platform)
-    });
-    found
+    })
 }
 
 fn run_id(platform: &str, text: &str) -> Option<String> {
@@ -174,7 +173,7 @@ fn run_id(platform: &str, text: &str) -> Option<String> {
         Regex::new(r"(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b").ok()
     });
     static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"(?i)(?:\brun[ _]?id\b[^\w\n]{0,6}|/runs?/|\bjob run(?: id)? #?|\brun (?:with id )?#?)(\d{2,20})\b"#)
+        Regex::new(r"(?i)(?:\brun[ _]?id\b[^\w\n]{0,6}|/runs?/|\bjob run(?: id)? #?|\brun (?:with id )?#?)(\d{2,20})\b")
             .ok()
     });
     static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {

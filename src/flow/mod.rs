@@ -39,6 +39,9 @@ pub const DELIVERIES: &str = "deliveries";
 /// All queues, poison queues included, by bare name.
 pub const QUEUES: [&str; 4] = [FAILURES, DELIVERIES, "failures-poison", "deliveries-poison"];
 
+/// By then the lease of what was cut has run out.
+const PUT_BACK: Duration = Duration::from_secs(30);
+
 /// What the queue `failures` carries. Small on purpose: the failure itself waits in the active index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -127,9 +130,14 @@ impl Flow {
         message: &T,
         delay: Duration,
     ) -> Result<(), Fault> {
-        let text = serde_json::to_string(message)
-            .map_err(|_| Fault::permanent("a message could not be written as JSON"))?;
+        let text = message_text(message)
+            .ok_or_else(|| Fault::permanent("a message could not be written as JSON"))?;
         self.storage().put(queue, &text, delay).await
+    }
+
+    /// Puts a message back whose work was cut at its deadline: the next invocation goes on where this one stopped.
+    pub async fn put_back(&self, queue: &str, text: &str) -> Result<(), Fault> {
+        self.storage().put(queue, text, PUT_BACK).await
     }
 
     /// Puts a delivery for each of these sinks that lags behind the ticket; the playbook's waits until its attempt is due.
@@ -281,6 +289,36 @@ impl Flow {
     }
 }
 
+/// JSON that stays the same in the XML of a queue: plain ASCII without `<`, `>` and `&`.
+fn message_text<T: Serialize>(message: &T) -> Option<String> {
+    struct Plain;
+    impl serde_json::ser::Formatter for Plain {
+        fn write_string_fragment<W: std::io::Write + ?Sized>(
+            &mut self,
+            writer: &mut W,
+            fragment: &str,
+        ) -> std::io::Result<()> {
+            for c in fragment.chars() {
+                if matches!(c, ' '..='~') && !matches!(c, '<' | '>' | '&') {
+                    write!(writer, "{c}")?;
+                } else {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        write!(writer, "\\u{unit:04x}")?;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut text = Vec::new();
+    message
+        .serialize(&mut serde_json::Serializer::with_formatter(
+            &mut text, Plain,
+        ))
+        .ok()?;
+    String::from_utf8(text).ok()
+}
+
 /// The runs that the ticket's own attempts started.
 fn own_runs(ticket: &Ticket, rerun: Option<&str>) -> Vec<String> {
     let attempts = ticket.remediation.attempts.iter();
@@ -324,4 +362,22 @@ fn append(change: &Change, event: &Event, now: DateTime<Utc>) -> Result<Change, 
     next.ticket.books.audited = audited;
     next.visible |= change.visible;
     Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_json_that_xml_carries_as_it_is() {
+        let hostile = "<b>&amp;\"\u{0}\u{7f}é\u{fffe}😱]]>";
+        let text = message_text(&serde_json::json!({ "t": hostile })).unwrap();
+        assert!(
+            text.bytes()
+                .all(|b| matches!(b, b' '..=b'~') && !b"<>&".contains(&b)),
+            "{text}"
+        );
+        let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(back["t"], hostile);
+    }
 }

@@ -22,6 +22,8 @@ use crate::trace;
 const ROWS_AT_ONCE: u32 = 300;
 /// After that the next tick goes on: thousands of open tickets must not keep a watchdog waiting for long.
 const TICK: Duration = Duration::from_secs(30);
+/// One row must not keep the others waiting: a call to a vendor takes ten seconds at most.
+const ROW: Duration = Duration::from_secs(12);
 /// How long the ordinary way may take before the sweep steps in.
 const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
 /// Longer than all the rounds in which an alert's rows are looked for.
@@ -32,6 +34,8 @@ const QUESTIONS: u32 = 100;
 const SETTLING: chrono::Duration = chrono::Duration::minutes(10);
 /// How long after its close a ticket is looked after.
 const LINGER: chrono::Duration = chrono::Duration::minutes(30);
+/// A visible message that is older is reported (infra/queries/watch-waiting.kql looks for the line).
+const WAITING: chrono::Duration = chrono::Duration::minutes(10);
 const CURSOR: &str = "sweep";
 
 /// What one tick did, for the log.
@@ -55,9 +59,14 @@ impl Flow {
         loop {
             let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
             swept.rows += rows.len();
-            let looks = rows
-                .into_iter()
-                .map(|row| async move { self.look_after(&row, questions, now).await }.boxed());
+            let looks = rows.into_iter().map(|row| {
+                async move {
+                    let look = self.look_after(&row, questions, now);
+                    let late = |_| Fault::transient("it did not end in time");
+                    tokio::time::timeout(ROW, look).await.map_err(late)?
+                }
+                .boxed()
+            });
             let outcomes: Vec<Result<bool, Fault>> = futures::stream::iter(looks)
                 .buffer_unordered(8)
                 .collect()
@@ -85,6 +94,17 @@ impl Flow {
             let depth = self.storage().depth(queue).await?;
             if depth > 1000 {
                 tracing::warn!(queue.name = queue, queue.depth = depth, "a queue grows");
+            }
+            if depth > 0
+                && let Some(put_at) = self.storage().oldest_waiting(queue).await?
+                && now - put_at > WAITING
+            {
+                let minutes = (now - put_at).num_minutes();
+                tracing::warn!(
+                    queue.name = queue,
+                    queue.oldest_minutes = minutes,
+                    "a message waits for long"
+                );
             }
         }
         Ok(swept)

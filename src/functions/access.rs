@@ -4,6 +4,8 @@
 //! process can check it. Requests that change something need the key in a header, or the cookie together
 //! with a token that only our own pages carry.
 
+use std::sync::OnceLock;
+
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -171,12 +173,18 @@ fn shown_name(name: &str) -> String {
     cap(&redact(name), 120)
 }
 
-/// Other sites' pages cannot guess it; with the process it goes, and pages are loaded anew.
-#[cfg(feature = "local")]
-fn form_token_of_this_process() -> String {
-    static TOKEN: std::sync::LazyLock<String> =
-        std::sync::LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
-    TOKEN.clone()
+static TOKEN: OnceLock<String> = OnceLock::new();
+
+/// Other sites' pages cannot guess it; it ends with the process, and pages have to be loaded again.
+pub(super) fn form_token_of_this_process() -> String {
+    TOKEN
+        .get_or_init(|| uuid::Uuid::new_v4().simple().to_string())
+        .clone()
+}
+
+/// In the reader: its pages carry the token of the handler that takes their forms.
+pub(super) fn adopt_form_token(token: String) {
+    let _known = TOKEN.set(token);
 }
 
 fn machine(request: &Request, key: &SecretString) -> Option<Visitor> {

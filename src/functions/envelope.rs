@@ -2,8 +2,14 @@
 //!
 //! `Data.<binding>` of a queue message is the text JSON-encoded twice; a tolerant decoder takes once-encoded
 //! texts and embedded objects as well. `Metadata` is not used: properties of a JSON message are merged over it.
+//!
+//! Messages are JSON as they are (`messageEncoding` is `none`). Those that an older version left in a queue are JSON in
+//! base64: they are read as well.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use warp::http::StatusCode;
 
@@ -17,6 +23,20 @@ struct Envelope {
 
 /// The text of the queue message in an envelope.
 pub fn queue_text(body: &[u8]) -> Option<String> {
+    let text = enclosed(body)?;
+    Some(of_older_version(&text).unwrap_or(text))
+}
+
+fn of_older_version(text: &str) -> Option<String> {
+    let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+    if is_json(text) {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64.decode(text.trim()).ok()?).ok()?;
+    is_json(&decoded).then_some(decoded)
+}
+
+fn enclosed(body: &[u8]) -> Option<String> {
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
     match envelope.data.into_iter().next()?.1 {
         Value::String(text) => match serde_json::from_str::<Value>(&text) {
@@ -62,6 +82,10 @@ mod tests {
         assert_eq!(queue_text(once.as_bytes()).as_deref(), Some(message));
         let object = json!({"Data": {"item": {"a": 1}}}).to_string();
         assert_eq!(queue_text(object.as_bytes()).as_deref(), Some(r#"{"a":1}"#));
+        let old = json!({"Data": {"item": json!(BASE64.encode(message)).to_string()}}).to_string();
+        assert_eq!(queue_text(old.as_bytes()).as_deref(), Some(message));
+        let garbage = json!({"Data": {"item": "\"aGVsbG8=\""}}).to_string();
+        assert_eq!(queue_text(garbage.as_bytes()).as_deref(), Some("aGVsbG8="));
         assert_eq!(queue_text(b"{}"), None);
         assert_eq!(queue_text(b"no json"), None);
     }

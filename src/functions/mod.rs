@@ -5,6 +5,7 @@
 //! nothing is kept here that matters (law L9).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
@@ -16,20 +17,34 @@ use crate::sources::{airflow, databricks};
 use crate::trace::{Kind, Work};
 
 pub mod access;
+pub mod deployment;
 mod door;
 pub mod envelope;
 pub mod events;
+pub mod faults;
 pub mod ingest;
 pub mod pages;
 pub mod queues;
+pub mod reader;
 pub mod secure_webhook;
 pub mod wire;
 
 use access::DashboardLock;
+use deployment::Idle;
 pub use door::{Door, Lock, Trigger};
+use faults::Faults;
 use queues::Job;
+use reader::Reader;
 use secure_webhook::SecureWebhook;
 use wire::{Request, Response};
+
+/// How long an HTTP door may take; then its caller is answered 503 and comes again.
+pub const HTTP_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a queue function may take; then its message is put back. Far below `functionTimeout` of `host.json`: two
+/// invocations that reach that together stop the whole host.
+pub const QUEUE_DEADLINE: Duration = Duration::from_secs(120);
+/// How long a timer function may take; the next run goes on.
+pub const TIMER_DEADLINE: Duration = Duration::from_secs(45);
 
 /// What the doors need besides the corridor.
 #[derive(Debug, Clone)]
@@ -42,6 +57,8 @@ pub struct Doors {
     pub dashboard: DashboardLock,
     /// Problems of the settings, for the dashboard.
     pub problems: Vec<String>,
+    /// Functions that the host does not call.
+    pub idle: Vec<Idle>,
 }
 
 /// The handler: routes requests to doors.
@@ -50,6 +67,9 @@ pub struct Handler {
     doors: Arc<Doors>,
     prepared: Arc<OnceCell<()>>,
     metrics: Arc<pages::Counters>,
+    reader: Option<Reader>,
+    is_reader: bool,
+    faults: Faults,
 }
 
 impl Handler {
@@ -59,7 +79,42 @@ impl Handler {
             doors: Arc::new(doors),
             prepared: Arc::new(OnceCell::new()),
             metrics: Arc::default(),
+            reader: None,
+            is_reader: false,
+            faults: Faults::default(),
         }
+    }
+
+    /// GETs are answered by another process (see [`reader`]).
+    #[must_use]
+    pub fn with_reader(mut self, reader: Reader) -> Self {
+        self.reader = Some(reader);
+        self
+    }
+
+    /// This is that process.
+    #[must_use]
+    pub fn as_reader(mut self) -> Self {
+        self.is_reader = true;
+        self
+    }
+
+    /// For tests.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// In the reader: answers a GET that the handler passed on.
+    pub async fn read(self, request: Request) -> Response {
+        let (request, token) = reader::incoming(request);
+        if let Some(token) = token {
+            access::adopt_form_token(token);
+        }
+        let path = request.path.trim_end_matches('/').to_owned();
+        self.route(Door::of_path(&path), &path, request, Utc::now())
+            .await
     }
 
     /// The corridor, with its tables and queues in place.
@@ -78,8 +133,30 @@ impl Handler {
         let response = match door.and_then(|door| Some((door, door.route()?))) {
             Some((door, route)) => {
                 let work = enter(door, route, &request);
-                let response = work.run(self.route(Some(door), &path, request, now)).await;
+                // Whom a proxying host names was seen to be its own peer: logged, and nothing is decided by it.
+                let came_by = request.forwarded_for();
+                let reads = matches!(request.method, Method::GET | Method::HEAD);
+                let answer = work.run(self.route(Some(door), &path, request, now));
+                let limit = self.faults.deadline(HTTP_DEADLINE);
+                let answered = tokio::time::timeout(limit, answer).await;
+                let response = if let Ok(response) = answered {
+                    response
+                } else {
+                    tracing::error!(door = door.name(), "a request was not answered in time");
+                    if let Some(reader) = self.reader.as_ref().filter(|_| reads) {
+                        reader.end().await;
+                    }
+                    Response::late()
+                };
                 leave(&work, response.status);
+                if matches!(response.status.as_u16(), 401 | 403) {
+                    tracing::info!(
+                        door = door.name(),
+                        http.status = response.status.as_u16(),
+                        forwarded.for = came_by.as_deref().unwrap_or("nobody"),
+                        "a request was refused"
+                    );
+                }
                 response
             }
             // Queue and timer functions belong to their message's report.
@@ -124,6 +201,20 @@ impl Handler {
                 "",
             );
         }
+        if let Some(reader) = self
+            .reader
+            .as_ref()
+            .filter(|_| request.method == Method::GET)
+        {
+            let token = access::form_token_of_this_process();
+            return reader
+                .answer(&request, &token, self.metrics.counted())
+                .await;
+        }
+        self.faults.strike(&request).await;
+        if door.queue().is_none() {
+            self.faults.hang(door.name()).await;
+        }
         match door {
             Door::AzureMonitor => self.azure_monitor(&request, now).await,
             Door::DatabricksMonitor => self.ingest(door, databricks::parse, &request, now).await,
@@ -148,19 +239,34 @@ impl Handler {
         }
     }
 
+    /// Anybody may ask: it says whether, never what.
     async fn health(&self) -> Response {
-        let asked = match self.flow().await {
-            // Prepared once says nothing about now.
-            Ok(flow) => flow.store.is_up().await,
-            Err(fault) => Err(fault),
-        };
-        match asked {
-            Ok(()) => Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
-            Err(_) => Response::json(
+        if self.is_well().await {
+            Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"}))
+        } else {
+            Response::json(
                 StatusCode::SERVICE_UNAVAILABLE,
-                &serde_json::json!({"status": "unavailable"}),
-            ),
+                &serde_json::json!({"status": "degraded"}),
+            )
         }
+    }
+
+    /// Is every function of queues and timers called, and does the store answer?
+    async fn is_well(&self) -> bool {
+        if self.doors.idle.iter().any(|idle| idle.degrades) {
+            return false;
+        }
+        match self.flow().await {
+            // Prepared once says nothing about now.
+            Ok(flow) => flow.store.is_up().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// What somebody has to correct: functions that are not called, then settings.
+    fn problems(&self) -> Vec<String> {
+        let idle = self.doors.idle.iter().map(ToString::to_string);
+        idle.chain(self.doors.problems.iter().cloned()).collect()
     }
 }
 

@@ -71,8 +71,8 @@ impl Counters {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Prometheus text, with what the store says of queues and tickets.
-    fn prometheus(&self, depths: &[(&str, u64)], open: usize) -> String {
+    /// What this process has counted, as Prometheus text.
+    pub(super) fn counted(&self) -> String {
         let mut text = String::new();
         text.push_str("# TYPE aiops_rca_requests_total counter\n# TYPE aiops_rca_request_seconds_total counter\n");
         if let Ok(requests) = self.requests.lock() {
@@ -97,20 +97,29 @@ impl Counters {
                 );
             }
         }
-        text.push_str("# TYPE aiops_rca_queue_messages gauge\n");
-        for (queue, depth) in depths {
-            let _infallible = writeln!(
-                text,
-                "aiops_rca_queue_messages{{queue=\"{queue}\"}} {depth}"
-            );
-        }
         let sweeps = self.sweeps.load(std::sync::atomic::Ordering::Relaxed);
         let _infallible = write!(
             text,
-            "# TYPE aiops_rca_tickets_active gauge\naiops_rca_tickets_active {open}\n# TYPE aiops_rca_sweeps_total counter\naiops_rca_sweeps_total {sweeps}\n"
+            "# TYPE aiops_rca_sweeps_total counter\naiops_rca_sweeps_total {sweeps}\n"
         );
         text
     }
+}
+
+/// What the store says of queues and tickets, as Prometheus text.
+fn stored(depths: &[(&str, u64)], open: usize, problems: usize) -> String {
+    let mut text = String::from("# TYPE aiops_rca_queue_messages gauge\n");
+    for (queue, depth) in depths {
+        let _infallible = writeln!(
+            text,
+            "aiops_rca_queue_messages{{queue=\"{queue}\"}} {depth}"
+        );
+    }
+    let _infallible = write!(
+        text,
+        "# TYPE aiops_rca_tickets_active gauge\naiops_rca_tickets_active {open}\n# TYPE aiops_rca_problems gauge\naiops_rca_problems {problems}\n"
+    );
+    text
 }
 
 fn page(status: StatusCode, markup: maud::Markup) -> Response {
@@ -233,7 +242,7 @@ impl Handler {
         let overview = dashboard::Overview {
             tickets: &tickets,
             filter: &filter,
-            problems: &self.doors.problems,
+            problems: &self.problems(),
             dead_letters: &dead_letters,
             issue_urls: &issue_urls.collect(),
             visitor: &visitor.name,
@@ -347,16 +356,20 @@ impl Handler {
                 );
             }
         };
-        let flow = match self.flow().await {
-            Ok(flow) => flow,
-            Err(fault) => return down(&fault),
-        };
         let parts: Vec<&str> = path
             .strip_prefix("/api")
             .unwrap_or(path)
             .trim_matches('/')
             .split('/')
             .collect();
+        // It answers while the store does not.
+        if request.method == Method::GET && parts == ["status"] {
+            return self.status().await;
+        }
+        let flow = match self.flow().await {
+            Ok(flow) => flow,
+            Err(fault) => return down(&fault),
+        };
         let answer =
             match (request.method.as_str(), parts.as_slice()) {
                 ("GET", ["tickets"]) => self.list(flow, request, now, false).await,
@@ -365,7 +378,7 @@ impl Handler {
                 ("GET", ["deadletters"]) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),
-                ("GET", ["metrics"]) => self.metrics_text(flow).await,
+                ("GET", ["metrics"]) => self.metrics_text(flow, request).await,
                 ("POST", ["tickets", id, action]) => {
                     return self.act(flow, id, action, request, &visitor, now).await;
                 }
@@ -503,16 +516,36 @@ impl Handler {
         }
     }
 
-    async fn metrics_text(&self, flow: &Flow) -> Result<Response, Fault> {
+    /// What `/health` answers, with everything that somebody has to correct.
+    async fn status(&self) -> Response {
+        let word = if self.is_well().await {
+            "ok"
+        } else {
+            "degraded"
+        };
+        Response::json(
+            StatusCode::OK,
+            &json!({"status": word, "problems": self.problems()}),
+        )
+    }
+
+    async fn metrics_text(&self, flow: &Flow, request: &Request) -> Result<Response, Fault> {
         let mut depths = Vec::new();
         for queue in QUEUES {
             depths.push((queue, flow.store.storage().depth(queue).await?));
         }
         let (open, _) = flow.store.active(1000, None).await?;
+        // The reader counts nothing: the handler sends what it has counted.
+        let mut text = if self.is_reader {
+            String::from_utf8_lossy(&request.body).into_owned()
+        } else {
+            self.metrics.counted()
+        };
+        text.push_str(&stored(&depths, open.len(), self.problems().len()));
         Ok(Response::text(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            self.metrics.prometheus(&depths, open.len()),
+            text,
         ))
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::envelope::{done, failed, queue_text};
 use super::wire::{Request, Response};
-use super::{Door, Handler};
+use super::{Door, Handler, QUEUE_DEADLINE, TIMER_DEADLINE};
 use crate::fault::Fault;
 use crate::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use crate::trace::{Kind, Traceparent, Work};
@@ -37,10 +37,7 @@ impl Handler {
         let text = queue_text(&request.body);
         let work = begin(door, text.as_deref(), request);
         let outcome = work.run(async {
-            let outcome = match self.flow().await {
-                Ok(flow) => self.handle(flow, job, text, now).await,
-                Err(fault) => Err(fault),
-            };
+            let outcome = self.within_deadline(door, job, text, now).await;
             outcome.inspect_err(|fault| {
                 tracing::error!(
                     function = door.name(),
@@ -55,6 +52,39 @@ impl Handler {
                 work.fail(fault.reason().to_owned());
                 failed(fault.reason())
             }
+        }
+    }
+
+    /// Cut at its deadline, wherever it is: what it did is stored, what is left is put back.
+    async fn within_deadline(
+        &self,
+        door: Door,
+        job: Job,
+        text: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let limit = match door.queue() {
+            Some(_) => QUEUE_DEADLINE,
+            None => TIMER_DEADLINE,
+        };
+        let work = async {
+            self.faults.hang(door.name()).await;
+            let flow = self.flow().await?;
+            self.handle(flow, job, text.clone(), now).await
+        };
+        let limit = self.faults.deadline(limit);
+        if let Ok(outcome) = tokio::time::timeout(limit, work).await {
+            return outcome;
+        }
+        tracing::error!(
+            function = door.name(),
+            seconds = limit.as_secs(),
+            "the invocation was cut at its deadline; what is left is put back"
+        );
+        match (&self.doors.flow, door.queue(), text) {
+            (Ok(flow), Some(queue), Some(text)) => flow.put_back(queue, &text).await,
+            // The timer's next run goes on.
+            _ => Ok(()),
         }
     }
 

@@ -1,12 +1,17 @@
 //! The wire of the Functions host: HTTP in, HTTP out, one request at a time made safe.
 //!
-//! Bodies are capped while they stream (the host sends chunked envelopes without Content-Length). A panic
-//! ends one request, not the process (law L9). Nothing is written to stderr: the host turns it into errors.
+//! Bodies are capped while they stream (the host sends chunked envelopes without Content-Length), and once more
+//! when they unfold: some senders compress. A panic ends one request, not the process (law L9), and a request that
+//! does not come to its end is answered by the wire itself.
 
+use std::borrow::Cow;
 use std::future::Future;
+use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
 use serde::Serialize;
 use serde_json::json;
@@ -15,7 +20,6 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::hyper::body::Bytes;
 
-use crate::sources::airflow::cut;
 use crate::trace::Traceparent;
 
 /// The largest body any door reads; above it the answer is 413.
@@ -23,6 +27,13 @@ pub const BODY_CAP: usize = 1024 * 1024;
 
 /// Of a larger body so much is read away before its sender is answered in the middle of it: the host's own limit.
 const PATIENCE: usize = 100 * 1024 * 1024;
+
+/// The doors keep deadlines of their own; one that does not is left alone after this time, well before the host kills
+/// the process.
+const LAST_DEADLINE: Duration = Duration::from_secs(130);
+
+/// How every gzip member begins. No JSON does.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// A request as a door sees it.
 #[derive(Debug, Clone)]
@@ -40,7 +51,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A header as text; the last one when it was sent twice (the host adds, it does not replace).
+    /// A header as text; the last one when it was sent twice. (A host that forwards joins them into one, with commas.)
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get_all(name)
@@ -56,6 +67,17 @@ impl Request {
             .map(|(_, value)| value.into_owned())
     }
 
+    /// For whom a host that proxies says it forwards, for logs alone: capped, and without characters of no address.
+    pub fn forwarded_for(&self) -> Option<String> {
+        let text = self.header("x-forwarded-for")?;
+        let kept: String = text
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || ".:,[]- ".contains(*c))
+            .take(120)
+            .collect();
+        (!kept.trim().is_empty()).then(|| kept.trim().to_owned())
+    }
+
     /// The traceparent, if it is valid.
     pub fn trace(&self) -> Option<Traceparent> {
         self.header("traceparent").and_then(Traceparent::parse)
@@ -68,9 +90,9 @@ pub struct Response {
     /// HTTP status.
     pub status: StatusCode,
     /// Content type; none for an empty body.
-    pub content_type: Option<&'static str>,
+    pub content_type: Option<Cow<'static, str>>,
     /// Further headers.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Body.
     pub body: Bytes,
 }
@@ -81,7 +103,7 @@ impl Response {
         let text = serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec());
         Self {
             status,
-            content_type: Some("application/json; charset=utf-8"),
+            content_type: Some("application/json; charset=utf-8".into()),
             headers: Vec::new(),
             body: text.into(),
         }
@@ -109,7 +131,7 @@ impl Response {
     pub fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self {
             status,
-            content_type: Some(content_type),
+            content_type: Some(content_type.into()),
             headers: Vec::new(),
             body: body.into(),
         }
@@ -118,7 +140,7 @@ impl Response {
     /// With another header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -133,14 +155,25 @@ impl Response {
         .with("retry-after", "10")
     }
 
+    /// The door's deadline has passed; what it had begun is safe to begin again.
+    pub fn late() -> Self {
+        Self::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_in_time",
+            "this took too long, send it again",
+            "",
+        )
+        .with("retry-after", "10")
+    }
+
     fn into_http(self, head: bool) -> warp::http::Response<Bytes> {
         let mut builder = warp::http::Response::builder().status(self.status);
-        if let Some(content_type) = self.content_type {
-            builder = builder.header(header::CONTENT_TYPE, content_type);
+        if let Some(content_type) = &self.content_type {
+            builder = builder.header(header::CONTENT_TYPE, content_type.as_ref());
         }
         builder = builder.header("x-content-type-options", "nosniff");
         for (name, value) in &self.headers {
-            builder = builder.header(*name, value.as_str());
+            builder = builder.header(name.as_ref(), value.as_str());
         }
         let body = if head { Bytes::new() } else { self.body };
         builder.body(body).unwrap_or_else(|_| {
@@ -168,18 +201,17 @@ pub async fn serve<F, A>(
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(
-            move |method: Method, path: warp::path::FullPath, query: String, headers, body| {
+            move |method: Method,
+                  path: warp::path::FullPath,
+                  query: String,
+                  headers: HeaderMap,
+                  body| {
                 let answer = Arc::clone(&answer);
                 async move {
                     let head = method == Method::HEAD;
-                    let Some(body) = read(body).await.body(path.as_str()) else {
-                        return Response::error(
-                            StatusCode::PAYLOAD_TOO_LARGE,
-                            "too_large",
-                            "the body is larger than 1 MiB",
-                            "",
-                        )
-                        .into_http(head);
+                    let body = match read(body).await.and_then(|body| unfold(&headers, body)) {
+                        Ok(body) => body,
+                        Err(unreadable) => return unreadable.response().into_http(head),
                     };
                     let request = Request {
                         method,
@@ -188,15 +220,24 @@ pub async fn serve<F, A>(
                         headers,
                         body,
                     };
-                    let answered = tokio::spawn(answer(request)).await.unwrap_or_else(|_| {
-                        tracing::error!("a request ended in a panic");
-                        Response::error(
-                            StatusCode::INTERNAL_SERVER_ERROR,
-                            "internal",
-                            "the request could not be handled",
-                            "",
-                        )
-                    });
+                    let mut work = tokio::spawn(answer(request));
+                    let answered = match tokio::time::timeout(LAST_DEADLINE, &mut work).await {
+                        Ok(Ok(answered)) => answered,
+                        Ok(Err(_)) => {
+                            tracing::error!("a request ended in a panic");
+                            Response::error(
+                                StatusCode::INTERNAL_SERVER_ERROR,
+                                "internal",
+                                "the request could not be handled",
+                                "",
+                            )
+                        }
+                        Err(_) => {
+                            work.abort();
+                            tracing::error!("a request did not end");
+                            Response::late()
+                        }
+                    };
                     answered.into_http(head)
                 }
             },
@@ -208,31 +249,67 @@ pub async fn serve<F, A>(
         .await;
 }
 
-/// A body as far as it was kept.
-enum Read {
-    Whole(Bytes),
-    /// It was larger than the cap.
-    Cut(Bytes),
+/// Why a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unreadable {
+    TooLarge,
+    NotGzip,
+    UnknownEncoding,
 }
 
-impl Read {
-    /// What a door may read of it. Airflow's callbacks put the exception last: what names the run stands before the cut.
-    fn body(self, path: &str) -> Option<Bytes> {
-        match self {
-            Self::Whole(body) => Some(body),
-            Self::Cut(body)
-                if path
-                    .trim_matches('/')
-                    .eq_ignore_ascii_case("airflow-monitor") =>
-            {
-                cut::completed(&body).map(Bytes::from)
-            }
-            Self::Cut(_) => None,
-        }
+impl Unreadable {
+    fn response(self) -> Response {
+        let (status, code, message) = match self {
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "the body is larger than 1 MiB",
+            ),
+            Self::NotGzip => (
+                StatusCode::BAD_REQUEST,
+                "not_gzip",
+                "the body is not the gzip that Content-Encoding names",
+            ),
+            Self::UnknownEncoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unknown_encoding",
+                "a body comes as it is, or compressed with gzip",
+            ),
+        };
+        Response::error(status, code, message, "")
     }
 }
 
-async fn read(stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>) -> Read {
+/// The body as its sender had it before compressing it. A host that forwards loses `Content-Encoding`: gzip is known by
+/// its first bytes as well.
+fn unfold(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Unreadable> {
+    let mut named = Vec::new();
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let text = value.to_str().map_err(|_| Unreadable::UnknownEncoding)?;
+        let words = text.split(',').map(|word| word.trim().to_ascii_lowercase());
+        named.extend(words.filter(|word| !word.is_empty() && word != "identity"));
+    }
+    match named.as_slice() {
+        [] if !body.starts_with(&GZIP) => return Ok(body),
+        [] => {}
+        [one] if one == "gzip" || one == "x-gzip" => {}
+        _ => return Err(Unreadable::UnknownEncoding),
+    }
+    let mut plain = Vec::new();
+    let most = BODY_CAP as u64 + 1;
+    MultiGzDecoder::new(body.as_ref())
+        .take(most)
+        .read_to_end(&mut plain)
+        .map_err(|_| Unreadable::NotGzip)?;
+    if plain.len() > BODY_CAP {
+        return Err(Unreadable::TooLarge);
+    }
+    Ok(plain.into())
+}
+
+async fn read(
+    stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<Bytes, Unreadable> {
     let mut stream = std::pin::pin!(stream);
     let (mut body, mut sent) = (BytesMut::new(), 0_usize);
     while let Some(chunk) = stream.next().await {
@@ -240,15 +317,115 @@ async fn read(stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>>
         let Ok(mut chunk) = chunk else { break };
         sent = sent.saturating_add(chunk.remaining());
         if sent > PATIENCE {
-            break;
+            return Err(Unreadable::TooLarge);
         }
         // Read to its end but not kept: whoever is still sending does not read an answer.
-        let room = BODY_CAP.saturating_sub(body.len()).min(chunk.remaining());
-        body.extend_from_slice(&chunk.copy_to_bytes(room));
+        if sent <= BODY_CAP {
+            body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
+        }
     }
     if sent > BODY_CAP {
-        Read::Cut(body.freeze())
+        Err(Unreadable::TooLarge)
     } else {
-        Read::Whole(body.freeze())
+        Ok(body.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn unfolded(encoding: Option<&'static str>, body: Vec<u8>) -> Result<Bytes, Unreadable> {
+        let mut headers = HeaderMap::new();
+        if let Some(encoding) = encoding {
+            headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
+        }
+        unfold(&headers, body.into())
+    }
+
+    #[test]
+    fn bodies_unfold_with_and_without_their_header() {
+        let plain = br#"{"a":1}"#;
+        for named in [
+            None,
+            Some("gzip"),
+            Some("GZip"),
+            Some("x-gzip"),
+            Some("identity, gzip"),
+        ] {
+            assert_eq!(
+                unfolded(named, gzip(plain)).unwrap().as_ref(),
+                plain,
+                "{named:?}"
+            );
+        }
+        let two = [gzip(b"{\"a\":"), gzip(b"1}")].concat();
+        assert_eq!(
+            unfolded(Some("gzip"), two).unwrap().as_ref(),
+            plain,
+            "members"
+        );
+        for named in [None, Some(""), Some("identity")] {
+            assert_eq!(unfolded(named, plain.to_vec()).unwrap().as_ref(), plain);
+        }
+    }
+
+    #[test]
+    fn what_unfolds_too_far_or_not_at_all_is_refused() {
+        let bomb = gzip(&vec![b' '; 20 * 1024 * 1024]);
+        assert!(bomb.len() < BODY_CAP);
+        assert_eq!(unfolded(Some("gzip"), bomb), Err(Unreadable::TooLarge));
+        let whole = gzip(&vec![b' '; BODY_CAP]);
+        assert_eq!(unfolded(Some("gzip"), whole).unwrap().len(), BODY_CAP);
+        assert_eq!(
+            unfolded(Some("gzip"), b"{}".to_vec()),
+            Err(Unreadable::NotGzip)
+        );
+        let mut cut = gzip(b"{}");
+        cut.truncate(12);
+        assert_eq!(unfolded(None, cut), Err(Unreadable::NotGzip));
+        for named in ["br", "deflate", "gzip, gzip", "\u{e9}"] {
+            assert_eq!(
+                unfolded(Some(named), gzip(b"{}")),
+                Err(Unreadable::UnknownEncoding),
+                "{named}"
+            );
+        }
+    }
+
+    #[test]
+    fn forwarded_addresses_are_for_logs_alone() {
+        let asked = |value: &'static [u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                "x-forwarded-for",
+                warp::http::HeaderValue::from_bytes(value).unwrap(),
+            );
+            let request = Request {
+                method: Method::GET,
+                path: String::new(),
+                query: String::new(),
+                headers,
+                body: Bytes::new(),
+            };
+            request.forwarded_for()
+        };
+        assert_eq!(
+            asked(b"10.0.0.1, [::1]:80").as_deref(),
+            Some("10.0.0.1, [::1]:80")
+        );
+        assert_eq!(asked(b"<script>\"").as_deref(), Some("script"));
+        assert_eq!(asked(b"\"\"").as_deref(), None);
     }
 }

@@ -149,6 +149,9 @@ impl Console {
             HostEvent::Stuck { function, message, why } => {
                 self.paint(&format!("{function}: message {message} stays, hidden for now: {}", visible(why)), bad)
             }
+            HostEvent::InError { function, why } => {
+                self.paint(&format!("{function} does not run: {}", visible(why)), bad)
+            }
             HostEvent::Refused { method, path, status } => {
                 self.paint(&format!("{method} {} → {status}, the handler was not called", visible(path)), dim)
             }
@@ -156,6 +159,7 @@ impl Console {
             HostEvent::Stopped(reason) => match reason {
                 StopReason::Asked => self.paint("stopped", dim),
                 StopReason::TooManyCrashes => self.paint("the handler crashed too often: the host ends, as in Azure", bad),
+                StopReason::TimedOutTogether => self.paint("two calls timed out together: the host ends, as in Azure", bad),
                 StopReason::NeverReady => self.paint("the handler never answered GET /: the host ends, as in Azure", bad),
             },
         };

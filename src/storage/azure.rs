@@ -1,7 +1,7 @@
 //! Azure Storage (or Azurite) through the frozen 0.21 family of crates; nothing outside this file and its folder names them.
 //!
 //! What they do not do is done here: timeouts, connection reuse and bounded repetition (`transport`, `attempts`),
-//! keys that need no escaping (`names`), documents over several properties (`document`), base64 of messages, and
+//! keys that need no escaping (`names`), documents over several properties (`document`), and
 //! faults without their error texts, which would show connection strings and signatures.
 //! Every write carries a nonce, so that a write whose answer was lost is told from somebody else's.
 
@@ -18,7 +18,7 @@ use azure_storage_queues::{
     PopReceipt, QueueClient, QueueServiceClient, QueueServiceClientBuilder,
 };
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::future::try_join_all;
@@ -30,8 +30,7 @@ use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal};
 use self::document::Properties;
 use self::transport::{Credential, RESOURCE, Transport};
 use super::limits::{
-    TIME_TO_LIVE, bad_continuation, check_document, check_message, check_wire_text, page_size,
-    whole_seconds,
+    TIME_TO_LIVE, bad_continuation, check_document, check_message, page_size, whole_seconds,
 };
 use super::names::{Prefix, decode_key, encode_key};
 use super::settings::{StorageAccess, StorageAccount};
@@ -326,20 +325,11 @@ impl AzureStorage {
 
     pub(super) async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
         check_message(text)?;
-        self.put_text(queue, STANDARD.encode(text), delay).await
-    }
-
-    pub(super) async fn put_raw(&self, queue: &str, text: &str) -> Result<(), Fault> {
-        check_wire_text(text)?;
-        self.put_text(queue, text.to_owned(), Duration::ZERO).await
-    }
-
-    async fn put_text(&self, queue: &str, text: String, delay: Duration) -> Result<(), Fault> {
         self.authenticate().await?;
-        let (queue, text) = (&self.queue(queue)?, &text);
+        let queue = &self.queue(queue)?;
         attempts(QUEUES, |_| async move {
             let put = queue
-                .put_message(text.clone())
+                .put_message(text)
                 .visibility_timeout(whole_seconds(delay))
                 .ttl(TIME_TO_LIVE);
             put.await.map(|_| ()).map_err(|error| fault(QUEUES, &error))
@@ -430,6 +420,18 @@ impl AzureStorage {
         })
         .await?;
         Ok(metadata.approximate_messages_count as u64)
+    }
+
+    pub(super) async fn oldest_waiting(&self, queue: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+        self.authenticate().await?;
+        let queue = &self.queue(queue)?;
+        let peeked = attempts(QUEUES, |_| async move {
+            let peek = queue.peek_messages().number_of_messages(32);
+            peek.await.map_err(|error| fault(QUEUES, &error))
+        })
+        .await?;
+        let inserted = peeked.messages.into_iter();
+        Ok(inserted.map(|message| utc(message.insertion_time)).min())
     }
 
     /// Has a token before the first request, so that a fault of the identity is not taken for one of the store.

@@ -8,14 +8,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::file::{File, Kind};
 use super::limits::{
-    LONGEST_DELAY, TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message,
-    check_wire_text, page_size,
+    LONGEST_DELAY, TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message, page_size,
 };
 use super::names::{Prefix, encode_key};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
@@ -232,15 +231,7 @@ impl EmbeddedStorage {
 
     pub(super) async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
         check_message(text)?;
-        self.put_text(queue, STANDARD.encode(text), delay).await
-    }
-
-    pub(super) async fn put_raw(&self, queue: &str, text: &str) -> Result<(), Fault> {
-        check_wire_text(text)?;
-        self.put_text(queue, text.to_owned(), Duration::ZERO).await
-    }
-
-    async fn put_text(&self, queue: &str, text: String, delay: Duration) -> Result<(), Fault> {
+        let text = text.to_owned();
         let queue = self.queue(queue).await?;
         let delay = delay_millis(delay);
         self.file
@@ -366,6 +357,20 @@ impl EmbeddedStorage {
             })
             .await
             .map(i64::unsigned_abs)
+    }
+
+    pub(super) async fn oldest_waiting(&self, queue: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+        let queue = self.queue(queue).await?;
+        let oldest = self.file.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT min(inserted_at) FROM message WHERE queue = ?1 AND visible_at <= ?2 AND expires_at > ?2",
+                )?
+                .query_row(params![queue, Utc::now().timestamp_millis()], |found| {
+                    found.get::<_, Option<i64>>(0)
+                })
+        });
+        Ok(oldest.await?.map(time))
     }
 
     /// Checks names and keys as Azure would.

@@ -14,8 +14,6 @@ pub(super) const TIME_TO_LIVE_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 pub(super) const LONGEST_DELAY: Duration = Duration::from_hours(7 * 24 - 1);
 /// What Table Storage gives in one answer at most.
 const LARGEST_PAGE: u32 = 1000;
-/// What a queue takes on the wire.
-const WIRE_CAP: usize = 64 * 1024;
 
 pub(super) fn check_document(document: &str) -> Result<(), Fault> {
     if document.len() > DOCUMENT_CAP {
@@ -27,6 +25,7 @@ pub(super) fn check_document(document: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A message goes on the wire as it is: it has to fit into the XML of a queue.
 pub(super) fn check_message(text: &str) -> Result<(), Fault> {
     if text.len() > MESSAGE_CAP {
         return Err(Fault::permanent(format!(
@@ -34,15 +33,10 @@ pub(super) fn check_message(text: &str) -> Result<(), Fault> {
             text.len()
         )));
     }
-    Ok(())
-}
-
-/// A text that goes on the wire as it is has to fit into the XML of a queue.
-pub(super) fn check_wire_text(text: &str) -> Result<(), Fault> {
     let xml = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
-    if text.len() > WIRE_CAP || !text.chars().all(xml) {
+    if !text.chars().all(xml) {
         return Err(Fault::permanent(
-            "the text is too long for a queue, or holds characters that XML cannot carry",
+            "a message holds characters that XML cannot carry",
         ));
     }
     Ok(())

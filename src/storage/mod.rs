@@ -11,6 +11,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::fault::Fault;
 
 pub mod azure;
@@ -80,7 +82,7 @@ pub struct Message {
     pub id: String,
     /// Needed to delete or hide it; changes with every receive and update.
     pub receipt: String,
-    /// The text exactly as on the wire (base64 when [`Storage::put`] wrote it).
+    /// The text as it was put.
     pub text: String,
     /// How often it was received, this time included.
     pub dequeue_count: u32,
@@ -92,8 +94,8 @@ pub struct Message {
     pub next_visible_at: chrono::DateTime<chrono::Utc>,
 }
 
-/// The longest text a message can carry (64 KiB of base64).
-pub const MESSAGE_CAP: usize = 48 * 1024;
+/// The longest text a message can carry.
+pub const MESSAGE_CAP: usize = 64 * 1024;
 
 /// The longest document of an entity, in bytes.
 pub const DOCUMENT_CAP: usize = 900 * 1024;
@@ -192,14 +194,10 @@ impl Storage {
         on_backend!(self, backend => backend.scan(table, partition, from, to, limit, after))
     }
 
-    /// Puts a message (base64 on the wire, as the Functions host expects), visible after `delay`.
+    /// Puts a text as it is (`messageEncoding` of `host.json` is `none`: what a host that expects base64 cannot decode, it
+    /// can never hand to anybody), visible after `delay`. A text that XML cannot carry is refused.
     pub async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
         on_backend!(self, backend => backend.put(queue, text, delay))
-    }
-
-    /// Puts a text as it is, without encoding (the host moves bodies to a poison queue unchanged).
-    pub async fn put_raw(&self, queue: &str, text: &str) -> Result<(), Fault> {
-        on_backend!(self, backend => backend.put_raw(queue, text))
     }
 
     /// Receives up to `count` (1 to 32) visible messages and hides them for `hidden`.
@@ -230,5 +228,10 @@ impl Storage {
     /// About how many messages there are, hidden ones included.
     pub async fn depth(&self, queue: &str) -> Result<u64, Fault> {
         on_backend!(self, backend => backend.depth(queue))
+    }
+
+    /// When the oldest of the visible messages was put; an account is asked about the next 32. Nothing is received.
+    pub async fn oldest_waiting(&self, queue: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+        on_backend!(self, backend => backend.oldest_waiting(queue))
     }
 }

@@ -2,8 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test that cannot go on should stop"
 )]
 
@@ -24,7 +24,6 @@ use aiops_rca::ticket::store::{AssetLock, DeadLetter, TicketStore};
 use aiops_rca::ticket::{
     Actor, AttemptState, Channel, RemediationState, Sink, Status, Ticket, TicketId,
 };
-use base64::Engine as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use simulators::{self, Answer, Server, Site};
@@ -522,10 +521,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
             .unwrap()
             .pop()?;
         assert!(storage.delete_message(FAILURES, &message).await.unwrap());
-        let text = base64::engine::general_purpose::STANDARD
-            .decode(message.text)
-            .unwrap();
-        Some(serde_json::from_slice::<FailureMessage>(&text).unwrap())
+        Some(serde_json::from_str::<FailureMessage>(&message.text).unwrap())
     };
     assert!(
         matches!(next().await, Some(FailureMessage::Rows { round: 0, .. })),

@@ -161,7 +161,12 @@ fn links_and_paths_of_the_documents_exist() {
         r"`((?:src|infra|tests|functions|benches|\.ci)/[^`*<>{}…\s]*|[a-z_.-]+\.rs)`",
     )
     .unwrap();
-    for document in ["README.md", "CONTRIBUTING.md", "infra/airflow/README.md"] {
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/deployment.md",
+        "infra/airflow/README.md",
+    ] {
         let text = read(document);
         let folder = root().join(document).parent().unwrap().to_owned();
         let prose = prose(&text);

@@ -8,6 +8,7 @@ use aiops_rca::dashboard;
 use aiops_rca::evidence::Collector;
 use aiops_rca::flow::Flow;
 use aiops_rca::functions::access::DashboardLock;
+use aiops_rca::functions::deployment::{self, Idle};
 use aiops_rca::functions::secure_webhook::{
     ACTION_GROUP_APPLICATION, ROLE, Refused, SecureWebhook, SecureWebhookSettings,
 };
@@ -236,21 +237,6 @@ async fn bodies_are_capped_while_they_stream() {
         over.starts_with("HTTP/1.1 413") && over.contains("\"too_large\""),
         "{over}"
     );
-    // The guide's Airflow callback sends its exception whole: what names the run stands before the cut.
-    let rows = "row ".repeat(BODY_CAP / 4);
-    let body = format!(
-        r#"{{"dag_id":"etl","task_id":"load","run_id":"r","exception":"{rows}","log_url":"http://a"}}"#
-    );
-    let head = |path: &str| {
-        let length = body.len();
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-        )
-    };
-    let cut = raw(address, &head("/airflow-monitor"), body.as_bytes()).await;
-    assert!(cut.starts_with("HTTP/1.1 200"), "{cut}");
-    let other = raw(address, &head("/databricks-monitor"), body.as_bytes()).await;
-    assert!(other.starts_with("HTTP/1.1 413"), "{other}");
 }
 
 #[tokio::test]
@@ -307,6 +293,10 @@ struct House {
 }
 
 fn house(dashboard: DashboardLock) -> House {
+    house_with(dashboard, Vec::new())
+}
+
+fn house_with(dashboard: DashboardLock, idle: Vec<Idle>) -> House {
     let store = TicketStore::new(support::embedded());
     let flow = Flow {
         store: store.clone(),
@@ -320,6 +310,7 @@ fn house(dashboard: DashboardLock) -> House {
         secure_webhook: None,
         dashboard,
         problems: Vec::new(),
+        idle,
     };
     House {
         handler: Handler::new(doors),
@@ -743,4 +734,43 @@ fn no_cell_is_a_formula() {
             assert_eq!(row.get(column), Some(format!("'{cell}").as_str()));
         }
     }
+}
+
+#[tokio::test]
+async fn functions_that_the_host_does_not_call_are_said_and_health_says_only_that() {
+    let nothing = std::collections::BTreeMap::new();
+    let house = house_with(key_lock(false), deployment::idle(&nothing, None));
+    let key = [("x-dashboard-key", KEY)];
+    let (status, body) = house.get("/health", &[]).await;
+    assert_eq!((status, body.as_str()), (503, r#"{"status":"degraded"}"#));
+    let (status, body) = house.get("/api/status", &key).await;
+    let said: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &said["status"]), (200, &Value::from("degraded")));
+    for shown in [
+        said["problems"][0].as_str().unwrap().to_owned(),
+        house.get("/dashboard", &key).await.1,
+    ] {
+        assert!(shown.contains("STORAGE_PREFIX"), "{shown}");
+    }
+    assert_eq!(
+        house.get("/api/status", &[]).await.0,
+        401,
+        "for those with the key"
+    );
+
+    // A door alone that is off concerns nobody's failures.
+    let off = [
+        ("STORAGE_PREFIX".to_owned(), "rca".to_owned()),
+        (
+            "AzureWebJobs.JiraWebhook.Disabled".to_owned(),
+            "1".to_owned(),
+        ),
+    ];
+    let house = house_with(key_lock(false), deployment::idle(&off.into(), None));
+    assert_eq!(house.get("/health", &[]).await.0, 200);
+    let (_, body) = house.get("/api/status", &key).await;
+    assert!(
+        body.contains("JiraWebhook") && body.contains(r#""status":"ok""#),
+        "{body}"
+    );
 }

@@ -12,6 +12,7 @@ mod databricks;
 mod expand;
 mod hostile;
 mod remediation;
+mod rights;
 mod standing;
 
 use std::path::Path;
@@ -373,15 +374,23 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
             .data_factory
             .first()
             .unwrap()
-            .check()
+            .check(now())
             .await
             .unwrap(),
-        "factory adf-prod in eastus"
+        "factory adf-prod in eastus; its runs and their activities can be read"
     );
     let host = world.databricks.addr.ip();
     assert_eq!(
-        collector.databricks.first().unwrap().check().await.unwrap(),
-        format!("workspace {host} knows us as aiops-rca")
+        collector
+            .databricks
+            .first()
+            .unwrap()
+            .check(now())
+            .await
+            .unwrap(),
+        format!(
+            "workspace {host} knows us as aiops-rca; it shows us no job runs: has none run, or is CAN VIEW missing on the jobs?"
+        )
     );
     let told = collector
         .log_analytics
@@ -399,7 +408,7 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
         .data_factory
         .first()
         .unwrap()
-        .check()
+        .check(now())
         .await
         .unwrap();
     assert_eq!(world.identity.requests().len(), 3);
@@ -433,11 +442,14 @@ async fn a_check_that_is_refused_says_what_to_do() {
         .data_factory
         .first()
         .unwrap()
-        .check()
+        .check(now())
         .await
         .unwrap_err();
     assert!(
-        !fault.is_transient() && fault.reason().contains("Data Factory Contributor"),
+        !fault.is_transient()
+            && fault
+                .reason()
+                .contains("403 AuthorizationFailed: the identity lacks"),
         "{fault}"
     );
     let fault = world
@@ -445,7 +457,7 @@ async fn a_check_that_is_refused_says_what_to_do() {
         .databricks
         .first()
         .unwrap()
-        .check()
+        .check(now())
         .await
         .unwrap_err();
     assert!(fault.reason().contains("DATABRICKS_TOKEN"), "{fault}");

@@ -6,6 +6,7 @@ mod support;
 
 mod envelope;
 mod files;
+mod golden;
 mod http;
 mod process;
 mod queues;

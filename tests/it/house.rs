@@ -329,7 +329,32 @@ fn the_table_and_the_folders_of_functions_agree() {
         host["extensions"]["http"]["routePrefix"], "",
         "routes hold as they are written"
     );
-    assert_eq!(host["extensions"]["queues"]["messageEncoding"], "base64");
+    assert_eq!(
+        host["extensions"]["queues"]["messageEncoding"], "none",
+        "what is not base64 could never be read, not even from a poison queue"
+    );
     assert_eq!(host["customHandler"]["enableForwardingHttpRequest"], true);
     assert_eq!(host["customHandler"]["enableProxyingHttpRequest"], true);
+    let levels = host["logging"]["logLevel"].as_object().unwrap();
+    let quiet = ["Warning", "Error", "Critical", "None"];
+    for (category, level) in levels {
+        let ours = category.starts_with("Host.") || category == "Function";
+        assert!(
+            ours || quiet.contains(&level.as_str().unwrap()),
+            "{category}: the SDK's own requests are some 290 records a minute of an idle instance"
+        );
+    }
+    assert!(
+        levels.contains_key("default"),
+        "the host's own default is Information"
+    );
+    assert_eq!(levels["Host.Function.Console"], "Information", "our lines");
+    let timeout = host["functionTimeout"].as_str().unwrap();
+    let seconds = timeout
+        .split(':')
+        .fold(0, |sum, part| sum * 60 + part.parse::<u64>().unwrap());
+    assert!(
+        seconds >= 2 * aiops_rca::functions::QUEUE_DEADLINE.as_secs(),
+        "no invocation may ever reach it: two that do together stop the host"
+    );
 }

@@ -16,7 +16,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 use simulators::logic_app::SHIPPED;
 
-mod kql;
+mod azd;
 mod rules;
 
 fn root() -> &'static Path {
@@ -148,49 +148,55 @@ fn app_settings_are_settings_of_the_code() {
         Vec::<String>::new(),
         "no such setting in src/config"
     );
-    // Everything that ties systems together can be set from Bicep; what is left has a default or is set by Azure.
-    let left_out = [
-        "AzureWebJobsStorage",
-        "AzureWebJobsStorage__tableServiceUri",
-        "AzureWebJobsStorage__queueServiceUri",
-        "AIOPS_RCA_STORE",
-        "SLACK_API_URL",
-        "AZURE_MANAGEMENT_URL",
-        "LOG_ANALYTICS_URL",
-        "IDENTITY_ENDPOINT",
-        "IDENTITY_HEADER",
-        "DATABRICKS_HOST",
-        "AIRFLOW_TOKEN",
-        // Lists of places beside those that the parameters name.
-        "AZURE_DATA_FACTORIES",
-        "DATABRICKS_WORKSPACES",
-        "AIRFLOW_DEPLOYMENTS",
-        "PLAYBOOK_SCOPES",
-        "ENTRA_AUTHORITY_URL",
-        "FUNCTIONS_CUSTOMHANDLER_PORT",
-        "AIOPS_RCA_LOCAL",
-    ];
+}
+
+/// What Azure or the stand-in host sets, and no deployment.
+const OF_THE_PLATFORM: [&str; 8] = [
+    "AzureWebJobsStorage",
+    "AzureWebJobsStorage__tableServiceUri",
+    "AzureWebJobsStorage__queueServiceUri",
+    "AIOPS_RCA_STORE",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "FUNCTIONS_CUSTOMHANDLER_PORT",
+    "AIOPS_RCA_LOCAL",
+];
+
+/// A deployment replaces all app settings: one that no parameter sets would be lost each time.
+#[test]
+fn every_setting_of_the_code_can_be_set_by_the_templates() {
     let made = app_settings();
-    let missing: Vec<&str> = SETTINGS
+    let rest: Vec<_> = SETTINGS
         .iter()
         .filter(|setting| {
-            !made.contains_key(setting.name)
-                && !left_out.contains(&setting.name)
-                && setting.default.is_empty()
-        })
-        .map(|setting| setting.name)
-        .filter(|name| {
-            !matches!(
-                *name,
-                "REMEDIATION_DELAYS" | "REMEDIATION_QUIET_HOURS" | "EXTRA_CA_FILE"
-            )
+            !made.contains_key(setting.name) && !OF_THE_PLATFORM.contains(&setting.name)
         })
         .collect();
-    assert_eq!(
-        missing,
-        Vec::<&str>::new(),
-        "settings without a default that main.bicep cannot set"
+    let secrets: Vec<_> = rest.iter().filter(|setting| setting.secret).collect();
+    assert!(
+        secrets.is_empty(),
+        "a secret needs a secure parameter and a place in the vault: {secrets:?}"
     );
+    let main = read("infra/main.bicep");
+    let union = &main[main.find("    settings: union(").unwrap()..];
+    assert!(
+        union.starts_with("    settings: union(\n      extraSettings,\n"),
+        "what a parameter sets wins over extraSettings"
+    );
+    // The parameter file and the documentation list what goes into extraSettings.
+    let wanted: Vec<String> = rest
+        .iter()
+        .map(|setting| format!("`{}`", setting.name))
+        .collect();
+    let docs = read("docs/deployment.md");
+    let (_, list) = docs.split_once("<!-- extra settings -->").unwrap();
+    let (list, _) = list.split_once("<!-- /extra settings -->").unwrap();
+    assert_eq!(
+        list.split_whitespace().collect::<Vec<_>>().join(" "),
+        wanted.join(", "),
+        "docs/deployment.md"
+    );
+    assert!(read("infra/main.bicepparam").contains("\nparam extraSettings = {}"));
 }
 
 #[test]
@@ -248,7 +254,7 @@ fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
     for module in modules.captures_iter(&bicep) {
         let file = all(&module[1], r"loadJsonContent\('([\w-]+)\.json'\)")[0].clone();
         settings.insert(all(&module[1], r"setting: '(\w+)'")[0].clone());
-        assert!(module[1].contains(&format!("name: 'playbook-{file}'")));
+        assert!(module[1].contains(&format!("name: '${{name}}-{file}'")));
         let (_, text) = SHIPPED
             .iter()
             .find(|(name, _)| *name == file)
@@ -269,7 +275,7 @@ fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
             .iter()
             .chain([&values])
             .flat_map(|text| all(text, r"(\w+): \{ value:"))
-            .chain(["callbackBase".to_owned()])
+            .chain(["callbackBase".to_owned(), "runMinutes".to_owned()])
             .collect();
         let definition: Value = serde_json::from_str(text).unwrap();
         for (parameter, declared) in definition["parameters"].as_object().unwrap() {
@@ -384,7 +390,6 @@ fn nothing_is_set_that_flex_consumption_refuses() {
 fn roles_are_given_by_name_and_every_name_is_known() {
     // learn.microsoft.com/azure/role-based-access-control/built-in-roles
     let documented = json!({
-        "Reader": "acdd72a7-3385-48ef-bd42-f606fba81ae7",
         "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
         "Storage Queue Data Contributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
         "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
@@ -473,35 +478,116 @@ fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
     }
 }
 
+/// A new door is either behind the sign-in or left alone by it; which, its row in the table says.
 #[test]
-fn what_azd_runs_names_outputs_and_files_that_exist() {
-    let azd = read("azure.yaml");
+fn the_sign_in_leaves_alone_the_doors_that_have_locks_of_their_own() {
+    use aiops_rca::functions::{Door, Trigger};
+    let authentication = read("infra/modules/authentication.bicep");
+    let list = all(
+        &authentication,
+        r"(?s)var doorsWithLocksOfTheirOwn = \[(.*?)\]",
+    )[0]
+    .clone();
+    let routes = Door::ALL
+        .into_iter()
+        .filter_map(|door| match door.trigger() {
+            Trigger::Http { route, .. } if !matches!(door.name(), "Dashboard" | "Api") => {
+                Some(format!("/{route}"))
+            }
+            _ => None,
+        });
+    assert_eq!(all(&list, "'([^']+)'"), routes.collect::<Vec<_>>());
+    assert!(authentication.contains("excludedPaths: doorsWithLocksOfTheirOwn"));
+    assert!(authentication.contains("requireAuthentication: false"));
+}
+
+#[test]
+fn playbooks_are_started_by_the_app_alone_unless_signed_urls_are_asked_for() {
+    let workflow = read("infra/playbooks/workflow.bicep");
+    for wanted in [
+        "sasAuthenticationPolicy: { state: 'Disabled' }",
+        "{ name: 'oid', value: callerObjectId }",
+        "{ name: 'aud', value: audience }",
+        "accessControl: entraOnly ? any(tokenPolicy) : {}",
+    ] {
+        assert!(workflow.contains(wanted), "{wanted}");
+    }
     let main = read("infra/main.bicep");
-    let alerts = read("infra/alerts.bicep");
-    let given = Regex::new(r#"(\w+)="\$\{?(\w+)(:-\})?""#).unwrap();
-    let given: Vec<_> = given.captures_iter(&azd).collect();
-    assert!(given.len() >= 7, "functionAppName and what follows");
-    for pair in given {
-        let (parameter, value) = (&pair[1], &pair[2]);
+    assert!(main.contains("param playbookAccess string = 'entra'"));
+    assert!(main.contains(
+        "callerObjectId: playbookAccess == 'entra' ? identity.properties.principalId : ''"
+    ));
+    // The token is asked for with the audience that the policy names.
+    assert!(main.contains("    audience: environment().resourceManager\n"));
+    assert!(main.contains("  PLAYBOOK_AUDIENCE: environment().resourceManager\n"));
+    let playbooks = read("infra/playbooks/playbooks.bicep");
+    assert_eq!(
+        playbooks
+            .matches("    callerObjectId: callerObjectId\n")
+            .count(),
+        PLAYBOOKS.len()
+    );
+}
+
+/// Two deployments in one group, and what people made after the guide, keep their own objects.
+#[test]
+fn names_are_the_deployments_own() {
+    let named = |path: &str| all(&read(path), r"(?m)^ +name: '([^']+)'");
+    for name in named("infra/playbooks/playbooks.bicep") {
+        // Databricks' list of identities names them as they are deployed.
+        assert!(name.starts_with("${name}-"), "{name}");
+    }
+    for path in [
+        "infra/modules/data-factory.bicep",
+        "infra/modules/databricks.bicep",
+    ] {
+        let text = read(path);
         assert!(
-            alerts.contains(&format!("\nparam {parameter} ")),
-            "{parameter}"
-        );
-        // What has a default comes from azd's environment, the rest from the deployment before.
-        assert_eq!(
-            main.contains(&format!("\noutput {value} ")),
-            pair.get(3).is_none(),
-            "{value}"
+            text.contains("  name: 'aiops-rca-${uniqueString(toLower(workspaceId))}'"),
+            "{path}"
         );
     }
-    assert!(azd.contains("infra/package") && root().join("infra/package").is_file());
+    let alerts = read("infra/alerts.bicep");
     assert!(
-        azd.contains("dist: target/functionapp")
-            && read("infra/package").contains("--target-dir target/functionapp")
+        alerts.contains("    name: '${name}-${entry.name}'\n")
+            && alerts.contains("  name: '${name}-webhook'\n")
     );
+    // All rules are always deployed: one that is switched off later is disabled.
+    assert!(alerts.contains("enabled: entry.enabled") && !alerts.contains("if (entry."));
+    assert!(read("infra/modules/watcher.bicep").contains("    name: '${name}-${entry.name}'\n"));
+    for (path, role) in [
+        ("infra/modules/data-factory.bicep", "run reader"),
+        ("infra/playbooks/pipeline-runner.bicep", "pipeline runner"),
+    ] {
+        let text = read(path);
+        assert!(text.contains(&format!("name: guid(factory.id, owner, '{role}')")));
+        assert!(text.contains(&format!(
+            "roleName: 'aiops-rca {role} (${{owner}}, ${{uniqueString(factory.id)}})'"
+        )));
+        assert!(text.contains("if (empty(roleId))"));
+    }
+}
+
+/// Costs that nobody asked for are off, and the watcher's own watch is on where there is an address.
+#[test]
+fn noise_is_off_and_the_watcher_is_watched() {
+    let main = read("infra/main.bicep");
+    assert!(main.contains("param hostLogs bool = false"));
+    assert!(read("infra/modules/function.bicep").contains("= if (hostLogs) {"));
+    let storage = read("infra/modules/storage.bicep");
     assert!(
-        read("infra/modules/function.bicep").contains("'azd-service-name': 'aiops-rca'")
-            && azd.contains("\n  aiops-rca:\n")
+        storage.contains("isVersioningEnabled: false") && !storage.contains("managementPolicies")
+    );
+    assert!(storage.contains("deleteRetentionPolicy: { enabled: true"));
+    assert!(main.contains("module watcher 'modules/watcher.bicep' = if (!empty(operatorEmail))"));
+    assert!(main.contains("param watcherAlerts bool = true"));
+    let watcher = read("infra/modules/watcher.bicep");
+    assert!(watcher.contains("emailReceivers") && !watcher.contains("webhookReceivers"));
+    assert_eq!(
+        watcher
+            .matches("loadTextContent('../queries/watch-")
+            .count(),
+        5
     );
 }
 

@@ -3,6 +3,7 @@
 mod airflow_callback;
 mod browser;
 mod corridor;
+mod deadlines;
 mod diagnosis;
 mod doctor;
 mod documents;

@@ -323,7 +323,9 @@ fn collect_strings(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::String(text) => into.push(text.clone()),
         serde_json::Value::Array(items) => {
-            items.iter().for_each(|item| collect_strings(item, into));
+            for item in items {
+                collect_strings(item, into);
+            }
         }
         serde_json::Value::Object(members) => members
             .values()

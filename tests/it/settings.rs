@@ -315,3 +315,83 @@ fn no_secret_is_printed() {
         );
     }
 }
+
+const KEY: &str = "AccountKey=a2V5";
+
+/// The problem about the plain setting, and what the doors have.
+fn storage(settings: &[(&str, &str)]) -> (Option<String>, Result<String, String>) {
+    let identity = [
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token"),
+        ("IDENTITY_HEADER", "h"),
+    ];
+    let config = read(&[&identity, settings].concat());
+    let problem = config
+        .problems
+        .iter()
+        .find(|problem| problem.name == "AzureWebJobsStorage");
+    let problem = problem.map(|problem| problem.text.clone());
+    let storage = config
+        .storage
+        .map(|settings| format!("{:?}", settings.backend));
+    (problem, storage.map_err(|fault| fault.reason().to_owned()))
+}
+
+#[test]
+fn the_identity_is_used_where_a_tool_put_a_key_beside_it() {
+    let plain = format!("DefaultEndpointsProtocol=https;AccountName=RcaStore;{KEY}");
+    for named in [
+        ("AzureWebJobsStorage__accountName", "rcastore"),
+        ("AzureWebJobsStorage__accountName", "RCASTORE"),
+    ] {
+        let (problem, storage) = storage(&[("AzureWebJobsStorage", &plain), named]);
+        assert!(problem.unwrap().contains("remove AzureWebJobsStorage"));
+        assert!(storage.unwrap().contains("Identity"));
+    }
+    let services = [
+        ("AzureWebJobsStorage", plain.as_str()),
+        (
+            "AzureWebJobsStorage__tableServiceUri",
+            "https://rcastore.table.core.windows.net",
+        ),
+        (
+            "AzureWebJobsStorage__queueServiceUri",
+            "https://rcastore.queue.core.windows.net",
+        ),
+    ];
+    let (problem, storage) = storage(&services);
+    assert!(
+        problem
+            .unwrap()
+            .contains("AzureWebJobsStorage__tableServiceUri")
+    );
+    assert!(storage.unwrap().contains("Identity"));
+}
+
+#[test]
+fn two_storage_accounts_are_a_named_problem_and_none_is_opened() {
+    for plain in [
+        &format!("AccountName=other;{KEY}"),
+        "UseDevelopmentStorage=true",
+    ] {
+        let (problem, storage) = storage(&[
+            ("AzureWebJobsStorage", plain),
+            ("AzureWebJobsStorage__accountName", "rcastore"),
+        ]);
+        assert!(
+            problem.unwrap().contains("another storage account"),
+            "{plain}"
+        );
+        assert!(
+            storage.unwrap_err().contains("two storage accounts"),
+            "{plain}"
+        );
+    }
+    // What cannot be read is not passed over, because the host would take it.
+    let broken = [
+        ("AzureWebJobsStorage", "nonsense"),
+        ("AzureWebJobsStorage__accountName", "rcastore"),
+    ];
+    assert!(storage(&broken).1.is_err());
+    let (problem, alone) = storage(&[("AzureWebJobsStorage__accountName", "rcastore")]);
+    assert!(problem.is_none() && alone.unwrap().contains("Identity"));
+}

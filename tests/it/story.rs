@@ -14,6 +14,7 @@ mod hostile;
 mod house;
 mod interleaving;
 mod people;
+mod reading;
 mod reports;
 mod town;
 mod traced;

@@ -188,6 +188,7 @@ impl House {
             secure_webhook: None,
             dashboard: DashboardLock::Closed,
             problems: Vec::new(),
+            idle: Vec::new(),
         };
         let body =
             json!({"Data": {"item": json!(message).to_string()}, "Metadata": {}}).to_string();

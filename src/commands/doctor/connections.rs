@@ -16,8 +16,7 @@ use crate::telemetry;
 /// Seconds; signatures of Slack are refused after 300.
 const CLOCK_TOLERANCE: i64 = 120;
 
-const ADF_FIX: &str =
-    "give the identity a role with pipelineruns/read on the factory, and check its names";
+const ADF_FIX: &str = "give the identity every operation of the run reader role (infra/modules/data-factory.bicep; Reader is not enough), and check the factory's names";
 const LOGS_FIX: &str = "give the identity Log Analytics Reader on the workspace, and check its id";
 const DATABRICKS_FIX: &str =
     "check DATABRICKS_WORKSPACE_URL and the token, or add the identity to the workspace";
@@ -35,8 +34,8 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         ..
     } = config;
     let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
-    let factories = (collector.data_factory.iter()).map(|one| (one.scope(), one.check()));
-    let workspaces = (collector.databricks.iter()).map(|one| (one.scope(), one.check()));
+    let factories = (collector.data_factory.iter()).map(|one| (one.scope(), one.check(now)));
+    let workspaces = (collector.databricks.iter()).map(|one| (one.scope(), one.check(now)));
     let deployments = (collector.airflow.iter()).map(|one| (one.scope(), one.check()));
     let model = model.as_ref().map(|model| model.check(now));
     let otlp = otlp.as_ref().map(|otlp| telemetry::check(otlp, http));
@@ -182,10 +181,16 @@ async fn playbooks(config: &Config) -> Vec<Check> {
         .into_iter()
         .filter_map(|(action, name)| Some((action, name, playbooks.url(action)?)));
     let checks = known.map(async |(action, name, url)| {
-        let Some(root) = url.root().filter(|_| url.is_signed()) else {
-            let fix = "copy the whole URL of the trigger from the Logic App, from https:// to the end of sig=…";
+        let token = match playbooks.token(url).await {
+            Ok(token) => token,
+            Err(fault) => return bad(name, fault.reason(), "assign the identity to this app, and check PLAYBOOK_AUDIENCE"),
+        };
+        let Some(root) = url.root().filter(|_| url.is_signed() || token.is_some()) else {
+            let fix = "copy the whole URL of the trigger from the Logic App, from https:// to the end of sig=…; without sig=… the app needs an \
+                       identity that the trigger's policy names";
             return bad(name, "carries no signature (sig=…), so the Logic App will refuse it", fix);
         };
+        let state = if token.is_some() { format!("as the app's identity; {state}") } else { state.to_owned() };
         match config.http.send(&url.host(), config.http.request(reqwest::Method::GET, &root)).await {
             Ok(_) => good(name, format!("set, for \"{}\"; {} is there; {state}", action.words(), url.host())),
             Err(silent) => {

@@ -12,6 +12,7 @@ use crate::config::{Config, Environment, SETTINGS};
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::access::DashboardLock;
+use crate::functions::deployment::{Idle, ROOT};
 use crate::sinks::{Check, bad, good};
 use crate::storage::{Inserted, Storage};
 
@@ -49,8 +50,9 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     } else {
         environment
     };
-    let config = Config::read(&environment)?;
+    let config = Config::read(&here(environment))?;
     let mut checks = settings(&config);
+    checks.extend(functions(&config));
     checks.extend(connections::check(&config, now).await);
     let send = arguments.send_test;
     checks.push(match &config.dashboard {
@@ -90,6 +92,35 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Without a host that names the app's folder: the one we are in, if it is one.
+fn here(mut environment: Environment) -> Environment {
+    let folder = std::env::current_dir().unwrap_or_default();
+    if folder.join("host.json").is_file() {
+        environment
+            .entry(ROOT.to_owned())
+            .or_insert_with(|| folder.to_string_lossy().into_owned());
+    }
+    environment
+}
+
+/// Does the Functions host call our functions?
+fn functions(config: &Config) -> Vec<Check> {
+    if config.idle.is_empty() {
+        return vec![good(
+            "Functions",
+            "nothing keeps the host from calling them",
+        )];
+    }
+    let check = |idle: &Idle| {
+        bad(
+            &idle.name,
+            idle.text.clone(),
+            "correct it in the app's settings or package, and deploy or restart the app",
+        )
+    };
+    config.idle.iter().map(check).collect()
 }
 
 fn settings(config: &Config) -> Vec<Check> {

@@ -35,6 +35,10 @@ enum Level {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own about the record"
+)]
 struct Record {
     level: Level,
     span: Span,

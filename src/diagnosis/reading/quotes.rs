@@ -160,7 +160,7 @@ fn inside(text: &str, open: usize, quote: u8) -> Option<Span> {
     let bytes = text.as_bytes();
     let word = |at: Option<usize>| {
         at.and_then(|at| bytes.get(at))
-            .is_some_and(|b| b.is_ascii_alphanumeric())
+            .is_some_and(u8::is_ascii_alphanumeric)
     };
     // An apostrophe is no quote.
     if quote == b'\'' && word(open.checked_sub(1)) {

@@ -46,6 +46,7 @@ pub(super) struct TaskInstances {
 /// A run of a DAG.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 pub(super) struct DagRun {
     #[serde(deserialize_with = "text")]
     pub(super) dag_run_id: String,

@@ -22,6 +22,7 @@ use crate::fault::Fault;
 use crate::http::{Http, Reply};
 use crate::sources::{RowsRequest, rows};
 
+mod questions;
 mod root;
 mod tell;
 mod wire;
@@ -139,26 +140,6 @@ impl DataFactory {
     pub fn served(mut self, served: bool) -> Self {
         self.scope.served = served;
         self
-    }
-
-    /// Asks for the factory itself, or for runs of a Synapse workspace: is it there, may we read it?
-    pub async fn check(&self) -> Result<String, Fault> {
-        if let Home::Synapse(_) = self.home {
-            let now = Utc::now();
-            let query = Query {
-                from: around(now, TimeDelta::minutes(1)).0,
-                to: now,
-                filters: Vec::new(),
-                order_by: "RunStart",
-            };
-            self.pipeline_runs(&query).await?;
-            return Ok(format!("Synapse workspace {}", self.scope.name));
-        }
-        let factory: wire::Factory = self
-            .json(self.request(Method::GET, &[], None).await?)
-            .await?
-            .ok_or_else(|| self.unknown())?;
-        Ok(format!("factory {} in {}", factory.name, factory.location))
     }
 
     /// Collects what is known about the failure's run into `found`; what was collected stays when the caller gives up.
@@ -573,11 +554,13 @@ impl DataFactory {
                 | "InvalidSubscriptionId",
             ) => Err(self.unknown()),
             (404, _) => Ok(None),
-            (401 | 403, _) => Err(Fault::permanent(format!(
-                "{WHAT} answered {} {code}: give the identity the role Data Factory Contributor, or one with factories/read, \
-                 pipelineruns/read, querypipelineruns and queryactivityruns",
-                reply.status
-            ))),
+            (401 | 403, _) => Err(Fault::permanent(match self.home {
+                Home::Factory(_) => forbidden(reply.status, code, &refusal.error.message),
+                Home::Synapse(_) => format!(
+                    "{WHAT} answered {} {code}: give the identity the role Synapse Monitoring Operator in the workspace",
+                    reply.status
+                ),
+            })),
             (status, code) => Err(Fault::permanent(format!("{WHAT} answered {status} {code}"))),
         }
     }
@@ -589,6 +572,25 @@ impl DataFactory {
             }
             Home::Synapse(_) => "there is no such Synapse workspace: check AZURE_DATA_FACTORIES",
         })
+    }
+}
+
+/// A refusal of Resource Manager names the one operation that is missing, in quotes.
+fn forbidden(status: u16, code: &str, message: &str) -> String {
+    let operation = message.split('\'').find(|text| {
+        text.starts_with("Microsoft.DataFactory/")
+            && text.split('/').all(|word| plain_code(word).is_some())
+    });
+    match operation {
+        Some(operation) => {
+            format!(
+                "{WHAT} answered {status} {code}: the identity lacks {operation} on the factory"
+            )
+        }
+        None => format!(
+            "{WHAT} answered {status} {code}: give the identity the run reader role of infra/modules/data-factory.bicep on \
+             the factory"
+        ),
     }
 }
 

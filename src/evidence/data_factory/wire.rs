@@ -155,9 +155,13 @@ pub(super) struct Refusal {
 pub(super) struct RefusalError {
     #[serde(deserialize_with = "text")]
     pub(super) code: String,
+    /// Only ever searched for the name of an operation.
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
 }
 
 /// What a query asks for; the window is required by the API.
+#[derive(Debug, Clone)]
 pub(super) struct Query {
     pub(super) from: DateTime<Utc>,
     pub(super) to: DateTime<Utc>,

@@ -17,10 +17,10 @@ use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
-use crate::redaction::redact;
 use crate::sources::{RowsOf, RowsRequest, rows};
 
 mod judge;
+mod questions;
 mod story;
 mod tell;
 mod wire;
@@ -105,23 +105,6 @@ impl Databricks {
     pub fn served(mut self, served: bool) -> Self {
         self.scope.served = served;
         self
-    }
-
-    /// Asks who we are: is the workspace there, is the credential good?
-    pub async fn check(&self) -> Result<String, Fault> {
-        let me: Value = self
-            .get("api/2.0/preview/scim/v2/Me", &[])
-            .await?
-            .ok_or_else(|| Fault::permanent("no such workspace"))?;
-        let name = ["displayName", "userName"]
-            .iter()
-            .find_map(|name| me.get(name)?.as_str())
-            .unwrap_or("somebody");
-        Ok(format!(
-            "workspace {} knows us as {}",
-            self.settings.workspace_url.host_str().unwrap_or_default(),
-            redact(name)
-        ))
     }
 
     /// Does this page belong to the configured workspace?
@@ -460,9 +443,10 @@ impl Databricks {
             if let Some(body) = body.as_object_mut().filter(|_| !token.is_empty()) {
                 body.insert("page_token".to_owned(), Value::from(token.as_str()));
             }
-            let url = self.url("api/2.1/clusters/events", &[])?;
+            let path = "api/2.1/clusters/events";
+            let url = self.url(path, &[])?;
             let request = self.http.request(Method::POST, &url).json(&body);
-            let Some(page) = self.json::<wire::Events>(request).await? else {
+            let Some(page) = self.json::<wire::Events>(path, request).await? else {
                 break;
             };
             all.extend(page.events);
@@ -489,12 +473,13 @@ impl Databricks {
         query: &[(&str, &str)],
     ) -> Result<Option<T>, Fault> {
         let url = self.url(path, query)?;
-        self.json(self.http.request(Method::GET, &url)).await
+        self.json(path, self.http.request(Method::GET, &url)).await
     }
 
     /// The answer, or `None` when the thing asked for is not there.
     async fn json<T: DeserializeOwned>(
         &self,
+        path: &str,
         request: reqwest::RequestBuilder,
     ) -> Result<Option<T>, Fault> {
         let request = self.key.authorize(RESOURCE, request).await?;
@@ -502,12 +487,12 @@ impl Databricks {
         if reply.is_success() {
             return reply.json(WHAT).map(Some);
         }
-        refusal(&reply)
+        refusal(path, &reply)
     }
 }
 
 /// A missing run or cluster is a 404, or a 400 that says so in its message.
-fn refusal<T>(reply: &Reply) -> Result<Option<T>, Fault> {
+fn refusal<T>(path: &str, reply: &Reply) -> Result<Option<T>, Fault> {
     let refusal: wire::Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
     let code = plain_code(&refusal.error_code).unwrap_or_default();
     let absent = refusal.message.contains("does not exist")
@@ -519,7 +504,8 @@ fn refusal<T>(reply: &Reply) -> Result<Option<T>, Fault> {
             "{WHAT} answered 401: check DATABRICKS_TOKEN, or add the identity to the workspace"
         ))),
         403 => Err(Fault::permanent(format!(
-            "{WHAT} answered 403 {code}: give the identity CAN VIEW on jobs and CAN ATTACH TO on clusters"
+            "{WHAT} answered 403 {code} to {path}: give the identity {}",
+            questions::permission(path)
         ))),
         status => Err(Fault::permanent(format!("{WHAT} answered {status} {code}"))),
     }

@@ -11,16 +11,15 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::call::{Broken, Outgoing};
 use super::event::{EventLog, HostEvent, StopReason};
+use super::http1::Headers;
 use super::manifest::HandlerCommand;
-use crate::http::Http;
 
 mod output;
 
 /// Errors farther apart than this start a new count.
 const CRASH_WINDOW: Duration = Duration::from_mins(30);
-/// Azure has no pause between restarts; what cannot be started at all would spin here.
-const START_PAUSE: Duration = Duration::from_millis(100);
 const PROBE_PAUSE: Duration = Duration::from_millis(25);
 
 /// What the host does when the handler exits with code 0.
@@ -43,6 +42,8 @@ pub(super) struct ChildPlan {
     pub init_timeout: Duration,
     pub exit_zero: ExitZero,
     pub crash_limit: Option<u32>,
+    /// Leave the process behind at the end.
+    pub orphans: bool,
 }
 
 /// A supervised handler process.
@@ -83,7 +84,6 @@ impl Worker {
     /// Starts the process and its supervisor. `fatal` is told when the host has to end.
     pub(super) fn start(
         plan: ChildPlan,
-        http: Http,
         events: EventLog,
         fatal: watch::Sender<Option<StopReason>>,
     ) -> Self {
@@ -92,7 +92,6 @@ impl Worker {
         let port = plan.port;
         let supervisor = Supervisor {
             plan,
-            http,
             events,
             fatal,
             state: state.clone(),
@@ -160,7 +159,6 @@ impl Worker {
 
 struct Supervisor {
     plan: ChildPlan,
-    http: Http,
     events: EventLog,
     fatal: watch::Sender<Option<StopReason>>,
     state: watch::Sender<State>,
@@ -184,15 +182,16 @@ impl Supervisor {
             self.state.send_replace(State::Starting);
             let next = match self.spawn() {
                 Ok(child) => self.attend(child).await,
-                Err(error) => match self
-                    .count_error(format!("could not be started: {error}"), Vec::new())
-                {
-                    Next::Restart => match tokio::time::timeout(START_PAUSE, self.idle()).await {
-                        Ok(done) => Next::End(done),
-                        Err(_passed) => Next::Restart,
-                    },
-                    end => end,
-                },
+                // Neither counted nor tried again: calls wait until the host gives up.
+                Err(error) => {
+                    self.events.push(HostEvent::ChildExited {
+                        group: self.plan.group.clone(),
+                        how: format!("could not be started: {error}"),
+                        counted: None,
+                        last_errors: Vec::new(),
+                    });
+                    Next::Wait
+                }
             };
             match next {
                 Next::Restart => {}
@@ -223,7 +222,7 @@ impl Supervisor {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .kill_on_drop(!plan.orphans);
         // A group of its own: Ctrl-C reaches the host alone, which drains first and then kills.
         #[cfg(unix)]
         command.process_group(0);
@@ -243,7 +242,7 @@ impl Supervisor {
         let started = Instant::now();
         let mut probe = std::pin::pin!(tokio::time::timeout(
             self.plan.init_timeout,
-            probe(self.http.clone(), self.plan.port)
+            probe(self.plan.port)
         ));
         let mut probing = true;
         loop {
@@ -274,7 +273,9 @@ impl Supervisor {
                         let _already_gone = child.start_kill();
                     }
                     Some(Order::Stop(done)) => {
-                        kill(&mut child).await;
+                        if !self.plan.orphans {
+                            kill(&mut child).await;
+                        }
                         return Next::End(Some(done));
                     }
                     None => {
@@ -372,18 +373,18 @@ fn describe(status: ExitStatus) -> String {
     status.to_string()
 }
 
-/// `GET /` until there is any answer; only a refused connection is tried again.
-async fn probe(http: Http, port: u16) {
-    let Ok(url) = url::Url::parse(&format!("http://127.0.0.1:{port}/")) else {
-        return;
+/// `GET /` until there is any answer; only a connection that cannot be made is tried again.
+async fn probe(port: u16) {
+    let mut headers = Headers::default();
+    headers.push("Host", format!("127.0.0.1:{port}"));
+    let outgoing = Outgoing {
+        method: "GET".to_owned(),
+        target: "/".to_owned(),
+        headers,
+        body: bytes::Bytes::new(),
+        chunked: false,
     };
-    loop {
-        match http
-            .send("the handler", http.request(reqwest::Method::GET, &url))
-            .await
-        {
-            Err(no_reply) if !no_reply.sent => tokio::time::sleep(PROBE_PAUSE).await,
-            _ => return,
-        }
+    while matches!(outgoing.send(port).await, Err(Broken::Unreachable)) {
+        tokio::time::sleep(PROBE_PAUSE).await;
     }
 }

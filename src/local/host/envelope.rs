@@ -1,43 +1,15 @@
-//! The JSON a queue or timer function is called with, with the host's own encoding oddities.
+//! The JSON a queue or timer function is called with, byte for byte as the host writes it.
 //!
-//! Pure. Comes in: a message or a timer's state. Goes out: `{"Data":{…},"Metadata":{…}}` exactly as the
-//! host writes it: texts and scalars are JSON inside a JSON string, times have whole seconds, objects
-//! stay objects, keys that end in `trigger` and nulls are dropped, and the top-level properties of a
-//! JSON message are merged *over* the metadata. It does not know HTTP.
+//! Pure. Comes in: a message or a timer's state. Goes out: `{"Data":{…},"Metadata":{…}}`: texts and scalars are JSON
+//! inside a JSON string, times have whole seconds, objects stay objects, keys that end in `trigger` and nulls are
+//! dropped, and the top-level properties of a JSON message are merged *over* the metadata. It does not know HTTP.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+use chrono::{DateTime, Utc};
 
 use super::manifest::{QueueTrigger, TimerTrigger};
-
-/// A value as the host holds it before it is written.
-#[derive(Debug, Clone)]
-pub enum Held {
-    /// Bytes: base64, once.
-    Bytes(Vec<u8>),
-    /// A time: ISO text of whole seconds.
-    Instant(DateTime<Utc>),
-    /// Anything else: objects as they are, the rest as JSON inside a string.
-    Plain(Value),
-}
-
-impl Held {
-    fn text(text: &str) -> Self {
-        Self::Plain(Value::String(text.to_owned()))
-    }
-
-    /// The value on the wire.
-    pub fn encode(self) -> Value {
-        match self {
-            Self::Bytes(bytes) => Value::String(BASE64.encode(bytes)),
-            Self::Instant(at) => Value::String(instant(at)),
-            Self::Plain(object @ Value::Object(_)) => object,
-            Self::Plain(other) => Value::String(other.to_string()),
-        }
-    }
-}
+use super::newtonsoft::{self, Token};
 
 /// What the host makes up for every call.
 #[derive(Debug, Clone)]
@@ -51,7 +23,7 @@ pub struct CallIds {
 /// What is known of a message besides its body. Without `id` and `receipt`, a call from the admin endpoint.
 #[derive(Debug, Clone)]
 pub struct MessageFacts {
-    /// Id of the message.
+    /// Id of the message; without it this is a call from the admin endpoint.
     pub id: Option<String>,
     /// Receipt at the time of receive.
     pub receipt: Option<String>,
@@ -83,10 +55,14 @@ pub fn queue_text(
     text: &str,
     facts: &MessageFacts,
     call: &CallIds,
-) -> Value {
-    let mut metadata = queue_metadata(function, facts, call);
+) -> String {
+    let own = facts
+        .id
+        .is_none()
+        .then_some((trigger.binding.as_str(), text));
+    let mut metadata = queue_metadata(function, facts, own, call);
     merge_properties(&mut metadata, text);
-    envelope(&trigger.binding, Held::text(text), metadata)
+    envelope(&trigger.binding, &twice(text), metadata)
 }
 
 /// Call of a queue function whose binding asks for bytes.
@@ -96,11 +72,11 @@ pub fn queue_bytes(
     body: &[u8],
     facts: &MessageFacts,
     call: &CallIds,
-) -> Value {
+) -> String {
     envelope(
         &trigger.binding,
-        Held::Bytes(body.to_vec()),
-        queue_metadata(function, facts, call),
+        &once(&BASE64.encode(body)),
+        queue_metadata(function, facts, None, call),
     )
 }
 
@@ -111,66 +87,74 @@ pub fn timer(
     status: Option<&ScheduleStatus>,
     past_due: bool,
     call: &CallIds,
-) -> Value {
+) -> String {
     let at = |time: Option<DateTime<Utc>>| {
-        time.map_or_else(|| "0001-01-01T00:00:00".to_owned(), instant)
+        time.map_or_else(|| "0001-01-01T00:00:00+00:00".to_owned(), ticks)
     };
-    let status = status.map_or(
-        Value::Null,
-        |status| json!({"Last": at(status.last), "Next": instant(status.next), "LastUpdated": at(status.last_updated)}),
+    let status = status.map_or_else(
+        || "null".to_owned(),
+        |status| {
+            format!(
+                r#"{{"Last":"{}","Next":"{}","LastUpdated":"{}"}}"#,
+                at(status.last),
+                ticks(status.next),
+                at(status.last_updated)
+            )
+        },
     );
-    let info = json!({"Schedule": {"AdjustForDST": true}, "ScheduleStatus": status, "IsPastDue": past_due});
-    envelope(
-        &trigger.binding,
-        Held::Plain(info),
-        vec![sys(function, call)],
-    )
+    let info = format!(
+        r#"{{"Schedule":{{"AdjustForDST":true}},"ScheduleStatus":{status},"IsPastDue":{past_due}}}"#
+    );
+    envelope(&trigger.binding, &info, vec![sys(function, call)])
 }
 
-type Metadata = Vec<(String, Held)>;
+/// Names, and values as they stand on the wire.
+type Metadata = Vec<(String, String)>;
 
-fn queue_metadata(function: &str, facts: &MessageFacts, call: &CallIds) -> Metadata {
-    let mut metadata = vec![
-        (
-            "DequeueCount".to_owned(),
-            Held::Plain(facts.dequeue_count.into()),
-        ),
-        ("ExpirationTime".to_owned(), Held::Instant(facts.expires_at)),
-        ("InsertionTime".to_owned(), Held::Instant(facts.inserted_at)),
-        (
-            "NextVisibleTime".to_owned(),
-            Held::Instant(facts.next_visible_at),
-        ),
+fn queue_metadata(
+    function: &str,
+    facts: &MessageFacts,
+    own: Option<(&str, &str)>,
+    call: &CallIds,
+) -> Metadata {
+    let known = [
+        ("DequeueCount", Some(once(&facts.dequeue_count.to_string()))),
+        ("ExpirationTime", Some(instant(facts.expires_at))),
+        ("Id", facts.id.as_deref().map(twice)),
+        ("InsertionTime", Some(instant(facts.inserted_at))),
+        ("NextVisibleTime", Some(instant(facts.next_visible_at))),
+        ("PopReceipt", facts.receipt.as_deref().map(twice)),
     ];
-    metadata.extend(
-        facts
-            .id
-            .as_deref()
-            .map(|id| ("Id".to_owned(), Held::text(id))),
-    );
-    metadata.extend(
-        facts
-            .receipt
-            .as_deref()
-            .map(|receipt| ("PopReceipt".to_owned(), Held::text(receipt))),
-    );
+    let mut metadata: Metadata = known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect();
+    metadata.extend(own.map(|(binding, text)| (binding.to_owned(), twice(text))));
     metadata.push(sys(function, call));
     metadata
 }
 
-fn sys(function: &str, call: &CallIds) -> (String, Held) {
-    // .NET writes ticks: seven digits.
-    let utc_now = call.utc_now.to_rfc3339_opts(SecondsFormat::Nanos, true);
-    let utc_now = utc_now
-        .strip_suffix("00Z")
-        .map_or_else(|| utc_now.clone(), |ticks| format!("{ticks}Z"));
-    let sys =
-        json!({"MethodName": function, "UtcNow": utc_now, "RandGuid": call.rand_guid.to_string()});
-    ("sys".to_owned(), Held::Plain(sys))
+fn sys(function: &str, call: &CallIds) -> (String, String) {
+    let utc_now = ticks(call.utc_now).replace("+00:00", "Z");
+    let sys = format!(
+        r#"{{"MethodName":{},"UtcNow":"{utc_now}","RandGuid":"{}"}}"#,
+        once(function),
+        call.rand_guid
+    );
+    ("sys".to_owned(), sys)
 }
 
+/// A time of whole seconds.
 fn instant(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+    once(&at.format("%Y-%m-%dT%H:%M:%S+00:00").to_string())
+}
+
+/// A time with .NET's ticks: seven digits, without the zeros at their end.
+fn ticks(at: DateTime<Utc>) -> String {
+    let fraction = format!("{:07}", at.timestamp_subsec_nanos() / 100);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{}{point}{fraction}+00:00", at.format("%Y-%m-%dT%H:%M:%S"))
 }
 
 /// Properties of a JSON object overwrite metadata of the same name, whatever its case; the known
@@ -180,31 +164,47 @@ fn merge_properties(metadata: &mut Metadata, text: &str) {
     if !(trimmed.starts_with('{') && trimmed.ends_with('}')) {
         return;
     }
-    let Ok(Value::Object(properties)) = serde_json::from_str(trimmed) else {
-        return;
-    };
-    for (name, value) in properties {
-        let held = match value {
-            Value::Array(_) | Value::Null => continue,
-            Value::Bool(flag) => Held::text(if flag { "True" } else { "False" }),
-            Value::Number(number) => Held::text(&number.to_string()),
-            other => Held::Plain(other),
+    for (name, token) in newtonsoft::object(trimmed).unwrap_or_default() {
+        let value = match (&token, token.told()) {
+            (Token::Object(_), _) => {
+                let mut object = String::new();
+                token.write(&mut object);
+                object
+            }
+            (_, Some(told)) => twice(&told),
+            (_, None) => continue,
         };
         match metadata
             .iter_mut()
             .find(|(known, _)| known.eq_ignore_ascii_case(&name))
         {
-            Some(known) => known.1 = held,
-            None => metadata.push((name, held)),
+            Some(known) => known.1 = value,
+            None => metadata.push((name, value)),
         }
     }
 }
 
-fn envelope(binding: &str, data: Held, metadata: Metadata) -> Value {
-    let kept = metadata
+fn envelope(binding: &str, data: &str, metadata: Metadata) -> String {
+    let kept: Vec<String> = metadata
         .into_iter()
-        .filter(|(name, _)| !name.to_ascii_lowercase().ends_with("trigger"));
-    let metadata: Map<String, Value> = kept.map(|(name, held)| (name, held.encode())).collect();
-    let data = Map::from_iter([(binding.to_owned(), data.encode())]);
-    json!({"Data": data, "Metadata": metadata})
+        .filter(|(name, _)| !name.to_ascii_lowercase().ends_with("trigger"))
+        .map(|(name, value)| format!("{}:{value}", once(&name)))
+        .collect();
+    format!(
+        r#"{{"Data":{{{}:{data}}},"Metadata":{{{}}}}}"#,
+        once(binding),
+        kept.join(",")
+    )
+}
+
+fn once(text: &str) -> String {
+    let mut out = String::new();
+    newtonsoft::write_text(text, &mut out);
+    out
+}
+
+fn twice(text: &str) -> String {
+    let mut out = String::new();
+    newtonsoft::write_twice(text, &mut out);
+    out
 }

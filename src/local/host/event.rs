@@ -53,6 +53,13 @@ pub enum HostEvent {
         /// The line.
         text: String,
     },
+    /// A function that its files or settings keep from running; the host goes on with the others and says nothing more.
+    InError {
+        /// The function.
+        function: String,
+        /// Why.
+        why: String,
+    },
     /// A function was called.
     Invoked(Invocation),
     /// A line of `Logs` in a handler's answer.
@@ -174,6 +181,8 @@ pub enum StopReason {
     TooManyCrashes,
     /// The handler never became ready while a call was waiting.
     NeverReady,
+    /// Two calls reached the function's timeout together.
+    TimedOutTogether,
 }
 
 /// The log of events; cloning is cheap.

@@ -2,28 +2,27 @@
 //!
 //! [`Core`] is what all parts of a running host share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use chrono::Utc;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::call::{Broken, Outgoing};
 use super::child::{NotReady, Worker};
 use super::event::{EventLog, HostEvent, Invocation, Outcome, StopReason};
-use super::manifest::{App, Function};
+use super::http1::Headers;
+use super::manifest::{App, AuthLevel, Function};
 use super::verdict::{Answer, Verdict, judge};
 use super::{HOST_VERSION, HostOptions, Keys, Traceparent, group_of};
-use crate::http::Http;
 
-pub(super) const HOST_VERSION_HEADER: &str = "x-azure-functions-hostversion";
-pub(super) const INVOCATION_HEADER: &str = "x-azure-functions-invocationid";
+/// From a function's timeout to the kill of its process. Another call that times out until then stops the host.
+const KILL_AFTER: Duration = Duration::from_secs(2);
 
 /// What all parts of a running host share.
 #[derive(Debug)]
@@ -32,17 +31,31 @@ pub(super) struct Core {
     pub options: HostOptions,
     pub keys: Keys,
     pub workers: BTreeMap<String, Worker>,
-    pub http: Http,
     pub events: EventLog,
     /// Why the host stops, once it does.
     pub stopping: watch::Sender<Option<StopReason>>,
-    /// How much runs that the stop waits for.
+    /// Requests that are being answered: the stop waits for them, however long they take.
+    pub answering: watch::Sender<usize>,
+    /// No message is fetched any more: what runs has a short time.
+    pub draining: watch::Sender<bool>,
+    /// How many calls of queues and timers run.
     pub running: watch::Sender<usize>,
+    /// When it was started.
+    pub started: Instant,
     calls: AtomicU64,
+    /// Processes that are about to be killed because a call timed out, by port and number.
+    doomed: Mutex<BTreeSet<(u16, u64)>>,
 }
 
 /// Work that the stop waits for; counts itself out when dropped.
 pub(super) struct Running(watch::Sender<usize>);
+
+impl Running {
+    fn begin(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|calls| *calls += 1);
+        Self(count.clone())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -56,21 +69,22 @@ impl Core {
         options: HostOptions,
         keys: Keys,
         workers: BTreeMap<String, Worker>,
-        http: Http,
         events: EventLog,
         stopping: watch::Sender<Option<StopReason>>,
     ) -> Self {
-        let running = watch::Sender::new(0);
         Self {
             app,
             options,
             keys,
             workers,
-            http,
             events,
             stopping,
-            running,
+            answering: watch::Sender::new(0),
+            draining: watch::Sender::new(false),
+            running: watch::Sender::new(0),
+            started: Instant::now(),
             calls: AtomicU64::new(0),
+            doomed: Mutex::default(),
         }
     }
 
@@ -83,10 +97,58 @@ impl Core {
         self.stopping.borrow().is_some()
     }
 
-    /// Counts something in that the stop waits for.
+    /// Do queues and timers still look for work? They do while the last requests are answered.
+    pub(super) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Resolves when they end.
+    pub(super) async fn drain_begins(&self) {
+        let mut draining = self.draining.subscribe();
+        let _gone = draining.wait_for(|draining| *draining).await;
+    }
+
+    /// Counts a call in that the stop waits for.
     pub(super) fn begin(&self) -> Running {
-        self.running.send_modify(|calls| *calls += 1);
-        Running(self.running.clone())
+        Running::begin(&self.running)
+    }
+
+    /// Counts a request in.
+    pub(super) fn begin_http(&self) -> Running {
+        Running::begin(&self.answering)
+    }
+
+    /// A setting of the app, if it is one of that kind.
+    pub(super) fn setting<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.options.settings.get(name)?.parse().ok()
+    }
+
+    /// May a caller with this key pass this lock?
+    pub(super) fn lets_in(&self, lock: AuthLevel, function: &str, key: Option<&str>) -> bool {
+        !self.options.enable_auth || self.keys.open(lock, function, key)
+    }
+
+    /// A call reached the function's timeout: its process is killed a little later, free of charge. Two calls that do so
+    /// together bring the host to its end: an error in its own clean-up.
+    pub(super) fn timed_out(self: &Arc<Self>, worker: &Worker, number: u64) {
+        let doomed = (worker.port, number);
+        let first = self
+            .doomed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(doomed);
+        if !first {
+            return self.stop(StopReason::TimedOutTogether);
+        }
+        let core = Arc::clone(self);
+        let grace = self.options.knobs.kill_after.unwrap_or(KILL_AFTER);
+        tokio::spawn(async move {
+            tokio::time::sleep(grace).await;
+            let worker = core.workers.values().find(|worker| worker.port == doomed.0);
+            if let Some(worker) = worker {
+                worker.renew(number);
+            }
+        });
     }
 
     /// Resolves when the stop begins.
@@ -106,7 +168,7 @@ impl Core {
     }
 
     /// The process for a function, ready to be called, and its number. Waits as the host does: four
-    /// times the start timeout, then the whole host ends.
+    /// and a half times the start timeout, then the whole host ends.
     pub(super) async fn ready_worker(&self, function: &Function) -> Result<(&Worker, u64), String> {
         let group = group_of(self.options.instances, &function.name, &function.trigger);
         let worker = self
@@ -118,7 +180,8 @@ impl Core {
             .knobs
             .init_timeout
             .unwrap_or(self.app.host.initialization_timeout);
-        match worker.ready(start * 4).await {
+        // 135 seconds for the usual 30.
+        match worker.ready(start * 9 / 2).await {
             Ok(number) => Ok((worker, number)),
             Err(NotReady::TimedOut) => {
                 self.stop(StopReason::NeverReady);
@@ -129,19 +192,17 @@ impl Core {
     }
 
     /// Headers that the host adds to every call.
-    pub(super) fn host_headers(&self, id: Uuid) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST_VERSION_HEADER, HeaderValue::from_static(HOST_VERSION));
-        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-            headers.insert(INVOCATION_HEADER, id);
-        }
+    pub(super) fn host_headers(&self, id: Uuid) -> Headers {
+        let mut headers = Headers::default();
+        headers.push("X-Azure-Functions-HostVersion", HOST_VERSION);
+        headers.push("X-Azure-Functions-InvocationId", id.to_string());
         if let Some(traceparent) = self.traceparent() {
-            headers.insert("traceparent", traceparent);
+            headers.push("traceparent", traceparent);
         }
         headers
     }
 
-    fn traceparent(&self) -> Option<HeaderValue> {
+    fn traceparent(&self) -> Option<String> {
         let turn = self.calls.fetch_add(1, Ordering::Relaxed) % 3;
         let flags = match (self.options.knobs.traceparent, turn) {
             (Traceparent::Never, _) | (Traceparent::Sometimes, 0) => return None,
@@ -153,15 +214,15 @@ impl Core {
             Uuid::new_v4().simple().to_string(),
         );
         let span = span.get(..16)?;
-        HeaderValue::from_str(&format!("00-{trace}-{span}-{flags}")).ok()
+        Some(format!("00-{trace}-{span}-{flags}"))
     }
 
     /// Runs one call of a queue or timer function; its answer's logs and outputs are taken care of.
     pub(super) async fn invoke(
-        &self,
+        self: &Arc<Self>,
         function: &Function,
         detail: String,
-        envelope: &Value,
+        envelope: &str,
     ) -> Outcome {
         let _running = self.begin();
         let (id, at, started) = (Uuid::new_v4(), Utc::now(), Instant::now());
@@ -186,10 +247,10 @@ impl Core {
     }
 
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         function: &Function,
         id: Uuid,
-        envelope: &Value,
+        envelope: &str,
     ) -> (Option<u16>, Result<Answer, String>) {
         let (worker, number) = match self.ready_worker(function).await {
             Ok(ready) => ready,
@@ -202,11 +263,11 @@ impl Core {
         )
         .await
         else {
-            worker.renew(number);
+            self.timed_out(worker, number);
             return (
                 None,
                 Err(format!(
-                    "timed out after {} s: the handler was killed",
+                    "timed out after {} s: the handler is killed",
                     timeout.as_secs_f32()
                 )),
             );
@@ -223,8 +284,14 @@ impl Core {
                     function: function.name.clone(),
                     why: why.to_owned(),
                 });
+                let patience = self
+                    .options
+                    .knobs
+                    .hang_timeout
+                    .unwrap_or(timeout)
+                    .min(timeout);
                 tokio::select! {
-                    () = tokio::time::sleep(self.options.knobs.hang_timeout.min(timeout)) => worker.renew(number),
+                    () = tokio::time::sleep(patience) => self.timed_out(worker, number),
                     () = worker.replaced(number) => {}
                 }
                 Err(format!("hung: {why}"))
@@ -239,38 +306,34 @@ impl Core {
         port: u16,
         name: &str,
         id: Uuid,
-        envelope: &Value,
+        envelope: &str,
     ) -> Result<(u16, Verdict), String> {
-        let url = url::Url::parse(&format!("http://127.0.0.1:{port}/{name}"))
-            .map_err(|error| error.to_string())?;
-        let body = Bytes::from(envelope.to_string());
-        // A stream has no length: that makes it chunked.
-        let body =
-            reqwest::Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(body)]));
-        let request = self
-            .http
-            .request(reqwest::Method::POST, &url)
-            .headers(self.host_headers(id))
-            .header(USER_AGENT, format!("Azure-Functions-Host/{HOST_VERSION}"))
-            .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .timeout(self.function_timeout() + Duration::from_mins(1))
-            .body(body);
-        let response = request.send().await.map_err(|error| broken(&error))?;
-        let status = response.status().as_u16();
-        let text = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
+        let mut headers = Headers::default();
+        headers.push("Host", format!("127.0.0.1:{port}"));
+        headers.0.extend(self.host_headers(id).0);
+        headers.push("User-Agent", format!("Azure-Functions-Host/{HOST_VERSION}"));
+        headers.push("Transfer-Encoding", "chunked");
+        headers.push("Content-Type", "application/json; charset=utf-8");
+        let outgoing = Outgoing {
+            method: "POST".to_owned(),
+            target: format!("/{name}"),
+            headers,
+            body: envelope.to_owned().into(),
+            chunked: true,
         };
-        let content_type = text(CONTENT_TYPE);
-        let content_length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let body = response.bytes().await.map_err(|error| broken(&error))?;
-        Ok((
-            status,
-            judge(status, content_type.as_deref(), content_length, &body),
-        ))
+        let answered = outgoing.send(port).await.map_err(Broken::reason)?;
+        let (head, body) = answered.body().await.map_err(Broken::reason)?;
+        let content_length = head
+            .headers
+            .text("content-length")
+            .and_then(|length| length.parse().ok());
+        let verdict = judge(
+            head.status,
+            head.headers.text("content-type"),
+            content_length,
+            &body,
+        );
+        Ok((head.status, verdict))
     }
 
     /// Logs are logged, outputs are put into their queues; an output that cannot be written fails the call.
@@ -292,7 +355,7 @@ impl Core {
                 };
                 self.options
                     .storage
-                    .put_raw(&bare, &text)
+                    .put(&bare, &text, Duration::ZERO)
                     .await
                     .map_err(|fault| fault.to_string())?;
             }
@@ -311,22 +374,10 @@ pub(super) fn stop(stopping: &watch::Sender<Option<StopReason>>, reason: StopRea
     stopping.send_if_modified(|known| known.is_none() && known.replace(reason).is_none());
 }
 
-/// Never holds the URL: it may carry a key.
-pub(super) fn broken(error: &reqwest::Error) -> String {
-    let what = if error.is_connect() {
-        "the handler could not be reached"
-    } else if error.is_timeout() {
-        "the handler did not answer in time"
-    } else {
-        "the handler broke the connection"
-    };
-    what.to_owned()
-}
-
-/// Sleeps, but not into the stop.
+/// Sleeps, but not into the drain.
 pub(super) async fn pause(core: &Core, time: Duration) {
     tokio::select! {
         () = tokio::time::sleep(time) => {}
-        () = core.stop_begins() => {}
+        () = core.drain_begins() => {}
     }
 }

@@ -1,7 +1,7 @@
 //! `host.json` and the `function.json` files, read and refused as the Functions host does.
 //!
 //! Comes in: a directory. Goes out: an [`App`], in which every name, route, schedule and queue is valid
-//! and every `%SETTING%` is resolved. It does not know processes or storage. The JSON names live in the
+//! and every `%SETTING%` is resolved; functions of which that cannot be said are listed apart, and do not run. It does not know processes or storage. The JSON names live in the
 //! private `wire` structs. Two layouts are read: the one Azure needs (`<root>/<Name>/function.json`) and,
 //! only when there is none of those, our repository's (`<root>/functions/<Name>/function.json`).
 
@@ -25,6 +25,8 @@ pub struct App {
     pub host: HostJson,
     /// In order of name; disabled ones included.
     pub functions: Vec<Function>,
+    /// Those that cannot run, and why: the host goes on with the others.
+    pub in_error: Vec<(String, String)>,
 }
 
 /// The part of `host.json` that drives a custom handler.
@@ -167,7 +169,7 @@ impl App {
             .canonicalize()
             .map_err(|error| HostError::unreadable(root, &error))?;
         let (host, allowed) = wire::read_host_json(&root, settings)?;
-        let mut functions = Vec::new();
+        let (mut functions, mut in_error) = (Vec::new(), Vec::new());
         for (name, file) in function_files(&root)? {
             if allowed
                 .as_ref()
@@ -175,14 +177,13 @@ impl App {
             {
                 continue;
             }
-            functions.push(wire::read_function(
-                &name,
-                &file,
-                &host.route_prefix,
-                settings,
-            )?);
+            match wire::read_function(&name, &file, &host.route_prefix, settings) {
+                Ok(function) => functions.push(function),
+                Err(HostError::Function { name, reason }) => in_error.push((name, reason)),
+                Err(error) => return Err(error),
+            }
         }
-        if functions.is_empty() {
+        if functions.is_empty() && in_error.is_empty() {
             return Err(HostError::NoFunctions { root });
         }
         refuse_twins(&functions)?;
@@ -190,6 +191,7 @@ impl App {
             root,
             host,
             functions,
+            in_error,
         })
     }
 

@@ -8,8 +8,7 @@
 //!
 //! In walking order: [`manifest`] reads the files, `child` keeps the process alive, `door` takes HTTP
 //! requests, `queue` and `timer` find work, `invoke` calls the handler with an [`envelope`] and
-//! takes the [`verdict`]. Known differences: HTTP functions with further outputs (JSON-wrapped requests)
-//! are refused, blob leases for timers and scaling do not exist, and our client adds `Accept: */*`.
+//! takes the [`verdict`]. What still differs from the real host stands in `docs/stand-in.md`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,7 +21,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::fault::Fault;
-use crate::http::Http;
 
 pub mod event;
 pub mod options;
@@ -33,6 +31,10 @@ pub mod manifest;
 pub mod keys;
 pub mod envelope;
 pub mod verdict;
+mod http1;
+mod dotnet;
+mod newtonsoft;
+mod call;
 mod child;
 mod invoke;
 mod queue;
@@ -51,7 +53,7 @@ use invoke::Core;
 use manifest::{App, Trigger};
 
 /// `X-Azure-Functions-HostVersion` of the host we stand in for.
-pub const HOST_VERSION: &str = "4.1052.200.0";
+pub const HOST_VERSION: &str = "4.1037.0.0";
 
 /// Why the host could not start.
 #[derive(Debug, thiserror::Error)]
@@ -165,13 +167,16 @@ impl Host {
         })?;
 
         let events = EventLog::new();
+        for (function, why) in &app.in_error {
+            events.push(HostEvent::InError {
+                function: function.clone(),
+                why: why.clone(),
+            });
+        }
         let stopping = watch::Sender::new(None);
-        let http = Http::with_timeout(None, Duration::from_hours(1))?;
-        let workers = start_workers(&app, &options, &http, &events, &stopping).await?;
+        let workers = start_workers(&app, &options, &events, &stopping).await?;
         let keys = options.keys.clone().unwrap_or_else(Keys::generate);
-        let core = Arc::new(Core::new(
-            app, options, keys, workers, http, events, stopping,
-        ));
+        let core = Arc::new(Core::new(app, options, keys, workers, events, stopping));
         let front = door::open(core.clone(), listener);
         queue::pump_all(&core);
         timer::run_all(&core);
@@ -189,7 +194,6 @@ impl Host {
 async fn start_workers(
     app: &App,
     options: &HostOptions,
-    http: &Http,
     events: &EventLog,
     stopping: &watch::Sender<Option<StopReason>>,
 ) -> Result<BTreeMap<String, Worker>, HostError> {
@@ -217,11 +221,9 @@ async fn start_workers(
                 .unwrap_or(app.host.initialization_timeout),
             exit_zero: options.knobs.exit_zero,
             crash_limit: options.knobs.crash_limit,
+            orphans: options.knobs.orphans,
         };
-        workers.insert(
-            group,
-            Worker::start(plan, http.clone(), events.clone(), stopping.clone()),
-        );
+        workers.insert(group, Worker::start(plan, events.clone(), stopping.clone()));
     }
     Ok(workers)
 }
@@ -250,6 +252,11 @@ async fn close(core: Arc<Core>, front: JoinHandle<()>, done: watch::Sender<Optio
         Err(_) => StopReason::Asked,
     };
     if reason == StopReason::Asked {
+        // Requests end first, however long they take; meanwhile queues are read on.
+        let mut answering = core.answering.subscribe();
+        let longest = core.function_timeout();
+        drop(tokio::time::timeout(longest, answering.wait_for(|requests| *requests == 0)).await);
+        core.draining.send_replace(true);
         let mut running = core.running.subscribe();
         let _too_long = tokio::time::timeout(
             core.options.knobs.drain,
@@ -257,6 +264,7 @@ async fn close(core: Arc<Core>, front: JoinHandle<()>, done: watch::Sender<Optio
         )
         .await;
     }
+    core.draining.send_replace(true);
     futures::future::join_all(core.workers.values().map(Worker::stop)).await;
     // The port is free again when this is done.
     front.abort();

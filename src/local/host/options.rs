@@ -61,8 +61,10 @@ pub struct Knobs {
     pub init_timeout: Option<Duration>,
     /// How long a call may take.
     pub function_timeout: Option<Duration>,
-    /// How long a hang is waited for before the handler is killed (Azure waits for the function's timeout).
-    pub hang_timeout: Duration,
+    /// How long a hang is waited for before the handler is killed; without it, as in Azure, the function's timeout.
+    pub hang_timeout: Option<Duration>,
+    /// From a function's timeout to the kill of its process.
+    pub kill_after: Option<Duration>,
     /// How long a received message is hidden; renewed at half of it.
     pub dequeue_invisibility: Duration,
     /// The shortest pause between looks at an empty queue.
@@ -73,6 +75,8 @@ pub struct Knobs {
     pub visibility_timeout: Option<Duration>,
     /// How long running calls may take at the stop before everything is killed.
     pub drain: Duration,
+    /// Leave the handler behind at the stop, as the real host does when a call takes longer than the drain.
+    pub orphans: bool,
     /// Counted errors that end the host; `None`: it never gives up.
     pub crash_limit: Option<u32>,
     /// What exit code 0 means.
@@ -97,12 +101,14 @@ impl Default for Knobs {
         Self {
             init_timeout: None,
             function_timeout: None,
-            hang_timeout: Duration::from_secs(5),
+            hang_timeout: Some(Duration::from_secs(5)),
+            kill_after: None,
             dequeue_invisibility: Duration::from_mins(10),
             poll_min: Duration::from_millis(100),
             poll_max: None,
             visibility_timeout: None,
-            drain: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+            orphans: false,
             crash_limit: Some(3),
             exit_zero: ExitZero::Restarts,
             traceparent: Traceparent::Sometimes,
@@ -111,7 +117,8 @@ impl Default for Knobs {
 }
 
 impl HostOptions {
-    /// Defaults of a development host: localhost, port 7071, no keys, one process.
+    /// Defaults of a development host: localhost, port 7071, no keys, one process, and no setting: what Azure would not
+    /// give is not given here either.
     pub fn new(
         root: impl Into<PathBuf>,
         storage: Storage,
@@ -123,7 +130,7 @@ impl HostOptions {
             executable: None,
             arguments: None,
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT),
-            settings: Settings::from([("STORAGE_PREFIX".to_owned(), storage_prefix.clone())]),
+            settings: Settings::new(),
             environment: Vec::new(),
             storage,
             storage_prefix,

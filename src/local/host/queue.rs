@@ -100,7 +100,7 @@ impl Pump {
         let Ok(queue) = self.core.bare(&self.trigger.queue) else {
             return;
         };
-        while !self.core.is_stopping() {
+        while !self.core.is_draining() {
             drop(free.wait_for(|working| *working <= threshold).await);
             // Never cut in the middle: a message received and forgotten would be hidden for long.
             let running = self.core.begin();
@@ -135,7 +135,7 @@ impl Pump {
 
     /// One message, from receive to its end.
     async fn work(&self, message: Message) {
-        if self.core.is_stopping() {
+        if self.core.is_draining() {
             // Received in the moment of the stop: it reappears by itself, as in Azure; here at once.
             let _gone = self.hide(&message, Duration::ZERO).await;
             return;
@@ -231,7 +231,7 @@ impl Pump {
             .core
             .options
             .storage
-            .put_raw(&queue, &message.text)
+            .put(&queue, &message.text, Duration::ZERO)
             .await
         {
             return self.trouble(fault.reason());

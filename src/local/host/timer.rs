@@ -50,7 +50,7 @@ impl Timer {
         while let Some(next) = self.trigger.schedule.next_after(after) {
             let pause = (next - Utc::now()).to_std().unwrap_or_default();
             invoke::pause(&self.core, pause).await;
-            if self.core.is_stopping() {
+            if self.core.is_draining() {
                 return;
             }
             self.tick(next, false).await;
@@ -60,6 +60,8 @@ impl Timer {
     }
 
     async fn tick(&mut self, planned: DateTime<Utc>, past_due: bool) {
+        // The next run gets the actual time, not the planned one.
+        let began = Utc::now();
         let envelope = envelope_of(
             &self.function,
             &self.trigger,
@@ -77,9 +79,9 @@ impl Timer {
         }
         if let Some(next) = self.trigger.schedule.next_after(planned) {
             self.status = Some(ScheduleStatus {
-                last: Some(planned),
+                last: Some(began),
                 next,
-                last_updated: Some(planned),
+                last_updated: Some(began),
             });
             self.store();
         }
@@ -125,7 +127,7 @@ fn envelope_of(
     trigger: &TimerTrigger,
     status: Option<&ScheduleStatus>,
     past_due: bool,
-) -> serde_json::Value {
+) -> String {
     let call = CallIds {
         rand_guid: Uuid::new_v4(),
         utc_now: Utc::now(),
@@ -134,7 +136,7 @@ fn envelope_of(
 }
 
 /// A call from the admin endpoint.
-pub(super) fn admin_envelope(function: &Function, trigger: &TimerTrigger) -> serde_json::Value {
+pub(super) fn admin_envelope(function: &Function, trigger: &TimerTrigger) -> String {
     envelope_of(
         function,
         trigger,

@@ -61,10 +61,15 @@ pub fn judge(
             );
         }
     }
+    // .NET reads past a byte order mark, and stops at the end of the first value.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if body.iter().all(u8::is_ascii_whitespace) {
         return Verdict::Hang("the answer's body is empty");
     }
-    match serde_json::from_slice(body) {
+    let first = serde_json::Deserializer::from_slice(body)
+        .into_iter()
+        .next();
+    match first.unwrap_or(Ok(Value::Null)) {
         Ok(Value::Null) => Verdict::Hang("the answer's body is null"),
         Ok(Value::Object(members)) => read(members).map_or_else(Verdict::Failure, Verdict::Success),
         Ok(_) => Verdict::Failure("the answer is no JSON object".to_owned()),
@@ -168,6 +173,12 @@ mod tests {
         assert!(failure(&judge(200, JSON, None, b"{")).contains("no JSON"));
         assert!(failure(&judge(200, JSON, None, b"\"ok\"")).contains("no JSON object"));
         assert!(failure(&judge(200, JSON, None, b"[]")).contains("no JSON object"));
+        for read in [&b"\xef\xbb\xbf{}"[..], b"{} trailing", b" {}"] {
+            assert_eq!(
+                judge(200, JSON, None, read),
+                Verdict::Success(Answer::default())
+            );
+        }
         assert!(matches!(judge(204, None, None, b""), Verdict::Hang(_)));
         assert!(matches!(
             judge(200, Some("text/plain"), Some(0), b""),

@@ -13,7 +13,9 @@ use url::Url;
 
 use crate::diagnosis::Action;
 use crate::failure::field;
+use crate::fault::Fault;
 use crate::http::{Http, Reply};
+use crate::identity::Identity;
 use crate::redaction::{cap, redact};
 use crate::ticket::{Attempt, Ticket};
 
@@ -70,6 +72,14 @@ impl SecretUrl {
         })
     }
 
+    /// Is it the trigger of a Logic App that may take an Entra token? Tokens go to no other host.
+    pub fn takes_tokens(&self) -> bool {
+        let host = self.host();
+        let ours = [".logic.azure.com", ".logic.azure.us", ".logic.azure.cn"];
+        ours.iter().any(|end| host.ends_with(end))
+            || matches!(host.as_str(), "127.0.0.1" | "localhost")
+    }
+
     fn url(&self) -> Option<Url> {
         Url::parse(self.0.expose_secret()).ok()
     }
@@ -113,12 +123,44 @@ pub enum CallOutcome {
 pub struct Playbooks {
     settings: PlaybookSettings,
     http: Http,
+    caller: Option<Caller>,
+}
+
+/// Who calls triggers that carry no signature.
+#[derive(Debug, Clone)]
+struct Caller {
+    identity: Identity,
+    audience: String,
 }
 
 impl Playbooks {
     /// Nothing is called before [`Playbooks::call`].
     pub fn new(settings: PlaybookSettings, http: Http) -> Self {
-        Self { settings, http }
+        Self {
+            settings,
+            http,
+            caller: None,
+        }
+    }
+
+    /// Triggers without a signature are called with a token of this identity for `audience` (`PLAYBOOK_AUDIENCE`).
+    #[must_use]
+    pub fn called_as(mut self, identity: Option<Identity>, audience: String) -> Self {
+        self.caller = identity.map(|identity| Caller { identity, audience });
+        self
+    }
+
+    /// The token for this trigger; `None` where its own signature is the permission, or where there is no identity.
+    ///
+    /// # Errors
+    /// The identity endpoint has no token to give.
+    pub async fn token(&self, url: &SecretUrl) -> Result<Option<SecretString>, Fault> {
+        match &self.caller {
+            Some(caller) if !url.is_signed() && url.takes_tokens() => {
+                caller.identity.token(&caller.audience).await.map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The trigger of this action's playbook, if there is one.
@@ -133,8 +175,18 @@ impl Playbooks {
         attempt: &Attempt,
         now: DateTime<Utc>,
     ) -> CallOutcome {
-        let Some(url) = self.url(attempt.action).and_then(SecretUrl::url) else {
+        let trigger = self.url(attempt.action);
+        let Some((trigger, url)) = trigger.and_then(|trigger| Some((trigger, trigger.url()?)))
+        else {
             return CallOutcome::Refused("no playbook is configured for this action".to_owned());
+        };
+        let token = match self.token(trigger).await {
+            Ok(token) => token,
+            Err(Fault::Transient {
+                reason,
+                retry_after,
+            }) => return CallOutcome::NotSent(reason, retry_after),
+            Err(fault) => return CallOutcome::Refused(fault.reason().to_owned()),
         };
         let callback = self.callback_url(ticket.id.as_str(), &attempt.id);
         let body = request_body(ticket, attempt, &callback);
@@ -143,6 +195,10 @@ impl Playbooks {
             .request(Method::POST, &url)
             .header("x-ms-client-tracking-id", &attempt.id)
             .json(&body);
+        let request = match &token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        };
         match self.http.send("the playbook", request).await {
             Ok(reply) => sort(&reply, now),
             Err(no_reply) if no_reply.sent => {
@@ -219,7 +275,7 @@ fn sort(reply: &Reply, now: DateTime<Utc>) -> CallOutcome {
             reason()
         )),
         401 | 403 => CallOutcome::Refused(format!(
-            "{}; the URL's signature is no longer valid",
+            "{}; the URL's signature is no longer valid, or the trigger's policy does not name the app's identity",
             reason()
         )),
         _ => CallOutcome::Refused(reason()),

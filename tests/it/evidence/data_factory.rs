@@ -244,7 +244,8 @@ async fn what_cannot_be_had_is_a_gap() {
         .next(Fault::from_fixture(&fixture("adf-http-403")));
     let refused = reason().await;
     assert!(
-        refused.contains("403 AuthorizationFailed") && refused.contains("Data Factory Contributor")
+        refused.contains("403 AuthorizationFailed")
+            && refused.contains("lacks Microsoft.DataFactory/factories/pipelines/createRun/action")
     );
     assert!(!refused.contains("00000000"), "bodies stay out of reasons");
     // Retry-After: 23 is longer than an analysis may wait.

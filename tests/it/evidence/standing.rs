@@ -15,10 +15,13 @@ impl World {
     async fn standing(&self, failure: &Failure, action: &str, own: &[&str]) -> Standing {
         let own: Vec<String> = own.iter().map(|run| (*run).to_owned()).collect();
         let asked = self.collector.facts(failure, action, &own, now()).await;
-        match asked.unwrap().known {
-            Known::Said(standing) => standing,
-            other => panic!("{other:?}"),
-        }
+        let known = asked.unwrap().known;
+        let said = match &known {
+            Known::Said(standing) => Some(standing.clone()),
+            Known::NotAsked | Known::Silent(_) | Known::Later(_) => None,
+        };
+        assert!(said.is_some(), "{known:?}");
+        said.unwrap()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Golden vectors of the JSON envelope (5, 11).
 
-use aiops_rca::local::host::envelope::{self, CallIds, Held, MessageFacts, ScheduleStatus};
+use aiops_rca::local::host::envelope::{self, CallIds, MessageFacts, ScheduleStatus};
 use aiops_rca::local::host::manifest::{QueueTrigger, TimerTrigger};
 use aiops_rca::local::host::schedule::Schedule;
 use chrono::{DateTime, Utc};
@@ -17,6 +17,11 @@ fn call() -> CallIds {
         rand_guid,
         utc_now: at("2025-02-18T03:06:20.7562691Z"),
     }
+}
+
+/// An envelope, read.
+fn read(wire: &str) -> Value {
+    serde_json::from_str(wire).unwrap()
 }
 
 fn facts() -> MessageFacts {
@@ -41,7 +46,13 @@ fn trigger(binding: &str) -> QueueTrigger {
 /// From a payload captured from a real host and published with a Go custom handler (2025-02).
 #[test]
 fn a_captured_queue_call() {
-    let made = envelope::queue_text("queue", &trigger("queue"), "hello!!", &facts(), &call());
+    let made = read(&envelope::queue_text(
+        "queue",
+        &trigger("queue"),
+        "hello!!",
+        &facts(),
+        &call(),
+    ));
     let captured = json!({
         "Data": {"queue": "\"hello!!\""},
         "Metadata": {
@@ -60,7 +71,13 @@ fn a_captured_queue_call() {
 #[test]
 fn a_json_message_stays_text_and_its_properties_overwrite_the_metadata() {
     let text = r#"{"a":1,"ID":"mine","dequeueCount":99,"flag":true,"list":[1],"none":null,"inner":{"b":2},"queueTrigger":"x"}"#;
-    let made = envelope::queue_text("F", &trigger("item"), text, &facts(), &call());
+    let made = read(&envelope::queue_text(
+        "F",
+        &trigger("item"),
+        text,
+        &facts(),
+        &call(),
+    ));
     assert_eq!(
         made["Data"]["item"],
         json!(Value::String(text.to_owned()).to_string())
@@ -89,6 +106,7 @@ fn a_json_message_stays_text_and_its_properties_overwrite_the_metadata() {
 #[test]
 fn a_binary_binding_gets_base64_once_and_no_properties() {
     let made = envelope::queue_bytes("F", &trigger("item"), br#"{"a":1}"#, &facts(), &call());
+    let made = read(&made);
     assert_eq!(made["Data"]["item"], "eyJhIjoxfQ==");
     assert!(made["Metadata"].get("a").is_none());
 }
@@ -106,22 +124,9 @@ fn an_admin_call_has_no_id_and_no_receipt() {
         },
         &call(),
     );
+    let made = read(&made);
+    assert_eq!(made["Metadata"]["item"], "\"x\"", "the binding's own name");
     assert!(made["Metadata"].get("Id").is_none() && made["Metadata"].get("PopReceipt").is_none());
-}
-
-#[test]
-fn values_are_encoded_by_kind() {
-    let plain = |value: Value| Held::Plain(value).encode();
-    assert_eq!(plain(json!("hello")), "\"hello\"");
-    assert_eq!(plain(json!(1)), "1");
-    assert_eq!(plain(json!(null)), "null");
-    assert_eq!(plain(json!([1, 2])), "[1,2]");
-    assert_eq!(plain(json!({"a": [1]})), json!({"a": [1]}));
-    assert_eq!(Held::Bytes(b"hi".to_vec()).encode(), "aGk=");
-    assert_eq!(
-        Held::Instant(at("2025-02-18T03:06:20.9Z")).encode(),
-        "2025-02-18T03:06:20+00:00"
-    );
 }
 
 #[test]
@@ -139,8 +144,14 @@ fn a_timer_call_before_its_first_run_between_runs_and_unmonitored() {
         next,
         last_updated: None,
     };
-    let made = envelope::timer("Sweep", &trigger, Some(&first), false, &call());
-    let status = json!({"Last": "0001-01-01T00:00:00", "Next": "2025-02-18T03:07:00+00:00", "LastUpdated": "0001-01-01T00:00:00"});
+    let made = read(&envelope::timer(
+        "Sweep",
+        &trigger,
+        Some(&first),
+        false,
+        &call(),
+    ));
+    let status = json!({"Last": "0001-01-01T00:00:00+00:00", "Next": "2025-02-18T03:07:00+00:00", "LastUpdated": "0001-01-01T00:00:00+00:00"});
     assert_eq!(
         made["Data"],
         json!({"timer": {"Schedule": {"AdjustForDST": true}, "ScheduleStatus": status, "IsPastDue": false}})
@@ -153,7 +164,7 @@ fn a_timer_call_before_its_first_run_between_runs_and_unmonitored() {
             .collect::<Vec<_>>(),
         ["sys"]
     );
-    let last = Some(at("2025-02-18T03:06:00Z"));
+    let last = Some(at("2025-02-18T03:06:00.0117968Z"));
     let later = envelope::timer(
         "Sweep",
         &trigger,
@@ -165,12 +176,13 @@ fn a_timer_call_before_its_first_run_between_runs_and_unmonitored() {
         true,
         &call(),
     );
+    let later = read(&later);
     assert_eq!(
         later["Data"]["timer"]["ScheduleStatus"]["Last"],
-        "2025-02-18T03:06:00+00:00"
+        "2025-02-18T03:06:00.0117968+00:00"
     );
     assert_eq!(later["Data"]["timer"]["IsPastDue"], true);
-    let unmonitored = envelope::timer("Sweep", &trigger, None, false, &call());
+    let unmonitored = read(&envelope::timer("Sweep", &trigger, None, false, &call()));
     assert_eq!(unmonitored["Data"]["timer"]["ScheduleStatus"], Value::Null);
 }
 
@@ -179,7 +191,7 @@ proptest! {
 
     #[test]
     fn any_text_comes_back_after_two_rounds_of_json(text in any::<String>()) {
-        let wire = envelope::queue_text("F", &trigger("item"), &text, &facts(), &call()).to_string();
+        let wire = envelope::queue_text("F", &trigger("item"), &text, &facts(), &call());
         let read: Value = serde_json::from_str(&wire).unwrap();
         let inner: String = serde_json::from_str(read["Data"]["item"].as_str().unwrap()).unwrap();
         prop_assert_eq!(inner, text);

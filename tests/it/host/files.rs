@@ -46,7 +46,7 @@ fn the_shipped_files_are_accepted_as_they_are() {
         .collect();
     insta::assert_snapshot!("shipped_functions", lines.join("\n"));
     assert_eq!(app.host.handler.executable_name, "aiops-rca");
-    assert!(app.host.forwards_http && app.host.proxies_http && app.host.queues.base64);
+    assert!(app.host.forwards_http && app.host.proxies_http && !app.host.queues.base64);
     assert_eq!(
         (
             app.host.route_prefix.as_str(),
@@ -111,11 +111,18 @@ fn host_json_is_refused_as_the_host_refuses_it() {
 }
 
 #[test]
-fn function_files_are_refused_as_the_host_refuses_them() {
+fn functions_are_in_error_as_they_are_for_the_host() {
     let http = |route: &str| json!([{"type": "httpTrigger", "direction": "in", "name": "req", "route": route}, {"type": "http", "direction": "out", "name": "res"}]);
     let refused = |name: &str, bindings: &Value, says: &str| {
-        let error = read(&App::new().function(name, bindings)).unwrap_err();
-        assert!(error.contains(says), "{error}");
+        let app = App::new()
+            .function(name, bindings)
+            .http("Other", "other", &[], "anonymous");
+        let app = read(&app).unwrap();
+        assert_eq!(app.functions.len(), 1, "the host goes on with the others");
+        let [(in_error, why)] = app.in_error.as_slice() else {
+            panic!("{:?}", app.in_error)
+        };
+        assert!(in_error == name && why.contains(says), "{why}");
     };
     refused("1st", &http("a"), "function name");
     refused("host", &http("a"), "function name");

@@ -127,7 +127,7 @@ async fn the_third_crash_ends_the_host() {
     let port = echo(&running).await["port"].clone();
     for crash in 1..=2 {
         assert_eq!(
-            running.get("/do/exit:3").await.status,
+            running.once("/do/exit:3").await.status,
             500,
             "the call in flight fails"
         );
@@ -138,12 +138,87 @@ async fn the_third_crash_ends_the_host() {
             "restarted on the same port"
         );
     }
-    assert_eq!(running.get("/do/exit:3").await.status, 500);
+    assert_eq!(running.once("/do/exit:3").await.status, 500);
     assert_eq!(running.host.wait().await, StopReason::TooManyCrashes);
     assert_eq!(
         running.exits().last().unwrap(),
         &("exit code 3".to_owned(), Some(3))
     );
+}
+
+/// A request without a body is sent again into each restarted process: one GET is enough to end the host.
+#[tokio::test]
+async fn a_get_that_ends_the_process_ends_the_host() {
+    let app = App::new().http("Do", "do/{word}", &[], "anonymous");
+    let running = app.start().await;
+    assert_eq!(running.get("/do/exit:3").await.status, 500);
+    assert_eq!(running.host.wait().await, StopReason::TooManyCrashes);
+    assert_eq!(running.exits().len(), 3);
+}
+
+#[tokio::test]
+async fn two_calls_that_time_out_together_end_the_host() {
+    let app = App::new().queue("Work", "jobs");
+    let running = app
+        .start_with(|options| {
+            options.knobs.function_timeout = Some(Duration::from_millis(300));
+            options.knobs.kill_after = Some(Duration::from_secs(2));
+        })
+        .await;
+    running.put("jobs", "slow:60000").await;
+    running.put("jobs", "slow:60000").await;
+    assert_eq!(running.host.wait().await, StopReason::TimedOutTogether);
+    assert_eq!(
+        running.storage.depth("jobs").await.unwrap(),
+        2,
+        "nothing is lost"
+    );
+}
+
+/// While the last requests are answered messages are still fetched; then a call has a short time.
+#[tokio::test]
+async fn requests_end_first_and_messages_are_fetched_meanwhile() {
+    let app = App::new()
+        .queue("Work", "jobs")
+        .http("Do", "do/{word}", &[], "anonymous");
+    let running = app
+        .start_with(|options| options.knobs.drain = PATIENCE)
+        .await;
+    assert!(running.host.ready(PATIENCE).await);
+    let (slow, reason) = tokio::join!(running.once("/do/slow:1500"), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        running.host.stopper().begin();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let late = tokio::net::TcpStream::connect(("127.0.0.1", running.host.port())).await;
+        assert!(late.is_err(), "new connections are refused");
+        running.put("jobs", "late").await;
+        running.host.wait().await
+    });
+    assert_eq!((slow.status, reason), (200, StopReason::Asked));
+    assert_eq!(running.invoked("Work", 1).await.outcome, Outcome::Succeeded);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_handler_may_be_left_behind() {
+    let app = App::new()
+        .queue("Work", "jobs")
+        .http("Echo", "echo", &[], "anonymous");
+    let running = app
+        .start_with(|options| {
+            options.knobs.orphans = true;
+            options.knobs.drain = Duration::from_millis(50);
+        })
+        .await;
+    let pid = echo(&running).await["pid"].as_u64().unwrap();
+    running.put("jobs", "slow:60000").await;
+    running.called(&app, 1).await;
+    running.host.stop().await;
+    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status();
+    assert!(killed.unwrap().success());
 }
 
 #[tokio::test]
@@ -154,7 +229,7 @@ async fn exit_code_200_is_a_free_restart() {
             .http("Echo", "echo", &[], "anonymous");
     let running = app.start().await;
     for count in 1..=4 {
-        running.get("/do/exit:200").await;
+        running.once("/do/exit:200").await;
         running.exited(count).await;
         assert_eq!(running.get("/echo").await.status, 201);
     }
@@ -174,7 +249,7 @@ async fn exit_code_0_is_a_restart_now_and_the_end_of_all_calls_before() {
         let running = app
             .start_with(|options| options.knobs.exit_zero = exit_zero)
             .await;
-        running.get("/do/exit:0").await;
+        running.once("/do/exit:0").await;
         running.exited(1).await;
         assert_eq!(running.get("/echo").await.status, status, "{exit_zero:?}");
         assert_eq!(running.exits(), [("exit code 0".to_owned(), None)]);
@@ -289,30 +364,20 @@ async fn output_is_logged_by_the_hosts_rules() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_started_counts_and_a_taken_port_is_an_error() {
+async fn what_cannot_be_started_is_not_counted_and_a_taken_port_is_an_error() {
     let app = App::new().http("Echo", "echo", &[], "anonymous");
-    let running = app
-        .start_with(|options| options.executable = Some("/no/such/handler".into()))
-        .await;
-    assert_eq!(running.host.wait().await, StopReason::TooManyCrashes);
-    assert!(
-        running
-            .exits()
-            .iter()
-            .all(|(how, _)| how.starts_with("could not be started"))
-    );
-
     let running = app
         .start_with(|options| {
             options.executable = Some("/no/such/handler".into());
-            options.knobs.crash_limit = None;
+            options.knobs.init_timeout = Some(Duration::from_millis(50));
         })
         .await;
-    running.exited(4).await;
-    assert_eq!(
-        running.host.stop().await,
-        StopReason::Asked,
-        "without a limit it goes on until it is stopped"
+    assert_eq!(running.get("/echo").await.status, 500, "after a long wait");
+    assert_eq!(running.host.wait().await, StopReason::NeverReady);
+    let exits = running.exits();
+    assert!(
+        matches!(exits.as_slice(), [(how, None)] if how.starts_with("could not be started")),
+        "once, and not counted: {exits:?}"
     );
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -150,19 +150,11 @@ async fn an_empty_2xx_is_reported_as_a_hang_and_the_handler_is_killed() {
 async fn what_cannot_be_decoded_goes_to_poison_without_a_call() {
     let app = App::new().queue("Work", "jobs");
     let running = app.start().await;
-    running
-        .storage
-        .put_raw("jobs", "not base64!")
-        .await
-        .unwrap();
+    running.put_raw("jobs", "not base64!").await;
     let (_, why) = running.poisoned().await;
     assert!(why.contains("base64"), "{why}");
     running.depth("jobs-poison", 1).await;
-    running
-        .storage
-        .put_raw("jobs", &BASE64.encode([0xff, 0xfe]))
-        .await
-        .unwrap();
+    running.put_raw("jobs", &BASE64.encode([0xff, 0xfe])).await;
     running.depth("jobs-poison", 2).await;
     assert!(app.calls().is_empty());
     running.host.stop().await;
@@ -173,11 +165,7 @@ async fn without_encoding_texts_pass_as_they_are() {
     let app = App::new().queue("Work", "jobs");
     app.host_json(|document| document["extensions"]["queues"]["messageEncoding"] = json!("none"));
     let running = app.start().await;
-    running
-        .storage
-        .put_raw("jobs", "not base64!")
-        .await
-        .unwrap();
+    running.put_raw("jobs", "not base64!").await;
     assert_eq!(running.invoked("Work", 1).await.outcome, Outcome::Succeeded);
     assert_eq!(
         app.calls()[0]["envelope"]["Data"]["item"],

@@ -11,6 +11,8 @@ use aiops_rca::local::host::{
 };
 use aiops_rca::storage::Storage;
 use aiops_rca::storage::embedded::EmbeddedStorage;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 /// Long enough on a busy machine; nothing waits for it when all is well.
@@ -122,6 +124,9 @@ impl App {
     /// Options with short times and the scripted handler.
     pub(crate) fn options(&self) -> HostOptions {
         let mut options = HostOptions::new(self.path(), self.storage(), PREFIX);
+        options
+            .settings
+            .insert("STORAGE_PREFIX".to_owned(), PREFIX.to_owned());
         options.executable = Some(scripted_handler().to_owned());
         options.address.set_port(0);
         options.environment.push((
@@ -129,7 +134,8 @@ impl App {
             self.record_file().display().to_string(),
         ));
         options.knobs = Knobs {
-            hang_timeout: Duration::from_millis(50),
+            hang_timeout: Some(Duration::from_millis(50)),
+            kill_after: Some(Duration::ZERO),
             poll_min: Duration::from_millis(10),
             poll_max: Some(Duration::from_millis(20)),
             visibility_timeout: Some(Duration::ZERO),
@@ -190,7 +196,18 @@ impl Running {
         self.send(self.request("GET", path_and_query)).await
     }
 
+    /// A request with a body: no host sends it twice.
+    pub(crate) async fn once(&self, path_and_query: &str) -> Reply {
+        self.send(self.request("POST", path_and_query).body("once"))
+            .await
+    }
+
+    /// As a producer for the host's default `messageEncoding` does.
     pub(crate) async fn put(&self, queue: &str, text: &str) {
+        self.put_raw(queue, &BASE64.encode(text)).await;
+    }
+
+    pub(crate) async fn put_raw(&self, queue: &str, text: &str) {
         self.storage.put(queue, text, Duration::ZERO).await.unwrap();
     }
 

@@ -45,7 +45,7 @@ async fn the_first_run_knows_no_last_one_and_the_next_host_knows_what_was_missed
     running.invoked("Sweep", 1).await;
     running.host.stop().await;
     let timer = app.calls()[0]["envelope"]["Data"]["timer"].clone();
-    assert_eq!(timer["ScheduleStatus"]["Last"], "0001-01-01T00:00:00");
+    assert_eq!(timer["ScheduleStatus"]["Last"], "0001-01-01T00:00:00+00:00");
     assert_eq!(
         (&timer["IsPastDue"], &timer["Schedule"]),
         (&json!(false), &json!({"AdjustForDST": true}))
@@ -63,7 +63,7 @@ async fn the_first_run_knows_no_last_one_and_the_next_host_knows_what_was_missed
     let timer = app.calls()[1]["envelope"]["Data"]["timer"].clone();
     assert_eq!(timer["IsPastDue"], true);
     assert_eq!(timer["ScheduleStatus"]["Next"], "2020-01-01T00:00:00+00:00");
-    assert_ne!(timer["ScheduleStatus"]["Last"], "0001-01-01T00:00:00");
+    assert_ne!(timer["ScheduleStatus"]["Last"], "0001-01-01T00:00:00+00:00");
 }
 
 #[tokio::test]

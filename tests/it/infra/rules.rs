@@ -1,10 +1,9 @@
-//! The alert rules: their queries run on the documented tables, leave no gap, and our parser knows what they send.
+//! The alert rules: they leave no gap, and our parser knows what they send. `infra/check` runs their queries.
 
 use aiops_rca::sources::{Parsed, azure_monitor};
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::kql::columns;
 use super::{all, read};
 
 struct Rule {
@@ -42,7 +41,7 @@ fn rules() -> Vec<Rule> {
             split: all(
                 &all(
                     &text,
-                    &format!(r"var {} = \[for column in \[(.*?)\]", &found[5]),
+                    &format!(r"var {} = \[\s+for column in \[(.*?)\]", &found[5]),
                 )[0],
                 "'([^']+)'",
             ),
@@ -53,77 +52,14 @@ fn rules() -> Vec<Rule> {
 }
 
 #[test]
-fn the_queries_name_only_columns_that_exist_and_end_with_those_the_rules_split_by() {
-    for rule in rules() {
-        let ends_with = columns(&rule.query).unwrap_or_else(|why| panic!("{}: {why}", rule.name));
-        for column in rule
-            .split
-            .iter()
-            .map(String::as_str)
-            .chain(["TimeGenerated", "_ResourceId"])
-        {
-            assert!(
-                ends_with.contains(column),
-                "{}: {column} is not in {ends_with:?}",
-                rule.name
-            );
-        }
-        assert!(
-            rule.split.len() <= 6,
-            "no more than six dimensions are allowed"
-        );
-    }
-}
-
-#[test]
-fn the_guides_own_query_cannot_run_and_ours_says_why() {
-    let guide = "ADFPipelineRun
-| where TimeGenerated > ago(15m)
-| where Status == 'Failed'
-| join kind=inner (
-    ADFActivityRun
-    | where TimeGenerated > ago(15m)
-    | where Status == 'Failed'
-) on PipelineRunId
-| project TimeGenerated, PipelineName, RunId=PipelineRunId, ActivityName, ErrorCode, ErrorMessage";
-    assert_eq!(
-        columns(guide).unwrap_err(),
-        "left side of the join: there is no column 'PipelineRunId'"
-    );
-    for (query, why) in [
-        (
-            "ADFRuns | where Status == 'Failed'",
-            "there is no table 'ADFRuns'",
-        ),
-        (
-            "ADFPipelineRun | where State == 'Failed'",
-            "there is no column 'State'",
-        ),
-        (
-            "ADFPipelineRun | project PipelineName | where RunId == ''",
-            "there is no column 'RunId'",
-        ),
-        (
-            "DatabricksJobs | extend x = tojson(RequestParams)",
-            "there is no function 'tojson'",
-        ),
-        (
-            "DatabricksJobs | extend a = todynamic(RequestParams), b = tostring(a.x)",
-            "there is no column 'a'",
-        ),
-    ] {
-        assert_eq!(columns(query).unwrap_err(), why);
-    }
-}
-
-#[test]
 fn no_row_falls_between_two_evaluations_however_late_it_comes() {
     for rule in rules() {
         let looks_back = minutes(&all(&rule.query, r"ingestion_time\(\) > ago\((\w+)\)")[0]);
+        let overlap = looks_back - rule.frequency;
+        assert!((30..=60).contains(&overlap), "{}: {overlap}", rule.name);
         assert!(
-            looks_back >= rule.frequency && looks_back <= 2 * rule.frequency,
-            "{}",
-            rule.name
+            rule.split.len() <= 6,
+            "no more than six dimensions are allowed"
         );
         let late = if rule.name.starts_with("databricks") {
             90

@@ -157,3 +157,27 @@ async fn upstream_tasks_are_cleared_with_the_task() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_request_for_another_deployment_is_refused() {
+    for (scope, ours) in [
+        ("airflow.example.com", true),
+        ("Airflow.example.com", true),
+        ("airflow.example.org", false),
+    ] {
+        for playbook in ["retry-airflow-task", "rerun-upstream"] {
+            let world = World::new().await;
+            let ticket = failed_task(&world, None);
+            let mut attempt = super::support::attempt(&ticket);
+            attempt.called_at = Some(chrono::Utc::now());
+            let callback = "https://rca.example.com/remediation-callback?x"
+                .parse()
+                .unwrap();
+            let mut body = aiops_rca::sinks::playbook::request_body(&ticket, &attempt, &callback);
+            body["scope"] = serde_json::json!(scope);
+            world.trigger(playbook, &body).await;
+            let refused = format!("{:?}", world.callbacks()).contains("belongs to another place");
+            assert_eq!(refused, !ours, "{playbook}: {scope}");
+        }
+    }
+}

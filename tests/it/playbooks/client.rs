@@ -315,3 +315,81 @@ fn trigger_urls_are_https_and_never_shown() {
     );
     assert!(SecretUrl::parse("http://127.0.0.1:7071/x").is_ok());
 }
+
+/// A playbook whose trigger takes the app's identity and no signature.
+#[tokio::test]
+async fn a_trigger_without_a_signature_is_called_with_the_identitys_token() {
+    use crate::support::identity::IdentityEndpoint;
+    use aiops_rca::identity::Identity;
+    use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
+
+    let definition = serde_json::json!({
+        "$schema": "https://schema.management.azure.com/providers/Microsoft.Logic/schemas/2016-06-01/workflowdefinition.json#",
+        "contentVersion": "1.0.0.0",
+        "triggers": {"manual": {"type": "Request", "kind": "Http", "inputs": {"schema": {}}}},
+        "actions": {},
+    });
+    let deployment = Deployment {
+        name: "retry".to_owned(),
+        definition,
+        parameters: BTreeMap::new(),
+    };
+    let settings = LogicAppSettings {
+        deployments: vec![deployment],
+        ..LogicAppSettings::default()
+    };
+    let simulator = LogicAppSimulator::start(0, settings).await.unwrap();
+    let signed = simulator.url("retry").unwrap();
+    simulator.set_caller("retry", "the-apps-token");
+    let unsigned = simulator.url("retry").unwrap();
+    let token = |token: &str| serde_json::json!({"access_token": token, "expires_on": Utc::now().timestamp() + 3600});
+    let endpoint = IdentityEndpoint::start(token("the-apps-token")).await;
+    let other = IdentityEndpoint::start(token("of-another")).await;
+    let audience = "https://management.azure.com";
+    let http = crate::support::http();
+    let identity =
+        |endpoint: &IdentityEndpoint| Identity::new(endpoint.settings(None), http.clone());
+    let ticket = failed_pipeline();
+    let call = async |url: &url::Url, identity: Option<Identity>| {
+        let playbooks = playbooks(url.as_str()).called_as(identity, audience.to_owned());
+        playbooks.call(&ticket, &attempt(&ticket), Utc::now()).await
+    };
+    let accepted = call(&unsigned, Some(identity(&endpoint))).await;
+    assert!(
+        matches!(accepted, CallOutcome::Accepted { .. }),
+        "{accepted:?}"
+    );
+    assert_eq!(endpoint.asked()[0]["resource"], audience);
+    // The signed URL opens nothing any more, and no token is sent along with a signature.
+    for refused in [
+        call(&signed, Some(identity(&endpoint))).await,
+        call(&unsigned, None).await,
+        call(&unsigned, Some(identity(&other))).await,
+    ] {
+        assert!(matches!(refused, CallOutcome::Refused(_)), "{refused:?}");
+    }
+    assert_eq!(endpoint.asked().len(), 1);
+}
+
+#[test]
+fn tokens_go_to_logic_apps_only() {
+    for (url, takes) in [
+        (
+            "https://prod-42.westeurope.logic.azure.com:443/workflows/w/triggers/manual/paths/invoke",
+            true,
+        ),
+        (
+            "https://prod-42.usgovtexas.logic.azure.us/workflows/w",
+            true,
+        ),
+        ("https://logic.azure.com.evil.example/workflows/w", false),
+        ("https://evil-logic.azure.com/workflows/w", false),
+        ("https://hooks.example.com/x", false),
+    ] {
+        assert_eq!(
+            SecretUrl::parse(url).unwrap().takes_tokens(),
+            takes,
+            "{url}"
+        );
+    }
+}

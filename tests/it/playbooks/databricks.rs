@@ -610,3 +610,38 @@ async fn the_cluster_alone_is_not_called_a_success_when_its_job_fails_again() {
     );
     assert_eq!(sent(&world, "/runs/repair").len(), 0);
 }
+
+#[tokio::test]
+async fn a_request_for_another_workspace_is_refused() {
+    for (scope, ours) in [
+        ("adb-1.12.azuredatabricks.net", true),
+        ("ADB-1.12.azuredatabricks.net", true),
+        ("1", true),
+        ("adb-2.12.azuredatabricks.net", false),
+        ("2", false),
+    ] {
+        for playbook in [
+            "retry-databricks-job",
+            "restart-cluster",
+            "reinstall-libraries",
+        ] {
+            let world = World::new().await;
+            let cluster = playbook != "retry-databricks-job";
+            let ticket = if cluster {
+                failed_cluster(&world, "TERMINATED", Action::RestartCluster)
+            } else {
+                failed_job(&world)
+            };
+            let mut attempt = super::support::attempt(&ticket);
+            attempt.called_at = Some(chrono::Utc::now());
+            let callback = "https://rca.example.com/remediation-callback?x"
+                .parse()
+                .unwrap();
+            let mut body = aiops_rca::sinks::playbook::request_body(&ticket, &attempt, &callback);
+            body["scope"] = json!(scope);
+            world.trigger(playbook, &body).await;
+            let refused = format!("{:?}", world.callbacks()).contains("belongs to another place");
+            assert_eq!(refused, !ours, "{playbook}: {scope}");
+        }
+    }
+}

@@ -79,6 +79,87 @@ fn every_call_hides_its_inputs_and_outputs_and_signs_in_by_identity() {
     }
 }
 
+/// How every loop's condition ends.
+const THE_END: &str = ", greater(ticks(utcNow()), ticks(addMinutes(triggerBody()?['requested_at'], parameters('runMinutes')))))";
+
+#[test]
+fn a_playbook_has_ended_before_its_attempt_is_given_up() {
+    let minutes = |name: &str| -> i64 {
+        let found = aiops_rca::config::SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .unwrap();
+        found.default.parse().unwrap()
+    };
+    for (playbook, definition) in shipped() {
+        let runs = definition["parameters"]["runMinutes"]["defaultValue"]
+            .as_i64()
+            .unwrap();
+        assert_eq!(
+            runs + 15,
+            minutes("REMEDIATION_DEADLINE_MINUTES"),
+            "{playbook}"
+        );
+    }
+    // And where another deadline is deployed.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let main = std::fs::read_to_string(root.join("infra/main.bicep")).unwrap();
+    assert!(main.contains("runMinutes: remediationDeadlineMinutes - 15"));
+    assert!(main.contains("REMEDIATION_DEADLINE_MINUTES: string(remediationDeadlineMinutes)"));
+}
+
+/// learn.microsoft.com/azure/logic-apps/logic-apps-limits-and-configuration: nesting of actions, 8.
+#[test]
+fn no_action_is_nested_deeper_than_the_service_takes() {
+    fn depth(value: &Value) -> usize {
+        let Some(object) = value.as_object() else {
+            return 0;
+        };
+        let inner = object.iter().map(|(key, value)| {
+            let below = depth(value);
+            below
+                + usize::from(
+                    key == "actions" && value.as_object().is_some_and(|all| !all.is_empty()),
+                )
+        });
+        inner.max().unwrap_or(0)
+    }
+    let depths: Vec<usize> = shipped()
+        .map(|(_, definition)| depth(&definition))
+        .collect();
+    assert!(depths.iter().all(|depth| *depth <= 8), "{depths:?}");
+    assert!(
+        depths.iter().any(|depth| *depth > 6),
+        "it counts: {depths:?}"
+    );
+}
+
+/// A query's value is a text there; a number from a body would be refused.
+#[test]
+fn numbers_in_queries_are_forced_to_text() {
+    let mut seen = 0;
+    for (playbook, definition) in shipped() {
+        for (name, action) in actions(&definition) {
+            for (query, value) in action["inputs"]["queries"]
+                .as_object()
+                .into_iter()
+                .flatten()
+            {
+                let value = value
+                    .as_str()
+                    .unwrap_or_else(|| panic!("{playbook}.{name}: {query} is no text"));
+                let plain = !value.starts_with('@');
+                assert!(
+                    plain || value.starts_with("@string("),
+                    "{playbook}.{name}: {query} = {value}"
+                );
+                seen += usize::from(!plain);
+            }
+        }
+    }
+    assert!(seen > 10);
+}
+
 #[test]
 fn loops_are_bounded_and_what_must_not_be_repeated_has_no_retries() {
     let mut acting = 0;
@@ -86,10 +167,20 @@ fn loops_are_bounded_and_what_must_not_be_repeated_has_no_retries() {
         for (name, action) in actions(&definition) {
             if action["type"] == "Until" {
                 assert!(
-                    action["limit"]["count"].as_u64().unwrap() <= 110,
+                    action["limit"]["count"].as_u64().unwrap() <= 105,
                     "{playbook}.{name}"
                 );
-                assert!(action["limit"]["timeout"].is_string(), "{playbook}.{name}");
+                let timeout = action["limit"]["timeout"].as_str().unwrap();
+                assert!(
+                    ["PT30M", "PT45M", "PT1H45M"].contains(&timeout),
+                    "{playbook}.{name}: {timeout}"
+                );
+                // Whatever the loops before it took: all of them end at one time after the request.
+                let until = action["expression"].as_str().unwrap();
+                assert!(
+                    until.starts_with("@or(") && until.ends_with(THE_END),
+                    "{playbook}.{name}: {until}"
+                );
             }
             let uri = action["inputs"]["uri"].as_str().unwrap_or_default();
             if [

@@ -110,9 +110,58 @@ async fn a_run_that_hangs_is_reported_whatever_the_loop_comes_to() {
         );
         assert_eq!(
             story.run.action("Wait").unwrap().repetitions,
-            110,
+            105,
             "the loop is bounded"
         );
+    }
+}
+
+#[tokio::test]
+async fn when_its_time_is_over_a_playbook_stops_watching_and_says_so() {
+    let world = World::watching(Api::V2, UntilLimit::Succeeds, 0).await;
+    world.factory.script("pl_ingest_sales", 0, Ending::Hangs);
+    let story = world.heal(&failed_pipeline(&world)).await;
+    assert_eq!(
+        story.failed(),
+        "The run did not end within the time this playbook watches it."
+    );
+    assert_eq!(story.run.action("Wait").unwrap().repetitions, 1);
+}
+
+#[tokio::test]
+async fn a_request_for_another_place_is_refused_and_one_for_this_place_is_not() {
+    let factory = "/subscriptions/sub-1/resourcegroups/rg-data/providers/microsoft.datafactory/factories/adf-prod";
+    for (scope, ours) in [
+        (factory, true),
+        ("ADF-prod", true),
+        ("", true),
+        ("adf-other", false),
+        (
+            "/subscriptions/sub-2/resourcegroups/rg-data/providers/microsoft.datafactory/factories/adf-prod",
+            false,
+        ),
+        ("https://adb-1.12.azuredatabricks.net", false),
+    ] {
+        for playbook in ["retry-adf-pipeline", "rerun-upstream"] {
+            let world = World::new().await;
+            let ticket = failed_pipeline(&world);
+            let mut attempt = super::support::attempt(&ticket);
+            attempt.called_at = Some(Utc::now());
+            let callback = "https://rca.example.com/remediation-callback?x"
+                .parse()
+                .unwrap();
+            let mut body = aiops_rca::sinks::playbook::request_body(&ticket, &attempt, &callback);
+            body["scope"] = json!(scope);
+            let run = world.trigger(playbook, &body).await;
+            let refused = format!("{:?}", world.callbacks()).contains("belongs to another place");
+            assert_eq!(refused, !ours, "{playbook}: {scope}");
+            assert_eq!(
+                run.action("Refuse_scope")
+                    .is_some_and(|step| step.status.name() == "Succeeded"),
+                !ours
+            );
+            assert!(ours || started(&world).is_empty());
+        }
     }
 }
 

@@ -112,6 +112,11 @@ impl World {
     }
 
     pub(super) async fn with(api: Api, until_limit: UntilLimit) -> Self {
+        Self::watching(api, until_limit, 105).await
+    }
+
+    /// Playbooks that watch nothing longer than this many minutes after the request.
+    pub(super) async fn watching(api: Api, until_limit: UntilLimit, minutes: i64) -> Self {
         let factory = Arc::new(DataFactorySite::new(
             "sub-1",
             "rg-data",
@@ -128,7 +133,10 @@ impl World {
             let definition: Value = serde_json::from_str(text).unwrap();
             Deployment {
                 name: name.to_owned(),
-                parameters: parameters(&definition, api),
+                parameters: parameters(&definition, api)
+                    .into_iter()
+                    .chain([("runMinutes".to_owned(), json!(minutes))])
+                    .collect(),
                 definition,
             }
         });
@@ -227,6 +235,17 @@ impl World {
             ));
         }
         Story { run, callbacks }
+    }
+
+    /// Starts a playbook with this request, as it is, and waits for its end.
+    pub(super) async fn trigger(&self, playbook: &str, body: &Value) -> WorkflowRun {
+        let url = self.playbooks.url(playbook).unwrap();
+        let http = Http::with_timeout(None, Duration::from_secs(5)).unwrap();
+        let request = http.request(reqwest::Method::POST, &url).json(body);
+        let reply = http.send("the playbook", request).await.unwrap();
+        assert_eq!(reply.status, 202);
+        self.playbooks.settled().await;
+        self.playbooks.runs().last().unwrap().clone()
     }
 
     pub(super) fn callbacks(&self) -> Vec<Callback> {

@@ -4,7 +4,7 @@ use aiops_rca::fault::Fault;
 use aiops_rca::sinks::Step;
 use aiops_rca::ticket::{Channel, Status};
 use chrono::TimeDelta;
-use simulators;
+
 use simulators::slack::{SlackChannel, SlackOptions};
 
 use super::stage::{Stage, ask, at, fixture, healing, issue, numbered, person, status, ticket};

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use simulators;
+
 use simulators::slack::{SignedCall, SlackOptions};
 use simulators::{Answer, Request, Site};
 

@@ -375,3 +375,41 @@ async fn writes_whose_answer_was_lost_are_known_as_ours() {
     );
     assert!(tables.is_drained() && queues.is_drained());
 }
+
+/// Answers like an account that knows nothing, and remembers what it was asked.
+struct Silent;
+
+impl simulators::Site for Silent {
+    fn answer(&self, _request: &simulators::Request) -> simulators::Answer {
+        simulators::Answer::empty(404)
+    }
+}
+
+/// learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory: tables take Entra tokens since
+/// 2020-12-06, queues and blobs earlier. No test with a key could show an older version.
+#[tokio::test]
+async fn every_request_by_identity_speaks_a_version_that_takes_entra_tokens() {
+    let endpoint = IdentityEndpoint::start(
+        json!({"access_token": "entra", "expires_on": Utc::now().timestamp() + 3600}),
+    )
+    .await;
+    let server = simulators::serve(0, std::sync::Arc::new(Silent))
+        .await
+        .unwrap();
+    let url: url::Url = server.url().parse().unwrap();
+    let settings = StorageSettings::of_services(url.clone(), url, endpoint.settings(None));
+    let storage = Storage::open(&settings, &support::http()).unwrap();
+    let _none = storage.get("tickets", "p", "r").await;
+    let _none = storage.depth("failures").await;
+    let _none = storage.oldest_waiting("failures").await;
+    let _none = storage.put("failures", "m", Duration::ZERO).await;
+    let requests = server.requests();
+    assert!(requests.len() >= 4, "{requests:?}");
+    for request in requests {
+        assert!(
+            request.header("x-ms-version").unwrap() >= "2020-12-06",
+            "{request:?}"
+        );
+        assert_eq!(request.header("authorization"), Some("Bearer entra"));
+    }
+}

@@ -10,8 +10,6 @@ use std::task::Poll;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use aiops_rca::storage::{Storage, StorageSettings};
 use aiops_rca::ticket::store::TicketStore;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::support;
@@ -117,7 +115,6 @@ impl<A> House<A> {
         };
         rows.sort();
         for (_, queue, text, delay) in rows {
-            let text = String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
             // Delays are cut to milliseconds: what comes a little early would wait for no time at all, for ever.
             let at = self.now + TimeDelta::milliseconds(delay + 1);
             self.plan(

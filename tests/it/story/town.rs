@@ -264,15 +264,16 @@ impl Town {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// The laws of the wire: nothing on stderr, no answer that would hang.
+    /// The laws of the wire: errors and nothing else on stderr, one line each; no answer that would hang.
     pub(super) fn assert_wire_laws(&self) {
         for event in self.host.events_so_far() {
             match event {
-                HostEvent::ChildLine {
-                    level: LineLevel::Error | LineLevel::Warning,
-                    text,
-                    ..
-                } => panic!("on stderr: {text}"),
+                HostEvent::ChildLine { level, text, .. } => {
+                    let on_stderr = matches!(level, LineLevel::Error | LineLevel::Warning);
+                    let line: Result<Value, _> = serde_json::from_str(&text);
+                    let is_error = line.is_ok_and(|line| line["level"] == "ERROR");
+                    assert_eq!(on_stderr, is_error, "{level:?}: {text}");
+                }
                 HostEvent::Hang { function, why } => panic!("{function} would hang: {why}"),
                 _ => {}
             }

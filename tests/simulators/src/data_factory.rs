@@ -10,7 +10,52 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::rights::{Call, Rights};
 use super::{Answer, Clock, Request, Site, lock};
+
+/// The calls below a factory and the operations of Azure RBAC that each needs. Queries are actions, and the `/read`
+/// beside each is enforced as well: learn.microsoft.com/azure/role-based-access-control/permissions/analytics.
+pub const CALLS: &[Call] = &[
+    Call {
+        method: "GET",
+        path: "",
+        needs: &["Microsoft.DataFactory/factories/read"],
+    },
+    Call {
+        method: "GET",
+        path: "pipelineruns/*",
+        needs: &["Microsoft.DataFactory/factories/pipelineruns/read"],
+    },
+    Call {
+        method: "POST",
+        path: "pipelineruns/*/queryActivityruns",
+        needs: &[
+            "Microsoft.DataFactory/factories/pipelineruns/queryactivityruns/read",
+            "Microsoft.DataFactory/factories/pipelineruns/queryactivityruns/action",
+        ],
+    },
+    Call {
+        method: "POST",
+        path: "pipelineruns/*/cancel",
+        needs: &["Microsoft.DataFactory/factories/pipelineruns/cancel/action"],
+    },
+    Call {
+        method: "POST",
+        path: "queryPipelineRuns",
+        needs: &[
+            "Microsoft.DataFactory/factories/querypipelineruns/read",
+            "Microsoft.DataFactory/factories/querypipelineruns/action",
+        ],
+    },
+    Call {
+        method: "POST",
+        path: "pipelines/*/createRun",
+        needs: &["Microsoft.DataFactory/factories/pipelines/createrun/action"],
+    },
+];
+
+/// The object id that refusals name.
+const CLIENT: &str = "cccc2222-dd33-4444-55ee-666666ffffff";
 
 /// How a started run will end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +97,8 @@ pub struct DataFactorySite {
     token: String,
     page_size: Mutex<usize>,
     state: Mutex<State>,
+    /// Identities beside the one that may do everything.
+    pub rights: Rights,
     /// The factory's clock.
     pub clock: Clock,
 }
@@ -85,6 +132,7 @@ impl DataFactorySite {
             token: token.to_owned(),
             page_size: Mutex::new(100),
             state: Mutex::default(),
+            rights: Rights::default(),
             clock: Clock::default(),
         }
     }
@@ -137,11 +185,29 @@ impl DataFactorySite {
         lock(&self.state).scripts.values().all(VecDeque::is_empty)
     }
 
-    fn factory(&self) -> Answer {
+    fn id(&self) -> String {
         let [subscription, group, factory] = &self.resource;
-        let id = format!(
+        format!(
             "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.DataFactory/factories/{factory}"
+        )
+    }
+
+    /// What Resource Manager answers, before it looks whether the thing asked for exists.
+    fn forbidden(&self, request: &Request, pieces: &[&str]) -> Option<Answer> {
+        let call = Call::find(CALLS, &request.method, pieces)?;
+        let missing = self.rights.missing(request, call)?;
+        let message = format!(
+            "The client '{CLIENT}' with object id '{CLIENT}' does not have authorization to perform action '{missing}' \
+             over scope '{}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+            self.id()
         );
+        let error = json!({"error": {"code": "AuthorizationFailed", "message": message}});
+        Some(Answer::json(403, &error))
+    }
+
+    fn factory(&self) -> Answer {
+        let factory = &self.resource[2];
+        let id = self.id();
         let body = json!({"name": factory, "id": id, "type": "Microsoft.DataFactory/factories", "location": "eastus",
             "properties": {"provisioningState": "Succeeded"}});
         Answer::json(200, &body)
@@ -405,7 +471,8 @@ fn matches_filter(item: &Value, filter: &Value) -> bool {
 
 impl Site for DataFactorySite {
     fn answer(&self, request: &Request) -> Answer {
-        if !request.is_authorized_by(&format!("Bearer {}", self.token)) {
+        let known = request.is_authorized_by(&format!("Bearer {}", self.token));
+        if !known && !self.rights.knows(request) {
             return refusal(
                 401,
                 "AuthenticationFailed",
@@ -462,6 +529,9 @@ impl Site for DataFactorySite {
                 "ResourceNotFound",
                 "The resource under that resource group was not found.",
             );
+        }
+        if let Some(forbidden) = self.forbidden(request, rest) {
+            return forbidden;
         }
         match (request.method.as_str(), rest) {
             ("GET", []) => self.factory(),

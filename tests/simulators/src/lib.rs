@@ -14,6 +14,7 @@ pub mod jira;
 pub mod log_analytics;
 pub mod logic_app;
 pub mod model;
+pub mod rights;
 pub mod slack;
 mod live;
 mod outgoing;

@@ -1,16 +1,13 @@
 //! The admin endpoints that people use by hand: `POST /admin/functions/<Name>` runs a queue or timer
-//! function now, with `{"input":"…"}` as its message.
+//! function now, with `{"input":"…"}` as its message; ping and status.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::Utc;
 use serde::Deserialize;
 use uuid::Uuid;
-use warp::Reply;
-use warp::http::{Method, StatusCode};
 
-use super::{Answer, plain};
+use super::{Answer, Incoming};
 use crate::local::host::envelope::{self, CallIds};
 use crate::local::host::invoke::Core;
 use crate::local::host::manifest::Trigger;
@@ -22,29 +19,22 @@ struct Input {
     input: Option<String>,
 }
 
-pub(super) fn answer(
-    core: &Arc<Core>,
-    method: &Method,
-    path: &str,
-    body: &Bytes,
-) -> Result<Answer, StatusCode> {
-    let path = path.trim_matches('/');
+pub(super) fn answer(core: &Arc<Core>, request: &Incoming) -> Answer {
+    let path = request.path.trim_matches('/');
     let below = |parent: &str| {
         path.get(..parent.len())
             .filter(|head| head.eq_ignore_ascii_case(parent))
             .and_then(|_| path.get(parent.len()..))
     };
-    if let Some(name) = below("admin/functions/") {
-        return if *method == Method::POST {
-            run(core, name, body)
-        } else {
-            Err(StatusCode::NOT_FOUND)
-        };
+    if let Some(name) = below("admin/functions/").filter(|_| request.head.method == "POST") {
+        return run(core, name, &request.body);
     }
     match below("admin/host/") {
-        Some("ping") => Ok(plain(StatusCode::OK, "")),
-        Some("status") => Ok(status(core)),
-        _ => Err(StatusCode::NOT_FOUND),
+        Some("ping") => Answer::own(200)
+            .with("Cache-Control", "no-store,no-cache")
+            .with("Pragma", "no-cache"),
+        Some("status") => status(core),
+        _ => Answer::own(404),
     }
 }
 
@@ -54,20 +44,23 @@ fn status(core: &Core) -> Answer {
     } else {
         "Running"
     };
-    warp::reply::json(&serde_json::json!({"state": state, "version": HOST_VERSION})).into_response()
+    let version = HOST_VERSION.trim_end_matches(".0");
+    let mut answer = Answer::own(200).with("Content-Type", "application/json; charset=utf-8");
+    answer.body = format!(
+        r#"{{"id":"local","state":"{state}","version":"{HOST_VERSION}","versionDetails":"{version}.0","platformVersion":"","instanceId":"","computerName":"","processUptime":{},"functionAppContentEditingState":"Unknown"}}"#,
+        core.started.elapsed().as_millis()
+    )
+    .into();
+    answer
 }
 
 /// 202: it runs by itself, and the caller learns nothing of the outcome.
-fn run(core: &Arc<Core>, name: &str, body: &Bytes) -> Result<Answer, StatusCode> {
-    let function = core
-        .app
-        .function(name)
-        .ok_or(StatusCode::NOT_FOUND)?
-        .clone();
-    let input: Input = if body.is_empty() {
-        Input { input: None }
-    } else {
-        serde_json::from_slice(body).map_err(|_| StatusCode::BAD_REQUEST)?
+fn run(core: &Arc<Core>, name: &str, body: &[u8]) -> Answer {
+    let Some(function) = core.app.function(name).cloned() else {
+        return Answer::own(404);
+    };
+    let Ok(input) = serde_json::from_slice::<Input>(body) else {
+        return Answer::own(400);
     };
     let text = input.input.unwrap_or_default();
     let now = Utc::now();
@@ -84,10 +77,10 @@ fn run(core: &Arc<Core>, name: &str, body: &Bytes) -> Result<Answer, StatusCode>
             envelope::queue_text(&function.name, trigger, &text, &facts, &call)
         }
         Trigger::Timer(trigger) => timer::admin_envelope(&function, trigger),
-        // It has a URL of its own.
-        Trigger::Http(_) => return Err(StatusCode::BAD_REQUEST),
+        // It has a URL of its own; the real host says 202 and does nothing that anybody sees.
+        Trigger::Http(_) => return Answer::own(202),
     };
     let core = core.clone();
     tokio::spawn(async move { core.invoke(&function, "admin".to_owned(), &envelope).await });
-    Ok(plain(StatusCode::ACCEPTED, ""))
+    Answer::own(202)
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 use super::super::house::{House, Task, noon};
-use super::world::{Answered, Fate, Fates, Newer, Outside, Told, World, failure};
+use super::world::{Answered, Call, Fate, Fates, Newer, Outside, State, Told, World, failure};
 
 /// Stories that share a town, a clock and a sweep.
 const STORIES_A_TOWN: u64 = 25;
@@ -76,6 +76,15 @@ fn bend(failure: &mut Failure, asset: &str) {
         let operator = "DatabricksSubmitRunOperator".to_owned();
         failure.context.insert(field::OPERATOR.to_owned(), operator);
     }
+}
+
+/// A run that somebody else starts at about the time of the story.
+fn later(asset: &str, start: TimeDelta, dice: &mut fastrand::Rng) -> Newer {
+    let after = start + TimeDelta::seconds(dice.i64(0..300));
+    let takes = TimeDelta::seconds(dice.i64(1..120));
+    let mut newer = Newer::of(asset, noon() + after, takes);
+    newer.succeeds = dice.u32(0..3) > 0;
+    newer
 }
 
 /// What happens besides messages and sweeps.
@@ -152,11 +161,7 @@ impl Town {
                 world.outskirts.state().lost.insert(run.clone());
             }
             if asset.starts_with("newer") {
-                let after = start + TimeDelta::seconds(dice.i64(0..300));
-                let takes = TimeDelta::seconds(dice.i64(1..120));
-                let mut newer = Newer::of(&asset, noon() + after, takes);
-                newer.succeeds = dice.u32(0..3) > 0;
-                world.newer(newer);
+                world.newer(later(&asset, start, &mut dice));
             }
             let house = &mut world.house;
             for _ in 0..dice.u32(1..3) {
@@ -426,22 +431,7 @@ impl Town {
                 "seed {seed}: {} was called",
                 call.asset
             );
-            let foreign = ["foreign", "synapse", "watch"];
-            assert!(
-                !foreign.iter().any(|kind| call.asset.starts_with(kind))
-                    && !(self.vendor && call.asset.starts_with("lost")),
-                "seed {seed}: {} was called, which the facts do not carry",
-                call.asset
-            );
-            let newer = state.newer.values().find(|run| run.pipeline == call.asset);
-            assert!(
-                !self.vendor
-                    || newer.is_none_or(|run| {
-                        call.at < run.start || call.at >= run.end && !run.succeeds
-                    }),
-                "seed {seed}: {} was called beside a newer run",
-                call.asset
-            );
+            judge_call(seed, call, self.vendor, &state);
             assert!(
                 self.off_since.is_none_or(|off| call.at < off),
                 "seed {seed}: {} was called when off",
@@ -511,6 +501,24 @@ impl Town {
             "seed {seed}: a story has no ticket"
         );
     }
+}
+
+/// A call that the facts do not carry.
+fn judge_call(seed: u64, call: &Call, vendor: bool, state: &State) {
+    let asset = &call.asset;
+    let foreign = ["foreign", "synapse", "watch"];
+    let unknown = vendor && asset.starts_with("lost");
+    assert!(
+        !unknown && !foreign.iter().any(|kind| asset.starts_with(kind)),
+        "seed {seed}: {asset} was called, which the facts do not carry"
+    );
+    let newer = state.newer.values().find(|run| run.pipeline == *asset);
+    let beside =
+        newer.is_some_and(|run| call.at >= run.start && (call.at < run.end || run.succeeds));
+    assert!(
+        !(vendor && beside),
+        "seed {seed}: {asset} was called beside a newer run"
+    );
 }
 
 fn judge_ticket(seed: u64, ticket: &Ticket) {

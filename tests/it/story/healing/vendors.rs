@@ -14,6 +14,7 @@ use url::Url;
 use super::super::town::{Ground, Town, alert_of, ids};
 
 const WORKSPACE: &str = "https://adb-1.12.azuredatabricks.net";
+const AIRFLOW: &str = "https://airflow.example.com";
 const CLUSTER: &str = "0727-091233-ab12cd34";
 const JOB: &str = "516892700102118";
 const JOB_RUN: i64 = 998_877_665_544_332;
@@ -64,7 +65,7 @@ impl Platform {
         let town = Town::build_around(&Ground::Embedded, async |base| {
             let servers = [
                 (WORKSPACE, &databricks_server),
-                ("https://airflow.example.com", &airflow_server),
+                (AIRFLOW, &airflow_server),
                 ("https://rca-vault.vault.azure.net", &vault),
             ];
             let mut hosts: BTreeMap<String, Url> = servers
@@ -147,15 +148,23 @@ impl Platform {
 }
 
 /// The playbooks as the infrastructure deploys them.
-fn deployed(base: &Url, hosts: BTreeMap<String, Url>) -> LogicAppSettings {
+fn deployed(base: &Url, mut hosts: BTreeMap<String, Url>) -> LogicAppSettings {
+    // The program's settings name the same addresses: a playbook refuses requests for another place.
+    let mut address = |host: &str| {
+        let server = hosts[host].clone();
+        let address = server.as_str().trim_end_matches('/').to_owned();
+        hosts.insert(address.clone(), server);
+        address
+    };
+    let (workspace, airflow) = (address(WORKSPACE), address(AIRFLOW));
     let all = [
         (
             "callbackBase",
             json!(format!("{base}remediation-callback?")),
         ),
-        ("databricksHost", json!(WORKSPACE)),
+        ("databricksHost", json!(workspace)),
         ("allowedNodeTypes", json!(["Standard_D8ds_v5"])),
-        ("airflowHost", json!("https://airflow.example.com")),
+        ("airflowHost", json!(airflow)),
         ("airflowApi", json!("v2")),
         ("airflowUser", json!("rca")),
         ("keyVaultHost", json!("https://rca-vault.vault.azure.net")),

@@ -10,10 +10,112 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
+use super::rights::{Call, Rights};
 use super::{Answer, Clock, Request, Site, lock};
 
 mod clusters;
 mod runs;
+
+/// The calls below `api/<version>` and the permission that each needs, as the workspace's dialogs name them
+/// (docs.databricks.com/aws/en/security/auth/access-control; `workspace access` is the entitlement). For a job's own
+/// cluster the permission on the job counts: CAN MANAGE RUN stands for CAN ATTACH TO there.
+pub const CALLS: &[Call] = &[
+    Call {
+        method: "GET",
+        path: "preview/scim/v2/Me",
+        needs: &["workspace access"],
+    },
+    Call {
+        method: "GET",
+        path: "jobs/get",
+        needs: &["CAN VIEW"],
+    },
+    Call {
+        method: "POST",
+        path: "jobs/run-now",
+        needs: &["CAN MANAGE RUN"],
+    },
+    Call {
+        method: "GET",
+        path: "jobs/runs/get",
+        needs: &["CAN VIEW"],
+    },
+    Call {
+        method: "GET",
+        path: "jobs/runs/list",
+        needs: &["workspace access"],
+    },
+    Call {
+        method: "GET",
+        path: "jobs/runs/get-output",
+        needs: &["CAN MANAGE RUN"],
+    },
+    Call {
+        method: "POST",
+        path: "jobs/runs/repair",
+        needs: &["CAN MANAGE RUN"],
+    },
+    Call {
+        method: "POST",
+        path: "jobs/runs/cancel",
+        needs: &["CAN MANAGE RUN"],
+    },
+    Call {
+        method: "GET",
+        path: "clusters/get",
+        needs: &["CAN ATTACH TO"],
+    },
+    Call {
+        method: "GET",
+        path: "clusters/list",
+        needs: &["workspace access"],
+    },
+    Call {
+        method: "POST",
+        path: "clusters/events",
+        needs: &["CAN ATTACH TO"],
+    },
+    Call {
+        method: "POST",
+        path: "clusters/start",
+        needs: &["CAN RESTART"],
+    },
+    Call {
+        method: "POST",
+        path: "clusters/restart",
+        needs: &["CAN RESTART"],
+    },
+    Call {
+        method: "POST",
+        path: "clusters/delete",
+        needs: &["CAN RESTART"],
+    },
+    Call {
+        method: "POST",
+        path: "clusters/edit",
+        needs: &["CAN MANAGE"],
+    },
+    Call {
+        method: "POST",
+        path: "clusters/update",
+        needs: &["CAN MANAGE"],
+    },
+    Call {
+        method: "GET",
+        path: "libraries/cluster-status",
+        needs: &["CAN ATTACH TO"],
+    },
+    Call {
+        method: "POST",
+        path: "libraries/install",
+        needs: &["CAN MANAGE"],
+    },
+    Call {
+        method: "POST",
+        path: "libraries/uninstall",
+        needs: &["CAN MANAGE"],
+    },
+];
 
 /// How something that was started ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +168,8 @@ pub struct DatabricksSite {
     token: String,
     page_size: Mutex<usize>,
     state: Mutex<State>,
+    /// Identities beside the one that may do everything.
+    pub rights: Rights,
     /// The workspace's clock.
     pub clock: Clock,
 }
@@ -113,6 +217,7 @@ impl DatabricksSite {
             token: token.to_owned(),
             page_size: Mutex::new(100),
             state: Mutex::new(state),
+            rights: Rights::default(),
             clock: Clock::default(),
         }
     }
@@ -242,7 +347,8 @@ impl State {
 
 impl Site for DatabricksSite {
     fn answer(&self, request: &Request) -> Answer {
-        if !request.is_authorized_by(&format!("Bearer {}", self.token)) {
+        let known = request.is_authorized_by(&format!("Bearer {}", self.token));
+        if !known && !self.rights.knows(request) {
             return refusal(
                 401,
                 "401",
@@ -254,6 +360,12 @@ impl Site for DatabricksSite {
         let ["api", "2.0" | "2.1" | "2.2", rest @ ..] = pieces.as_slice() else {
             return refusal(404, "ENDPOINT_NOT_FOUND", "No API found for that path");
         };
+        if let Some(missing) = Call::find(CALLS, &request.method, rest)
+            .and_then(|call| self.rights.missing(request, call))
+        {
+            let message = format!("User does not have permission: {missing} is required.");
+            return refusal(403, "PERMISSION_DENIED", &message);
+        }
         let now = self.clock.now();
         let page = *lock(&self.page_size);
         let mut state = lock(&self.state);

@@ -8,9 +8,18 @@ use std::sync::Mutex;
 
 use serde_json::{Map, Value, json};
 
+use super::rights::{Call, Rights};
 use super::{Answer, Request, Site, lock};
 
 mod kql;
+
+/// The one call, and the operation of Azure RBAC that it needs
+/// (learn.microsoft.com/azure/azure-monitor/logs/manage-access).
+pub const CALLS: &[Call] = &[Call {
+    method: "POST",
+    path: "v1/workspaces/*/query",
+    needs: &["Microsoft.OperationalInsights/workspaces/query/read"],
+}];
 
 /// One workspace.
 #[derive(Debug)]
@@ -19,6 +28,8 @@ pub struct LogAnalyticsSite {
     token: String,
     tables: Mutex<BTreeMap<String, Vec<Map<String, Value>>>>,
     partial: Mutex<bool>,
+    /// Identities beside the one that may do everything.
+    pub rights: Rights,
 }
 
 impl LogAnalyticsSite {
@@ -29,6 +40,7 @@ impl LogAnalyticsSite {
             token: token.to_owned(),
             tables: Mutex::default(),
             partial: Mutex::new(false),
+            rights: Rights::default(),
         }
     }
 
@@ -140,11 +152,19 @@ impl Site for LogAnalyticsSite {
         let refusal = |status: u16, code: &str| {
             Answer::json(status, &json!({"error": {"code": code, "message": code}}))
         };
-        if !request.is_authorized_by(&format!("Bearer {}", self.token)) {
+        let known = request.is_authorized_by(&format!("Bearer {}", self.token));
+        if !known && !self.rights.knows(request) {
             return refusal(401, "AuthorizationRequiredError");
         }
         let segments = request.segments();
         let pieces: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if Call::find(CALLS, &request.method, &pieces)
+            .is_some_and(|call| self.rights.missing(request, call).is_some())
+        {
+            let inner = json!({"code": "AuthorizationFailed", "message": "The principal may not query this workspace."});
+            let error = json!({"code": "InsufficientAccessError", "message": "The provided credentials have insufficient access to perform the requested operation", "innererror": inner});
+            return Answer::json(403, &json!({"error": error}));
+        }
         match (request.method.as_str(), pieces.as_slice()) {
             ("POST", ["v1", "workspaces", workspace, "query"]) if *workspace == self.workspace => {
                 let body = request.json();

@@ -78,13 +78,39 @@ fn refusal(status: u16, code: &str, message: &str) -> Answer {
     )
 }
 
-async fn trigger(workflow: &Arc<Workflow>, world: &Arc<World>, request: &Request) -> Answer {
-    if request.query("sig") != Some(&workflow.signature) {
-        return refusal(
+/// learn.microsoft.com/azure/logic-apps/logic-apps-securing-a-logic-app: a signature or a token, never both.
+fn unauthorized(workflow: &Workflow, request: &Request) -> Option<Answer> {
+    let signed = request.query("sig");
+    let bearer = request.header("authorization");
+    match (&*lock(&workflow.caller), signed, bearer) {
+        (_, Some(_), Some(_)) => Some(refusal(
+            401,
+            "DirectApiAuthorizationRequired",
+            "The request must be authenticated by one scheme only.",
+        )),
+        (None, signed, None) if signed == Some(&workflow.signature) => None,
+        (None, _, _) => Some(refusal(
             401,
             "DirectApiAuthorizationRequired",
             "The request must be authenticated only by Shared Access scheme.",
-        );
+        )),
+        (Some(token), None, Some(bearer)) if bearer == format!("Bearer {token}") => None,
+        (Some(_), None, Some(_)) => Some(refusal(
+            403,
+            "MisMatchingOAuthClaims",
+            "One or more claims either missing or does not match with the open authentication access control policy.",
+        )),
+        (Some(_), _, _) => Some(refusal(
+            401,
+            "SharedAccessSignatureDisabled",
+            "Shared Access scheme is disabled for this trigger.",
+        )),
+    }
+}
+
+async fn trigger(workflow: &Arc<Workflow>, world: &Arc<World>, request: &Request) -> Answer {
+    if let Some(refused) = unauthorized(workflow, request) {
+        return refused;
     }
     if !workflow.enabled.load(Ordering::SeqCst) {
         let message = format!(
