@@ -212,6 +212,8 @@ pub mod field {
     pub const DEPLOYMENT: &str = "deployment";
     /// Airflow: the task that the link of a DAG-level report leads to. It is merely the run's last one.
     pub const LAST_TASK: &str = "last_task";
+    /// Airflow: `true` for a run of `airflow dags test` or `tasks test`, which has no scheduler.
+    pub const TEST_RUN: &str = "test_run";
     /// Airflow operator class.
     pub const OPERATOR: &str = "operator";
     /// Airflow logical (execution) date.
@@ -242,7 +244,7 @@ pub struct Failure {
     pub asset: String,
     /// The vendor's run id (ADF pipeline run, Databricks job run, Airflow run id), if one is known.
     pub run_id: Option<String>,
-    /// A link people can open (https only), if the source gave one.
+    /// A link people can open (http or https), if the source gave one.
     pub run_url: Option<String>,
     /// The source's own error code.
     pub error_code: Option<String>,
@@ -268,11 +270,10 @@ impl Failure {
         self.run_id = self.run_id.as_deref().map(name);
         self.error_code = self.error_code.as_deref().map(name);
         self.message = cap(&redact(&self.message), MESSAGE_CAP);
-        self.run_url = self
-            .run_url
-            .as_deref()
-            .map(redact)
-            .filter(|url| url.starts_with("https://") && url.len() <= 2000);
+        self.run_url = self.run_url.as_deref().map(redact).filter(|url| {
+            let web = url.starts_with("https://") || url.starts_with("http://");
+            web && url.len() <= 2000
+        });
         self.context = self
             .context
             .iter()

@@ -310,6 +310,9 @@ fn permitted(
     if ticket.is_closed() {
         return leave("the ticket is closed".to_owned());
     }
+    if ticket.failure.field(field::TEST_RUN).is_some() {
+        return leave("it was a test run without a scheduler: nothing can run it again".to_owned());
+    }
     if !(advice || diagnosis.remediable && action.acts()) {
         return leave(match action {
             Action::None => format!("{} errors need a person", diagnosis.category.words()),

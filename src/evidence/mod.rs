@@ -112,6 +112,8 @@ pub struct Collected {
     pub refinement: Refinement,
     /// Set when the vendor says that this was no failure after all (cancelled by a user, idle cluster): why.
     pub no_failure: Option<String>,
+    /// Set when the vendor says that it has not ended yet (a retry waits, a rerun runs): how it stands.
+    pub not_final: Option<String>,
 }
 
 impl Collected {

@@ -31,6 +31,14 @@ const INGESTION_LAG: [Duration; 4] = [
     Duration::from_secs(600),
 ];
 
+/// How soon, and how seldom, the vendor is asked whether a failure is final by now.
+const SHORTEST_PAUSE: chrono::Duration = chrono::Duration::seconds(5);
+const LONGEST_PAUSE: chrono::Duration = chrono::Duration::minutes(10);
+/// With so many nudges the sweep waits longer than the longest pause.
+const NUDGES_OF_A_PAUSE: u32 = 4;
+/// After that a failure that never became final is nobody's.
+const LONGEST_WAIT: chrono::Duration = chrono::Duration::hours(24);
+
 impl Flow {
     /// Handles one message of the queue `failures`. An error means: deliver it again.
     pub async fn analyse(&self, message: FailureMessage, now: DateTime<Utc>) -> Result<(), Fault> {
@@ -62,6 +70,9 @@ impl Flow {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
             return self.store.drop_active(id.as_str()).await;
         }
+        if let Some(how) = &collected.not_final {
+            return self.wait_for_the_end(id, waiting, how, now).await;
+        }
         let known = self.placed(collected.refine(failure.clone()));
         if self.is_remediation_run(&known, now).await? {
             return self.store.drop_active(id.as_str()).await;
@@ -90,6 +101,38 @@ impl Flow {
         }
         self.store.mark_active(id).await?;
         self.put_deliveries(&ticket, Sink::ALL, now).await
+    }
+
+    /// What has not ended opens nothing: the vendor is asked again, ever more seldom, for a day.
+    async fn wait_for_the_end(
+        &self,
+        id: &TicketId,
+        mut waiting: Waiting,
+        how: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let waited = now - waiting.received_at;
+        if waited > LONGEST_WAIT {
+            tracing::info!(ticket.id = %id, reason = %how, "not final after a day: its end will be reported");
+            return self.store.drop_active(id.as_str()).await;
+        }
+        let delay = (waited / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        if waiting.nudged_at.is_some_and(|at| now - at < delay / 2) {
+            // Another message of the same failure asks already.
+            return Ok(());
+        }
+        tracing::info!(ticket.id = %id, reason = %how, "not final: asked again later");
+        // The sweep leaves it alone as long as these messages go on.
+        waiting.nudges = waiting.nudges.max(NUDGES_OF_A_PAUSE);
+        waiting.nudged_at = Some(now);
+        let trace = waiting.trace.clone();
+        self.store.update_waiting(id, &waiting).await?;
+        let message = FailureMessage::Failure {
+            ticket: id.clone(),
+            trace,
+        };
+        let delay = delay.to_std().unwrap_or_default();
+        self.put(FAILURES, &message, delay).await
     }
 
     /// The failure under the one name that its scope has in the configuration, whichever way the report named it.

@@ -26,6 +26,8 @@ use crate::trace;
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
 /// How long an attempt waits for its asset or for the global cap.
 const BUSY: Duration = Duration::from_secs(30);
+/// How long an attempt waits at least for a task that runs already.
+const POSTPONED: chrono::Duration = chrono::Duration::seconds(60);
 /// As much of a vendor's reason as a ticket shows.
 const REASON_CAP: usize = 2_000;
 /// How long after the deadline a vendor that does not answer is asked again.
@@ -450,6 +452,31 @@ impl Flow {
             .ok()?
     }
 
+    /// The playbook did nothing, for somebody had the task run already: the attempt waits for that end, and is not burnt.
+    async fn postpone(
+        &self,
+        ticket: &TicketId,
+        attempt: &str,
+        state: &str,
+        now: DateTime<Utc>,
+    ) -> Result<String, UpdateError> {
+        let known = self.store.load(ticket).await?.ok_or(UpdateError::Missing)?;
+        let waited = known
+            .attempt(attempt)
+            .map_or(chrono::Duration::zero(), |a| now - planned_at(&known, a));
+        let event = Event::AttemptPostponed {
+            attempt: attempt.to_owned(),
+            why: format!("it is {state} already, and not by this attempt"),
+            until: now + (waited / 2).max(POSTPONED),
+        };
+        let ticket = self.apply(ticket, &event, now).await?;
+        self.store.refund_attempt(&ticket.failure, attempt).await?;
+        self.store
+            .unlock_asset(&ticket.failure.asset_id(), attempt)
+            .await?;
+        Ok(ticket.remediation.decision)
+    }
+
     /// Is this the run that failed, on a platform that gives each rerun an id of its own?
     async fn is_no_rerun(&self, ticket: &TicketId, run: &str) -> Result<bool, Fault> {
         let failure = self.store.load(ticket).await?.map(|ticket| ticket.failure);
@@ -473,14 +500,21 @@ impl Flow {
             named => named.clone(),
         };
         let report = match &callback.outcome {
+            Outcome::Busy(state) => return self.postpone(ticket, attempt, state, now).await,
             Outcome::Success | Outcome::Failed(_) if callback.contradictory => Report::Unclear,
             // Nobody could look the run up: the vendor is asked which one it was.
             Outcome::Success if named.is_none() => Report::Unclear,
-            Outcome::Success => Report::ClaimsSuccess,
+            Outcome::Success | Outcome::HealedMeanwhile => Report::ClaimsSuccess,
             Outcome::Failed(why) => Report::Failed(why.clone()),
             Outcome::Progress => Report::Progress,
         };
+        let healed = callback.outcome == Outcome::HealedMeanwhile;
         let run_id = match (named, &report) {
+            // A task keeps its run: that is where the vendor is asked.
+            (_, Report::ClaimsSuccess) if healed => {
+                let known = self.store.load(ticket).await?;
+                known.and_then(|ticket| ticket.failure.run_id)
+            }
             (None, Report::Failed(_)) => self.unnamed_run(ticket, attempt, now).await,
             (named, _) => named,
         };
@@ -490,6 +524,9 @@ impl Flow {
             run_id,
         };
         let ticket = self.apply(ticket, &event, now).await?;
+        if healed {
+            self.store.refund_attempt(&ticket.failure, attempt).await?;
+        }
         Ok(ticket.remediation.decision)
     }
 }

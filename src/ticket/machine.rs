@@ -21,7 +21,7 @@ use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
 use crate::failure::{Failure, field};
 use crate::sources::airflow::story::Latest;
-use attempts::{abandon, call_off_attempt, called, calling, reported};
+use attempts::{abandon, call_off_attempt, called, calling, postpone, reported};
 use deciding::{answer, decide, expire};
 use deliveries::{end_delivery, lease_sink, next_delivery, record_jira};
 use status::{breach, change_status, delete_issue};
@@ -104,6 +104,15 @@ pub enum Event {
         attempt: String,
         /// Why.
         why: String,
+    },
+    /// The playbook found that what it should run again runs already, and did nothing: the attempt waits.
+    AttemptPostponed {
+        /// Which attempt.
+        attempt: String,
+        /// Why.
+        why: String,
+        /// Until when.
+        until: DateTime<Utc>,
     },
     /// A planned attempt is not made after all: its playbook was never called.
     AttemptCalledOff {
@@ -464,6 +473,11 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
             run_id,
         } => reported(d, attempt, report, run_id.as_deref())?,
         Event::AttemptAbandoned { attempt, why } => abandon(d, attempt, why)?,
+        Event::AttemptPostponed {
+            attempt,
+            why,
+            until,
+        } => postpone(d, attempt, why, *until)?,
         Event::AttemptCalledOff { attempt, why } => call_off_attempt(d, attempt, why)?,
         Event::JiraCompared => d.ticket.books.jira_compared_at = Some(now),
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,

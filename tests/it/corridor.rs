@@ -49,7 +49,11 @@ struct Corridor {
 
 impl Corridor {
     async fn build() -> Self {
-        let playbook = simulators::serve(0, Arc::new(Silent)).await.unwrap();
+        Self::with(Arc::new(Silent)).await
+    }
+
+    async fn with(playbook: Arc<impl Site>) -> Self {
+        let playbook = simulators::serve(0, playbook).await.unwrap();
         let actions = [Action::RetryPipeline, Action::RetryJob, Action::RetryTask];
         let url = SecretUrl::parse(&playbook.url()).unwrap();
         let settings = PlaybookSettings {

@@ -52,28 +52,68 @@ fn line(item: &Value) -> String {
             .map(|text| format!("{text}\n"))
             .unwrap_or_default();
     }
-    let mut text = String::new();
-    for part in [
-        word("timestamp"),
-        &word("level").to_uppercase(),
-        word("event"),
-    ] {
-        if !part.is_empty() {
-            text.push_str(part);
-            text.push(' ');
+    let (level, event) = (word("level").to_uppercase(), word("event"));
+    let mut text = match level.as_str() {
+        "" => event.to_owned(),
+        _ => {
+            let place = place(word("logger"), word("filename"));
+            let number = item
+                .get("lineno")
+                .and_then(Value::as_i64)
+                .unwrap_or_default();
+            let killed = match word("signal_name") {
+                "" => String::new(),
+                name => format!(" ({name})"),
+            };
+            format!(
+                "[{}] {{{place}:{number}}} {level} - {event}{killed}",
+                word("timestamp")
+            )
         }
-    }
-    let mut text = text.trim_end().to_owned();
+    };
     text.push('\n');
-    for error in item
-        .get("error_detail")
-        .and_then(Value::as_array)
+    let errors = item.get("error_detail").and_then(Value::as_array);
+    // The one that was raised comes first, Python prints it last.
+    for (number, error) in errors
         .into_iter()
         .flatten()
+        .enumerate()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
     {
         text.push_str(&raised(error));
+        if number > 0 {
+            text.push_str(
+                if error.get("is_cause").and_then(Value::as_bool) == Some(true) {
+                    "\nThe above exception was the direct cause of the following exception:\n\n"
+                } else {
+                    "\nDuring handling of the above exception, another exception occurred:\n\n"
+                },
+            );
+        }
     }
     text
+}
+
+/// The file as Airflow 2 would name it: by the logger, where that says more.
+fn place<'a>(logger: &str, file: &'a str) -> &'a str {
+    let of_operator = |prefix: &str| {
+        logger
+            .strip_prefix(prefix)
+            .is_some_and(|name| !name.starts_with("airflow."))
+    };
+    match logger {
+        "task.stdout" | "task.stderr" => "logging_mixin.py",
+        "py.warnings" => "warnings.py",
+        "task" => "task_runner.py",
+        _ if logger.ends_with("SubprocessHook") => "subprocess.py",
+        _ if of_operator("airflow.task.operators.") || of_operator("airflow.task.hooks.") => {
+            file.rsplit('/').next().unwrap_or(file)
+        }
+        _ if logger.starts_with("airflow.") => "airflow.py",
+        _ => file.rsplit('/').next().unwrap_or(file),
+    }
 }
 
 /// An exception as Python prints it.
@@ -195,7 +235,7 @@ mod tests {
     fn objects_strings_lines_and_plain_text() {
         let objects = r#"{"content":[{"timestamp":null,"event":"raw"},{"timestamp":"T","level":"error","event":"failed",
             "error_detail":[{"exc_type":"ValueError","exc_value":"bad row","frames":[{"filename":"f.py","lineno":42,"name":"load"}]}]}]}"#;
-        let told = "raw\nT ERROR failed\nTraceback (most recent call last):\n  File \"f.py\", line 42, in load\nValueError: bad row\n";
+        let told = "raw\n[T] {:0} ERROR - failed\nTraceback (most recent call last):\n  File \"f.py\", line 42, in load\nValueError: bad row\n";
         assert_eq!(page(objects.as_bytes()), (told.to_owned(), None));
         assert_eq!(
             page(br#"{"content":["a","b"],"continuation_token":null}"#),

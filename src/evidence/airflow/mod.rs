@@ -24,6 +24,7 @@ use crate::fault::Fault;
 use crate::http::{Http, Reply};
 
 mod log;
+mod reader;
 mod wire;
 
 use wire::TaskInstance;
@@ -45,6 +46,15 @@ pub enum AirflowApi {
     V1,
     /// `/api/v2`, Airflow 3.
     V2,
+}
+
+impl AirflowApi {
+    fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
 }
 
 /// How to log in.
@@ -127,16 +137,41 @@ impl Airflow {
     /// Asks for the version and the number of DAGs we may see.
     pub async fn check(&self) -> Result<String, Fault> {
         let api = self.api().await?;
+        // A setting that does not fit would answer 404 to everything, which reads like "no DAGs".
+        if self.settings.api.is_some() && !self.answers(api).await? {
+            let other = match api {
+                AirflowApi::V1 => AirflowApi::V2,
+                AirflowApi::V2 => AirflowApi::V1,
+            };
+            return Err(Fault::permanent(if self.answers(other).await? {
+                format!(
+                    "AIRFLOW_API_VERSION={} does not fit: this server answers /api/{fits}; set it to {fits}, or leave it out",
+                    api.name(),
+                    fits = other.name()
+                )
+            } else {
+                "neither /api/v2 nor /api/v1 answers: check AIRFLOW_BASE_URL".to_owned()
+            }));
+        }
         let version: wire::Version = self.get(&["version"], &[]).await?.unwrap_or_default();
-        let dags: wire::Dags = self
-            .get(&["dags"], &[("limit", "1")])
-            .await?
-            .unwrap_or_default();
+        let dags: Option<wire::Dags> = self.get(&["dags"], &[("limit", "1")]).await?;
+        let dags =
+            dags.ok_or_else(|| Fault::permanent("Airflow answered 404 to its list of DAGs"))?;
         Ok(format!(
             "Airflow {} (API {api:?}), {} DAGs visible",
             version.version,
             dags.total_entries.unwrap_or_default()
         ))
+    }
+
+    /// Does this API answer here?
+    async fn answers(&self, api: AirflowApi) -> Result<bool, Fault> {
+        let url = url_under(&self.settings.base_url, &["api", api.name(), "version"])?;
+        let reply = ask(&self.http, WHAT, self.http.request(Method::GET, &url)).await?;
+        let named = reply
+            .json::<wire::Version>(WHAT)
+            .is_ok_and(|version| !version.version.is_empty());
+        Ok(reply.is_success() && named || matches!(reply.status, 401 | 403))
     }
 
     /// Collects what is known about the failure into `found`; what was collected stays when the caller gives up.
@@ -166,17 +201,29 @@ impl Airflow {
         let task = if at.task.is_some() {
             self.task(&at).await?.ok_or_else(gone)?
         } else {
-            let task = self
-                .first_failed(&at)
-                .await?
-                .ok_or_else(|| Fault::permanent("no task of this run has failed"))?;
-            found.refinement.asset = Some(format!("{}.{}", at.dag, task.task_id));
-            found
-                .refinement
-                .context
-                .insert(field::TASK_ID.to_owned(), task.task_id.clone());
+            let Some(task) = self.first_failed(&at).await? else {
+                return self.tell_run(&at, found).await;
+            };
+            self.name_task(&at, &task, failure, found)?;
             task
         };
+        match ended(&task.state) {
+            Ended::Failed => {}
+            Ended::Well => {
+                found.no_failure = Some(format!(
+                    "Airflow says that {}.{} is {}",
+                    at.dag, task.task_id, task.state
+                ));
+                return Ok(());
+            }
+            Ended::Open => {
+                found.not_final = Some(format!(
+                    "Airflow says that {}.{} is {}",
+                    at.dag, task.task_id, task.state
+                ));
+                return Ok(());
+            }
+        }
         tell_task(&task, now, found);
         let map_index = at
             .map_index
@@ -188,7 +235,7 @@ impl Airflow {
             ..at
         };
         let try_number: i64 = reported_try.or(task.try_number).unwrap_or(1);
-        let log = self.log(&at, try_number).await?;
+        let log = reader::read(&self.log(&at, try_number).await?);
         if log.trim().is_empty() {
             return Err(Fault::permanent(format!(
                 "the log of try {try_number} is empty"
@@ -210,6 +257,73 @@ impl Airflow {
                 .filter(|_| failure.error_code.is_none() && says_nothing(&failure.message));
         }
         Ok(())
+    }
+
+    /// A DAG-level report of a run in which no task has failed: how the run stands.
+    async fn tell_run(&self, at: &Place<'_>, found: &mut Collected) -> Result<(), Fault> {
+        let run: Option<wire::DagRun> = self.get(&["dags", at.dag, "dagRuns", at.run], &[]).await?;
+        let state = run.unwrap_or_default().state;
+        let said = format!("Airflow says that the run is {state}");
+        match ended(&state) {
+            Ended::Well => found.no_failure = Some(said),
+            Ended::Open => found.not_final = Some(said),
+            Ended::Failed => return Err(Fault::permanent("no task of this run has failed")),
+        }
+        Ok(())
+    }
+
+    /// The task instance behind a DAG-level report, with all that is needed to run it again and to look at it.
+    fn name_task(
+        &self,
+        at: &Place<'_>,
+        task: &TaskInstance,
+        failure: &Failure,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
+        let better = &mut found.refinement;
+        better.asset = Some(format!("{}.{}", at.dag, task.task_id));
+        let index = task.map_index.filter(|index| *index >= 0);
+        let mut note = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                better.context.insert(name.to_owned(), value);
+            }
+        };
+        note(field::TASK_ID, Some(task.task_id.clone()));
+        note(field::MAP_INDEX, index.map(|index| index.to_string()));
+        note(field::TRY_NUMBER, task.try_number.map(|n| n.to_string()));
+        if failure.run_url.is_none() {
+            better.run_url = Some(self.page(at, task)?.to_string());
+        }
+        Ok(())
+    }
+
+    /// The page that people look at.
+    fn page(&self, at: &Place<'_>, task: &TaskInstance) -> Result<Url, Fault> {
+        let base = &self.settings.base_url;
+        let index = task.map_index.filter(|index| *index >= 0);
+        let index = index.map(|index| index.to_string());
+        if self.api.get() == Some(&AirflowApi::V1) {
+            let mut url = url_under(base, &["dags", at.dag, "grid"])?;
+            let mut query = url.query_pairs_mut();
+            query.append_pair("dag_run_id", at.run);
+            query.append_pair("task_id", &task.task_id);
+            if let Some(index) = &index {
+                query.append_pair("map_index", index);
+            }
+            query.append_pair("tab", "logs");
+            drop(query);
+            return Ok(url);
+        }
+        let mut path = vec!["dags", at.dag, "runs", at.run, "tasks", &task.task_id];
+        if let Some(index) = &index {
+            path.extend(["mapped", index.as_str()]);
+        }
+        let mut url = url_under(base, &path)?;
+        if let Some(number) = task.try_number {
+            url.query_pairs_mut()
+                .append_pair("try_number", &number.to_string());
+        }
+        Ok(url)
     }
 
     /// How the task went on after it was cleared; for another run id, how that DAG run went.
@@ -370,7 +484,7 @@ impl Airflow {
                 )));
             }
             if !reply.is_success() {
-                return Err(refusal(&reply));
+                return Err(self.refusal(self.api().await?, &reply));
             }
             let (text, next) = log::page(&reply.body);
             // v1 names a next page for ever; an empty one is the end.
@@ -388,12 +502,8 @@ impl Airflow {
     /// Which API answers here.
     async fn api(&self) -> Result<AirflowApi, Fault> {
         let found = self.api.get_or_try_init(|| async {
-            for (api, name) in [(AirflowApi::V2, "v2"), (AirflowApi::V1, "v1")] {
-                let url = url_under(&self.settings.base_url, &["api", name, "version"])?;
-                let reply = ask(&self.http, WHAT, self.http.request(Method::GET, &url)).await?;
-                if reply.is_success() && reply.json::<wire::Version>(WHAT).is_ok()
-                    || matches!(reply.status, 401 | 403)
-                {
+            for api in [AirflowApi::V2, AirflowApi::V1] {
+                if self.answers(api).await? {
                     return Ok(api);
                 }
             }
@@ -413,14 +523,14 @@ impl Airflow {
         match reply.status {
             404 => Ok(None),
             _ if reply.is_success() => reply.json(WHAT).map(Some),
-            _ => Err(refusal(&reply)),
+            _ => Err(self.refusal(self.api().await?, &reply)),
         }
     }
 
     /// Asks with our credential; an expired token is replaced once.
     async fn send(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Fault> {
         let api = self.api().await?;
-        let mut pieces = vec!["api", if api == AirflowApi::V1 { "v1" } else { "v2" }];
+        let mut pieces = vec!["api", api.name()];
         pieces.extend(path);
         let mut url = url_under(&self.settings.base_url, &pieces)?;
         if !query.is_empty() {
@@ -471,7 +581,7 @@ impl Airflow {
         )
         .await?;
         if !reply.is_success() {
-            return Err(refusal(&reply));
+            return Err(self.refusal(AirflowApi::V2, &reply));
         }
         let token = reply.json::<wire::AccessToken>(WHAT)?.access_token;
         let token = SecretString::from(token);
@@ -501,6 +611,25 @@ impl<'a> Place<'a> {
             task: failure.field(field::TASK_ID),
             map_index,
         })
+    }
+}
+
+/// How a state stands to the report of a failure.
+enum Ended {
+    /// It ended well: the failure was healed, or was none.
+    Well,
+    /// It has not ended, or is about to run again.
+    Open,
+    /// It failed, or nothing is said that speaks against it.
+    Failed,
+}
+
+fn ended(state: &str) -> Ended {
+    match state {
+        "success" => Ended::Well,
+        "scheduled" | "queued" | "running" | "restarting" | "deferred" | "up_for_retry"
+        | "up_for_reschedule" => Ended::Open,
+        _ => Ended::Failed,
     }
 }
 
@@ -589,14 +718,33 @@ fn says_nothing(message: &str) -> bool {
         || words.starts_with("airflow ") && words.contains(" failed")
 }
 
-fn refusal(reply: &Reply) -> Fault {
-    Fault::permanent(match reply.status {
-        401 => format!(
-            "{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD, or AIRFLOW_TOKEN"
-        ),
-        403 => format!(
-            "{WHAT} answered 403: give the user the role Viewer, with access to the DAG and its logs"
-        ),
-        status => format!("{WHAT} answered {status}"),
-    })
+impl Airflow {
+    /// What a refusal means for this login.
+    fn refusal(&self, api: AirflowApi, reply: &Reply) -> Fault {
+        let token = matches!(self.settings.login, AirflowLogin::Token(_));
+        // Airflow 3 answers a token that it cannot read with a bare "Forbidden"; a missing right it names.
+        let unreadable = reply.json::<wire::Refused>(WHAT).is_ok_and(|said| {
+            matches!(
+                said.detail.trim(),
+                "Forbidden" | "Invalid JWT token" | "Not authenticated"
+            )
+        });
+        Fault::permanent(match (reply.status, api) {
+            (401, AirflowApi::V1) if !token => format!(
+                "{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD, and that [api] auth_backends of Airflow 2 names \
+                 airflow.api.auth.backend.basic_auth"
+            ),
+            (401, _) if token => {
+                format!("{WHAT} answered 401: AIRFLOW_TOKEN is wrong or has expired")
+            }
+            (401, _) => format!("{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD"),
+            (403, AirflowApi::V2) if token && unreadable => format!(
+                "{WHAT} answered 403: AIRFLOW_TOKEN is wrong, has expired, or belongs to another deployment"
+            ),
+            (403, _) => format!(
+                "{WHAT} answered 403: give the user the role Viewer, with access to the DAG and its logs"
+            ),
+            (status, _) => format!("{WHAT} answered {status}"),
+        })
+    }
 }

@@ -79,6 +79,14 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
+/// Why a request was refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Refused {
+    #[serde(deserialize_with = "text")]
+    pub(super) detail: String,
+}
+
 /// A token of API v2.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -24,6 +24,10 @@ pub enum Outcome {
     Failed(String),
     /// It is under way.
     Progress,
+    /// It did nothing: what should be run again had succeeded meanwhile, by somebody's doing. To be verified as a success.
+    HealedMeanwhile,
+    /// It did nothing: what should be run again was queued or running already, by somebody's doing.
+    Busy(String),
 }
 
 /// A callback, understood.
@@ -109,6 +113,16 @@ fn outcome(fields: &Fields<'_>, error: Option<&str>) -> Result<(Outcome, bool), 
             None => Err(CallbackRefusal::NoStatus),
         };
     };
+    if let Some(state) = error.and_then(found_by_guard)
+        && success != Some(true)
+    {
+        match state.as_str() {
+            "success" => return Ok((Outcome::HealedMeanwhile, false)),
+            "scheduled" | "queued" | "running" | "restarting" | "deferred" | "up_for_retry"
+            | "up_for_reschedule" => return Ok((Outcome::Busy(state), false)),
+            _ => {}
+        }
+    }
     let word: String = status
         .chars()
         .filter(char::is_ascii_alphabetic)
@@ -123,6 +137,15 @@ fn outcome(fields: &Fields<'_>, error: Option<&str>) -> Result<(Outcome, bool), 
             Ok((failed(what), success == Some(true)))
         }
     }
+}
+
+/// The state in which the guard of our playbook found a task that had not failed: `The task is in the state success,
+/// not failed; nothing was done.`
+fn found_by_guard(error: &str) -> Option<String> {
+    let (_, rest) = error.split_once("is in the state ")?;
+    let (state, rest) = rest.split_once(',')?;
+    rest.contains("nothing was done")
+        .then(|| state.trim().to_ascii_lowercase())
 }
 
 /// What became of a remediation that did not end well, by its state.

@@ -18,6 +18,7 @@ use super::time::instant;
 use super::{Malformed, Parsed};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
 
+pub mod cut;
 mod link;
 pub mod story;
 
@@ -57,6 +58,8 @@ struct Callback {
     ended: Option<String>,
     /// Does it have a place for an error, even an empty one?
     failure_shaped: bool,
+    /// Did the callback that we ship send it, with an empty exception?
+    shipped: bool,
 }
 
 impl Callback {
@@ -130,6 +133,8 @@ impl Callback {
                 &["end_date", "failed_at", "timestamp", "ts"],
                 &["task_instance", "ti", "dag_run"],
             )?,
+            shipped: level.as_deref() == Some("task")
+                && document.get("exception").and_then(Value::as_str) == Some(""),
             failure_shaped: ["exception", "error", "reason"]
                 .iter()
                 .any(|name| document.get(name).is_some()),
@@ -168,6 +173,9 @@ impl Callback {
         }
         let state = self.state.as_deref()?.to_ascii_lowercase();
         let state = state.rsplit('.').next().unwrap_or_default();
+        if let Some(reason) = self.will_be_repeated() {
+            return Some(reason);
+        }
         match state {
             "up_for_retry" | "up_for_reschedule" | "retry" | "retrying" => {
                 Some(format!("not final: the task is {state}"))
@@ -186,6 +194,26 @@ impl Callback {
         }
     }
 
+    /// Airflow 3.1 calls the failure callback of a task found dead although retries remain. Such a call carries no
+    /// exception; a task that fails for good before its last try says why (`AirflowFailException`).
+    fn will_be_repeated(&self) -> Option<String> {
+        self.task.as_deref()?;
+        if self.error.is_some() || self.reason.is_some() {
+            return None;
+        }
+        let number = |text: &Option<String>| text.as_deref()?.parse::<i64>().ok();
+        let (made, retries) = (number(&self.attempt)?, number(&self.max_tries)?);
+        (1..=retries).contains(&made).then(|| {
+            format!("not final: try {made} ended without an exception, and {retries} retries are allowed")
+        })
+    }
+
+    /// `airflow dags test` and `tasks test` run without a scheduler, and count no tries.
+    fn is_test(&self) -> bool {
+        let made = self.attempt.as_deref().and_then(|text| text.parse().ok());
+        self.task.is_some() && made == Some(0_i64)
+    }
+
     fn failure(self, document: &Value) -> Failure {
         let asset = match (&self.dag, &self.task) {
             (Some(dag), Some(task)) => format!("{dag}.{task}"),
@@ -198,9 +226,11 @@ impl Callback {
             .error_class
             .as_deref()
             .and_then(last_piece)
-            .or_else(|| self.error.as_deref().and_then(class_of));
+            .or_else(|| self.error.as_deref().and_then(class_of))
+            .or_else(|| self.told_by_airflow().map(str::to_owned));
         let mut context: BTreeMap<String, String> = BTreeMap::new();
         let map_index = self.map_index();
+        let test = self.is_test().then(|| "true".to_owned());
         let deployment = self.deployment();
         let last_task = self
             .log_url
@@ -217,6 +247,7 @@ impl Callback {
         note(field::MAP_INDEX, map_index);
         note(field::DEPLOYMENT, deployment);
         note(field::LAST_TASK, last_task);
+        note(field::TEST_RUN, test);
         note(field::TRY_NUMBER, self.attempt);
         note(field::OPERATOR, self.operator);
         note(field::LOGICAL_DATE, self.date);
@@ -284,6 +315,33 @@ impl Callback {
         given.or_else(|| index(&link::of(self.log_url.as_deref()?)?.map_index?))
     }
 
+    /// What Airflow itself says about a failure without an exception: why a run failed, and that a task was found dead.
+    ///
+    /// Airflow 2 hands the callback of such a task a dictionary of its ids. Airflow 3 hands it nothing, and calls it for
+    /// no other failure; the shipped callback says so by an empty `exception` beside its `level`.
+    fn told_by_airflow(&self) -> Option<&'static str> {
+        if self.task.is_none() {
+            return match self.reason.as_deref()? {
+                "timed_out" | "dagrun_timeout" => Some("DagRunTimeout"),
+                "all_tasks_deadlocked" => Some("DagRunDeadlocked"),
+                _ => None,
+            };
+        }
+        let ids = |text: &str| text.starts_with("{'DAG Id':") && text.contains("'Hostname':");
+        match self.error.as_deref() {
+            Some(error) if ids(error.trim()) => Some("TaskHeartbeatLost"),
+            Some(_) => None,
+            None => {
+                let of_airflow_3 = self
+                    .log_url
+                    .as_deref()
+                    .is_some_and(|url| url.contains("/runs/") && url.contains("/tasks/"));
+                (self.shipped && of_airflow_3 && self.reason.is_none())
+                    .then_some("TaskHeartbeatLost")
+            }
+        }
+    }
+
     fn message(&self, asset: &str) -> String {
         let what = if self.task.is_some() {
             "Airflow task"
@@ -291,11 +349,29 @@ impl Callback {
             "Airflow DAG"
         };
         match (&self.error, &self.reason) {
-            (Some(error), _) => error.clone(),
+            (Some(error), _) => without_source_lines(error),
             (None, Some(reason)) => format!("{what} {asset} failed: {reason}"),
             (None, None) => own_words::untold_by_callback(&format!("{what} {asset}")),
         }
     }
+}
+
+/// A traceback without the lines of source code that Python prints below each place: they say what was called, not what
+/// went wrong.
+fn without_source_lines(text: &str) -> String {
+    if !text.contains("Traceback (most recent call last):") {
+        return text.to_owned();
+    }
+    let mut inside = false;
+    let kept = text.lines().filter(|line| {
+        if line.trim_end() == "Traceback (most recent call last):" {
+            inside = true;
+        } else if !line.is_empty() && !line.starts_with(' ') {
+            inside = false;
+        }
+        !(inside && line.starts_with("    "))
+    });
+    kept.collect::<Vec<_>>().join("\n")
 }
 
 /// A scalar at the top level or in one of the nests; something else in its place is a wrong type with its path.

@@ -84,7 +84,9 @@ impl Units {
         let deployment = failure.field(field::DEPLOYMENT);
         let whole = |unit: &&mut Unit| unit.task.is_none() && unit.is_at(deployment);
         for unit in self.units.iter_mut().filter(whole) {
-            if unit.turned_out.get_or_insert_with(|| own.clone()) == own {
+            // Its deployment fits: whichever way the two reports name it, it is one instance.
+            let whose = unit.turned_out.get_or_insert_with(|| own.clone());
+            if whose.without_scope() == own.without_scope() {
                 return unit.key.clone();
             }
         }

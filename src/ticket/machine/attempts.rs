@@ -141,6 +141,30 @@ pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Re
     Ok(())
 }
 
+pub(super) fn postpone(
+    d: &mut Draft,
+    id: &str,
+    why: &str,
+    until: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let closed = d.ticket.is_closed();
+    let attempt = running(d, id)?;
+    if attempt.state == AttemptState::Scheduled {
+        return Err(nothing("this attempt waits already"));
+    }
+    if closed {
+        return Err(contradicts("the ticket is closed"));
+    }
+    attempt.state = AttemptState::Scheduled;
+    attempt.called_at = None;
+    attempt.deadline = None;
+    attempt.due_at = until;
+    d.ticket.remediation.state = RemediationState::Scheduled;
+    d.audit(&Actor::system(), "Remediation Postponed", why);
+    d.visible = true;
+    Ok(())
+}
+
 pub(super) fn end_attempt(d: &mut Draft, id: &str, state: AttemptState, outcome: String) {
     let now = d.now;
     if let Some(attempt) = d

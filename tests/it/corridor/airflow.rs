@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aiops_rca::failure::Failure;
 use aiops_rca::flow::FailureMessage;
+use aiops_rca::sinks::playbook::callback;
 use aiops_rca::sources::{Parsed, airflow};
 use aiops_rca::ticket::machine::{Event, Report};
 use aiops_rca::ticket::{
@@ -48,7 +49,7 @@ impl Corridor {
         self.accept(&parsed(body), at(now)).await
     }
 
-    async fn analysed(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
+    pub(super) async fn analysed(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
         let message = FailureMessage::Failure {
             ticket: id.clone(),
             trace: None,
@@ -57,7 +58,7 @@ impl Corridor {
         self.load(id).await
     }
 
-    async fn closed(&self, id: &TicketId, now: i64) -> Ticket {
+    pub(super) async fn closed(&self, id: &TicketId, now: i64) -> Ticket {
         let close = Event::StatusChanged {
             to: Status::Acknowledged,
             by: Actor {
@@ -329,4 +330,63 @@ async fn no_more_attempts_a_run_than_one_ticket_has() {
         "{told}"
     );
     assert!(corridor.load(&last.unwrap()).await.follows.is_some());
+}
+
+/// What the playbook's guard found is no failed attempt, and burns none.
+#[tokio::test]
+async fn a_task_that_runs_or_succeeded_already_is_waited_for() {
+    let corridor = Corridor::build().await;
+    let (id, _) = corridor.says(&unlinked(task("extract", 1, 0)), 0).await;
+    let mut ticket = corridor.analysed(&id, at(1)).await;
+    let guard = |state: &str| {
+        let body = json!({"status": "failed", "success": false,
+            "error_message": format!("The task is in the state {state}, not failed; nothing was done.")});
+        callback::parse(body.to_string().as_bytes()).unwrap()
+    };
+    for round in 1..=5 {
+        let attempt = ticket.current_attempt().unwrap().clone();
+        corridor.deliver(&id, attempt.due_at).await;
+        assert_eq!(corridor.calls(), round);
+        corridor
+            .flow
+            .callback(&id, &attempt.id, &guard("running"), attempt.due_at)
+            .await
+            .unwrap();
+        ticket = corridor.load(&id).await;
+        let waits = ticket.current_attempt().unwrap();
+        assert_eq!(
+            (waits.number, waits.state),
+            (1, AttemptState::Scheduled),
+            "round {round}"
+        );
+        assert!(waits.due_at >= attempt.due_at + chrono::TimeDelta::seconds(60));
+    }
+    let attempt = ticket.current_attempt().unwrap().clone();
+    corridor.deliver(&id, attempt.due_at).await;
+    corridor
+        .flow
+        .callback(&id, &attempt.id, &guard("success"), attempt.due_at)
+        .await
+        .unwrap();
+    let ticket = corridor.load(&id).await;
+    let healed = &ticket.remediation.attempts[0];
+    assert_eq!(
+        (healed.state, healed.run_id.as_deref()),
+        (AttemptState::Verifying, Some(RUN))
+    );
+    assert_eq!(ticket.remediation.attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_test_run_without_a_scheduler_is_marked_and_left_alone() {
+    let corridor = Corridor::build().await;
+    let (id, _) = corridor.says(&unlinked(task("extract", 0, 0)), 0).await;
+    let ticket = corridor.analysed(&id, at(1)).await;
+    assert_eq!(ticket.failure.field("test_run"), Some("true"));
+    assert_eq!(ticket.remediation.state, RemediationState::None);
+    assert!(
+        ticket.remediation.decision.contains("test run"),
+        "{}",
+        ticket.remediation.decision
+    );
 }

@@ -58,9 +58,28 @@ fn statuses_are_read_without_regard_to_case_or_spelling() {
             Outcome::Success => "success",
             Outcome::Failed(_) => "failed",
             Outcome::Progress => "progress",
+            Outcome::Busy(_) | Outcome::HealedMeanwhile => "guard",
         };
         assert_eq!(outcome, wanted, "{status}");
     }
+}
+
+#[test]
+fn the_guards_answer_says_how_it_found_the_task() {
+    let guard = |state: &str| json!({"status": "failed", "success": false, "error_message": format!("The task is in the state {state}, not failed; nothing was done.")});
+    let outcome = |body: &Value| read(body).unwrap().outcome;
+    assert_eq!(outcome(&guard("success")), Outcome::HealedMeanwhile);
+    for state in ["running", "queued", "scheduled", "up_for_retry"] {
+        assert_eq!(outcome(&guard(state)), Outcome::Busy(state.to_owned()));
+    }
+    for state in ["none", "skipped", "removed"] {
+        assert!(
+            matches!(outcome(&guard(state)), Outcome::Failed(_)),
+            "{state}"
+        );
+    }
+    let ended = json!({"status": "failed", "error_message": "The task ended as failed."});
+    assert!(matches!(outcome(&ended), Outcome::Failed(_)));
 }
 
 #[test]
@@ -205,7 +224,9 @@ fn reasons_are_read_out_of_error_objects() {
     ] {
         let told = match read(&body).unwrap().outcome {
             Outcome::Failed(told) => told,
-            Outcome::Success | Outcome::Progress => panic!("{body}"),
+            Outcome::Success | Outcome::Progress | Outcome::HealedMeanwhile | Outcome::Busy(_) => {
+                panic!("{body}")
+            }
         };
         assert_eq!(told, reason, "{body}");
     }

@@ -297,6 +297,8 @@ impl Story {
         assert_eq!(self.run.status.name(), "Failed");
         match &self.end().outcome {
             Outcome::Failed(reason) => reason,
+            // What the guard found is no failed attempt; the playbook's run ends as failed all the same.
+            Outcome::HealedMeanwhile => self.end().error.as_deref().unwrap_or_default(),
             other => panic!("{other:?}"),
         }
     }

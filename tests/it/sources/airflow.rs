@@ -127,6 +127,51 @@ fn a_dead_task_reported_as_running_is_a_failure() {
 }
 
 #[test]
+fn a_try_that_will_be_repeated_is_no_failure_although_the_callback_came() {
+    let dead = |try_number: i64, max_tries: i64, exception: &str| {
+        callback(
+            &json!({"level": "task", "try_number": try_number, "max_tries": max_tries, "exception": exception}),
+        )
+    };
+    for body in [dead(1, 2, ""), dead(2, 2, "None")] {
+        assert!(
+            ignored(parse(&bytes(&body))).contains("not final"),
+            "{body}"
+        );
+    }
+    for body in [
+        dead(3, 2, ""),
+        dead(1, 0, ""),
+        dead(1, 3, "AirflowFailException: give up"),
+    ] {
+        failure(parse(&bytes(&body)));
+    }
+}
+
+#[test]
+fn a_run_without_a_scheduler_is_a_test() {
+    let tried = |number: i64| failure(parse(&bytes(&callback(&json!({"try_number": number})))));
+    assert_eq!(tried(0).field(field::TEST_RUN), Some("true"));
+    assert_eq!(tried(1).field(field::TEST_RUN), None);
+}
+
+#[test]
+fn the_index_of_a_mapped_task_may_stand_in_the_link_only() {
+    for link in [
+        "http://a:8080/dags/etl/runs/r/tasks/load/mapped/2?try_number=1",
+        "http://a:8080/dags/etl/grid?dag_run_id=r&task_id=load&map_index=2&tab=logs",
+    ] {
+        let found = failure(parse(&bytes(&callback(&json!({"log_url": link})))));
+        assert_eq!(found.field(field::MAP_INDEX), Some("2"), "{link}");
+        assert!(found.key.as_str().contains("|load[2]|"));
+    }
+    let plain = failure(parse(&bytes(&callback(
+        &json!({"log_url": "http://a/dags/etl/grid?map_index=-1"}),
+    ))));
+    assert_eq!(plain.field(field::MAP_INDEX), None);
+}
+
+#[test]
 fn values_may_sit_in_nested_objects() {
     let body = json!({
         "dag": {"dag_id": "etl", "owner": "data"},
@@ -151,7 +196,7 @@ fn values_may_sit_in_nested_objects() {
         (Some("data"), Some("BashOperator"), Some("3"))
     );
     assert_eq!(failure.occurred_at.unwrap().timestamp(), 1_785_143_731);
-    assert_eq!(failure.run_url, None, "only https links are kept");
+    assert_eq!(failure.run_url.as_deref(), Some("http://localhost:8080/x"));
 }
 
 #[test]
