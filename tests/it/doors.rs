@@ -118,7 +118,7 @@ async fn only_the_action_group_service_of_our_tenant_comes_in() {
         (with("roles", json!(["Reader"])), Refused::Forbidden),
         (with("roles", json!([])), Refused::Forbidden),
         (with("azp", json!("another-app")), Refused::Forbidden),
-        (signed(&claims(), "unknown"), Refused::Invalid),
+        (signed(&claims(), "unknown"), Refused::Unavailable),
         ("Bearer not.a.token".to_owned(), Refused::Invalid),
         ("Basic dTpw".to_owned(), Refused::Missing),
     ];

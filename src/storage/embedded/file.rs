@@ -59,6 +59,29 @@ impl Kind {
     }
 }
 
+/// Makes the file, if it is new, and lets its owner alone read it (0600): it holds errors, names and audit. SQLite gives the files
+/// it keeps beside it the same mode.
+fn keep_to_owner(path: &Path) -> Result<(), Fault> {
+    let unable = |error| Fault::permanent(format!("the embedded store cannot be opened: {error}"));
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(unable)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // One made by an older version; somebody else's file stays as it is.
+        if let Ok(metadata) = file.metadata()
+            && metadata.permissions().mode() & 0o077 != 0
+        {
+            let _not_ours = file.set_permissions(std::fs::Permissions::from_mode(0o600));
+        }
+    }
+    drop(file);
+    Ok(())
+}
+
 impl File {
     /// Opens or creates the file and its folder. Blocking, a few milliseconds.
     pub(super) fn open(path: &Path, prefix: Prefix) -> Result<Self, Fault> {
@@ -72,6 +95,7 @@ impl File {
                 ))
             })?;
         }
+        keep_to_owner(path)?;
         let writer = Mutex::new(create(path).map_err(|error| fault(&error))?);
         let inner = Inner {
             path: path.to_owned(),
