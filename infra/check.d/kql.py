@@ -252,9 +252,9 @@ class Watchers(unittest.TestCase):
         self.assertEqual(self.fired(), set())
         self.workspace.put("AppTraces", trace(3, "a message waits for long"))
         self.assertEqual(self.fired(), {"watch-waiting"})
-        self.workspace.put("AppTraces", trace(3, "a message was given up: see the dashboard"), trace(2, "delivery failed for good", app="other"))
+        self.workspace.put("AppTraces", trace(3, "a message was given up: see the dashboard"), trace(2, "delivery is blocked", app="other"))
         self.assertEqual(self.fired(), {"watch-waiting", "watch-dead-letters"})
-        self.workspace.put("AppTraces", trace(3, "delivery failed for good"))
+        self.workspace.put("AppTraces", trace(3, "delivery is blocked"))
         self.assertEqual(self.fired(), {"watch-waiting", "watch-dead-letters", "watch-sinks"})
 
     def test_the_lines_that_are_looked_for_are_the_programs(self):

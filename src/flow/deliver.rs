@@ -207,9 +207,9 @@ impl Flow {
                     .as_ref()
                     .is_some_and(|ticket| ticket.blocked(message.sink).is_some());
                 if known {
-                    tracing::warn!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is still blocked");
+                    tracing::warn!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is blocked as before");
                 } else {
-                    tracing::error!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is blocked: somebody has to repair something");
+                    tracing::error!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is blocked: somebody has to fix something");
                 }
                 // A sink that shows the ticket lags until it does; one that acts is left to the watchdog.
                 let given_up = ticket.filter(|_| !message.sink.shows());
