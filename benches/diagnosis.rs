@@ -7,8 +7,8 @@ use aiops_rca::diagnosis::{Case, Catalog, diagnose};
 use aiops_rca::failure::Source;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-fn case(source: Source, message: String) -> Case {
-    Case::new(source, None, &message)
+fn case(source: Source, message: &str) -> Case {
+    Case::new(source, None, message)
 }
 
 /// An ordinary ADF message, filled up to 1 KB.
@@ -23,7 +23,7 @@ fn kilobyte() -> Case {
     while message.len() < 1024 {
         message.push_str(" at Microsoft.DataTransfer.Runtime.CopyTask.Execute()");
     }
-    case(Source::Adf, message)
+    case(Source::Adf, &message)
 }
 
 /// A Java stack trace of 64 KB with three causes.
@@ -46,7 +46,7 @@ fn trace() -> Case {
         message.push_str(&"\tat java.lang.Thread.run(Thread.java:750) in a frame\n".repeat(20));
     }
     message.truncate(64 * 1024);
-    case(Source::Databricks, message)
+    case(Source::Databricks, &message)
 }
 
 fn benches(c: &mut Criterion) {

@@ -168,9 +168,11 @@ mod tests {
             assert_eq!(Folded::new(text).view(), view);
         }
         let folded = Folded::new("é pаss＝zü!");
-        let at = folded.view().find("z").unwrap();
+        let at = folded.view().find('z').unwrap();
         assert_eq!(
-            folded.replace(&[at..at + 3], "***").as_deref(),
+            folded
+                .replace(std::slice::from_ref(&(at..at + 3)), "***")
+                .as_deref(),
             Some("é pаss＝***!")
         );
     }

@@ -1,6 +1,10 @@
 //! A sink that cannot show a ticket is never given up: it lags, says why, and is tried again (law L14).
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
 
 use aiops_rca::dashboard;
 use aiops_rca::evidence::Collector;

@@ -159,6 +159,7 @@ fn gradient(
     gradient
 }
 
+#[expect(clippy::needless_range_loop, reason = "four tables are walked at once")]
 fn descend(state: &mut State, gradient: &[[f32; COUNT]], used: &[usize], step: u16, steps: u16) {
     let done = f32::from(step) / f32::from(steps);
     let rate = 0.15 * (1.0 + (std::f32::consts::PI * done).cos()) + 0.002;

@@ -55,7 +55,7 @@ pub fn of<'a>(
 }
 
 /// Joins pieces to the text that is read: all of them, or the head and the end of what they are together.
-pub(in crate::diagnosis) fn read<'a>(pieces: &[&'a str]) -> String {
+pub(in crate::diagnosis) fn read(pieces: &[&str]) -> String {
     let total: usize = pieces.iter().map(|piece| piece.len() + 1).sum();
     let (head, end) = if total <= READ {
         (total, total)
@@ -191,7 +191,6 @@ impl Words {
         let mut previous = 0;
         for at in 1..=word.len() {
             let ends = match (word.get(at - 1), word.get(at), word.get(at + 1)) {
-                (_, None, _) => true,
                 (Some(a), Some(b), next) => {
                     a.is_ascii_lowercase() && !b.is_ascii_lowercase()
                         || a.is_ascii_uppercase()

@@ -53,23 +53,22 @@ fn line(item: &Value) -> String {
             .unwrap_or_default();
     }
     let (level, event) = (word("level").to_uppercase(), word("event"));
-    let mut text = match level.as_str() {
-        "" => event.to_owned(),
-        _ => {
-            let place = place(word("logger"), word("filename"));
-            let number = item
-                .get("lineno")
-                .and_then(Value::as_i64)
-                .unwrap_or_default();
-            let killed = match word("signal_name") {
-                "" => String::new(),
-                name => format!(" ({name})"),
-            };
-            format!(
-                "[{}] {{{place}:{number}}} {level} - {event}{killed}",
-                word("timestamp")
-            )
-        }
+    let mut text = if level.is_empty() {
+        event.to_owned()
+    } else {
+        let place = place(word("logger"), word("filename"));
+        let number = item
+            .get("lineno")
+            .and_then(Value::as_i64)
+            .unwrap_or_default();
+        let killed = match word("signal_name") {
+            "" => String::new(),
+            name => format!(" ({name})"),
+        };
+        format!(
+            "[{}] {{{place}:{number}}} {level} - {event}{killed}",
+            word("timestamp")
+        )
     };
     text.push('\n');
     let errors = item.get("error_detail").and_then(Value::as_array);

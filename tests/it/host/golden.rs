@@ -3,6 +3,13 @@
 //!
 //! Not compared: dates, ids, ports, receipts, sizes of chunks, the host's own id and uptime.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    clippy::match_wild_err_arm,
+    reason = "a test that cannot go on should stop"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -97,11 +97,9 @@ fn run(az: Option<&str>, left_out: &str) -> (Output, String) {
     if let Some(az) = az {
         put("az", az);
     }
-    for tool in ["dirname"] {
-        let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
-        let found = found.iter().find(|path| path.exists()).unwrap();
-        std::os::unix::fs::symlink(found, folder.path().join(tool)).unwrap();
-    }
+    let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join("dirname"));
+    let found = found.iter().find(|path| path.exists()).unwrap();
+    std::os::unix::fs::symlink(found, folder.path().join("dirname")).unwrap();
     let mut command = std::process::Command::new("/bin/sh");
     command
         .arg(root().join(STEP))
