@@ -117,7 +117,7 @@ impl Collector {
                 client.collect(failure, now, told).await;
             })
             .await;
-            if !told.evidence.is_empty() || told.no_failure.is_some() {
+            if !told.evidence.is_empty() || told.no_failure.is_some() || told.not_final.is_some() {
                 told.refinement.scope = Some(client.scope().id.clone());
                 found = told;
                 break;

@@ -20,9 +20,11 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::hyper::body::Bytes;
 
+use super::Door;
+use crate::sources::airflow;
 use crate::trace::Traceparent;
 
-/// The largest body any door reads; above it the answer is 413.
+/// The largest body any door reads; above it the answer is 413, but where what was read up to here names Airflow's run.
 pub const BODY_CAP: usize = 1024 * 1024;
 
 /// Of a larger body so much is read away before its sender is answered in the middle of it: the host's own limit.
@@ -209,7 +211,8 @@ pub async fn serve<F, A>(
                 let answer = Arc::clone(&answer);
                 async move {
                     let head = method == Method::HEAD;
-                    let body = match read(body).await.and_then(|body| unfold(&headers, body)) {
+                    let body = read(body).await.and_then(|body| unfold(&headers, body));
+                    let body = match body.or_else(|error| error.cut_short(path.as_str())) {
                         Ok(body) => body,
                         Err(unreadable) => return unreadable.response().into_http(head),
                     };
@@ -250,17 +253,31 @@ pub async fn serve<F, A>(
 }
 
 /// Why a body was not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Unreadable {
-    TooLarge,
+    /// With what was read of it.
+    TooLarge(Bytes),
     NotGzip,
     UnknownEncoding,
 }
 
 impl Unreadable {
+    /// What was read, where that still reports a failure: the guide's callback of Airflow sends exceptions whole.
+    fn cut_short(self, path: &str) -> Result<Bytes, Self> {
+        let Self::TooLarge(head) = &self else {
+            return Err(self);
+        };
+        Some(head)
+            .filter(|_| Door::of_path(path.trim_end_matches('/')) == Some(Door::AirflowMonitor))
+            .and_then(|head| airflow::cut::completed(head))
+            .filter(|whole| airflow::parse(whole).is_ok())
+            .map(Bytes::from)
+            .ok_or(self)
+    }
+
     fn response(self) -> Response {
         let (status, code, message) = match self {
-            Self::TooLarge => (
+            Self::TooLarge(_) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
                 "the body is larger than 1 MiB",
@@ -302,7 +319,8 @@ fn unfold(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Unreadable> {
         .read_to_end(&mut plain)
         .map_err(|_| Unreadable::NotGzip)?;
     if plain.len() > BODY_CAP {
-        return Err(Unreadable::TooLarge);
+        plain.truncate(BODY_CAP);
+        return Err(Unreadable::TooLarge(plain.into()));
     }
     Ok(plain.into())
 }
@@ -317,15 +335,14 @@ async fn read(
         let Ok(mut chunk) = chunk else { break };
         sent = sent.saturating_add(chunk.remaining());
         if sent > PATIENCE {
-            return Err(Unreadable::TooLarge);
+            return Err(Unreadable::TooLarge(Bytes::new()));
         }
-        // Read to its end but not kept: whoever is still sending does not read an answer.
-        if sent <= BODY_CAP {
-            body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
-        }
+        // Read to its end but not kept: a client that is still sending does not read an answer.
+        let kept = chunk.remaining().min(BODY_CAP.saturating_sub(body.len()));
+        body.extend_from_slice(&chunk.copy_to_bytes(kept));
     }
     if sent > BODY_CAP {
-        Err(Unreadable::TooLarge)
+        Err(Unreadable::TooLarge(body.freeze()))
     } else {
         Ok(body.freeze())
     }
@@ -385,7 +402,10 @@ mod tests {
     fn what_unfolds_too_far_or_not_at_all_is_refused() {
         let bomb = gzip(&vec![b' '; 20 * 1024 * 1024]);
         assert!(bomb.len() < BODY_CAP);
-        assert_eq!(unfolded(Some("gzip"), bomb), Err(Unreadable::TooLarge));
+        let Err(Unreadable::TooLarge(head)) = unfolded(Some("gzip"), bomb) else {
+            panic!("a bomb was taken");
+        };
+        assert_eq!(head.len(), BODY_CAP);
         let whole = gzip(&vec![b' '; BODY_CAP]);
         assert_eq!(unfolded(Some("gzip"), whole).unwrap().len(), BODY_CAP);
         assert_eq!(
@@ -402,6 +422,46 @@ mod tests {
                 "{named}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_report_of_airflow_over_the_cap_is_cut_and_nothing_else_is() {
+        let rows = r#"row \u00e9 \" "#.repeat(200_000);
+        let report = format!(
+            r#"{{"dag_id": "etl", "task_id": "load", "run_id": "r", "try_number": 1, "exception": "ValueError: {rows}", "log_url": "http://a"}}"#
+        );
+        let unnamed = format!(r#"{{"exception": "{rows}", "dag_id": "etl"}}"#);
+        let sent = async |path: &str, text: &str| {
+            let chunks = text
+                .as_bytes()
+                .chunks(60_000)
+                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)));
+            let body = read(futures::stream::iter(chunks.collect::<Vec<_>>())).await;
+            body.or_else(|error| error.cut_short(path))
+        };
+        for path in ["/airflow-monitor", "/Airflow-Monitor/"] {
+            let body = sent(path, &report).await.unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(value["run_id"], "r");
+            let kept = value["exception"].as_str().unwrap();
+            assert!(kept.starts_with(r#"ValueError: row é " row"#));
+            assert!(body.len() > BODY_CAP - 10 && body.len() < BODY_CAP + 10);
+        }
+        for (path, text) in [
+            ("/databricks-monitor", &report),
+            ("/api/tickets", &report),
+            ("/airflow-monitor", &unnamed),
+            ("/airflow-monitor", &" ".repeat(2 * BODY_CAP)),
+        ] {
+            let refused = sent(path, text).await.unwrap_err();
+            assert_eq!(
+                refused.response().status,
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "{path}"
+            );
+        }
+        let folded = unfolded(Some("gzip"), gzip(report.as_bytes()));
+        assert!(folded.unwrap_err().cut_short("/airflow-monitor").is_ok());
     }
 
     #[test]
