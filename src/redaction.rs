@@ -6,34 +6,61 @@
 //! in which format it is: JSON, JSON inside JSON, connection strings, URLs, stack traces and command lines
 //! come mixed in one error message. So it does not parse; one pass of an Aho-Corasick automaton finds
 //! *hints* (`pwd`, `://`, `eyJ`, `@` …), and a small rule at each hint decides what around it is secret.
-//! That is linear, and it leaves alone what a diagnosis needs: error numbers, hosts, user names, paths,
+//! What has no hint (base64 of a connection string, card numbers) is searched by its shape. Look-alike letters and signs are
+//! read as what they look like. All of that is linear, and it leaves alone what a diagnosis needs: error numbers, hosts, user names, paths,
 //! GUIDs, column names, run ids, `abfss://container@account…` addresses, Key Vault and secret references.
 
 mod clean;
+mod commands;
+mod fold;
 mod hints;
+mod named;
 mod names;
+mod people;
 mod secrets;
+mod shapes;
+mod tokens;
+mod values;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// What stands where a secret was.
 const MASK: &str = "***";
 /// One pass is enough but for texts made to evade it; then the next pass sees what the first uncovered.
 const PASSES: usize = 6;
 
-/// Replaces secret values (keys, SAS signatures, tokens, passwords, e-mail addresses) by `***`, and removes
-/// ANSI escapes, control characters (but `\n` and `\t`), bidi overrides and invisible characters.
+/// Replaces secret values (keys, SAS signatures, tokens, passwords) and personal data (e-mail addresses, phone, card and
+/// account numbers) by `***`, and removes ANSI escapes, control characters (but `\n` and `\t`), bidi overrides and invisible characters.
 ///
 /// `\r\n` and a lone `\r` become `\n`. Redacting twice gives the same as redacting once.
 pub fn redact(text: &str) -> String {
     let mut text = clean::clean(text);
     for _ in 0..PASSES {
-        match secrets::mask(&text) {
-            Some(masked) => text = Cow::Owned(masked),
-            None => break,
+        let mut changed = false;
+        for find in [shapes::unhinted, secrets::hinted] {
+            if let Some(masked) = mask(&text, find) {
+                text = Cow::Owned(masked);
+                changed = true;
+            }
+        }
+        if !changed {
+            break;
         }
     }
     text.into_owned()
+}
+
+/// Like [`redact`], for the name of an asset or a run: masks only what is surely secret by its own shape (tokens, private keys,
+/// passwords in URLs, e-mail addresses), so that `sk-orders-daily-load` and `password-reset` stay what they are called.
+pub fn redact_name(name: &str) -> String {
+    let name = clean::clean(name);
+    mask(&name, secrets::certain).unwrap_or_else(|| name.into_owned())
+}
+
+fn mask(text: &str, find: fn(&str) -> Vec<Range<usize>>) -> Option<String> {
+    let folded = fold::Folded::new(text);
+    folded.replace(&find(folded.view()), MASK)
 }
 
 /// At most `limit` bytes, cut on a character boundary: the head and the tail, with a mark between them.

@@ -1,5 +1,7 @@
 //! Redaction from outside: what must vanish, what must stay, and the laws.
 
+mod tables;
+
 use aiops_rca::redaction::{cap, redact};
 use proptest::prelude::*;
 
