@@ -89,7 +89,7 @@ impl AssetKind {
     }
 }
 
-/// The idempotency key of this very run: (source, scope, run, task, try or repair).
+/// The idempotency key of this very run: (source, scope, run, task, repair where the vendor makes it a new run).
 ///
 /// Two reports of the same run have equal keys, whatever door they came through.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,6 +111,18 @@ impl RunKey {
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The key of what follows this run's closed ticket: the next failure of the same unit.
+    #[must_use]
+    pub fn after(&self, ticket: impl fmt::Display) -> Self {
+        Self(format!("{}|after {ticket}", self.0))
+    }
+
+    /// The key without its scope: equal for reports of one unit of which only one says where it ran.
+    pub fn without_scope(&self) -> Option<(&str, &str)> {
+        let (source, rest) = self.0.split_once('|')?;
+        Some((source, rest.split_once('|')?.1))
     }
 
     /// SHA-256 of the canonical text in hex: safe as a storage key.
@@ -161,6 +173,10 @@ pub mod field {
     pub const MAP_INDEX: &str = "map_index";
     /// Airflow try number.
     pub const TRY_NUMBER: &str = "try_number";
+    /// Airflow: which deployment, as the report names it.
+    pub const DEPLOYMENT: &str = "deployment";
+    /// Airflow: the task that the link of a DAG-level report leads to. It is merely the run's last one.
+    pub const LAST_TASK: &str = "last_task";
     /// Airflow operator class.
     pub const OPERATOR: &str = "operator";
     /// Airflow logical (execution) date.

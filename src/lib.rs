@@ -58,6 +58,7 @@ pub mod sinks;
 pub mod flow;
 pub mod dashboard;
 pub mod functions;
+#[cfg(feature = "local")]
 pub mod local;
 pub mod config;
 pub mod commands;

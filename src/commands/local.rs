@@ -14,7 +14,7 @@ use crate::config::{Config, Environment, SETTINGS};
 use crate::local::demo::Demo;
 use crate::local::host::{HostOptions, Instances, StopReason};
 use crate::local::{self};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageBackend, StorageSettings};
 
 /// Where the embedded store lies in the root.
 const STORE: &str = ".aiops-rca/store.db";
@@ -37,9 +37,12 @@ pub struct LocalArguments {
     /// File of the embedded store (used when AzureWebJobsStorage is not set)
     #[arg(long, default_value = STORE)]
     store: PathBuf,
-    /// Run this executable instead of this one
+    /// Run this executable instead of this one, e.g. a packaged one, which has neither embedded store nor open dashboard
     #[arg(long)]
     executable: Option<PathBuf>,
+    /// With --demo: a storage emulator on this machine instead of the embedded store, by its connection string
+    #[arg(long, requires = "demo")]
+    emulator: Option<String>,
     /// Ask for function keys, as Azure does
     #[arg(long)]
     auth: bool,
@@ -60,7 +63,11 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
         |scratch| scratch.0.join("store.db"),
     );
     let configured = if arguments.demo {
-        nothing_configured()
+        let mut nothing = nothing_configured();
+        if let Some(emulator) = &arguments.emulator {
+            nothing.extend(on_emulator(emulator)?);
+        }
+        nothing
     } else {
         from_files(&root, process)?
     };
@@ -76,7 +83,11 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
         format!("http://localhost:{port}"),
     );
     let demo = if arguments.demo {
-        Some(Demo::start(port).await?)
+        let key = arguments
+            .executable
+            .is_some()
+            .then(|| format!("{:032x}", fastrand::u128(..)));
+        Some(Demo::start(port, key).await?)
     } else {
         None
     };
@@ -172,6 +183,27 @@ fn nothing_configured() -> Environment {
         .iter()
         .map(|setting| (setting.name.to_owned(), String::new()))
         .collect()
+}
+
+/// The settings that lead to this storage emulator, with a prefix of this demo alone.
+fn on_emulator(connection: &str) -> anyhow::Result<Environment> {
+    let StorageBackend::Account(account) =
+        StorageSettings::from_connection_string(connection)?.backend
+    else {
+        anyhow::bail!("--emulator is not the connection string of an account");
+    };
+    let here = |url: &url::Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    anyhow::ensure!(
+        here(&account.tables) && here(&account.queues),
+        "--emulator must be on this machine: the demo touches nothing real"
+    );
+    Ok(Environment::from([
+        ("AzureWebJobsStorage".to_owned(), connection.to_owned()),
+        (
+            "STORAGE_PREFIX".to_owned(),
+            format!("demo{:08x}", fastrand::u32(..)),
+        ),
+    ]))
 }
 
 /// The settings of `local` for other commands: of the files in this folder, with the embedded store of `local`.

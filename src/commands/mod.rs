@@ -11,7 +11,9 @@ use crate::config::Environment;
 
 pub mod diagnose;
 pub mod doctor;
+#[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "local")]
 pub mod package;
 pub mod replay;
 pub mod serve;
@@ -26,6 +28,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "local")]
     /// Run the stand-in Functions host with the embedded store; `--demo` plays sample failures
     Local(local::LocalArguments),
     /// Root cause of error texts, offline
@@ -34,6 +37,7 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// List and replay dead letters
     Replay(replay::ReplayArguments),
+    #[cfg(feature = "local")]
     /// Stage the deployable function app and zip it
     Package(package::PackageArguments),
 }
@@ -42,10 +46,12 @@ enum Command {
 pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => on_runtime(serve::run(environment)),
+        #[cfg(feature = "local")]
         Some(Command::Local(arguments)) => on_runtime(local::run(arguments, environment)),
         Some(Command::Diagnose(arguments)) => Ok(diagnose::main(&arguments)),
         Some(Command::Doctor(arguments)) => on_runtime(doctor::run(arguments, environment)),
         Some(Command::Replay(arguments)) => on_runtime(replay::run(arguments, environment)),
+        #[cfg(feature = "local")]
         Some(Command::Package(arguments)) => package::main(&arguments),
     }
 }

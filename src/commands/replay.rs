@@ -17,12 +17,14 @@ pub struct ReplayArguments {
     #[arg(long, conflicts_with = "id")]
     all: bool,
     /// In the store of `local`: by local.settings.json and .env of this folder
+    #[cfg(feature = "local")]
     #[arg(long)]
     local: bool,
 }
 
 /// Without arguments: lists.
 pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "local")]
     let environment = if arguments.local {
         super::local::settings_here(environment)?
     } else {

@@ -103,7 +103,7 @@ impl Config {
         let http = http(&mut r)?;
         let identity = identity(&r, "AZURE_CLIENT_ID");
         let public_base = r.url("PUBLIC_BASE_URL");
-        let local = r.flag("AIOPS_RCA_LOCAL");
+        let local = is_local(&mut r);
         let jira = sinks::jira(&mut r, public_base.clone());
         let issue_base = jira.as_ref().map(|settings| settings.domain.clone());
         let slack = sinks::slack(&mut r, public_base.clone(), issue_base);
@@ -238,6 +238,7 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
             }
         };
     }
+    #[cfg(feature = "local")]
     if let Some(path) = r.text("AIOPS_RCA_STORE") {
         return open(StorageSettings::embedded(path));
     }
@@ -246,6 +247,17 @@ fn storage(r: &mut Reader<'_>) -> Result<StorageSettings, Fault> {
         "is missing: a connection string, or AzureWebJobsStorage__accountName with a managed identity",
     );
     Err(Fault::permanent("AzureWebJobsStorage is missing"))
+}
+
+/// Was this started by `local`? Without the feature nothing is, whatever the environment says.
+#[cfg(feature = "local")]
+fn is_local(r: &mut Reader<'_>) -> bool {
+    r.flag("AIOPS_RCA_LOCAL")
+}
+
+#[cfg(not(feature = "local"))]
+fn is_local(_: &mut Reader<'_>) -> bool {
+    false
 }
 
 fn secure_webhook(r: &mut Reader<'_>, http: &Http) -> Option<SecureWebhook> {
@@ -273,7 +285,6 @@ fn secure_webhook(r: &mut Reader<'_>, http: &Http) -> Option<SecureWebhook> {
 }
 
 fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
-    let wanted = r.has("DASHBOARD_KEY");
     let key = r.secret("DASHBOARD_KEY");
     let key = match key {
         Some(short) if short.expose_secret().len() < KEY_LENGTH => {
@@ -294,9 +305,11 @@ fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
             key,
             plain_http: local,
         },
+        #[cfg(feature = "local")]
         ("open", Some(_) | None) if local => DashboardLock::Open,
         // A lock that was wanted must not vanish.
-        ("", None) if local && !wanted => DashboardLock::Open,
+        #[cfg(feature = "local")]
+        ("", None) if local && !r.has("DASHBOARD_KEY") => DashboardLock::Open,
         ("open", _) => {
             r.problem("DASHBOARD_AUTH", "open works in `aiops-rca local` only");
             DashboardLock::Closed
@@ -353,4 +366,43 @@ fn model(r: &mut Reader<'_>, http: &Http, identity: Option<&Identity>) -> Option
         daily_budget,
     };
     Some(Model::new(settings, http.clone(), identity.cloned()))
+}
+
+#[cfg(test)]
+mod tests {
+    // The build with the feature is tested in tests/it/settings.rs.
+    #[cfg(not(feature = "local"))]
+    #[test]
+    fn the_product_is_not_opened_by_the_environment() {
+        use super::{Config, DashboardLock, Environment};
+        let read = |settings: &[(&str, &str)]| {
+            let settings: Environment = settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            Config::read(&settings).unwrap()
+        };
+        let local = ("AIOPS_RCA_LOCAL", "true");
+        for more in [
+            [local, ("DASHBOARD_KEY", "")],
+            [local, ("DASHBOARD_AUTH", "open")],
+            [local, ("DASHBOARD_AUTH", "OPEN")],
+            [local, ("AIOPS_RCA_STORE", "/tmp/store.db")],
+        ] {
+            let config = read(&more);
+            assert!(
+                matches!(config.dashboard, DashboardLock::Closed),
+                "{more:?}"
+            );
+            assert!(config.storage.is_err(), "{more:?}");
+        }
+        let key = [local, ("DASHBOARD_KEY", "sixteen characters")];
+        assert!(matches!(
+            read(&key).dashboard,
+            DashboardLock::Key {
+                plain_http: false,
+                ..
+            }
+        ));
+    }
 }

@@ -88,6 +88,7 @@ pub const SETTINGS: &[Setting] = &[
         "rca",
         "Stands before every table and queue name: several deployments can share an account",
     ),
+    #[cfg(feature = "local")]
     setting(
         STORAGE,
         "AIOPS_RCA_STORE",
@@ -434,6 +435,7 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Set by the Functions host: where the handler listens",
     ),
+    #[cfg(feature = "local")]
     setting(
         OPERATION,
         "AIOPS_RCA_LOCAL",

@@ -9,12 +9,13 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::claims::Place;
 use super::{FAILURES, FailureMessage, Flow};
 use crate::failure::{Failure, RunKey, Source, field};
 use crate::fault::Fault;
 use crate::sources::{Parsed, RowsRequest};
 use crate::ticket::machine::{Event, Report};
-use crate::ticket::store::{Claim, UpdateError, Waiting};
+use crate::ticket::store::{Claim, Waiting};
 use crate::ticket::{Ticket, TicketId};
 
 /// How many failures of one alert are claimed at once.
@@ -93,8 +94,9 @@ pub fn remediation_key(failure: &Failure, run_id: &str) -> RunKey {
 
 /// Is this failed run, whose id leads to this ticket, the ticket's own healing?
 ///
-/// Databricks keeps a run's id when it is repaired, Airflow when a task is cleared, and a cluster its id for life: there
-/// the id alone says nothing, and only a later try during an attempt is its failure.
+/// Databricks keeps a run's id when it is repaired, and a cluster its id for life: there the id alone says nothing, and
+/// only another key during an attempt is its failure. Airflow keeps it when a task is cleared: those reports find their
+/// ticket by the task instance.
 pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
     let ours = &ticket.failure;
     let reused =
@@ -106,19 +108,10 @@ pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
         attempt.called_at.is_some()
             && (attempt.run_id.is_none() || attempt.run_id == failure.run_id)
     });
-    let tries = |failure: &Failure| {
-        failure
-            .field(field::TRY_NUMBER)
-            .and_then(|number| number.parse::<i64>().ok())
-    };
-    let later = tries(ours)
-        .zip(tries(failure))
-        .is_none_or(|(ours, theirs)| theirs > ours);
-    under_way
-        && later
+    failure.source != Source::Airflow
+        && under_way
         && failure.key != ours.key
         && failure.asset == ours.asset
-        && failure.field(field::MAP_INDEX) == ours.field(field::MAP_INDEX)
 }
 
 impl Flow {
@@ -209,12 +202,20 @@ impl Flow {
             self.remediation_run_failed(&healing, &failure, now).await?;
             return Ok(answer(healing.id, AcceptStatus::Duplicate, &failure));
         }
-        if let Some(owner) = self.store.claimed(&failure.key).await? {
-            self.reported_again(&owner, &failure, trace, now).await?;
-            return Ok(answer(owner, AcceptStatus::Duplicate, &failure));
-        }
-        let offer = self.offer(&failure, trace, now).await?;
-        match self.store.claim(&failure.key, &offer).await? {
+        let (key, follows) = match self.place(&failure).await? {
+            Place::Known(owner) => {
+                self.reported_again(&owner, &failure, trace, now).await?;
+                return Ok(answer(owner, AcceptStatus::Duplicate, &failure));
+            }
+            Place::New { key, follows } => (key, follows),
+        };
+        let waiting = Waiting {
+            claim: Some(key.clone()),
+            follows,
+            ..Waiting::new(failure.clone(), trace, now)
+        };
+        let offer = self.offer(&waiting, now).await?;
+        match self.store.claim(&key, &offer).await? {
             Claim::Ours => {
                 self.put_failure(&offer, trace).await?;
                 tracing::info!(ticket.id = %offer, failure.source = %failure.source, "failure accepted");
@@ -229,29 +230,21 @@ impl Flow {
     }
 
     /// A fresh ticket id with the failure waiting under it.
-    async fn offer(
-        &self,
-        failure: &Failure,
-        trace: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<TicketId, Fault> {
-        let waiting = Waiting {
-            failure: failure.clone(),
-            received_at: now,
-            trace: trace.map(str::to_owned),
-            nudges: 0,
-            nudged_at: None,
-        };
+    async fn offer(&self, waiting: &Waiting, now: DateTime<Utc>) -> Result<TicketId, Fault> {
         for _ in 0..8 {
-            let id = TicketId::new(failure.source, now, fastrand::u32(..));
-            if self.store.put_waiting_if_absent(&id, &waiting).await? {
+            let id = TicketId::new(waiting.failure.source, now, fastrand::u32(..));
+            if self.store.put_waiting_if_absent(&id, waiting).await? {
                 return Ok(id);
             }
         }
         Err(Fault::transient("no free ticket id in this second"))
     }
 
-    async fn put_failure(&self, id: &TicketId, trace: Option<&str>) -> Result<(), Fault> {
+    pub(super) async fn put_failure(
+        &self,
+        id: &TicketId,
+        trace: Option<&str>,
+    ) -> Result<(), Fault> {
         let message = FailureMessage::Failure {
             ticket: id.clone(),
             trace: trace.map(str::to_owned),
@@ -268,33 +261,31 @@ impl Flow {
         trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        match self.apply(owner, &Event::ReportedAgain, now).await {
-            Ok(ticket) => {
-                if failure.source == Source::Databricks && ticket.is_closed() {
-                    // A failed repair keeps its run id: the queue function asks Databricks which it is.
-                    let message = FailureMessage::Recheck {
-                        ticket: owner.clone(),
-                        trace: trace.map(str::to_owned),
-                    };
-                    self.put(FAILURES, &message, std::time::Duration::ZERO)
-                        .await?;
-                }
-                Ok(())
+        if failure.source == Source::Airflow {
+            let ticket = match self.store.load(owner).await? {
+                // Where it was analysed while we wrote, what we wrote is told to the ticket.
+                None if self.waits_better(owner, failure).await? => self.store.load(owner).await?,
+                found => found,
+            };
+            if let Some(ticket) = ticket {
+                return self.tell_try(&ticket, failure, trace, now).await;
             }
-            Err(UpdateError::Missing) => {
-                let waiting = Waiting {
-                    failure: failure.clone(),
-                    received_at: now,
-                    trace: trace.map(str::to_owned),
-                    nudges: 0,
-                    nudged_at: None,
-                };
-                self.store.put_waiting_if_absent(owner, &waiting).await?;
-                self.put_failure(owner, trace).await
-            }
-            Err(UpdateError::Refused(_)) => Ok(()),
-            Err(UpdateError::Store(fault)) => Err(fault),
         }
+        let Some(ticket) = self.count_report(owner, now).await? else {
+            let waiting = Waiting::new(failure.clone(), trace, now);
+            self.store.put_waiting_if_absent(owner, &waiting).await?;
+            return self.put_failure(owner, trace).await;
+        };
+        if failure.source == Source::Databricks && ticket.is_closed() {
+            // A failed repair keeps its run id: the queue function asks Databricks which it is.
+            let message = FailureMessage::Recheck {
+                ticket: owner.clone(),
+                trace: trace.map(str::to_owned),
+            };
+            self.put(FAILURES, &message, std::time::Duration::ZERO)
+                .await?;
+        }
+        Ok(())
     }
 
     /// The ticket this run was started to heal, if it was started by a playbook.

@@ -17,8 +17,9 @@ use crate::fault::Fault;
 use crate::redaction::redact;
 use crate::remediation;
 use crate::sources::RowsRequest;
-use crate::ticket::machine::{self, Change, Event, Opening};
-use crate::ticket::store::Waiting;
+use crate::sources::airflow::story::{self, Latest};
+use crate::ticket::machine::{self, Change, Event, Examined, Opening};
+use crate::ticket::store::{Healing, Waiting};
 use crate::ticket::{Sink, Ticket, TicketId};
 use crate::trace;
 
@@ -45,19 +46,15 @@ impl Flow {
     async fn analyse_failure(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
         trace::note("ticket.id", id.to_string());
         if let Some(ticket) = self.store.load(id).await? {
+            let ticket = self.analyse_again(ticket, now).await?;
             self.store.mark_active(id).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
-        let Some(Waiting {
-            failure,
-            received_at,
-            trace,
-            ..
-        }) = self.store.waiting(id).await?
-        else {
+        let Some(waiting) = self.store.waiting(id).await? else {
             tracing::warn!(ticket.id = %id, "nothing waits under this id: the message is an old copy");
             return Ok(());
         };
+        let failure = waiting.failure.clone();
         trace::note("failure.source", failure.source.name());
         let collected =
             trace::step("collect evidence", self.collector.collect(&failure, now)).await;
@@ -68,14 +65,8 @@ impl Flow {
         if self.is_remediation_run(&failure, now).await? {
             return self.store.drop_active(id.as_str()).await;
         }
-        // A failure that an older version took in has no trace: it gets the one that it is analysed in.
-        let trace = trace.or_else(|| trace::current().map(|trace| trace.to_string()));
-        let change = trace::step(
-            "diagnose",
-            self.open(id, failure, received_at, trace, collected, now),
-        )
-        .await?;
-        let ticket = change.ticket;
+        let change = trace::step("diagnose", self.open(id, &waiting, collected, now)).await?;
+        let mut ticket = change.ticket;
         if self.store.insert(&ticket).await? {
             tracing::info!(
                 ticket.id = %id,
@@ -85,20 +76,99 @@ impl Flow {
                 "ticket opened"
             );
         }
+        self.instance_turned_out(&failure, &ticket.failure).await?;
+        // A better report may have come in while this one was analysed.
+        if let Some(better) = self.store.waiting(id).await?
+            && better.failure != failure
+        {
+            let event = Event::NamedBetter(Box::new(better.failure));
+            self.tell(id, event, now).await?;
+            if let Some(named) = self.store.load(id).await? {
+                ticket = self.analyse_again(named, now).await?;
+            }
+        }
         self.store.mark_active(id).await?;
         self.put_deliveries(&ticket, Sink::ALL, now).await
+    }
+
+    /// Analyses a ticket whose failure was named better after it was opened.
+    async fn analyse_again(&self, ticket: Ticket, now: DateTime<Utc>) -> Result<Ticket, Fault> {
+        if !ticket.books.named_better {
+            return Ok(ticket);
+        }
+        let failure = ticket.failure.clone();
+        let collected =
+            trace::step("collect evidence", self.collector.collect(&failure, now)).await;
+        let (examined, _) = self
+            .examine(&ticket.id, failure, ticket.received_at, collected, now)
+            .await?;
+        self.tell(&ticket.id, Event::DiagnosedAgain(Box::new(examined)), now)
+            .await?;
+        Ok(self.store.load(&ticket.id).await?.unwrap_or(ticket))
+    }
+
+    /// A report about a whole DAG, of which the vendor named the task: that task's own report finds this ticket.
+    async fn instance_turned_out(&self, told: &Failure, known: &Failure) -> Result<(), Fault> {
+        let Some(run) = story::run_of(told) else {
+            return Ok(());
+        };
+        if story::names_task(told) || !story::names_task(known) {
+            return Ok(());
+        }
+        let instance = story::instance_key(known);
+        let note = |units: &mut story::Units| units.turned_out(&told.key, &instance);
+        self.store.note_units(&run, note).await
     }
 
     /// Diagnoses and decides: the ticket's first version, not yet stored; its evidence is stored.
     async fn open(
         &self,
         id: &TicketId,
-        failure: Failure,
-        received_at: DateTime<Utc>,
-        trace: Option<String>,
+        waiting: &Waiting,
         collected: Collected,
         now: DateTime<Utc>,
     ) -> Result<Change, Fault> {
+        let mut latest = Latest::of(&waiting.failure);
+        let received_at = waiting.received_at;
+        let (examined, healings) = self
+            .examine(id, waiting.failure.clone(), received_at, collected, now)
+            .await?;
+        latest.learn(&Latest::of(&examined.failure));
+        let opening = Opening {
+            id: id.clone(),
+            failure: examined.failure,
+            received_at,
+            diagnosis: examined.diagnosis,
+            evidence_count: examined.evidence_count,
+            gaps: examined.gaps,
+            latest,
+            follows: waiting.follows.clone(),
+            // A failure that an older version took in has no trace: it gets the one that it is analysed in.
+            trace: waiting
+                .trace
+                .clone()
+                .or_else(|| trace::current().map(|trace| trace.to_string())),
+            sinks_off: self.sinks_off(),
+        };
+        let ticket = machine::open(opening, now);
+        let decision = remediation::decide(&ticket, &self.remediation, &healings, now);
+        let opened = Change {
+            ticket,
+            visible: true,
+        };
+        append(&opened, &Event::Decided(decision), now)
+            .map_err(|refusal| Fault::permanent(refusal.to_string()))
+    }
+
+    /// Diagnoses a failure, and stores the evidence for it. With it: how healing such a failure ended before.
+    async fn examine(
+        &self,
+        id: &TicketId,
+        failure: Failure,
+        received_at: DateTime<Utc>,
+        collected: Collected,
+        now: DateTime<Utc>,
+    ) -> Result<(Examined, Vec<Healing>), Fault> {
         let failure = collected.refine(failure);
         let mut evidence = vec![Evidence {
             id: "e0".to_owned(),
@@ -151,24 +221,13 @@ impl Flow {
             .healings(&failure, &diagnosis.fingerprint)
             .await?;
         self.store.put_evidence(id, &evidence).await?;
-        let opening = Opening {
-            id: id.clone(),
+        let examined = Examined {
             failure,
-            received_at,
             diagnosis,
             evidence_count: u32::try_from(evidence.len()).unwrap_or(u32::MAX),
             gaps,
-            trace,
-            sinks_off: self.sinks_off(),
         };
-        let ticket = machine::open(opening, now);
-        let decision = remediation::decide(&ticket, &self.remediation, &healings, now);
-        let opened = Change {
-            ticket,
-            visible: true,
-        };
-        append(&opened, &Event::Decided(decision), now)
-            .map_err(|refusal| Fault::permanent(refusal.to_string()))
+        Ok((examined, healings))
     }
 
     /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.

@@ -26,6 +26,7 @@ use crate::trace;
 
 pub mod accept;
 pub mod analyse;
+mod claims;
 pub mod dead_letters;
 pub mod deliver;
 pub mod jira;

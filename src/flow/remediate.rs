@@ -118,6 +118,21 @@ impl Flow {
                 .await?;
             return Ok(End::Later(BUSY));
         }
+        let limit = ticket.remediation.max_attempts;
+        if !self
+            .store
+            .spend_attempt(&ticket.failure, &attempt.id, limit)
+            .await?
+        {
+            self.store
+                .unlock_asset(&ticket.failure, &attempt.id)
+                .await?;
+            let why = format!(
+                "{limit} attempts were made on {} in this run, by this ticket or another",
+                ticket.failure.asset
+            );
+            return self.call_off(&ticket, &attempt, &why, now()).await;
+        }
         let deadline = now() + self.remediation.callback_deadline;
         let calling = Event::AttemptCalling {
             attempt: attempt.id.clone(),

@@ -152,7 +152,7 @@ impl Flow {
         if now - waiting.nudged_at.unwrap_or(waiting.received_at) < patience {
             return Ok(false);
         }
-        match self.store.claimed(&waiting.failure.key).await? {
+        match self.store.claimed(waiting.claim()).await? {
             Some(owner) if owner != *id => {
                 self.store.drop_active(&row.row).await?;
                 return Ok(true);
@@ -160,7 +160,7 @@ impl Flow {
             Some(_) => {}
             // Not claimed at all: the door died in between and told nobody. The failure is accepted now.
             None => {
-                self.store.claim(&waiting.failure.key, id).await?;
+                self.store.claim(waiting.claim(), id).await?;
             }
         }
         let message = FailureMessage::Failure {

@@ -1,6 +1,6 @@
 //! The lock of dashboard and API: Entra (App Service authentication headers), or a key exchanged for a cookie.
 //!
-//! Open only in `local`. The cookie is an HMAC over its expiry with the dashboard key: nothing is kept, any
+//! Open only in `local`, and only in a build with that feature. The cookie is an HMAC over its expiry with the dashboard key: nothing is kept, any
 //! process can check it. Requests that change something need the key in a header, or the cookie together
 //! with a token that only our own pages carry.
 
@@ -20,6 +20,7 @@ const SESSION_SECONDS: i64 = 8 * 3600;
 #[derive(Debug, Clone)]
 pub enum DashboardLock {
     /// Everybody: only in `local`.
+    #[cfg(feature = "local")]
     Open,
     /// Whoever App Service authentication let in (`X-MS-CLIENT-PRINCIPAL-*`). Machines use the key, if one is set.
     Entra {
@@ -80,10 +81,24 @@ fn sign(key: &SecretString, purpose: &str, text: &str) -> String {
 }
 
 impl DashboardLock {
+    /// Does everybody come in?
+    #[cfg(feature = "local")]
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// Nobody comes in without a credential: this build has no open dashboard.
+    #[cfg(not(feature = "local"))]
+    #[expect(clippy::unused_self, reason = "the same call in both builds")]
+    pub(super) fn is_open(&self) -> bool {
+        false
+    }
+
     /// Lets a request in, or not.
     pub fn enter(&self, request: &Request, now: DateTime<Utc>) -> Result<Visitor, NoEntry> {
         match self {
             Self::Closed => Err(NoEntry::Closed),
+            #[cfg(feature = "local")]
             Self::Open => Ok(Visitor {
                 name: "local user".to_owned(),
                 is_known: false,
@@ -157,6 +172,7 @@ fn shown_name(name: &str) -> String {
 }
 
 /// Other sites' pages cannot guess it; with the process it goes, and pages are loaded anew.
+#[cfg(feature = "local")]
 fn form_token_of_this_process() -> String {
     static TOKEN: std::sync::LazyLock<String> =
         std::sync::LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());

@@ -11,7 +11,6 @@
 
 pub mod host;
 pub mod console;
-pub mod simulators;
 pub mod demo;
 
 use tokio::task::JoinHandle;

@@ -14,8 +14,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::file::{File, Kind};
 use super::limits::{
-    TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message, check_wire_text,
-    delay_millis, page_size,
+    LONGEST_DELAY, TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message,
+    check_wire_text, page_size,
 };
 use super::names::{Prefix, encode_key};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
@@ -414,4 +414,9 @@ fn new_id() -> String {
 
 fn time(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// A delay in milliseconds, never past the end of a message's life.
+fn delay_millis(delay: Duration) -> i64 {
+    i64::try_from(delay.min(LONGEST_DELAY).as_millis()).unwrap_or(i64::MAX / 4)
 }

@@ -11,7 +11,7 @@ pub(super) const TIME_TO_LIVE: Duration =
 /// The same in milliseconds.
 pub(super) const TIME_TO_LIVE_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 /// A message must become visible while it lives.
-const LONGEST_DELAY: Duration = Duration::from_hours(7 * 24 - 1);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_hours(7 * 24 - 1);
 /// What Table Storage gives in one answer at most.
 const LARGEST_PAGE: u32 = 1000;
 /// What a queue takes on the wire.
@@ -54,18 +54,8 @@ pub(super) fn whole_seconds(delay: Duration) -> Duration {
     Duration::from_secs(seconds).min(LONGEST_DELAY)
 }
 
-/// A delay in milliseconds, never past the end of a message's life.
-pub(super) fn delay_millis(delay: Duration) -> i64 {
-    i64::try_from(delay.min(LONGEST_DELAY).as_millis()).unwrap_or(i64::MAX / 4)
-}
-
 pub(super) fn page_size(limit: u32) -> u32 {
     limit.clamp(1, LARGEST_PAGE)
-}
-
-/// Transient: somebody may be about to create it, and the caller's work must not be lost.
-pub(super) fn missing(kind: &str, name: &str) -> Fault {
-    Fault::transient(format!("the {kind} `{name}` does not exist yet"))
 }
 
 pub(super) fn bad_continuation() -> Fault {

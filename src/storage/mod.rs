@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 
 pub mod azure;
+#[cfg(feature = "local")]
 pub mod embedded;
 mod limits;
 mod names;
@@ -103,6 +104,7 @@ pub enum Storage {
     /// Azure Storage or Azurite.
     Azure(azure::AzureStorage),
     /// One SQLite file, shared by processes.
+    #[cfg(feature = "local")]
     Embedded(embedded::EmbeddedStorage),
 }
 
@@ -110,6 +112,7 @@ macro_rules! on_backend {
     ($self:expr, $backend:ident => $call:expr) => {
         match $self {
             Storage::Azure($backend) => $call.await,
+            #[cfg(feature = "local")]
             Storage::Embedded($backend) => $call.await,
         }
     };

@@ -1,6 +1,7 @@
 //! Where the store is and how we may enter it.
 
 use std::collections::HashMap;
+#[cfg(feature = "local")]
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -8,6 +9,7 @@ use url::Url;
 
 use super::Storage;
 use super::azure::AzureStorage;
+#[cfg(feature = "local")]
 use super::embedded::EmbeddedStorage;
 use crate::fault::Fault;
 use crate::http::Http;
@@ -34,6 +36,7 @@ pub enum StorageBackend {
     /// A storage account in Azure, or Azurite.
     Account(Box<StorageAccount>),
     /// One SQLite file.
+    #[cfg(feature = "local")]
     Embedded {
         /// Created when it is missing, with its folder.
         path: PathBuf,
@@ -89,6 +92,7 @@ pub enum ConnectionStringError {
 
 impl StorageSettings {
     /// The embedded store in this file, with the default prefix.
+    #[cfg(feature = "local")]
     pub fn embedded(path: impl Into<PathBuf>) -> Self {
         Self::new(StorageBackend::Embedded { path: path.into() })
     }
@@ -205,6 +209,7 @@ impl Storage {
                 &settings.prefix,
                 http,
             )?)),
+            #[cfg(feature = "local")]
             StorageBackend::Embedded { path } => Ok(Self::Embedded(EmbeddedStorage::open(
                 path,
                 &settings.prefix,
@@ -288,6 +293,7 @@ mod tests {
             .backend
         {
             StorageBackend::Account(account) => *account,
+            #[cfg(feature = "local")]
             StorageBackend::Embedded { .. } => panic!("no account"),
         }
     }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, Status};
+use crate::sources::airflow::story::Latest;
 
 /// Where a ticket is shown or acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -140,6 +141,10 @@ pub struct Books {
     pub jira_event_at: Option<DateTime<Utc>>,
     /// What stopped the playbook sink, if anything did.
     pub playbook_fault: Option<DeliveryFault>,
+    /// The latest try of its task instance that was reported.
+    pub latest: Latest,
+    /// A report named what failed better than the one it was opened with: it is analysed again.
+    pub named_better: bool,
     /// The status before the last change of status.
     pub status_from: Option<Status>,
 }

@@ -9,6 +9,7 @@ mod attempts;
 mod deciding;
 mod deliveries;
 mod status;
+mod tries;
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -19,6 +20,7 @@ use super::{
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
 use crate::failure::{Failure, field};
+use crate::sources::airflow::story::Latest;
 use attempts::{abandon, call_off_attempt, called, calling, reported};
 use deciding::{answer, decide, expire};
 use deliveries::{end_delivery, lease_sink, next_delivery, record_jira};
@@ -29,6 +31,17 @@ use status::{breach, change_status, delete_issue};
 pub enum Event {
     /// The same run was reported again.
     ReportedAgain,
+    /// One more report of the same task instance, or of its run.
+    TryReported {
+        /// What it says about try and end.
+        latest: Latest,
+        /// What people are told, if it is news to them.
+        told: Option<String>,
+    },
+    /// A report named what failed better than the one that opened the ticket.
+    NamedBetter(Box<Failure>),
+    /// The better named failure was analysed.
+    DiagnosedAgain(Box<Examined>),
     /// Somebody changed the status. `at` is the time of the change by the sender's clock.
     StatusChanged {
         /// The new status.
@@ -235,6 +248,19 @@ fn contradicts(why: impl Into<String>) -> Refusal {
     Refusal::Contradicts(why.into())
 }
 
+/// What the analysis of a failure came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Examined {
+    /// What failed, as far as it is known now.
+    pub failure: Failure,
+    /// Why.
+    pub diagnosis: Diagnosis,
+    /// How many pieces of evidence are stored.
+    pub evidence_count: u32,
+    /// What could not be had.
+    pub gaps: Vec<Gap>,
+}
+
 /// What opens a ticket.
 #[derive(Debug, Clone)]
 pub struct Opening {
@@ -242,14 +268,18 @@ pub struct Opening {
     pub id: TicketId,
     /// What failed.
     pub failure: Failure,
-    /// When the report came in.
-    pub received_at: DateTime<Utc>,
     /// Why it failed.
     pub diagnosis: Diagnosis,
     /// How many pieces of evidence are stored.
     pub evidence_count: u32,
     /// What could not be had.
     pub gaps: Vec<Gap>,
+    /// The latest try of it that was reported.
+    pub latest: Latest,
+    /// The closed ticket of the same unit, if it failed before.
+    pub follows: Option<TicketId>,
+    /// When the report came in.
+    pub received_at: DateTime<Utc>,
     /// W3C traceparent of the report.
     pub trace: Option<String>,
     /// Sinks that are switched off, by name, with the reason.
@@ -261,10 +291,12 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
     let Opening {
         id,
         failure,
-        received_at,
         diagnosis,
         evidence_count,
         gaps,
+        latest,
+        follows,
+        received_at,
         trace,
         sinks_off,
     } = opening;
@@ -281,6 +313,12 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
             diagnosis.error_type, severity, priority, diagnosis.rule
         ),
     };
+    let story = follows.iter().map(|before| Chapter {
+        number: 1,
+        at: now,
+        kind: ChapterKind::Recurrence,
+        text: format!("It failed before in this run: see ticket {before}, which is closed"),
+    });
     Ticket {
         owner: failure.field(field::OWNER).map(str::to_owned),
         remediation: Remediation {
@@ -311,7 +349,8 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         status_version: 0,
         status_at: received_at,
         status_by: system,
-        story: Vec::new(),
+        story: story.collect(),
+        follows,
         evidence_count,
         gaps,
         jira: JiraRecord::default(),
@@ -321,6 +360,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         trace,
         books: Books {
             audit: vec![created],
+            latest,
             ..Books::default()
         },
     }
@@ -397,6 +437,9 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
             d.ticket.count = d.ticket.count.saturating_add(1);
             d.ticket.last_seen = now;
         }
+        Event::TryReported { latest, told } => tries::reported(d, latest, told.as_deref()),
+        Event::NamedBetter(failure) => tries::named_better(d, failure)?,
+        Event::DiagnosedAgain(examined) => tries::diagnosed_again(d, examined)?,
         Event::StatusChanged {
             to,
             by,

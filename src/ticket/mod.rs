@@ -124,6 +124,9 @@ pub struct Ticket {
     pub id: TicketId,
     /// What failed.
     pub failure: Failure,
+    /// The closed ticket of the same unit in the same run, if it failed before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<TicketId>,
     /// When the report came in.
     pub received_at: DateTime<Utc>,
     /// When it was first reported.

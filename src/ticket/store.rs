@@ -9,6 +9,8 @@
 //! | tickets | day of the id | ticket id | the ticket |
 //! | index | `claim-xx` | SHA-256 of the run key | the ticket id of that run |
 //! | index | `active` | ticket id, or `rows-…` | what waits to be analysed, or `{}` for a ticket that is not settled |
+//! | index | `run-xx` | SHA-256 of a DAG run | which of its tasks were reported |
+//! | index | `spent-xx` | SHA-256 of asset and run | the attempts that were spent on it |
 //! | index | `jira` | issue key | ticket id |
 //! | index | `remrun` | SHA-256 of the run key | the ticket a remediation run belongs to |
 //! | index | `asset` | SHA-256 of the asset | the attempt that runs on it |
@@ -20,6 +22,7 @@
 
 mod dead_letters;
 mod hints;
+mod runs;
 mod waiting;
 
 use chrono::{DateTime, Utc};

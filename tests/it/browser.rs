@@ -43,7 +43,7 @@ impl Stage {
             .unwrap()
             .port();
         let base = format!("http://localhost:{port}/");
-        let demo = Demo::start(port).await.unwrap();
+        let demo = Demo::start(port, None).await.unwrap();
         let (store, prefix) = (support::embedded_path(), support::prefix());
         let storage = StorageSettings::embedded(&store).with_prefix(prefix.clone());
         let mut settings: BTreeMap<String, String> = demo.settings();

@@ -10,7 +10,6 @@ use aiops_rca::evidence::Collector;
 use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::flow::accept::AcceptStatus;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
-use aiops_rca::local::simulators::{self, Answer, Server, Site};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
@@ -22,9 +21,12 @@ use aiops_rca::ticket::{
 use base64::Engine as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
+use simulators::{self, Answer, Server, Site};
 
 use crate::machine::{at, failure};
 use crate::support;
+
+mod airflow;
 
 /// A playbook that takes everything and never calls back.
 struct Silent;
@@ -172,7 +174,7 @@ fn of_airflow(dag: &str, map_index: &str, attempt: &str) -> Failure {
     let run = "scheduled__2025-12-12T00:00:00+00:00";
     Failure {
         source: Source::Airflow,
-        key: RunKey::new(Source::Airflow, dag, run, &format!("load.{map_index}"), attempt),
+        key: RunKey::new(Source::Airflow, dag, run, &format!("load[{map_index}]"), ""),
         kind: AssetKind::Task,
         asset: format!("{dag}.load"),
         run_id: Some(run.to_owned()),

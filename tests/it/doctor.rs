@@ -12,15 +12,15 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_rca::local::simulators::airflow::{AirflowSite, Api};
-use aiops_rca::local::simulators::data_factory::DataFactorySite;
-use aiops_rca::local::simulators::databricks::DatabricksSite;
-use aiops_rca::local::simulators::identity::IdentitySite;
-use aiops_rca::local::simulators::jira::{self, JiraSimulator};
-use aiops_rca::local::simulators::log_analytics::LogAnalyticsSite;
-use aiops_rca::local::simulators::slack::{SlackOptions, SlackSimulator};
-use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
 use serde_json::{Value, json};
+use simulators::airflow::{AirflowSite, Api};
+use simulators::data_factory::DataFactorySite;
+use simulators::databricks::DatabricksSite;
+use simulators::identity::IdentitySite;
+use simulators::jira::{self, JiraSimulator};
+use simulators::log_analytics::LogAnalyticsSite;
+use simulators::slack::{SlackOptions, SlackSimulator};
+use simulators::{Answer, Request, Server, Site, serve};
 
 use crate::support;
 

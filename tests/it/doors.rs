@@ -13,7 +13,6 @@ use aiops_rca::functions::secure_webhook::{
 };
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
-use aiops_rca::local::simulators::{self, Answer, Server, Site};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{Actor, Channel, Status, Ticket};
@@ -21,6 +20,7 @@ use chrono::{TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use simulators::{self, Answer, Server, Site};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 

@@ -27,15 +27,15 @@ use aiops_rca::evidence::{
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::http::Http;
 use aiops_rca::identity::{Identity, IdentitySettings};
-use aiops_rca::local::simulators::airflow::{AirflowSite, Api};
-use aiops_rca::local::simulators::data_factory::DataFactorySite;
-use aiops_rca::local::simulators::databricks::DatabricksSite;
-use aiops_rca::local::simulators::identity::IdentitySite;
-use aiops_rca::local::simulators::log_analytics::LogAnalyticsSite;
-use aiops_rca::local::simulators::{Fault, Server, serve};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::Value;
+use simulators::airflow::{AirflowSite, Api};
+use simulators::data_factory::DataFactorySite;
+use simulators::databricks::DatabricksSite;
+use simulators::identity::IdentitySite;
+use simulators::log_analytics::LogAnalyticsSite;
+use simulators::{Fault, Server, serve};
 
 const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
 const WORKSPACE: &str = "dddd3333-ee44-5555-66ff-777777aaaaaa";

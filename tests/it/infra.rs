@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use aiops_rca::config::{PLAYBOOKS, SETTINGS};
-use aiops_rca::local::simulators::logic_app::SHIPPED;
 use regex::Regex;
 use serde_json::{Value, json};
+use simulators::logic_app::SHIPPED;
 
 mod kql;
 mod rules;

@@ -70,6 +70,8 @@ pub(crate) fn diagnosis() -> Diagnosis {
 /// A ticket opened at ten.
 pub(crate) fn ticket() -> Ticket {
     let opening = Opening {
+        latest: aiops_rca::sources::airflow::story::Latest::default(),
+        follows: None,
         id: TicketId::new(Source::Adf, at(0), 0x00ab_c123),
         failure: failure(),
         received_at: at(0),

@@ -21,10 +21,10 @@ use aiops_rca::evidence::{Evidence, Gap};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::http::Http;
 use aiops_rca::identity::{Identity, IdentitySettings};
-use aiops_rca::local::simulators::model::{Mind, ModelOptions, ModelSite, Vendor};
-use aiops_rca::local::simulators::{Server, serve};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use simulators::model::{Mind, ModelOptions, ModelSite, Vendor};
+use simulators::{Server, serve};
 
 /// A message whose cause the catalog knows.
 const REFUSED: &str = "ErrorCode=SqlFailedToConnect,'Type=Microsoft.DataTransfer.Common.Shared.HybridDeliveryException,\
@@ -299,7 +299,7 @@ async fn each_vendor_is_asked_in_its_own_way() {
 
 #[tokio::test]
 async fn azure_is_entered_with_the_managed_identity_and_on_its_newer_surface() {
-    use aiops_rca::local::simulators::identity::IdentitySite;
+    use simulators::identity::IdentitySite;
     let identity_server = serve(0, Arc::new(IdentitySite::new("the header")))
         .await
         .unwrap();

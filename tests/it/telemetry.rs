@@ -11,8 +11,6 @@ use aiops_rca::flow::{DeliveryMessage, FailureMessage, Flow};
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::wire::Request;
 use aiops_rca::functions::{Doors, Handler};
-use aiops_rca::local::simulators::jira::{self, JiraSimulator};
-use aiops_rca::local::simulators::{self, Answer, Fault, Server, Site};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
@@ -24,6 +22,8 @@ use aiops_rca::ticket::{Ticket, TicketId};
 use aiops_rca::trace::{Kind, Traceparent, Work};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use simulators::jira::{self, JiraSimulator};
+use simulators::{self, Answer, Fault, Server, Site};
 use warp::http::Method;
 
 use crate::machine::failure;

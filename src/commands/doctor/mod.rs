@@ -28,6 +28,7 @@ pub struct DoctorArguments {
     #[arg(long)]
     send_test: bool,
     /// Check the settings and the store of `local`: local.settings.json and .env of this folder
+    #[cfg(feature = "local")]
     #[arg(long)]
     local: bool,
 }
@@ -42,6 +43,7 @@ fn of(name: &str, outcome: Result<String, Fault>, fix: &str) -> Check {
 /// Checks everything; exit status 1 when anything is not as it should be.
 pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     let now = Utc::now();
+    #[cfg(feature = "local")]
     let environment = if arguments.local {
         super::local::settings_here(environment)?
     } else {
@@ -57,6 +59,7 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
             "closed for everybody",
             "set DASHBOARD_AUTH=entra, or DASHBOARD_KEY",
         ),
+        #[cfg(feature = "local")]
         DashboardLock::Open => good("Dashboard", "open, because this is `local`"),
         DashboardLock::Entra { .. } => good("Dashboard", "people sign in with Entra"),
         DashboardLock::Key { .. } => good("Dashboard", "people sign in with the key"),

@@ -13,14 +13,14 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use super::simulators::data_factory::{DataFactorySite, Ending};
-use super::simulators::databricks::DatabricksSite;
-use super::simulators::identity::IdentitySite;
-use super::simulators::jira::{self, JiraSimulator};
-use super::simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
-use super::simulators::slack::{SlackOptions, SlackSimulator};
-use super::simulators::{Server, serve};
 use crate::http::Http;
+use simulators::data_factory::{DataFactorySite, Ending};
+use simulators::databricks::DatabricksSite;
+use simulators::identity::IdentitySite;
+use simulators::jira::{self, JiraSimulator};
+use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
+use simulators::slack::{SlackOptions, SlackSimulator};
+use simulators::{Server, serve};
 
 mod story;
 
@@ -51,6 +51,7 @@ pub struct Demo {
     databricks: Server,
     identity: Server,
     base: Url,
+    key: Option<String>,
 }
 
 fn json(text: &str) -> anyhow::Result<Value> {
@@ -58,8 +59,8 @@ fn json(text: &str) -> anyhow::Result<Value> {
 }
 
 impl Demo {
-    /// Starts the simulators for an app on this port.
-    pub async fn start(port: u16) -> anyhow::Result<Self> {
+    /// Starts the simulators for an app on this port, whose dashboard is open, or locked with this key.
+    pub async fn start(port: u16, key: Option<String>) -> anyhow::Result<Self> {
         let base = Url::parse(&format!("http://localhost:{port}/"))?;
         let mut hook = base.join("jira-webhook")?;
         hook.query_pairs_mut().append_pair("secret", WEBHOOK_SECRET);
@@ -133,6 +134,7 @@ impl Demo {
             databricks,
             identity,
             base,
+            key,
         })
     }
 
@@ -189,6 +191,7 @@ impl Demo {
             ),
         ]
         .into_iter()
+        .chain(self.key.clone().map(|key| ("DASHBOARD_KEY", key)))
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
     }
@@ -198,7 +201,11 @@ impl Demo {
         let Ok(http) = Http::new(None) else {
             return false;
         };
-        say(&format!("dashboard  {}dashboard", self.base));
+        let locked = match &self.key {
+            Some(key) => format!(", key {key}"),
+            None => String::new(),
+        };
+        say(&format!("dashboard  {}dashboard{locked}", self.base));
         say(&format!("JIRA       {}", self.jira.base_url()));
         say(&format!("Slack      {}", self.slack.url()));
         let mut wanted = BTreeSet::new();
@@ -287,10 +294,11 @@ impl Demo {
 
     async fn ticket(&self, http: &Http, id: &str) -> Option<Value> {
         let url = self.base.join(&format!("api/tickets/{id}")).ok()?;
-        let reply = http
-            .send("the app", http.request(Method::GET, &url))
-            .await
-            .ok()?;
+        let mut request = http.request(Method::GET, &url);
+        if let Some(key) = &self.key {
+            request = request.header("x-dashboard-key", key);
+        }
+        let reply = http.send("the app", request).await.ok()?;
         reply
             .is_success()
             .then(|| reply.json("the app").ok())

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::super::limits::missing;
 use super::super::names::Prefix;
 use crate::fault::Fault;
 
@@ -205,4 +204,9 @@ fn fault(error: &rusqlite::Error) -> Fault {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Transient: somebody may be about to create it, and the caller's work must not be lost.
+fn missing(kind: &str, name: &str) -> Fault {
+    Fault::transient(format!("the {kind} `{name}` does not exist yet"))
 }

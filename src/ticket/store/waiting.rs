@@ -16,6 +16,12 @@ const ACTIVE: &str = "active";
 pub struct Waiting {
     /// What failed.
     pub failure: Failure,
+    /// The key under which it is claimed, where that is not the failure's own.
+    #[serde(default)]
+    pub claim: Option<RunKey>,
+    /// The closed ticket of the same unit that this failure follows.
+    #[serde(default)]
+    pub follows: Option<TicketId>,
     /// When the report came in.
     pub received_at: DateTime<Utc>,
     /// W3C traceparent of the report.
@@ -27,6 +33,26 @@ pub struct Waiting {
     /// When it did so last.
     #[serde(default)]
     pub nudged_at: Option<DateTime<Utc>>,
+}
+
+impl Waiting {
+    /// Just received.
+    pub fn new(failure: Failure, trace: Option<&str>, now: DateTime<Utc>) -> Self {
+        Self {
+            failure,
+            claim: None,
+            follows: None,
+            received_at: now,
+            trace: trace.map(str::to_owned),
+            nudges: 0,
+            nudged_at: None,
+        }
+    }
+
+    /// The key under which it is claimed.
+    pub fn claim(&self) -> &RunKey {
+        self.claim.as_ref().unwrap_or(&self.failure.key)
+    }
 }
 
 /// Who holds the claim on a run.

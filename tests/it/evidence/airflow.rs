@@ -2,9 +2,9 @@
 
 use aiops_rca::evidence::RunOutcome;
 use aiops_rca::failure::field;
-use aiops_rca::local::simulators::Fault;
-use aiops_rca::local::simulators::airflow::Api;
 use serde_json::{Value, json};
+use simulators::Fault;
+use simulators::airflow::Api;
 
 use super::{DAG_RUN, World, at, fixture, gap_of, sources, task, text_of};
 

@@ -2,8 +2,8 @@
 
 use aiops_rca::evidence::EVIDENCE_CAP;
 use aiops_rca::failure::field;
-use aiops_rca::local::simulators::Fault;
 use serde_json::{Value, json};
+use simulators::Fault;
 
 use super::{ADF_RUN, JOB_RUN, World, adf, fixture, gap_of, sources, text_of};
 

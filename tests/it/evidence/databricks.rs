@@ -1,8 +1,8 @@
 //! Job runs and clusters.
 
 use aiops_rca::failure::{Failure, field};
-use aiops_rca::local::simulators::Fault;
 use serde_json::{Value, json};
+use simulators::Fault;
 
 use super::{CLUSTER, JOB_RUN, World, cluster, fixture, gap_of, job, sources, text_of};
 

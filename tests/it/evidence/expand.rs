@@ -3,9 +3,9 @@
 use aiops_rca::evidence::{Collector, Expanded};
 use aiops_rca::failure::{AlertRef, AssetKind, Source, field};
 use aiops_rca::fault::Fault as Trouble;
-use aiops_rca::local::simulators::Fault;
 use aiops_rca::sources::{RowsOf, RowsRequest};
 use serde_json::{Value, json};
+use simulators::Fault;
 
 use super::{
     ADF_RUN, CLUSTER, JOB_RUN, World, adf, at, cluster, fixture, gap_of, job, now, sources, text_of,

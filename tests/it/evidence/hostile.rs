@@ -2,9 +2,9 @@
 //! path pieces, with the same queries, whatever the ids say.
 
 use aiops_rca::failure::{AlertRef, AssetKind, Source, field};
-use aiops_rca::local::simulators::Request;
 use aiops_rca::sources::{RowsOf, RowsRequest};
 use serde_json::json;
+use simulators::Request;
 
 use super::{SUBSCRIPTION, WORKSPACE, World, adf, at, cluster, failure, now, task};
 

@@ -3,13 +3,13 @@
 use aiops_rca::evidence::RunOutcome;
 use aiops_rca::failure::Failure;
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::Fault;
-use aiops_rca::local::simulators::data_factory::Ending;
-use aiops_rca::local::simulators::databricks::Ending as RunEnding;
-use aiops_rca::local::simulators::identity::IdentitySite;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
+use simulators::Fault;
+use simulators::data_factory::Ending;
+use simulators::databricks::Ending as RunEnding;
+use simulators::identity::IdentitySite;
 
 use super::{ADF_RUN, CLUSTER, JOB_RUN, World, adf, at, cluster, fixture, job, now, task};
 

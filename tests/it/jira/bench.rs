@@ -6,7 +6,6 @@ use aiops_rca::diagnosis::{Action, Diagnosis, Quote, Risk, Severity};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::fault::Fault;
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::jira::{Config, Issue, JiraSimulator};
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::jira::{Jira, JiraSettings};
 use aiops_rca::ticket::{
@@ -15,6 +14,7 @@ use aiops_rca::ticket::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
+use simulators::jira::{Config, Issue, JiraSimulator};
 
 pub(crate) fn noon() -> DateTime<Utc> {
     "2025-12-12T10:00:00Z".parse().unwrap()
@@ -83,6 +83,7 @@ fn diagnosis() -> Diagnosis {
 
 pub(crate) fn ticket() -> Ticket {
     Ticket {
+        follows: None,
         id: TicketId::parse("ADF-20251212T100000-abc123").unwrap(),
         failure: failure(),
         received_at: noon(),

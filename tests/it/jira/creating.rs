@@ -1,10 +1,10 @@
 //! Creating: once, whatever happens on the way.
 
-use aiops_rca::local::simulators::Fault as Script;
-use aiops_rca::local::simulators::jira::Config;
 use aiops_rca::sinks::Step;
 use aiops_rca::ticket::Priority;
 use chrono::TimeDelta;
+use simulators::Fault as Script;
+use simulators::jira::Config;
 use std::time::Duration;
 
 use super::bench::{Bench, fixture_json, sink, sink_with, writes};

@@ -1,10 +1,10 @@
 //! An existing issue: edits, comments, deletion, doctor.
 
-use aiops_rca::local::simulators::Fault as Script;
-use aiops_rca::local::simulators::jira::{Category, Comment, Config, Person, Workflow};
 use aiops_rca::sinks::jira::webhook::JiraEvent;
 use aiops_rca::ticket::{Channel, ChapterKind, Status};
 use chrono::TimeDelta;
+use simulators::Fault as Script;
+use simulators::jira::{Category, Comment, Config, Person, Workflow};
 
 use super::bench::{Bench, chapter, sink, writes};
 

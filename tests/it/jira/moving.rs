@@ -1,9 +1,9 @@
 //! Statuses: the issue follows the ticket, and people win.
 
-use aiops_rca::local::simulators::Fault as Script;
-use aiops_rca::local::simulators::jira::{Category, Config, Person, Workflow};
 use aiops_rca::ticket::{Channel, Status};
 use chrono::TimeDelta;
+use simulators::Fault as Script;
+use simulators::jira::{Category, Config, Person, Workflow};
 
 use super::bench::{Bench, set_status, writes};
 

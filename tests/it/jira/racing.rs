@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use aiops_rca::local::simulators::Fault as Script;
-use aiops_rca::local::simulators::jira::{Comment, Config, JiraSimulator, Person};
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::jira::{Jira, ticket_status};
 use aiops_rca::ticket::{Channel, ChapterKind, Status, Ticket};
 use chrono::{DateTime, TimeDelta, Utc};
+use simulators::Fault as Script;
+use simulators::jira::{Comment, Config, JiraSimulator, Person};
 
 use super::bench::{chapter, noon, set_status, sink, ticket};
 

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::jira::{Config, Hook, JiraSimulator, Person};
-use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
 use aiops_rca::sinks::jira::webhook::{JiraEvent, authenticate, parse};
 use aiops_rca::ticket::{Channel, ChapterKind, Status};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use simulators::jira::{Config, Hook, JiraSimulator, Person};
+use simulators::{Answer, Request, Server, Site, serve};
 
 use super::bench::{Bench, chapter, set_status};
 

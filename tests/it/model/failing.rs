@@ -1,6 +1,6 @@
 //! Whatever the model does wrong, the catalog's diagnosis stands and says why.
 
-use aiops_rca::local::simulators::Fault;
+use simulators::Fault;
 
 use super::*;
 
@@ -92,8 +92,7 @@ async fn the_stand_in_refuses_as_the_recorded_vendors_do() {
         let recorded = fixture(name);
         let codes =
             |body: &Value| ["code", "type", "param"].map(|field| body["error"][field].clone());
-        let answer =
-            aiops_rca::local::simulators::Site::answer(&*bench.site, &bench.server.requests()[0]);
+        let answer = simulators::Site::answer(&*bench.site, &bench.server.requests()[0]);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(
             (json!(answer.status), codes(&body)),
@@ -319,9 +318,7 @@ async fn a_prompt_that_was_cut_silently_is_noticed() {
     let answer = says(&[], &[]).to_string().replace("{receipt}", &receipt);
     bench
         .site
-        .answer_next(aiops_rca::local::simulators::model::completion(
-            "gpt-4o", &answer, 300,
-        ));
+        .answer_next(simulators::model::completion("gpt-4o", &answer, 300));
     let reason = story.falls_back(&bench.model).await;
     assert!(
         reason.contains("saw only the end of the prompt (300 tokens)"),

@@ -1,10 +1,10 @@
 //! `retry-airflow-task` and `rerun-upstream`, run against Airflow 2 and 3.
 
 use aiops_rca::diagnosis::Action;
-use aiops_rca::local::simulators::Fault;
-use aiops_rca::local::simulators::airflow::Api;
-use aiops_rca::local::simulators::logic_app::UntilLimit;
 use serde_json::{Value, json};
+use simulators::Fault;
+use simulators::airflow::Api;
+use simulators::logic_app::UntilLimit;
 
 use super::support::fixture;
 use super::world::{DAG_RUN, World, failed_task};
@@ -14,7 +14,7 @@ fn cleared(world: &World) -> Vec<Value> {
         .airflow_server
         .requests_to("POST", "/clearTaskInstances")
         .iter()
-        .map(aiops_rca::local::simulators::Request::json)
+        .map(simulators::Request::json)
         .collect()
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use aiops_rca::diagnosis::Action;
 use aiops_rca::failure::{AssetKind, Source, field};
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::{Answer, Fault, Request, Server, Site, serve};
 use aiops_rca::sinks::playbook::{
     CallOutcome, PlaybookSettings, Playbooks, SecretUrl, SecretUrlError, request_body,
 };
 use chrono::Utc;
+use simulators::{Answer, Fault, Request, Server, Site, serve};
 
 use super::support::{attempt, failure, fixture, ticket};
 

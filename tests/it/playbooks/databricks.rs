@@ -1,12 +1,12 @@
 //! `retry-databricks-job`, `restart-cluster`, `reinstall-libraries`, run against a workspace.
 
 use aiops_rca::diagnosis::Action;
-use aiops_rca::local::simulators::Fault;
-use aiops_rca::local::simulators::airflow::Api;
-use aiops_rca::local::simulators::databricks::Ending;
-use aiops_rca::local::simulators::logic_app::UntilLimit;
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
+use simulators::Fault;
+use simulators::airflow::Api;
+use simulators::databricks::Ending;
+use simulators::logic_app::UntilLimit;
 
 use super::support::fixture;
 use super::world::{CLUSTER, JOB_RUN, World, failed_cluster, failed_job};
@@ -18,7 +18,7 @@ fn sent(world: &World, path: &str) -> Vec<Value> {
         .databricks_server
         .requests_to("POST", path)
         .iter()
-        .map(aiops_rca::local::simulators::Request::json)
+        .map(simulators::Request::json)
         .collect()
 }
 

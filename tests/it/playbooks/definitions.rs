@@ -1,7 +1,7 @@
 //! The shipped definitions as texts: what no run can show.
 
-use aiops_rca::local::simulators::logic_app::SHIPPED;
 use serde_json::Value;
+use simulators::logic_app::SHIPPED;
 
 /// Every action of a definition, however deep, with its name.
 fn actions(definition: &Value) -> Vec<(String, Value)> {

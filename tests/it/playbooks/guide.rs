@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aiops_rca::local::simulators::data_factory::DataFactorySite;
-use aiops_rca::local::simulators::logic_app::{
-    Deployment, LogicAppSettings, LogicAppSimulator, RunStatus,
-};
-use aiops_rca::local::simulators::{Answer, Fault, Request, Server, Site, serve};
 use aiops_rca::sinks::playbook::callback::{Outcome, parse};
 use serde_json::{Value, json};
+use simulators::data_factory::DataFactorySite;
+use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator, RunStatus};
+use simulators::{Answer, Fault, Request, Server, Site, serve};
 
 use super::support::fixture;
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aiops_rca::http::{Http, Reply};
-use aiops_rca::local::simulators::logic_app::{
+use serde_json::{Value, json};
+use simulators::logic_app::{
     Deployment, LogicAppSettings, LogicAppSimulator, RunStatus, StartError, UntilLimit, WorkflowRun,
 };
-use aiops_rca::local::simulators::{Answer, Fault, Request, Server, Site, serve};
-use serde_json::{Value, json};
+use simulators::{Answer, Fault, Request, Server, Site, serve};
 
 /// Answers what its path says, with the body it was sent.
 struct Echo;

@@ -1,13 +1,13 @@
 //! `retry-adf-pipeline` and `rerun-upstream`, run against a data factory.
 
 use aiops_rca::diagnosis::Action;
-use aiops_rca::local::simulators::Fault;
-use aiops_rca::local::simulators::airflow::Api;
-use aiops_rca::local::simulators::data_factory::Ending;
-use aiops_rca::local::simulators::logic_app::{PlaybookFault, RunStatus, UntilLimit};
 use aiops_rca::sinks::playbook::callback::Outcome;
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
+use simulators::Fault;
+use simulators::airflow::Api;
+use simulators::data_factory::Ending;
+use simulators::logic_app::{PlaybookFault, RunStatus, UntilLimit};
 
 use super::support::fixture;
 use super::world::{RUN, World, failed_pipeline};

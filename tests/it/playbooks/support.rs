@@ -54,6 +54,7 @@ pub(super) fn ticket(failure: Failure, action: Action) -> Ticket {
     let now = at("2026-07-27T09:15:31Z");
     let source = failure.source;
     Ticket {
+        follows: None,
         id: TicketId::new(source, now, 0x3f_2a1c),
         received_at: now,
         first_seen: now,

@@ -7,18 +7,18 @@ use std::time::Duration;
 use aiops_rca::diagnosis::Action;
 use aiops_rca::failure::{AssetKind, Source, field};
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::airflow::{AirflowSite, Api};
-use aiops_rca::local::simulators::data_factory::DataFactorySite;
-use aiops_rca::local::simulators::databricks::DatabricksSite;
-use aiops_rca::local::simulators::logic_app::{
-    Deployment, LogicAppSettings, LogicAppSimulator, SHIPPED, UntilLimit, WorkflowRun,
-};
-use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
 use aiops_rca::sinks::playbook::callback::{Callback, Outcome, parse};
 use aiops_rca::sinks::playbook::{CallOutcome, PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::ticket::Ticket;
 use chrono::Utc;
 use serde_json::{Value, json};
+use simulators::airflow::{AirflowSite, Api};
+use simulators::data_factory::DataFactorySite;
+use simulators::databricks::DatabricksSite;
+use simulators::logic_app::{
+    Deployment, LogicAppSettings, LogicAppSimulator, SHIPPED, UntilLimit, WorkflowRun,
+};
+use simulators::{Answer, Request, Server, Site, serve};
 
 use super::support::{attempt, failure, fixture, ticket};
 

@@ -1,6 +1,5 @@
 //! Every text people read, and every limit.
 
-use aiops_rca::local::simulators::slack::block_problems;
 use aiops_rca::sinks::slack::blocks::{
     HEADER_LIMIT, Look, Post, SECTION_LIMIT, TEXT_LIMIT, chapter, message,
 };
@@ -8,6 +7,7 @@ use aiops_rca::ticket::machine::{Event, Report};
 use aiops_rca::ticket::{Channel, Chapter, ChapterKind, DeliveryFault, Status, Ticket};
 use proptest::prelude::*;
 use serde_json::Value;
+use simulators::slack::block_problems;
 use url::Url;
 
 use super::stage::{answer, ask, at, attempt, happen, healing, issue, person, status, ticket};

@@ -1,11 +1,11 @@
 //! The message and its thread against a workspace that answers as Slack does, well and badly.
 
 use aiops_rca::fault::Fault;
-use aiops_rca::local::simulators;
-use aiops_rca::local::simulators::slack::{SlackChannel, SlackOptions};
 use aiops_rca::sinks::Step;
 use aiops_rca::ticket::{Channel, Status};
 use chrono::TimeDelta;
+use simulators;
+use simulators::slack::{SlackChannel, SlackOptions};
 
 use super::stage::{Stage, ask, at, fixture, healing, issue, numbered, person, status, ticket};
 

@@ -1,9 +1,9 @@
 //! What `doctor` says about Slack.
 
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::Fault;
-use aiops_rca::local::simulators::slack::SlackOptions;
 use aiops_rca::sinks::slack::{Slack, SlackSettings};
+use simulators::Fault;
+use simulators::slack::SlackOptions;
 
 use super::stage::Stage;
 

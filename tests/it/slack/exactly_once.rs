@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::Fault;
-use aiops_rca::local::simulators::slack::SlackOptions;
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::slack::Slack;
 use aiops_rca::sinks::slack::blocks::message;
 use aiops_rca::ticket::{Channel, Status, Ticket};
 use chrono::TimeDelta;
+use simulators::Fault;
+use simulators::slack::SlackOptions;
 
 use super::stage::{Stage, at, healing, issue, numbered, person, status, ticket};
 

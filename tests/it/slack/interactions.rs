@@ -2,9 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use aiops_rca::local::simulators;
-use aiops_rca::local::simulators::slack::{SignedCall, SlackOptions};
-use aiops_rca::local::simulators::{Answer, Request, Site};
 use aiops_rca::sinks::slack::interaction::{
     APPROVE, Forged, Interaction, Malformed, OPEN_DASHBOARD, REJECT, parse, sign, verify,
 };
@@ -12,6 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use simulators;
+use simulators::slack::{SignedCall, SlackOptions};
+use simulators::{Answer, Request, Site};
 
 use super::stage::{Stage, ask, fixture, ticket};
 

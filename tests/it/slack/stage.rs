@@ -6,13 +6,13 @@ use aiops_rca::diagnosis::{Action, Category, Diagnosis, Risk, Severity};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::fault::Fault;
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::Clock;
-use aiops_rca::local::simulators::slack::{SlackOptions, SlackSimulator};
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::slack::{Slack, SlackSettings};
 use aiops_rca::ticket::machine::{Called, Decision, Event, Opening, Plan, Report, apply, open};
 use aiops_rca::ticket::{Actor, Channel, JiraRecord, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
+use simulators::Clock;
+use simulators::slack::{SlackOptions, SlackSimulator};
 
 pub(crate) fn at(clock: &str) -> DateTime<Utc> {
     format!("2025-12-12T{clock}Z").parse().unwrap()
@@ -63,6 +63,8 @@ pub(crate) fn numbered(suffix: u32) -> Ticket {
         worded_by: "catalog".into(),
     };
     let opening = Opening {
+        latest: aiops_rca::sources::airflow::story::Latest::default(),
+        follows: None,
         id: TicketId::new(Source::Adf, at("10:00:00"), suffix),
         failure,
         received_at: at("10:00:00"),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aiops_rca::local::simulators::Fault;
 use serde_json::json;
+use simulators::Fault;
 
 use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
 use crate::support::{

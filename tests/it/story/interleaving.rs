@@ -7,9 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_rca::local::simulators::jira::{self, Issue, JiraSimulator, Person};
-use aiops_rca::local::simulators::slack::{SlackOptions, SlackSimulator};
-use aiops_rca::local::simulators::{Answer, Clock, Fault, Request, Server, Site, serve};
 use aiops_rca::sinks::jira::{Jira, document, ticket_status, webhook};
 use aiops_rca::sinks::slack::{Slack, SlackSettings, blocks};
 use aiops_rca::sources::Parsed;
@@ -18,6 +15,9 @@ use aiops_rca::ticket::store::UpdateError;
 use aiops_rca::ticket::{Actor, AttemptState, Channel, Sink, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
+use simulators::jira::{self, Issue, JiraSimulator, Person};
+use simulators::slack::{SlackOptions, SlackSimulator};
+use simulators::{Answer, Clock, Fault, Request, Server, Site, serve};
 
 use super::healing::world::{Fate, Fates, Outside, World, failure};
 use super::house::{House, Task};

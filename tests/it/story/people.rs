@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aiops_rca::local::simulators::jira::Person;
+use simulators::jira::Person;
 
 use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
 

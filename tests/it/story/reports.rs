@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aiops_rca::local::simulators::data_factory::DataFactorySite;
-use aiops_rca::local::simulators::identity::IdentitySite;
-use aiops_rca::local::simulators::serve;
 use serde_json::Value;
+use simulators::data_factory::DataFactorySite;
+use simulators::identity::IdentitySite;
+use simulators::serve;
 
 use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row};
 

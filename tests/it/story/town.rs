@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 use aiops_rca::http::{Http, Reply};
 use aiops_rca::local::host::event::{HostEvent, LineLevel};
 use aiops_rca::local::host::{Host, HostOptions, RunningHost};
-use aiops_rca::local::simulators::jira::{self, Issue, JiraSimulator};
-use aiops_rca::local::simulators::slack::{SlackMessage, SlackOptions, SlackSimulator};
 use aiops_rca::storage::{Storage, StorageSettings};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use simulators::jira::{self, Issue, JiraSimulator};
+use simulators::slack::{SlackMessage, SlackOptions, SlackSimulator};
 use url::Url;
 
 use crate::support;
 
 pub(super) const WEBHOOK_SECRET: &str = "town-webhook-secret";
+/// Of a staged package, whose dashboard is never open.
+const DASHBOARD_KEY: &str = "town-dashboard-key";
 
 /// Where the town keeps its tickets.
 #[derive(Debug, Clone)]
@@ -41,6 +43,7 @@ pub(super) struct Town {
     pub(super) store: PathBuf,
     http: Http,
     base: Url,
+    staged: bool,
 }
 
 impl Town {
@@ -86,6 +89,16 @@ impl Town {
         let store = support::embedded_path();
         let prefix = support::prefix();
         let mut settings = settings(&jira, &slack, &base, &prefix);
+        let staged = staged();
+        let azurite = Ground::azurite();
+        // A package has no embedded store.
+        let ground = match ground {
+            Ground::Embedded if staged.is_some() => &azurite,
+            ground => ground,
+        };
+        if staged.is_some() {
+            settings.insert("DASHBOARD_KEY".to_owned(), DASHBOARD_KEY.to_owned());
+        }
         let storage = match ground {
             Ground::Embedded => {
                 settings.insert(
@@ -102,7 +115,6 @@ impl Town {
         let storage =
             Storage::open(&storage.with_prefix(prefix.clone()), &support::http()).unwrap();
         settings.extend(around(&base).await);
-        let staged = staged();
         let root = staged
             .as_deref()
             .unwrap_or(Path::new(env!("CARGO_MANIFEST_DIR")));
@@ -130,6 +142,7 @@ impl Town {
             store,
             http: support::http(),
             base,
+            staged: staged.is_some(),
         }
     }
 
@@ -140,7 +153,7 @@ impl Town {
             .request(reqwest::Method::POST, &url)
             .header("content-type", "application/json")
             .body(body);
-        self.http.send("the app", request).await.ok()
+        self.http.send("the app", self.with_key(request)).await.ok()
     }
 
     /// Posts until the door takes it, as Azure Monitor does.
@@ -156,10 +169,16 @@ impl Town {
 
     pub(super) async fn get(&self, path: &str) -> Option<Reply> {
         let url = self.base.join(path).unwrap();
-        self.http
-            .send("the app", self.http.request(reqwest::Method::GET, &url))
-            .await
-            .ok()
+        let request = self.http.request(reqwest::Method::GET, &url);
+        self.http.send("the app", self.with_key(request)).await.ok()
+    }
+
+    fn with_key(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        if self.staged {
+            request.header("x-dashboard-key", DASHBOARD_KEY)
+        } else {
+            request
+        }
     }
 
     pub(super) async fn ticket(&self, id: &str) -> Option<Value> {

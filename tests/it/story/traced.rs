@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use aiops_rca::local::simulators::{Fault, Request};
 use aiops_rca::trace::Traceparent;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
+use simulators::{Fault, Request};
 
 use super::town::{BLOB_MISSING, Ground, Town, alert, row, run};
 use crate::support::collector::{Collector, Span};

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aiops_rca::http::Http;
-use aiops_rca::local::simulators::jira::{Config, JiraSimulator};
 use aiops_rca::sinks::jira::JiraSettings;
 use aiops_rca::storage::{Storage, StorageSettings};
+use simulators::jira::{Config, JiraSimulator};
 
 pub(crate) use azurite::azurite;
 

@@ -1,9 +1,9 @@
 //! Stories in which one thing goes wrong, on a virtual clock.
 
-use aiops_rca::local::simulators::Fault;
 use aiops_rca::ticket::machine::Event;
 use aiops_rca::ticket::{Actor, AttemptState, Channel, RemediationState, Status, Ticket, TicketId};
 use chrono::TimeDelta;
+use simulators::Fault;
 
 use super::world::{Answered, Fate, Outside, Script, Told, World};
 

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_rca::local::simulators::data_factory::{DataFactorySite, Ending};
-use aiops_rca::local::simulators::identity::IdentitySite;
-use aiops_rca::local::simulators::jira::Issue;
-use aiops_rca::local::simulators::logic_app::{
-    Deployment, LogicAppSettings, LogicAppSimulator, PlaybookFault,
-};
-use aiops_rca::local::simulators::{Server, serve};
 use aiops_rca::sinks::slack::interaction::APPROVE;
 use serde_json::{Value, json};
+use simulators::data_factory::{DataFactorySite, Ending};
+use simulators::identity::IdentitySite;
+use simulators::jira::Issue;
+use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator, PlaybookFault};
+use simulators::{Server, serve};
 use url::Url;
 
 use super::super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
@@ -84,7 +82,7 @@ pub(super) async fn told_by(town: &Town, id: &str) -> (String, String) {
     let comments: Vec<String> = issue(town, id)
         .comments
         .iter()
-        .map(aiops_rca::local::simulators::jira::Comment::text)
+        .map(simulators::jira::Comment::text)
         .collect();
     (
         comments.join("\n"),

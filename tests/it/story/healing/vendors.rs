@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aiops_rca::local::simulators::airflow::{AirflowSite, Api};
-use aiops_rca::local::simulators::databricks::{DatabricksSite, Ending};
-use aiops_rca::local::simulators::logic_app::{
-    Deployment, LogicAppSettings, LogicAppSimulator, SHIPPED,
-};
-use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
 use serde_json::{Value, json};
+use simulators::airflow::{AirflowSite, Api};
+use simulators::databricks::{DatabricksSite, Ending};
+use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator, SHIPPED};
+use simulators::{Answer, Request, Server, Site, serve};
 use url::Url;
 
 use super::super::town::{Ground, Town, alert_of, ids};

@@ -8,13 +8,13 @@ use aiops_rca::evidence::data_factory::DataFactorySettings;
 use aiops_rca::evidence::{Collector, DataFactory, Key};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::flow::Flow;
-use aiops_rca::local::simulators::{Answer, Request, Server, Site, serve};
 use aiops_rca::remediation::{AssetPolicy, RemediationSettings};
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl, callback};
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::{Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use simulators::{Answer, Request, Server, Site, serve};
 
 use super::super::house::{House, Task, noon};
 use crate::support;

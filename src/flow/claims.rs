@@ -1,0 +1,204 @@
+//! Whose story a reported failure belongs to (law L2): an open ticket, a closed one that it only repeats, or a new one.
+//!
+//! Claims are insert-if-absent under a run key. A key whose ticket is closed has a successor (`… |after <ticket>`), so a
+//! task instance that fails again after its story was over gets a new ticket by one more insert, and its old reports
+//! still find the old one. What a report of a DAG run is about, and what is later, is Airflow's affair
+//! ([`story`](crate::sources::airflow::story)).
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Flow;
+use crate::failure::{Failure, RunKey};
+use crate::fault::Fault;
+use crate::sources::airflow::story::{self, Latest};
+use crate::ticket::machine::Event;
+use crate::ticket::store::UpdateError;
+use crate::ticket::{Attempt, Ticket, TicketId};
+
+/// Airflow's clock and ours: an end this much before the call of an attempt may still be that attempt's.
+const SKEW: TimeDelta = TimeDelta::seconds(5);
+/// The callback of a try that failed comes after the attempt has been found to be over.
+const LATE: TimeDelta = TimeDelta::seconds(60);
+
+/// Where a failure belongs.
+pub(super) enum Place {
+    /// To this ticket, which may still wait to be analysed.
+    Known(TicketId),
+    /// To nobody yet.
+    New {
+        /// Under this key it is claimed.
+        key: RunKey,
+        /// The closed ticket of the same unit.
+        follows: Option<TicketId>,
+    },
+}
+
+/// How far the tickets of one key go.
+enum Step {
+    Open(TicketId),
+    Repeated(TicketId),
+    Free(RunKey, Option<TicketId>),
+}
+
+impl Flow {
+    pub(super) async fn place(&self, failure: &Failure) -> Result<Place, Fault> {
+        let Some(run) = story::run_of(failure) else {
+            let owner = self.store.claimed(&failure.key).await?;
+            return Ok(owner.map_or_else(
+                || Place::New {
+                    key: failure.key.clone(),
+                    follows: None,
+                },
+                Place::Known,
+            ));
+        };
+        let keys = if story::names_task(failure) {
+            let note = |units: &mut story::Units| vec![units.key_of_task(failure)];
+            self.store.note_units(&run, note).await?
+        } else {
+            let note = |units: &mut story::Units| units.keys_of_dag(failure);
+            self.store.note_units(&run, note).await?
+        };
+        let (mut repeated, mut free) = (None, None);
+        for key in keys {
+            match self.walk(key, failure).await? {
+                Step::Open(owner) => return Ok(Place::Known(owner)),
+                Step::Repeated(owner) => repeated = repeated.or(Some(owner)),
+                Step::Free(key, follows) => free = free.or(Some((key, follows))),
+            }
+        }
+        let (key, follows) = free.unwrap_or_else(|| (failure.key.clone(), None));
+        Ok(repeated.map_or(Place::New { key, follows }, Place::Known))
+    }
+
+    /// From the first ticket of this key to the one that the report belongs to.
+    async fn walk(&self, mut key: RunKey, failure: &Failure) -> Result<Step, Fault> {
+        let report = Latest::of(failure);
+        let mut follows = None;
+        loop {
+            let Some(owner) = self.store.claimed(&key).await? else {
+                return Ok(Step::Free(key, follows));
+            };
+            let Some(ticket) = self.store.load(&owner).await?.filter(Ticket::is_closed) else {
+                return Ok(Step::Open(owner));
+            };
+            let over = Some(ticket.status_at);
+            if !ticket.books.latest.is_before(&report, over) {
+                return Ok(Step::Repeated(owner));
+            }
+            key = key.after(&owner);
+            follows = Some(owner);
+        }
+    }
+
+    /// One more report of a task instance, or of its run, for a ticket that exists: what it says that was not known.
+    pub(super) async fn tell_try(
+        &self,
+        ticket: &Ticket,
+        failure: &Failure,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let report = Latest::of(failure);
+        if ticket.is_closed() {
+            return self.note_try(ticket, report, None, now).await;
+        }
+        if story::names_task(failure) && !story::names_task(&ticket.failure) {
+            let event = Event::NamedBetter(Box::new(failure.clone()));
+            self.tell(&ticket.id, event, now).await?;
+            self.put_failure(&ticket.id, trace).await?;
+            return self.note_try(ticket, report, None, now).await;
+        }
+        let called = ticket.current_attempt().and_then(|a| a.called_at);
+        if !ticket.books.latest.is_before(&report, called) {
+            return self.note_try(ticket, report, None, now).await;
+        }
+        let of_attempt = |attempt: &&Attempt| made(attempt, &report);
+        let attempt = ticket.remediation.attempts.iter().rev().find(of_attempt);
+        let told = match attempt {
+            Some(attempt) if attempt.ended_at.is_none() => {
+                self.attempt_failed(&ticket.id, &attempt.id, failure, now)
+                    .await?;
+                None
+            }
+            Some(_) => None,
+            None => Some(words(failure)),
+        };
+        self.note_try(ticket, report, told, now).await
+    }
+
+    async fn note_try(
+        &self,
+        ticket: &Ticket,
+        latest: Latest,
+        told: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let event = Event::TryReported { latest, told };
+        self.tell(&ticket.id, event, now).await
+    }
+
+    /// A later or better report of a failure that still waits to be analysed takes its place. `false`: it is no longer
+    /// waiting.
+    pub(super) async fn waits_better(
+        &self,
+        owner: &TicketId,
+        failure: &Failure,
+    ) -> Result<bool, Fault> {
+        let Some(mut waiting) = self.store.waiting(owner).await? else {
+            return Ok(false);
+        };
+        let known = &waiting.failure;
+        let better = story::names_task(failure)
+            && (!story::names_task(known)
+                || Latest::of(known).is_before(&Latest::of(failure), None));
+        if better {
+            waiting.failure = Failure {
+                key: waiting.failure.key.clone(),
+                ..failure.clone()
+            };
+            self.store.update_waiting(owner, &waiting).await?;
+        }
+        Ok(better)
+    }
+
+    /// Applies an event of a report; a ticket that does not exist yet is said.
+    pub(super) async fn count_report(
+        &self,
+        owner: &TicketId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Ticket>, Fault> {
+        match self.apply(owner, &Event::ReportedAgain, now).await {
+            Ok(ticket) => Ok(Some(ticket)),
+            Err(UpdateError::Missing) => Ok(None),
+            Err(UpdateError::Refused(_)) => self.store.load(owner).await,
+            Err(UpdateError::Store(fault)) => Err(fault),
+        }
+    }
+}
+
+/// Did this attempt make the try that was reported? Without a time, the one that is under way did.
+fn made(attempt: &Attempt, report: &Latest) -> bool {
+    let Some(called) = attempt.called_at else {
+        return false;
+    };
+    match report.at() {
+        Some(ended) => {
+            called - SKEW <= ended && attempt.ended_at.is_none_or(|over| ended <= over + LATE)
+        }
+        None => attempt.ended_at.is_none(),
+    }
+}
+
+/// The task failed once more, and not by our doing.
+fn words(failure: &Failure) -> String {
+    let why = failure
+        .error_code
+        .as_deref()
+        .map(|code| format!(": {code}"))
+        .unwrap_or_default();
+    match Latest::of(failure).try_number {
+        Some(number) => format!("It failed again, in try {number}{why}"),
+        None => format!("It failed again{why}"),
+    }
+}
