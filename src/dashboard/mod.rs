@@ -154,13 +154,14 @@ pub fn message(title: &str, text: &str) -> Markup {
     )
 }
 
-/// The page that asks for the key.
-pub fn login(refused: bool) -> Markup {
+/// The page that asks for the key, and leads to the page `next` afterwards.
+pub fn login(refused: bool, next: &str) -> Markup {
     let form = html! {
         section.card.narrow {
             h1 { "Sign in" }
             @if refused { p.bad role="alert" { "That is not the key." } }
             form method="post" action="/dashboard/login" {
+                input type="hidden" name="next" value=(next);
                 label { "Dashboard key" input type="password" name="key" autocomplete="current-password" required autofocus; }
                 button type="submit" { "Sign in" }
             }

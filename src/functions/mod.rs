@@ -78,6 +78,13 @@ pub const TABLE: [(&str, Trigger); 14] = [
     ("Sweep", Trigger::Timer("0 * * * * *")),
 ];
 
+/// The sweep writes a probe every minute; an older one means that nothing can be written.
+const PROBE_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+const PROBE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(150);
+/// After so many refused tries at a door each further one takes longer.
+const FREE_TRIES: u64 = 10;
+const SLOWED: std::time::Duration = std::time::Duration::from_millis(250);
+
 const fn http(
     route: &'static str,
     methods: &'static [&'static str],
@@ -109,6 +116,7 @@ pub struct Handler {
     doors: Arc<Doors>,
     prepared: Arc<OnceCell<()>>,
     metrics: Arc<pages::Counters>,
+    started: std::time::Instant,
 }
 
 impl Handler {
@@ -118,6 +126,7 @@ impl Handler {
             doors: Arc::new(doors),
             prepared: Arc::new(OnceCell::new()),
             metrics: Arc::default(),
+            started: std::time::Instant::now(),
         }
     }
 
@@ -137,7 +146,11 @@ impl Handler {
         let response = match name.and_then(|name| Some((name, route_of(name)?))) {
             Some((name, route)) => {
                 let door = enter(name, route, &request);
+                let tried = tries_a_credential(name, &request);
                 let response = door.run(self.route(Some(name), &path, request, now)).await;
+                if tried && response.status == StatusCode::UNAUTHORIZED {
+                    self.refuse(name).await;
+                }
                 leave(&door, response.status);
                 response
             }
@@ -150,6 +163,22 @@ impl Handler {
             started.elapsed(),
         );
         response
+    }
+
+    /// Counts, logs and slows tries with a wrong credential. The right one is never slowed.
+    async fn refuse(&self, door: &'static str) {
+        let count = self.metrics.refused(door);
+        // A guesser fills no log: the 1st, 2nd, 4th, 8th … try.
+        if count.is_power_of_two() {
+            tracing::warn!(
+                faas.name = door,
+                refused.count = count,
+                "a caller with a wrong credential was refused"
+            );
+        }
+        if count > FREE_TRIES {
+            tokio::time::sleep(SLOWED).await;
+        }
     }
 
     async fn route(
@@ -208,18 +237,42 @@ impl Handler {
     }
 
     async fn health(&self) -> Response {
+        let now = Utc::now();
         let asked = match self.flow().await {
             // Prepared once says nothing about now.
-            Ok(flow) => flow.store.is_up().await,
+            Ok(flow) => self.unwritten(flow, now).await,
             Err(fault) => Err(fault),
         };
         match asked {
-            Ok(()) => Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
+            Ok(None) => Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
+            Ok(Some(why)) => Response::json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &serde_json::json!({"status": "degraded", "store": why}),
+            ),
             Err(_) => Response::json(
                 StatusCode::SERVICE_UNAVAILABLE,
                 &serde_json::json!({"status": "unavailable"}),
             ),
         }
+    }
+
+    /// Why nothing can be written to the store, if so: what the sweep of this process met last, else the age of the last write it
+    /// made in any process. `None` while all is well.
+    async fn unwritten(&self, flow: &Flow, now: DateTime<Utc>) -> Result<Option<String>, Fault> {
+        let probed = flow.store.probed().await?;
+        if let Some(trouble) = self.metrics.unwritable() {
+            return Ok(Some(trouble.sentence().to_owned()));
+        }
+        // After a pause of the whole app the first sweep is at most a minute away.
+        let settled = self.started.elapsed() > PROBE_PATIENCE;
+        Ok(probed
+            .filter(|at| settled && now - *at > PROBE_AGE)
+            .map(|at| {
+                format!(
+                    "Nothing was written to the store since {}: it is full or read-only, or the timer does not run.",
+                    at.format("%Y-%m-%d %H:%M UTC")
+                )
+            }))
     }
 }
 
@@ -265,6 +318,17 @@ fn route_of(name: &str) -> Option<&'static str> {
             Trigger::Http { route, .. } => Some(*route),
             Trigger::Queue(_) | Trigger::Timer(_) => None,
         })
+}
+
+/// Does this request come with a credential? A first visit without one is no try.
+fn tries_a_credential(name: &str, request: &Request) -> bool {
+    match name {
+        "Dashboard" => {
+            request.path.ends_with("/login") || request.header("x-dashboard-key").is_some()
+        }
+        "Api" => request.header("x-dashboard-key").is_some(),
+        _ => true,
+    }
 }
 
 fn ready() -> Response {

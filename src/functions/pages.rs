@@ -12,13 +12,14 @@ use serde_json::json;
 use warp::http::{Method, StatusCode};
 
 use super::Handler;
-use super::access::{DashboardLock, NoEntry, Visitor};
+use super::access::{self, DashboardLock, NoEntry, Visitor};
 use super::events::outcome;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
 use crate::fault::Fault;
 use crate::flow::accept::{AcceptStatus, Accepted};
 use crate::flow::{Flow, QUEUES};
+use crate::storage::Trouble;
 use crate::ticket::machine::Event;
 use crate::ticket::{Actor, Channel, Status, TicketId};
 
@@ -32,6 +33,8 @@ pub struct Counters {
     requests: Mutex<BTreeMap<(String, u16), (u64, Duration)>>,
     failures: Mutex<BTreeMap<(String, &'static str), u64>>,
     sweeps: std::sync::atomic::AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    unwritable: Mutex<Option<Trouble>>,
 }
 
 impl Counters {
@@ -66,9 +69,30 @@ impl Counters {
         }
     }
 
+    /// How the last sweep of this process left the store.
+    pub(super) fn wrote(&self, trouble: Option<Trouble>) {
+        if let Ok(mut unwritable) = self.unwritable.lock() {
+            *unwritable = trouble;
+        }
+    }
+
+    /// What kept the last sweep of this process from writing.
+    pub(super) fn unwritable(&self) -> Option<Trouble> {
+        self.unwritable.lock().map_or(None, |trouble| *trouble)
+    }
+
     pub(super) fn swept(&self) {
         self.sweeps
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// One more try with a wrong credential; how many there were.
+    pub(super) fn refused(&self, door: &'static str) -> u64 {
+        self.refused.lock().map_or(0, |mut refused| {
+            let count = refused.entry(door).or_default();
+            *count += 1;
+            *count
+        })
     }
 
     /// Prometheus text, with what the store says of queues and tickets.
@@ -97,6 +121,13 @@ impl Counters {
                 );
             }
         }
+        text.push_str("# TYPE aiops_rca_refused_total counter\n");
+        if let Ok(refused) = self.refused.lock() {
+            for (door, count) in refused.iter() {
+                let _infallible =
+                    writeln!(text, "aiops_rca_refused_total{{door=\"{door}\"}} {count}");
+            }
+        }
         text.push_str("# TYPE aiops_rca_queue_messages gauge\n");
         for (queue, depth) in depths {
             let _infallible = writeln!(
@@ -120,6 +151,14 @@ fn page(status: StatusCode, markup: maud::Markup) -> Response {
         .with("cache-control", "no-store")
 }
 
+/// The page a request is for, with its parameters.
+fn asked_for(request: &Request) -> String {
+    if request.query.is_empty() {
+        return request.path.clone();
+    }
+    format!("{}?{}", request.path, request.query)
+}
+
 fn not_found() -> Response {
     Response::error(
         StatusCode::NOT_FOUND,
@@ -130,8 +169,36 @@ fn not_found() -> Response {
 }
 
 fn down(fault: &Fault) -> Response {
-    tracing::error!(reason = fault.reason(), "the store did not answer a reader");
-    Response::unavailable()
+    let trouble = Trouble::of(fault);
+    tracing::error!(reason = fault.reason(), "the store did not serve a reader");
+    if trouble == Trouble::Unreadable {
+        return Response::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            trouble.code(),
+            trouble.sentence(),
+            "",
+        );
+    }
+    Response::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        trouble.code(),
+        trouble.sentence(),
+        "",
+    )
+    .with("retry-after", "10")
+}
+
+/// The same for people.
+fn down_page(fault: &Fault) -> Response {
+    let answer = down(fault);
+    let trouble = Trouble::of(fault);
+    let title = match trouble {
+        Trouble::ReadOnly => "The store is read-only",
+        Trouble::Full => "The store is full",
+        Trouble::Unreadable => "This cannot be read",
+        Trouble::Down => "The store does not answer",
+    };
+    page(answer.status, dashboard::message(title, trouble.sentence()))
 }
 
 impl Handler {
@@ -168,7 +235,15 @@ impl Handler {
                 );
             }
             Err(NoEntry::Unknown) if matches!(self.doors.dashboard, DashboardLock::Key { .. }) => {
-                return page(StatusCode::UNAUTHORIZED, dashboard::login(false));
+                return page(
+                    StatusCode::UNAUTHORIZED,
+                    dashboard::login(false, &access::page_of(&asked_for(request))),
+                );
+            }
+            Err(NoEntry::Unknown) if request.method == Method::GET => {
+                return Response::empty(StatusCode::FOUND)
+                    .with("location", access::entra_sign_in(&asked_for(request)))
+                    .with("cache-control", "no-store");
             }
             Err(NoEntry::Unknown) => {
                 return page(
@@ -182,7 +257,7 @@ impl Handler {
         };
         let flow = match self.flow().await {
             Ok(flow) => flow,
-            Err(fault) => return down(&fault),
+            Err(fault) => return down_page(&fault),
         };
         if request.method == Method::POST {
             return self.form(flow, path, request, &visitor, now).await;
@@ -198,18 +273,22 @@ impl Handler {
                 dashboard::message("Nothing here", "There is no such page."),
             )),
         };
-        shown.unwrap_or_else(|fault| down(&fault))
+        shown.unwrap_or_else(|fault| down_page(&fault))
     }
 
     fn login(&self, request: &Request, now: DateTime<Utc>) -> Response {
-        let given = url::form_urlencoded::parse(&request.body)
-            .find(|(name, _)| name == "key")
-            .map(|(_, key)| key.into_owned());
-        match given.and_then(|given| self.doors.dashboard.cookie_for(given.trim(), now)) {
+        let field = |wanted: &str| {
+            url::form_urlencoded::parse(&request.body)
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.into_owned())
+        };
+        let next = access::page_of(&field("next").unwrap_or_default());
+        match field("key").and_then(|given| self.doors.dashboard.cookie_for(given.trim(), now)) {
             Some(cookie) => Response::empty(StatusCode::SEE_OTHER)
-                .with("location", "/dashboard")
-                .with("set-cookie", cookie),
-            None => page(StatusCode::UNAUTHORIZED, dashboard::login(true)),
+                .with("location", next)
+                .with("set-cookie", cookie)
+                .with("cache-control", "no-store"),
+            None => page(StatusCode::UNAUTHORIZED, dashboard::login(true, &next)),
         }
     }
 
@@ -223,6 +302,8 @@ impl Handler {
         let filter = Filter::from_parameters(|name| request.parameter(name));
         let tickets = flow.store.recent(now, filter.days, 2000).await?;
         let dead_letters = flow.store.dead_letters().await?;
+        let mut problems = self.doors.problems.clone();
+        problems.extend(self.unwritten(flow, now).await?);
         let keys = tickets
             .iter()
             .filter_map(|ticket| ticket.jira.key.as_deref());
@@ -233,7 +314,7 @@ impl Handler {
         let overview = dashboard::Overview {
             tickets: &tickets,
             filter: &filter,
-            problems: &self.doors.problems,
+            problems: &problems,
             dead_letters: &dead_letters,
             issue_urls: &issue_urls.collect(),
             visitor: &visitor.name,
@@ -323,11 +404,19 @@ impl Handler {
                 StatusCode::CONFLICT,
                 dashboard::message("Not possible any more", &why.to_string()),
             ),
+            Err(crate::ticket::store::UpdateError::Store(fault)) => down_page(&fault),
             other => outcome(other),
         }
     }
 
+    /// Answers of the API are of this moment and for this caller: nobody keeps them.
     pub(super) async fn api(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
+        self.api_answer(path, request, now)
+            .await
+            .with("cache-control", "no-store")
+    }
+
+    async fn api_answer(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
         let visitor = match self.doors.dashboard.enter(request, now) {
             Ok(visitor) => visitor,
             Err(NoEntry::Closed) => {

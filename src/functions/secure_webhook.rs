@@ -4,12 +4,11 @@
 //! calling application are checked. The key endpoint's host comes from configuration only.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use url::Url;
 use warp::http::StatusCode;
 
@@ -38,6 +37,8 @@ pub struct SecureWebhook {
     settings: SecureWebhookSettings,
     http: Http,
     keys: Arc<Mutex<Option<Keys>>>,
+    /// Held while the keys are fetched; known keys are read without it.
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,7 +72,11 @@ impl Refused {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Response::error(status, "not_allowed", &self.to_string(), "")
+        let response = Response::error(status, "not_allowed", &self.to_string(), "");
+        if self == Self::Unavailable {
+            return response.with("retry-after", "60");
+        }
+        response
     }
 }
 
@@ -104,6 +109,7 @@ impl SecureWebhook {
             settings,
             http,
             keys: Arc::default(),
+            fetching: Arc::default(),
         }
     }
 
@@ -114,8 +120,11 @@ impl SecureWebhook {
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
         let token = authorization
-            .and_then(|value| value.strip_prefix("Bearer "))
+            .and_then(|value| value.trim().split_once(' '))
+            // The name of a scheme has no case (RFC 9110, 11.1).
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .ok_or(Refused::Missing)?
+            .1
             .trim();
         let id = jsonwebtoken::decode_header(token)
             .ok()
@@ -152,18 +161,41 @@ impl SecureWebhook {
         }
     }
 
-    /// A key by its id; unknown ids fetch the set again, at most once a minute.
+    /// A key by its id; an unknown id fetches the set again, one fetch at a time and one a minute.
+    ///
+    /// Within that minute nothing can be said of an unknown id: it may be a new key of the tenant.
     async fn key(&self, id: &str, now: DateTime<Utc>) -> Result<(String, String), Refused> {
-        let mut keys = self.keys.lock().await;
-        if let Some(known) = keys.as_ref() {
-            let age = now - known.fetched;
-            if let Some(key) = known.by_id.get(id).filter(|_| age < Duration::days(1)) {
-                return Ok(key.clone());
-            }
-            if age < Duration::minutes(1) {
-                return Err(Refused::Invalid);
-            }
+        if let Some(answer) = self.known(id, now) {
+            return answer;
         }
+        let _one_at_a_time = self.fetching.lock().await;
+        // Another request may have fetched them meanwhile.
+        if let Some(answer) = self.known(id, now) {
+            return answer;
+        }
+        let by_id = self.fetch().await?;
+        let key = by_id.get(id).cloned();
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        *keys = Some(Keys {
+            fetched: now,
+            by_id,
+        });
+        key.ok_or(Refused::Invalid)
+    }
+
+    /// What the last fetch says about this id; `None` when the set has to be fetched.
+    fn known(&self, id: &str, now: DateTime<Utc>) -> Option<Result<(String, String), Refused>> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = keys.as_ref()?;
+        let age = (now - known.fetched).abs();
+        match known.by_id.get(id) {
+            Some(key) if age < Duration::days(1) => Some(Ok(key.clone())),
+            _ if age < Duration::minutes(1) => Some(Err(Refused::Unavailable)),
+            _ => None,
+        }
+    }
+
+    async fn fetch(&self) -> Result<HashMap<String, (String, String)>, Refused> {
         let url = self
             .settings
             .authority
@@ -174,17 +206,19 @@ impl SecureWebhook {
             .send("Entra", self.http.request(reqwest::Method::GET, &url))
             .await
             .map_err(|_| Refused::Unavailable)?;
+        // An error's body may be JSON as well, even one with keys.
+        if !reply.is_success() {
+            tracing::warn!(
+                status = reply.status,
+                "the tenant's signing keys cannot be read"
+            );
+            return Err(Refused::Unavailable);
+        }
         let set: KeySet = reply.json("Entra").map_err(|_| Refused::Unavailable)?;
-        let by_id: HashMap<_, _> = set
+        Ok(set
             .keys
             .into_iter()
             .filter_map(|key| Some((key.kid, (key.n?, key.e?))))
-            .collect();
-        let key = by_id.get(id).cloned();
-        *keys = Some(Keys {
-            fetched: now,
-            by_id,
-        });
-        key.ok_or(Refused::Invalid)
+            .collect())
     }
 }

@@ -163,6 +163,7 @@ fn app_settings_are_settings_of_the_code() {
         "AIRFLOW_TOKEN",
         "ENTRA_AUTHORITY_URL",
         "FUNCTIONS_CUSTOMHANDLER_PORT",
+        "WEBSITE_AUTH_ENABLED",
         "AIOPS_RCA_LOCAL",
     ];
     let made = app_settings();

@@ -435,6 +435,27 @@ fn jira_statuses_mean_what_the_guide_says() {
     }
 }
 
+/// An event dated 2036 counts as of now, and a date in the future that is stored already orders nothing.
+#[test]
+fn a_date_in_the_future_makes_no_ticket_deaf() {
+    let years = 10 * 365 * 24 * 3600;
+    let early = then(
+        &ticket(),
+        &status(Status::InProgress, Channel::Jira, at(years)),
+        at(100),
+    );
+    assert_eq!(early.status, Status::InProgress);
+    assert!(early.status_at <= at(220), "{}", early.status_at);
+    let next = status(Status::Acknowledged, Channel::Jira, at(300));
+    assert_eq!(then(&early, &next, at(300)).status, Status::Acknowledged);
+    // As an older version stored it, or before our own clock was set back.
+    let mut stored = early;
+    stored.books.jira_event_at = Some(at(years));
+    stored.status_at = at(years);
+    stored.status_by = person(Channel::Dashboard);
+    assert_eq!(then(&stored, &next, at(300)).status, Status::Acknowledged);
+}
+
 #[test]
 fn late_and_repeated_changes_from_jira_change_nothing() {
     let closed = then(

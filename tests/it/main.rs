@@ -15,6 +15,7 @@ mod infra;
 mod jira;
 mod machine;
 mod model;
+mod mutations;
 mod package;
 mod playbooks;
 mod policy;

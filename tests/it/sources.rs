@@ -15,7 +15,7 @@ mod airflow;
 mod databricks;
 mod fixtures;
 mod hostile;
-mod lawful;
+pub(crate) mod lawful;
 mod rows;
 
 type Parser = fn(&[u8]) -> Result<Parsed, Malformed>;

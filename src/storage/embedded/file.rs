@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::super::names::Prefix;
+use super::super::{FULL, READ_ONLY};
 use crate::fault::Fault;
 
 const BUSY: Duration = Duration::from_secs(5);
@@ -59,6 +60,29 @@ impl Kind {
     }
 }
 
+/// Makes the file, if it is new, and lets its owner alone read it (0600): it holds errors, names and audit. SQLite gives the files
+/// it keeps beside it the same mode.
+fn keep_to_owner(path: &Path) -> Result<(), Fault> {
+    let unable = |error| Fault::permanent(format!("the embedded store cannot be opened: {error}"));
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(unable)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // One made by an older version; somebody else's file stays as it is.
+        if let Ok(metadata) = file.metadata()
+            && metadata.permissions().mode() & 0o077 != 0
+        {
+            let _not_ours = file.set_permissions(std::fs::Permissions::from_mode(0o600));
+        }
+    }
+    drop(file);
+    Ok(())
+}
+
 impl File {
     /// Opens or creates the file and its folder. Blocking, a few milliseconds.
     pub(super) fn open(path: &Path, prefix: Prefix) -> Result<Self, Fault> {
@@ -72,6 +96,7 @@ impl File {
                 ))
             })?;
         }
+        keep_to_owner(path)?;
         let writer = Mutex::new(create(path).map_err(|error| fault(&error))?);
         let inner = Inner {
             path: path.to_owned(),
@@ -186,11 +211,15 @@ async fn blocking<T: Send + 'static>(
 /// Busy and I/O may pass; the words of SQLite name no values.
 fn fault(error: &rusqlite::Error) -> Fault {
     use rusqlite::ErrorCode::{
-        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure,
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly,
+        SystemIoFailure,
     };
     match error.sqlite_error_code() {
         Some(DatabaseBusy | DatabaseLocked) => Fault::transient("the embedded store is busy"),
-        Some(DiskFull) => Fault::transient("the disk of the embedded store is full"),
+        Some(DiskFull) => Fault::transient(format!("the disk of the embedded store {FULL}")),
+        Some(ReadOnly | PermissionDenied) => {
+            Fault::transient(format!("the file of the embedded store {READ_ONLY}"))
+        }
         Some(SystemIoFailure) => {
             Fault::transient("the embedded store cannot read or write its file")
         }

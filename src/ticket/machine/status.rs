@@ -5,6 +5,10 @@ use chrono::{DateTime, Duration, Utc};
 use super::{Draft, Refusal, contradicts, nothing};
 use crate::ticket::{Actor, AttemptState, Channel, ChapterKind, RemediationState, Status};
 
+/// How far ahead of ours another system's clock may be. An event dated later counts as of now: one from 2036 would
+/// otherwise make the ticket deaf to everything before.
+const SKEW: Duration = Duration::minutes(2);
+
 pub(super) fn change_status(
     d: &mut Draft,
     to: Status,
@@ -12,8 +16,11 @@ pub(super) fn change_status(
     at: DateTime<Utc>,
     jira_status: Option<&str>,
 ) -> Result<(), Refusal> {
+    let latest = d.now + SKEW;
+    let at = at.min(latest);
     if by.channel == Channel::Jira {
-        if let Some(last) = d.ticket.books.jira_event_at
+        // A date in the future was stored before dates were capped, or before our own clock was set back: it orders nothing.
+        if let Some(last) = d.ticket.books.jira_event_at.filter(|last| *last <= latest)
             && at < last
         {
             return Err(contradicts(format!(
@@ -24,7 +31,7 @@ pub(super) fn change_status(
         let ours = &d.ticket.status_by;
         let elsewhere =
             ours.is_person() && ours.channel != Channel::Jira || ours.channel == Channel::Playbook;
-        if elsewhere && at < d.ticket.status_at {
+        if elsewhere && d.ticket.status_at <= latest && at < d.ticket.status_at {
             return Err(contradicts(format!(
                 "{} changed the status later, at {}",
                 ours.name, d.ticket.status_at

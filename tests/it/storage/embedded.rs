@@ -50,6 +50,26 @@ async fn two_handles_share_one_file() {
     );
 }
 
+/// Errors, names and audit are nobody else's on a shared machine; a file of an older version is closed as well.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = support::embedded_path();
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let storage = open(&path, "rca");
+    storage.prepare(&["tickets"], &["failures"]).await.unwrap();
+    for entry in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&*path.file_name().unwrap().to_string_lossy()) {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prefixes_are_apart() {
     let path = support::embedded_path();
