@@ -18,6 +18,7 @@ use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
 use crate::remediation::RemediationSettings;
+use crate::sinks::Sinks;
 use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
@@ -69,12 +70,8 @@ pub struct Config {
     pub collector: Collector,
     /// The language model.
     pub model: Option<Model>,
-    /// JIRA.
-    pub jira: Option<Jira>,
-    /// Slack.
-    pub slack: Option<Slack>,
-    /// The playbooks.
-    pub playbooks: Option<Playbooks>,
+    /// The sinks that are on.
+    pub sinks: Sinks,
     /// What remediation may do.
     pub remediation: RemediationSettings,
     /// The optional lock of `/azure-monitor`.
@@ -123,9 +120,11 @@ impl Config {
             remediation: remediation::remediation(&mut r, actions),
             secure_webhook: secure_webhook(&mut r, &http),
             dashboard: dashboard(&mut r, local),
-            jira: jira.map(|settings| Jira::new(settings, http.clone())),
-            slack: slack.map(|settings| Slack::new(settings, http.clone())),
-            playbooks: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
+            sinks: Sinks {
+                jira: jira.map(|settings| Jira::new(settings, http.clone())),
+                slack: slack.map(|settings| Slack::new(settings, http.clone())),
+                playbook: playbooks.map(|settings| Playbooks::new(settings, http.clone())),
+            },
             problems: r.problems,
             http,
             identity,
@@ -142,9 +141,7 @@ impl Config {
             store: TicketStore::new(storage),
             collector: self.collector,
             model: self.model,
-            jira: self.jira,
-            slack: self.slack,
-            playbook: self.playbooks,
+            sinks: self.sinks,
             remediation: self.remediation,
         });
         Doors {

@@ -13,7 +13,7 @@ use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
 use crate::failure::Source;
 use crate::ticket::store::DeadLetter;
-use crate::ticket::{AuditEntry, Status, Ticket};
+use crate::ticket::{AuditEntry, Sink, Status, Ticket};
 
 mod overview;
 mod ticket;
@@ -199,7 +199,18 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
         fields.remove("books");
         fields.insert("evidence".to_owned(), json!(evidence));
         fields.insert("audit".to_owned(), json!(audit));
-        fields.insert("deliveries".to_owned(), json!(ticket.books.delivered));
+        let delivered: BTreeMap<&str, u64> = Sink::ALL
+            .into_iter()
+            .map(|sink| (sink.name(), ticket.delivered(sink)))
+            .filter(|(_, version)| *version > 0)
+            .collect();
+        fields.insert("deliveries".to_owned(), json!(delivered));
+        for sink in Sink::ALL {
+            if let Some(record) = fields.get_mut(sink.name()).and_then(Value::as_object_mut) {
+                let fault = ticket.fault(sink).or(ticket.refused_detail(sink));
+                record.insert("fault".to_owned(), json!(fault));
+            }
+        }
         fields.insert(
             "confidence".to_owned(),
             json!(ticket.diagnosis.confidence_word()),

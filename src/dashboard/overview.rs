@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::{Filter, Overview, frame, issue, platform, prose, relative, time};
 use crate::failure::Source;
-use crate::ticket::{Priority, RemediationState, Status, Ticket};
+use crate::ticket::{Priority, RemediationState, Sink, Status, Ticket};
 
 /// The page with all tickets: what somebody has to look at stands above what is closed.
 pub fn overview(page: &Overview<'_>) -> Markup {
@@ -160,7 +160,7 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
                             @if let Some(note) = note(ticket) { div.quiet { (note) } }
                         }
                         td { @if let Some(key) = ticket.jira.key.as_deref() { (issue(key, page.issue_urls.get(key).map(String::as_str))) } @else { "–" }
-                            @if ticket.jira.fault.is_some() { " " span.bad title="delivery failed" { "!" } } }
+                            @if ticket.fault(Sink::Jira).is_some() { " " span.bad title="delivery failed" { "!" } } }
                         td { time datetime=(ticket.received_at.to_rfc3339()) title=(time(ticket.received_at)) { (relative(ticket.received_at, page.now)) } }
                     }
                 }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{TicketPage, frame, issue, lasting, platform, prose, relative, time};
 use crate::diagnosis::Quote;
-use crate::ticket::{DeliveryFault, Remediation, RemediationState, Status, Ticket};
+use crate::ticket::{Remediation, RemediationState, Sink, Status, Ticket};
 
 /// The page of one ticket.
 pub fn ticket(page: &TicketPage<'_>) -> Markup {
@@ -173,7 +173,6 @@ fn words(state: RemediationState) -> &'static str {
 
 fn facts(page: &TicketPage<'_>) -> Markup {
     let t = page.ticket;
-    let acts = t.remediation.state != RemediationState::None || !t.remediation.attempts.is_empty();
     let row = |label: &str, value: Markup| html! { dt { (label) } dd { (value) } };
     html! {
         section.card {
@@ -190,10 +189,7 @@ fn facts(page: &TicketPage<'_>) -> Markup {
                         None => { "due " (relative(t.sla.due_at, page.now)) } } }))
                 @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (lasting(took)) })) }
                 @if let Some(owner) = &t.owner { (row("Owner", html! { (owner) })) }
-                (row("JIRA", sink(t, "jira", &html! { @if let Some(key) = &t.jira.key { (issue(key, page.issue_url)) } @else { "not yet" } }, t.jira.fault.as_ref())))
-                (row("Slack", sink(t, "slack", &html! { (if t.slack.ts.is_some() { "posted" } else { "not yet" }) }, t.slack.fault.as_ref())))
-                (row("Playbook", sink(t, "playbook", &html! { (if acts { t.remediation.action.words() } else { "none" }) },
-                    t.books.playbook_fault.as_ref())))
+                @for sink in Sink::ALL { (row(sink.title(), shown_by(page, sink))) }
             }
         }
     }
@@ -228,9 +224,21 @@ fn details(t: &Ticket) -> Markup {
     }
 }
 
-fn sink(ticket: &Ticket, name: &str, shown: &Markup, fault: Option<&DeliveryFault>) -> Markup {
+/// What a sink shows of the ticket, and what stops it.
+fn shown_by(page: &TicketPage<'_>, sink: Sink) -> Markup {
+    let t = page.ticket;
+    let acts = t.remediation.state != RemediationState::None || !t.remediation.attempts.is_empty();
+    let shown = match sink {
+        Sink::Jira => {
+            html! { @if let Some(key) = &t.jira.key { (issue(key, page.issue_url)) } @else { "not yet" } }
+        }
+        Sink::Slack => html! { (if t.slack.ts.is_some() { "posted" } else { "not yet" }) },
+        Sink::Playbook => html! { (if acts { t.remediation.action.words() } else { "none" }) },
+    };
     html! {
-        @if let Some(why) = ticket.sinks_off.get(name) { span.quiet { "off: " (why) } } @else { (shown) }
-        @if let Some(fault) = fault { div.bad { (fault.reason) @if fault.retrying { " (will be tried again)" } } }
+        @if let Some(why) = t.sinks_off.get(sink.name()) { span.quiet { "off: " (why) } } @else { (shown) }
+        @for fault in [t.fault(sink), t.refused_detail(sink)].into_iter().flatten() {
+            div.bad { (fault.reason) @if fault.retrying { " (will be tried again)" } }
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::sinks::Step;
 use crate::ticket::machine::{Event, Refusal};
 use crate::ticket::store::UpdateError;
-use crate::ticket::{DeliveryFault, Lease, Sink, Ticket};
+use crate::ticket::{DeliveryFault, Lease, Record, Sink, Ticket};
 use crate::trace;
 
 /// Longer than any one step can take (the HTTP client gives up after ten seconds, a step makes few calls).
@@ -58,9 +58,10 @@ impl Flow {
             Ok(ticket) => ticket,
             Err(wait) => return self.put_later(&message, wait).await,
         };
-        let end = match message.sink {
-            Sink::Jira | Sink::Slack => self.run_steps(message.sink, ticket, &holder, &now).await,
-            Sink::Playbook => self.run_playbook(ticket, &holder, &now).await,
+        let end = if message.sink.shows() {
+            self.run_steps(message.sink, ticket, &holder, &now).await
+        } else {
+            self.run_playbook(ticket, &holder, &now).await
         };
         self.end_delivery(&message, &holder, end?, now()).await
     }
@@ -100,9 +101,7 @@ impl Flow {
             .store
             .update(&ticket.id, |ticket| {
                 let held = ticket
-                    .books
-                    .leases
-                    .get(&sink)
+                    .lease(sink)
                     .is_some_and(|lease| lease.holder == holder);
                 if !held {
                     return Err(Refusal::Contradicts("the lease was lost".to_owned()));
@@ -114,7 +113,7 @@ impl Flow {
         match updated {
             Ok(change) => {
                 if change.visible {
-                    let others = Sink::SHOWING.into_iter().filter(|other| *other != sink);
+                    let others = Sink::showing().filter(|other| *other != sink);
                     self.put_deliveries(&change.ticket, others, now).await?;
                 }
                 Ok(Some(change.ticket))
@@ -134,21 +133,15 @@ impl Flow {
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
         for _ in 0..MAX_STEPS {
-            let record = match self.step(sink, &ticket, now()).await {
+            let record = match self.sinks.step(sink, &ticket, now()).await {
                 Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
                 Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),
                 Err(fault) => return Ok(End::Failed(fault)),
                 Ok(Step::Recorded(record)) => record,
             };
-            if let Event::JiraRecorded(record) = &record
-                && let Some(key) = record
-                    .key
-                    .as_deref()
-                    .filter(|_| record.key != ticket.jira.key)
-            {
-                self.store.index_issue(key, &ticket.id).await?;
-            }
-            match self.record(&ticket, sink, holder, &record, now()).await? {
+            self.index(&ticket, &record).await?;
+            let event = Event::Recorded(record);
+            match self.record(&ticket, sink, holder, &event, now()).await? {
                 Some(stored) => ticket = stored,
                 None => return Ok(End::LostLease),
             }
@@ -159,21 +152,17 @@ impl Flow {
         ))))
     }
 
-    /// One step, with the event that records it. A sink that is switched off has nothing to do.
-    async fn step(
-        &self,
-        sink: Sink,
-        ticket: &Ticket,
-        now: DateTime<Utc>,
-    ) -> Result<Step<Event>, Fault> {
-        match (sink, &self.jira, &self.slack) {
-            (Sink::Jira, Some(jira), _) => {
-                Ok(jira.step(ticket, now).await?.map(Event::JiraRecorded))
-            }
-            (Sink::Slack, _, Some(slack)) => {
-                Ok(slack.step(ticket, now).await?.map(Event::SlackRecorded))
-            }
-            _ => Ok(Step::UpToDate),
+    /// Before it is recorded: what will lead from the vendor back to the ticket.
+    async fn index(&self, ticket: &Ticket, record: &Record) -> Result<(), Fault> {
+        match record {
+            Record::Jira(record) => match &record.key {
+                Some(key) if record.key != ticket.jira.key => {
+                    self.store.index_issue(key, &ticket.id).await
+                }
+                _ => Ok(()),
+            },
+            // Its messages name the ticket themselves.
+            Record::Slack(_) => Ok(()),
         }
     }
 
@@ -234,10 +223,7 @@ impl Flow {
         let mut another_waits = false;
         let ended = self.store.update(&message.ticket, |ticket| {
             let waiting = ticket
-                .books
-                .due
-                .get(&message.sink)
-                .copied()
+                .due(message.sink)
                 .filter(|waiting| *waiting > now + SOON);
             another_waits = waiting
                 .zip(due)

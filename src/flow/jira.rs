@@ -95,7 +95,7 @@ impl Flow {
         account: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        let (Some(jira), Some(account)) = (&self.jira, account) else {
+        let (Some(jira), Some(account)) = (&self.sinks.jira, account) else {
             return Ok(false);
         };
         match jira.account_id(now).await {
@@ -113,7 +113,7 @@ impl Flow {
         questions: &AtomicU32,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        let Some(jira) = &self.jira else {
+        let Some(jira) = &self.sinks.jira else {
             return Ok(false);
         };
         let last = ticket.books.jira_compared_at.unwrap_or(ticket.received_at);

@@ -15,9 +15,7 @@ use crate::diagnosis::model::Model;
 use crate::evidence::Collector;
 use crate::fault::Fault;
 use crate::remediation::{self, RemediationSettings};
-use crate::sinks::jira::Jira;
-use crate::sinks::playbook::Playbooks;
-use crate::sinks::slack::Slack;
+use crate::sinks::Sinks;
 use crate::storage::Storage;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
 use crate::ticket::store::{Healing, TABLES, TicketStore, UpdateError};
@@ -95,12 +93,8 @@ pub struct Flow {
     pub collector: Collector,
     /// The optional language model.
     pub model: Option<Model>,
-    /// The JIRA sink, if it is on.
-    pub jira: Option<Jira>,
-    /// The Slack sink, if it is on.
-    pub slack: Option<Slack>,
-    /// The playbook sink, if any playbook is configured.
-    pub playbook: Option<Playbooks>,
+    /// The sinks that are on.
+    pub sinks: Sinks,
     /// What remediation may do.
     pub remediation: RemediationSettings,
 }
@@ -117,27 +111,13 @@ impl Flow {
 
     /// Sinks that are switched off, with the reason people read on the ticket.
     fn sinks_off(&self) -> BTreeMap<String, String> {
-        [
-            (
-                Sink::Jira,
-                self.jira.is_none(),
-                "JIRA is not configured (ITSM_TOOL)",
-            ),
-            (
-                Sink::Slack,
-                self.slack.is_none(),
-                "Slack is not configured (SLACK_BOT_TOKEN)",
-            ),
-            (
-                Sink::Playbook,
-                self.playbook.is_none(),
-                "no playbook is configured (PLAYBOOK_…)",
-            ),
-        ]
-        .into_iter()
-        .filter(|(_, off, _)| *off)
-        .map(|(sink, _, why)| (sink.name().to_owned(), why.to_owned()))
-        .collect()
+        Sink::ALL
+            .into_iter()
+            .filter_map(|sink| {
+                let why = self.sinks.why_off(sink)?;
+                Some((sink.name().to_owned(), why.to_owned()))
+            })
+            .collect()
     }
 
     async fn put<T: Serialize>(

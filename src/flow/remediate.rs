@@ -79,7 +79,8 @@ impl Flow {
         holder: &str,
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
-        let Some(playbook) = self.playbook.as_ref().filter(|_| self.remediation.enabled) else {
+        let playbook = self.sinks.playbook.as_ref();
+        let Some(playbook) = playbook.filter(|_| self.remediation.enabled) else {
             return self
                 .call_off(
                     &ticket,

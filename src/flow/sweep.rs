@@ -205,9 +205,7 @@ impl Flow {
                     .is_none_or(|called| now - called > PATIENCE),
             };
             let leased = ticket
-                .books
-                .leases
-                .get(&Sink::Playbook)
+                .lease(Sink::Playbook)
                 .is_some_and(|lease| lease.until > now);
             if overdue && !leased && !waits(ticket, Sink::Playbook, now) {
                 self.wake_playbook(ticket, now).await?;
@@ -222,7 +220,7 @@ impl Flow {
         if over.is_none_or(|at| now - at < SETTLING) {
             self.after_attempts(ticket).await?;
         }
-        for sink in Sink::SHOWING {
+        for sink in Sink::showing() {
             if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;
                 acted = true;
@@ -234,9 +232,9 @@ impl Flow {
             Err(fault) if fault.is_transient() => false,
             Err(fault) => return Err(fault),
         };
-        let shown = !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack);
+        let shown = !Sink::showing().any(|sink| ticket.lags(sink));
         // Reopened in JIRA soon after its close, with the webhook lost, it is still compared.
-        let watched = self.jira.is_some() && now - ticket.status_at < LINGER;
+        let watched = self.sinks.jira.is_some() && now - ticket.status_at < LINGER;
         if !acted && !watched && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
             self.store.drop_active(ticket.id.as_str()).await?;
             // Somebody may have reopened it at this very moment.
@@ -288,26 +286,14 @@ impl Flow {
 
 /// Does a delivery of this sink wait in the queue? One that is long overdue is taken for lost.
 fn waits(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
-    ticket
-        .books
-        .due
-        .get(&sink)
-        .is_some_and(|due| now < *due + PATIENCE)
+    ticket.due(sink).is_some_and(|due| now < due + PATIENCE)
 }
 
 /// No live lease, no retry under way, and the last change is not fresh.
 fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
-    let fault = match sink {
-        Sink::Jira => &ticket.jira.fault,
-        Sink::Slack => &ticket.slack.fault,
-        Sink::Playbook => &ticket.books.playbook_fault,
-    };
-    let leased = ticket
-        .books
-        .leases
-        .get(&sink)
-        .is_some_and(|lease| lease.until > now);
-    if ticket.books.due.contains_key(&sink) {
+    let fault = ticket.fault(sink);
+    let leased = ticket.lease(sink).is_some_and(|lease| lease.until > now);
+    if ticket.due(sink).is_some() {
         return !leased && !waits(ticket, sink, now);
     }
     // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
@@ -318,9 +304,7 @@ fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
             PATIENCE
         }
     };
-    let retrying = fault
-        .as_ref()
-        .is_some_and(|fault| now - fault.at < rest(fault));
+    let retrying = fault.is_some_and(|fault| now - fault.at < rest(fault));
     let fresh = now
         - ticket
             .status_at

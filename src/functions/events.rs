@@ -73,6 +73,7 @@ impl Handler {
             return Response::unavailable();
         };
         let Some(secret) = flow
+            .sinks
             .jira
             .as_ref()
             .and_then(|jira| jira.settings().webhook_secret.as_ref())
@@ -114,7 +115,7 @@ impl Handler {
         let Ok(flow) = self.doors.flow.as_ref() else {
             return Response::unavailable();
         };
-        let Some(slack) = &flow.slack else {
+        let Some(slack) = &flow.sinks.slack else {
             return closed("SLACK_BOT_TOKEN");
         };
         let settings = slack.settings();
@@ -191,7 +192,7 @@ impl Handler {
         let Ok(flow) = self.doors.flow.as_ref() else {
             return Response::unavailable();
         };
-        let Some(sink) = &flow.playbook else {
+        let Some(sink) = &flow.sinks.playbook else {
             return closed("CALLBACK_SIGNING_KEY (with a PLAYBOOK_… URL)");
         };
         let (ticket, attempt, token) = (

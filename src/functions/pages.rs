@@ -307,7 +307,7 @@ impl Handler {
         let keys = tickets
             .iter()
             .filter_map(|ticket| ticket.jira.key.as_deref());
-        let issue_urls = flow.jira.iter().flat_map(|jira| {
+        let issue_urls = flow.sinks.jira.iter().flat_map(|jira| {
             keys.clone()
                 .map(|key| (key, jira.browse_link(key).to_string()))
         });
@@ -351,7 +351,7 @@ impl Handler {
             .jira
             .key
             .as_deref()
-            .and_then(|key| Some(flow.jira.as_ref()?.browse_link(key).to_string()));
+            .and_then(|key| Some(flow.sinks.jira.as_ref()?.browse_link(key).to_string()));
         let shown = dashboard::TicketPage {
             ticket: &ticket,
             evidence: &evidence,

@@ -1,10 +1,17 @@
 //! Bring one sink of one ticket up to date. Siblings are strangers; none knows the store.
 //!
+//! [`Sinks`] is the one registry: which sinks are on, why the others are off, and the next step of each.
+//!
 //! In: the ticket as it stands. Out: one [`Step`]. A step makes at most one *writing* call and returns the
 //! sink's new record, which the corridor stores by compare-and-set before the next step: so a crash
 //! anywhere is healed by running it again, and a repeat does nothing (law L4).
 
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::fault::Fault;
+use crate::ticket::{Record, Sink, Ticket};
 
 pub mod jira;
 pub mod playbook;
@@ -28,6 +35,58 @@ impl<R> Step<R> {
             Self::UpToDate => Step::UpToDate,
             Self::Recorded(record) => Step::Recorded(other(record)),
             Self::Wait(delay, why) => Step::Wait(delay, why),
+        }
+    }
+}
+
+/// The sinks that are on.
+#[derive(Debug, Clone, Default)]
+pub struct Sinks {
+    /// JIRA.
+    pub jira: Option<jira::Jira>,
+    /// Slack.
+    pub slack: Option<slack::Slack>,
+    /// The playbooks, if any is configured.
+    pub playbook: Option<playbook::Playbooks>,
+}
+
+impl Sinks {
+    /// Why this sink is off, as people read it on the ticket; `None`: it is on.
+    pub fn why_off(&self, sink: Sink) -> Option<&'static str> {
+        let (is_on, why) = match sink {
+            Sink::Jira => (self.jira.is_some(), "JIRA is not configured (ITSM_TOOL)"),
+            Sink::Slack => (
+                self.slack.is_some(),
+                "Slack is not configured (SLACK_BOT_TOKEN)",
+            ),
+            Sink::Playbook => (
+                self.playbook.is_some(),
+                "no playbook is configured (PLAYBOOK_…)",
+            ),
+        };
+        (!is_on).then_some(why)
+    }
+
+    /// The next step of a sink that shows the ticket. A sink that is off, or that acts, has none.
+    ///
+    /// # Errors
+    /// What the vendor refused, or that it could not be reached.
+    pub async fn step(
+        &self,
+        sink: Sink,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Step<Record>, Fault> {
+        match sink {
+            Sink::Jira => match &self.jira {
+                Some(jira) => Ok(jira.step(ticket, now).await?.map(Record::Jira)),
+                None => Ok(Step::UpToDate),
+            },
+            Sink::Slack => match &self.slack {
+                Some(slack) => Ok(slack.step(ticket, now).await?.map(Record::Slack)),
+                None => Ok(Step::UpToDate),
+            },
+            Sink::Playbook => Ok(Step::UpToDate),
         }
     }
 }

@@ -8,33 +8,85 @@ use serde::{Deserialize, Serialize};
 use super::{AuditEntry, Status};
 use crate::sources::airflow::story::Latest;
 
-/// Where a ticket is shown or acted on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sink {
+/// The list of sinks: none can be left out of [`Sink::ALL`].
+macro_rules! sinks {
+    ($($(#[$about:meta])* $sink:ident = $name:literal, $title:literal, shows: $shows:literal;)+) => {
+        /// Where a ticket is shown or acted on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Sink {
+            $($(#[$about])* $sink,)+
+        }
+
+        impl Sink {
+            /// All of them.
+            pub const ALL: [Self; [$(Self::$sink),+].len()] = [$(Self::$sink),+];
+
+            /// The name used in messages, logs and the API.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$sink => $name,)+ }
+            }
+
+            /// The name that people read.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$sink => $title,)+ }
+            }
+
+            /// Does it show the ticket to people? The others act.
+            pub fn shows(self) -> bool {
+                match self { $(Self::$sink => $shows,)+ }
+            }
+        }
+    };
+}
+
+sinks! {
     /// The JIRA issue.
-    Jira,
+    Jira = "jira", "JIRA", shows: true;
     /// The Slack message and its thread.
-    Slack,
+    Slack = "slack", "Slack", shows: true;
     /// The playbook of the current attempt.
-    Playbook,
+    Playbook = "playbook", "Playbook", shows: false;
 }
 
 impl Sink {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Jira, Self::Slack, Self::Playbook];
-
     /// Those that show the ticket to people.
-    pub const SHOWING: [Self; 2] = [Self::Jira, Self::Slack];
+    pub fn showing() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|sink| sink.shows())
+    }
+}
 
-    /// The name used in messages, logs and on the dashboard.
-    pub fn name(self) -> &'static str {
+/// What a sink that shows the ticket recorded in one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Of the JIRA issue.
+    Jira(JiraRecord),
+    /// Of the Slack message.
+    Slack(SlackRecord),
+}
+
+impl Record {
+    /// Whose it is.
+    pub fn sink(&self) -> Sink {
         match self {
-            Self::Jira => "jira",
-            Self::Slack => "slack",
-            Self::Playbook => "playbook",
+            Self::Jira(_) => Sink::Jira,
+            Self::Slack(_) => Sink::Slack,
         }
     }
+}
+
+/// How far a sink was brought with the ticket, and what goes on there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SinkState {
+    /// The [`Ticket::version`](super::Ticket::version) it was last brought up to; 0: never.
+    pub delivered: u64,
+    /// Who works on it right now.
+    pub lease: Option<Lease>,
+    /// When the delivery that waits in the queue is to run: then nobody else need put one.
+    pub due: Option<DateTime<Utc>>,
+    /// What stopped it, if anything did.
+    pub fault: Option<DeliveryFault>,
 }
 
 /// What a sink recorded about a fault that stopped it.
@@ -80,9 +132,9 @@ pub struct JiraRecord {
     pub status_version: u32,
     /// Transitions made towards that status, to stop endless hops.
     pub hops: u32,
-    /// The issue was deleted in JIRA: it is not created anew.
+    /// The issue was deleted in JIRA: it is not created again.
     pub deleted: bool,
-    /// What stopped the sink, if anything did.
+    /// A detail that JIRA refused while the rest went on.
     pub fault: Option<DeliveryFault>,
 }
 
@@ -108,8 +160,62 @@ pub struct SlackRecord {
     pub frozen: bool,
     /// Set before a chapter is told: its number, while the outcome is not known.
     pub telling: Option<u32>,
-    /// What stopped the sink, if anything did.
+    /// A detail that Slack refused while the rest went on.
     pub fault: Option<DeliveryFault>,
+}
+
+/// How each sink stands; one that never did anything is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredSinks")]
+pub struct SinkStates {
+    sinks: BTreeMap<Sink, SinkState>,
+}
+
+impl SinkStates {
+    /// How this sink stands, if it ever did anything.
+    pub fn get(&self, sink: Sink) -> Option<&SinkState> {
+        self.sinks.get(&sink)
+    }
+
+    pub(super) fn of(&mut self, sink: Sink) -> &mut SinkState {
+        self.sinks.entry(sink).or_default()
+    }
+}
+
+/// As it is stored, and as versions before 0.2 stored it: one map for each fact.
+#[derive(Deserialize)]
+struct StoredSinks {
+    #[serde(default)]
+    sinks: BTreeMap<Sink, SinkState>,
+    #[serde(default)]
+    delivered: BTreeMap<Sink, u64>,
+    #[serde(default)]
+    leases: BTreeMap<Sink, Lease>,
+    #[serde(default)]
+    due: BTreeMap<Sink, DateTime<Utc>>,
+    #[serde(default)]
+    playbook_fault: Option<DeliveryFault>,
+}
+
+impl From<StoredSinks> for SinkStates {
+    fn from(stored: StoredSinks) -> Self {
+        let mut states = Self {
+            sinks: stored.sinks,
+        };
+        for (sink, version) in stored.delivered {
+            states.of(sink).delivered = version;
+        }
+        for (sink, lease) in stored.leases {
+            states.of(sink).lease = Some(lease);
+        }
+        for (sink, at) in stored.due {
+            states.of(sink).due = Some(at);
+        }
+        if let Some(fault) = stored.playbook_fault {
+            states.of(Sink::Playbook).fault = Some(fault);
+        }
+        states
+    }
 }
 
 /// The right of one delivery to work on one sink, so that two never do at once.
@@ -125,12 +231,9 @@ pub struct Lease {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Books {
-    /// The [`Ticket::version`](super::Ticket::version) each sink was last brought up to.
-    pub delivered: BTreeMap<Sink, u64>,
-    /// Who works on which sink right now.
-    pub leases: BTreeMap<Sink, Lease>,
-    /// When the delivery that waits in the queue for a sink is to run: then nobody else need put one.
-    pub due: BTreeMap<Sink, DateTime<Utc>>,
+    /// How each sink stands.
+    #[serde(flatten)]
+    pub sinks: SinkStates,
     /// When the issue was last read back for a change whose webhook was lost.
     pub jira_compared_at: Option<DateTime<Utc>>,
     /// Audit entries of the last change, until they are in the audit table (an outbox: nothing is lost between the two writes).
@@ -139,8 +242,6 @@ pub struct Books {
     pub audited: u32,
     /// The vendor's time of the last status change by a person in JIRA that was applied.
     pub jira_event_at: Option<DateTime<Utc>>,
-    /// What stopped the playbook sink, if anything did.
-    pub playbook_fault: Option<DeliveryFault>,
     /// The latest try of its task instance that was reported.
     pub latest: Latest,
     /// A report named what failed better than the one it was opened with: it is analysed again.

@@ -15,7 +15,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::{
     Actor, AuditEntry, Books, Chapter, ChapterKind, DeliveryFault, JiraRecord, Lease, Priority,
-    Remediation, RemediationState, Sink, Sla, SlackRecord, Status, Ticket, TicketId,
+    Record, Remediation, RemediationState, Sink, Sla, SlackRecord, Status, Ticket, TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
@@ -121,10 +121,8 @@ pub enum Event {
         /// The lease.
         lease: Lease,
     },
-    /// The JIRA sink recorded something.
-    JiraRecorded(JiraRecord),
-    /// The Slack sink recorded something.
-    SlackRecorded(SlackRecord),
+    /// A sink that shows the ticket recorded something.
+    Recorded(Record),
     /// The sink has to look again although nothing people see has changed (a deadline passed).
     Woken {
         /// Which sink.
@@ -467,11 +465,9 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::AttemptCalledOff { attempt, why } => call_off_attempt(d, attempt, why)?,
         Event::JiraCompared => d.ticket.books.jira_compared_at = Some(now),
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
-        Event::JiraRecorded(record) => record_jira(d, record),
-        Event::SlackRecorded(record) => d.ticket.slack = record.clone(),
-        Event::Woken { sink } => {
-            d.ticket.books.delivered.remove(sink);
-        }
+        Event::Recorded(Record::Jira(record)) => record_jira(d, record),
+        Event::Recorded(Record::Slack(record)) => d.ticket.slack = record.clone(),
+        Event::Woken { sink } => d.ticket.books.sinks.of(*sink).delivered = 0,
         Event::DeliveryEnded {
             sink,
             holder,

@@ -19,7 +19,9 @@ pub mod machine;
 mod remediation;
 pub mod store;
 
-pub use books::{Books, DeliveryFault, JiraRecord, Lease, Sink, SlackRecord};
+pub use books::{
+    Books, DeliveryFault, JiraRecord, Lease, Record, Sink, SinkState, SinkStates, SlackRecord,
+};
 pub use id::TicketId;
 pub(crate) use remediation::with_node_type;
 pub use remediation::{Answer, Approval, Attempt, AttemptState, Remediation, RemediationState};
@@ -232,9 +234,39 @@ impl Ticket {
     /// Does this sink still have to be brought up to date?
     pub fn lags(&self, sink: Sink) -> bool {
         let idle = sink == Sink::Playbook && self.current_attempt().is_none();
-        !idle
-            && !self.sinks_off.contains_key(sink.name())
-            && self.books.delivered.get(&sink).copied().unwrap_or(0) < self.version
+        !idle && !self.sinks_off.contains_key(sink.name()) && self.delivered(sink) < self.version
+    }
+
+    /// The version this sink was last brought up to; 0: never.
+    pub fn delivered(&self, sink: Sink) -> u64 {
+        self.books
+            .sinks
+            .get(sink)
+            .map_or(0, |state| state.delivered)
+    }
+
+    /// Who works on this sink right now; after its end anybody may.
+    pub fn lease(&self, sink: Sink) -> Option<&Lease> {
+        self.books.sinks.get(sink)?.lease.as_ref()
+    }
+
+    /// When the delivery that waits in the queue for this sink is to run.
+    pub fn due(&self, sink: Sink) -> Option<DateTime<Utc>> {
+        self.books.sinks.get(sink)?.due
+    }
+
+    /// What stopped this sink, if anything did.
+    pub fn fault(&self, sink: Sink) -> Option<&DeliveryFault> {
+        self.books.sinks.get(sink)?.fault.as_ref()
+    }
+
+    /// A detail that the vendor refused while the rest went on.
+    pub fn refused_detail(&self, sink: Sink) -> Option<&DeliveryFault> {
+        match sink {
+            Sink::Jira => self.jira.fault.as_ref(),
+            Sink::Slack => self.slack.fault.as_ref(),
+            Sink::Playbook => None,
+        }
     }
 
     /// The attempt that is not over yet, if there is one.

@@ -11,6 +11,7 @@ use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::flow::accept::AcceptStatus;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use aiops_rca::remediation::RemediationSettings;
+use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
 use aiops_rca::ticket::machine::{Event, Report};
@@ -59,9 +60,10 @@ impl Corridor {
             store: TicketStore::new(support::embedded()),
             collector: Collector::default(),
             model: None,
-            jira: None,
-            slack: None,
-            playbook: Some(Playbooks::new(settings, support::http())),
+            sinks: Sinks {
+                playbook: Some(Playbooks::new(settings, support::http())),
+                ..Sinks::default()
+            },
             remediation: RemediationSettings {
                 enabled: true,
                 playbooks: actions.into_iter().collect(),
@@ -416,7 +418,7 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
         !given_up.lags(Sink::Playbook),
         "the sweep does not put it again and again"
     );
-    assert!(given_up.books.playbook_fault.is_some());
+    assert!(given_up.fault(Sink::Playbook).is_some());
     let replayed = corridor.flow.replay(None, at(200)).await.unwrap();
     assert_eq!(
         replayed

@@ -14,6 +14,7 @@ use aiops_rca::functions::secure_webhook::{
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
 use aiops_rca::remediation::RemediationSettings;
+use aiops_rca::sinks::Sinks;
 use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{Actor, Channel, Status, Ticket};
 use chrono::{TimeDelta, Utc};
@@ -387,9 +388,7 @@ fn house(dashboard: DashboardLock) -> House {
         store: store.clone(),
         collector: Collector::default(),
         model: None,
-        jira: None,
-        slack: None,
-        playbook: None,
+        sinks: Sinks::default(),
         remediation: RemediationSettings::default(),
     };
     let doors = Doors {

@@ -16,8 +16,8 @@ use aiops_rca::ticket::machine::{
     Called, Decision, Event, Opening, Plan, Refusal, Report, apply, open,
 };
 use aiops_rca::ticket::{
-    Actor, AttemptState, Channel, ChapterKind, DeliveryFault, JiraRecord, Lease, RemediationState,
-    Sink, SlackRecord, Status, Ticket, TicketId,
+    Actor, AttemptState, Channel, ChapterKind, DeliveryFault, JiraRecord, Lease, Record,
+    RemediationState, Sink, SlackRecord, Status, Ticket, TicketId,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -199,7 +199,7 @@ fn event(ticket: &Ticket, kind: u8, pick: u8, offset: i64, now: DateTime<Utc>) -
         approved,
         by: person(Channel::Slack),
     };
-    let sink = Sink::ALL[usize::from(pick) % 3];
+    let sink = Sink::ALL[usize::from(pick) % Sink::ALL.len()];
     match kind {
         0 => Event::ReportedAgain,
         1 => status(to, Channel::Jira, when),
@@ -266,15 +266,15 @@ fn event(ticket: &Ticket, kind: u8, pick: u8, offset: i64, now: DateTime<Utc>) -
                 until: when,
             },
         },
-        23 => Event::JiraRecorded(JiraRecord {
+        23 => Event::Recorded(Record::Jira(JiraRecord {
             key: Some("APAIOPS-1".to_owned()),
             told: u32::from(pick),
             ..ticket.jira.clone()
-        }),
-        24 => Event::SlackRecorded(SlackRecord {
+        })),
+        24 => Event::Recorded(Record::Slack(SlackRecord {
             ts: Some("1.2".to_owned()),
             ..ticket.slack.clone()
-        }),
+        })),
         _ => Event::Woken { sink },
     }
 }

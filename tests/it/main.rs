@@ -24,6 +24,7 @@ mod settings;
 mod slack;
 mod sources;
 mod storage;
+mod stored;
 mod story;
 mod support;
 mod telemetry;

@@ -130,7 +130,7 @@ fn an_unresolved_key_vault_reference_is_no_secret() {
         ("JIRA_API_TOKEN", reference),
     ];
     let config = read(&jira);
-    assert!(config.jira.is_none());
+    assert!(config.sinks.jira.is_none());
     let told = config
         .problems
         .iter()
@@ -155,8 +155,24 @@ fn an_unresolved_key_vault_reference_is_no_secret() {
             config.problems.iter().any(|problem| problem.name == name),
             "{name}"
         );
-        assert!(config.jira.unwrap().settings().webhook_secret.is_none());
-        assert!(config.slack.unwrap().settings().signing_secret.is_none());
+        assert!(
+            config
+                .sinks
+                .jira
+                .unwrap()
+                .settings()
+                .webhook_secret
+                .is_none()
+        );
+        assert!(
+            config
+                .sinks
+                .slack
+                .unwrap()
+                .settings()
+                .signing_secret
+                .is_none()
+        );
         assert!(matches!(config.dashboard, DashboardLock::Closed));
     }
 }
@@ -309,9 +325,9 @@ fn no_secret_is_printed() {
     let config = Config::read(&environment).unwrap();
     assert_eq!(config.problems, [], "everything is configured");
     assert!(
-        config.jira.is_some()
-            && config.slack.is_some()
-            && config.playbooks.is_some()
+        config.sinks.jira.is_some()
+            && config.sinks.slack.is_some()
+            && config.sinks.playbook.is_some()
             && config.model.is_some()
     );
     let shown = format!("{config:?}");

@@ -12,6 +12,7 @@ use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::wire::Request;
 use aiops_rca::functions::{Doors, Handler};
 use aiops_rca::remediation::RemediationSettings;
+use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::Parsed;
@@ -142,9 +143,11 @@ impl House {
             store: TicketStore::new(support::embedded()),
             collector: Collector::default(),
             model: None,
-            jira: Some(Jira::new(settings, support::http())),
-            slack: None,
-            playbook: Some(Playbooks::new(playbooks, support::http())),
+            sinks: Sinks {
+                jira: Some(Jira::new(settings, support::http())),
+                playbook: Some(Playbooks::new(playbooks, support::http())),
+                ..Sinks::default()
+            },
             remediation: RemediationSettings {
                 enabled: true,
                 playbooks: [Action::RetryPipeline].into(),

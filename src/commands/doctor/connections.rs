@@ -130,14 +130,14 @@ async fn identity(config: &Config) -> Vec<Check> {
 }
 
 async fn jira(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
-    match &config.jira {
+    match &config.sinks.jira {
         Some(jira) => jira.check(now).await,
         None => off(config, "JIRA", "JIRA_"),
     }
 }
 
 async fn slack(config: &Config) -> Vec<Check> {
-    match &config.slack {
+    match &config.sinks.slack {
         Some(slack) => slack.check().await,
         None => off(config, "Slack", "SLACK_"),
     }
@@ -145,7 +145,7 @@ async fn slack(config: &Config) -> Vec<Check> {
 
 /// Playbooks cannot be tried without running them: their URLs are looked at, and their hosts are reached.
 async fn playbooks(config: &Config) -> Vec<Check> {
-    let Some(playbooks) = &config.playbooks else {
+    let Some(playbooks) = &config.sinks.playbook else {
         return off(config, "Playbooks", "PLAYBOOK_");
     };
     let enabled = config.remediation.enabled;

@@ -85,7 +85,7 @@ async fn shown(flow: &Flow, id: &TicketId) -> Result<Option<Ticket>, Fault> {
         let ticket = flow.store.load(id).await?;
         let done = ticket
             .as_ref()
-            .is_some_and(|ticket| !Sink::SHOWING.iter().any(|sink| ticket.lags(*sink)));
+            .is_some_and(|ticket| !Sink::showing().any(|sink| ticket.lags(sink)));
         if done || tokio::time::Instant::now() > give_up {
             return Ok(ticket);
         }
@@ -95,13 +95,8 @@ async fn shown(flow: &Flow, id: &TicketId) -> Result<Option<Ticket>, Fault> {
 
 /// What keeps JIRA or Slack from showing the ticket.
 fn faults(ticket: &Ticket) -> Vec<String> {
-    let known = [
-        (Sink::Jira, &ticket.jira.fault),
-        (Sink::Slack, &ticket.slack.fault),
-    ];
-    known
-        .into_iter()
-        .filter_map(|(sink, fault)| match fault {
+    Sink::showing()
+        .filter_map(|sink| match ticket.fault(sink) {
             Some(fault) => Some(format!("{}: {}", sink.name(), fault.reason)),
             None if ticket.lags(sink) => Some(format!(
                 "{} was not brought up to date in time",

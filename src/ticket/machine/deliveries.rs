@@ -6,13 +6,13 @@ use super::{Draft, Refusal, contradicts};
 use crate::ticket::{Actor, AuditEntry, DeliveryFault, JiraRecord, Lease, Sink};
 
 pub(super) fn lease_sink(d: &mut Draft, sink: Sink, lease: &Lease) -> Result<(), Refusal> {
-    if let Some(held) = d.ticket.books.leases.get(&sink)
+    if let Some(held) = d.ticket.lease(sink)
         && held.holder != lease.holder
         && held.until > d.now
     {
         return Err(contradicts("another delivery works on this sink"));
     }
-    d.ticket.books.leases.insert(sink, lease.clone());
+    d.ticket.books.sinks.of(sink).lease = Some(lease.clone());
     Ok(())
 }
 
@@ -39,15 +39,9 @@ pub(super) fn record_jira(d: &mut Draft, record: &JiraRecord) {
 /// Several deliveries of one sink may wait; the first counts.
 pub(super) fn next_delivery(d: &mut Draft, sink: Sink, again: Option<DateTime<Utc>>) {
     let now = d.now;
-    let due = &mut d.ticket.books.due;
-    let waiting = due
-        .get(&sink)
-        .copied()
-        .filter(|at| *at > now + Duration::seconds(5));
-    match again {
-        Some(again) => due.insert(sink, waiting.map_or(again, |waiting| waiting.min(again))),
-        None => due.remove(&sink),
-    };
+    let state = d.ticket.books.sinks.of(sink);
+    let waiting = state.due.filter(|at| *at > now + Duration::seconds(5));
+    state.due = again.map(|again| waiting.map_or(again, |waiting| waiting.min(again)));
 }
 
 pub(super) fn end_delivery(
@@ -57,23 +51,18 @@ pub(super) fn end_delivery(
     shown: Option<u64>,
     fault: Option<&DeliveryFault>,
 ) {
-    if d.ticket
-        .books
-        .leases
-        .get(&sink)
+    let state = d.ticket.books.sinks.of(sink);
+    if state
+        .lease
+        .as_ref()
         .is_some_and(|lease| lease.holder == holder)
     {
-        d.ticket.books.leases.remove(&sink);
+        state.lease = None;
     }
     if let Some(version) = shown {
-        let delivered = d.ticket.books.delivered.entry(sink).or_insert(0);
-        *delivered = (*delivered).max(version);
+        state.delivered = state.delivered.max(version);
     }
-    let slot = match sink {
-        Sink::Jira => &mut d.ticket.jira.fault,
-        Sink::Slack => &mut d.ticket.slack.fault,
-        Sink::Playbook => &mut d.ticket.books.playbook_fault,
-    };
+    let slot = &mut state.fault;
     let news = fault.is_some_and(|fault| {
         !fault.retrying
             && slot

@@ -4,6 +4,7 @@ use aiops_rca::diagnosis::model::{Worded, cache_key};
 use aiops_rca::evidence::Collector;
 use aiops_rca::flow::{FailureMessage, Flow};
 use aiops_rca::remediation::RemediationSettings;
+use aiops_rca::sinks::Sinks;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::Ticket;
 use aiops_rca::ticket::store::TicketStore;
@@ -99,9 +100,7 @@ async fn corridor(model: Model) -> Flow {
         store: TicketStore::new(crate::support::embedded()),
         collector: Collector::default(),
         model: Some(model),
-        jira: None,
-        slack: None,
-        playbook: None,
+        sinks: Sinks::default(),
         remediation: RemediationSettings::default(),
     };
     flow.prepare().await.unwrap();

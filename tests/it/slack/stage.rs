@@ -9,7 +9,7 @@ use aiops_rca::http::Http;
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::slack::{Slack, SlackSettings};
 use aiops_rca::ticket::machine::{Called, Decision, Event, Opening, Plan, Report, apply, open};
-use aiops_rca::ticket::{Actor, Channel, JiraRecord, Status, Ticket, TicketId};
+use aiops_rca::ticket::{Actor, Channel, JiraRecord, Record, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use simulators::Clock;
 use simulators::slack::{SlackOptions, SlackSimulator};
@@ -94,7 +94,11 @@ pub(crate) fn issue(ticket: &mut Ticket) {
         key: Some("APAIOPS-123".into()),
         ..ticket.jira.clone()
     };
-    happen(ticket, &Event::JiraRecorded(record), at("10:00:05"));
+    happen(
+        ticket,
+        &Event::Recorded(Record::Jira(record)),
+        at("10:00:05"),
+    );
 }
 
 pub(crate) fn status(ticket: &mut Ticket, to: Status, by: Actor, when: DateTime<Utc>) {
@@ -254,7 +258,7 @@ impl Stage {
                 let stored = serde_json::to_string(&record).unwrap();
                 happen(
                     ticket,
-                    &Event::SlackRecorded(serde_json::from_str(&stored).unwrap()),
+                    &Event::Recorded(Record::Slack(serde_json::from_str(&stored).unwrap())),
                     self.now,
                 );
             }

@@ -152,7 +152,7 @@ impl Town {
     fn restart(&mut self) {
         let workspace = SlackOptions::default();
         let settings = crate::support::jira_settings(&self.jira);
-        self.world.house.flow.jira = Some(Jira::new(settings, crate::support::http()));
+        self.world.house.flow.sinks.jira = Some(Jira::new(settings, crate::support::http()));
         let settings = SlackSettings {
             bot_token: workspace.token.into(),
             channel: "C01234567AB".to_owned(),
@@ -162,7 +162,7 @@ impl Town {
             dashboard_base: None,
             issue_base: None,
         };
-        self.world.house.flow.slack = Some(Slack::new(settings, crate::support::http()));
+        self.world.house.flow.sinks.slack = Some(Slack::new(settings, crate::support::http()));
     }
 
     fn script(&mut self) {
@@ -433,7 +433,7 @@ impl Town {
                 .unwrap();
             let expected = blocks::message(
                 ticket,
-                &house.flow.slack.as_ref().unwrap().settings().look(),
+                &house.flow.sinks.slack.as_ref().unwrap().settings().look(),
             );
             assert_eq!(
                 message.blocks,

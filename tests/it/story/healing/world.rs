@@ -9,6 +9,7 @@ use aiops_rca::evidence::{Collector, DataFactory, Key};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::flow::Flow;
 use aiops_rca::remediation::{AssetPolicy, RemediationSettings};
+use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl, callback};
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::{Ticket, TicketId};
@@ -382,9 +383,10 @@ impl<A> World<A> {
                 store,
                 collector,
                 model: None,
-                jira: None,
-                slack: None,
-                playbook: Some(Playbooks::new(playbook, http)),
+                sinks: Sinks {
+                    playbook: Some(Playbooks::new(playbook, http)),
+                    ..Sinks::default()
+                },
                 remediation,
             }
         })

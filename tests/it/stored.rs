@@ -1,0 +1,45 @@
+//! Tickets that an earlier version stored are read by this one, with everything that deliveries need.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::path::Path;
+
+use aiops_rca::ticket::{Sink, Ticket};
+
+/// Written by 0.1.0 in the demo; leases, dates and intents are as a crash would have left them.
+fn of_an_earlier_version() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stored/ticket-0.1.json");
+    std::fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn how_each_sink_stood_is_read() {
+    let ticket: Ticket = serde_json::from_str(&of_an_earlier_version()).unwrap();
+    let delivered = Sink::ALL.map(|sink| ticket.delivered(sink));
+    assert_eq!(delivered, [6, 7, 7]);
+    assert!(ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack));
+    assert_eq!(ticket.lease(Sink::Jira).unwrap().holder, "00c0ffee00c0ffee");
+    assert_eq!(ticket.lease(Sink::Slack), None);
+    assert_eq!(
+        ticket.due(Sink::Slack).unwrap().to_rfc3339(),
+        "2026-11-29T08:23:05+00:00"
+    );
+    let fault = ticket.fault(Sink::Playbook).unwrap();
+    assert_eq!(
+        fault.reason,
+        "given up after repeated crashes (dead letter 1)"
+    );
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let ticket: Ticket = serde_json::from_str(&of_an_earlier_version()).unwrap();
+    let written = serde_json::to_string(&ticket).unwrap();
+    assert_eq!(serde_json::from_str::<Ticket>(&written).unwrap(), ticket);
+    let value: serde_json::Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(value["books"]["sinks"]["jira"]["delivered"], 6);
+    assert!(
+        value["books"].get("delivered").is_none(),
+        "the old form is not written again"
+    );
+}
