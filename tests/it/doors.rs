@@ -727,8 +727,8 @@ async fn whoever_signed_in_speaks_for_himself() {
             .get("/dashboard", &[("x-ms-client-principal-name", "me")])
             .await
             .0,
-        401,
-        "a name alone is nobody"
+        302,
+        "a name alone is nobody: sign in first"
     );
     let ticket = house.open(|_| ()).await;
     let me = [
