@@ -49,11 +49,17 @@ fn found(text: &str, wanted: fn(Hint) -> bool) -> Vec<Range<usize>> {
             continue;
         }
         done = secret.end;
-        if text.get(secret.clone()) != Some(MASK) {
+        if !text.get(secret.clone()).is_some_and(is_mask) {
             secrets.push(secret);
         }
     }
     secrets
+}
+
+/// A mask, also that of a name, which says which one it is.
+fn is_mask(text: &str) -> bool {
+    text.strip_prefix(MASK)
+        .is_some_and(|rest| rest.len() <= 6 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// A hint in its text; nothing before `done` may be touched.
