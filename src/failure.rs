@@ -13,6 +13,13 @@ use sha2::{Digest, Sha256};
 
 use crate::redaction::{cap, redact, redact_name};
 
+mod asset;
+pub mod remote;
+mod scope;
+
+pub use asset::Asset;
+pub use scope::{Place, Scope, host_and_path, same_place};
+
 /// The longest error message a [`Failure`] carries, in bytes; a longer one keeps its head and its tail.
 pub const MESSAGE_CAP: usize = 24 * 1024;
 /// The longest name, id or context value, in bytes.
@@ -31,6 +38,9 @@ pub enum Source {
 }
 
 impl Source {
+    /// Every source.
+    pub const ALL: [Self; 3] = [Self::Adf, Self::Databricks, Self::Airflow];
+
     /// The prefix of ticket ids.
     pub fn ticket_prefix(self) -> &'static str {
         match self {
@@ -49,11 +59,25 @@ impl Source {
         }
     }
 
+    /// The platform's name as people read it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Adf => "ADF",
+            Self::Databricks => "Databricks",
+            Self::Airflow => "Airflow",
+        }
+    }
+
     /// The inverse of [`Source::name`], without regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Adf, Self::Databricks, Self::Airflow]
+        Self::ALL
             .into_iter()
             .find(|s| s.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The inverse of [`Source::ticket_prefix`].
+    pub fn from_ticket_prefix(prefix: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.ticket_prefix() == prefix)
     }
 }
 
@@ -258,6 +282,8 @@ pub mod field {
     pub const ACTIVITY: &str = "activity";
     /// ADF failureType (`UserError`, `SystemError`): a hint only.
     pub const FAILURE_TYPE: &str = "failure_type";
+    /// Where it runs, under the one name that the place has in the configuration.
+    pub const SCOPE: &str = "scope";
     /// ADF factory resource id, lower case.
     pub const FACTORY: &str = "factory";
     /// Databricks job id.
@@ -270,6 +296,8 @@ pub mod field {
     pub const CLUSTER_ID: &str = "cluster_id";
     /// Databricks workspace (org) id.
     pub const WORKSPACE_ID: &str = "workspace_id";
+    /// Databricks workspace by its host, lower case.
+    pub const WORKSPACE: &str = "workspace";
     /// Databricks termination type (`CLIENT_ERROR`, `SERVICE_FAULT`, `CLOUD_FAILURE`, `INTERNAL_ERROR`, `SUCCESS`).
     pub const TERMINATION_TYPE: &str = "termination_type";
     /// Databricks: the latest repair of the job run, which keeps the run's id.
@@ -282,6 +310,12 @@ pub mod field {
     pub const LINKED_RUN_ID: &str = "linked_run_id";
     /// ADF: the page of that run.
     pub const LINKED_RUN_URL: &str = "linked_run_url";
+    /// Airflow: the run of another platform that the task watched, and how that platform says it stands.
+    pub const REMOTE_RUN_ID: &str = "remote_run_id";
+    /// Which platform that is.
+    pub const REMOTE_PLATFORM: &str = "remote_platform";
+    /// `succeeded`, `failed`, or the platform's own word for a run that goes on.
+    pub const REMOTE_STATE: &str = "remote_state";
     /// Databricks: `job` or `cluster`.
     pub const KIND: &str = "kind";
     /// Airflow DAG id.
@@ -292,7 +326,7 @@ pub mod field {
     pub const MAP_INDEX: &str = "map_index";
     /// Airflow try number.
     pub const TRY_NUMBER: &str = "try_number";
-    /// Airflow: which deployment, as the report names it.
+    /// Airflow: which deployment, as the report names it, or the address that its link leads to.
     pub const DEPLOYMENT: &str = "deployment";
     /// Airflow: the task that the link of a DAG-level report leads to. It is merely the run's last one.
     pub const LAST_TASK: &str = "last_task";
@@ -393,6 +427,25 @@ impl Failure {
             rule: alert.rule.as_deref().map(name),
         });
         self
+    }
+
+    /// Where it runs, as far as the report or the vendor said: a factory's or Synapse workspace's resource id, a
+    /// Databricks workspace, an Airflow deployment.
+    pub fn scope(&self) -> Option<&str> {
+        let named = || match self.source {
+            Source::Adf => self.field(field::FACTORY),
+            Source::Databricks => self
+                .field(field::WORKSPACE)
+                .or_else(|| self.field(field::WORKSPACE_ID)),
+            Source::Airflow => self.field(field::DEPLOYMENT),
+        };
+        self.field(field::SCOPE).or_else(named)
+    }
+
+    /// Notes where it runs, once that is known.
+    pub fn set_scope(&mut self, scope: &str) {
+        self.context
+            .insert(field::SCOPE.to_owned(), scope.to_owned());
     }
 
     /// A context value by its name in [`field`].

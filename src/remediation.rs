@@ -1,10 +1,12 @@
 //! Remediation policy: run this playbook | ask a person | leave it, and why.
 //!
-//! Pure: (ticket, settings, history, now) → [`Decision`]. The catalog says what *could* help (law L6), the
-//! settings say what is allowed on this asset, the history says what was tried. Wrongly acting is the worst
+//! Pure: (ticket, settings, history, facts, now) → [`Decision`]. The catalog says what *could* help (law L6), the
+//! settings say what is allowed on this asset, the history says what was tried, the facts say whether the run is known,
+//! failed and the latest in a place that the playbooks serve (law L13). Wrongly acting is the worst
 //! error (law L8), so every guard that does not hold ends in a question or in leaving it, never in acting.
 //! This room calls nothing: attempts are recorded by the machine and made by the corridor.
 
+mod facts;
 mod node_types;
 
 use std::collections::BTreeSet;
@@ -14,11 +16,13 @@ use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
 
 use crate::diagnosis::{Action, Category, Risk, Severity};
-use crate::failure::{AssetKind, field};
+use crate::evidence::Facts;
+use crate::failure::{Asset, AssetKind, Scope, Source, field};
 use crate::ticket::machine::{Decision, Plan};
 use crate::ticket::store::Healing;
 use crate::ticket::{AttemptState, Ticket, with_node_type};
 
+pub use facts::{Grounds, grounds};
 pub use node_types::NodeTypes;
 
 /// How an asset may be healed.
@@ -50,7 +54,10 @@ impl Mode {
 /// What is allowed on assets whose name matches.
 #[derive(Debug, Clone)]
 pub struct AssetPolicy {
+    /// As it was written.
     glob: String,
+    /// The scopes that its first part names; every scope when empty.
+    scopes: Vec<(Source, String)>,
     /// Every asset when absent.
     matcher: Option<GlobMatcher>,
     /// How it may be healed.
@@ -66,6 +73,7 @@ impl AssetPolicy {
     pub fn ask_about_everything() -> Self {
         Self {
             glob: "*".to_owned(),
+            scopes: Vec::new(),
             matcher: None,
             mode: Mode::Ask,
             max_attempts: None,
@@ -73,14 +81,21 @@ impl AssetPolicy {
         }
     }
 
-    fn is_for(&self, asset: &str) -> bool {
-        self.matcher
-            .as_ref()
-            .is_none_or(|matcher| matcher.is_match(asset))
+    /// Is the rule about this asset?
+    pub fn is_for(&self, asset: &Asset) -> bool {
+        let there = |(source, id): &(Source, String)| {
+            *source == asset.source && id.eq_ignore_ascii_case(&asset.scope)
+        };
+        (self.scopes.is_empty() || self.scopes.iter().any(there))
+            && self
+                .matcher
+                .as_ref()
+                .is_none_or(|matcher| matcher.is_match(&asset.name))
     }
 
-    /// One line of `REMEDIATION_ASSETS`: `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`.
-    pub fn parse(line: &str) -> Result<Self, String> {
+    /// One line of `REMEDIATION_ASSETS`: `[<scope>/]<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`. What stands before the
+    /// first `/` is a scope if it is the short name of a configured one: names of jobs hold slashes, too.
+    pub fn parse(line: &str, configured: &[Scope]) -> Result<Self, String> {
         // From the end, so that a glob may hold commas (`{a,b}*`).
         let (mut rest, mut max_attempts, mut cooldown) = (line.trim(), None, None);
         while let Some((head, word)) = rest.rsplit_once(',') {
@@ -103,12 +118,24 @@ impl AssetPolicy {
         let (glob, mode) = rest.rsplit_once('=').ok_or_else(|| {
             format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`")
         })?;
-        let matcher = Some(self::glob(glob)?);
+        let named = |name: &str| -> Vec<(Source, String)> {
+            configured
+                .iter()
+                .filter(|scope| scope.name.eq_ignore_ascii_case(name.trim()))
+                .map(|scope| (scope.source, scope.id.clone()))
+                .collect()
+        };
+        let (scopes, pattern) = match glob.split_once('/').map(|(name, rest)| (named(name), rest)) {
+            Some((scopes, rest)) if !scopes.is_empty() => (scopes, rest),
+            _ => (Vec::new(), glob),
+        };
+        let matcher = Some(self::glob(pattern)?);
         let mode = Mode::from_name(mode).ok_or_else(|| {
             format!("what follows `{glob}=` is not safe, from_failure, ask or never[,max=<n>][,cooldown=<minutes>]")
         })?;
         Ok(Self {
             glob: glob.trim().to_owned(),
+            scopes,
             matcher,
             mode,
             max_attempts,
@@ -221,17 +248,35 @@ pub fn schedule(risk: Risk) -> &'static [i64] {
 
 const FLAPPING_WINDOW: Duration = Duration::days(7);
 
-/// Decides what becomes of this ticket next. `healings`: how healing this fingerprint on this asset ended before.
+/// Decides what becomes of this ticket next. `healings`: how healing this cause on this asset ended before.
 pub fn decide(
     ticket: &Ticket,
     settings: &RemediationSettings,
     healings: &[Healing],
+    facts: &Facts,
     now: DateTime<Utc>,
 ) -> Decision {
-    match permitted(ticket, settings, healings, now) {
-        Err(leave) => leave,
-        Ok(permit) => propose(ticket, settings, healings, &permit, now),
+    let permit = match permitted(ticket, settings, healings, now) {
+        Ok(permit) => permit,
+        Err(leave) => return leave,
+    };
+    match grounds(ticket, facts) {
+        Ok(grounds) => propose(ticket, settings, healings, &permit, grounds, now),
+        Err(why) => Decision::Leave {
+            why,
+            exhausted: false,
+        },
     }
+}
+
+/// Would the policy act, or ask, if the facts carried it? Otherwise nobody need be asked for them.
+pub fn needs_facts(
+    ticket: &Ticket,
+    settings: &RemediationSettings,
+    healings: &[Healing],
+    now: DateTime<Utc>,
+) -> bool {
+    permitted(ticket, settings, healings, now).is_ok()
 }
 
 fn acts_on_cluster(action: Action) -> bool {
@@ -299,10 +344,8 @@ fn permitted(
             "a job's own cluster cannot be restarted: its job's run is what is repaired".to_owned(),
         );
     }
-    let policy = settings
-        .assets
-        .iter()
-        .find(|policy| policy.is_for(&ticket.failure.asset));
+    let asset = Asset::of(&ticket.failure);
+    let policy = settings.assets.iter().find(|policy| policy.is_for(&asset));
     let mode = policy.map_or(settings.default_mode, |policy| policy.mode);
     if mode == Mode::Never {
         let rule = policy.map_or("the default".to_owned(), |policy| {
@@ -357,6 +400,7 @@ fn propose(
     settings: &RemediationSettings,
     healings: &[Healing],
     permit: &Permit,
+    grounds: Grounds,
     now: DateTime<Utc>,
 ) -> Decision {
     let diagnosis = &ticket.diagnosis;
@@ -370,7 +414,7 @@ fn propose(
         node_type,
     };
     let why = format!(
-        "{} is {} and the catalog allows to {}{with} (rule {}, risk {risk:?}, confidence {})",
+        "{} is {} and the catalog allows to {}{with} (rule {}, risk {risk:?}, confidence {}); {}",
         diagnosis.error_type,
         if diagnosis.transient {
             "transient"
@@ -380,8 +424,10 @@ fn propose(
         action.words(),
         diagnosis.rule,
         diagnosis.confidence_word(),
+        grounds.known,
     );
-    let reasons = reasons_to_ask(ticket, settings, healings, permit, now);
+    let mut reasons = reasons_to_ask(ticket, settings, healings, permit, now);
+    reasons.extend(grounds.doubts);
     if reasons.is_empty() {
         let by_risk: Vec<Duration> = schedule(risk)
             .iter()

@@ -10,6 +10,7 @@ use url::Url;
 use crate::diagnosis::Action;
 use crate::diagnosis::model::{Model, ModelSettings, Provider};
 use crate::evidence::Collector;
+use crate::failure::{Scope, Source};
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::Doors;
@@ -28,6 +29,7 @@ use crate::ticket::store::TicketStore;
 
 mod reader;
 mod remediation;
+mod scopes;
 mod settings;
 mod sinks;
 mod telemetry;
@@ -110,14 +112,18 @@ impl Config {
             .map(|settings| settings.urls.keys().copied().collect())
             .unwrap_or_default();
         let identity = identity.map(|settings| Identity::new(settings, http.clone()));
+        let collector = vendors::collector(&mut r, &http, identity.as_ref());
+        let scopes: Vec<Scope> = (Source::ALL.iter())
+            .flat_map(|source| collector.scopes(*source))
+            .collect();
         Ok(Self {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),
             otlp: telemetry::otlp(&mut r),
             storage: storage(&mut r),
-            collector: vendors::collector(&mut r, &http, identity.as_ref()),
+            collector,
             model: model(&mut r, &http, identity.as_ref()),
-            remediation: remediation::remediation(&mut r, actions),
+            remediation: remediation::remediation(&mut r, actions, &scopes),
             secure_webhook: secure_webhook(&mut r, &http),
             dashboard: dashboard(&mut r, local),
             sinks: Sinks {

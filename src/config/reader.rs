@@ -82,6 +82,14 @@ impl<'a> Reader<'a> {
         Some(given.unwrap_or(default).to_owned()).filter(|value| !value.is_empty())
     }
 
+    /// A credential of one of several scopes: `<setting>_<NAME>`, the scope's short name in capitals, with `_` for whatever
+    /// is neither a letter nor a digit.
+    pub(super) fn of_scope(&self, setting: &'static str, scope: &str) -> Option<String> {
+        let given = self.environment.get(&name_of_scope(setting, scope))?.trim();
+        let unresolved = given.is_empty() || given.starts_with("@Microsoft.KeyVault(");
+        (!unresolved).then(|| given.to_owned())
+    }
+
     /// Is it given at all?
     pub(super) fn has(&self, name: &'static str) -> bool {
         self.environment
@@ -119,29 +127,13 @@ impl<'a> Reader<'a> {
     /// An absolute http(s) URL; https unless it leads to this machine.
     pub(super) fn url(&mut self, name: &'static str) -> Option<Url> {
         let text = self.text(name)?;
-        let text = if text.contains("://") {
-            text
-        } else {
-            format!("https://{text}")
-        };
-        let Ok(url) = Url::parse(&text) else {
-            self.problem(name, "is not a URL");
-            return None;
-        };
-        let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        if !(url.scheme() == "https" || url.scheme() == "http" && local) || url.host_str().is_none()
-        {
-            self.problem(
-                name,
-                "must begin with https:// (http:// only for this machine)",
-            );
-            return None;
+        match address(&text) {
+            Ok(url) => Some(url),
+            Err(why) => {
+                self.problem(name, why);
+                None
+            }
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            self.problem(name, "must not hold a user or a password");
-            return None;
-        }
-        Some(url)
     }
 
     pub(super) fn required_url(&mut self, name: &'static str, because: &str) -> Option<Url> {
@@ -186,6 +178,39 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// An absolute http(s) URL; https unless it leads to this machine. `Err`: what is wrong.
+pub(super) fn address(text: &str) -> Result<Url, &'static str> {
+    let text = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://{text}")
+    };
+    let url = Url::parse(&text).map_err(|_| "is not a URL")?;
+    let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if !(url.scheme() == "https" || url.scheme() == "http" && local) || url.host_str().is_none() {
+        return Err("must begin with https:// (http:// only for this machine)");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or a password");
+    }
+    Ok(url)
+}
+
+/// The variable that holds a scope's own value of a setting.
+pub(super) fn name_of_scope(setting: &str, scope: &str) -> String {
+    let suffix: String = scope
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("{setting}_{suffix}")
 }
 
 /// The items of a list, without the empty ones.

@@ -6,9 +6,14 @@ use chrono::Duration;
 
 use super::reader::{Reader, list};
 use crate::diagnosis::Action;
+use crate::failure::Scope;
 use crate::remediation::{AssetPolicy, Mode, NodeTypes, QuietHours, RemediationSettings};
 
-pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> RemediationSettings {
+pub(super) fn remediation(
+    r: &mut Reader<'_>,
+    playbooks: BTreeSet<Action>,
+    scopes: &[Scope],
+) -> RemediationSettings {
     let default = RemediationSettings::default();
     let minutes =
         |r: &mut Reader<'_>, name| r.minutes(name, 7 * 24 * 60).unwrap_or(Duration::hours(2));
@@ -24,7 +29,7 @@ pub(super) fn remediation(r: &mut Reader<'_>, playbooks: BTreeSet<Action>) -> Re
     }
     let mut assets = Vec::new();
     for line in list(r.text("REMEDIATION_ASSETS"), ';') {
-        match AssetPolicy::parse(&line) {
+        match AssetPolicy::parse(&line, scopes) {
             Ok(policy) => assets.push(policy),
             Err(why) => {
                 r.problem("REMEDIATION_ASSETS", why);

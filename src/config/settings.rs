@@ -159,6 +159,18 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         AZURE,
+        "AZURE_DATA_FACTORIES",
+        "",
+        "Further data factories and Synapse workspaces: resource ids, separated by commas",
+    ),
+    setting(
+        AZURE,
+        "AZURE_SYNAPSE_DOMAIN",
+        "dev.azuresynapse.net",
+        "Where Synapse workspaces answer: `https://<workspace>.<domain>` (other clouds)",
+    ),
+    setting(
+        AZURE,
         "AZURE_MANAGEMENT_URL",
         "https://management.azure.com/",
         "Azure Resource Manager (other clouds, tests)",
@@ -210,6 +222,12 @@ pub const SETTINGS: &[Setting] = &[
         "Access token; without it the managed identity is used",
     ),
     setting(
+        DATABRICKS,
+        "DATABRICKS_WORKSPACES",
+        "",
+        "Further workspaces: URLs, separated by commas. The token of `https://adb-12.3.azuredatabricks.net` is `DATABRICKS_TOKEN_ADB_12`; without it the managed identity is used",
+    ),
+    setting(
         AIRFLOW,
         "AIRFLOW_BASE_URL",
         "",
@@ -232,6 +250,12 @@ pub const SETTINGS: &[Setting] = &[
         "AIRFLOW_API_VERSION",
         "auto",
         "`v1` (Airflow 2), `v2` (Airflow 3) or `auto`",
+    ),
+    setting(
+        AIRFLOW,
+        "AIRFLOW_DEPLOYMENTS",
+        "",
+        "Further deployments `<name>=<URL>`, separated by commas. The credentials of `prod-eu` are `AIRFLOW_TOKEN_PROD_EU`, or `AIRFLOW_USERNAME_PROD_EU` and `AIRFLOW_PASSWORD_PROD_EU`",
     ),
     setting(
         REMEDIATION,
@@ -269,6 +293,12 @@ pub const SETTINGS: &[Setting] = &[
         "PLAYBOOK_RERUN_UPSTREAM",
         "Logic App URL: rerun what should have produced the data (always asks a person)",
     ),
+    setting(
+        REMEDIATION,
+        "PLAYBOOK_SCOPES",
+        "",
+        "Short names of further scopes (factory, `adb-…`, deployment) that the playbooks serve, separated by commas; `*`: all. Without it: the single settings', or the only one",
+    ),
     secret(
         REMEDIATION,
         "CALLBACK_SIGNING_KEY",
@@ -284,7 +314,7 @@ pub const SETTINGS: &[Setting] = &[
         REMEDIATION,
         "REMEDIATION_ASSETS",
         "",
-        "Rules `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`, separated by `;`, first match wins",
+        "Rules `[<scope>/]<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`, separated by `;`, first match wins",
     ),
     setting(
         REMEDIATION,

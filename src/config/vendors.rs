@@ -1,6 +1,7 @@
 //! The vendors' APIs that are asked for evidence, each on when its own settings are there.
 
 use super::reader::Reader;
+use super::scopes;
 use crate::evidence::airflow::{AirflowApi, AirflowLogin, AirflowSettings};
 use crate::evidence::data_factory::DataFactorySettings;
 use crate::evidence::databricks::DatabricksSettings;
@@ -11,16 +12,25 @@ use crate::identity::Identity;
 
 pub(super) fn collector(r: &mut Reader<'_>, http: &Http, identity: Option<&Identity>) -> Collector {
     let managed = identity.map(|identity| Key::Identity(identity.clone()));
-    Collector {
+    let mut collector = Collector {
         data_factory: data_factory(r, managed.clone())
-            .map(|(settings, key)| DataFactory::new(settings, http.clone(), key)),
+            .map(|(settings, key)| DataFactory::new(settings, http.clone(), key))
+            .into_iter()
+            .collect(),
         log_analytics: log_analytics(r, managed.clone())
             .map(|(settings, key)| LogAnalytics::new(settings, http.clone(), key)),
-        databricks: databricks(r, managed)
-            .map(|(settings, key)| Databricks::new(settings, http.clone(), key)),
-        airflow: airflow(r).map(|settings| Airflow::new(settings, http.clone())),
+        databricks: databricks(r, managed.clone())
+            .map(|(settings, key)| Databricks::new(settings, http.clone(), key))
+            .into_iter()
+            .collect(),
+        airflow: airflow(r)
+            .map(|settings| Airflow::new(settings, http.clone()))
+            .into_iter()
+            .collect(),
         ..Collector::default()
-    }
+    };
+    scopes::add(r, http, managed.as_ref(), &mut collector);
+    collector
 }
 
 fn data_factory(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DataFactorySettings, Key)> {
@@ -98,20 +108,10 @@ fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
         r.required("AIRFLOW_BASE_URL", "a login for Airflow is set");
     }
     let base_url = r.url("AIRFLOW_BASE_URL")?;
-    let api = match r
-        .text("AIRFLOW_API_VERSION")
-        .unwrap_or_default()
-        .to_ascii_lowercase()
-        .as_str()
-    {
-        "v1" => Some(AirflowApi::V1),
-        "v2" => Some(AirflowApi::V2),
-        "auto" => None,
-        _ => {
-            r.problem("AIRFLOW_API_VERSION", "must be v1, v2 or auto");
-            None
-        }
-    };
+    let api = api(&r.text("AIRFLOW_API_VERSION").unwrap_or_default()).unwrap_or_else(|| {
+        r.problem("AIRFLOW_API_VERSION", "must be v1, v2 or auto");
+        None
+    });
     let login = match (r.secret("AIRFLOW_TOKEN"), r.text("AIRFLOW_USERNAME")) {
         (Some(token), _) => AirflowLogin::Token(token),
         (None, Some(username)) => AirflowLogin::Password {
@@ -125,4 +125,14 @@ fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {
         api,
         login,
     })
+}
+
+/// `None`: no version; `Some(None)`: it is found out.
+pub(super) fn api(version: &str) -> Option<Option<AirflowApi>> {
+    match version.to_ascii_lowercase().as_str() {
+        "v1" => Some(Some(AirflowApi::V1)),
+        "v2" => Some(Some(AirflowApi::V2)),
+        "auto" | "" => Some(None),
+        _ => None,
+    }
 }

@@ -315,15 +315,6 @@ fn issue(key: &str, url: Option<&str>) -> Markup {
     html! { @if let Some(url) = url { a href=(url) rel="noreferrer" { (key) } } @else { (key) } }
 }
 
-/// The platform as it calls itself.
-fn platform(source: Source) -> &'static str {
-    match source {
-        Source::Adf => "ADF",
-        Source::Databricks => "Databricks",
-        Source::Airflow => "Airflow",
-    }
-}
-
 fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

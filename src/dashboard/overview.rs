@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{Filter, Overview, frame, issue, platform, prose, relative, time};
+use super::{Filter, Overview, frame, issue, prose, relative, time};
 use crate::failure::Source;
 use crate::ticket::{Priority, RemediationState, Sink, Status, Ticket};
 
@@ -131,8 +131,8 @@ fn filter_form(filter: &Filter) -> Markup {
             } }
             label { "Source" select name="source" {
                 (option("", "all", filter.source.is_none()))
-                @for source in [Source::Adf, Source::Databricks, Source::Airflow] {
-                    (option(source.name(), platform(source), filter.source == Some(source)))
+                @for source in Source::ALL {
+                    (option(source.name(), source.label(), filter.source == Some(source)))
                 }
             } }
             label { "Days" input type="number" name="days" min="1" max="90" value=(filter.days); }
@@ -151,7 +151,7 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
                         td { span class={ "priority " (format!("{:?}", ticket.priority).to_lowercase()) } { (format!("{:?}", ticket.priority)) } }
                         td {
                             a href={ "/dashboard?ticket=" (ticket.id) } { (ticket.failure.asset) }
-                            div.quiet { (platform(ticket.failure.source)) " · " (ticket.diagnosis.error_type) }
+                            div.quiet { (ticket.failure.source.label()) " · " (ticket.diagnosis.error_type) }
                         }
                         td.cause { (prose(&ticket.diagnosis.root_cause)) }
                         td {

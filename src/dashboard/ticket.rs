@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{TicketPage, frame, issue, lasting, platform, prose, relative, time};
+use super::{TicketPage, frame, issue, lasting, prose, relative, time};
 use crate::diagnosis::Quote;
 use crate::ticket::{Remediation, RemediationState, Sink, Status, Ticket};
 
@@ -85,7 +85,7 @@ fn head(page: &TicketPage<'_>) -> Markup {
         section.head {
             div {
                 h1 { (t.failure.asset) }
-                p.quiet { (platform(t.failure.source)) " " (t.failure.kind.label().to_lowercase()) " · " code { (t.id) } }
+                p.quiet { (t.failure.source.label()) " " (t.failure.kind.label().to_lowercase()) " · " code { (t.id) } }
                 p { span class={ "priority " (format!("{:?}", t.priority).to_lowercase()) } { (format!("{:?} {:?}", t.priority, t.severity)) } " "
                     span class={ "status " (t.status.name()) } { (t.status.name().replace('_', " ")) }
                     @if t.is_closed() { " closed by " (t.status_by.name) " on " (time(t.status_at)) } }

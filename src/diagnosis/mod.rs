@@ -24,6 +24,7 @@ mod fingerprint;
 mod index;
 mod scan;
 mod shape;
+mod watch;
 mod wording;
 
 pub use catalog::Catalog;
@@ -327,10 +328,14 @@ pub fn diagnose(case: &Case) -> Diagnosis {
         _ if verdict.guess.is_some() => of_guess(catalog, case, &verdict),
         _ => undetermined(catalog, case, &verdict),
     };
-    if found.confidence < THRESHOLD {
+    let found = if found.confidence < THRESHOLD {
         undetermined(catalog, case, &verdict)
     } else {
         found
+    };
+    match watch::watched(case) {
+        Some(run) => watch::of_watcher(&run, found),
+        None => found,
     }
 }
 

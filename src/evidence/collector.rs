@@ -8,12 +8,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::client::Client;
+use super::databricks::Repair;
 use super::log_analytics::NO_ROWS_YET;
+use super::standing::FAILED;
 use super::{
-    Airflow, Collected, DataFactory, Databricks, Gap, LogAnalytics, Refinement, RunOutcome,
+    Airflow, Collected, DataFactory, Databricks, Facts, Gap, Known, LogAnalytics, Refinement,
+    RunOutcome, Standing,
 };
-use crate::failure::{AssetKind, Failure, Source, field};
+use crate::failure::remote::{self, remote_run};
+use crate::failure::{AssetKind, Failure, Place, Scope, Source, field};
 use crate::fault::Fault;
+use crate::redaction::cap;
 use crate::sources::{RowsOf, RowsRequest, rows};
 
 const NO_FACTORY: &str =
@@ -35,17 +41,17 @@ const TELLING: [&str; 9] = [
     "airflow.task_instance",
 ];
 
-/// The vendors' clients, each optional.
+/// The vendors' clients, each optional; one for each configured scope.
 #[derive(Debug, Clone)]
 pub struct Collector {
-    /// Azure Data Factory.
-    pub data_factory: Option<DataFactory>,
+    /// Data factories and Synapse workspaces.
+    pub data_factory: Vec<DataFactory>,
     /// Log Analytics.
     pub log_analytics: Option<LogAnalytics>,
-    /// Databricks.
-    pub databricks: Option<Databricks>,
-    /// Airflow.
-    pub airflow: Option<Airflow>,
+    /// Databricks workspaces.
+    pub databricks: Vec<Databricks>,
+    /// Airflow deployments.
+    pub airflow: Vec<Airflow>,
     /// How long one vendor may take over one failure.
     pub budget: Duration,
 }
@@ -53,10 +59,10 @@ pub struct Collector {
 impl Default for Collector {
     fn default() -> Self {
         Self {
-            data_factory: None,
+            data_factory: Vec::new(),
             log_analytics: None,
-            databricks: None,
-            airflow: None,
+            databricks: Vec::new(),
+            airflow: Vec::new(),
             budget: Duration::from_secs(8),
         }
     }
@@ -100,45 +106,99 @@ impl Collector {
 
     async fn of_vendor(&self, failure: &Failure, now: DateTime<Utc>) -> Collected {
         let mut found = Collected::default();
-        match (
-            failure.source,
-            &self.data_factory,
-            &self.databricks,
-            &self.airflow,
-        ) {
-            (Source::Adf, Some(factory), _, _) => {
-                self.within("adf.activity_runs", &mut found, async |found| {
-                    factory.collect(failure, now, found).await;
-                })
-                .await;
-                self.of_linked_run(&mut found, now).await;
+        let clients = self.clients(failure);
+        if clients.is_empty() {
+            let (source, reason) = self.nobody_to_ask(failure);
+            found.miss(source, reason);
+        }
+        for client in clients {
+            let mut told = Collected::default();
+            self.within(silent_source(failure), &mut told, async |told| {
+                client.collect(failure, now, told).await;
+            })
+            .await;
+            if !told.evidence.is_empty() || told.no_failure.is_some() {
+                told.refinement.scope = Some(client.scope().id.clone());
+                found = told;
+                break;
             }
-            (Source::Adf, None, _, _) => found.miss("adf.activity_runs", NO_FACTORY),
-            (Source::Databricks, _, Some(workspace), _) => {
-                self.within("databricks.run", &mut found, async |found| {
-                    workspace.collect(failure, now, found).await;
-                })
-                .await;
+            for gap in told.gaps {
+                found.miss(&gap.source, gap.reason);
             }
-            (Source::Databricks, _, None, _) => {
-                found.miss(
-                    if failure.kind == AssetKind::Cluster {
-                        "databricks.cluster"
-                    } else {
-                        "databricks.run"
-                    },
-                    NO_WORKSPACE,
-                );
-            }
-            (Source::Airflow, _, _, Some(airflow)) => {
-                self.within("airflow.log", &mut found, async |found| {
-                    airflow.collect(failure, now, found).await;
-                })
-                .await;
-            }
-            (Source::Airflow, _, _, None) => found.miss("airflow.log", NO_AIRFLOW),
+        }
+        match failure.source {
+            Source::Adf => self.of_linked_run(&mut found, now).await,
+            Source::Airflow => self.of_watched_run(failure, &mut found, now).await,
+            Source::Databricks => {}
         }
         found
+    }
+
+    /// The run of another platform that an Airflow task only watched: its state, and its cause if it failed.
+    async fn of_watched_run(&self, failure: &Failure, found: &mut Collected, now: DateTime<Utc>) {
+        let operator = found.refinement.context.get(field::OPERATOR);
+        let operator = operator
+            .map(String::as_str)
+            .or(failure.field(field::OPERATOR));
+        let mut texts = vec![failure.message.as_str()];
+        texts.extend(found.evidence.iter().map(|proof| proof.text.as_str()));
+        let Some((run, id)) =
+            remote_run(operator, &texts).and_then(|run| run.run_id.clone().map(|id| (run, id)))
+        else {
+            return;
+        };
+        let clients = match run.platform {
+            remote::DATABRICKS => self.all(Source::Databricks),
+            remote::DATA_FACTORY | remote::SYNAPSE => self.all(Source::Adf),
+            _ => return,
+        };
+        for client in clients {
+            let asked = self.answered(client.platform(), client.state_of(&id)).await;
+            let state = match asked {
+                Ok(Some(state)) => state,
+                Ok(None) => continue,
+                Err(fault) => {
+                    found.miss(client.run_source(), fault.reason());
+                    continue;
+                }
+            };
+            if state == FAILED {
+                let mut linked = Collected::default();
+                self.within(client.run_source(), &mut linked, async |linked| {
+                    client.collect_linked(&id, now, linked).await;
+                })
+                .await;
+                found.evidence.extend(linked.evidence);
+                found.gaps.extend(linked.gaps);
+                let better = &mut found.refinement;
+                better.error_code = linked.refinement.error_code.or(better.error_code.take());
+                better.message = linked.refinement.message.or(better.message.take());
+            }
+            found.refinement.context.extend([
+                (field::REMOTE_PLATFORM.to_owned(), run.platform.to_owned()),
+                (field::REMOTE_RUN_ID.to_owned(), id),
+                (field::REMOTE_STATE.to_owned(), state),
+            ]);
+            return;
+        }
+    }
+
+    /// Why no client is asked about a failure.
+    fn nobody_to_ask(&self, failure: &Failure) -> (&'static str, String) {
+        let reason = match self.place(failure) {
+            Place::Elsewhere(named) => elsewhere(failure.source, &named),
+            Place::AnyOf(_) => {
+                "the report does not say which of the configured deployments (AIRFLOW_DEPLOYMENTS) it is about"
+                    .to_owned()
+            }
+            Place::Here(_) | Place::Unconfigured(_) => match failure.source {
+                Source::Adf => NO_FACTORY,
+                Source::Databricks => NO_WORKSPACE,
+                Source::Airflow => NO_AIRFLOW,
+            }
+            .to_owned(),
+        };
+        (silent_source(failure), reason)
     }
 
     /// The Databricks run that an ADF activity started: its cause is the cause.
@@ -150,15 +210,19 @@ impl Collector {
         ) else {
             return;
         };
-        let Some(workspace) = &self.databricks else {
+        if self.databricks.is_empty() {
             return found.miss("databricks.run", NO_WORKSPACE);
-        };
-        if !workspace.owns(page) {
+        }
+        let Some(workspace) = self
+            .databricks
+            .iter()
+            .find(|workspace| workspace.owns(page))
+        else {
             return found.miss(
                 "databricks.run",
-                "the activity ran in another workspace than DATABRICKS_WORKSPACE_URL",
+                "the activity ran in another workspace than DATABRICKS_WORKSPACE_URL or DATABRICKS_WORKSPACES",
             );
-        }
+        };
         let mut linked = Collected::default();
         self.within("databricks.run", &mut linked, async |linked| {
             workspace.collect_linked(&run, now, linked).await;
@@ -218,7 +282,7 @@ impl Collector {
         let mut told = Expanded::default();
         let mut passing = None;
         let mut asked = false;
-        if let Some(table) = self.rows_of_vendor(request, now).await {
+        for table in self.rows_of_vendors(request, now).await {
             let table = table.map(|table| (Some(table), false));
             asked |= told.take(request, "vendor's API", table, &mut passing);
         }
@@ -246,10 +310,9 @@ impl Collector {
                     "no failed run was found in the alert's window (logs arrive minutes late)",
                 );
             } else if told.gaps.is_empty() {
-                let of_vendor = if request.rows_of == RowsOf::AdfRuns {
-                    NO_FACTORY
-                } else {
-                    NO_WORKSPACE
+                let of_vendor = match request.rows_of {
+                    RowsOf::AdfRuns => NO_FACTORY,
+                    RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => NO_WORKSPACE,
                 };
                 told.gap("rows", &format!("{NO_LOGS}, or {of_vendor}"));
             }
@@ -257,23 +320,30 @@ impl Collector {
         Ok(told)
     }
 
-    /// The vendor's own API knows a run at once; logs know it minutes later.
-    async fn rows_of_vendor(
+    /// The vendor's own API knows a run at once; logs know it minutes later. Every scope that the alert may be about
+    /// is asked.
+    async fn rows_of_vendors(
         &self,
         request: &RowsRequest,
         now: DateTime<Utc>,
-    ) -> Option<Result<rows::Table, Fault>> {
-        match (request.rows_of, &self.data_factory, &self.databricks) {
-            (RowsOf::AdfRuns, Some(factory), _) => Some(
-                self.answered("Data Factory", factory.failed_runs(request, now))
-                    .await,
-            ),
-            (RowsOf::DatabricksClusters | RowsOf::DatabricksJobs, _, Some(workspace)) => Some(
-                self.answered("Databricks", workspace.failed_runs(request, now))
-                    .await,
-            ),
-            _ => None,
+    ) -> Vec<Result<rows::Table, Fault>> {
+        let source = request.rows_of.source();
+        let named = request
+            .resource
+            .as_deref()
+            .filter(|id| is_about(source, id));
+        let place = self.place_of(source, named);
+        if let Place::Elsewhere(named) = &place {
+            return vec![Err(Fault::permanent(elsewhere(source, named)))];
         }
+        let mut tables = Vec::new();
+        for client in self.clients_in(source, &place) {
+            tables.push(
+                self.answered(client.platform(), client.failed_runs(request, now))
+                    .await,
+            );
+        }
+        tables
     }
 
     async fn answered<T>(
@@ -292,30 +362,23 @@ impl Collector {
             .map_err(late)?
     }
 
-    /// What became of the run that a remediation of `failure` started.
-    pub async fn outcome(&self, failure: &Failure, run_id: &str) -> Result<RunOutcome, Fault> {
-        match (
-            failure.source,
-            &self.data_factory,
-            &self.databricks,
-            &self.airflow,
-        ) {
-            (Source::Adf, Some(factory), _, _) => {
-                self.answered("Data Factory", factory.outcome(run_id)).await
+    /// What became of the run that a remediation of `failure` started. One that the vendor knows but that began before
+    /// `since`, or of another pipeline or job, is not that run: it counts as not found.
+    pub async fn outcome(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<RunOutcome, Fault> {
+        let mut known = RunOutcome::NotConfigured;
+        for client in self.clients(failure) {
+            let asking = client.outcome(failure, run_id, since);
+            known = self.answered(client.platform(), asking).await?;
+            if known != RunOutcome::NotFound {
+                break;
             }
-            (Source::Databricks, _, Some(workspace), _) => {
-                self.answered(
-                    "Databricks",
-                    workspace.outcome(failure.run_id.as_deref(), run_id),
-                )
-                .await
-            }
-            (Source::Airflow, _, _, Some(airflow)) => {
-                self.answered("Airflow", airflow.outcome(failure, run_id))
-                    .await
-            }
-            _ => Ok(RunOutcome::NotConfigured),
         }
+        Ok(known)
     }
 
     /// The run that the attempt's playbook, called at `called_at`, started; `None` when there is none, or when
@@ -340,34 +403,134 @@ impl Collector {
         if action == "check_upstream" {
             return Ok(None);
         }
-        match (
-            failure.source,
-            &self.data_factory,
-            &self.databricks,
-            &self.airflow,
-        ) {
-            (Source::Adf, Some(factory), _, _) => {
-                let original = failure.run_id.as_deref().unwrap_or_default();
-                self.answered(
-                    "Data Factory",
-                    factory.find_attempt_run(&failure.asset, original, called_at, now),
-                )
-                .await
+        for client in self.clients(failure) {
+            let asking = client.find_attempt_run(failure, action, called_at, now);
+            let found = self.answered(client.platform(), asking).await?;
+            if found.is_some() {
+                return Ok(found);
             }
-            (Source::Databricks, _, Some(workspace), _) => {
-                self.answered(
-                    "Databricks",
-                    workspace.find_attempt_run(failure, action, called_at),
-                )
-                .await
+        }
+        Ok(None)
+    }
+
+    /// What is known about the failed run before `action` is taken on it; `own`: the runs that its ticket's attempts
+    /// started. `Err` only when asking again may help.
+    pub async fn facts(
+        &self,
+        failure: &Failure,
+        action: &str,
+        own: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Facts, Fault> {
+        let place = self.place(failure);
+        let mut known = Known::NotAsked;
+        for client in self.clients(failure) {
+            let asking = client.standing(failure, action, own, now);
+            match self.answered(client.platform(), asking).await {
+                Ok(Standing::Unknown) => known = Known::Said(Standing::Unknown),
+                Ok(standing) => {
+                    known = Known::Said(standing);
+                    break;
+                }
+                Err(fault) if fault.is_transient() => return Err(fault),
+                Err(fault) => known = Known::Silent(fault.reason().to_owned()),
             }
-            (Source::Airflow, _, _, Some(airflow)) => {
-                self.answered("Airflow", airflow.find_attempt_run(failure, called_at))
-                    .await
+        }
+        Ok(Facts { place, known })
+    }
+
+    /// The latest repair of a Databricks run; `None` when it was never repaired, or nobody can be asked.
+    pub async fn latest_repair(&self, failure: &Failure) -> Result<Option<Repair>, Fault> {
+        let Some(run) = failure.run_id.as_deref() else {
+            return Ok(None);
+        };
+        for client in self.clients(failure) {
+            if let Client::Databricks(workspace) = client
+                && let Some(repair) = workspace.latest_repair(run).await?
+            {
+                return Ok(Some(repair));
             }
-            _ => Ok(None),
+        }
+        Ok(None)
+    }
+
+    /// Where a failure is, seen from the configuration.
+    pub fn place(&self, failure: &Failure) -> Place {
+        self.place_of(failure.source, failure.scope())
+    }
+
+    fn place_of(&self, source: Source, named: Option<&str>) -> Place {
+        Place::find(&self.scopes(source), named)
+    }
+
+    /// The configured scopes of a platform.
+    pub fn scopes(&self, source: Source) -> Vec<Scope> {
+        self.all(source)
+            .iter()
+            .map(|client| client.scope().clone())
+            .collect()
+    }
+
+    /// Who may know the failure's run.
+    pub(super) fn clients(&self, failure: &Failure) -> Vec<Client<'_>> {
+        self.clients_in(failure.source, &self.place(failure))
+    }
+
+    fn clients_in(&self, source: Source, place: &Place) -> Vec<Client<'_>> {
+        let wanted: Vec<&Scope> = match place {
+            Place::Here(scope) => vec![scope],
+            // Every deployment may have a run of that name.
+            Place::AnyOf(_) if source == Source::Airflow => Vec::new(),
+            Place::AnyOf(scopes) => scopes.iter().collect(),
+            Place::Elsewhere(_) | Place::Unconfigured(_) => Vec::new(),
+        };
+        let mut clients = self.all(source);
+        clients.retain(|client| wanted.iter().any(|scope| scope.id == client.scope().id));
+        clients
+    }
+
+    fn all(&self, source: Source) -> Vec<Client<'_>> {
+        match source {
+            Source::Adf => self.data_factory.iter().map(Client::DataFactory).collect(),
+            Source::Databricks => self.databricks.iter().map(Client::Databricks).collect(),
+            Source::Airflow => self.airflow.iter().map(Client::Airflow).collect(),
         }
     }
+}
+
+/// Where a platform's silence is noted.
+fn silent_source(failure: &Failure) -> &'static str {
+    match (failure.source, failure.kind) {
+        (Source::Adf, _) => "adf.activity_runs",
+        (Source::Databricks, AssetKind::Cluster) => "databricks.cluster",
+        (Source::Databricks, _) => "databricks.run",
+        (Source::Airflow, _) => "airflow.log",
+    }
+}
+
+/// Does this resource id name a place of the platform?
+fn is_about(source: Source, resource: &str) -> bool {
+    match source {
+        Source::Adf => {
+            resource.contains("/microsoft.datafactory/factories/")
+                || resource.contains("/microsoft.synapse/workspaces/")
+        }
+        Source::Databricks => resource.contains("/microsoft.databricks/workspaces/"),
+        Source::Airflow => false,
+    }
+}
+
+/// The report is about a place that is not configured.
+fn elsewhere(source: Source, named: &str) -> String {
+    let settings = match source {
+        Source::Adf => "AZURE_DATA_FACTORY_NAME and AZURE_DATA_FACTORIES",
+        Source::Databricks => "DATABRICKS_WORKSPACE_URL and DATABRICKS_WORKSPACES",
+        Source::Airflow => "AIRFLOW_BASE_URL and AIRFLOW_DEPLOYMENTS",
+    };
+    format!(
+        "the run belongs to {}, which {settings} do not name",
+        cap(named, 200)
+    )
 }
 
 impl Expanded {
@@ -388,10 +551,11 @@ impl Expanded {
     ) -> bool {
         match answer {
             Ok((table, partial)) => {
-                let read = if request.rows_of == RowsOf::AdfRuns {
-                    rows::adf_failures
-                } else {
-                    rows::databricks_failures
+                let read = match request.rows_of {
+                    RowsOf::AdfRuns => rows::adf_failures,
+                    RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => {
+                        rows::databricks_failures
+                    }
                 };
                 self.failures.extend(
                     table

@@ -16,10 +16,12 @@ use crate::sources::RowsRequest;
 
 pub mod airflow;
 mod asking;
+mod client;
 mod collector;
 pub mod data_factory;
 pub mod databricks;
 pub mod log_analytics;
+mod standing;
 mod tolerant;
 
 pub use airflow::Airflow;
@@ -28,6 +30,7 @@ pub use collector::{Collector, Expanded};
 pub use data_factory::DataFactory;
 pub use databricks::Databricks;
 pub use log_analytics::LogAnalytics;
+pub use standing::{Facts, Known, Progress, Standing};
 
 /// The longest text of one proof, in bytes; a longer one keeps its head and its tail.
 pub const EVIDENCE_CAP: usize = 200 * 1024;
@@ -77,6 +80,8 @@ pub struct Refinement {
     pub run_url: Option<String>,
     /// When it failed.
     pub occurred_at: Option<DateTime<Utc>>,
+    /// The scope in which the run was found.
+    pub scope: Option<String>,
     /// Further context by the names in [`crate::failure::field`].
     pub context: BTreeMap<String, String>,
 }
@@ -145,6 +150,9 @@ impl Collected {
             failure.occurred_at = better.occurred_at;
         }
         failure.context.extend(better.context.clone());
+        if let Some(scope) = &better.scope {
+            failure.set_scope(scope);
+        }
         failure.sealed()
     }
 }

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::claims::Place;
 use super::{FAILURES, FailureMessage, Flow};
-use crate::failure::{Failure, RunKey, Source, field};
+use crate::failure::{Failure, Source};
 use crate::fault::Fault;
-use crate::sources::{Parsed, RowsRequest};
+use crate::sources::{Parsed, RowsRequest, reruns};
 use crate::ticket::machine::{Event, Report};
 use crate::ticket::store::{Claim, Waiting};
 use crate::ticket::{Ticket, TicketId};
@@ -77,41 +77,16 @@ pub(super) struct WaitingRows {
     pub(super) nudged_at: Option<DateTime<Utc>>,
 }
 
-/// The key under which alerts about a run of a remediation arrive. Airflow's run ids are one for all tasks of a DAG,
-/// and often for all DAGs.
-pub fn remediation_key(failure: &Failure, run_id: &str) -> RunKey {
-    match failure.source {
-        Source::Airflow => RunKey::new(
-            failure.source,
-            &failure.asset,
-            run_id,
-            failure.field(field::MAP_INDEX).unwrap_or_default(),
-            "",
-        ),
-        Source::Adf | Source::Databricks => RunKey::new(failure.source, "", run_id, "", ""),
-    }
-}
-
 /// Is this failed run, whose id leads to this ticket, the ticket's own healing?
-///
-/// Databricks keeps a run's id when it is repaired, and a cluster its id for life: there the id alone says nothing, and
-/// only another key during an attempt is its failure. Airflow keeps it when a task is cleared: those reports find their
-/// ticket by the task instance.
 pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
-    let ours = &ticket.failure;
-    let reused =
-        ours.run_id == failure.run_id || ours.field(field::CLUSTER_ID) == failure.run_id.as_deref();
-    if !reused {
+    if !reruns::is_same_id(&ticket.failure, failure) {
         return true;
     }
     let under_way = ticket.current_attempt().is_some_and(|attempt| {
         attempt.called_at.is_some()
             && (attempt.run_id.is_none() || attempt.run_id == failure.run_id)
     });
-    failure.source != Source::Airflow
-        && under_way
-        && failure.key != ours.key
-        && failure.asset == ours.asset
+    under_way && reruns::may_be_rerun(&ticket.failure, failure)
 }
 
 impl Flow {
@@ -178,7 +153,8 @@ impl Flow {
     ) -> Result<Vec<AcceptedTicket>, Fault> {
         let accepts = failures
             .into_iter()
-            .map(|failure| self.accept_failure(failure.sealed(), trace, now).boxed());
+            .map(|failure| self.placed(failure.sealed()))
+            .map(|failure| self.accept_failure(failure, trace, now).boxed());
         futures::stream::iter(accepts)
             .buffered(AT_ONCE)
             .try_collect()
@@ -295,7 +271,7 @@ impl Flow {
         };
         let Some(id) = self
             .store
-            .by_remediation_run(&remediation_key(failure, run))
+            .by_remediation_run(&reruns::key(failure, run))
             .await?
         else {
             return Ok(None);

@@ -11,13 +11,13 @@ use super::accept::{WaitingRows, is_run_of_attempt};
 use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
 use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
-use crate::evidence::{Collected, Evidence, Gap};
-use crate::failure::{Failure, Source, field};
+use crate::evidence::{Collected, Evidence, Facts, Gap};
+use crate::failure::{Failure, field};
 use crate::fault::Fault;
 use crate::redaction::redact;
 use crate::remediation;
-use crate::sources::RowsRequest;
 use crate::sources::airflow::story::{self, Latest};
+use crate::sources::{RowsRequest, reruns};
 use crate::ticket::machine::{self, Change, Event, Examined, Opening};
 use crate::ticket::store::{Healing, Waiting};
 use crate::ticket::{Sink, Ticket, TicketId};
@@ -62,7 +62,8 @@ impl Flow {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
             return self.store.drop_active(id.as_str()).await;
         }
-        if self.is_remediation_run(&failure, now).await? {
+        let known = self.placed(collected.refine(failure.clone()));
+        if self.is_remediation_run(&known, now).await? {
             return self.store.drop_active(id.as_str()).await;
         }
         let change = trace::step("diagnose", self.open(id, &waiting, collected, now)).await?;
@@ -89,6 +90,14 @@ impl Flow {
         }
         self.store.mark_active(id).await?;
         self.put_deliveries(&ticket, Sink::ALL, now).await
+    }
+
+    /// The failure under the one name that its scope has in the configuration, whichever way the report named it.
+    pub(super) fn placed(&self, mut failure: Failure) -> Failure {
+        if let Some(scope) = self.collector.place(&failure).scope() {
+            failure.set_scope(&scope.id);
+        }
+        failure
     }
 
     /// Analyses a ticket whose failure was named better after it was opened.
@@ -151,7 +160,12 @@ impl Flow {
             sinks_off: self.sinks_off(),
         };
         let ticket = machine::open(opening, now);
-        let decision = remediation::decide(&ticket, &self.remediation, &healings, now);
+        let facts = if remediation::needs_facts(&ticket, &self.remediation, &healings, now) {
+            self.facts(&ticket, None, now).await
+        } else {
+            Facts::assumed()
+        };
+        let decision = remediation::decide(&ticket, &self.remediation, &healings, &facts, now);
         let opened = Change {
             ticket,
             visible: true,
@@ -169,7 +183,7 @@ impl Flow {
         collected: Collected,
         now: DateTime<Utc>,
     ) -> Result<(Examined, Vec<Healing>), Fault> {
-        let failure = collected.refine(failure);
+        let failure = self.placed(collected.refine(failure));
         let mut evidence = vec![Evidence {
             id: "e0".to_owned(),
             source: "alert".to_owned(),
@@ -218,7 +232,7 @@ impl Flow {
         trace::note("diagnosis.rule", diagnosis.rule.clone());
         let healings = self
             .store
-            .healings(&failure, &diagnosis.fingerprint)
+            .healings(&failure.asset_id(), &diagnosis.fingerprint)
             .await?;
         self.store.put_evidence(id, &evidence).await?;
         let examined = Examined {
@@ -288,8 +302,10 @@ impl Flow {
             self.remediation_run_failed(&healing, failure, now).await?;
             return Ok(true);
         }
-        let (Some(run), Some(lock)) = (&failure.run_id, self.store.asset_lock(failure).await?)
-        else {
+        let (Some(run), Some(lock)) = (
+            &failure.run_id,
+            self.store.asset_lock(&failure.asset_id()).await?,
+        ) else {
             return Ok(false);
         };
         let Some(healing) = self
@@ -404,13 +420,7 @@ impl Flow {
             return Ok(());
         }
         let mut failure = collected.refine(ticket.failure.clone());
-        failure.key = crate::failure::RunKey::new(
-            Source::Databricks,
-            "",
-            failure.run_id.as_deref().unwrap_or_default(),
-            "",
-            &format!("repair-{repair}"),
-        );
+        failure.key = reruns::repair_key(&failure, &repair);
         let trace = trace::current().map(|trace| trace.to_string());
         self.accept_failures(vec![failure], trace.as_deref(), now)
             .await
@@ -419,12 +429,9 @@ impl Flow {
 
     /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.
     async fn is_attempt_repair(&self, ticket: &Ticket) -> Result<bool, Fault> {
-        let (Some(workspace), Some(run)) = (&self.collector.databricks, &ticket.failure.run_id)
-        else {
-            return Ok(false);
-        };
-        let Some(began) = workspace
-            .latest_repair(run)
+        let Some(began) = self
+            .collector
+            .latest_repair(&ticket.failure)
             .await?
             .and_then(|repair| repair.started_at)
         else {

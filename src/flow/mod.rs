@@ -12,10 +12,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::model::Model;
-use crate::evidence::Collector;
+use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
+use crate::sources::reruns;
 use crate::storage::Storage;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
 use crate::ticket::store::{Healing, TABLES, TicketStore, UpdateError};
@@ -176,26 +177,29 @@ impl Flow {
         event: &Event,
         now: DateTime<Utc>,
     ) -> Result<Ticket, UpdateError> {
-        let healings = match event {
+        let (healings, facts) = match event {
             Event::AttemptReported { report, run_id, .. } => {
                 let ticket = self.store.load(id).await?.ok_or(UpdateError::Missing)?;
                 machine::apply(&ticket, event, now)?;
                 // Before the attempt can end: from then on the run's own failure alert may come.
                 if let Some(run) = run_id {
                     self.store
-                        .index_remediation_run(&accept::remediation_key(&ticket.failure, run), id)
+                        .index_remediation_run(&reruns::key(&ticket.failure, run), id)
                         .await?;
                 }
                 match report {
                     Report::Failed(_) => {
-                        self.store
-                            .healings(&ticket.failure, &ticket.diagnosis.fingerprint)
-                            .await?
+                        let healings = self
+                            .store
+                            .healings(&ticket.failure.asset_id(), &ticket.diagnosis.fingerprint)
+                            .await?;
+                        let facts = self.facts(&ticket, run_id.as_deref(), now).await;
+                        (healings, facts)
                     }
-                    _ => Vec::new(),
+                    _ => (Vec::new(), Facts::assumed()),
                 }
             }
-            _ => Vec::new(),
+            _ => (Vec::new(), Facts::assumed()),
         };
         if let Event::StatusChanged { .. } = event
             && self
@@ -210,7 +214,7 @@ impl Flow {
         let change = self
             .store
             .update(id, |ticket| {
-                follow_through(ticket, event, &self.remediation, &healings, now)
+                follow_through(ticket, event, &self.remediation, (&healings, &facts), now)
             })
             .await?;
         if change.visible {
@@ -220,6 +224,21 @@ impl Flow {
         }
         self.after_attempts(&change.ticket).await?;
         Ok(change.ticket)
+    }
+
+    /// What is known about the ticket's run for the plan of its next attempt; `rerun` is one that just ended. A vendor that
+    /// does not answer now is asked again before the call.
+    async fn facts(&self, ticket: &Ticket, rerun: Option<&str>, now: DateTime<Utc>) -> Facts {
+        let own = own_runs(ticket, rerun);
+        let action = ticket.diagnosis.action.name();
+        let asked = self
+            .collector
+            .facts(&ticket.failure, action, &own, now)
+            .await;
+        asked.unwrap_or_else(|fault| Facts {
+            place: self.collector.place(&ticket.failure),
+            known: Known::Later(fault.reason().to_owned()),
+        })
     }
 
     /// Applies an event; that it came too late is no fault.
@@ -237,15 +256,12 @@ impl Flow {
         for attempt in attempts.iter().rev().take(2) {
             if let Some(run) = &attempt.run_id {
                 self.store
-                    .index_remediation_run(
-                        &accept::remediation_key(&ticket.failure, run),
-                        &ticket.id,
-                    )
+                    .index_remediation_run(&reruns::key(&ticket.failure, run), &ticket.id)
                     .await?;
             }
             if attempt.ended_at.is_some() {
                 self.store
-                    .unlock_asset(&ticket.failure, &attempt.id)
+                    .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                     .await?;
             }
         }
@@ -265,12 +281,22 @@ impl Flow {
     }
 }
 
+/// The runs that the ticket's own attempts started.
+fn own_runs(ticket: &Ticket, rerun: Option<&str>) -> Vec<String> {
+    let attempts = ticket.remediation.attempts.iter();
+    attempts
+        .filter_map(|attempt| attempt.run_id.as_deref())
+        .chain(rerun)
+        .map(str::to_owned)
+        .collect()
+}
+
 /// The event, and what the policy decides right after it.
 fn follow_through(
     ticket: &Ticket,
     event: &Event,
     settings: &RemediationSettings,
-    healings: &[Healing],
+    (healings, facts): (&[Healing], &Facts),
     now: DateTime<Utc>,
 ) -> Result<Change, Refusal> {
     let change = machine::apply(ticket, event, now)?;
@@ -284,7 +310,7 @@ fn follow_through(
     {
         return Ok(change);
     }
-    let decision = remediation::decide(&change.ticket, settings, healings, now);
+    let decision = remediation::decide(&change.ticket, settings, healings, facts, now);
     append(&change, &Event::Decided(decision), now)
 }
 

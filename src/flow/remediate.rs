@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::Flow;
-use super::accept::remediation_key;
 use super::deliver::End;
+use super::{Flow, own_runs};
+use crate::diagnosis::Action;
 use crate::evidence::RunOutcome;
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
+use crate::remediation;
 use crate::sinks::playbook::CallOutcome;
 use crate::sinks::playbook::callback::{Callback, Outcome};
+use crate::sources::reruns;
 use crate::ticket::machine::{Called, Event, Report};
 use crate::ticket::store::{AssetLock, UpdateError};
 use crate::ticket::{Attempt, AttemptState, ChapterKind, Sink, Ticket, TicketId};
@@ -105,19 +107,28 @@ impl Flow {
             attempt: attempt.id.clone(),
             since: now(),
         };
-        if let Some(held) = self.store.lock_asset(&ticket.failure, &lock).await? {
+        if let Some(held) = self
+            .store
+            .lock_asset(&ticket.failure.asset_id(), &lock)
+            .await?
+        {
             return Ok(End::Later(if self.free_if_over(&held).await? {
                 Duration::from_secs(1)
             } else {
                 BUSY
             }));
         }
-        // Counted with the lock in hand: of two at once none slips through.
-        if self.store.asset_locks().await?.len() > self.remediation.max_running {
+        let verdict = self.still_carried(&ticket, &attempt, now()).await;
+        if !matches!(verdict, Ok(Carried::Yes)) {
             self.store
-                .unlock_asset(&ticket.failure, &attempt.id)
+                .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                 .await?;
-            return Ok(End::Later(BUSY));
+        }
+        match verdict {
+            Ok(Carried::Yes) => {}
+            Ok(Carried::NotNow) => return Ok(End::Later(BUSY)),
+            Ok(Carried::No(why)) => return self.call_off(&ticket, &attempt, &why, now()).await,
+            Err(fault) => return Ok(End::Failed(fault)),
         }
         let limit = ticket.remediation.max_attempts;
         if !self
@@ -126,7 +137,7 @@ impl Flow {
             .await?
         {
             self.store
-                .unlock_asset(&ticket.failure, &attempt.id)
+                .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                 .await?;
             let why = format!(
                 "{limit} attempts were made on {} in this run, by this ticket or another",
@@ -144,7 +155,7 @@ impl Flow {
             .await?
         else {
             self.store
-                .unlock_asset(&ticket.failure, &attempt.id)
+                .unlock_asset(&ticket.failure.asset_id(), &attempt.id)
                 .await?;
             return Ok(End::LostLease);
         };
@@ -187,6 +198,39 @@ impl Flow {
         })
     }
 
+    /// With the asset in hand and right before the call: is there room for another attempt, and do the facts carry it?
+    async fn still_carried(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<Carried, Fault> {
+        // Counted with the lock in hand: of two at once none slips through.
+        if self.store.asset_locks().await?.len() > self.remediation.max_running {
+            return Ok(Carried::NotNow);
+        }
+        let own = own_runs(ticket, None);
+        let facts = self
+            .collector
+            .facts(&ticket.failure, attempt.action.name(), &own, now)
+            .await?;
+        let grounds = match remediation::grounds(ticket, &facts) {
+            Ok(grounds) => grounds,
+            Err(why) => return Ok(Carried::No(why)),
+        };
+        if facts.is_busy() {
+            return Ok(Carried::NotNow);
+        }
+        let approved = ticket.remediation.approval.as_ref().is_some_and(|asked| {
+            asked.attempt == attempt.number
+                && asked.answer.as_ref().is_some_and(|answer| answer.approved)
+        });
+        match grounds.doubts.into_iter().next() {
+            Some(doubt) if !approved => Ok(Carried::No(doubt)),
+            _ => Ok(Carried::Yes),
+        }
+    }
+
     /// Frees an asset whose attempt is over: its handler died before it could.
     pub(super) async fn free_if_over(&self, lock: &AssetLock) -> Result<bool, Fault> {
         let Some(ticket) = self.store.load(&lock.ticket).await? else {
@@ -197,7 +241,7 @@ impl Flow {
             .is_none_or(|attempt| attempt.ended_at.is_some());
         if over {
             self.store
-                .unlock_asset(&ticket.failure, &lock.attempt)
+                .unlock_asset(&ticket.failure.asset_id(), &lock.attempt)
                 .await?;
         }
         Ok(over)
@@ -240,7 +284,7 @@ impl Flow {
             |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(&run);
         let owner = self
             .store
-            .by_remediation_run(&remediation_key(&ticket.failure, &run))
+            .by_remediation_run(&reruns::key(&ticket.failure, &run))
             .await?;
         let foreign = owner.is_some_and(|owner| owner != ticket.id)
             || ticket.remediation.attempts.iter().any(of_another);
@@ -270,12 +314,16 @@ impl Flow {
             },
         };
         let Some(run) = run else {
-            if overdue || attempt.state == AttemptState::Verifying {
+            if overdue {
                 return self.without_vendor(ticket, attempt, now).await;
             }
             return Ok(End::Later(VERIFY_EVERY));
         };
-        let report = match self.collector.outcome(&ticket.failure, &run).await {
+        let since = attempt
+            .called_at
+            .filter(|_| attempt.action != Action::CheckUpstream);
+        let asked = self.collector.outcome(&ticket.failure, &run, since).await;
+        let report = match asked {
             Ok(RunOutcome::Succeeded) => Report::Succeeded,
             // The vendor's words are outside text (law L10).
             Ok(RunOutcome::Failed(why)) => Report::Failed(cap(&redact(&why), REASON_CAP)),
@@ -327,14 +375,14 @@ impl Flow {
         }
     }
 
-    /// No vendor can be asked: the playbook's word counts, silence does not.
+    /// No vendor can be asked: the playbook's word about a run that it names counts, silence does not.
     async fn without_vendor(
         &self,
         ticket: &Ticket,
         attempt: &Attempt,
         now: DateTime<Utc>,
     ) -> Result<End, Fault> {
-        if attempt.state == AttemptState::Verifying {
+        if attempt.state == AttemptState::Verifying && attempt.run_id.is_some() {
             let event = Event::AttemptReported {
                 attempt: attempt.id.clone(),
                 report: Report::Succeeded,
@@ -402,6 +450,16 @@ impl Flow {
             .ok()?
     }
 
+    /// Is this the run that failed, on a platform that gives each rerun an id of its own?
+    async fn is_no_rerun(&self, ticket: &TicketId, run: &str) -> Result<bool, Fault> {
+        let failure = self.store.load(ticket).await?.map(|ticket| ticket.failure);
+        Ok(failure.is_some_and(|failure| {
+            let original = failure.run_id.as_deref();
+            !reruns::may_keep_their_id(failure.source)
+                && original.is_some_and(|original| original.eq_ignore_ascii_case(run))
+        }))
+    }
+
     /// Applies a playbook's callback whose token was verified. The answer says what it changed.
     pub async fn callback(
         &self,
@@ -410,15 +468,21 @@ impl Flow {
         callback: &Callback,
         now: DateTime<Utc>,
     ) -> Result<String, UpdateError> {
+        let named = match &callback.remediation_run_id {
+            Some(run) if self.is_no_rerun(ticket, run).await? => None,
+            named => named.clone(),
+        };
         let report = match &callback.outcome {
             Outcome::Success | Outcome::Failed(_) if callback.contradictory => Report::Unclear,
+            // Nobody could look the run up: the vendor is asked which one it was.
+            Outcome::Success if named.is_none() => Report::Unclear,
             Outcome::Success => Report::ClaimsSuccess,
             Outcome::Failed(why) => Report::Failed(why.clone()),
             Outcome::Progress => Report::Progress,
         };
-        let run_id = match (&callback.remediation_run_id, &report) {
+        let run_id = match (named, &report) {
             (None, Report::Failed(_)) => self.unnamed_run(ticket, attempt, now).await,
-            (named, _) => named.clone(),
+            (named, _) => named,
         };
         let event = Event::AttemptReported {
             attempt: attempt.to_owned(),
@@ -428,6 +492,15 @@ impl Flow {
         let ticket = self.apply(ticket, &event, now).await?;
         Ok(ticket.remediation.decision)
     }
+}
+
+/// May an attempt be called?
+enum Carried {
+    Yes,
+    /// Later, perhaps.
+    NotNow,
+    /// Never: why.
+    No(String),
 }
 
 /// When an attempt was planned: its own `due_at` moves when the playbook could not be reached.

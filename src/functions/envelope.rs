@@ -24,7 +24,9 @@ pub fn queue_text(body: &[u8]) -> Option<String> {
             _ => Some(text),
         },
         Value::Null => None,
-        other => Some(other.to_string()),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Some(other.to_string())
+        }
     }
 }
 

@@ -3,29 +3,31 @@
 use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
-use super::Handler;
 use super::wire::{Request, Response};
-use crate::sources::{airflow, azure_monitor, databricks};
+use super::{Door, Handler};
+use crate::sources::{Malformed, Parsed, azure_monitor};
 use crate::trace;
 
 impl Handler {
-    pub(super) async fn ingest(
-        &self,
-        name: &str,
-        request: &Request,
-        now: DateTime<Utc>,
-    ) -> Response {
-        if name == "AzureMonitor"
-            && let Some(lock) = &self.doors.secure_webhook
+    pub(super) async fn azure_monitor(&self, request: &Request, now: DateTime<Utc>) -> Response {
+        if let Some(lock) = &self.doors.secure_webhook
             && let Err(refused) = lock.check(request.header("authorization"), now).await
         {
             return refused.response();
         }
-        let parsed = match name {
-            "DatabricksMonitor" => databricks::parse(&request.body),
-            "AirflowMonitor" => airflow::parse(&request.body),
-            _ => azure_monitor::parse(&request.body),
-        };
+        self.ingest(Door::AzureMonitor, azure_monitor::parse, request, now)
+            .await
+    }
+
+    pub(super) async fn ingest(
+        &self,
+        door: Door,
+        parse: fn(&[u8]) -> Result<Parsed, Malformed>,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Response {
+        let name = door.name();
+        let parsed = parse(&request.body);
         let parsed = match parsed {
             Ok(parsed) => parsed,
             Err(malformed) => {

@@ -11,10 +11,12 @@ use tokio::sync::OnceCell;
 use warp::http::{Method, StatusCode};
 
 use crate::fault::Fault;
-use crate::flow::Flow;
+use crate::flow::{DELIVERIES, FAILURES, Flow};
+use crate::sources::{airflow, databricks};
 use crate::trace::{Kind, Work};
 
 pub mod access;
+mod door;
 pub mod envelope;
 pub mod events;
 pub mod ingest;
@@ -24,59 +26,10 @@ pub mod secure_webhook;
 pub mod wire;
 
 use access::DashboardLock;
+pub use door::{Door, Lock, Trigger};
+use queues::Job;
 use secure_webhook::SecureWebhook;
 use wire::{Request, Response};
-
-/// How a function is triggered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// HTTP at this route (ASP.NET syntax), with these methods.
-    Http {
-        /// The route.
-        route: &'static str,
-        /// The methods, lower case.
-        methods: &'static [&'static str],
-        /// `function` or `anonymous`.
-        auth_level: &'static str,
-    },
-    /// A queue, by bare name.
-    Queue(&'static str),
-    /// A timer, with its six-field schedule.
-    Timer(&'static str),
-}
-
-/// One row per folder of `functions/`.
-pub const TABLE: [(&str, Trigger); 14] = [
-    ("AzureMonitor", http("azure-monitor", &["post"], "function")),
-    (
-        "DatabricksMonitor",
-        http("databricks-monitor", &["post"], "function"),
-    ),
-    (
-        "AirflowMonitor",
-        http("airflow-monitor", &["post"], "function"),
-    ),
-    ("JiraWebhook", http("jira-webhook", &["post"], "anonymous")),
-    (
-        "RemediationCallback",
-        http("remediation-callback", &["post"], "anonymous"),
-    ),
-    (
-        "SlackInteractions",
-        http("slack/interactions", &["post"], "anonymous"),
-    ),
-    (
-        "Dashboard",
-        http("dashboard/{*path}", &["get", "post"], "anonymous"),
-    ),
-    ("Api", http("api/{*path}", &["get", "post"], "anonymous")),
-    ("Health", http("health", &["get"], "anonymous")),
-    ("AnalyseFailure", Trigger::Queue("failures")),
-    ("DeliverTicket", Trigger::Queue("deliveries")),
-    ("RecordPoisonFailure", Trigger::Queue("failures-poison")),
-    ("RecordPoisonDelivery", Trigger::Queue("deliveries-poison")),
-    ("Sweep", Trigger::Timer("0 * * * * *")),
-];
 
 /// The sweep writes a probe every minute; an older one means that nothing can be written.
 const PROBE_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
@@ -84,18 +37,6 @@ const PROBE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(150);
 /// After so many refused tries at a door each further one takes longer.
 const FREE_TRIES: u64 = 10;
 const SLOWED: std::time::Duration = std::time::Duration::from_millis(250);
-
-const fn http(
-    route: &'static str,
-    methods: &'static [&'static str],
-    auth_level: &'static str,
-) -> Trigger {
-    Trigger::Http {
-        route,
-        methods,
-        auth_level,
-    }
-}
 
 /// What the doors need besides the corridor.
 #[derive(Debug, Clone)]
@@ -142,23 +83,23 @@ impl Handler {
         let now = Utc::now();
         let started = std::time::Instant::now();
         let path = request.path.trim_end_matches('/').to_owned();
-        let name = door_of(&path);
-        let response = match name.and_then(|name| Some((name, route_of(name)?))) {
-            Some((name, route)) => {
-                let door = enter(name, route, &request);
-                let tried = tries_a_credential(name, &request);
-                let response = door.run(self.route(Some(name), &path, request, now)).await;
+        let door = Door::of_path(&path);
+        let response = match door.and_then(|door| Some((door, door.route()?))) {
+            Some((door, route)) => {
+                let work = enter(door, route, &request);
+                let tried = tries_a_credential(door, &request);
+                let response = work.run(self.route(Some(door), &path, request, now)).await;
                 if tried && response.status == StatusCode::UNAUTHORIZED {
-                    self.refuse(name).await;
+                    self.refuse(door).await;
                 }
-                leave(&door, response.status);
+                leave(&work, response.status);
                 response
             }
             // Queue and timer functions belong to their message's report.
-            None => self.route(name, &path, request, now).await,
+            None => self.route(door, &path, request, now).await,
         };
         self.metrics.count(
-            name.unwrap_or("none"),
+            door.map_or("none", Door::name),
             response.status.as_u16(),
             started.elapsed(),
         );
@@ -166,12 +107,12 @@ impl Handler {
     }
 
     /// Counts, logs and slows tries with a wrong credential. The right one is never slowed.
-    async fn refuse(&self, door: &'static str) {
-        let count = self.metrics.refused(door);
+    async fn refuse(&self, door: Door) {
+        let count = self.metrics.refused(door.name());
         // A guesser fills no log: the 1st, 2nd, 4th, 8th … try.
         if count.is_power_of_two() {
             tracing::warn!(
-                faas.name = door,
+                faas.name = door.name(),
                 refused.count = count,
                 "a caller with a wrong credential was refused"
             );
@@ -183,7 +124,7 @@ impl Handler {
 
     async fn route(
         &self,
-        name: Option<&'static str>,
+        door: Option<Door>,
         path: &str,
         mut request: Request,
         now: DateTime<Utc>,
@@ -192,7 +133,7 @@ impl Handler {
         if request.method == Method::HEAD {
             request.method = Method::GET;
         }
-        let Some(name) = name else {
+        let Some(door) = door else {
             return if path.is_empty() {
                 ready()
             } else {
@@ -204,17 +145,7 @@ impl Handler {
                 )
             };
         };
-        let allowed = match TABLE
-            .iter()
-            .find(|(row, _)| *row == name)
-            .map(|(_, trigger)| trigger)
-        {
-            Some(Trigger::Http { methods, .. }) => methods
-                .iter()
-                .any(|allowed| request.method.as_str().eq_ignore_ascii_case(allowed)),
-            _ => request.method == Method::POST,
-        };
-        if !allowed {
+        if !door.takes(request.method.as_str()) {
             return Response::error(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "wrong_method",
@@ -222,17 +153,27 @@ impl Handler {
                 "",
             );
         }
-        match name {
-            "AzureMonitor" | "DatabricksMonitor" | "AirflowMonitor" => {
-                self.ingest(name, &request, now).await
+        match door {
+            Door::AzureMonitor => self.azure_monitor(&request, now).await,
+            Door::DatabricksMonitor => self.ingest(door, databricks::parse, &request, now).await,
+            Door::AirflowMonitor => self.ingest(door, airflow::parse, &request, now).await,
+            Door::JiraWebhook => self.jira_webhook(&request, now).await,
+            Door::RemediationCallback => self.remediation_callback(&request, now).await,
+            Door::SlackInteractions => self.slack_interaction(&request, now).await,
+            Door::Dashboard => self.dashboard(path, &request, now).await,
+            Door::Api => self.api(path, &request, now).await,
+            Door::Health => self.health().await,
+            Door::AnalyseFailure => self.invoke(door, Job::Analyse, &request, now).await,
+            Door::DeliverTicket => self.invoke(door, Job::Deliver, &request, now).await,
+            Door::RecordPoisonFailure => {
+                let job = Job::Record(FAILURES);
+                self.invoke(door, job, &request, now).await
             }
-            "JiraWebhook" => self.jira_webhook(&request, now).await,
-            "RemediationCallback" => self.remediation_callback(&request, now).await,
-            "SlackInteractions" => self.slack_interaction(&request, now).await,
-            "Dashboard" => self.dashboard(path, &request, now).await,
-            "Api" => self.api(path, &request, now).await,
-            "Health" => self.health().await,
-            queue_or_timer => self.invoke(queue_or_timer, &request, now).await,
+            Door::RecordPoisonDelivery => {
+                let job = Job::Record(DELIVERIES);
+                self.invoke(door, job, &request, now).await
+            }
+            Door::Sweep => self.invoke(door, Job::Sweep, &request, now).await,
         }
     }
 
@@ -277,13 +218,13 @@ impl Handler {
 }
 
 /// A door as a piece of work: of its caller's trace if there is one, else the first of a new one.
-fn enter(name: &'static str, route: &'static str, request: &Request) -> Work {
-    let door = Work::begin(Kind::Server, name, request.trace().as_ref());
-    door.note("faas.name", name);
-    door.note("faas.trigger", "http");
-    door.note("http.route", format!("/{route}"));
-    door.note("http.request.method", method_name(&request.method));
-    door
+fn enter(door: Door, route: &'static str, request: &Request) -> Work {
+    let work = Work::begin(Kind::Server, door.name(), request.trace().as_ref());
+    work.note("faas.name", door.name());
+    work.note("faas.trigger", "http");
+    work.note("http.route", format!("/{route}"));
+    work.note("http.request.method", method_name(&request.method));
+    work
 }
 
 fn leave(door: &Work, status: StatusCode) {
@@ -309,48 +250,17 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// The route of a door; none for functions of queues and timers.
-fn route_of(name: &str) -> Option<&'static str> {
-    TABLE
-        .iter()
-        .find(|(row, _)| *row == name)
-        .and_then(|(_, trigger)| match trigger {
-            Trigger::Http { route, .. } => Some(*route),
-            Trigger::Queue(_) | Trigger::Timer(_) => None,
-        })
-}
-
 /// Does this request come with a credential? A first visit without one is no try.
-fn tries_a_credential(name: &str, request: &Request) -> bool {
-    match name {
-        "Dashboard" => {
+fn tries_a_credential(door: Door, request: &Request) -> bool {
+    match door {
+        Door::Dashboard => {
             request.path.ends_with("/login") || request.header("x-dashboard-key").is_some()
         }
-        "Api" => request.header("x-dashboard-key").is_some(),
+        Door::Api => request.header("x-dashboard-key").is_some(),
         _ => true,
     }
 }
 
 fn ready() -> Response {
     Response::json(StatusCode::OK, &serde_json::json!({"status": "ready"}))
-}
-
-/// The row of a path: HTTP routes as callers see them, other functions by their name.
-fn door_of(path: &str) -> Option<&'static str> {
-    let path = path.strip_prefix('/')?;
-    TABLE.iter().find_map(|(name, trigger)| {
-        let hit = match trigger {
-            Trigger::Http { route, .. } => match route.strip_suffix("/{*path}") {
-                Some(prefix) => {
-                    path == prefix
-                        || path
-                            .strip_prefix(prefix)
-                            .is_some_and(|rest| rest.starts_with('/'))
-                }
-                None => path.eq_ignore_ascii_case(route),
-            },
-            Trigger::Queue(_) | Trigger::Timer(_) => path == *name,
-        };
-        hit.then_some(*name)
-    })
 }

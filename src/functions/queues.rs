@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::envelope::{done, failed, queue_text};
 use super::wire::{Request, Response};
-use super::{Handler, TABLE, Trigger};
+use super::{Door, Handler};
 use crate::fault::Fault;
 use crate::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use crate::storage::Trouble;
@@ -17,23 +17,34 @@ struct Traced {
     trace: Option<String>,
 }
 
+/// What a function of a queue or the timer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    Analyse,
+    Deliver,
+    /// Keeps what a queue gave up.
+    Record(&'static str),
+    Sweep,
+}
+
 impl Handler {
     pub(super) async fn invoke(
         &self,
-        name: &'static str,
+        door: Door,
+        job: Job,
         request: &Request,
         now: DateTime<Utc>,
     ) -> Response {
         let text = queue_text(&request.body);
-        let work = begin(name, text.as_deref(), request);
+        let work = begin(door, text.as_deref(), request);
         let outcome = work.run(async {
             let outcome = match self.flow().await {
-                Ok(flow) => self.handle(flow, name, text, now).await,
+                Ok(flow) => self.handle(flow, job, text, now).await,
                 Err(fault) => Err(fault),
             };
             outcome.inspect_err(|fault| {
                 tracing::error!(
-                    function = name,
+                    function = door.name(),
                     reason = fault.reason(),
                     "the invocation failed; the host delivers it again"
                 );
@@ -51,51 +62,50 @@ impl Handler {
     async fn handle(
         &self,
         flow: &Flow,
-        name: &str,
+        job: Job,
         text: Option<String>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        if name == "Sweep" {
-            let swept = flow.sweep(now).await;
-            let trouble = swept.as_ref().err().map(Trouble::of);
-            self.metrics.wrote(
-                trouble.filter(|trouble| matches!(trouble, Trouble::ReadOnly | Trouble::Full)),
-            );
-            let swept = swept?;
-            tracing::info!(
-                sweep.rows = swept.rows,
-                sweep.acted = swept.acted,
-                sweep.failed = swept.failed,
-                "swept"
-            );
-            self.metrics.swept();
-            return Ok(());
-        }
-        let text = text.ok_or_else(|| Fault::permanent("the envelope holds no message"))?;
-        match name {
-            "AnalyseFailure" => match serde_json::from_str::<FailureMessage>(&text) {
-                Ok(message) => flow.analyse(message, now).await,
-                Err(_) => flow.record_dead_letter(FAILURES, &text, now).await,
-            },
-            "DeliverTicket" => match serde_json::from_str::<DeliveryMessage>(&text) {
-                Ok(message) => flow.deliver(message, Utc::now).await,
-                Err(_) => flow.record_dead_letter(DELIVERIES, &text, now).await,
-            },
-            "RecordPoisonFailure" => flow.record_dead_letter(FAILURES, &text, now).await,
-            _ => flow.record_dead_letter(DELIVERIES, &text, now).await,
+        let text = || text.ok_or_else(|| Fault::permanent("the envelope holds no message"));
+        match job {
+            Job::Analyse => {
+                let text = text()?;
+                match serde_json::from_str::<FailureMessage>(&text) {
+                    Ok(message) => flow.analyse(message, now).await,
+                    Err(_) => flow.record_dead_letter(FAILURES, &text, now).await,
+                }
+            }
+            Job::Deliver => {
+                let text = text()?;
+                match serde_json::from_str::<DeliveryMessage>(&text) {
+                    Ok(message) => flow.deliver(message, Utc::now).await,
+                    Err(_) => flow.record_dead_letter(DELIVERIES, &text, now).await,
+                }
+            }
+            Job::Record(queue) => flow.record_dead_letter(queue, &text()?, now).await,
+            Job::Sweep => {
+                let swept = flow.sweep(now).await;
+                let trouble = swept.as_ref().err().map(Trouble::of);
+                self.metrics.wrote(
+                    trouble.filter(|trouble| matches!(trouble, Trouble::ReadOnly | Trouble::Full)),
+                );
+                let swept = swept?;
+                tracing::info!(
+                    sweep.rows = swept.rows,
+                    sweep.acted = swept.acted,
+                    sweep.failed = swept.failed,
+                    "swept"
+                );
+                self.metrics.swept();
+                Ok(())
+            }
         }
     }
 }
 
 /// The invocation as a piece of work: a message's belongs to the trace that is stored in it, the timer's to the host's.
-fn begin(name: &'static str, text: Option<&str>, request: &Request) -> Work {
-    let queue = TABLE
-        .iter()
-        .find(|(row, _)| *row == name)
-        .and_then(|(_, trigger)| match trigger {
-            Trigger::Queue(queue) => Some(*queue),
-            Trigger::Http { .. } | Trigger::Timer(_) => None,
-        });
+fn begin(door: Door, text: Option<&str>, request: &Request) -> Work {
+    let queue = door.queue();
     let (kind, trigger, trace) = if queue.is_some() {
         let message = text.and_then(|text| serde_json::from_str::<Traced>(text).ok());
         let stored = message.and_then(|message| message.trace);
@@ -107,8 +117,8 @@ fn begin(name: &'static str, text: Option<&str>, request: &Request) -> Work {
     } else {
         (Kind::Internal, "timer", request.trace())
     };
-    let work = Work::begin(kind, name, trace.as_ref());
-    work.note("faas.name", name);
+    let work = Work::begin(kind, door.name(), trace.as_ref());
+    work.note("faas.name", door.name());
     work.note("faas.trigger", trigger);
     if let Some(queue) = queue {
         work.note("messaging.system", "azure.storage.queues");

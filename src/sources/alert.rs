@@ -15,7 +15,7 @@ use super::json::{Text, digest, member, nothing_usable, reach, scalar, text_at, 
 use super::rows::Origin;
 use super::time::instant;
 use super::{Malformed, Parsed, RowsOf, RowsRequest};
-use crate::failure::{AlertRef, NAME_CAP, Source};
+use crate::failure::{AlertRef, NAME_CAP};
 use crate::redaction::{cap, redact};
 
 mod log;
@@ -234,13 +234,8 @@ impl Alert {
         count: Option<u64>,
     ) -> Parsed {
         let name = |text: String| cap(&redact(&text), NAME_CAP);
-        let source = if rows_of == RowsOf::AdfRuns {
-            Source::Adf
-        } else {
-            Source::Databricks
-        };
         Parsed::NeedsRows(RowsRequest {
-            source,
+            source: rows_of.source(),
             rows_of,
             from: window.from,
             to: window.to,

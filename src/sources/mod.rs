@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{AlertRef, Failure, Source};
 
-// What the sources share: tolerant JSON and times, tables of Log Analytics, the alert that may hold them.
+// What the sources share: tolerant JSON and times, tables of Log Analytics, what a rerun is, the alert that may hold rows.
 mod json;
 pub mod time;
 pub mod rows;
+pub mod reruns;
 mod alert;
 
 // The sources: strangers to one another.
@@ -54,6 +55,23 @@ pub enum RowsOf {
     DatabricksClusters,
     /// Failed Databricks job runs.
     DatabricksJobs,
+}
+
+impl RowsOf {
+    /// Every kind of rows.
+    pub const ALL: [Self; 3] = [
+        Self::AdfRuns,
+        Self::DatabricksClusters,
+        Self::DatabricksJobs,
+    ];
+
+    /// The platform whose rows they are.
+    pub fn source(self) -> Source {
+        match self {
+            Self::AdfRuns => Source::Adf,
+            Self::DatabricksClusters | Self::DatabricksJobs => Source::Databricks,
+        }
+    }
 }
 
 /// An alert without run ids, to be expanded with our own parameterised query over its window.

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Source;
+
 /// `ADF-20251212T100000-abc123`: source, UTC second, six hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -10,7 +12,7 @@ pub struct TicketId(String);
 
 impl TicketId {
     /// A fresh id; `suffix` gives the six hex digits (its low 24 bits).
-    pub fn new(source: crate::failure::Source, at: DateTime<Utc>, suffix: u32) -> Self {
+    pub fn new(source: Source, at: DateTime<Utc>, suffix: u32) -> Self {
         Self(format!(
             "{}-{}-{:06x}",
             source.ticket_prefix(),
@@ -24,7 +26,7 @@ impl TicketId {
         let mut parts = text.split('-');
         let (prefix, time, suffix) = (parts.next()?, parts.next()?, parts.next()?);
         let well_formed = parts.next().is_none()
-            && matches!(prefix, "ADF" | "DBX" | "ARF")
+            && Source::from_ticket_prefix(prefix).is_some()
             && chrono::NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%S")
                 .is_ok_and(|t| t.format("%Y%m%dT%H%M%S").to_string() == time)
             && suffix.len() == 6

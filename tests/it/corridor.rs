@@ -147,7 +147,11 @@ impl Corridor {
     }
 
     async fn lock_of(&self, failure: &Failure) -> Option<AssetLock> {
-        self.flow.store.asset_lock(failure).await.unwrap()
+        self.flow
+            .store
+            .asset_lock(&failure.asset_id())
+            .await
+            .unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -260,7 +264,7 @@ async fn an_asset_is_freed_when_its_attempt_died() {
         corridor
             .flow
             .store
-            .lock_asset(&first.failure, &lock)
+            .lock_asset(&first.failure.asset_id(), &lock)
             .await
             .unwrap(),
         None
@@ -271,7 +275,7 @@ async fn an_asset_is_freed_when_its_attempt_died() {
     corridor
         .flow
         .store
-        .lock_asset(&first.failure, &lock)
+        .lock_asset(&first.failure.asset_id(), &lock)
         .await
         .unwrap();
     let another = Failure {

@@ -12,6 +12,7 @@ mod guide;
 mod laws;
 mod metrics;
 mod signs;
+mod watchers;
 
 use std::collections::BTreeMap;
 

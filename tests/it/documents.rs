@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use aiops_rca::config::SETTINGS;
-use aiops_rca::functions::{TABLE, Trigger};
+use aiops_rca::functions::{Door, Trigger};
 
 mod newcomer;
 
@@ -111,8 +111,9 @@ fn the_readme_has_every_door() {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         (cells[0].to_owned(), cells[1].to_owned())
     });
-    let expected = TABLE.iter().map(|(name, trigger)| {
-        let trigger = match trigger {
+    let expected = Door::ALL.into_iter().map(|door| {
+        let name = door.name();
+        let trigger = match door.trigger() {
             Trigger::Http { route, methods, .. } => {
                 format!("`{} /{route}`", methods.join(", ").to_ascii_uppercase())
             }

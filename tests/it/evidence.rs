@@ -12,6 +12,7 @@ mod databricks;
 mod expand;
 mod hostile;
 mod remediation;
+mod standing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -142,18 +143,18 @@ impl World {
             login,
         };
         let collector = Collector {
-            data_factory: Some(DataFactory::new(
+            data_factory: vec![DataFactory::new(
                 factory_settings,
                 http.clone(),
                 key.clone(),
-            )),
+            )],
             log_analytics: Some(LogAnalytics::new(
                 workspace_of_logs,
                 http.clone(),
                 key.clone(),
             )),
-            databricks: Some(Databricks::new(workspace, http.clone(), key)),
-            airflow: Some(Airflow::new(deployment, http)),
+            databricks: vec![Databricks::new(workspace, http.clone(), key)],
+            airflow: vec![Airflow::new(deployment, http)],
             budget: Duration::from_secs(8),
         };
         Self {
@@ -370,7 +371,7 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
     assert_eq!(
         collector
             .data_factory
-            .as_ref()
+            .first()
             .unwrap()
             .check()
             .await
@@ -379,13 +380,7 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
     );
     let host = world.databricks.addr.ip();
     assert_eq!(
-        collector
-            .databricks
-            .as_ref()
-            .unwrap()
-            .check()
-            .await
-            .unwrap(),
+        collector.databricks.first().unwrap().check().await.unwrap(),
         format!("workspace {host} knows us as aiops-rca")
     );
     let told = collector
@@ -397,12 +392,12 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
         .unwrap();
     assert_eq!(told, format!("workspace {WORKSPACE} answers queries"));
     assert_eq!(
-        collector.airflow.as_ref().unwrap().check().await.unwrap(),
+        collector.airflow.first().unwrap().check().await.unwrap(),
         "Airflow 2.9.3 (API V1), 1 DAGs visible"
     );
     collector
         .data_factory
-        .as_ref()
+        .first()
         .unwrap()
         .check()
         .await
@@ -436,7 +431,7 @@ async fn a_check_that_is_refused_says_what_to_do() {
     let fault = world
         .collector
         .data_factory
-        .as_ref()
+        .first()
         .unwrap()
         .check()
         .await
@@ -448,7 +443,7 @@ async fn a_check_that_is_refused_says_what_to_do() {
     let fault = world
         .collector
         .databricks
-        .as_ref()
+        .first()
         .unwrap()
         .check()
         .await

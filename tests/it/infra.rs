@@ -161,6 +161,11 @@ fn app_settings_are_settings_of_the_code() {
         "IDENTITY_HEADER",
         "DATABRICKS_HOST",
         "AIRFLOW_TOKEN",
+        // Lists of places beside those that the parameters name.
+        "AZURE_DATA_FACTORIES",
+        "DATABRICKS_WORKSPACES",
+        "AIRFLOW_DEPLOYMENTS",
+        "PLAYBOOK_SCOPES",
         "ENTRA_AUTHORITY_URL",
         "FUNCTIONS_CUSTOMHANDLER_PORT",
         "WEBSITE_AUTH_ENABLED",

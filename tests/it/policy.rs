@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use aiops_rca::diagnosis::{Action, Category, Risk, Severity};
+use aiops_rca::evidence::Facts;
 use aiops_rca::failure::{AssetKind, field};
 use aiops_rca::remediation::{
     AssetPolicy, Mode, NodeTypes, QuietHours, RemediationSettings, decide, schedule,
@@ -42,7 +43,7 @@ fn willing() -> RemediationSettings {
 
 fn rules(text: &str) -> Vec<AssetPolicy> {
     text.split(';')
-        .map(|line| AssetPolicy::parse(line).unwrap())
+        .map(|line| AssetPolicy::parse(line, &[]).unwrap())
         .collect()
 }
 
@@ -63,7 +64,10 @@ fn words(decision: &Decision, now: i64) -> String {
 }
 
 fn decided(ticket: &Ticket, settings: &RemediationSettings, healings: &[Healing]) -> String {
-    words(&decide(ticket, settings, healings, at(100)), 100)
+    words(
+        &decide(ticket, settings, healings, &Facts::assumed(), at(100)),
+        100,
+    )
 }
 
 fn healing(healed: bool, seconds: i64) -> Healing {
@@ -198,7 +202,11 @@ fn every_guard_says_why() {
         ),
         (
             decided(
-                &with(|t| t.diagnosis.action = Action::RestartCluster),
+                &with(|t| {
+                    t.diagnosis.action = Action::RestartCluster;
+                    let id = "0727-091233-ab12cd34".to_owned();
+                    t.failure.context.insert(field::CLUSTER_ID.to_owned(), id);
+                }),
                 &with_rules("pl_load=from_failure"),
                 &[],
             ),
@@ -279,6 +287,10 @@ fn stockout(own: Option<&str>) -> Ticket {
     with(|t| {
         t.failure.kind = AssetKind::Cluster;
         (t.diagnosis.action, t.diagnosis.other_node_type) = (Action::RestartCluster, true);
+        t.failure.context.insert(
+            field::CLUSTER_ID.to_owned(),
+            "0727-091233-ab12cd34".to_owned(),
+        );
         t.failure
             .context
             .extend(own.map(|own| (field::NODE_TYPE.to_owned(), own.to_owned())));
@@ -295,7 +307,7 @@ fn a_cluster_is_moved_only_to_a_size_that_is_named_for_its_own() {
         node_types: NodeTypes::parse(rules).unwrap(),
         ..willing()
     };
-    let moved_to = |t: &Ticket| match decide(t, &settings, &[], at(100)) {
+    let moved_to = |t: &Ticket| match decide(t, &settings, &[], &Facts::assumed(), at(100)) {
         Decision::Run { plan, why, .. } => {
             let node_type = plan.node_type?;
             assert!(
@@ -331,7 +343,7 @@ fn a_cluster_is_moved_only_to_a_size_that_is_named_for_its_own() {
     (second.failure, second.diagnosis) = (cluster.failure, cluster.diagnosis);
     second.diagnosis.risk = Risk::Medium;
     second.remediation.attempts[0].node_type = Some("Standard_D8ds_v5".to_owned());
-    match decide(&second, &settings, &[], at(100)) {
+    match decide(&second, &settings, &[], &Facts::assumed(), at(100)) {
         Decision::Ask { plan, text, .. } => {
             assert_eq!(plan.node_type.as_deref(), Some("Standard_D8as_v5"));
             assert!(
@@ -379,6 +391,7 @@ fn a_plan_is_bound_to_ticket_and_attempt() {
             ..willing()
         },
         &[],
+        &Facts::assumed(),
         at(100),
     ) {
         Decision::Ask {
@@ -405,7 +418,7 @@ fn asset_rules_are_read_or_refused() {
         "a=b=never",
         "*=safe,cooldown=0",
     ] {
-        assert!(AssetPolicy::parse(good).is_ok(), "{good}");
+        assert!(AssetPolicy::parse(good, &[]).is_ok(), "{good}");
     }
     for bad in [
         "",
@@ -418,9 +431,9 @@ fn asset_rules_are_read_or_refused() {
         "pl_*=safe,max=-1",
         "max=2",
     ] {
-        assert!(AssetPolicy::parse(bad).is_err(), "{bad}");
+        assert!(AssetPolicy::parse(bad, &[]).is_err(), "{bad}");
     }
-    let two = AssetPolicy::parse("{pl_load,pl_b}=never,max=2").unwrap();
+    let two = AssetPolicy::parse("{pl_load,pl_b}=never,max=2", &[]).unwrap();
     assert_eq!((two.mode, two.max_attempts), (Mode::Never, Some(2)));
     let settings = RemediationSettings {
         assets: vec![two],
@@ -440,7 +453,10 @@ fn asset_rules_are_read_or_refused() {
     ] {
         let now = hours * 3600;
         assert_eq!(
-            words(&decide(&ticket(), &settings, &[], at(now)), now),
+            words(
+                &decide(&ticket(), &settings, &[], &Facts::assumed(), at(now)),
+                now
+            ),
             expected,
             "{hours} hours after ten"
         );
@@ -489,7 +505,7 @@ proptest! {
         (d.category, d.action, d.remediable, d.transient, d.risk, d.confidence) =
             (category, action, remediable, transient, risk, confidence);
         let settings = RemediationSettings { enabled, default_mode: mode, ..willing() };
-        let decision = decide(&t, &settings, &[], at(100));
+        let decision = decide(&t, &settings, &[], &Facts::assumed(), at(100));
         let acts = matches!(decision, Decision::Run { .. });
         let stays = matches!(decision, Decision::Leave { .. });
         let needs_a_person = matches!(category, Category::Authentication | Category::Authorization | Category::Configuration

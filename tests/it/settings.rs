@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod scopes;
+
 use aiops_rca::config::{Config, Environment, SETTINGS};
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::remediation::Mode;

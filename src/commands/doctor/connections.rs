@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 
 use super::of;
 use crate::config::{Config, PLAYBOOKS};
-use crate::evidence::{Airflow, DataFactory, Databricks, LogAnalytics};
+use crate::evidence::LogAnalytics;
+use crate::failure::Scope;
 use crate::fault::Fault;
 use crate::http::Reply;
 use crate::sinks::{Check, bad, good};
@@ -33,21 +34,21 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         http,
         ..
     } = config;
-    let factory = collector.data_factory.as_ref().map(DataFactory::check);
     let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
-    let databricks = collector.databricks.as_ref().map(Databricks::check);
-    let airflow = collector.airflow.as_ref().map(Airflow::check);
+    let factories = (collector.data_factory.iter()).map(|one| (one.scope(), one.check()));
+    let workspaces = (collector.databricks.iter()).map(|one| (one.scope(), one.check()));
+    let deployments = (collector.airflow.iter()).map(|one| (one.scope(), one.check()));
     let model = model.as_ref().map(|model| model.check(now));
     let otlp = otlp.as_ref().map(|otlp| telemetry::check(otlp, http));
     let checks: [BoxFuture<'_, Vec<Check>>; 11] = [
         identity(config).boxed(),
         jira(config, now).boxed(),
         slack(config).boxed(),
-        one(
+        each(
             config,
             "Data Factory",
-            "AZURE_DATA_FACTORY_NAME",
-            factory,
+            "AZURE_DATA_",
+            factories.collect(),
             ADF_FIX,
         )
         .boxed(),
@@ -59,19 +60,19 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
             LOGS_FIX,
         )
         .boxed(),
-        one(
+        each(
             config,
             "Databricks",
             "DATABRICKS_",
-            databricks,
+            workspaces.collect(),
             DATABRICKS_FIX,
         )
         .boxed(),
-        one(
+        each(
             config,
             "Airflow",
             "AIRFLOW_",
-            airflow,
+            deployments.collect(),
             "check AIRFLOW_BASE_URL and its credentials",
         )
         .boxed(),
@@ -95,6 +96,29 @@ async fn one(
         Some(asked) => vec![of(name, asked.await, fix)],
         None => off(config, name, settings),
     }
+}
+
+/// The scopes of one platform, each by its short name where there are several.
+async fn each(
+    config: &Config,
+    name: &str,
+    settings: &str,
+    asked: Vec<(&Scope, impl Future<Output = Result<String, Fault>>)>,
+    fix: &str,
+) -> Vec<Check> {
+    if asked.is_empty() {
+        return off(config, name, settings);
+    }
+    let several = asked.len() > 1;
+    let checks = asked.into_iter().map(|(scope, asked)| async move {
+        let name = if several {
+            format!("{name} {}", scope.name)
+        } else {
+            name.to_owned()
+        };
+        of(&name, asked.await, fix)
+    });
+    futures::future::join_all(checks).await
 }
 
 /// What is off: on purpose, or because a setting it needs is wrong or missing.

@@ -17,8 +17,9 @@ use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use super::asking::{around, ask, last_exception, tail, url_under, without_ansi};
-use super::{Collected, RunOutcome};
-use crate::failure::{Failure, field};
+use super::standing::newest;
+use super::{Collected, Progress, RunOutcome, Standing};
+use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
 
@@ -32,6 +33,8 @@ const WHAT: &str = "Airflow";
 const PAGES: usize = 20;
 /// The end of a log that is kept, in bytes.
 const LOG_TAIL: usize = 64 * 1024;
+/// So many newer runs of a DAG are looked at.
+const NEWER_RUNS: &str = "5";
 /// Airflow's clock and ours may differ by this much.
 const SKEW: TimeDelta = TimeDelta::seconds(60);
 
@@ -75,6 +78,7 @@ pub struct AirflowSettings {
 #[derive(Debug, Clone)]
 pub struct Airflow {
     settings: AirflowSettings,
+    scope: Scope,
     http: Http,
     api: Arc<OnceCell<AirflowApi>>,
     jwt: Arc<Mutex<Option<SecretString>>>,
@@ -86,12 +90,38 @@ impl Airflow {
         let api = settings
             .api
             .map_or_else(OnceCell::new, |api| OnceCell::new_with(Some(api)));
+        let scope = Scope {
+            source: Source::Airflow,
+            id: host_and_path(&settings.base_url).unwrap_or_default(),
+            name: settings.base_url.host_str().unwrap_or_default().to_owned(),
+            served: true,
+        };
         Self {
             settings,
+            scope,
             http,
             api: Arc::new(api),
             jwt: Arc::default(),
         }
+    }
+
+    /// The deployment.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The name that reports may give the deployment.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.scope.name);
+        self
+    }
+
+    /// Do the playbooks act there?
+    #[must_use]
+    pub fn served(mut self, served: bool) -> Self {
+        self.scope.served = served;
+        self
     }
 
     /// Asks for the version and the number of DAGs we may see.
@@ -183,11 +213,22 @@ impl Airflow {
     }
 
     /// How the task went on after it was cleared; for another run id, how that DAG run went.
-    pub async fn outcome(&self, failure: &Failure, run_id: &str) -> Result<RunOutcome, Fault> {
+    /// With `since`, only a run that began after it.
+    pub async fn outcome(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<RunOutcome, Fault> {
         let at = Place::of(failure)?;
         if run_id != at.run || at.task.is_none() {
-            let run: Option<wire::DagRun> =
-                self.get(&["dags", at.dag, "dagRuns", run_id], &[]).await?;
+            let early = |run: &wire::DagRun| {
+                run_id != at.run
+                    && since
+                        .zip(run.start_date)
+                        .is_some_and(|(since, start)| start < around(since, SKEW).0)
+            };
+            let run = self.run(&at, run_id).await?.filter(|run| !early(run));
             return Ok(run.map_or(RunOutcome::NotFound, |run| outcome_of(&run.state)));
         }
         let Some(task) = self.task(&at).await? else {
@@ -214,6 +255,72 @@ impl Airflow {
         let going = matches!(outcome_of(&task.state), RunOutcome::Running);
         let began = task.start_date.is_some_and(|start| start >= since);
         Ok((going || began || later_try(failure, &task)).then(|| at.run.to_owned()))
+    }
+
+    /// How the failed task stands, and whether a newer run of its DAG has it run again.
+    pub(super) async fn standing(
+        &self,
+        failure: &Failure,
+        own: &[String],
+    ) -> Result<Standing, Fault> {
+        let Ok(at) = Place::of(failure) else {
+            return Ok(Standing::Unknown);
+        };
+        if at.task.is_none() {
+            return Ok(match self.run(&at, at.run).await? {
+                None => Standing::Unknown,
+                Some(run) => of_state(&run.state),
+            });
+        }
+        let Some(task) = self.task(&at).await? else {
+            return Ok(Standing::Unknown);
+        };
+        let own_state = of_state(&task.state);
+        if own_state != Standing::Failed {
+            return Ok(own_state);
+        }
+        let Some(began) = self.run(&at, at.run).await?.and_then(|run| run.start_date) else {
+            return Ok(Standing::Failed);
+        };
+        let mut newer = Vec::new();
+        for run in self.runs_since(&at, began).await? {
+            let Some(started) = run.start_date.filter(|started| *started > began) else {
+                continue;
+            };
+            let there = Place {
+                run: &run.dag_run_id,
+                ..at
+            };
+            // A task that has not come up yet will.
+            let state = self.task(&there).await?.map(|task| task.state);
+            let progress = match of_state(state.as_deref().unwrap_or(&run.state)) {
+                Standing::Over(_) => Progress::Succeeded,
+                Standing::Running => Progress::Going,
+                Standing::Failed | Standing::Unknown | Standing::Newer { .. } => Progress::Failed,
+            };
+            newer.push((run.dag_run_id.clone(), started, progress));
+        }
+        Ok(newest(newer, began, own))
+    }
+
+    async fn run(&self, at: &Place<'_>, run: &str) -> Result<Option<wire::DagRun>, Fault> {
+        self.get(&["dags", at.dag, "dagRuns", run], &[]).await
+    }
+
+    /// The latest runs of the DAG that began since.
+    async fn runs_since(
+        &self,
+        at: &Place<'_>,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<wire::DagRun>, Fault> {
+        let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let query = [
+            ("start_date_gte", since.as_str()),
+            ("order_by", "-start_date"),
+            ("limit", NEWER_RUNS),
+        ];
+        let runs: Option<wire::DagRuns> = self.get(&["dags", at.dag, "dagRuns"], &query).await?;
+        Ok(runs.unwrap_or_default().dag_runs)
     }
 
     async fn task(&self, at: &Place<'_>) -> Result<Option<TaskInstance>, Fault> {
@@ -457,6 +564,15 @@ fn outcome_of(state: &str) -> RunOutcome {
             RunOutcome::Failed(format!("Airflow says {state}"))
         }
         _ => RunOutcome::Running,
+    }
+}
+
+/// A state of a task instance or a DAG run, as it matters to an action on it.
+fn of_state(state: &str) -> Standing {
+    match outcome_of(state) {
+        RunOutcome::Succeeded => Standing::Over("has succeeded".to_owned()),
+        RunOutcome::Failed(_) => Standing::Failed,
+        RunOutcome::Running | RunOutcome::NotFound | RunOutcome::NotConfigured => Standing::Running,
     }
 }
 

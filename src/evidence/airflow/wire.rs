@@ -48,7 +48,18 @@ pub(super) struct TaskInstances {
 #[serde(default)]
 pub(super) struct DagRun {
     #[serde(deserialize_with = "text")]
+    pub(super) dag_run_id: String,
+    #[serde(deserialize_with = "text")]
     pub(super) state: String,
+    #[serde(deserialize_with = "moment")]
+    pub(super) start_date: Option<DateTime<Utc>>,
+}
+
+/// The runs of a DAG.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DagRuns {
+    pub(super) dag_runs: Vec<DagRun>,
 }
 
 /// The number of DAGs that we may see.

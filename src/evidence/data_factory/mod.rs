@@ -1,9 +1,9 @@
-//! What Azure Data Factory's management API says about a pipeline run.
+//! What Azure Data Factory's management API, or a Synapse workspace's, says about a pipeline run.
 //!
 //! In: a run id from outside (a value, never part of a URL's shape). Out: the run, the failed activity that
-//! caused the failure (through nested pipelines), its innermost error; the failed runs of a window; the outcome
-//! of a run; the run that a remediation started. One factory, the configured one: a run of another factory is a
-//! gap, because an alert must not choose what our identity reads. This client never writes.
+//! caused the failure (through nested pipelines), its innermost error; the failed runs of a window; how a run and
+//! its pipeline stand; the outcome of a run; the run that a remediation started. One client for each configured
+//! factory or workspace: an alert must not choose what our identity reads. This client never writes.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::asking::{Key, around, ask, plain_code, url_under};
-use super::{Collected, RunOutcome};
-use crate::failure::{Failure, field};
+use super::standing::{FAILED, SUCCEEDED, newest};
+use super::{Collected, Progress, RunOutcome, Standing};
+use crate::failure::{Failure, Scope, Source};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
 use crate::sources::{RowsRequest, rows};
@@ -29,8 +30,11 @@ use wire::{ActivityRun, Page, PipelineRun, Query};
 
 const WHAT: &str = "Data Factory";
 const API_VERSION: &str = "2018-06-01";
+const SYNAPSE_API_VERSION: &str = "2020-12-01";
 /// The resource whose tokens the management API takes.
 const RESOURCE: &str = "https://management.azure.com";
+/// The resource whose tokens Synapse workspaces take.
+const SYNAPSE_RESOURCE: &str = "https://dev.azuresynapse.net";
 /// Pages of one query; a run with more activity runs is judged by its first ones.
 const PAGES: usize = 20;
 /// How deep nested pipelines are followed.
@@ -65,30 +69,95 @@ impl DataFactorySettings {
     }
 }
 
-/// A reader of one factory.
+/// Which Synapse workspace, whose pipelines are read from its own development endpoint.
+#[derive(Debug, Clone)]
+pub struct SynapseSettings {
+    /// The workspace's resource id.
+    pub resource_id: String,
+    /// `https://<workspace>.dev.azuresynapse.net`, or another cloud's.
+    pub base_url: Url,
+}
+
+/// Where the pipelines live.
+#[derive(Debug, Clone)]
+enum Home {
+    Factory(DataFactorySettings),
+    Synapse(SynapseSettings),
+}
+
+/// A reader of one factory or Synapse workspace.
 #[derive(Debug, Clone)]
 pub struct DataFactory {
-    settings: DataFactorySettings,
+    home: Home,
+    scope: Scope,
     http: Http,
     key: Key,
 }
 
 impl DataFactory {
-    /// Nothing is asked yet.
+    /// A factory. Nothing is asked yet.
     pub fn new(settings: DataFactorySettings, http: Http, key: Key) -> Self {
+        let scope = Scope {
+            source: Source::Adf,
+            id: settings.resource_id(),
+            name: settings.factory.clone(),
+            served: true,
+        };
         Self {
-            settings,
+            home: Home::Factory(settings),
+            scope,
             http,
             key,
         }
     }
 
-    /// Asks for the factory itself: is it there, may we read it?
+    /// A Synapse workspace. Nothing is asked yet; no playbook acts there unless its scope says so.
+    pub fn synapse(settings: SynapseSettings, http: Http, key: Key) -> Self {
+        let id = settings.resource_id.to_lowercase();
+        let name = id.rsplit('/').next().unwrap_or_default().to_owned();
+        let scope = Scope {
+            source: Source::Adf,
+            id,
+            name,
+            served: false,
+        };
+        Self {
+            home: Home::Synapse(settings),
+            scope,
+            http,
+            key,
+        }
+    }
+
+    /// The factory or workspace.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Do the playbooks act there?
+    #[must_use]
+    pub fn served(mut self, served: bool) -> Self {
+        self.scope.served = served;
+        self
+    }
+
+    /// Asks for the factory itself, or for runs of a Synapse workspace: is it there, may we read it?
     pub async fn check(&self) -> Result<String, Fault> {
+        if let Home::Synapse(_) = self.home {
+            let now = Utc::now();
+            let query = Query {
+                from: around(now, TimeDelta::minutes(1)).0,
+                to: now,
+                filters: Vec::new(),
+                order_by: "RunStart",
+            };
+            self.pipeline_runs(&query).await?;
+            return Ok(format!("Synapse workspace {}", self.scope.name));
+        }
         let factory: wire::Factory = self
             .json(self.request(Method::GET, &[], None).await?)
             .await?
-            .ok_or_else(unknown_factory)?;
+            .ok_or_else(|| self.unknown())?;
         Ok(format!("factory {} in {}", factory.name, factory.location))
     }
 
@@ -110,23 +179,49 @@ impl DataFactory {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) -> Result<(), Fault> {
-        let ours = self.settings.resource_id();
-        if failure
-            .field(field::FACTORY)
-            .is_some_and(|theirs| !theirs.eq_ignore_ascii_case(&ours))
-        {
-            let reason = "the run belongs to another factory than AZURE_DATA_FACTORY_NAME: deploy this app for that factory, too";
-            return Err(Fault::permanent(reason));
-        }
         let run_id = failure
             .run_id
             .as_deref()
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
+        self.tell_run(run_id, now, found).await
+    }
+
+    /// Collects what is known about a run that an Airflow task watched: its cause is the task's cause.
+    pub(super) async fn collect_linked(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
+        if let Err(fault) = self.tell_run(run_id, now, found).await {
+            found.miss("adf.pipeline_run", fault.reason());
+        }
+    }
+
+    /// How a run that somebody else watches stands.
+    pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
+        let run = self.run(run_id).await?;
+        Ok(run.map(|run| {
+            match progress(&run) {
+                Progress::Succeeded => SUCCEEDED,
+                Progress::Failed => FAILED,
+                Progress::Going => &run.status,
+            }
+            .to_owned()
+        }))
+    }
+
+    async fn tell_run(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) -> Result<(), Fault> {
         let run = self
             .run(run_id)
             .await?
             .ok_or_else(|| Fault::permanent("the factory does not know this run (kept 45 days)"))?;
-        tell::run(&run, &self.settings, now, found);
+        tell::run(&run, &self.scope, now, found);
         if found.no_failure.is_some() {
             return Ok(());
         }
@@ -192,14 +287,7 @@ impl DataFactory {
         request: &RowsRequest,
         now: DateTime<Utc>,
     ) -> Result<rows::Table, Fault> {
-        let ours = self.settings.resource_id();
-        if request.resource.as_deref().is_some_and(|theirs| {
-            theirs.contains("/factories/") && !theirs.eq_ignore_ascii_case(&ours)
-        }) {
-            return Err(Fault::permanent(
-                "the alert is about another factory than AZURE_DATA_FACTORY_NAME",
-            ));
-        }
+        let ours = self.scope.id.clone();
         if let Some(run_id) = &request.run_id {
             let run = self.run(run_id).await?;
             return Ok(tell::table(
@@ -233,17 +321,74 @@ impl DataFactory {
         ))
     }
 
-    /// How a run ended, if it did.
-    pub async fn outcome(&self, run_id: &str) -> Result<RunOutcome, Fault> {
+    /// How a run ended, if it did; with `since`, only a run of the failure's pipeline that began after it.
+    pub async fn outcome(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<RunOutcome, Fault> {
         let Some(run) = self.run(run_id).await? else {
             return Ok(RunOutcome::NotFound);
         };
+        let early = |since| {
+            run.run_start
+                .is_some_and(|start| start < around(since, SKEW).0)
+        };
+        let of_another = !run.pipeline_name.is_empty()
+            && !run.pipeline_name.eq_ignore_ascii_case(&failure.asset);
+        if since.is_some_and(|since| of_another || early(since)) {
+            return Ok(RunOutcome::NotFound);
+        }
         Ok(match run.status.to_ascii_lowercase().as_str() {
             "succeeded" => RunOutcome::Succeeded,
             "failed" => RunOutcome::Failed(root::unwrapped(&run.message).to_owned()),
             "cancelled" | "canceled" => RunOutcome::Failed("the run was cancelled".to_owned()),
             _ => RunOutcome::Running,
         })
+    }
+
+    /// How the failed run stands, and whether a newer run of its pipeline has begun.
+    pub(super) async fn standing(
+        &self,
+        failure: &Failure,
+        own: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Standing, Fault> {
+        let Some(run_id) = failure.run_id.as_deref() else {
+            return Ok(Standing::Unknown);
+        };
+        let Some(run) = self.run(run_id).await? else {
+            return Ok(Standing::Unknown);
+        };
+        match progress(&run) {
+            Progress::Failed => {}
+            Progress::Succeeded => return Ok(Standing::Over("has succeeded".to_owned())),
+            Progress::Going => return Ok(Standing::Running),
+        }
+        let pipeline = Some(run.pipeline_name.as_str())
+            .filter(|name| !name.is_empty())
+            .unwrap_or(&failure.asset);
+        let Some(began) = run.run_start.or(run.run_end).or(failure.occurred_at) else {
+            return Ok(Standing::Failed);
+        };
+        let query = Query {
+            from: began,
+            to: around(now, SKEW).1,
+            filters: vec![("PipelineName", vec![pipeline.to_owned()])],
+            order_by: "RunStart",
+        };
+        let runs = self.pipeline_runs(&query).await?;
+        let others = runs
+            .iter()
+            .filter(|other| !other.run_id.eq_ignore_ascii_case(run_id))
+            .filter(|other| other.pipeline_name.eq_ignore_ascii_case(pipeline))
+            // A run that waits in the queue has no start.
+            .map(|other| {
+                let at = other.run_start.or(other.last_updated).unwrap_or(now);
+                (other.run_id.clone(), at, progress(other))
+            });
+        Ok(newest(others, began, own))
     }
 
     /// The run that a playbook called at `called_at` started: the first new run in the original's run group,
@@ -323,8 +468,12 @@ impl DataFactory {
             day,
         )
         .1;
+        let mut pieces = vec!["pipelineruns", run.run_id.as_str(), "queryActivityruns"];
+        if let Home::Synapse(_) = self.home {
+            pieces.splice(0..0, ["pipelines", run.pipeline_name.as_str()]);
+        }
         self.pages(
-            &["pipelineruns", &run.run_id, "queryActivityruns"],
+            &pieces,
             &Query {
                 from,
                 to,
@@ -364,28 +513,40 @@ impl DataFactory {
         pieces: &[&str],
         body: Option<&Value>,
     ) -> Result<reqwest::RequestBuilder, Fault> {
-        let DataFactorySettings {
-            subscription,
-            resource_group,
-            factory,
-            base_url,
-        } = &self.settings;
-        let mut path = vec![
-            "subscriptions",
-            subscription,
-            "resourceGroups",
-            resource_group,
-        ];
-        path.extend(["providers", "Microsoft.DataFactory", "factories", factory]);
+        let (base, mut path, version, resource) = match &self.home {
+            Home::Factory(DataFactorySettings {
+                subscription,
+                resource_group,
+                factory,
+                base_url,
+            }) => {
+                let path = [
+                    "subscriptions",
+                    subscription,
+                    "resourceGroups",
+                    resource_group,
+                    "providers",
+                    "Microsoft.DataFactory",
+                    "factories",
+                    factory,
+                ];
+                (base_url, path.to_vec(), API_VERSION, RESOURCE)
+            }
+            Home::Synapse(settings) => (
+                &settings.base_url,
+                Vec::new(),
+                SYNAPSE_API_VERSION,
+                SYNAPSE_RESOURCE,
+            ),
+        };
         path.extend(pieces);
-        let mut url = url_under(base_url, &path)?;
-        url.query_pairs_mut()
-            .append_pair("api-version", API_VERSION);
+        let mut url = url_under(base, &path)?;
+        url.query_pairs_mut().append_pair("api-version", version);
         let mut request = self.http.request(method, &url);
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.key.authorize(RESOURCE, request).await
+        self.key.authorize(resource, request).await
     }
 
     /// The answer, or `None` when the run is not there.
@@ -397,33 +558,44 @@ impl DataFactory {
         if reply.is_success() {
             return reply.json(WHAT).map(Some);
         }
-        refusal(&reply)
+        self.refusal(&reply)
+    }
+
+    fn refusal<T>(&self, reply: &Reply) -> Result<Option<T>, Fault> {
+        let refusal: wire::Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let code = plain_code(&refusal.error.code).unwrap_or_default();
+        match (reply.status, code) {
+            (
+                404,
+                "ResourceNotFound"
+                | "ResourceGroupNotFound"
+                | "SubscriptionNotFound"
+                | "InvalidSubscriptionId",
+            ) => Err(self.unknown()),
+            (404, _) => Ok(None),
+            (401 | 403, _) => Err(Fault::permanent(format!(
+                "{WHAT} answered {} {code}: give the identity the role Data Factory Contributor, or one with factories/read, \
+                 pipelineruns/read, querypipelineruns and queryactivityruns",
+                reply.status
+            ))),
+            (status, code) => Err(Fault::permanent(format!("{WHAT} answered {status} {code}"))),
+        }
+    }
+
+    fn unknown(&self) -> Fault {
+        Fault::permanent(match self.home {
+            Home::Factory(_) => {
+                "there is no such factory: check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME, or AZURE_DATA_FACTORIES"
+            }
+            Home::Synapse(_) => "there is no such Synapse workspace: check AZURE_DATA_FACTORIES",
+        })
     }
 }
 
-fn refusal<T>(reply: &Reply) -> Result<Option<T>, Fault> {
-    let refusal: wire::Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let code = plain_code(&refusal.error.code).unwrap_or_default();
-    match (reply.status, code) {
-        (
-            404,
-            "ResourceNotFound"
-            | "ResourceGroupNotFound"
-            | "SubscriptionNotFound"
-            | "InvalidSubscriptionId",
-        ) => Err(unknown_factory()),
-        (404, _) => Ok(None),
-        (401 | 403, _) => Err(Fault::permanent(format!(
-            "{WHAT} answered {} {code}: give the identity the role Data Factory Contributor, or one with factories/read, \
-             pipelineruns/read, querypipelineruns and queryactivityruns",
-            reply.status
-        ))),
-        (status, code) => Err(Fault::permanent(format!("{WHAT} answered {status} {code}"))),
+fn progress(run: &PipelineRun) -> Progress {
+    match run.status.to_ascii_lowercase().as_str() {
+        "succeeded" => Progress::Succeeded,
+        "failed" | "cancelled" | "canceled" => Progress::Failed,
+        _ => Progress::Going,
     }
-}
-
-fn unknown_factory() -> Fault {
-    Fault::permanent(
-        "there is no such factory: check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME",
-    )
 }

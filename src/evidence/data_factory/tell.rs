@@ -7,10 +7,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::super::Collected;
-use super::DataFactorySettings;
 use super::root;
 use super::wire::{ActivityRun, PipelineRun};
-use crate::failure::field;
+use crate::failure::{Scope, field};
 use crate::redaction::cap;
 use crate::sources::rows;
 
@@ -31,12 +30,7 @@ fn when(at: Option<DateTime<Utc>>) -> String {
 }
 
 /// The run itself.
-pub(super) fn run(
-    run: &PipelineRun,
-    settings: &DataFactorySettings,
-    now: DateTime<Utc>,
-    found: &mut Collected,
-) {
+pub(super) fn run(run: &PipelineRun, scope: &Scope, now: DateTime<Utc>, found: &mut Collected) {
     let mut text = format!(
         "pipeline: {}\nstatus: {}\nstarted: {}\nended: {}\nstarted by: {} ({})\n",
         run.pipeline_name,
@@ -65,11 +59,16 @@ pub(super) fn run(
     better.occurred_at = run.run_end;
     better
         .context
-        .insert(field::FACTORY.to_owned(), settings.resource_id());
+        .insert(field::FACTORY.to_owned(), scope.id.clone());
+    let (portal, of) = if scope.is_synapse() {
+        ("https://web.azuresynapse.net/en", "workspace")
+    } else {
+        ("https://adf.azure.com", "factory")
+    };
     better.run_url = Some(format!(
-        "https://adf.azure.com/monitoring/pipelineruns/{}?factory={}",
+        "{portal}/monitoring/pipelineruns/{}?{of}={}",
         utf8_percent_encode(&run.run_id, NON_ALPHANUMERIC),
-        utf8_percent_encode(&settings.resource_id(), NON_ALPHANUMERIC)
+        utf8_percent_encode(&scope.id, NON_ALPHANUMERIC)
     ));
     found.no_failure = match run.status.to_ascii_lowercase().as_str() {
         "succeeded" => Some(

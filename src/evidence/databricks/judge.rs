@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 
-use super::super::RunOutcome;
 use super::super::asking::from_millis;
+use super::super::{Progress, RunOutcome, Standing as RunStanding};
 use super::wire::{Cluster, Event, Library, Run, State, Status, Task, Termination};
 
 /// Results that follow from another task's failure, or from a condition.
@@ -179,6 +179,41 @@ pub(super) fn cluster_outcome(cluster: &Cluster, libraries: &[Library]) -> RunOu
         RunOutcome::Running
     } else {
         RunOutcome::Succeeded
+    }
+}
+
+/// How a run stands beside a newer one.
+pub(super) fn progress(run: &Run) -> Progress {
+    match standing(&run.state, &run.status) {
+        Standing::Running => Progress::Going,
+        Standing::Succeeded => Progress::Succeeded,
+        Standing::Cancelled | Standing::Consequence | Standing::Failed => Progress::Failed,
+    }
+}
+
+/// Is the cluster still as it was when it failed, at this time?
+pub(super) fn cluster_standing(
+    cluster: &Cluster,
+    failed_at: Option<DateTime<Utc>>,
+    restart: bool,
+) -> RunStanding {
+    let started_since = || {
+        let starts = [cluster.last_restarted_time, cluster.start_time];
+        let last = starts.into_iter().filter_map(from_millis).max();
+        last.zip(failed_at).is_some_and(|(at, failed)| at > failed)
+    };
+    match cluster.state.to_ascii_uppercase().as_str() {
+        "PENDING" | "RESTARTING" => RunStanding::Running,
+        "RUNNING" | "RESIZING" if restart && started_since() => {
+            RunStanding::Over("has been started again".to_owned())
+        }
+        "TERMINATED" | "TERMINATING" if is_normal_end(&cluster.termination_reason) => {
+            RunStanding::Over(format!(
+                "has ended normally since ({})",
+                cluster.termination_reason.code
+            ))
+        }
+        _ => RunStanding::Failed,
     }
 }
 

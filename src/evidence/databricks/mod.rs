@@ -2,8 +2,8 @@
 //!
 //! In: ids from outside (values, never part of a URL's shape). Out: the run and its root failing task (what was
 //! skipped because of it is a consequence), what the task printed, why its cluster ended; normal ends as *no
-//! failure*; repairs; the outcome of a run or of a restarted cluster; the run that a remediation started. One
-//! workspace, the configured one. This client never writes.
+//! failure*; repairs; how a run and its job stand; the outcome of a run or of a restarted cluster; the run that a
+//! remediation started. One client for each configured workspace. This client never writes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::asking::{Key, around, ask, plain_code, url_under};
-use super::{Collected, RunOutcome, window};
-use crate::failure::{AssetKind, Failure, field};
+use super::asking::{Key, around, ask, from_millis, plain_code, url_under};
+use super::standing::{FAILED, SUCCEEDED, newest};
+use super::{Collected, Progress, RunOutcome, Standing, window};
+use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
 use crate::redaction::redact;
@@ -46,6 +47,7 @@ pub struct DatabricksSettings {
 #[derive(Debug, Clone)]
 pub struct Databricks {
     settings: DatabricksSettings,
+    scope: Scope,
     http: Http,
     key: Key,
 }
@@ -64,11 +66,45 @@ pub struct Repair {
 impl Databricks {
     /// Nothing is asked yet.
     pub fn new(settings: DatabricksSettings, http: Http, key: Key) -> Self {
+        let host = settings.workspace_url.host_str().unwrap_or_default();
+        let port = settings.workspace_url.port();
+        let scope = Scope {
+            source: Source::Databricks,
+            id: port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+            name: Self::name_of(&settings),
+            served: true,
+        };
         Self {
             settings,
+            scope,
             http,
             key,
         }
+    }
+
+    /// A workspace's short name: the first label of its host; of a bare address, address and port.
+    pub fn name_of(settings: &DatabricksSettings) -> String {
+        let url = &settings.workspace_url;
+        match url.host() {
+            Some(url::Host::Domain(host)) => host.split('.').next().unwrap_or_default().to_owned(),
+            Some(address) => {
+                let port = url.port().map(|port| format!(":{port}"));
+                format!("{address}{}", port.unwrap_or_default())
+            }
+            None => String::new(),
+        }
+    }
+
+    /// The workspace.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Do the playbooks act there?
+    #[must_use]
+    pub fn served(mut self, served: bool) -> Self {
+        self.scope.served = served;
+        self
     }
 
     /// Asks who we are: is the workspace there, is the credential good?
@@ -127,6 +163,20 @@ impl Databricks {
         }
     }
 
+    /// How a run that somebody else watches stands.
+    pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
+        let run = self.run(run_id).await?;
+        Ok(run.map(|run| {
+            match judge::progress(&run) {
+                Progress::Succeeded => SUCCEEDED,
+                Progress::Failed => FAILED,
+                Progress::Going if run.state.life_cycle_state.is_empty() => &run.status.state,
+                Progress::Going => &run.state.life_cycle_state,
+            }
+            .to_owned()
+        }))
+    }
+
     /// The latest repair of a run; `None` when it was never repaired.
     pub async fn latest_repair(&self, run_id: &str) -> Result<Option<Repair>, Fault> {
         Ok(self
@@ -165,11 +215,17 @@ impl Databricks {
     }
 
     /// How a remediation's run ended: a job run, a repair of `original_run`, or a cluster that was restarted.
+    /// With `since`, only a run of the failure's job that began or was repaired after it.
     pub async fn outcome(
         &self,
-        original_run: Option<&str>,
+        failure: &Failure,
         run_id: &str,
+        since: Option<DateTime<Utc>>,
     ) -> Result<RunOutcome, Fault> {
+        let original_run = failure.run_id.as_deref();
+        let early = |at: Option<DateTime<Utc>>| {
+            since.is_some_and(|since| at.is_some_and(|at| at < around(since, SKEW).0))
+        };
         if !is_id(run_id) {
             return match self.cluster(run_id).await? {
                 Some(cluster) => Ok(judge::cluster_outcome(
@@ -180,6 +236,13 @@ impl Databricks {
             };
         }
         if let Some(run) = self.run(run_id).await? {
+            let job = failure.field(field::JOB_ID).unwrap_or(&run.job_id);
+            let began = tell::latest_repair(&run)
+                .and_then(|repair| repair.started_at)
+                .or_else(|| from_millis(run.start_time));
+            if since.is_some() && (run.job_id != job || early(began)) {
+                return Ok(RunOutcome::NotFound);
+            }
             return Ok(judge::outcome(&run.state, &run.status));
         }
         let Some(original) = original_run.filter(|original| is_id(original)) else {
@@ -189,10 +252,51 @@ impl Databricks {
         let repair = run
             .iter()
             .flat_map(|run| &run.repair_history)
-            .find(|repair| repair.id == run_id);
+            .find(|repair| repair.id == run_id && !early(from_millis(repair.start_time)));
         Ok(repair.map_or(RunOutcome::NotFound, |repair| {
             judge::outcome(&repair.state, &repair.status)
         }))
+    }
+
+    /// How the failed run stands, and whether a newer run of its job has begun; of a cluster, whether it was used since.
+    pub(super) async fn standing(
+        &self,
+        failure: &Failure,
+        action: &str,
+        own: &[String],
+    ) -> Result<Standing, Fault> {
+        if matches!(action, "restart_cluster" | "reinstall_libraries") {
+            let Some(cluster_id) = failure.field(field::CLUSTER_ID) else {
+                return Ok(Standing::Unknown);
+            };
+            let cluster = self.cluster(cluster_id).await?;
+            return Ok(cluster.map_or(Standing::Unknown, |cluster| {
+                judge::cluster_standing(&cluster, failure.occurred_at, action == "restart_cluster")
+            }));
+        }
+        let Some(run_id) = failure.run_id.as_deref() else {
+            return Ok(Standing::Unknown);
+        };
+        let Some(run) = self.run(run_id).await? else {
+            return Ok(Standing::Unknown);
+        };
+        match judge::progress(&run) {
+            Progress::Failed => {}
+            Progress::Succeeded => return Ok(Standing::Over("has succeeded".to_owned())),
+            Progress::Going => return Ok(Standing::Running),
+        }
+        let (Some(began), true) = (from_millis(run.start_time), is_id(&run.job_id)) else {
+            return Ok(Standing::Failed);
+        };
+        let runs = self.runs(Some(&run.job_id), began, None, false).await?;
+        let others = runs
+            .iter()
+            .filter(|other| other.run_id != run_id)
+            .filter_map(|other| {
+                let at = from_millis(other.start_time)?;
+                Some((other.run_id.clone(), at, judge::progress(other)))
+            });
+        Ok(newest(others, began, own))
     }
 
     /// What a playbook called at `called_at` started: a repair of the original run (its id is then the run's own),

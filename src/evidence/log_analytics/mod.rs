@@ -146,7 +146,7 @@ impl LogAnalytics {
                 kql::clusters(wanted, failure.field(field::CLUSTER_ID))
             }
             (Source::Databricks, AssetKind::Job, Some(_)) => kql::jobs(wanted),
-            _ => return,
+            (Source::Adf | Source::Databricks | Source::Airflow, _, _) => return,
         };
         match self.first_with_rows(&queries, from, to).await {
             Ok(Found {
@@ -344,6 +344,7 @@ fn refinement(failure: &Failure, table: &rows::Table) -> Refinement {
         return Refinement::default();
     };
     Refinement {
+        scope: None,
         error_code: row.error_code,
         message: Some(row.message).filter(|message| !message.is_empty()),
         asset: Some(row.asset).filter(|_| super::is_placeholder(&failure.asset)),

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::diagnosis::{Quote, pieces};
-use crate::failure::{Failure, Source};
+use crate::failure::Failure;
 use crate::ticket::{Chapter, Ticket, TicketId};
 
 /// JIRA's limit of a summary, in UTF-16 units.
@@ -35,11 +35,7 @@ const MOST_CODES: usize = 4;
 
 /// `ADF Pipeline Failure: <pipeline>`, `Databricks Job Failure: …`, `Airflow Task Failure: <dag>.<task>`.
 pub fn summary(failure: &Failure) -> String {
-    let system = match failure.source {
-        Source::Adf => "ADF",
-        Source::Databricks => "Databricks",
-        Source::Airflow => "Airflow",
-    };
+    let system = failure.source.label();
     shorten(
         &one_line(&format!(
             "{system} {} Failure: {}",

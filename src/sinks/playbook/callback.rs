@@ -1,8 +1,9 @@
 //! What a playbook calls back: the guide's body and every variant seen in the field, as one [`Callback`].
 //!
-//! Pure. Statuses are read without regard to case; an expression that the workflow did not resolve
-//! (`@body('…')`) counts as absent; a status and a success flag that contradict each other are believed
-//! neither: the vendor is asked. Anything else is refused, and nothing changes.
+//! Pure. Statuses are read without regard to case, those of Logic Apps' own actions and runs included; a run id that is
+//! `null` or an expression that the workflow did not resolve (`@body('…')`) counts as absent; a status and a success flag
+//! that contradict each other are believed neither: the vendor is asked. Reasons may be Logic Apps' error objects.
+//! Anything else is refused, and nothing changes.
 
 use serde_json::{Map, Value};
 
@@ -11,6 +12,8 @@ use crate::ticket::TicketId;
 
 const TEXT_CAP: usize = 2_000;
 const ID_CAP: usize = 256;
+/// How deep errors nest in errors.
+const DEPTH: u8 = 8;
 
 /// What the playbook says became of the attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub enum CallbackRefusal {
     NoStatus,
     /// A status nobody told us about.
     #[error(
-        "status is none of succeeded, failed, cancelled, timedout, accepted, running, in_progress"
+        "status is none of succeeded, failed, cancelled, timedout, accepted, running, in_progress, nor another state of Logic Apps"
     )]
     UnknownStatus,
 }
@@ -77,7 +80,7 @@ pub fn parse(body: &[u8]) -> Result<Callback, CallbackRefusal> {
         Some(text) => Some(TicketId::parse(&text).ok_or(CallbackRefusal::TicketId)?),
     };
     let error = fields
-        .text(&["error_message", "error", "message", "reason"])
+        .reason(&["error_message", "error", "message", "reason"])
         .map(|text| cap(&redact(&text), TEXT_CAP));
     let (outcome, contradictory) = outcome(&fields, error.as_deref())?;
     let id = |names: &[&str]| fields.text(names).map(|text| cap(&redact(&text), ID_CAP));
@@ -113,37 +116,62 @@ fn outcome(fields: &Fields<'_>, error: Option<&str>) -> Result<(Outcome, bool), 
         .to_ascii_lowercase();
     match word.as_str() {
         "succeeded" | "success" => Ok((Outcome::Success, success == Some(false))),
-        "failed" => Ok((failed("the remediation run failed"), success == Some(true))),
-        "cancelled" | "canceled" => Ok((
-            failed("the remediation run was cancelled"),
-            success == Some(true),
-        )),
-        "timedout" => Ok((
-            failed("the remediation run did not end in time"),
-            success == Some(true),
-        )),
-        "accepted" | "running" | "inprogress" => Ok((Outcome::Progress, false)),
-        _ => Err(CallbackRefusal::UnknownStatus),
+        "accepted" | "running" | "inprogress" | "waiting" | "suspended" | "paused" | "queued"
+        | "notspecified" => Ok((Outcome::Progress, false)),
+        word => {
+            let what = ended_badly(word).ok_or(CallbackRefusal::UnknownStatus)?;
+            Ok((failed(what), success == Some(true)))
+        }
     }
+}
+
+/// What became of a remediation that did not end well, by its state.
+fn ended_badly(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "failed" => "the remediation run failed",
+        "faulted" => "the remediation run ended in a fault",
+        "aborted" => "the remediation run was aborted",
+        "skipped" | "ignored" => "the playbook skipped the remediation",
+        "cancelled" | "canceled" => "the remediation run was cancelled",
+        "timedout" => "the remediation run did not end in time",
+        _ => return None,
+    })
 }
 
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
-    /// The first of these fields that holds something: a text, or a number (ids beyond 2^53 stay exact).
-    fn text(&self, names: &[&str]) -> Option<String> {
-        names.iter().find_map(|name| {
-            let text = match self.0.get(*name)? {
-                Value::String(text) => text.trim().to_owned(),
-                Value::Number(number) => number.to_string(),
-                _ => return None,
-            };
-            (!text.is_empty() && !is_unresolved(&text)).then_some(text)
+    fn get(&self, name: &str) -> Option<&Value> {
+        let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
+        self.0.get(name).or_else(|| {
+            let wanted = plain(name);
+            let found = self.0.iter().find(|(key, _)| plain(key) == wanted);
+            found.map(|(_, value)| value)
         })
     }
 
+    /// The first of these fields that holds something: a text, or a number (ids beyond 2^53 stay exact).
+    fn text(&self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| {
+            let text = match self.get(name)? {
+                Value::String(text) => text.trim().to_owned(),
+                Value::Number(number) => number.to_string(),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+            };
+            (!is_absent(&text) && !is_unresolved(&text)).then_some(text)
+        })
+    }
+
+    /// The first of these fields that says why, as a text or as Logic Apps' error objects say it.
+    fn reason(&self, names: &[&str]) -> Option<String> {
+        names
+            .iter()
+            .filter_map(|name| self.get(name))
+            .find_map(|value| reason_in(value, DEPTH))
+    }
+
     fn flag(&self, name: &str) -> Option<bool> {
-        match self.0.get(name)? {
+        match self.get(name)? {
             Value::Bool(flag) => Some(*flag),
             Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
             Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
@@ -152,7 +180,67 @@ impl Fields<'_> {
     }
 }
 
-/// An expression that came through as it was written: `@body('…')`, `@{…}`.
+/// The words of an error: `{"code", "message"}`, nested (`error`, `innerError`, `body`, `outputs`, `details`), the list
+/// that `result('Scope')` gives, or any of these as a text.
+fn reason_in(value: &Value, depth: u8) -> Option<String> {
+    let depth = depth.checked_sub(1)?;
+    match value {
+        Value::String(text) => {
+            let text = text.trim();
+            if is_absent(text) || is_unresolved(text) {
+                return None;
+            }
+            let inside = text
+                .starts_with(['{', '['])
+                .then(|| serde_json::from_str::<Value>(text).ok())
+                .flatten()
+                .and_then(|inside| reason_in(&inside, depth));
+            Some(inside.unwrap_or_else(|| text.to_owned()))
+        }
+        // The first action that failed says more than those that were skipped for it.
+        Value::Array(items) => {
+            let skipped = |item: &&Value| {
+                let status = item.get("status").and_then(Value::as_str);
+                status.is_some_and(|status| status == "Skipped" || status == "Succeeded")
+            };
+            let failed = items.iter().filter(|item| !skipped(item));
+            failed
+                .chain(items.iter().filter(skipped))
+                .find_map(|item| reason_in(item, depth))
+        }
+        Value::Object(fields) => {
+            let own = |names: &[&str]| {
+                names
+                    .iter()
+                    .filter_map(|name| fields.get(*name))
+                    .find_map(|value| reason_in(value, depth))
+            };
+            own(&[
+                "message",
+                "Message",
+                "error",
+                "errorMessage",
+                "innerError",
+                "inner_error",
+            ])
+            .or_else(|| own(&["details", "body", "outputs", "code", "Code", "status"]))
+        }
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) => None,
+    }
+}
+
+/// Words for nothing, as workflows write them.
+fn is_absent(text: &str) -> bool {
+    let word = text.to_ascii_lowercase();
+    matches!(word.as_str(), "" | "null" | "none" | "undefined" | "nil")
+}
+
+/// An expression or a placeholder that came through as it was written: `@body('…')`, `@{…}`, `{{…}}`, `<run id>`.
 fn is_unresolved(text: &str) -> bool {
-    text.contains("@{") || (text.starts_with('@') && text.contains('('))
+    text.contains("@{")
+        || text.contains("{{")
+        || text.contains("${")
+        || text.starts_with('@') && text.contains('(')
+        || text.starts_with('<') && text.ends_with('>')
 }

@@ -272,6 +272,10 @@ pub fn request_body(ticket: &Ticket, attempt: &Attempt, callback_url: &Url) -> V
     if let Some(run_id) = &failure.run_id {
         put("original_run_id", json!(run_id));
     }
+    // Where it ran: a playbook that acts in another place must refuse.
+    if let Some(scope) = failure.scope() {
+        put("scope", json!(scope));
+    }
     if failure.kind == crate::failure::AssetKind::Job {
         put("job_name", json!(failure.asset));
     }

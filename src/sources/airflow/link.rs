@@ -4,6 +4,8 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use crate::failure::host_and_path;
+
 /// What a link leads to; every part may be missing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Link {
@@ -33,14 +35,30 @@ pub(super) fn of(link: &str) -> Option<Link> {
     })
 }
 
-/// Host and port of a link: which deployment it is.
-pub(super) fn host(link: &str) -> Option<String> {
-    let url = Url::parse(link).ok()?;
+/// Which deployment a link into its pages leads to: host, port and what stands before Airflow's own pages.
+pub(super) fn deployment(link: &str) -> Option<String> {
+    let mut url = Url::parse(link).ok()?;
+    let path = url.path().to_owned();
+    let own = ["/dags/", "/log", "/api/", "/home"];
+    let end = own.iter().filter_map(|page| path.find(page)).min();
+    url.set_path(path.get(..end.unwrap_or_default()).unwrap_or_default());
+    address_of(&url)
+}
+
+/// A deployment's own address.
+pub(super) fn address(base: &str) -> Option<String> {
+    address_of(&Url::parse(base).ok()?)
+}
+
+/// A host without a dot always has its port: a word alone is a name that somebody gave the deployment.
+fn address_of(url: &Url) -> Option<String> {
+    let address = host_and_path(url)?;
     let host = url.host_str()?.to_lowercase();
-    Some(
-        url.port()
-            .map_or_else(|| host.clone(), |port| format!("{host}:{port}")),
-    )
+    if host.contains('.') || url.port().is_some() {
+        return Some(address);
+    }
+    let port = url.port_or_known_default()?;
+    Some(format!("{host}:{port}{}", address.strip_prefix(&host)?))
 }
 
 #[cfg(test)]
@@ -72,6 +90,21 @@ mod tests {
             assert_eq!(of(text), Some(leads_to), "{text}");
         }
         assert_eq!(of("not a link"), None);
-        assert_eq!(host("http://A:8080/x").as_deref(), Some("a:8080"));
+        assert_eq!(
+            address("https://astro.example.com/dprod/").as_deref(),
+            Some("astro.example.com/dprod")
+        );
+        for (link, of) in [
+            ("http://A:8080/dags/x/grid", "a:8080"),
+            ("http://a:8080/x", "a:8080"),
+            (
+                "https://Astro.example.com/dprod/dags/x",
+                "astro.example.com/dprod",
+            ),
+            ("http://airflow/log?x=1", "airflow:80"),
+            ("https://airflow.example.com", "airflow.example.com"),
+        ] {
+            assert_eq!(deployment(link).as_deref(), Some(of), "{link}");
+        }
     }
 }

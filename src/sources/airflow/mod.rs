@@ -269,13 +269,13 @@ impl Callback {
         )
     }
 
-    /// Its own name, or the host that its links lead to.
+    /// Its own name, or the address that its links lead to.
     fn deployment(&self) -> Option<String> {
         let named = self
             .deployment
             .as_deref()
-            .map(|name| link::host(name).unwrap_or_else(|| name.to_owned()));
-        named.or_else(|| self.log_url.as_deref().and_then(link::host))
+            .map(|name| link::address(name).unwrap_or_else(|| name.to_owned()));
+        named.or_else(|| self.log_url.as_deref().and_then(link::deployment))
     }
 
     /// The index of a mapped task; -1 means "not mapped". The guide's callback sends none: then the link has it.

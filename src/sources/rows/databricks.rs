@@ -195,6 +195,10 @@ impl JobRun {
         note(field::TASK_KEY, self.task_key.as_ref());
         note(field::CLUSTER_ID, self.cluster_id.as_ref());
         note(field::WORKSPACE_ID, self.workspace.as_ref());
+        note(
+            field::WORKSPACE,
+            self.url.as_deref().and_then(host_of).as_ref(),
+        );
         note(field::TERMINATION_TYPE, self.kind.as_ref());
         note(field::OWNER, self.owner.as_ref().or(origin.owner.as_ref()));
         let task = self
@@ -226,6 +230,16 @@ impl JobRun {
         };
         Some(failure.sealed())
     }
+}
+
+/// The workspace's host in a link to one of its pages.
+fn host_of(page: &str) -> Option<String> {
+    let url = url::Url::parse(page).ok()?;
+    let host = url.host_str()?.to_lowercase();
+    Some(
+        url.port()
+            .map_or_else(|| host.clone(), |port| format!("{host}:{port}")),
+    )
 }
 
 /// Reads a table of Databricks rows.

@@ -17,7 +17,11 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
             return Err(contradicts("a person said no, or nobody answered"));
         }
         RemediationState::Succeeded => return Err(contradicts("it is healed")),
-        _ => {}
+        RemediationState::None
+        | RemediationState::Scheduled
+        | RemediationState::Running
+        | RemediationState::Verifying
+        | RemediationState::Exhausted => {}
     }
     let system = Actor::system();
     match decision {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{INDEX, SWAP_TRIES, TicketStore, decode, encode};
 use crate::diagnosis::model::Worded;
-use crate::failure::{Failure, RunKey};
+use crate::failure::{Asset, RunKey};
 use crate::fault::Fault;
 use crate::storage::{Inserted, Swapped};
 use crate::ticket::{Ticket, TicketId};
@@ -27,7 +27,7 @@ pub struct AssetLock {
     pub since: DateTime<Utc>,
 }
 
-/// How healing a fingerprint on an asset ended.
+/// How healing a cause on an asset ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healing {
     /// When.
@@ -72,40 +72,60 @@ impl TicketStore {
     /// Takes the asset for one attempt; on refusal says who has it. Taking it twice for the same attempt is fine.
     pub async fn lock_asset(
         &self,
-        failure: &Failure,
+        asset: &Asset,
         lock: &AssetLock,
     ) -> Result<Option<AssetLock>, Fault> {
-        let row = asset_row(failure);
+        if let Some(held) = self.lock_before_scopes(asset).await? {
+            return Ok(Some(held).filter(|held| held.attempt != lock.attempt));
+        }
         match self
             .storage
-            .insert(INDEX, ASSET, &row, &encode(lock)?)
+            .insert(INDEX, ASSET, &asset.key(), &encode(lock)?)
             .await?
         {
             Inserted::Created(_) => Ok(None),
             Inserted::Exists => {
-                let held = self.asset_lock(failure).await?;
+                let held = self.lock_in(&asset.key()).await?;
                 Ok(held.filter(|held| held.attempt != lock.attempt))
             }
         }
     }
 
     /// Who acts on this asset right now?
-    pub async fn asset_lock(&self, failure: &Failure) -> Result<Option<AssetLock>, Fault> {
-        match self.storage.get(INDEX, ASSET, &asset_row(failure)).await? {
+    pub async fn asset_lock(&self, asset: &Asset) -> Result<Option<AssetLock>, Fault> {
+        match self.lock_in(&asset.key()).await? {
+            Some(held) => Ok(Some(held)),
+            None => self.lock_before_scopes(asset).await,
+        }
+    }
+
+    async fn lock_in(&self, row: &str) -> Result<Option<AssetLock>, Fault> {
+        match self.storage.get(INDEX, ASSET, row).await? {
             Some(entity) => Ok(Some(decode("asset lock", &entity.document)?)),
             None => Ok(None),
         }
     }
 
+    /// A lock that was taken before assets had scopes.
+    async fn lock_before_scopes(&self, asset: &Asset) -> Result<Option<AssetLock>, Fault> {
+        if asset.scope.is_empty() {
+            return Ok(None);
+        }
+        self.lock_in(&asset.without_scope().key()).await
+    }
+
     /// Gives the asset back, if this attempt has it.
-    pub async fn unlock_asset(&self, failure: &Failure, attempt: &str) -> Result<(), Fault> {
-        let row = asset_row(failure);
-        if let Some(entity) = self.storage.get(INDEX, ASSET, &row).await?
-            && decode::<AssetLock>("asset lock", &entity.document)?.attempt == attempt
-        {
-            self.storage
-                .delete(INDEX, ASSET, &row, Some(&entity.etag))
-                .await?;
+    pub async fn unlock_asset(&self, asset: &Asset, attempt: &str) -> Result<(), Fault> {
+        let mut rows = vec![asset.key(), asset.without_scope().key()];
+        rows.dedup();
+        for row in rows {
+            if let Some(entity) = self.storage.get(INDEX, ASSET, &row).await?
+                && decode::<AssetLock>("asset lock", &entity.document)?.attempt == attempt
+            {
+                self.storage
+                    .delete(INDEX, ASSET, &row, Some(&entity.etag))
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -119,30 +139,29 @@ impl TicketStore {
             .collect()
     }
 
-    /// Remembers how healing this fingerprint on this asset ended.
+    /// Remembers how healing this cause on this asset ended.
     pub async fn record_healing(&self, ticket: &Ticket, healing: &Healing) -> Result<(), Fault> {
-        let partition = healing_partition(&ticket.failure, &ticket.diagnosis.fingerprint);
+        let asset = Asset::of(&ticket.failure);
+        let partition = healing_partition(&asset.fingerprint(&ticket.diagnosis.fingerprint));
         self.storage
             .upsert(INDEX, &partition, ticket.id.as_str(), &encode(healing)?)
             .await
     }
 
-    /// How healing this fingerprint on this asset ended so far.
-    pub async fn healings(
-        &self,
-        failure: &Failure,
-        fingerprint: &str,
-    ) -> Result<Vec<Healing>, Fault> {
+    /// How healing this cause on this asset ended so far.
+    pub async fn healings(&self, asset: &Asset, cause: &str) -> Result<Vec<Healing>, Fault> {
+        let mut healings = self.healings_in(&asset.fingerprint(cause)).await?;
+        // What was recorded before assets had scopes.
+        let before = RunKey::new(asset.source, &asset.name, cause, "", "").hash();
+        healings.extend(self.healings_in(&before).await?);
+        Ok(healings)
+    }
+
+    async fn healings_in(&self, fingerprint: &str) -> Result<Vec<Healing>, Fault> {
+        let partition = healing_partition(fingerprint);
         let page = self
             .storage
-            .scan(
-                INDEX,
-                &healing_partition(failure, fingerprint),
-                "",
-                "",
-                200,
-                None,
-            )
+            .scan(INDEX, &partition, "", "", 200, None)
             .await?;
         page.entities
             .iter()
@@ -204,15 +223,9 @@ impl TicketStore {
     }
 }
 
-/// Key of an asset across tickets.
-fn asset_row(failure: &Failure) -> String {
-    RunKey::new(failure.source, failure.kind.label(), &failure.asset, "", "").hash()
-}
-
-/// Where it is kept how healing this fingerprint on this asset ended.
-fn healing_partition(failure: &Failure, fingerprint: &str) -> String {
-    RunKey::new(failure.source, &failure.asset, fingerprint, "", "")
-        .hash()
+/// Where it is kept how healing ended.
+fn healing_partition(fingerprint: &str) -> String {
+    fingerprint
         .get(..40)
         .map(|hash| format!("fp-{hash}"))
         .unwrap_or_default()

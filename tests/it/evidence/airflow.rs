@@ -245,7 +245,11 @@ async fn a_cleared_task_is_followed_to_its_end() {
         };
         assert_eq!(find().await, None);
         assert_eq!(
-            world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(),
+            world
+                .collector
+                .outcome(&task(&[]), DAG_RUN, None)
+                .await
+                .unwrap(),
             RunOutcome::NotFound
         );
 
@@ -276,11 +280,19 @@ async fn a_cleared_task_is_followed_to_its_end() {
 
         assert_eq!(find().await.as_deref(), Some(DAG_RUN));
         assert_eq!(
-            world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(),
+            world
+                .collector
+                .outcome(&task(&[]), DAG_RUN, None)
+                .await
+                .unwrap(),
             RunOutcome::Running
         );
         assert_eq!(
-            world.collector.outcome(&task(&[]), DAG_RUN).await.unwrap(),
+            world
+                .collector
+                .outcome(&task(&[]), DAG_RUN, None)
+                .await
+                .unwrap(),
             outcome
         );
         assert_eq!(

@@ -258,7 +258,7 @@ async fn loops_and_runs_started_by_tasks_are_followed() {
 async fn repairs_are_told_apart() {
     let world = World::new().await;
     put_run(&world, "dbx-runs-get-multitask-failed");
-    let workspace = world.collector.databricks.as_ref().unwrap();
+    let workspace = world.collector.databricks.first().unwrap();
     assert_eq!(workspace.latest_repair(JOB_RUN).await.unwrap(), None);
     let state = json!({"life_cycle_state": "TERMINATED", "result_state": "FAILED"});
     let mut run = fixture("dbx-runs-get-multitask-failed");

@@ -39,7 +39,7 @@ async fn factory_ids_stay_one_piece_of_the_path_or_one_value_of_the_body() {
         failure.run_id = Some(hostile.to_owned());
         failure.asset = hostile.to_owned();
         let _collected = world.collect(&failure).await;
-        let _outcome = world.collector.outcome(&failure, hostile).await;
+        let _outcome = world.collector.outcome(&failure, hostile, None).await;
         let _found = world
             .collector
             .find_attempt_run(&failure, "retry_pipeline", hostile, now(), now())
@@ -100,7 +100,7 @@ async fn workspace_ids_stay_values_of_the_query() {
             &[(field::JOB_ID, hostile)],
         );
         let _collected = world.collect(&job).await;
-        let _outcome = world.collector.outcome(&job, hostile).await;
+        let _outcome = world.collector.outcome(&job, hostile, None).await;
         let _found = world
             .collector
             .find_attempt_run(&job, "retry_job", hostile, now(), now())
@@ -132,7 +132,7 @@ async fn airflow_ids_stay_one_piece_of_the_path() {
         ]);
         failed.run_id = Some(hostile.to_owned());
         let _collected = world.collect(&failed).await;
-        let _outcome = world.collector.outcome(&failed, hostile).await;
+        let _outcome = world.collector.outcome(&failed, hostile, None).await;
     }
     let mut asked = 0;
     for request in world.airflow.requests() {
@@ -166,8 +166,8 @@ async fn airflow_ids_stay_one_piece_of_the_path() {
 #[tokio::test]
 async fn log_queries_keep_their_shape_and_find_the_value_itself() {
     let mut world = World::new().await;
-    world.collector.data_factory = None;
-    world.collector.databricks = None;
+    world.collector.data_factory = Vec::new();
+    world.collector.databricks = Vec::new();
     for hostile in HOSTILE {
         for table in ["ADFPipelineRun", "ADFActivityRun"] {
             world.logs_site.put_row(

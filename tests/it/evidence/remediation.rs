@@ -39,7 +39,7 @@ impl World {
     }
 
     async fn outcome(&self, failure: &Failure, run: &str) -> RunOutcome {
-        self.collector.outcome(failure, run).await.unwrap()
+        self.collector.outcome(failure, run, None).await.unwrap()
     }
 
     /// As a playbook would call the factory; `None` when there was no answer.
@@ -262,7 +262,7 @@ async fn a_second_repair_must_name_the_first() {
     let repair = world
         .collector
         .databricks
-        .as_ref()
+        .first()
         .unwrap()
         .latest_repair(JOB_RUN)
         .await
@@ -434,14 +434,14 @@ async fn a_vendors_passing_trouble_is_transient_and_nobody_to_ask_is_said() {
         .next(Fault::from_fixture(&fixture("adf-http-429")));
     let fault = world
         .collector
-        .outcome(&pipeline(), ADF_RUN)
+        .outcome(&pipeline(), ADF_RUN, None)
         .await
         .unwrap_err();
     assert!(fault.is_transient());
     let none = aiops_rca::evidence::Collector::default();
     for failure in [pipeline(), job(), cluster(None), task(&[])] {
         assert_eq!(
-            none.outcome(&failure, "x").await.unwrap(),
+            none.outcome(&failure, "x", None).await.unwrap(),
             RunOutcome::NotConfigured
         );
         assert_eq!(

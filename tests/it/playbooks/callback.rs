@@ -45,6 +45,14 @@ fn statuses_are_read_without_regard_to_case_or_spelling() {
         ("Running", "progress"),
         ("in_progress", "progress"),
         ("InProgress", "progress"),
+        ("Aborted", "failed"),
+        ("Faulted", "failed"),
+        ("Skipped", "failed"),
+        ("Ignored", "failed"),
+        ("Waiting", "progress"),
+        ("Suspended", "progress"),
+        ("Paused", "progress"),
+        ("NotSpecified", "progress"),
     ] {
         let outcome = match read(&json!({"status": status})).unwrap().outcome {
             Outcome::Success => "success",
@@ -152,4 +160,76 @@ proptest! {
         let succeeded = read(&json!({"status": status})).is_ok_and(|callback| callback.outcome == Outcome::Success);
         prop_assert_eq!(succeeded, word == "succeeded" || word == "success");
     }
+}
+
+/// K17 of the reports, and its kin: errors as Logic Apps' own expressions give them.
+#[test]
+fn reasons_are_read_out_of_error_objects() {
+    let report = include_str!("../../fixtures/reports/k17-callback-error-object.json");
+    let report: Value = serde_json::from_str(report).unwrap();
+    let wrapped = "An action failed. No dependent actions succeeded.";
+    let inner = "The factory is gone.";
+    for (body, reason) in [
+        (report, wrapped),
+        (
+            json!({"status": "Failed", "error": {"code": "Conflict", "message": "", "innerError": {"message": inner}}}),
+            inner,
+        ),
+        (
+            json!({"status": "Faulted", "error": {"error": {"code": "NotFound", "message": inner}}}),
+            inner,
+        ),
+        (
+            json!({"status": "TimedOut", "error": [
+                {"name": "First", "status": "Succeeded", "code": "OK"},
+                {"name": "Second", "status": "Skipped", "error": {"code": "ActionSkipped", "message": "skipped"}},
+                {"name": "Third", "status": "Failed", "outputs": {"body": {"error": {"message": inner}}}}]}),
+            inner,
+        ),
+        (
+            json!({"status": "Failed", "error": "{\"code\":\"X\",\"message\":\"The factory is gone.\"}"}),
+            inner,
+        ),
+        (
+            json!({"Status": "Aborted", "errorMessage": inner, "error": {"code": "Y"}}),
+            inner,
+        ),
+        (
+            json!({"status": "Failed", "error": {"code": "ActionTimedOut"}}),
+            "ActionTimedOut",
+        ),
+        (
+            json!({"status": "Skipped", "error": {}, "reason": null}),
+            "the playbook skipped the remediation",
+        ),
+    ] {
+        let told = match read(&body).unwrap().outcome {
+            Outcome::Failed(told) => told,
+            Outcome::Success | Outcome::Progress => panic!("{body}"),
+        };
+        assert_eq!(told, reason, "{body}");
+    }
+}
+
+#[test]
+fn a_run_id_that_says_nothing_is_absent() {
+    for run in [
+        json!(null),
+        json!(""),
+        json!("null"),
+        json!("None"),
+        json!("@{body('Create_run')?['runId']}"),
+        json!("@outputs('Create_run')"),
+        json!("{{ run_id }}"),
+        json!("<run id>"),
+        json!({"runId": "x"}),
+    ] {
+        let body = json!({"status": "succeeded", "remediation_run_id": run});
+        assert_eq!(read(&body).unwrap().remediation_run_id, None, "{body}");
+    }
+    let body = json!({"Status": "Succeeded", "RemediationRunId": "r-1"});
+    assert_eq!(
+        read(&body).unwrap().remediation_run_id.as_deref(),
+        Some("r-1")
+    );
 }

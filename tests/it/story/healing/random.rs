@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aiops_rca::failure::Failure;
+use aiops_rca::failure::{AssetKind, Failure, Source, field};
 use aiops_rca::flow::Flow;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::Event;
@@ -13,8 +13,8 @@ use aiops_rca::ticket::{Actor, AttemptState, Channel, RemediationState, Status, 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
-use super::super::house::{House, Task};
-use super::world::{Answered, Fate, Fates, Outside, Told, World, failure};
+use super::super::house::{House, Task, noon};
+use super::world::{Answered, Fate, Fates, Newer, Outside, Told, World, failure};
 
 /// Stories that share a town, a clock and a sweep.
 const STORIES_A_TOWN: u64 = 25;
@@ -46,17 +46,35 @@ impl Fates for Dice {
             } else {
                 dice.i64(0..200)
             }),
-            told: match dice.u32(0..14) {
+            told: match dice.u32(0..18) {
                 0..=6 => Told::Honestly,
                 7 | 8 => Told::TooEarly,
                 9 => Told::Nothing,
                 10 => Told::Late,
                 11 => Told::Twice,
                 12 => Told::Contradictory,
-                _ => Told::WithoutRun,
+                13 | 14 => Told::WithoutRun,
+                15 => Told::FalselyWithoutRun,
+                16 => Told::FalselyUnknownRun,
+                _ => Told::FalselyOriginalRun,
             },
             alerts: self.alerts && dice.bool(),
         }
+    }
+}
+
+/// Another factory, a Synapse workspace, a task that only watches a run of Databricks.
+fn bend(failure: &mut Failure, asset: &str) {
+    let providers = "/subscriptions/s/resourcegroups/g/providers";
+    if asset.starts_with("foreign") {
+        failure.set_scope(&format!("{providers}/microsoft.datafactory/factories/dev"));
+    } else if asset.starts_with("synapse") {
+        failure.set_scope(&format!("{providers}/microsoft.synapse/workspaces/syn"));
+    } else if asset.starts_with("watch") {
+        failure.source = Source::Airflow;
+        failure.kind = AssetKind::Task;
+        let operator = "DatabricksSubmitRunOperator".to_owned();
+        failure.context.insert(field::OPERATOR.to_owned(), operator);
     }
 }
 
@@ -101,15 +119,21 @@ impl Town {
         )
         .await;
         world.house.kills = *dice.choice(&[0, 5, 10, 25]).unwrap();
-        let house = &mut world.house;
-        house.plan_act(TimeDelta::zero(), Act::FactoryFails(503));
+        world
+            .house
+            .plan_act(TimeDelta::zero(), Act::FactoryFails(503));
         for story in 0..STORIES_A_TOWN {
-            let asset = match dice.u32(0..20) {
+            let asset = match dice.u32(0..30) {
                 0..=9 => format!("safe-{story}"),
                 10..=12 => format!("ask-{story}"),
                 13 => format!("never-{story}"),
                 14 | 15 => format!("code-{story}"),
-                _ => format!("shared-{}", dice.u32(0..2)),
+                16..=19 => format!("shared-{}", dice.u32(0..2)),
+                20 => format!("foreign-{story}"),
+                21 => format!("synapse-{story}"),
+                22 | 23 => format!("lost-{story}"),
+                24 | 25 => format!("watch-{story}"),
+                _ => format!("newer-{story}"),
             };
             let run = format!("00000000-0000-4000-8000-{story:012x}");
             let (code, message) = if asset.starts_with("code") {
@@ -120,8 +144,21 @@ impl Town {
             } else {
                 ("GatewayTimeout", "The gateway did not answer in time.")
             };
-            let failure = failure(&asset, &run, code, message);
+            let mut failure = failure(&asset, &run, code, message);
             let start = TimeDelta::seconds(dice.i64(0..300));
+            bend(&mut failure, &asset);
+            world.know(&run, &asset);
+            if asset.starts_with("lost") {
+                world.outskirts.state().lost.insert(run.clone());
+            }
+            if asset.starts_with("newer") {
+                let after = start + TimeDelta::seconds(dice.i64(0..300));
+                let takes = TimeDelta::seconds(dice.i64(1..120));
+                let mut newer = Newer::of(&asset, noon() + after, takes);
+                newer.succeeds = dice.u32(0..3) > 0;
+                world.newer(newer);
+            }
+            let house = &mut world.house;
             for _ in 0..dice.u32(1..3) {
                 house.plan_act(
                     start + TimeDelta::seconds(dice.i64(0..120)),
@@ -173,6 +210,7 @@ impl Town {
                 );
             }
         }
+        let house = &mut world.house;
         for _ in 0..dice.u32(0..6) {
             let status = *dice.choice(&[429, 500, 503]).unwrap();
             house.plan_act(
@@ -388,6 +426,22 @@ impl Town {
                 "seed {seed}: {} was called",
                 call.asset
             );
+            let foreign = ["foreign", "synapse", "watch"];
+            assert!(
+                !foreign.iter().any(|kind| call.asset.starts_with(kind))
+                    && !(self.vendor && call.asset.starts_with("lost")),
+                "seed {seed}: {} was called, which the facts do not carry",
+                call.asset
+            );
+            let newer = state.newer.values().find(|run| run.pipeline == call.asset);
+            assert!(
+                !self.vendor
+                    || newer.is_none_or(|run| {
+                        call.at < run.start || call.at >= run.end && !run.succeeds
+                    }),
+                "seed {seed}: {} was called beside a newer run",
+                call.asset
+            );
             assert!(
                 self.off_since.is_none_or(|off| call.at < off),
                 "seed {seed}: {} was called when off",
@@ -412,7 +466,15 @@ impl Town {
                         ticket.id
                     );
                 }
-                if let Some(run) = attempt.run_id.as_ref().filter(|_| self.vendor) {
+                if attempt.state == AttemptState::Succeeded {
+                    assert!(
+                        attempt.run_id.is_some(),
+                        "seed {seed}: {} counts as healed by a run that nobody named",
+                        ticket.id
+                    );
+                }
+                let named = attempt.run_id.as_ref();
+                if let Some(run) = named.filter(|run| self.vendor && run.starts_with("7e7e")) {
                     let own = tickets
                         .iter()
                         .find(|ticket| ticket.failure.run_id.as_ref() == Some(run));

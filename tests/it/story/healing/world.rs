@@ -1,6 +1,6 @@
 //! A playbook and a data factory that do what a test decides, on a virtual clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use aiops_rca::diagnosis::Action;
@@ -43,6 +43,42 @@ pub(in super::super) enum Told {
     Contradictory,
     /// How it ended, but the run's id was never resolved.
     WithoutRun,
+    /// Success, whatever became of the run, which it does not name.
+    FalselyWithoutRun,
+    /// Success, with the id of a run that nobody knows.
+    FalselyUnknownRun,
+    /// Success, with the id of the run that failed.
+    FalselyOriginalRun,
+}
+
+/// A run of an asset that the schedule or a person started.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Newer {
+    pub(in super::super) pipeline: String,
+    pub(in super::super) start: DateTime<Utc>,
+    pub(in super::super) end: DateTime<Utc>,
+    pub(in super::super) succeeds: bool,
+}
+
+impl Newer {
+    pub(in super::super) fn of(pipeline: &str, start: DateTime<Utc>, takes: TimeDelta) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            start,
+            end: start + takes,
+            succeeds: true,
+        }
+    }
+
+    fn json(&self, id: &str, now: DateTime<Utc>) -> Value {
+        let status = match (now >= self.end, self.succeeds) {
+            (false, _) => "InProgress",
+            (true, true) => "Succeeded",
+            (true, false) => "Failed",
+        };
+        json!({"runId": id, "runGroupId": id, "pipelineName": self.pipeline, "status": status, "message": "",
+            "runStart": stamp(self.start), "lastUpdated": stamp(now), "invokedBy": {"name": "daily", "invokedByType": "ScheduleTrigger"}})
+    }
 }
 
 /// What becomes of one call of the playbook.
@@ -105,6 +141,12 @@ pub(in super::super) struct State {
     pub(in super::super) runs: Vec<Run>,
     pub(in super::super) calls: Vec<Call>,
     pub(in super::super) news: Vec<(DateTime<Utc>, Outside)>,
+    /// Runs that the factory does not know.
+    pub(in super::super) lost: BTreeSet<String>,
+    /// The pipelines of the runs that failed, where the factory names them.
+    originals: BTreeMap<String, String>,
+    /// Runs that nobody here started, by id.
+    pub(in super::super) newer: BTreeMap<String, Newer>,
     /// The next answers of the factory are these statuses.
     pub(in super::super) factory_faults: Vec<u16>,
     fates: Box<dyn Fates>,
@@ -210,6 +252,7 @@ impl State {
             }
         };
         let status = if run.heals { "Succeeded" } else { "Failed" };
+        let original = text(body, "original_run_id");
         let end = run.end + TimeDelta::seconds(5);
         let told = match fate.told {
             Told::Nothing => Vec::new(),
@@ -228,6 +271,12 @@ impl State {
                 end,
                 call(status, "@{body('Create_Pipeline_Run')?['runId']}"),
             )],
+            Told::FalselyWithoutRun => vec![(run.start, call("Succeeded", "null"))],
+            Told::FalselyUnknownRun => vec![(
+                run.start,
+                call("Succeeded", "7e7e7e7e-0000-4000-8000-ffffffffffff"),
+            )],
+            Told::FalselyOriginalRun => vec![(run.start, call("Succeeded", original))],
         };
         self.news.extend(told);
         if fate.alerts && !run.heals {
@@ -264,6 +313,17 @@ impl State {
             .collect::<Vec<_>>()
             .as_slice()
         {
+            ["pipelineruns", id] if self.lost.contains(*id) => {
+                Answer::json(404, &json!({"error": {"code": "PipelineRunNotFound"}}))
+            }
+            ["pipelineruns", id] if self.newer.contains_key(*id) => {
+                Answer::json(200, &self.newer[*id].json(id, self.now))
+            }
+            ["pipelineruns", id] if self.originals.contains_key(*id) => Answer::json(
+                200,
+                &json!({"runId": id, "runGroupId": id, "status": "Failed", "pipelineName": self.originals[*id],
+                    "runStart": stamp(noon() - TimeDelta::minutes(1)), "runEnd": stamp(noon() - TimeDelta::seconds(20))}),
+            ),
             ["pipelineruns", id] => match self
                 .runs
                 .iter()
@@ -283,10 +343,13 @@ impl State {
                 let runs = self.runs.iter().filter(|run| {
                     run.pipeline == wanted.as_str().unwrap() && run.start <= self.now
                 });
-                Answer::json(
-                    200,
-                    &json!({"value": runs.map(|run| self.run_json(run)).collect::<Vec<_>>()}),
-                )
+                let newer = self.newer.iter().filter(|(_, run)| {
+                    run.pipeline == wanted.as_str().unwrap() && run.start <= self.now
+                });
+                let all = runs
+                    .map(|run| self.run_json(run))
+                    .chain(newer.map(|(id, run)| run.json(id, self.now)));
+                Answer::json(200, &json!({"value": all.collect::<Vec<_>>()}))
             }
             _ => Answer::json(200, &json!({"value": []})),
         }
@@ -339,6 +402,9 @@ impl<A> World<A> {
             runs: Vec::new(),
             calls: Vec::new(),
             news: Vec::new(),
+            lost: BTreeSet::new(),
+            originals: BTreeMap::new(),
+            newer: BTreeMap::new(),
             factory_faults: Vec::new(),
             fates: Box::new(fates),
         };
@@ -354,9 +420,16 @@ impl<A> World<A> {
             };
             let http = support::http();
             let collector = Collector {
-                data_factory: vendor.then(|| {
-                    DataFactory::new(factory, http.clone(), Key::Token("token".to_owned().into()))
-                }),
+                data_factory: vendor
+                    .then(|| {
+                        DataFactory::new(
+                            factory,
+                            http.clone(),
+                            Key::Token("token".to_owned().into()),
+                        )
+                    })
+                    .into_iter()
+                    .collect(),
                 ..Collector::default()
             };
             let playbook = PlaybookSettings {
@@ -372,7 +445,7 @@ impl<A> World<A> {
                 playbooks: [Action::RetryPipeline].into(),
                 assets: ["ask*=ask", "never*=never"]
                     .iter()
-                    .map(|line| AssetPolicy::parse(line).unwrap())
+                    .map(|line| AssetPolicy::parse(line, &[]).unwrap())
                     .collect(),
                 max_running: 1000,
                 approval_ttl: TimeDelta::minutes(12),
@@ -396,6 +469,20 @@ impl<A> World<A> {
             outskirts,
             server,
         }
+    }
+
+    /// The factory knows this failed run's pipeline and times, a minute before noon.
+    pub(in super::super) fn know(&self, run: &str, pipeline: &str) {
+        let mut state = self.outskirts.state();
+        state.originals.insert(run.to_owned(), pipeline.to_owned());
+    }
+
+    /// A run that nobody here starts; gives its id.
+    pub(in super::super) fn newer(&self, run: Newer) -> String {
+        let mut state = self.outskirts.state();
+        let id = format!("9e9e9e9e-0000-4000-8000-{:012x}", state.newer.len());
+        state.newer.insert(id.clone(), run);
+        id
     }
 
     /// Brings the outskirts to the house's time.

@@ -1,0 +1,143 @@
+//! One vendor's client, whichever it is: the questions that all of them answer.
+
+use chrono::{DateTime, Utc};
+
+use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome, Standing};
+use crate::failure::{Failure, Scope};
+use crate::fault::Fault;
+use crate::sources::{RowsRequest, rows};
+
+/// A client of one scope.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Client<'a> {
+    DataFactory(&'a DataFactory),
+    Databricks(&'a Databricks),
+    Airflow(&'a Airflow),
+}
+
+impl Client<'_> {
+    pub(super) fn scope(&self) -> &Scope {
+        match self {
+            Self::DataFactory(factory) => factory.scope(),
+            Self::Databricks(workspace) => workspace.scope(),
+            Self::Airflow(deployment) => deployment.scope(),
+        }
+    }
+
+    /// As people read it.
+    pub(super) fn platform(&self) -> &'static str {
+        match self {
+            Self::DataFactory(_) => "Data Factory",
+            Self::Databricks(_) => "Databricks",
+            Self::Airflow(_) => "Airflow",
+        }
+    }
+
+    pub(super) async fn collect(
+        &self,
+        failure: &Failure,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
+        match self {
+            Self::DataFactory(factory) => factory.collect(failure, now, found).await,
+            Self::Databricks(workspace) => workspace.collect(failure, now, found).await,
+            Self::Airflow(deployment) => deployment.collect(failure, now, found).await,
+        }
+    }
+
+    /// The failed runs behind an alert; Airflow has no alerts that name none.
+    pub(super) async fn failed_runs(
+        &self,
+        request: &RowsRequest,
+        now: DateTime<Utc>,
+    ) -> Result<rows::Table, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.failed_runs(request, now).await,
+            Self::Databricks(workspace) => workspace.failed_runs(request, now).await,
+            Self::Airflow(_) => Ok(rows::Table::default()),
+        }
+    }
+
+    pub(super) async fn outcome(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<RunOutcome, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.outcome(failure, run_id, since).await,
+            Self::Databricks(workspace) => workspace.outcome(failure, run_id, since).await,
+            Self::Airflow(deployment) => deployment.outcome(failure, run_id, since).await,
+        }
+    }
+
+    /// Where evidence about a run is noted.
+    pub(super) fn run_source(&self) -> &'static str {
+        match self {
+            Self::DataFactory(_) => "adf.pipeline_run",
+            Self::Databricks(_) => "databricks.run",
+            Self::Airflow(_) => "airflow.task_instance",
+        }
+    }
+
+    /// How a run that somebody else watches stands: [`SUCCEEDED`](super::standing::SUCCEEDED), [`FAILED`](super::standing::FAILED), or the platform's own word; `None`: it does
+    /// not know the run.
+    pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.state_of(run_id).await,
+            Self::Databricks(workspace) => workspace.state_of(run_id).await,
+            Self::Airflow(_) => Ok(None),
+        }
+    }
+
+    /// Collects what is known about a run that somebody else started: its cause is their cause.
+    pub(super) async fn collect_linked(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+        found: &mut Collected,
+    ) {
+        match self {
+            Self::DataFactory(factory) => factory.collect_linked(run_id, now, found).await,
+            Self::Databricks(workspace) => workspace.collect_linked(run_id, now, found).await,
+            Self::Airflow(_) => {}
+        }
+    }
+
+    /// How the failed run stands; `own`: the runs that its ticket's attempts started.
+    pub(super) async fn standing(
+        &self,
+        failure: &Failure,
+        action: &str,
+        own: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Standing, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.standing(failure, own, now).await,
+            Self::Databricks(workspace) => workspace.standing(failure, action, own).await,
+            Self::Airflow(deployment) => deployment.standing(failure, own).await,
+        }
+    }
+
+    pub(super) async fn find_attempt_run(
+        &self,
+        failure: &Failure,
+        action: &str,
+        called_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, Fault> {
+        match self {
+            Self::DataFactory(factory) => {
+                let original = failure.run_id.as_deref().unwrap_or_default();
+                factory
+                    .find_attempt_run(&failure.asset, original, called_at, now)
+                    .await
+            }
+            Self::Databricks(workspace) => {
+                workspace.find_attempt_run(failure, action, called_at).await
+            }
+            Self::Airflow(deployment) => deployment.find_attempt_run(failure, called_at).await,
+        }
+    }
+}
