@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::redaction::{cap, redact, redact_name};
+use crate::redaction::{cap, redact};
 
 mod asset;
 pub mod remote;
@@ -115,162 +115,43 @@ impl AssetKind {
 
 /// The idempotency key of this very run: (source, scope, run, task, repair where the vendor makes it a new run).
 ///
-/// Two reports of the same run have equal keys, whatever door they came through. A parser builds it from what the vendor says;
-/// whatever is written (store, queue, API) carries digests only, because run ids, deployments and task names may hold anything.
-#[derive(Debug, Clone)]
-pub struct RunKey(Form);
-
-#[derive(Debug, Clone)]
-enum Form {
-    /// `source|scope|run|task|attempt`, also with `|after ticket`: as parsed, or as an older version stored it.
-    Text(String),
-    /// `source#scope#rest#whole`, in digests.
-    Digests(String),
-}
+/// Two reports of the same run have equal keys, whatever door they came through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunKey(String);
 
 impl RunKey {
-    /// Builds the key; parts are trimmed and separated unambiguously. Without regard to case where the vendor has none: Airflow's
-    /// ids are case-sensitive (`Etl` and `etl` are two DAGs), those of Azure and Databricks are not.
+    /// Builds the key; parts are lower-cased, trimmed and separated unambiguously.
     pub fn new(source: Source, scope: &str, run: &str, task: &str, attempt: &str) -> Self {
         let parts = [scope, run, task, attempt].map(|part| {
-            let part = part.trim().replace('%', "%25").replace('|', "%7C");
-            match source {
-                Source::Airflow => part,
-                Source::Adf | Source::Databricks => part.to_lowercase(),
-            }
+            part.trim()
+                .to_lowercase()
+                .replace('%', "%25")
+                .replace('|', "%7C")
         });
-        Self(Form::Text(format!("{}|{}", source.name(), parts.join("|"))))
+        Self(format!("{}|{}", source.name(), parts.join("|")))
     }
 
-    /// The text of a key that was just built, or its digests.
+    /// The canonical text.
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Form::Text(text) | Form::Digests(text) => text,
-        }
+        &self.0
     }
 
     /// The key of what follows this run's closed ticket: the next failure of the same unit.
     #[must_use]
     pub fn after(&self, ticket: impl fmt::Display) -> Self {
-        match &self.0 {
-            Form::Text(text) => Self(Form::Text(format!("{text}|after {ticket}"))),
-            Form::Digests(_) => {
-                let (place, rest) = self.without_scope().unwrap_or_default();
-                let (rest, whole) = (
-                    digest(&format!("{rest}|after {ticket}")),
-                    digest(&format!("{}|after {ticket}", self.hash())),
-                );
-                let scope = self.part(1).unwrap_or_default();
-                Self(Form::Digests(format!("{place}#{scope}#{rest}#{whole}")))
-            }
-        }
+        Self(format!("{}|after {ticket}", self.0))
     }
 
-    /// The key without its scope, the rest as a digest: equal for reports of one unit of which only one says where it ran.
-    pub fn without_scope(&self) -> Option<(String, String)> {
-        match &self.0 {
-            Form::Text(text) => {
-                let (source, rest) = text.split_once('|')?;
-                let (_, mut rest) = rest.split_once('|')?;
-                // As the digest form makes it, one follower after the other.
-                let mut followers = Vec::new();
-                while let Some((before, follower)) = rest.rsplit_once("|after ") {
-                    followers.push(follower);
-                    rest = before;
-                }
-                let mut made = digest(rest);
-                for follower in followers.into_iter().rev() {
-                    made = digest(&format!("{made}|after {follower}"));
-                }
-                Some((source.to_owned(), made))
-            }
-            Form::Digests(_) => Some((self.part(0)?.to_owned(), self.part(2)?.to_owned())),
-        }
+    /// The key without its scope: equal for reports of one unit of which only one says where it ran.
+    pub fn without_scope(&self) -> Option<(&str, &str)> {
+        let (source, rest) = self.0.split_once('|')?;
+        Some((source, rest.split_once('|')?.1))
     }
 
-    /// SHA-256 in hex: safe as a storage key.
+    /// SHA-256 of the canonical text in hex: safe as a storage key.
     pub fn hash(&self) -> String {
-        match &self.0 {
-            Form::Text(text) => {
-                let mut pieces = text.split("|after ");
-                let mut made = digest(pieces.next().unwrap_or_default());
-                for follower in pieces {
-                    made = digest(&format!("{made}|after {follower}"));
-                }
-                made
-            }
-            Form::Digests(_) => self.part(3).unwrap_or_default().to_owned(),
-        }
-    }
-
-    fn part(&self, number: usize) -> Option<&str> {
-        self.as_str().split('#').nth(number)
-    }
-
-    /// As it is written.
-    fn digests(&self) -> String {
-        match &self.0 {
-            Form::Digests(text) => text.clone(),
-            Form::Text(text) => {
-                let scope = text.split('|').nth(1).unwrap_or_default();
-                let scope = if scope.is_empty() {
-                    String::new()
-                } else {
-                    digest(scope)
-                };
-                let (source, rest) = self.without_scope().unwrap_or_default();
-                format!("{source}#{scope}#{rest}#{}", self.hash())
-            }
-        }
-    }
-}
-
-fn digest(text: &str) -> String {
-    hex::encode(Sha256::digest(text.as_bytes()))
-}
-
-impl PartialEq for RunKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash() == other.hash()
-    }
-}
-
-impl Eq for RunKey {}
-
-impl std::hash::Hash for RunKey {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        Self::hash(self).hash(state);
-    }
-}
-
-impl PartialOrd for RunKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for RunKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        Self::hash(self).cmp(&Self::hash(other))
-    }
-}
-
-impl Serialize for RunKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.digests())
-    }
-}
-
-impl<'de> Deserialize<'de> for RunKey {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        // An older version wrote the text itself.
-        let digests = !text.contains('|') && text.split('#').count() == 4;
-        Ok(Self(if digests {
-            Form::Digests(text)
-        } else {
-            Form::Text(text)
-        }))
+        hex::encode(Sha256::digest(self.0.as_bytes()))
     }
 }
 
@@ -336,24 +217,6 @@ pub mod field {
     pub const LOGICAL_DATE: &str = "logical_date";
     /// Who owns the asset, if the source says so.
     pub const OWNER: &str = "owner";
-
-    /// Those that name something, for a playbook to act on or to find again: only what is surely secret is masked in them.
-    pub(super) const NAMES: [&str; 14] = [
-        ACTIVITY,
-        FACTORY,
-        JOB_ID,
-        TASK_RUN_ID,
-        TASK_KEY,
-        CLUSTER_ID,
-        WORKSPACE_ID,
-        LINKED_RUN_ID,
-        DAG_ID,
-        TASK_ID,
-        MAP_INDEX,
-        DEPLOYMENT,
-        LAST_TASK,
-        LOGICAL_DATE,
-    ];
 }
 
 /// The alert that carried the failure, for the audit.
@@ -399,11 +262,10 @@ impl Failure {
     /// Redacts and caps every text: the border through which all outside text passes once (law L10).
     #[must_use]
     pub fn sealed(mut self) -> Self {
-        let name = |text: &str| cap(&redact_name(text), NAME_CAP);
-        let text = |text: &str| cap(&redact(text), NAME_CAP);
+        let name = |text: &str| cap(&redact(text), NAME_CAP);
         self.asset = name(&self.asset);
         self.run_id = self.run_id.as_deref().map(name);
-        self.error_code = self.error_code.as_deref().map(text);
+        self.error_code = self.error_code.as_deref().map(name);
         self.message = cap(&redact(&self.message), MESSAGE_CAP);
         self.run_url = self
             .run_url
@@ -413,14 +275,7 @@ impl Failure {
         self.context = self
             .context
             .iter()
-            .map(|(k, v)| {
-                let value = if field::NAMES.contains(&k.as_str()) {
-                    name(v)
-                } else {
-                    text(v)
-                };
-                (name(k), value)
-            })
+            .map(|(k, v)| (name(k), name(v)))
             .collect();
         self.alert = self.alert.map(|alert| AlertRef {
             id: name(&alert.id),

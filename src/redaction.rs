@@ -25,8 +25,6 @@ mod values;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use sha2::{Digest, Sha256};
-
 /// What stands where a secret was.
 const MASK: &str = "***";
 /// One pass is enough but for texts made to evade it; then the next pass sees what the first uncovered.
@@ -55,23 +53,14 @@ pub fn redact(text: &str) -> String {
 
 /// Like [`redact`], for the name of an asset or a run: masks only what is surely secret by its own shape (tokens, private keys,
 /// passwords in URLs, e-mail addresses), so that `sk-orders-daily-load` and `password-reset` stay what they are called.
-///
-/// The mask tells names apart: `jane@…'s cluster` and `john@…'s cluster` are two clusters.
 pub fn redact_name(name: &str) -> String {
     let name = clean::clean(name);
-    let folded = fold::Folded::new(&name);
-    let apart = |secret: &str| {
-        let digest = hex::encode(Sha256::digest(secret));
-        Cow::Owned(format!("{MASK}{}", digest.get(..6).unwrap_or_default()))
-    };
-    folded
-        .replace(&secrets::certain(folded.view()), apart)
-        .unwrap_or_else(|| name.into_owned())
+    mask(&name, secrets::certain).unwrap_or_else(|| name.into_owned())
 }
 
 fn mask(text: &str, find: fn(&str) -> Vec<Range<usize>>) -> Option<String> {
     let folded = fold::Folded::new(text);
-    folded.replace(&find(folded.view()), |_| Cow::Borrowed(MASK))
+    folded.replace(&find(folded.view()), MASK)
 }
 
 /// At most `limit` bytes, cut on a character boundary: the head and the tail, with a mark between them.

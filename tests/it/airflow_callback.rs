@@ -155,7 +155,7 @@ async fn a_task_of_airflow_2_is_reported_whole() {
     assert_eq!(failure.asset, "sales_etl.load_orders");
     assert_eq!(
         failure.key.as_str(),
-        "airflow|airflow.example.com/sales_etl|scheduled__2026-07-27T00:00:00+00:00|load_orders|2"
+        "airflow|airflow.example.com/sales_etl|scheduled__2026-07-27t00:00:00+00:00|load_orders|2"
     );
     assert_eq!(failure.error_code.as_deref(), Some("ConnectionError"));
     assert!(
@@ -189,7 +189,7 @@ async fn a_mapped_task_of_airflow_3_is_reported_without_what_airflow_3_dropped()
         let failure = reported(case).await;
         assert_eq!(
             failure.key.as_str(),
-            "airflow|/sales_etl|scheduled__2026-07-27T00:00:00+00:00|load_orders[7]|3",
+            "airflow|/sales_etl|scheduled__2026-07-27t00:00:00+00:00|load_orders[7]|3",
             "{case}"
         );
         assert_eq!(failure.message, "AirflowTaskTimeout: Timeout, PID: 77");

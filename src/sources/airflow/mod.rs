@@ -253,9 +253,7 @@ impl Callback {
             .clone()
             .or_else(|| self.date.clone())
             .unwrap_or_else(body);
-        // A deployment is named by people and hosts; the ids behind it are case-sensitive.
-        let deployment = deployment.unwrap_or_default().to_lowercase();
-        let scope = format!("{deployment}/{dag}");
+        let scope = format!("{}/{dag}", deployment.unwrap_or_default());
         let task = match (self.task.as_deref().unwrap_or_default(), self.map_index()) {
             (task, Some(index)) => format!("{task}[{index}]"),
             (task, None) => task.to_owned(),

@@ -36,8 +36,7 @@ pub fn names_task(failure: &Failure) -> bool {
 /// The run key of a task instance.
 pub fn instance_key(failure: &Failure) -> RunKey {
     let part = |name: &str| failure.field(name).unwrap_or_default();
-    let deployment = part(field::DEPLOYMENT).to_lowercase();
-    let scope = format!("{deployment}/{}", part(field::DAG_ID));
+    let scope = format!("{}/{}", part(field::DEPLOYMENT), part(field::DAG_ID));
     let run = failure
         .run_id
         .as_deref()

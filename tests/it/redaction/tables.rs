@@ -126,26 +126,11 @@ fn names_stay_readable() {
     ] {
         assert_eq!(redact_name(name), name);
     }
-    for (name, before, after) in [
-        ("jane.doe@contoso.com's Cluster", "***", "'s Cluster"),
-        (
-            "job ghp_0a1b2c3d4e5f60718293a4b5c6d7e8f90123",
-            "job ***",
-            "",
-        ),
-        ("postgres://etl:hunter2@db/x", "postgres://etl:***", "@db/x"),
+    for (name, masked) in [
+        ("jane.doe@contoso.com's Cluster", "***'s Cluster"),
+        ("job ghp_0a1b2c3d4e5f60718293a4b5c6d7e8f90123", "job ***"),
+        ("postgres://etl:hunter2@db/x", "postgres://etl:***@db/x"),
     ] {
-        let masked = redact_name(name);
-        assert!(
-            masked.starts_with(before) && masked.ends_with(after),
-            "{masked}"
-        );
-        assert_eq!(masked.len(), before.len() + 6 + after.len(), "{masked}");
-        assert_eq!(redact_name(&masked), masked);
+        assert_eq!(redact_name(name), masked);
     }
-    assert_ne!(
-        redact_name("jane.doe@contoso.com's Cluster"),
-        redact_name("john.doe@contoso.com's Cluster"),
-        "two clusters"
-    );
 }

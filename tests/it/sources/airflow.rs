@@ -28,7 +28,7 @@ fn the_key_tells_apart_what_is_apart() {
     let base = key(&callback(&json!({})));
     assert_eq!(
         base,
-        "airflow|airflow.example.com:8443/etl|scheduled__2026-07-27T00:00:00+00:00|load|"
+        "airflow|airflow.example.com:8443/etl|scheduled__2026-07-27t00:00:00+00:00|load|"
     );
     for other in [
         json!({"dag_id": "other"}),
@@ -177,7 +177,7 @@ fn a_whole_dag_may_fail() {
     let found = failure(parse(&bytes(&last)));
     assert_eq!(
         (found.asset.as_str(), found.key.as_str()),
-        ("etl", "airflow|/etl|scheduled__2026-07-27T00:00:00+00:00||")
+        ("etl", "airflow|/etl|scheduled__2026-07-27t00:00:00+00:00||")
     );
     assert_eq!(
         ignored(parse(&bytes(&callback(&json!({"reason": "success"}))))),
