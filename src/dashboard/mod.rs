@@ -41,6 +41,8 @@ pub struct Filter {
 pub struct Overview<'a> {
     /// Newest first.
     pub tickets: &'a [Ticket],
+    /// Are there more of these days than these?
+    pub cut: bool,
     /// Which of them.
     pub filter: &'a Filter,
     /// Problems of the settings.

@@ -21,8 +21,12 @@ use crate::flow::accept::{AcceptStatus, Accepted};
 use crate::flow::{Flow, QUEUES};
 use crate::storage::Trouble;
 use crate::ticket::machine::Event;
-use crate::ticket::{Actor, Channel, Status, TicketId};
+use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
 
+/// So many tickets are shown and counted on the overview; where there are more, it says so.
+const ON_A_PAGE: usize = 2000;
+/// So many are in a list of the API or a CSV.
+const IN_A_LIST: usize = 5000;
 const HTML: &str = "text/html; charset=utf-8";
 /// Nothing from elsewhere, no scripts at all, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -157,6 +161,19 @@ fn asked_for(request: &Request) -> String {
         return request.path.clone();
     }
     format!("{}?{}", request.path, request.query)
+}
+
+/// The newest tickets of these days, and whether there are more than that.
+async fn newest(
+    flow: &Flow,
+    now: DateTime<Utc>,
+    days: u32,
+    most: usize,
+) -> Result<(Vec<Ticket>, bool), Fault> {
+    let mut tickets = flow.store.recent(now, days, most + 1).await?;
+    let cut = tickets.len() > most;
+    tickets.truncate(most);
+    Ok((tickets, cut))
 }
 
 fn not_found() -> Response {
@@ -300,7 +317,7 @@ impl Handler {
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let tickets = flow.store.recent(now, filter.days, 2000).await?;
+        let (tickets, cut) = newest(flow, now, filter.days, ON_A_PAGE).await?;
         let dead_letters = flow.store.dead_letters().await?;
         let mut problems = self.doors.problems.clone();
         problems.extend(self.unwritten(flow, now).await?);
@@ -313,6 +330,7 @@ impl Handler {
         });
         let overview = dashboard::Overview {
             tickets: &tickets,
+            cut,
             filter: &filter,
             problems: &problems,
             dead_letters: &dead_letters,
@@ -478,13 +496,13 @@ impl Handler {
         csv: bool,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let tickets = flow.store.recent(now, filter.days, 5000).await?;
+        let (tickets, cut) = newest(flow, now, filter.days, IN_A_LIST).await?;
         let tickets: Vec<_> = tickets
             .iter()
             .filter(|ticket| filter.shows(ticket))
             .collect();
         if csv {
-            return Ok(Response::text(
+            let table = Response::text(
                 StatusCode::OK,
                 "text/csv; charset=utf-8",
                 dashboard::csv(&tickets),
@@ -492,13 +510,21 @@ impl Handler {
             .with(
                 "content-disposition",
                 "attachment; filename=\"tickets.csv\"",
-            ));
+            );
+            return Ok(if cut {
+                table.with("x-truncated-after", IN_A_LIST.to_string())
+            } else {
+                table
+            });
         }
         let items: Vec<_> = tickets
             .iter()
             .map(|ticket| dashboard::summary(ticket))
             .collect();
-        Ok(Response::json(StatusCode::OK, &json!({"tickets": items})))
+        Ok(Response::json(
+            StatusCode::OK,
+            &json!({"tickets": items, "truncated": cut}),
+        ))
     }
 
     async fn one(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
@@ -597,11 +623,19 @@ impl Handler {
         for queue in QUEUES {
             depths.push((queue, flow.store.storage().depth(queue).await?));
         }
-        let (open, _) = flow.store.active(1000, None).await?;
+        let (mut open, mut after) = (0, None);
+        loop {
+            let (rows, next) = flow.store.active(1000, after.as_ref()).await?;
+            open += rows.len();
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
         Ok(Response::text(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            self.metrics.prometheus(&depths, open.len()),
+            self.metrics.prometheus(&depths, open),
         ))
     }
 }

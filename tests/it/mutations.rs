@@ -4,6 +4,13 @@
 //! `tests/fuzz/` has the same laws as targets for `cargo fuzz`, which also sees which branches an input reaches; it needs a nightly
 //! compiler for its sanitizers.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "helpers of tests may"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -126,13 +133,8 @@ fn assert_lawful(body: &[u8], dice: &mut fastrand::Rng) {
 
 #[test]
 fn changed_payloads_break_nothing() {
-    let setting = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .and_then(|value| value.parse().ok())
-    };
-    let seconds = setting("AIOPS_RCA_FUZZ_SECONDS").unwrap_or(2);
-    let first: u64 = setting("AIOPS_RCA_SEED").unwrap_or(1);
+    let seconds = number("AIOPS_RCA_FUZZ_SECONDS", 2);
+    let first = number("AIOPS_RCA_SEED", 1);
     let corpus = corpus();
     let started = Instant::now();
     let mut seed = first;
@@ -148,4 +150,12 @@ fn changed_payloads_break_nothing() {
         seed += 1;
     }
     println!("{} inputs from seed {first}", seed - first);
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }

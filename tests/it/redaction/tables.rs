@@ -1,5 +1,12 @@
 //! Redaction by the table: kinds of secrets that must vanish, texts that must stay as they are. The figures are pinned.
 
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may"
+)]
+
 use std::fmt::Write as _;
 
 use aiops_rca::redaction::{redact, redact_name};
