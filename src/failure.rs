@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::redaction::{cap, redact};
 
 mod asset;
+pub mod own_words;
 pub mod remote;
 mod scope;
 

@@ -247,6 +247,7 @@ fn parse(line: &str) -> Result<(Value, Case), Refused> {
             error_code,
             message,
             context,
+            names: Vec::new(),
             evidence: Vec::new(),
         },
     ))
@@ -316,13 +317,7 @@ fn texts(
         if message.is_empty() {
             return Ok(true);
         }
-        let found = diagnose(&Case {
-            source: guess_source(&message),
-            error_code: None,
-            message,
-            context: BTreeMap::new(),
-            evidence: Vec::new(),
-        });
+        let found = diagnose(&Case::new(guess_source(&message), None, &message));
         if options.format == Format::Json {
             answers.push(Answer::new(Some(Value::String(name.to_owned())), found));
         } else {

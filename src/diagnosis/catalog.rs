@@ -67,6 +67,8 @@ pub(super) enum Weight {
     Strong,
     /// The code names a family; a telling phrase in the text knows better.
     Weak,
+    /// Several errors share the code: it counts beside a sign of its category, or where there is no text.
+    Coarse,
     /// The code says only that something inside failed.
     Wrapper,
 }
@@ -88,6 +90,9 @@ pub(super) struct Cause {
     pub(super) other_node_type: bool,
     /// The sentence, with `{entity}` and optional `[parts]`.
     pub(super) text: String,
+    /// It only follows from another error, or passes one on: whatever else is said, is the cause.
+    #[serde(default)]
+    pub(super) consequence: bool,
     /// Own steps; the category's steps fill up to three.
     #[serde(default)]
     pub(super) steps: Vec<String>,
@@ -164,6 +169,10 @@ pub(super) enum Take {
     Url,
     /// The anchor and the word characters around it.
     Around,
+    /// An id with a digit in it.
+    Id,
+    /// The next line, without the head that a log puts before it.
+    Below,
 }
 
 /// One way to find an entity.
@@ -176,6 +185,13 @@ pub(super) struct EntityRule {
     /// The name space in which the value is a code (`sql`, `http` …).
     #[serde(default)]
     pub(super) code: Option<String>,
+}
+
+impl EntityRule {
+    /// Does the value say what was wrong, as a code or an exception does?
+    pub(super) fn is_code(&self) -> bool {
+        self.code.is_some() || self.name == "exception" || self.name == "code"
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -289,6 +305,25 @@ impl Catalog {
     /// Is this code one that the catalog names (without regard to case)?
     pub fn knows_code(&self, code: &str) -> bool {
         self.codes.contains_key(&code.to_ascii_lowercase())
+    }
+
+    /// Every phrase of the catalog as a text in which it stands, without what must be absent.
+    pub fn phrases(&self) -> Vec<String> {
+        let patterns = self.scanner.patterns();
+        let mut all: Vec<String> = patterns
+            .filter_map(|pattern| pattern.written.split(" ! ").next())
+            .map(|phrase| {
+                phrase
+                    .replace(" … ", " it ")
+                    .replace(" & ", " ")
+                    .replace('*', "")
+                    .trim()
+                    .to_owned()
+            })
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     pub(super) fn cause(&self, index: usize) -> Option<&Cause> {

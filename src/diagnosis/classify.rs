@@ -11,24 +11,38 @@
 //! the innermost error (`Caused by`, the last exception of a traceback, ADF's inner `'Type=`) stands last; evidence
 //! beats the report, because it is nearer to the failure.
 //!
-//! **Safety.** An acting winner loses its action when something of nearly its rank speaks of an error that
+//! **Who is heard.** Every text is read in up to three places, one a [`Voice`]. Signs of the terminal error decide; an
+//! error beside it and the log are heard only where the terminal error says no more than that something inside
+//! failed, or where there is none. What is not heard is dropped; errors beside it stay to speak against an action.
+//!
+//! **Yielding.** A consequence (`consequence = true`: skipped for a failed upstream, "see run output for details") yields
+//! to every other sign, and a number that several errors share to a text that speaks of something else.
+//!
+//! **Safety.** An acting winner that is not the terminal error loses its action. An acting winner loses its action when something of nearly its rank speaks of an error that
 //! repetition cannot heal. Vague words and shapes never act (L8).
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use super::catalog::{Act, Catalog, rank};
+use super::catalog::{Act, Catalog, Cause, Weight, rank};
+use super::reading;
 use super::scan::{Hits, Span};
+use super::shape;
 use super::{Case, Category};
+use crate::evidence::{Passage, Voice};
 use crate::failure::{Source, field};
 
-/// A piece of the input and what stands in it.
+/// A text in one voice, and what stands in it.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     /// `message`, `error_code`, `context.<name>` or the id of an evidence.
     pub(super) source: Cow<'a, str>,
+    pub(super) voice: Voice,
+    /// The whole text, whatever of it is in this voice.
     pub(super) text: &'a str,
     pub(super) hits: Hits,
+    /// Does it have a say in the cause? What does not is still worth a quote.
+    pub(super) heard: bool,
 }
 
 /// One sign of a cause.
@@ -76,13 +90,32 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         candidates.extend(from_field(catalog, case.source, place, number));
     }
     candidates.extend(from_termination_type(catalog, case, &places));
+    candidates.extend(from_unread_log(catalog, case, &mut places));
+    let voices: Vec<Voice> = places.iter().map(|place| place.voice).collect();
+    let voice_of = |place: usize| voices.get(place).copied().unwrap_or(Voice::Record);
+    drop_coarse(catalog, &mut candidates, &places);
+    let least = least_heard(catalog, &places, &candidates);
+    candidates.retain(|c| voice_of(c.place) <= least.max(Voice::Beside));
     candidates.sort_by_key(|c: &Candidate| {
-        let latest = Reverse((c.rank, c.place_order(&places), c.span.end));
+        let heard = voice_of(c.place) <= least;
+        // Only an error beside a wrapper, or a log, says what was wrapped.
+        let latest = Reverse((
+            heard,
+            c.rank,
+            Reverse(voice_of(c.place)),
+            c.place_order(&places),
+            c.span.end,
+        ));
         (latest, c.tail(), Reverse(c.span.start))
     });
     vote(&mut candidates);
-    let guess = super::shape::guess(catalog, &places);
-    let veto = veto(catalog, case, &candidates);
+    for place in &mut places {
+        place.heard = place.voice <= least;
+    }
+    let guess = shape::guess(catalog, &places);
+    drop_consequences(catalog, &mut candidates, guess.as_ref());
+    let veto = veto(catalog, case, &candidates, &places);
+    candidates.retain(|c| voice_of(c.place) <= least);
     places.shrink_to_fit();
     Verdict {
         places,
@@ -90,6 +123,77 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         guess,
         veto,
     }
+}
+
+fn is_consequence(catalog: &Catalog, candidate: &Candidate) -> bool {
+    catalog
+        .cause(candidate.cause)
+        .is_some_and(|cause| cause.consequence)
+}
+
+/// What only follows from an error yields to it, however clearly it is said.
+fn drop_consequences(catalog: &Catalog, candidates: &mut Vec<Candidate>, guess: Option<&Guess>) {
+    let tells = candidates
+        .iter()
+        .any(|c| c.rank > rank::HINT && !is_consequence(catalog, c));
+    if tells || guess.is_some_and(|guess| guess.rank == rank::SHAPE) {
+        candidates.retain(|c| !is_consequence(catalog, c));
+    }
+}
+
+/// A code that several errors share says nothing where the text speaks of something else.
+fn drop_coarse(catalog: &Catalog, candidates: &mut Vec<Candidate>, places: &[Place<'_>]) {
+    let is_number = |c: &Candidate| {
+        let shared = |cause: &Cause| cause.weight == Weight::Coarse;
+        catalog.cause(c.cause).is_some_and(shared)
+            && places
+                .get(c.place)
+                .is_some_and(|place| place.source == "error_code")
+    };
+    let told = places
+        .iter()
+        .any(|place| place.source == "message" && !place.text.trim().is_empty());
+    let category = |c: &Candidate| catalog.cause(c.cause).map(|cause| cause.category);
+    let said: Vec<_> = candidates
+        .iter()
+        .filter(|c| !is_number(c) && c.rank >= rank::SUGGESTS)
+        .map(category)
+        .collect();
+    candidates.retain(|c| !told || !is_number(c) || said.contains(&category(c)));
+}
+
+/// The weakest voice that is heard: the terminal error says what went wrong, or something that stands around it.
+fn least_heard(catalog: &Catalog, places: &[Place<'_>], candidates: &[Candidate]) -> Voice {
+    let mut best = 0;
+    for candidate in candidates {
+        if places
+            .get(candidate.place)
+            .is_some_and(|place| place.voice == Voice::Terminal)
+        {
+            best = best.max(if is_consequence(catalog, candidate) {
+                rank::WRAPPER
+            } else {
+                candidate.rank
+            });
+        }
+    }
+    if best > rank::WRAPPER {
+        return Voice::Terminal;
+    }
+    let terminal = || {
+        places
+            .iter()
+            .filter(|place| place.voice == Voice::Terminal && place.source != "error_code")
+    };
+    // An error of its own that the catalog does not know is no wrapper.
+    let names_itself = shape::names_something(catalog, terminal());
+    if best == 0 && (names_itself || terminal().any(|place| !shape::wraps(catalog, place))) {
+        return Voice::Terminal;
+    }
+    if best == rank::WRAPPER && names_itself {
+        return Voice::Terminal;
+    }
+    Voice::Log
 }
 
 impl Candidate {
@@ -114,49 +218,62 @@ impl Candidate {
 }
 
 fn places<'a>(catalog: &Catalog, case: &'a Case) -> Vec<Place<'a>> {
-    let scan = |text: &str| catalog.scanner().scan(text);
-    let mut places = vec![Place {
-        source: "message".into(),
-        text: &case.message,
-        hits: scan(&case.message),
-    }];
+    let scanner = catalog.scanner();
+    let named = case
+        .context
+        .iter()
+        .filter(|(field, _)| reading::is_name_field(field))
+        .map(|(_, value)| Cow::Borrowed(value.as_str()));
+    let names = case.names.iter().map(|name| Cow::Borrowed(name.as_str()));
+    let known = reading::known(names.chain(named), |name| scanner.is_sign(name));
+    let mut places = Vec::new();
+    let mut read = |source: Cow<'a, str>, text: &'a str, passages: &[Passage]| {
+        for heard in reading::read(text, passages, &known) {
+            places.push(Place {
+                source: source.clone(),
+                voice: heard.voice,
+                text,
+                hits: scanner.scan(text, &heard.window),
+                heard: true,
+            });
+        }
+    };
+    read("message".into(), &case.message, &[]);
+    for (name, value) in case.context.iter().filter(|(name, _)| tells(name)) {
+        if value.contains(' ') {
+            read(format!("context.{name}").into(), value, &[]);
+        }
+    }
+    for piece in &case.evidence {
+        read(piece.id.as_str().into(), &piece.text, &piece.passages);
+    }
+    let field = |source: Cow<'a, str>, text: &'a str| Place {
+        source,
+        voice: Voice::Terminal,
+        text,
+        hits: Hits::default(),
+        heard: true,
+    };
+    for (name, value) in case.context.iter().filter(|(name, _)| tells(name)) {
+        if !value.contains(' ') {
+            places.push(field(format!("context.{name}").into(), value));
+        }
+    }
     if let Some(code) = case
         .error_code
         .as_deref()
         .filter(|code| !code.trim().is_empty())
     {
-        places.push(Place {
-            source: "error_code".into(),
-            text: code,
-            hits: Hits::default(),
-        });
-    }
-    for (name, value) in &case.context {
-        if tells(name) {
-            let hits = if value.contains(' ') {
-                scan(value)
-            } else {
-                Hits::default()
-            };
-            places.push(Place {
-                source: format!("context.{name}").into(),
-                text: value,
-                hits,
-            });
-        }
-    }
-    for (id, text) in &case.evidence {
-        places.push(Place {
-            source: id.as_str().into(),
-            text,
-            hits: scan(text),
-        });
+        places.push(field("error_code".into(), code));
     }
     places
 }
 
 /// Context that may hold a code or a message; names of assets do not.
 fn tells(name: &str) -> bool {
+    if reading::is_name_field(name) {
+        return false;
+    }
     [
         "code",
         "reason",
@@ -322,6 +439,35 @@ fn from_termination_type(
     })
 }
 
+/// A log that nobody could read says one thing only.
+fn from_unread_log<'a>(
+    catalog: &Catalog,
+    case: &'a Case,
+    places: &mut Vec<Place<'a>>,
+) -> Option<Candidate> {
+    let entry = catalog.code("task_log_unreadable")?;
+    if !reading::is_only_reader(&case.message) {
+        return None;
+    }
+    places.push(Place {
+        source: "message".into(),
+        voice: Voice::Terminal,
+        text: &case.message,
+        hits: Hits::default(),
+        heard: true,
+    });
+    Some(Candidate {
+        cause: entry.cause,
+        rank: rank::WORDS,
+        place: places.len() - 1,
+        span: Span {
+            start: 0,
+            end: case.message.len().min(1),
+        },
+        sign: "only the log reader speaks".into(),
+    })
+}
+
 /// Where only ordinary words speak, the cause with the most and longest of them wins.
 fn vote(candidates: &mut [Candidate]) {
     if candidates
@@ -369,12 +515,23 @@ fn named_throttling(winner: &Candidate, category: Category) -> bool {
     category == Category::Throttling && winner.rank >= rank::CODE
 }
 
-/// What speaks against an acting winner: a vague word alone (a hint that is no number), or another sign.
-fn veto(catalog: &Catalog, case: &Case, candidates: &[Candidate]) -> Option<String> {
+/// What speaks against an acting winner: its place, a vague word alone (a hint that is no number), or another sign.
+fn veto(
+    catalog: &Catalog,
+    case: &Case,
+    candidates: &[Candidate],
+    places: &[Place<'_>],
+) -> Option<String> {
     let winner = candidates.first()?;
     let cause = catalog.cause(winner.cause)?;
     if !cause.act.acts() {
         return None;
+    }
+    if places
+        .get(winner.place)
+        .is_none_or(|place| place.voice != Voice::Terminal)
+    {
+        return Some("its place: it stands beside the error that ended the run".into());
     }
     if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
         return Some("a vague word alone".into());

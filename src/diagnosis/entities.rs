@@ -18,6 +18,7 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
         Take::Host => return host(text, anchor),
         Take::Url => return word(text, anchor.start),
         Take::Around => return around(text, anchor),
+        Take::Below => return below(text, anchor.end),
         Take::Quoted
         | Take::Name
         | Take::Word
@@ -26,7 +27,8 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
         | Take::Duration
         | Take::Class
         | Take::Status
-        | Take::State => {}
+        | Take::State
+        | Take::Id => {}
     }
     if joined(text, anchor.end) {
         return None;
@@ -44,7 +46,8 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
         Take::Class => class(text, start),
         Take::Status => status(text, start),
         Take::State => state(text, start),
-        Take::Host | Take::Url | Take::Around => None,
+        Take::Id => id(text, start),
+        Take::Host | Take::Url | Take::Around | Take::Below => None,
     }
 }
 
@@ -136,7 +139,7 @@ const UNITS: [&str; 15] = [
 ];
 
 /// Words that never are names.
-const STOP: [&str; 132] = [
+const STOP: [&str; 143] = [
     "a",
     "an",
     "and",
@@ -174,6 +177,17 @@ const STOP: [&str; 132] = [
     "missing",
     "must",
     "name",
+    "length",
+    "mapping",
+    "mappings",
+    "count",
+    "delimiter",
+    "definition",
+    "metadata",
+    "level",
+    "list",
+    "width",
+    "order",
     "no",
     "not",
     "null",
@@ -412,6 +426,38 @@ fn duration(text: &str, start: usize) -> Option<Span> {
         (false, true) => None,
         (false, false) => Some(Span { start, end }),
     }
+}
+
+/// A run's or job's id: a number, a UUID, a word with digits.
+fn id(text: &str, start: usize) -> Option<Span> {
+    let quote = text.as_bytes().get(start);
+    let begin = if matches!(quote, Some(b'\'' | b'"' | b'`')) {
+        start + 1
+    } else {
+        start
+    };
+    let span = run(text, begin, |b| {
+        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':' | b'+')
+    })?;
+    let value = text.get(span.start..span.end)?;
+    (value.bytes().any(|b| b.is_ascii_digit()) && !value.contains("://")).then_some(span)
+}
+
+/// The line below the anchor's: what a tool says about the thing that it named.
+fn below(text: &str, from: usize) -> Option<Span> {
+    let next = from + text.get(from..)?.find('\n')? + 1;
+    let line = text.get(next..)?.lines().next()?;
+    let head = line
+        .find("} ")
+        .filter(|_| line.trim_start().starts_with('['))
+        .and_then(|at| Some(at + line.get(at..)?.find(" - ")? + 3))
+        .unwrap_or(0);
+    let said = line.get(head..)?;
+    let said =
+        said.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ':' | ' ' | '.'));
+    let start = next + line.len() - said.len();
+    let length = text.floor_char_boundary(start + said.trim_end().len().min(WINDOW));
+    (length > start).then_some(Span { start, end: length })
 }
 
 /// An error class: capitals, digits, `_` and `.`, with at least one `_`, and closed by `]` or white space.

@@ -122,7 +122,7 @@ impl Index {
 fn of_weight(weight: Weight) -> u8 {
     match weight {
         Weight::Strong => rank::CODE,
-        Weight::Weak => rank::WEAK_CODE,
+        Weight::Weak | Weight::Coarse => rank::WEAK_CODE,
         Weight::Wrapper => rank::WRAPPER,
     }
 }

@@ -2,9 +2,16 @@
 //! [`Category::Undetermined`].
 //!
 //! In: a [`Case`] (a [`Failure`] with its evidence, or a line of `aiops-rca diagnose`). Out: a [`Diagnosis`].
-//! One walk: `scan` reads every text once against the whole catalog (as `index` compiled it), `classify` ranks
-//! the signs and picks one cause, `wording` names the things and cuts the quotes, `fingerprint` says what keeps
-//! failing.
+//! One walk: `reading` finds in every text the terminal error, what is only log around it and what is only a name;
+//! `scan` reads each of these once against the whole catalog (as `index` compiled it), `classify` ranks the signs and
+//! picks one cause, `wording` names the things and cuts the quotes, `fingerprint` says what keeps failing.
+//!
+//! **Facts before words.** Only the terminal error decides the cause: the message (the vendor's own error field), the
+//! code in its field, the passages of the evidence that `evidence` calls terminal, and the exception that ended the
+//! run where a text is a log. Where the terminal error only says that something inside failed, an error beside it
+//! or the log may name the cause; nothing but a terminal error or a code makes anything remediable. Names
+//! ([`Case::names`], name fields of the context, what is quoted, paths) are masked before matching, and our own
+//! sentences are not read at all.
 //! What the words mean is data (`catalog/*.toml`); the code knows no vendor. The text is hostile: it is
 //! matched, never obeyed, so an instruction inside a message changes nothing but the text shown.
 
@@ -13,7 +20,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Passage};
 use crate::failure::{Failure, Source, field};
 
 pub mod model;
@@ -22,6 +29,7 @@ mod classify;
 mod entities;
 mod fingerprint;
 mod index;
+mod reading;
 mod scan;
 mod shape;
 mod watch;
@@ -267,22 +275,60 @@ pub struct Case {
     pub message: String,
     /// Further fields by the names in [`field`].
     pub context: BTreeMap<String, String>,
-    /// Further texts in which the innermost cause may stand, with their ids.
-    pub evidence: Vec<(String, String)>,
+    /// Names that fields give: the asset, the alert rule, tasks. Masked wherever the texts repeat them.
+    pub names: Vec<String>,
+    /// Further texts in which the innermost cause may stand.
+    pub evidence: Vec<Piece>,
+}
+
+/// A text of the evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// The evidence's id.
+    pub id: String,
+    /// All of it: quotes are slices of this.
+    pub text: String,
+    /// Whose words its passages are; none: all of it is read as the error.
+    pub passages: Vec<Passage>,
 }
 
 impl Case {
+    /// An error text without evidence.
+    pub fn new(source: Source, error_code: Option<&str>, message: &str) -> Self {
+        Self {
+            source,
+            error_code: error_code.map(str::to_owned),
+            message: message.to_owned(),
+            context: BTreeMap::new(),
+            names: Vec::new(),
+            evidence: Vec::new(),
+        }
+    }
+
     /// The case of a failure and what was collected about it.
     pub fn of(failure: &Failure, evidence: &[Evidence]) -> Self {
+        let mut names = vec![failure.asset.clone()];
+        names.extend(failure.run_id.clone());
+        names.extend(failure.alert.as_ref().and_then(|alert| alert.rule.clone()));
+        for piece in evidence {
+            names.extend(piece.names.iter().cloned());
+        }
         Self {
-            source: failure.source,
-            error_code: failure.error_code.clone(),
-            message: failure.message.clone(),
             context: failure.context.clone(),
+            names,
             evidence: evidence
                 .iter()
-                .map(|e| (e.id.clone(), e.text.clone()))
+                .map(|piece| Piece {
+                    id: piece.id.clone(),
+                    text: piece.text.clone(),
+                    passages: piece.passages.clone(),
+                })
                 .collect(),
+            ..Self::new(
+                failure.source,
+                failure.error_code.as_deref(),
+                &failure.message,
+            )
         }
     }
 
@@ -373,7 +419,7 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
             .unwrap_or(Severity::Medium),
         confidence,
         root_cause: sentence(case, &wording::fill(&found.text, &entities), &entities),
-        recommendations: steps(catalog, found.category, &found.steps, &entities),
+        recommendations: fitting(catalog, case, found.category, &found.steps, &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule,
         fingerprint: print(
@@ -433,7 +479,7 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         risk: Risk::High,
         severity: Severity::Medium,
         confidence: 0.1,
-        root_cause: "The report does not say what went wrong: no known code, exception or phrase stands in it.".into(),
+        root_cause: unknown(&case.message),
         recommendations: steps(catalog, Category::Undetermined, &[], &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule: "nothing matched".into(),
@@ -441,6 +487,14 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         entities,
         worded_by: "catalog".into(),
     }
+}
+
+/// Why there is no cause to name.
+fn unknown(message: &str) -> String {
+    crate::failure::own_words::recognise(message).map_or_else(
+        || "The report does not say what went wrong: no known code, exception or phrase stands in it.".to_owned(),
+        |gap| format!("The cause is unknown: {gap}."),
+    )
 }
 
 /// How sure we are: how specific the sign is, and whether others agree or disagree.
@@ -480,6 +534,13 @@ fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
     }
     if verdict.veto.is_some() {
         value -= 0.1;
+    }
+    // Something failed that has a cause of its own.
+    if catalog
+        .cause(winner.cause)
+        .is_some_and(|cause| cause.consequence)
+    {
+        value = value.min(0.4);
     }
     value.clamp(0.05, 0.97)
 }
@@ -524,6 +585,60 @@ fn sentence(case: &Case, words: &str, entities: &BTreeMap<String, String>) -> St
         let _ = write!(out, " ({}).", whereabouts.join(", "));
     }
     out
+}
+
+/// The steps that fit how the case signs in: nothing about a password where none is used.
+fn fitting(
+    catalog: &Catalog,
+    case: &Case,
+    category: Category,
+    own: &[String],
+    entities: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let about_password = |step: &String| step.to_ascii_lowercase().contains("password");
+    if !own.iter().any(about_password) || !signs_in_without_password(case) {
+        return steps(catalog, category, own, entities);
+    }
+    let mut fit = vec![
+        "Check the identity, token, key or certificate that the connection uses: is it valid, and known to the other side?"
+            .to_owned(),
+    ];
+    fit.extend(own.iter().filter(|step| !about_password(step)).cloned());
+    steps(catalog, category, &fit, entities)
+}
+
+/// Does the text name another way to sign in, and no password?
+fn signs_in_without_password(case: &Case) -> bool {
+    const OTHER_WAYS: [&str; 22] = [
+        "managed identity",
+        "managedidentity",
+        "service principal",
+        "serviceprincipal",
+        "token-identified",
+        "access token",
+        "accesstoken",
+        "access_token",
+        "bearer",
+        "jwt",
+        "oauth",
+        "aadsts",
+        "sas token",
+        "shared access signature",
+        "account key",
+        "access key",
+        "certificate",
+        "workload identity",
+        "key pair",
+        "private key",
+        "publickey",
+        "kerberos",
+    ];
+    let mut texts = vec![case.message.as_str()];
+    texts.extend(case.context.values().map(String::as_str));
+    texts.extend(case.evidence.iter().map(|piece| piece.text.as_str()));
+    let lower: Vec<String> = texts.iter().map(|text| text.to_ascii_lowercase()).collect();
+    let says = |word: &str| lower.iter().any(|text| text.contains(word));
+    !says("password") && !says("pwd=") && OTHER_WAYS.iter().any(|way| says(way))
 }
 
 /// The cause's own steps. A single one is joined by one of its category's: the last, which ends with the rerun, or the

@@ -1,6 +1,6 @@
 //! One pass over a text: which phrases of the catalog stand in it, and which entities.
 //!
-//! In: a text of any size. Out: [`Hits`]: terms with their places, and entity values. All phrases, codes
+//! In: a text of any size and the [`Window`] in which signs count. Out: [`Hits`]: terms with their places, and entity values. All phrases, codes
 //! and anchors live in one Aho-Corasick automaton, so the time is linear in the text however large the
 //! catalog grows; after an anchor only a small window is read. This file does not know what a phrase means.
 
@@ -10,6 +10,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::catalog::EntityRule;
 use super::entities;
+use super::reading::Window;
 
 /// The longest distance between two parts of a sequence (`a … b`), in bytes.
 const GAP: usize = 240;
@@ -244,13 +245,28 @@ impl Scanner {
         self.patterns.get(number)
     }
 
+    /// All patterns.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.patterns.iter()
+    }
+
     /// The entity rule with this number.
     pub(super) fn entity(&self, number: usize) -> Option<&EntityRule> {
         self.entities.get(number)
     }
 
+    /// Is the whole text one phrase or code of the catalog?
+    pub(super) fn is_sign(&self, text: &str) -> bool {
+        let lower = text.to_ascii_lowercase();
+        self.automaton.as_ref().is_some_and(|automaton| {
+            automaton
+                .find_overlapping_iter(&lower)
+                .any(|found| found.start() == 0 && found.end() == lower.len())
+        })
+    }
+
     /// Reads the text once.
-    pub(super) fn scan(&self, text: &str) -> Hits {
+    pub(super) fn scan(&self, text: &str, window: &Window) -> Hits {
         let mut hits = Hits::default();
         let Some(automaton) = &self.automaton else {
             return hits;
@@ -268,10 +284,11 @@ impl Scanner {
                 start: found.start(),
                 end: found.end(),
             };
-            if !stands_alone(text, span, literal) {
+            if !window.holds(span) || !stands_alone(text, span, literal) {
                 continue;
             }
-            for (term, part) in &literal.parts {
+            let masked = window.masks(span);
+            for (term, part) in literal.parts.iter().filter(|_| !masked) {
                 if let Some(state) = progress.get_mut(*term as usize)
                     && advance(
                         state,
@@ -284,7 +301,14 @@ impl Scanner {
                 }
             }
             for number in &literal.entities {
-                self.take(text, *number, span, &mut tries, &mut hits.found);
+                // What a name contains is no code and no exception; its host or path may be worth naming.
+                if !masked
+                    || self
+                        .entity(*number as usize)
+                        .is_some_and(|rule| !rule.is_code())
+                {
+                    self.take((text, window), *number, span, &mut tries, &mut hits.found);
+                }
             }
         }
         self.judge(&progress, &complete, &mut hits.patterns);
@@ -293,7 +317,7 @@ impl Scanner {
 
     fn take(
         &self,
-        text: &str,
+        (text, window): (&str, &Window),
         number: u32,
         anchor: Span,
         tries: &mut [u16],
@@ -310,6 +334,10 @@ impl Scanner {
         let Some(span) = entities::take(text, anchor, rule.take) else {
             return;
         };
+        // A name says nothing about the error, whatever stands before it.
+        if rule.is_code() && window.masks(span) {
+            return;
+        }
         let same = found.iter().filter(|f| f.rule == number);
         if same.clone().count() < VALUES && !same.clone().any(|f| f.span == span) {
             found.push(Found { rule: number, span });

@@ -52,11 +52,31 @@ fn last(name: &str) -> &str {
         .unwrap_or(name)
 }
 
+/// Does one of these places name a code or an exception that says something?
+pub(super) fn names_something<'a>(
+    catalog: &Catalog,
+    mut places: impl Iterator<Item = &'a Place<'a>>,
+) -> bool {
+    places.any(|place| {
+        let text = |span: Span| place.text.get(span.start..span.end).unwrap_or_default();
+        names(catalog, place)
+            .into_iter()
+            .any(|span| !says_nothing(text(span)))
+    })
+}
+
+/// Does the place only pass an error on: are there exceptions, and do all of them only wrap others?
+pub(super) fn wraps(catalog: &Catalog, place: &Place<'_>) -> bool {
+    let spans = names(catalog, place);
+    let text = |span: Span| place.text.get(span.start..span.end).unwrap_or_default();
+    !spans.is_empty() && spans.into_iter().all(|span| says_nothing(text(span)))
+}
+
 /// The guess, if a name has a telling shape: the field's code first, then the last name with a telling shape,
 /// then any name.
 pub(super) fn guess(catalog: &Catalog, places: &[Place<'_>]) -> Option<Guess> {
     let mut all: Vec<Guess> = Vec::new();
-    for (number, place) in places.iter().enumerate() {
+    for (number, place) in places.iter().enumerate().filter(|(_, place)| place.heard) {
         let spans = if place.source == "error_code" {
             vec![Span {
                 start: 0,

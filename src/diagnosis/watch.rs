@@ -14,7 +14,7 @@ pub(super) fn watched(case: &Case) -> Option<RemoteRun> {
     }
     let known = |name: &str| case.context.get(name).map(String::as_str);
     let mut texts = vec![case.message.as_str()];
-    texts.extend(case.evidence.iter().map(|(_, text)| text.as_str()));
+    texts.extend(case.evidence.iter().map(|piece| piece.text.as_str()));
     let mut run = remote_run(known(field::OPERATOR), &texts).or_else(|| {
         Some(RemoteRun {
             platform: platform_named(known(field::REMOTE_PLATFORM)?)?,

@@ -35,7 +35,8 @@ const QUOTES: usize = 6;
 pub(super) fn entities(catalog: &Catalog, verdict: &Verdict<'_>) -> BTreeMap<String, String> {
     let mut out: BTreeMap<String, (usize, String)> = BTreeMap::new();
     let winner = verdict.candidates.first();
-    for (number, place) in verdict.places.iter().enumerate() {
+    let heard = verdict.places.iter().enumerate();
+    for (number, place) in heard.filter(|(_, place)| place.heard) {
         for found in &place.hits.found {
             let (Some(rule), Some(value)) = (
                 catalog.scanner().entity(found.rule),

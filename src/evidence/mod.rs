@@ -4,6 +4,12 @@
 //! vendor knows better than the alert did. A missing configuration or a failing vendor is a [`Gap`], never
 //! a lost failure. Hosts come only from configuration; outside text goes out only as escaped data. One file
 //! (or folder) a vendor; they do not know each other, the [`Collector`] asks them all at the same time.
+//!
+//! **Evidence is structured when it is collected.** A client writes its proof as a [`Text`]: passages, each with its
+//! [`Voice`] (the terminal error, an error beside it, a log, a record), and the names that the vendor's fields give.
+//! `diagnosis` reads the terminal error, looks into logs for it, masks the names and never reads a record. So a new
+//! client says `text.line("message", Voice::Terminal, &error)`, `text.add(Voice::Record, "pipeline: …")`,
+//! `text.name(&activity)`, or `Text::of(Voice::Log, &log)` for a log as it is.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +29,7 @@ pub mod databricks;
 pub mod log_analytics;
 mod standing;
 mod tolerant;
+mod voice;
 
 pub use airflow::Airflow;
 pub use asking::Key;
@@ -31,6 +38,7 @@ pub use data_factory::DataFactory;
 pub use databricks::Databricks;
 pub use log_analytics::LogAnalytics;
 pub use standing::{Facts, Known, Progress, Standing};
+pub use voice::{Passage, Text, Voice};
 
 /// The longest text of one proof, in bytes; a longer one keeps its head and its tail.
 pub const EVIDENCE_CAP: usize = 200 * 1024;
@@ -54,6 +62,13 @@ pub struct Evidence {
     pub title: String,
     /// The text, redacted.
     pub text: String,
+    /// Whose words its passages are; none: nobody said, all of it is the report's own. Not stored: only the
+    /// analysis that collected it reads it.
+    #[serde(skip)]
+    pub passages: Vec<Passage>,
+    /// The names that the vendor's fields give; not stored either.
+    #[serde(skip)]
+    pub names: Vec<String>,
     /// When it was taken.
     pub at: DateTime<Utc>,
 }
@@ -100,21 +115,23 @@ pub struct Collected {
 }
 
 impl Collected {
-    /// Adds a proof: redacted, capped; numbered when everything is collected.
+    /// Adds a proof; it is numbered when everything is collected.
     pub(crate) fn prove(
         &mut self,
         source: &str,
         title: impl AsRef<str>,
-        text: &str,
+        text: Text,
         at: DateTime<Utc>,
     ) {
         let title = cap(&redact(title.as_ref()), 300);
-        let text = cap(&redact(text), EVIDENCE_CAP);
+        let (text, passages, names) = text.into_parts();
         self.evidence.push(Evidence {
             id: String::new(),
             source: source.to_owned(),
             title,
             text,
+            passages,
+            names,
             at,
         });
     }

@@ -196,6 +196,8 @@ impl Flow {
                     .unwrap_or_default()
             ),
             text: failure.message.clone(),
+            passages: Vec::new(),
+            names: Vec::new(),
             at: received_at,
         }];
         for (number, piece) in (1..).zip(collected.evidence) {
@@ -458,21 +460,14 @@ impl Flow {
 
 /// The alert itself as one failure, when nobody could name its runs: never lost, and the gap is said.
 fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
-    use crate::failure::{AssetKind, RunKey};
+    use crate::failure::{AssetKind, RunKey, own_words};
     use crate::sources::RowsOf;
     let (kind, word) = match request.rows_of {
         RowsOf::AdfRuns => (AssetKind::Pipeline, "pipeline run"),
         RowsOf::DatabricksClusters => (AssetKind::Cluster, "cluster"),
         RowsOf::DatabricksJobs => (AssetKind::Job, "job run"),
     };
-    let count = request
-        .count
-        .map_or_else(|| "At least one".to_owned(), |count| count.to_string());
-    let rule = request
-        .alert
-        .rule
-        .as_deref()
-        .unwrap_or("an alert rule without a name");
+    let rule = request.alert.rule.as_deref();
     let why: Vec<&str> = gaps.iter().map(|gap| gap.reason.as_str()).collect();
     let why = if why.is_empty() {
         "no rows were found in the alert's window".to_owned()
@@ -489,14 +484,20 @@ fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
             "",
         ),
         kind,
-        asset: request.asset.clone().unwrap_or_else(|| rule.to_owned()),
+        asset: request
+            .asset
+            .clone()
+            .unwrap_or_else(|| rule.unwrap_or("an alert rule without a name").to_owned()),
         run_id: request.run_id.clone(),
         run_url: None,
         error_code: None,
-        message: redact(&format!(
-            "{count} failed {word}(s) reported by alert rule {rule}; which runs they are could not be found out: {why}"
-        )),
-        context: request.resource.clone().map(|resource| (field::FACTORY.to_owned(), resource)).into_iter().collect(),
+        message: redact(&own_words::nameless(request.count, word, rule, &why)),
+        context: request
+            .resource
+            .clone()
+            .map(|resource| (field::FACTORY.to_owned(), resource))
+            .into_iter()
+            .collect(),
         occurred_at: request.to,
         source_severity: request.severity,
         alert: Some(request.alert.clone()),

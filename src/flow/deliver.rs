@@ -157,7 +157,9 @@ impl Flow {
         match record {
             Record::Jira(record) => match &record.key {
                 Some(key) if record.key != ticket.jira.key => {
-                    self.store.index_issue(key, &ticket.id).await
+                    self.store
+                        .index_issue(key, record.id.as_deref(), &ticket.id)
+                        .await
                 }
                 _ => Ok(()),
             },

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::Flow;
 use crate::fault::Fault;
-use crate::sinks::jira::webhook::JiraEvent;
+use crate::sinks::jira::webhook::{JiraEvent, Naming};
 use crate::ticket::machine::Event;
 use crate::ticket::store::UpdateError;
-use crate::ticket::{Actor, Channel, Sink, Ticket};
+use crate::ticket::{Actor, Channel, Sink, Ticket, TicketId};
 
 /// How often an issue is read back for a change whose webhook was lost.
 const COMPARE_EVERY: chrono::Duration = chrono::Duration::minutes(10);
@@ -35,14 +35,26 @@ impl Flow {
         event: JiraEvent,
         now: DateTime<Utc>,
     ) -> Result<JiraOutcome, Fault> {
-        let (key, labelled, event) = match event {
+        let (naming, event) = match event {
             JiraEvent::Ignored(reason) => return ignored(reason),
+            JiraEvent::IssueMoved(naming) => {
+                return match self.ticket_of(&naming, false, now).await? {
+                    Some(_) => ignored("the issue is known by its new key"),
+                    None => ignored("the issue is not one of ours"),
+                };
+            }
             JiraEvent::IssueDeleted(gone) => {
                 let by = Actor {
                     channel: Channel::Jira,
                     name: gone.by,
                 };
-                (gone.issue_key, gone.ticket, Event::IssueDeleted { by })
+                let naming = Naming {
+                    issue_key: gone.issue_key,
+                    issue_id: gone.issue_id,
+                    former_key: None,
+                    ticket: gone.ticket,
+                };
+                (naming, Event::IssueDeleted { by })
             }
             JiraEvent::StatusChanged(change) => {
                 if self
@@ -61,24 +73,17 @@ impl Flow {
                     at: change.at,
                     jira_status: Some(change.to_name),
                 };
-                (change.issue_key, change.ticket, event)
+                let naming = Naming {
+                    issue_key: change.issue_key,
+                    issue_id: change.issue_id,
+                    former_key: change.former_key,
+                    ticket: change.ticket,
+                };
+                (naming, event)
             }
         };
-        let id = match (self.store.by_issue(&key).await?, labelled) {
-            (Some(id), _) => Some(id),
-            // A label can be typed by anybody: it counts only if that ticket has no other issue.
-            (None, Some(id)) => {
-                let ours =
-                    |ticket: &Ticket| ticket.jira.key.as_ref().is_none_or(|known| *known == key);
-                self.store
-                    .load(&id)
-                    .await?
-                    .filter(ours)
-                    .map(|ticket| ticket.id)
-            }
-            (None, None) => None,
-        };
-        let Some(id) = id else {
+        let deleted = matches!(event, Event::IssueDeleted { .. });
+        let Some(id) = self.ticket_of(&naming, deleted, now).await? else {
             return ignored("the issue is not one of ours");
         };
         match self.apply(&id, &event, now).await {
@@ -87,6 +92,61 @@ impl Flow {
             Err(UpdateError::Missing) => ignored("the ticket of this issue is gone"),
             Err(UpdateError::Store(fault)) => Err(fault),
         }
+    }
+
+    /// Whose issue this is: by its key, by its number, by the key it had before, or by its label. A new name is
+    /// remembered, so that the next event is known at once.
+    async fn ticket_of(
+        &self,
+        naming: &Naming,
+        deleted: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TicketId>, Fault> {
+        if let Some(id) = self.store.by_issue(&naming.issue_key).await? {
+            return Ok(Some(id));
+        }
+        let mut found = self.store.by_issue_number(&naming.issue_id).await?;
+        if let (None, Some(former)) = (&found, &naming.former_key) {
+            found = self.store.by_issue(former).await?;
+        }
+        if let (None, Some(labelled)) = (&found, &naming.ticket)
+            && let Some(ticket) = self.store.load(labelled).await?
+            && self.is_its_issue(&ticket, naming, deleted, now).await?
+        {
+            found = Some(ticket.id);
+        }
+        if let Some(id) = &found {
+            let number = Some(naming.issue_id.as_str());
+            self.store
+                .index_issue(&naming.issue_key, number, id)
+                .await?;
+        }
+        Ok(found)
+    }
+
+    /// A label can be typed by anybody: it counts if the ticket has no other issue, or if JIRA says that the issue
+    /// the ticket knows is this one.
+    async fn is_its_issue(
+        &self,
+        ticket: &Ticket,
+        naming: &Naming,
+        deleted: bool,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
+        let Some(known) = ticket.jira.key.as_deref() else {
+            return Ok(true);
+        };
+        if known == naming.issue_key {
+            return Ok(true);
+        }
+        let Some(jira) = &self.sinks.jira else {
+            return Ok(false);
+        };
+        Ok(match jira.whereabouts(known, now).await? {
+            Some((key, id)) => key == naming.issue_key || !id.is_empty() && id == naming.issue_id,
+            // The issue that the ticket knows is gone, and one with its label was deleted.
+            None => deleted,
+        })
     }
 
     /// While JIRA cannot say who we are, nobody knows; with a token it refuses, nothing can be ours.

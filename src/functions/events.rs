@@ -85,7 +85,7 @@ impl Handler {
         if webhook::authenticate(signature, given.as_deref(), &request.body, secret).is_err() {
             return forbidden("the signature or the secret is missing or wrong");
         }
-        let event = match webhook::parse(&request.body) {
+        let event = match webhook::parse(&request.body, now) {
             Ok(event) => event,
             Err(bad) => {
                 return Response::error(StatusCode::BAD_REQUEST, bad.code, &bad.message, &bad.path);

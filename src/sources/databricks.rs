@@ -15,7 +15,7 @@ use super::json::{
 use super::rows::databricks::{ClusterEnd, JobRun, is_normal_end};
 use super::rows::{self, Origin, Table};
 use super::time::instant_of;
-use super::{Malformed, Parsed, RowsOf, alert};
+use super::{Malformed, Parsed, RowsOf, alert, outcome};
 use crate::failure::{AlertRef, Failure};
 
 /// Parses one body.
@@ -25,6 +25,11 @@ pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
         return parsed;
     }
     let notice: Notice = typed(&document, "")?;
+    if notice.says_no_more()
+        && let Some(reason) = document.as_object().and_then(outcome::no_failure)
+    {
+        return Ok(Parsed::Ignored(reason));
+    }
     let origin = Origin {
         alert: Some(AlertRef {
             id: digest(&document),
@@ -64,6 +69,15 @@ struct Notice {
     error: Value,
     error_message: Value,
     timestamp: Value,
+    // What people put into bodies of their own.
+    job_name: Text,
+    run_name: Text,
+    task_key: Text,
+    cluster_id: Text,
+    error_code: Text,
+    errors: Value,
+    message: Value,
+    end_time: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,6 +177,11 @@ impl Notice {
         }
     }
 
+    /// Neither an event nor a run's own state: the body's own words must say what it is about.
+    fn says_no_more(&self) -> bool {
+        self.event_type.get().is_none() && self.event.get().is_none() && self.outcome().is_none()
+    }
+
     /// How the run ended, if the body says (native ones do not).
     fn outcome(&self) -> Option<Outcome> {
         let run = self.run.as_ref()?;
@@ -214,13 +233,30 @@ impl Notice {
         let details = reach(&run.status, &["termination_details"])
             .cloned()
             .unwrap_or_default();
+        // One error, or a list of them: the first that says something.
+        let error = self
+            .errors
+            .as_array()
+            .and_then(|errors| errors.iter().find(|error| prose(error).is_some()))
+            .or(Some(&self.errors).filter(|error| error.is_object() || error.is_string()))
+            .or(Some(&self.error).filter(|error| error.is_object()));
         let told = [
             member(&details, "message"),
             member(&run.state, "state_message"),
             Some(&run.error),
             Some(&self.error_message),
-            Some(&self.error),
+            error.and_then(|error| member(error, "message")).or(error),
+            Some(&self.error).filter(|error| !error.is_object()),
+            Some(&self.message),
         ];
+        let code = error
+            .and_then(|error| {
+                ["error_code", "errorCode", "code"]
+                    .iter()
+                    .find_map(|name| member(error, name))
+            })
+            .and_then(scalar)
+            .or_else(|| self.error_code.owned());
         let own = run.run_id.owned().or_else(|| self.run_id.owned());
         let parent = run
             .parent_run_id
@@ -242,14 +278,23 @@ impl Notice {
                 .name
                 .owned()
                 .or_else(|| member(&job.settings, "name").and_then(scalar))
-                .or_else(|| run.run_name.owned()),
-            task_key: self.task.and_then(|task| task.task_key.owned()),
+                .or_else(|| self.job_name.owned())
+                .or_else(|| run.run_name.owned())
+                .or_else(|| self.run_name.owned()),
+            task_key: self
+                .task
+                .and_then(|task| task.task_key.owned())
+                .or_else(|| self.task_key.owned()),
             cluster_id: run
                 .cluster_instance
                 .and_then(|cluster| cluster.cluster_id.owned())
-                .or_else(|| self.cluster.and_then(|cluster| cluster.cluster_id.owned())),
+                .or_else(|| self.cluster.and_then(|cluster| cluster.cluster_id.owned()))
+                .or_else(|| self.cluster_id.owned()),
             workspace: self.workspace_id.owned(),
-            code: member(&details, "code").and_then(scalar).or(result),
+            code: member(&details, "code")
+                .and_then(scalar)
+                .or(result)
+                .or(code),
             kind: member(&details, "type").and_then(scalar),
             text: told.into_iter().flatten().find_map(prose),
             owner: run.creator_user_name.owned(),
@@ -257,7 +302,9 @@ impl Notice {
                 .run_page_url
                 .owned()
                 .or_else(|| self.run_page_url.owned()),
-            at: instant_of(&run.end_time).or_else(|| instant_of(&self.timestamp)),
+            at: instant_of(&run.end_time)
+                .or_else(|| instant_of(&self.end_time))
+                .or_else(|| instant_of(&self.timestamp)),
         };
         // A webhook is no alert of a monitor: there is nothing to refer to.
         let origin = Origin {

@@ -12,6 +12,7 @@ use crate::failure::{AlertRef, Failure, Source};
 
 // What the sources share: tolerant JSON and times, tables of Log Analytics, what a rerun is, the alert that may hold rows.
 mod json;
+mod outcome;
 pub mod time;
 pub mod rows;
 pub mod reruns;

@@ -106,6 +106,8 @@ pub struct DeliveryFault {
 pub struct JiraRecord {
     /// The key, e.g. `APAIOPS-123`.
     pub key: Option<String>,
+    /// The number, which survives a move to another project.
+    pub id: Option<String>,
     /// Set before the create call: from then on a search by label comes first.
     pub creating_since: Option<DateTime<Utc>>,
     /// Which process set `creating_since`: only that one knows that its create call was not sent yet.

@@ -8,26 +8,19 @@
 )]
 
 mod command;
+mod facts;
 mod guide;
 mod laws;
 mod metrics;
 mod signs;
 mod watchers;
 
-use std::collections::BTreeMap;
-
 use aiops_rca::diagnosis::{Case, Catalog, Diagnosis, diagnose};
 use aiops_rca::failure::Source;
 
 /// A case without context.
 fn case(source: Source, code: Option<&str>, message: &str) -> Case {
-    Case {
-        source,
-        error_code: code.map(str::to_owned),
-        message: message.to_owned(),
-        context: BTreeMap::new(),
-        evidence: Vec::new(),
-    }
+    Case::new(source, code, message)
 }
 
 /// Diagnoses a case without context.

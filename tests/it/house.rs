@@ -120,7 +120,10 @@ fn the_order_is_checked_in_every_spelling() {
 fn siblings_are_strangers() {
     // What all siblings of a room may share.
     let shared: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("sources", ["alert", "json", "rows", "time"].as_slice()),
+        (
+            "sources",
+            ["alert", "json", "outcome", "rows", "time"].as_slice(),
+        ),
         (
             "evidence",
             ["asking", "client", "collector", "standing", "tolerant"].as_slice(),

@@ -84,6 +84,8 @@ impl Story {
             source: source.to_owned(),
             title: "a title".to_owned(),
             text: text.to_owned(),
+            passages: Vec::new(),
+            names: Vec::new(),
             at: now(),
         };
         let mut evidence = vec![piece("e0".to_owned(), "alert", &failure.message)];

@@ -13,6 +13,7 @@ use lawful::assert_lawful;
 mod azure_monitor;
 mod airflow;
 mod databricks;
+mod flat;
 mod fixtures;
 mod hostile;
 pub(crate) mod lawful;

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::asking::{around, ask, last_exception, tail, url_under, without_ansi};
 use super::standing::newest;
-use super::{Collected, Progress, RunOutcome, Standing};
+use super::{Collected, Progress, RunOutcome, Standing, Text, Voice};
 use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
@@ -200,7 +200,7 @@ impl Airflow {
                 "Log of {}.{}, try {try_number} (the end)",
                 at.dag, task.task_id
             ),
-            &log,
+            Text::of(Voice::Log, &log),
             now,
         );
         if let Some((class, line)) = last_exception(&log) {
@@ -528,13 +528,19 @@ fn tell_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
             let _infallible = writeln!(text, "{name}: {value}");
         }
     }
+    let mut told = Text::of(Voice::Record, &text);
+    told.name(&task.dag_id);
+    told.name(&task.task_id);
+    told.name(&task.hostname);
+    told.name(&task.pool);
+    told.name(&task.queue);
     found.prove(
         "airflow.task_instance",
         format!(
             "Task instance {}.{}: {}",
             task.dag_id, task.task_id, task.state
         ),
-        &text,
+        told,
         now,
     );
     found.refinement.occurred_at = task.end_date.filter(|_| task.state == "failed");

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::super::Collected;
+use super::super::{Collected, Text, Voice};
 use super::root;
 use super::wire::{ActivityRun, PipelineRun};
 use crate::failure::{Scope, field};
@@ -47,10 +47,17 @@ pub(super) fn run(run: &PipelineRun, scope: &Scope, now: DateTime<Utc>, found: &
         let _infallible = writeln!(text, "parameter {name}: {}", cap(&value, 200));
     }
     let _infallible = writeln!(text, "message: {}", run.message);
+    // Nothing in it is read: the failed activity's error is the terminal one, or this message where none failed.
+    let mut told = Text::of(Voice::Record, &text);
+    told.name(&run.pipeline_name);
+    told.name(&run.invoked_by.name);
+    for value in run.parameters.values().filter_map(Value::as_str) {
+        told.name(value);
+    }
     found.prove(
         "adf.pipeline_run",
         format!("Pipeline run of {}: {}", run.pipeline_name, run.status),
-        &text,
+        told,
         now,
     );
 
@@ -129,29 +136,39 @@ pub(super) fn cause(
             .context
             .insert(field::LINKED_RUN_URL.to_owned(), page.to_owned());
     }
-    let text = activity_text(path, activity, also);
     found.prove(
         "adf.activity_runs",
         format!(
             "Failed activity {} ({})",
             activity.activity_name, activity.activity_type
         ),
-        &text,
+        activity_text(path, activity, also),
         now,
     );
 }
 
-fn activity_text(path: &[String], activity: &ActivityRun, also: &[String]) -> String {
+fn activity_text(path: &[String], activity: &ActivityRun, also: &[String]) -> Text {
     let error = &activity.error;
-    let mut text = format!(
-        "activity: {} ({})\npipeline: {}\n",
-        activity.activity_name, activity.activity_type, activity.pipeline_name
+    let mut text = Text::default();
+    text.add(
+        Voice::Record,
+        &format!(
+            "activity: {} ({})\npipeline: {}\n",
+            activity.activity_name, activity.activity_type, activity.pipeline_name
+        ),
     );
-    let mut line = |name: &str, value: &str| {
-        if !value.is_empty() {
-            let _infallible = writeln!(text, "{name}: {value}");
-        }
-    };
+    for name in [
+        &activity.activity_name,
+        &activity.pipeline_name,
+        &activity.linked_service_name,
+    ]
+    .into_iter()
+    .chain(path)
+    .chain(also)
+    {
+        text.name(name);
+    }
+    let mut line = |name: &str, value: &str| text.line(name, Voice::Record, value);
     line("called through", &path.join(" > "));
     line(
         "attempt",
@@ -173,15 +190,15 @@ fn activity_text(path: &[String], activity: &ActivityRun, also: &[String]) -> St
     );
     line("error code", &error.error_code);
     line("failure type", &error.failure_type);
-    line("message", &error.message);
+    text.line("message", Voice::Terminal, &error.message);
     for listed in activity
         .listed_errors()
         .filter(|listed| *listed != error.message)
         .take(10)
     {
-        line("further error", listed);
+        text.line("further error", Voice::Terminal, listed);
     }
-    line("other failed activities", &also.join(", "));
+    text.line("other failed activities", Voice::Record, &also.join(", "));
     text
 }
 

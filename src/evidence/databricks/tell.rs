@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::super::Collected;
 use super::super::asking::{from_millis, last_exception, tail, without_ansi};
+use super::super::{Collected, Text, Voice};
 use super::judge::{self, Standing, standing};
 use super::wire::{Cluster, Event, Library, Output, Run, Task, Termination};
 use super::{Repair, is_id};
@@ -84,11 +84,10 @@ pub(super) fn run(
     now: DateTime<Utc>,
     found: &mut Collected,
 ) {
-    let text = run_text(run);
     found.prove(
         "databricks.run",
         format!("Job run {} of {}", run.run_id, run.run_name),
-        &text,
+        run_text(run),
         now,
     );
     let better = &mut found.refinement;
@@ -107,7 +106,8 @@ pub(super) fn run(
     }
 }
 
-fn run_text(run: &Run) -> String {
+/// Nothing in it is read: what a failed task said is the terminal error already, the rest follows from it.
+fn run_text(run: &Run) -> Text {
     let (code, message) = (
         &run.status.termination_details.code,
         &run.state.state_message,
@@ -145,7 +145,12 @@ fn run_text(run: &Run) -> String {
             repair.state.result_state
         );
     }
-    text
+    let mut told = Text::of(Voice::Record, &text);
+    told.name(&run.run_name);
+    for task in run.tasks.iter().chain(&run.iterations) {
+        told.name(&task.task_key);
+    }
+    told
 }
 
 /// A run that a task started.
@@ -153,45 +158,47 @@ pub(super) fn child(run: &Run, task_key: &str, now: DateTime<Utc>, found: &mut C
     found.prove(
         "databricks.run",
         format!("Run {} started by task {task_key}", run.run_id),
-        &run_text(run),
+        run_text(run),
         now,
     );
 }
 
-/// What the failed tasks printed and raised.
+/// What the failed tasks printed and raised; the first of them is the one that ended the run.
 pub(super) fn outputs(told: &[(&Task, Output)], now: DateTime<Utc>, found: &mut Collected) {
-    for (task, output) in told {
-        let mut text = String::new();
-        for (name, value) in [("error", &output.error), ("trace", &output.error_trace)] {
-            if !value.is_empty() {
-                let _infallible = writeln!(text, "{name}: {}", without_ansi(value));
-            }
-        }
+    for (number, (task, output)) in told.iter().enumerate() {
+        let voice = if number == 0 {
+            Voice::Terminal
+        } else {
+            Voice::Beside
+        };
+        let mut text = Text::default();
+        text.line("error", voice, &without_ansi(&output.error));
+        text.line("trace", voice, &without_ansi(&output.error_trace));
         if !output.logs.is_empty() {
             let cut = if output.logs_truncated || output.logs.len() > LOG_TAIL {
                 " (the end)"
             } else {
                 ""
             };
-            let _infallible = writeln!(
-                text,
-                "log{cut}:\n{}",
-                without_ansi(tail(&output.logs, LOG_TAIL))
-            );
+            text.add(Voice::Record, &format!("log{cut}:\n"));
+            text.add(Voice::Log, &without_ansi(tail(&output.logs, LOG_TAIL)));
+            text.add(Voice::Record, "\n");
         }
-        if !text.is_empty() {
-            let name = if task.task_key.is_empty() {
-                &task.run_id
-            } else {
-                &task.task_key
-            };
-            found.prove(
-                "databricks.run_output",
-                format!("Output of task {name}"),
-                &text,
-                now,
-            );
+        if text.is_empty() {
+            continue;
         }
+        let name = if task.task_key.is_empty() {
+            &task.run_id
+        } else {
+            &task.task_key
+        };
+        text.name(&task.task_key);
+        found.prove(
+            "databricks.run_output",
+            format!("Output of task {name}"),
+            text,
+            now,
+        );
     }
 }
 
@@ -298,22 +305,27 @@ pub(super) fn cluster(
     let Some(ended) = ended.filter(|ended| !judge::is_normal_end(ended)) else {
         return;
     };
-    let text = format!(
-        "cluster: {} ({})\nsource: {}\nruntime: {}\nnode type: {}\nstate: {} {}\nended: {}\nreason: {}\n",
-        cluster.cluster_name,
-        cluster.cluster_id,
-        cluster.cluster_source,
-        cluster.spark_version,
-        cluster.node_type_id,
-        cluster.state,
-        cluster.state_message,
-        when(cluster.terminated_time),
-        judge::reason_text(ended)
+    let mut text = Text::default();
+    text.add(
+        Voice::Record,
+        &format!(
+            "cluster: {} ({})\nsource: {}\nruntime: {}\nnode type: {}\nstate: {} {}\nended: {}\n",
+            cluster.cluster_name,
+            cluster.cluster_id,
+            cluster.cluster_source,
+            cluster.spark_version,
+            cluster.node_type_id,
+            cluster.state,
+            cluster.state_message,
+            when(cluster.terminated_time),
+        ),
     );
+    text.line("reason", Voice::Beside, &judge::reason_text(ended));
+    text.name(&cluster.cluster_name);
     found.prove(
         "databricks.cluster",
         format!("Cluster {}: {}", cluster.cluster_name, ended.code),
-        &text,
+        text,
         now,
     );
 }
@@ -338,7 +350,7 @@ pub(super) fn events(events: &[&Event], now: DateTime<Utc>, found: &mut Collecte
     found.prove(
         "databricks.cluster_events",
         format!("{} telling events of the cluster", events.len()),
-        &text,
+        Text::of(Voice::Log, &text),
         now,
     );
 }
@@ -357,7 +369,7 @@ pub(super) fn libraries(libraries: &[Library], now: DateTime<Utc>, found: &mut C
         found.prove(
             "databricks.libraries",
             "Libraries that could not be installed",
-            &text,
+            Text::of(Voice::Beside, &text),
             now,
         );
     }

@@ -13,7 +13,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::asking::{Key, around, ask, plain_code, url_under};
-use super::{Collected, Refinement, window};
+use super::{Collected, Refinement, Text, Voice, window};
 use crate::failure::{AssetKind, Failure, Source, field};
 use crate::fault::Fault;
 use crate::http::Http;
@@ -158,7 +158,7 @@ impl LogAnalytics {
                     table.rows.len(),
                     if partial { " (incomplete)" } else { "" }
                 );
-                found.prove(SOURCE, title, &text(&table), now);
+                found.prove(SOURCE, title, text(&table), now);
                 found.refinement = refinement(failure, &table);
             }
             Ok(_) => found.miss(SOURCE, NO_ROWS_YET),
@@ -312,22 +312,32 @@ impl Refusal {
     }
 }
 
-/// The first rows, one value a line.
-fn text(table: &rows::Table) -> String {
-    let mut text = String::new();
+/// The first rows, one value a line. The root's error becomes the failure's own; the others stand beside it.
+fn text(table: &rows::Table) -> Text {
+    let mut text = Text::default();
     for row in table.rows.iter().take(SHOWN) {
-        for (name, value) in table.columns.iter().zip(row) {
+        for (column, value) in table.columns.iter().zip(row) {
             let value = value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned);
-            if !matches!(value.as_str(), "" | "null") {
-                text.push_str(name);
-                text.push_str(": ");
-                text.push_str(&value);
-                text.push('\n');
+            if value == "null" {
+                continue;
             }
+            let lower = column.to_ascii_lowercase();
+            let is_error = ["message", "error", "failuretext", "output"]
+                .iter()
+                .any(|part| lower.contains(part));
+            let voice = if is_error {
+                Voice::Beside
+            } else {
+                Voice::Record
+            };
+            if lower.ends_with("name") {
+                text.name(&value);
+            }
+            text.line(column, voice, &value);
         }
-        text.push('\n');
+        text.add(Voice::Record, "\n");
     }
     text
 }

@@ -76,6 +76,13 @@ impl Failed {
     }
 }
 
+/// An issue that was made or found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) key: String,
+    pub(super) id: Option<String>,
+}
+
 /// An issue as far as we look at it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Issue {
@@ -273,11 +280,15 @@ impl Client {
     }
 
     /// Creates an issue from its whole request body; its key.
-    pub(super) async fn create(&self, body: &Value, now: DateTime<Utc>) -> Result<String, Failed> {
+    pub(super) async fn create(&self, body: &Value, now: DateTime<Utc>) -> Result<Made, Failed> {
         let reply = self
             .call(Method::POST, &["issue"], &[], Some(body), now)
             .await?;
-        Ok(read::<wire::Created>(&reply)?.key)
+        let created: wire::Created = read(&reply)?;
+        Ok(Made {
+            key: created.key,
+            id: created.id.map(|id| id.0),
+        })
     }
 
     /// Reads an issue with its history of statuses.

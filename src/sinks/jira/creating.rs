@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::claims::Standing;
-use super::client::{Failed, Invalid};
+use super::client::{Failed, Invalid, Made};
 use super::{DEFAULT_ISSUE_TYPE, Jira, Step, document, field, noted};
 use crate::fault::Fault;
 use crate::ticket::{JiraRecord, Priority, Ticket};
@@ -22,7 +22,8 @@ impl Jira {
     ) -> Result<Step<JiraRecord>, Fault> {
         let what = ticket.id.as_str();
         if let Some(key) = self.claims.made(what) {
-            return Ok(Step::Recorded(keyed(&ticket.jira, key, None)));
+            let made = Made { key, id: None };
+            return Ok(Step::Recorded(keyed(&ticket.jira, made, None)));
         }
         let Some(since) = ticket.jira.creating_since else {
             return Ok(Step::Recorded(self.claimed(&ticket.jira, now)));
@@ -33,12 +34,12 @@ impl Jira {
         if standing == Standing::Over {
             return Ok(Step::Recorded(self.claimed(&ticket.jira, now)));
         }
-        if let Some(key) = self
+        if let Some(made) = self
             .find(ticket, now)
             .await
             .map_err(|failed| failed.fault("looking for the issue"))?
         {
-            return Ok(Step::Recorded(keyed(&ticket.jira, key, None)));
+            return Ok(Step::Recorded(keyed(&ticket.jira, made, None)));
         }
         if standing == Standing::Unknown || !self.claims.spend(what, since) {
             return Ok(self.settle_or_claim(&ticket.jira, since, now));
@@ -78,9 +79,9 @@ impl Jira {
             .await
             .inspect_err(|_| self.claims.end(what, since))?;
         match self.client.create(&body, now).await {
-            Ok(key) => {
-                self.claims.remember(what, &key);
-                Ok(Step::Recorded(keyed(record, key, Some(page.hash))))
+            Ok(made) => {
+                self.claims.remember(what, &made.key);
+                Ok(Step::Recorded(keyed(record, made, Some(page.hash))))
             }
             Err(Failed::Invalid(invalid)) => {
                 self.claims.end(what, since);
@@ -194,7 +195,7 @@ impl Jira {
 
     /// The issue with this ticket's label (the oldest, should there be several). Where labels are refused,
     /// the ticket id in the description has to do.
-    async fn find(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Option<String>, Failed> {
+    async fn find(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<Option<Made>, Failed> {
         let (label, project) = (
             document::label(&ticket.id),
             self.settings.project_key.replace(['"', '\\'], ""),
@@ -223,7 +224,10 @@ impl Jira {
         });
         Ok(ours
             .min_by_key(|issue| issue.id.parse::<u64>().unwrap_or(u64::MAX))
-            .map(|issue| issue.key))
+            .map(|issue| Made {
+                key: issue.key,
+                id: Some(issue.id),
+            }))
     }
 
     fn claimed(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
@@ -235,7 +239,7 @@ impl Jira {
     }
 }
 
-fn keyed(record: &JiraRecord, key: String, shown: Option<String>) -> JiraRecord {
+fn keyed(record: &JiraRecord, made: Made, shown: Option<String>) -> JiraRecord {
     let fault = record.fault.clone().filter(|_| {
         record
             .left_out
@@ -243,7 +247,11 @@ fn keyed(record: &JiraRecord, key: String, shown: Option<String>) -> JiraRecord 
             .any(|left| left == field::DESCRIPTION)
     });
     JiraRecord {
-        key: Some(key),
+        key: Some(made.key),
+        id: made
+            .id
+            .filter(|id| !id.is_empty())
+            .or_else(|| record.id.clone()),
         creating_since: None,
         creating_by: None,
         shown,

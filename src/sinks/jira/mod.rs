@@ -215,6 +215,7 @@ impl Jira {
                 webhook::JiraEvent::StatusChanged(webhook::StatusChange {
                     issue_key: issue.key,
                     issue_id: issue.id,
+                    former_key: ticket.jira.key.clone(),
                     ticket: Some(ticket.id.clone()),
                     from: last.from,
                     to_name: issue.status,
@@ -225,6 +226,19 @@ impl Jira {
                     at: last.at,
                 })
             }))
+    }
+
+    /// Key and number of an issue by a key that it has or had; `None` when it is gone.
+    pub async fn whereabouts(
+        &self,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(String, String)>, Fault> {
+        match self.client.issue(key, now).await {
+            Ok(issue) => Ok(Some((issue.key, issue.id))),
+            Err(Failed::NotFound) => Ok(None),
+            Err(failed) => Err(failed.fault("reading the issue")),
+        }
     }
 
     async fn keep(

@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 use super::{StatusCategory, ticket_status};
 use crate::redaction::{cap, redact};
 use crate::sources::Malformed;
+use crate::sources::time::instant;
 use crate::ticket::{Status, TicketId};
 
 /// What a delivery meant.
@@ -27,8 +28,23 @@ pub enum JiraEvent {
     StatusChanged(StatusChange),
     /// An issue was deleted.
     IssueDeleted(Deletion),
+    /// An issue got another key: it was moved, or its project was renamed.
+    IssueMoved(Naming),
     /// Understood, and nothing to do: why.
     Ignored(String),
+}
+
+/// What names an issue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    /// E.g. `APAIOPS-123`.
+    pub issue_key: String,
+    /// The issue's number; it survives a move to another project.
+    pub issue_id: String,
+    /// Its key before this very event.
+    pub former_key: Option<String>,
+    /// Our ticket, from the issue's label `rca-<ticket id>`, if that label is there.
+    pub ticket: Option<TicketId>,
 }
 
 /// An issue's status changed.
@@ -38,6 +54,8 @@ pub struct StatusChange {
     pub issue_key: String,
     /// The issue's number; it survives a move to another project.
     pub issue_id: String,
+    /// Its key before this very event, if the event moved it as well.
+    pub former_key: Option<String>,
     /// Our ticket, from the issue's label `rca-<ticket id>`, if that label is there.
     pub ticket: Option<TicketId>,
     /// The status before, by name.
@@ -111,8 +129,8 @@ pub fn authenticate(
     }
 }
 
-/// Reads one delivery.
-pub fn parse(body: &[u8]) -> Result<JiraEvent, Malformed> {
+/// Reads one delivery. `received` stands in for a time that the delivery does not carry.
+pub fn parse(body: &[u8], received: DateTime<Utc>) -> Result<JiraEvent, Malformed> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let delivery: Delivery = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -127,11 +145,12 @@ pub fn parse(body: &[u8]) -> Result<JiraEvent, Malformed> {
             path: if path == "." { String::new() } else { path },
         }
     })?;
-    let event = text(delivery.webhook_event.as_ref())
-        .ok_or_else(|| missing("webhookEvent", "no JIRA event is named"))?;
+    let Some(event) = text(delivery.webhook_event.as_ref()) else {
+        return unnamed(&delivery, received);
+    };
     match event.as_str() {
-        "jira:issue_updated" => updated(&delivery),
-        "jira:issue_deleted" => deleted(&delivery),
+        "jira:issue_updated" => updated(&delivery, received),
+        "jira:issue_deleted" => deleted(&delivery, received),
         other => Ok(JiraEvent::Ignored(format!(
             "the event {} changes no status",
             shown(other, 60)
@@ -139,30 +158,105 @@ pub fn parse(body: &[u8]) -> Result<JiraEvent, Malformed> {
     }
 }
 
-fn updated(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
-    let Some(changelog) = &delivery.changelog else {
+/// Bodies without an event: of a workflow's post function (`transition`), or of an automation (the issue itself).
+fn unnamed(delivery: &Delivery, received: DateTime<Utc>) -> Result<JiraEvent, Malformed> {
+    let nothing = || missing("webhookEvent", "no JIRA event is named");
+    if let Some(transition) = &delivery.transition {
+        let issue = delivery.issue.as_ref().ok_or_else(nothing)?;
+        let to = text(transition.to_status.as_ref());
+        let from = text(transition.from_status.as_ref());
+        return status_changed(delivery, issue, (from, to, None), received);
+    }
+    let own = Issue {
+        id: delivery.id.clone(),
+        key: delivery.key.clone(),
+        fields: delivery.fields.clone(),
+    };
+    let issue = delivery.issue.as_ref().unwrap_or(&own);
+    if delivery.changelog.is_some() {
+        return changed(delivery, issue, received);
+    }
+    if issue
+        .fields
+        .as_ref()
+        .is_none_or(|fields| fields.status.is_none())
+    {
+        return Err(nothing());
+    }
+    status_changed(delivery, issue, (None, None, None), received)
+}
+
+fn updated(delivery: &Delivery, received: DateTime<Utc>) -> Result<JiraEvent, Malformed> {
+    if delivery.changelog.is_none() {
         return Ok(JiraEvent::Ignored(
             "an update without changes, such as a comment".to_owned(),
         ));
-    };
-    let mut items = changelog.items.iter().flatten();
-    let Some(item) = items.rfind(|item| item.is_of_status()) else {
-        return Ok(JiraEvent::Ignored("the status did not change".to_owned()));
-    };
+    }
     let issue = delivery
         .issue
         .as_ref()
-        .ok_or_else(|| missing("issue", "no issue is named"))?;
+        .ok_or_else(|| missing("issue", "no issue is named"));
+    let tells = delivery
+        .items()
+        .any(|item| item.is_of("status") || item.is_of("Key"));
+    if !tells {
+        return Ok(JiraEvent::Ignored("the status did not change".to_owned()));
+    }
+    changed(delivery, issue?, received)
+}
+
+fn changed(
+    delivery: &Delivery,
+    issue: &Issue,
+    received: DateTime<Utc>,
+) -> Result<JiraEvent, Malformed> {
+    let former_key = delivery
+        .items()
+        .filter(|item| item.is_of("Key"))
+        .find_map(|item| text(item.from_string.as_ref()))
+        .filter(|key| is_key(key));
+    let Some(item) = delivery.items().filter(|item| item.is_of("status")).last() else {
+        if former_key.is_none() {
+            return Ok(JiraEvent::Ignored("the status did not change".to_owned()));
+        }
+        return Ok(JiraEvent::IssueMoved(Naming {
+            issue_key: issue.key()?,
+            issue_id: text(issue.id.as_ref()).unwrap_or_default(),
+            former_key,
+            ticket: issue.ticket(),
+        }));
+    };
+    let (from, to) = (
+        text(item.from_string.as_ref()),
+        text(item.to_string.as_ref()),
+    );
+    status_changed(delivery, issue, (from, to, former_key), received)
+}
+
+/// The status from which, the status to which (else the issue's own), and the former key.
+type Change = (Option<String>, Option<String>, Option<String>);
+
+fn status_changed(
+    delivery: &Delivery,
+    issue: &Issue,
+    (from, to, former_key): Change,
+    received: DateTime<Utc>,
+) -> Result<JiraEvent, Malformed> {
     let now = issue
         .fields
         .as_ref()
         .and_then(|fields| fields.status.as_ref());
+    let own_name = now.and_then(|status| text(status.name.as_ref()));
+    let to_name = to.or_else(|| own_name.clone()).unwrap_or_default();
+    // A post function runs before the issue's own status is written: then its kind is the old one's.
     let category = now
+        .filter(|_| {
+            own_name
+                .as_ref()
+                .is_none_or(|own| own.eq_ignore_ascii_case(&to_name))
+        })
         .and_then(|status| text(status.status_category.as_ref()?.key.as_ref()))
         .and_then(|key| StatusCategory::from_key(&key));
-    let to_name = text(item.to_string.as_ref())
-        .or_else(|| text(now?.name.as_ref()))
-        .unwrap_or_default();
     let Some(status) = ticket_status(&to_name, category) else {
         return Ok(JiraEvent::Ignored(
             "a status without a name or kind that we know".to_owned(),
@@ -171,8 +265,9 @@ fn updated(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
     Ok(JiraEvent::StatusChanged(StatusChange {
         issue_key: issue.key()?,
         issue_id: text(issue.id.as_ref()).unwrap_or_default(),
+        former_key,
         ticket: issue.ticket(),
-        from: text(item.from_string.as_ref()).map(|name| shown(&name, 100)),
+        from: from.map(|name| shown(&name, 100)),
         to_name: shown(&to_name, 100),
         category,
         status,
@@ -181,11 +276,11 @@ fn updated(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
             .user
             .as_ref()
             .and_then(|user| text(user.account_id.as_ref())),
-        at: delivery.at()?,
+        at: delivery.at(issue).unwrap_or(received),
     }))
 }
 
-fn deleted(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
+fn deleted(delivery: &Delivery, received: DateTime<Utc>) -> Result<JiraEvent, Malformed> {
     let issue = delivery
         .issue
         .as_ref()
@@ -195,7 +290,7 @@ fn deleted(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
         issue_id: text(issue.id.as_ref()).unwrap_or_default(),
         ticket: issue.ticket(),
         by: delivery.by(),
-        at: delivery.at()?,
+        at: delivery.at(issue).unwrap_or(received),
     }))
 }
 
@@ -238,6 +333,18 @@ struct Delivery {
     user: Option<User>,
     issue: Option<Issue>,
     changelog: Option<Changelog>,
+    transition: Option<Transition>,
+    // An automation may post the issue itself.
+    id: Option<Value>,
+    key: Option<Value>,
+    fields: Option<Fields>,
+}
+
+/// What a workflow's post function says; its names are not camel case.
+#[derive(Deserialize)]
+struct Transition {
+    from_status: Option<Value>,
+    to_status: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -254,20 +361,21 @@ struct Issue {
     fields: Option<Fields>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Fields {
     status: Option<StatusField>,
     labels: Option<Vec<Value>>,
+    updated: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusField {
     name: Option<Value>,
     status_category: Option<CategoryField>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct CategoryField {
     key: Option<Value>,
 }
@@ -296,17 +404,31 @@ impl Delivery {
         )
     }
 
-    /// Milliseconds since 1970, a number or its text.
-    fn at(&self) -> Result<DateTime<Utc>, Malformed> {
-        let wrong = || missing("timestamp", "no usable time in milliseconds");
-        let text = text(self.timestamp.as_ref()).ok_or_else(wrong)?;
-        let millis = text
-            .trim()
-            .split('.')
-            .next()
-            .and_then(|whole| whole.parse::<i64>().ok())
-            .ok_or_else(wrong)?;
-        Utc.timestamp_millis_opt(millis).single().ok_or_else(wrong)
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        self.changelog
+            .iter()
+            .flat_map(|changelog| changelog.items.iter().flatten())
+    }
+
+    /// Milliseconds since 1970 or a time as text; else when the issue was updated.
+    fn at(&self, issue: &Issue) -> Option<DateTime<Utc>> {
+        let updated = || issue.fields.as_ref()?.updated.as_ref();
+        let moment = |value: &Value| {
+            let text = text(Some(value))?;
+            let text = text.trim();
+            let millis = text
+                .split('.')
+                .next()
+                .and_then(|whole| whole.parse::<i64>().ok());
+            match millis {
+                Some(millis) => Utc.timestamp_millis_opt(millis).single(),
+                None => instant(text),
+            }
+        };
+        self.timestamp
+            .as_ref()
+            .and_then(moment)
+            .or_else(|| updated().and_then(moment))
     }
 }
 
@@ -315,16 +437,7 @@ impl Issue {
     fn key(&self) -> Result<String, Malformed> {
         let key =
             text(self.key.as_ref()).ok_or_else(|| missing("issue.key", "the issue has no key"))?;
-        let well_formed = key.len() <= 64
-            && key.split_once('-').is_some_and(|(project, number)| {
-                !project.is_empty()
-                    && project
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'_')
-                    && !number.is_empty()
-                    && number.bytes().all(|b| b.is_ascii_digit())
-            });
-        if well_formed {
+        if is_key(&key) {
             Ok(key)
         } else {
             Err(missing("issue.key", "this is no issue key"))
@@ -342,10 +455,21 @@ impl Issue {
 
 impl Item {
     /// A custom field may be called `status` too; its id tells.
-    fn is_of_status(&self) -> bool {
+    fn is_of(&self, field: &str) -> bool {
         text(self.field_id.as_ref())
             .or_else(|| text(self.field.as_ref()))
-            .as_deref()
-            == Some("status")
+            .is_some_and(|name| name.eq_ignore_ascii_case(field))
     }
+}
+
+fn is_key(key: &str) -> bool {
+    key.len() <= 64
+        && key.split_once('-').is_some_and(|(project, number)| {
+            !project.is_empty()
+                && project
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                && !number.is_empty()
+                && number.bytes().all(|b| b.is_ascii_digit())
+        })
 }

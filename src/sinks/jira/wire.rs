@@ -115,6 +115,8 @@ pub(super) struct Search {
 #[derive(Deserialize)]
 pub(super) struct Created {
     pub(super) key: String,
+    #[serde(default)]
+    pub(super) id: Option<Id>,
 }
 
 #[derive(Deserialize)]

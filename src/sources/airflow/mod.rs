@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::json::{digest, document, key_part, nothing_usable, prose, text_at};
 use super::time::instant;
 use super::{Malformed, Parsed};
-use crate::failure::{AssetKind, Failure, RunKey, Source, field};
+use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
 
 mod link;
 pub mod story;
@@ -293,9 +293,7 @@ impl Callback {
         match (&self.error, &self.reason) {
             (Some(error), _) => error.clone(),
             (None, Some(reason)) => format!("{what} {asset} failed: {reason}"),
-            (None, None) => {
-                format!("{what} {asset} failed; the callback carried no exception text.")
-            }
+            (None, None) => own_words::untold_by_callback(&format!("{what} {asset}")),
         }
     }
 }

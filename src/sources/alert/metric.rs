@@ -1,4 +1,4 @@
-//! Metric alerts: only those on failed ADF runs mean a failure, and they name no run and no error.
+//! Metric alerts: only those on failed runs of Data Factory or Synapse mean a failure; they name no run and no error.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -145,24 +145,16 @@ fn decide(alert: &Alert, condition: &Condition) -> Parsed {
         condition.window_size.get().and_then(span),
         alert.fired,
     );
-    let dimension = |wanted: &str| {
-        let found = criterion.dimensions.iter().flatten().find(|dimension| {
-            dimension
-                .name
-                .get()
-                .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
-        });
-        found
-            .and_then(|dimension| dimension.value.owned())
-            .filter(|value| value != "*")
-    };
-    // `Name` is the pipeline of PipelineFailedRuns, and the activity of ActivityFailedRuns.
+    // `Name` is the pipeline of PipelineFailedRuns, and the activity or trigger of the others.
     let of_pipelines = criterion
         .metric_name
         .get()
         .is_some_and(|name| name.eq_ignore_ascii_case("PipelineFailedRuns"));
-    let pipeline = dimension("PipelineName").or_else(|| dimension("Name").filter(|_| of_pipelines));
-    let pipeline = pipeline.or_else(|| alert.property(&["pipelinename", "pipeline"]));
+    let pipeline = ["PipelineName", "Pipeline"]
+        .iter()
+        .find_map(|name| criterion.dimension(name))
+        .or_else(|| criterion.dimension("Name").filter(|_| of_pipelines))
+        .or_else(|| alert.property(&["pipelinename", "pipeline"]));
     let count = criterion
         .metric_value
         .get()
@@ -171,17 +163,48 @@ fn decide(alert: &Alert, condition: &Condition) -> Parsed {
     alert.request(RowsOf::AdfRuns, window, pipeline, None, count)
 }
 
+/// Metrics that count nothing but failures, of Data Factory.
+const FAILURES: [&str; 5] = [
+    "pipelinefailedruns",
+    "activityfailedruns",
+    "triggerfailedruns",
+    "ssispackageexecutionfailed",
+    "ssisintegrationruntimestartfailed",
+];
+/// Metrics of Synapse that count all ends; the dimension `Result` says which.
+const ENDS: [&str; 3] = [
+    "integrationpipelinerunsended",
+    "integrationactivityrunsended",
+    "integrationtriggerrunsended",
+];
+
 fn counts_failed_runs(criterion: &Criterion) -> bool {
-    let metric = criterion
-        .metric_name
-        .get()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let namespace = criterion
-        .metric_namespace
-        .get()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    matches!(metric.as_str(), "pipelinefailedruns" | "activityfailedruns")
-        && (namespace.is_empty() || namespace.contains("datafactory"))
+    let lower = |text: &Text| text.get().unwrap_or_default().to_ascii_lowercase();
+    let metric = lower(&criterion.metric_name);
+    let namespace = lower(&criterion.metric_namespace);
+    let of = |service: &str| namespace.is_empty() || namespace.contains(service);
+    let failed = || {
+        criterion.dimension("Result").is_some_and(|result| {
+            result
+                .split([',', ' '])
+                .any(|one| one.eq_ignore_ascii_case("Failed"))
+        })
+    };
+    FAILURES.contains(&metric.as_str()) && of("datafactory")
+        || ENDS.contains(&metric.as_str()) && of("synapse") && failed()
+}
+
+impl Criterion {
+    /// What a dimension is, if it is anything in particular.
+    fn dimension(&self, wanted: &str) -> Option<String> {
+        let found = self.dimensions.iter().flatten().find(|dimension| {
+            dimension
+                .name
+                .get()
+                .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+        });
+        found
+            .and_then(|dimension| dimension.value.owned())
+            .filter(|value| value != "*")
+    }
 }

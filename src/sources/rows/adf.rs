@@ -14,7 +14,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{Origin, Reading, Record, Table};
-use crate::failure::{AssetKind, Failure, RunKey, Source, field};
+use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
 use crate::sources::json::{embedded, key_part, member, prose, scalar};
 
 /// The asset's name while nobody has said which pipeline it is.
@@ -110,11 +110,18 @@ impl Row {
             return Verdict::Skipped("trigger runs name no pipeline run".to_owned());
         }
         let run_id = record
-            .text(&["pipelinerunid", "runid"])
+            .text(&["pipelinerunid", "runid", "pipelinerun", "adfrunid"])
             .or_else(|| record.text(&["correlationid"]).filter(|id| is_guid(id)));
         let pipeline = record.text(&["pipelinename", "pipeline"]);
         let activity = record.text(&["activityname", "activity"]);
-        let error = record.cell(&["error"]);
+        let error = record.cell(&[
+            "error",
+            "errors",
+            "errorinfo",
+            "errordetails",
+            "errordetail",
+        ]);
+        let error = error.and_then(first_of).or(error);
         let (code, message) = said(record, error);
         if run_id.is_none()
             && (code.is_none() && message.is_none() || pipeline.is_none() && activity.is_none())
@@ -147,7 +154,20 @@ impl Row {
                 .text(&["owner", "team"])
                 .or_else(|| origin.owner.clone()),
             at: record
-                .time(&["end", "timegenerated", "start"])
+                .time(&[
+                    "end",
+                    "timegenerated",
+                    "endtime",
+                    "runend",
+                    "failedat",
+                    "failuretime",
+                    "eventtime",
+                    "executiontime",
+                    "time",
+                    "timestamp",
+                    "triggertime",
+                    "start",
+                ])
                 .or(origin.at),
         }))
     }
@@ -279,10 +299,26 @@ fn fold(key: RunKey, rows: &[Row], origin: &Origin) -> Option<Failure> {
     })
 }
 
+/// The first of several errors.
+fn first_of(errors: &Value) -> Option<&Value> {
+    errors
+        .as_array()?
+        .iter()
+        .find(|error| prose(error).is_some())
+}
+
 /// The error code and message of a row: the more telling of the plain pair, a join's right side and `Error`.
 fn said(record: &Record<'_>, error: Option<&Value>) -> (Option<String>, Option<String>) {
     let codes = ["errorcode", "errorerrorcode"];
-    let messages = ["errormessage", "failuretext", "message"];
+    let messages = [
+        "errormessage",
+        "failuretext",
+        "errordescription",
+        "failurereason",
+        "failuremessage",
+        "exception",
+        "message",
+    ];
     let plain = (record.text(&codes), record.text(&messages));
     let joined = (
         record.text(&["errorcode1"]),
@@ -324,10 +360,7 @@ fn untold(pipeline: &str, activity: Option<&str>, code: Option<&str>) -> String 
         || format!("Pipeline {pipeline}"),
         |activity| format!("Activity {activity} of pipeline {pipeline}"),
     );
-    code.map_or_else(
-        || format!("{what} failed; the alert carries no error text."),
-        |code| format!("{what} failed with error code {code}; the alert carries no error text."),
-    )
+    own_words::untold_by_alert(&what, code)
 }
 
 /// The activity that `Operation on target <activity> failed` names.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{Origin, Reading, Record, Table};
-use crate::failure::{AssetKind, Failure, RunKey, Source, field};
+use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
 use crate::sources::json::{embedded, key_part, member, prose, scalar};
 
 /// Ends that are never failures, whatever type they carry.
@@ -206,13 +206,11 @@ impl JobRun {
             .as_deref()
             .map(|task| format!(", task {task},"))
             .unwrap_or_default();
-        let code = self
-            .code
-            .as_deref()
-            .map(|code| format!(" with {code}"))
-            .unwrap_or_default();
         let message = self.text.unwrap_or_else(|| {
-            format!("Run {run} of Databricks job {asset}{task} failed{code}; the report carries no error text.")
+            own_words::untold_by_report(
+                &format!("Run {run} of Databricks job {asset}{task}"),
+                self.code.as_deref(),
+            )
         });
         let failure = Failure {
             source: Source::Databricks,

@@ -37,9 +37,28 @@ pub struct Healing {
 }
 
 impl TicketStore {
-    /// Remembers whose issue this is.
-    pub async fn index_issue(&self, key: &str, id: &TicketId) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, JIRA, key, &encode(id)?).await
+    /// Remembers whose issue this is, by its key and by the number that survives a move.
+    pub async fn index_issue(
+        &self,
+        key: &str,
+        number: Option<&str>,
+        id: &TicketId,
+    ) -> Result<(), Fault> {
+        let document = encode(id)?;
+        if let Some(number) = number.filter(|number| is_number(number)) {
+            let row = by_number(number);
+            self.storage.upsert(INDEX, JIRA, &row, &document).await?;
+        }
+        self.storage.upsert(INDEX, JIRA, key, &document).await
+    }
+
+    /// Whose issue has this number?
+    pub async fn by_issue_number(&self, number: &str) -> Result<Option<TicketId>, Fault> {
+        if is_number(number) {
+            self.by_issue(&by_number(number)).await
+        } else {
+            Ok(None)
+        }
     }
 
     /// Whose issue is this?
@@ -229,4 +248,13 @@ fn healing_partition(fingerprint: &str) -> String {
         .get(..40)
         .map(|hash| format!("fp-{hash}"))
         .unwrap_or_default()
+}
+
+/// No key looks like this: a key has a hyphen.
+fn by_number(number: &str) -> String {
+    format!("number:{number}")
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }

@@ -1,6 +1,6 @@
 //! The integrations guide's tables, row by row, and the traps that pattern lists fall into.
 
-use aiops_rca::diagnosis::{Action, Category, diagnose};
+use aiops_rca::diagnosis::{Action, Category, Piece, diagnose};
 use aiops_rca::failure::Source::{self, Adf, Airflow, Databricks};
 
 use super::{case, of};
@@ -239,10 +239,12 @@ fn evidence_peels_a_wrapper() {
         alone.confidence,
         alone.rule
     );
-    wrapped.evidence.push((
-        "e2".into(),
-        "[DELTA_CONCURRENT_APPEND] Files were added by a concurrent update. SQLSTATE: 2D521".into(),
-    ));
+    wrapped.evidence.push(Piece {
+        id: "e2".into(),
+        text: "[DELTA_CONCURRENT_APPEND] Files were added by a concurrent update. SQLSTATE: 2D521"
+            .into(),
+        passages: Vec::new(),
+    });
     let found = diagnose(&wrapped);
     assert_eq!(
         (found.category, found.remediable, found.action),

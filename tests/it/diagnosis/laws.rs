@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use aiops_rca::diagnosis::{Action, Case, Category, diagnose};
+use aiops_rca::diagnosis::{Action, Case, Category, Piece, diagnose};
 use aiops_rca::failure::Source;
 use proptest::prelude::*;
 
@@ -57,7 +57,8 @@ proptest! {
     #[test]
     fn nothing_panics_and_every_quote_is_verbatim(source in source(), code in prop::option::of(hostile()), message in hostile(), evidence in hostile()) {
         let context = BTreeMap::from([("state_message".to_owned(), message.clone())]);
-        let case = Case { source, error_code: code.clone(), message: message.clone(), context, evidence: vec![("e1".into(), evidence.clone())] };
+        let piece = Piece { id: "e1".into(), text: evidence.clone(), passages: Vec::new() };
+        let case = Case { context, evidence: vec![piece], ..Case::new(source, code.as_deref(), &message) };
         let found = diagnose(&case);
         for quote in &found.evidence {
             let text = match quote.source.as_str() {

@@ -216,11 +216,12 @@ fn measure(cases: &str) -> Figures {
             })
             .collect();
         let case = Case {
-            source: Source::from_name(&labelled.source_system).unwrap(),
-            error_code: labelled.error_code.clone(),
-            message: labelled.message.clone(),
             context,
-            evidence: Vec::new(),
+            ..Case::new(
+                Source::from_name(&labelled.source_system).unwrap(),
+                labelled.error_code.as_deref(),
+                &labelled.message,
+            )
         };
         figures.add(&labelled, &case, &diagnose(&case));
     }

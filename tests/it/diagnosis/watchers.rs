@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aiops_rca::diagnosis::{Action, Case, Category, Diagnosis, diagnose};
+use aiops_rca::diagnosis::{Action, Case, Category, Diagnosis, Piece, diagnose};
 use aiops_rca::failure::{Source, field};
 
 fn watching(operator: &str, message: &str) -> Diagnosis {
@@ -90,11 +90,12 @@ fn a_log_tells_a_watcher_where_the_report_names_no_operator() {
         None,
         "requests.exceptions.ConnectionError: ('Connection aborted.', RemoteDisconnected('Remote end closed connection without response'))",
     );
-    found.evidence = vec![(
-        "e1".to_owned(),
-        "[2026-07-27] {taskinstance.py:1332} INFO - Executing <Task(DatabricksSubmitRunDeferrableOperator): load>\n[2026-07-27] {databricks.py:1} INFO - Run submitted with run_id: 998877665544\n"
+    found.evidence = vec![Piece {
+        id: "e1".to_owned(),
+        text: "[2026-07-27] {taskinstance.py:1332} INFO - Executing <Task(DatabricksSubmitRunDeferrableOperator): load>\n[2026-07-27] {databricks.py:1} INFO - Run submitted with run_id: 998877665544\n"
             .to_owned(),
-    )];
+        passages: Vec::new(),
+    }];
     let found = diagnose(&found);
     left(&found);
     assert!(

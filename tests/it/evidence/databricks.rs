@@ -385,3 +385,43 @@ async fn a_task_whose_output_is_refused_is_still_told() {
     );
     world.finish();
 }
+
+/// Databricks' `UPSTREAM_FAILED` and "see run output for details" around what the failed task raised.
+#[tokio::test]
+async fn what_the_failed_task_raised_is_the_cause_not_what_was_skipped_for_it() {
+    use aiops_rca::diagnosis::{Case, Category, diagnose};
+    for (error, category, fact) in [
+        ("KeyError: 'country'", Category::Code, "'country'"),
+        (
+            "AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table or view `sales`.`orders` cannot be found.",
+            Category::MissingData,
+            "orders",
+        ),
+        (
+            "ModuleNotFoundError: No module named 'pandas'",
+            Category::Dependency,
+            "pandas",
+        ),
+        (
+            "ValueError: 12 rows are odd",
+            Category::Code,
+            "12 rows are odd",
+        ),
+    ] {
+        let world = World::new().await;
+        put_run(&world, "dbx-runs-get-multitask-failed");
+        let trace = format!("Traceback (most recent call last):\n  File \"x.py\", line 1\n{error}");
+        let output = json!({"metadata": {"run_id": 222}, "error": error, "error_trace": trace,
+            "logs": "26/07/27 09:15:31 WARN Client: 429 Too Many Requests, retrying", "logs_truncated": false});
+        world.databricks_site.put_output(222, output);
+        let mut report = job();
+        report.asset = "UPSTREAM_FAILED retry report".to_owned();
+        let collected = world.collect(&report).await;
+        let refined = collected.refine(report);
+        let found = diagnose(&Case::of(&refined, &collected.evidence));
+        assert_eq!(found.category, category, "{error}: {}", found.rule);
+        assert!(found.root_cause.contains(fact), "{}", found.root_cause);
+        assert!(!found.remediable, "{}", found.rule);
+        world.finish();
+    }
+}

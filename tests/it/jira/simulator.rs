@@ -39,10 +39,10 @@ impl Site for Door {
             *broken_for -= 1;
             return Answer::empty(503);
         }
-        self.heard
-            .lock()
-            .unwrap()
-            .push((parse(&request.body).unwrap(), request.clone()));
+        self.heard.lock().unwrap().push((
+            parse(&request.body, chrono::Utc::now()).unwrap(),
+            request.clone(),
+        ));
         Answer::empty(200)
     }
 }
@@ -76,6 +76,7 @@ fn heard(door: &Door) -> Vec<String> {
             format!("{} deleted by {}", deletion.issue_key, deletion.by)
         }
         JiraEvent::Ignored(why) => why.clone(),
+        JiraEvent::IssueMoved(naming) => format!("{} moved", naming.issue_key),
     };
     door.heard
         .lock()

@@ -4,21 +4,26 @@ use aiops_rca::sinks::jira::StatusCategory::{self, Done, Indeterminate, New};
 use aiops_rca::sinks::jira::ticket_status;
 use aiops_rca::sinks::jira::webhook::{JiraEvent, StatusChange, authenticate, parse};
 use aiops_rca::ticket::{Status, TicketId};
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::bench::{fixture, fixture_json};
 
+fn received() -> DateTime<Utc> {
+    "2026-11-29T03:00:00Z".parse().unwrap()
+}
+
 fn change(body: &Value) -> StatusChange {
-    match parse(body.to_string().as_bytes()) {
+    match parse(body.to_string().as_bytes(), received()) {
         Ok(JiraEvent::StatusChanged(change)) => change,
         other => panic!("{other:?}"),
     }
 }
 
 fn ignored(body: &Value) -> String {
-    match parse(body.to_string().as_bytes()) {
+    match parse(body.to_string().as_bytes(), received()) {
         Ok(JiraEvent::Ignored(why)) => why,
         other => panic!("{other:?}"),
     }
@@ -51,7 +56,10 @@ fn every_fixture_means_what_it_says() {
         .collect();
     names.sort();
     for name in names {
-        read.push(format!("{name}\n{:#?}", parse(&fixture(&name)).unwrap()));
+        read.push(format!(
+            "{name}\n{:#?}",
+            parse(&fixture(&name), received()).unwrap()
+        ));
     }
     insta::assert_snapshot!("webhook_fixtures", read.join("\n\n"));
 }
@@ -223,7 +231,7 @@ fn the_last_of_several_moves_counts() {
 #[test]
 fn what_can_never_be_read_is_refused_with_its_place() {
     let place = |body: &[u8]| {
-        parse(body)
+        parse(body, received())
             .map_err(|malformed| (malformed.code, malformed.path))
             .unwrap_err()
     };
@@ -240,14 +248,6 @@ fn what_can_never_be_read_is_refused_with_its_place() {
         of(delivery("/issue", Value::Null)),
         ("nothing_usable", "issue".to_owned())
     );
-    assert_eq!(
-        of(delivery("/timestamp", Value::Null)),
-        ("nothing_usable", "timestamp".to_owned())
-    );
-    assert_eq!(
-        of(delivery("/timestamp", json!(i64::MAX))),
-        ("nothing_usable", "timestamp".to_owned())
-    );
     for key in [
         "",
         "../x",
@@ -263,8 +263,11 @@ fn what_can_never_be_read_is_refused_with_its_place() {
             "{key}"
         );
     }
-    let error =
-        parse(b"{\"webhookEvent\": \"jira:issue_updated\", \"issue\": \"s3cret\"}").unwrap_err();
+    let error = parse(
+        b"{\"webhookEvent\": \"jira:issue_updated\", \"issue\": \"s3cret\"}",
+        received(),
+    )
+    .unwrap_err();
     assert!(!error.message.contains("s3cret"), "never an echo");
 }
 
@@ -345,7 +348,7 @@ proptest! {
 
     #[test]
     fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _any = parse(&bytes);
+        let _any = parse(&bytes, received());
     }
 
     #[test]
@@ -354,11 +357,78 @@ proptest! {
             "/issue/fields/labels", "/changelog", "/changelog/items", "/changelog/items/1", "/changelog/items/1/toString", "/webhookEvent"]),
         value in proptest::sample::select(vec![json!(null), json!(true), json!(-1), json!(1e300), json!("\u{0}"), json!([]), json!({}), json!([[]])]),
     ) {
-        let _any = parse(delivery(place, value).to_string().as_bytes());
+        let _any = parse(delivery(place, value).to_string().as_bytes(), received());
     }
 
     #[test]
     fn a_signature_of_anything_else_never_opens(body in proptest::collection::vec(any::<u8>(), 0..64), signature in "[ -~]{0,80}") {
         prop_assert!(authenticate(Some(&signature), None, &body, &SecretString::from("secret")).is_err());
     }
+}
+
+#[test]
+fn times_come_as_numbers_texts_or_not_at_all() {
+    for (timestamp, expected) in [
+        (json!(1_795_900_000_000_i64), "2026-11-28T22:26:40Z"),
+        (json!("1795900000000"), "2026-11-28T22:26:40Z"),
+        (
+            json!("2026-11-28T23:26:40.000+0100"),
+            "2026-11-28T22:26:40Z",
+        ),
+        (json!("2026-11-28T22:26:40Z"), "2026-11-28T22:26:40Z"),
+    ] {
+        let at = change(&delivery("/timestamp", timestamp.clone())).at;
+        assert_eq!(
+            at,
+            expected.parse::<DateTime<Utc>>().unwrap(),
+            "{timestamp}"
+        );
+    }
+    for nonsense in [Value::Null, json!(i64::MAX), json!("yesterday"), json!({})] {
+        let mut body = delivery("/timestamp", nonsense);
+        body["issue"]["fields"]["updated"] = Value::Null;
+        assert_eq!(change(&body).at, received());
+        body["issue"]["fields"]["updated"] = json!("2026-11-28T12:00:00.000+0000");
+        assert_eq!(change(&body).at.to_rfc3339(), "2026-11-28T12:00:00+00:00");
+    }
+}
+
+#[test]
+fn a_post_function_and_an_automation_name_no_event() {
+    let issue = json!({"id": "10123", "key": "INDEV-130", "fields": {"status": {"name": "To Do",
+        "statusCategory": {"key": "new"}}, "labels": ["rca-ADF-20251212T100000-abc123"]}});
+    let post = json!({"transition": {"workflowName": "w", "transitionId": 31, "from_status": "To Do", "to_status": "Done"},
+        "user": {"displayName": "Ina"}, "issue": issue, "timestamp": 1_795_900_000_000_i64});
+    let change_of_post = change(&post);
+    assert_eq!(change_of_post.status, Status::Acknowledged);
+    assert_eq!(change_of_post.from.as_deref(), Some("To Do"));
+    assert_eq!(
+        change_of_post.ticket,
+        TicketId::parse("ADF-20251212T100000-abc123")
+    );
+    let mut own = issue.clone();
+    own["fields"]["status"] = json!({"name": "Erledigt", "statusCategory": {"key": "done"}});
+    assert_eq!(change(&own).status, Status::Acknowledged);
+    assert_eq!(change(&json!({"issue": own})).issue_id, "10123");
+}
+
+#[test]
+fn a_move_names_the_key_before() {
+    let moved = json!([{"field": "Key", "fromString": "APAIOPS-123", "toString": "INDEV-130"}, {"field": "project"}]);
+    let body = delivery("/changelog/items", moved);
+    let JiraEvent::IssueMoved(naming) = parse(body.to_string().as_bytes(), received()).unwrap()
+    else {
+        panic!("a move");
+    };
+    assert_eq!(naming.former_key.as_deref(), Some("APAIOPS-123"));
+    let both = json!([{"field": "Key", "fromString": "APAIOPS-123", "toString": "INDEV-130"},
+        {"field": "status", "fromString": "To Do", "toString": "Done"}]);
+    assert_eq!(
+        change(&delivery("/changelog/items", both))
+            .former_key
+            .as_deref(),
+        Some("APAIOPS-123")
+    );
+    let bad = json!([{"field": "Key", "fromString": "../../x", "toString": "INDEV-130"}]);
+    assert!(ignored(&delivery("/changelog/items", bad)).contains("did not change"));
 }

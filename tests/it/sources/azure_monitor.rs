@@ -512,7 +512,7 @@ fn metrics_on_failed_runs_ask_for_rows_and_others_are_ignored() {
     );
     assert_eq!(request(parse(&bytes(&every))).asset, None);
     for (name, namespace) in [
-        ("TriggerFailedRuns", "Microsoft.DataFactory/factories"),
+        ("TriggerSucceededRuns", "Microsoft.DataFactory/factories"),
         ("PipelineSucceededRuns", "Microsoft.DataFactory/factories"),
         ("PipelineFailedRuns", "Contoso/other"),
     ] {

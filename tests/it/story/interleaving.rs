@@ -315,7 +315,7 @@ impl Town {
             }
             Act::Outside(Outside::Alert(_)) => return false,
             Act::Webhook(body) => {
-                let event = webhook::parse(body.as_bytes()).unwrap();
+                let event = webhook::parse(body.as_bytes(), now).unwrap();
                 let taken =
                     House::<Act>::survive(kills, dice, pipeline.jira_event(event, now)).await;
                 taken.map(|taken| taken.is_ok())
