@@ -54,8 +54,14 @@ pub fn redact(text: &str) -> String {
 /// Like [`redact`], for the name of an asset or a run: masks only what is surely secret by its own shape (tokens, private keys,
 /// passwords in URLs, e-mail addresses), so that `sk-orders-daily-load` and `password-reset` stay what they are called.
 pub fn redact_name(name: &str) -> String {
-    let name = clean::clean(name);
-    mask(&name, secrets::certain).unwrap_or_else(|| name.into_owned())
+    let mut name = clean::clean(name);
+    for _ in 0..PASSES {
+        match mask(&name, secrets::certain) {
+            Some(masked) => name = Cow::Owned(masked),
+            None => break,
+        }
+    }
+    name.into_owned()
 }
 
 fn mask(text: &str, find: fn(&str) -> Vec<Range<usize>>) -> Option<String> {
