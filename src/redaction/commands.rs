@@ -117,6 +117,10 @@ fn compiled(row: usize) -> Option<&'static Regex> {
     let (_, goes_on) = COMMANDS.get(row)?;
     Some(PATTERNS.get(row)?.get_or_init(|| {
         let value = r#"(?:\\*["'](?P<quoted>[^"'\n\\]+)\\*["']?|(?P<value>[^\s"'|\\]+))"#;
+        // A command ends with its line.
+        let goes_on = goes_on
+            .replace(r"[^\s", r"[^ \t\n")
+            .replace(r"\s", r"[ \t]");
         pattern(&format!("^{}", goes_on.replace("VALUE", value)))
     }))
 }

@@ -249,8 +249,11 @@ pub(super) static PEM: LazyLock<Regex> = LazyLock::new(|| {
 pub(super) static PEM_NEXT: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"-{4,5} ?(?P<end>END|BEGIN) [A-Z0-9 ]*-{4,5}"));
 /// The body of a block without anything between, also with its line ends written as `\n`.
-pub(super) static PEM_BODY: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^(?:[A-Za-z0-9+/=\s:,\\]|-[A-Z0-9])*"));
+pub(super) static PEM_BODY: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r#"^(?:(?:\s|\\+[nr]|["',])*(?:(?:MI[A-Za-z0-9+/]{3,}|[A-Za-z0-9+/]{16,})={0,2}|(?:Proc-Type|DEK-Info):[ -~]{0,80}))*"#,
+    )
+});
 /// A line of a log that carries a line of a key: it ends in base64.
 pub(super) static PEM_LINE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(

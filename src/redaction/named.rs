@@ -143,6 +143,8 @@ impl<'a> Spot<'a> {
         let loose = matches!(sign, ":" | " " | "->" | "→") && !quoted_key;
         let value = match name.strength {
             Strength::Line => at..self.end_of_line(at),
+            // A header ends with its line.
+            Strength::Header if self.text.get(name.range.end..at)?.contains('\n') => return None,
             Strength::Header => self.header_value(at)?,
             _ => self.value(at, name.range.start, name.in_query)?,
         };
@@ -286,7 +288,9 @@ impl<'a> Spot<'a> {
             .get(..name_at)?
             .trim_end_matches(' ')
             .ends_with(';');
+        let crossed = self.text.get(name_at..at)?.contains('\n');
         if in_connection_string
+            && !crossed
             && let Some(end) = line.find([';', '"', '\'']).filter(|&end| end <= 256)
         {
             return Some(at..at + end);
@@ -296,8 +300,11 @@ impl<'a> Spot<'a> {
             value = value.split('&').next()?.split("%26").next()?;
         }
         // A value on the next line must not be the next line's own `name=value`.
-        let crossed = self.text.get(name_at..at)?.contains('\n');
-        if crossed && value.trim_end_matches('=').contains(['=', ':']) {
+        let named = value.ends_with(['=', ':'])
+            && rest
+                .get(value.len()..)
+                .is_some_and(|after| after.starts_with(['"', '\'', ' ']));
+        if crossed && (named || value.trim_end_matches('=').contains(['=', ':'])) {
             return None;
         }
         let value = value.trim_end_matches([',', '.', ')', ']', '}', ':', '!', '|']);
