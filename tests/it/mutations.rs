@@ -122,6 +122,7 @@ fn assert_lawful(body: &[u8], dice: &mut fastrand::Rng) {
         error_code: None,
         message: excerpt.to_owned(),
         context: BTreeMap::new(),
+        names: Vec::new(),
         evidence: Vec::new(),
     };
     let found = diagnose(&case);
