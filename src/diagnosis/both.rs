@@ -40,8 +40,7 @@ fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals 
         masks.sort_unstable_by_key(|mask| mask.start);
         for part in &place.window.parts {
             pieces.extend(
-                outside(*part, &masks)
-                    .filter_map(|span| place.text.get(span.start..span.end)),
+                outside(*part, &masks).filter_map(|span| place.text.get(span.start..span.end)),
             );
         }
     }
