@@ -367,7 +367,18 @@ fn tries_a_credential(door: Door, request: &Request) -> bool {
             request.path.ends_with("/login") || request.header("x-dashboard-key").is_some()
         }
         Door::Api => request.header("x-dashboard-key").is_some(),
-        _ => true,
+        Door::AzureMonitor
+        | Door::DatabricksMonitor
+        | Door::AirflowMonitor
+        | Door::JiraWebhook
+        | Door::RemediationCallback
+        | Door::SlackInteractions
+        | Door::Health
+        | Door::AnalyseFailure
+        | Door::DeliverTicket
+        | Door::RecordPoisonFailure
+        | Door::RecordPoisonDelivery
+        | Door::Sweep => true,
     }
 }
 
