@@ -255,6 +255,18 @@ fn dashboard(r: &mut Reader<'_>, local: bool) -> DashboardLock {
             .as_str(),
         key,
     ) {
+        // Without App Service authentication in front anybody could send its headers.
+        ("entra", _)
+            if !r
+                .text("WEBSITE_AUTH_ENABLED")
+                .is_some_and(|on| on.eq_ignore_ascii_case("true") || on == "1") =>
+        {
+            r.problem(
+                "DASHBOARD_AUTH",
+                "is entra, but App Service authentication is not on (WEBSITE_AUTH_ENABLED is not true)",
+            );
+            DashboardLock::Closed
+        }
         ("entra", key) => DashboardLock::Entra { key },
         ("key" | "", Some(key)) => DashboardLock::Key {
             key,

@@ -390,6 +390,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         ACCESS,
+        "WEBSITE_AUTH_ENABLED",
+        "",
+        "Set by App Service: its authentication is on; `entra` stays closed without it",
+    ),
+    setting(
+        ACCESS,
         "SECURE_WEBHOOK_TENANT_ID",
         "",
         "With the next one: Azure Monitor must bring an Entra token of this tenant",

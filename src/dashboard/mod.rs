@@ -41,6 +41,8 @@ pub struct Filter {
 pub struct Overview<'a> {
     /// Newest first.
     pub tickets: &'a [Ticket],
+    /// Are there more of these days than these?
+    pub cut: bool,
     /// Which of them.
     pub filter: &'a Filter,
     /// Problems of the settings.
@@ -154,13 +156,14 @@ pub fn message(title: &str, text: &str) -> Markup {
     )
 }
 
-/// The page that asks for the key.
-pub fn login(refused: bool) -> Markup {
+/// The page that asks for the key, and leads to the page `next` afterwards.
+pub fn login(refused: bool, next: &str) -> Markup {
     let form = html! {
         section.card.narrow {
             h1 { "Sign in" }
             @if refused { p.bad role="alert" { "That is not the key." } }
             form method="post" action="/dashboard/login" {
+                input type="hidden" name="next" value=(next);
                 label { "Dashboard key" input type="password" name="key" autocomplete="current-password" required autofocus; }
                 button type="submit" { "Sign in" }
             }

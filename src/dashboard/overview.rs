@@ -26,6 +26,9 @@ pub fn overview(page: &Overview<'_>) -> Markup {
     let body = html! {
         h1.title { "Failures" span.quiet { (days(page.filter.days)) } }
         (tiles(page.tickets))
+        @if page.cut {
+            p.quiet role="status" { "Only the newest " (page.tickets.len()) " failures of this time are shown and counted here. Choose fewer days to see all of them." }
+        }
         @if !page.problems.is_empty() {
             section.card.warn { h2 { "Settings need attention" } ul { @for problem in page.problems { li { (problem) } } } }
         }

@@ -53,6 +53,7 @@ impl Flow {
     /// One tick.
     pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, Fault> {
         let started = std::time::Instant::now();
+        self.store.probe(now).await?;
         let mut swept = Swept::default();
         let questions = &AtomicU32::new(QUESTIONS);
         let mut after = self.store.cursor(CURSOR).await?;

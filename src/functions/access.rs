@@ -15,7 +15,10 @@ use subtle::ConstantTimeEq;
 use super::wire::Request;
 use crate::redaction::{cap, redact};
 
-const COOKIE: &str = "aiops-rca";
+/// With this prefix browsers keep the cookie only from this very host, over TLS and for all paths: no sister site can plant one.
+const COOKIE: &str = "__Host-aiops-rca";
+/// Over plain http on this machine no browser takes that prefix.
+const PLAIN_COOKIE: &str = "aiops-rca";
 const SESSION_SECONDS: i64 = 8 * 3600;
 
 /// Who may see and use dashboard and API.
@@ -82,6 +85,24 @@ fn sign(key: &SecretString, purpose: &str, text: &str) -> String {
     }
 }
 
+/// Where a sign-in leads back to: a page of the dashboard as it was asked for; anything else is the overview.
+pub fn page_of(target: &str) -> String {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let harmless = target.len() <= 2000
+        && target.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+        && (path == "/dashboard" || path.starts_with("/dashboard/"))
+        && !path.starts_with("/dashboard/login")
+        && !path.contains("//")
+        && !path.contains("..");
+    if harmless { target } else { "/dashboard" }.to_owned()
+}
+
+/// App Service's own sign-in, which leads back to this page.
+pub fn entra_sign_in(page: &str) -> String {
+    let back: String = url::form_urlencoded::byte_serialize(page_of(page).as_bytes()).collect();
+    format!("/.auth/login/aad?post_login_redirect_uri={back}")
+}
+
 impl DashboardLock {
     /// Does everybody come in?
     #[cfg(feature = "local")]
@@ -109,8 +130,11 @@ impl DashboardLock {
             Self::Entra { key } => entra(request)
                 .or_else(|| machine(request, key.as_ref()?))
                 .ok_or(NoEntry::Unknown),
-            Self::Key { key, .. } => machine(request, key)
-                .or_else(|| session(request, key, now))
+            Self::Key { key, plain_http } => machine(request, key)
+                .or_else(|| {
+                    let cookie = if *plain_http { PLAIN_COOKIE } else { COOKIE };
+                    session(request, cookie, key, now)
+                })
                 .ok_or(NoEntry::Unknown),
         }
     }
@@ -125,9 +149,14 @@ impl DashboardLock {
         }
         let expires = now.timestamp() + SESSION_SECONDS;
         let signature = sign(key, "session", &expires.to_string());
-        let secure = if *plain_http { "" } else { " Secure;" };
+        let (cookie, secure) = if *plain_http {
+            (PLAIN_COOKIE, "")
+        } else {
+            (COOKIE, " Secure;")
+        };
+        // Lax: links in JIRA and Slack lead here while one is signed in. Forms carry a token of their own.
         Some(format!(
-            "{COOKIE}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly;{secure} SameSite=Strict"
+            "{cookie}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly;{secure} SameSite=Lax"
         ))
     }
 
@@ -196,11 +225,16 @@ fn machine(request: &Request, key: &SecretString) -> Option<Visitor> {
     })
 }
 
-fn session(request: &Request, key: &SecretString, now: DateTime<Utc>) -> Option<Visitor> {
+fn session(
+    request: &Request,
+    cookie: &str,
+    key: &SecretString,
+    now: DateTime<Utc>,
+) -> Option<Visitor> {
     let cookies = request.header("cookie")?;
     let value = cookies
         .split(';')
-        .find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;
+        .find_map(|sent| sent.trim().strip_prefix(cookie)?.strip_prefix('='))?;
     let (expires, signature) = value.split_once('.')?;
     let expected = sign(key, "session", expires);
     let genuine =

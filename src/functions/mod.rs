@@ -14,6 +14,7 @@ use warp::http::{Method, StatusCode};
 use crate::fault::Fault;
 use crate::flow::{DELIVERIES, FAILURES, Flow};
 use crate::sources::{airflow, databricks};
+use crate::storage::Trouble;
 use crate::trace::{Kind, Work};
 
 pub mod access;
@@ -45,6 +46,12 @@ pub const HTTP_DEADLINE: Duration = Duration::from_secs(20);
 pub const QUEUE_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a timer function may take; the next run goes on.
 pub const TIMER_DEADLINE: Duration = Duration::from_secs(45);
+/// The sweep writes a probe every minute; an older one means that nothing can be written.
+const PROBE_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+const PROBE_PATIENCE: Duration = Duration::from_secs(150);
+/// After so many refused tries at a door each further one takes longer.
+const FREE_TRIES: u64 = 10;
+const SLOWED: Duration = Duration::from_millis(250);
 
 /// What the doors need besides the corridor.
 #[derive(Debug, Clone)]
@@ -70,6 +77,7 @@ pub struct Handler {
     reader: Option<Reader>,
     is_reader: bool,
     faults: Faults,
+    started: std::time::Instant,
 }
 
 impl Handler {
@@ -82,6 +90,7 @@ impl Handler {
             reader: None,
             is_reader: false,
             faults: Faults::default(),
+            started: std::time::Instant::now(),
         }
     }
 
@@ -108,7 +117,8 @@ impl Handler {
 
     /// In the reader: answers a GET that the handler passed on.
     pub async fn read(self, request: Request) -> Response {
-        let (request, token) = reader::incoming(request);
+        let (request, token, trouble) = reader::incoming(request);
+        self.metrics.wrote(trouble);
         if let Some(token) = token {
             access::adopt_form_token(token);
         }
@@ -136,6 +146,7 @@ impl Handler {
                 // Whom a proxying host names was seen to be its own peer: logged, and nothing is decided by it.
                 let came_by = request.forwarded_for();
                 let reads = matches!(request.method, Method::GET | Method::HEAD);
+                let tried = tries_a_credential(door, &request);
                 let answer = work.run(self.route(Some(door), &path, request, now));
                 let limit = self.faults.deadline(HTTP_DEADLINE);
                 let answered = tokio::time::timeout(limit, answer).await;
@@ -148,6 +159,9 @@ impl Handler {
                     }
                     Response::late()
                 };
+                if tried && response.status == StatusCode::UNAUTHORIZED {
+                    self.refuse(door).await;
+                }
                 leave(&work, response.status);
                 if matches!(response.status.as_u16(), 401 | 403) {
                     tracing::info!(
@@ -168,6 +182,22 @@ impl Handler {
             started.elapsed(),
         );
         response
+    }
+
+    /// Counts, logs and slows tries with a wrong credential. The right one is never slowed.
+    async fn refuse(&self, door: Door) {
+        let count = self.metrics.refused(door.name());
+        // A guesser fills no log: the 1st, 2nd, 4th, 8th … try.
+        if count.is_power_of_two() {
+            tracing::warn!(
+                faas.name = door.name(),
+                refused.count = count,
+                "a caller with a wrong credential was refused"
+            );
+        }
+        if count > FREE_TRIES {
+            tokio::time::sleep(SLOWED).await;
+        }
     }
 
     async fn route(
@@ -208,7 +238,12 @@ impl Handler {
         {
             let token = access::form_token_of_this_process();
             return reader
-                .answer(&request, &token, self.metrics.counted())
+                .answer(
+                    &request,
+                    &token,
+                    self.metrics.counted(),
+                    self.metrics.unwritable(),
+                )
                 .await;
         }
         self.faults.strike(&request).await;
@@ -241,7 +276,7 @@ impl Handler {
 
     /// Anybody may ask: it says whether, never what.
     async fn health(&self) -> Response {
-        if self.is_well().await {
+        if self.is_called() && self.store_trouble(Utc::now()).await.is_none() {
             Response::json(StatusCode::OK, &serde_json::json!({"status": "ok"}))
         } else {
             Response::json(
@@ -251,22 +286,44 @@ impl Handler {
         }
     }
 
-    /// Is every function of queues and timers called, and does the store answer?
-    async fn is_well(&self) -> bool {
-        if self.doors.idle.iter().any(|idle| idle.degrades) {
-            return false;
-        }
-        match self.flow().await {
+    /// Is every function of queues and timers called?
+    fn is_called(&self) -> bool {
+        !self.doors.idle.iter().any(|idle| idle.degrades)
+    }
+
+    /// What of the store does not work, for people.
+    async fn store_trouble(&self, now: DateTime<Utc>) -> Option<String> {
+        let asked = match self.flow().await {
             // Prepared once says nothing about now.
-            Ok(flow) => flow.store.is_up().await.is_ok(),
-            Err(_) => false,
-        }
+            Ok(flow) => self.unwritten(flow, now).await,
+            Err(fault) => Err(fault),
+        };
+        asked.unwrap_or_else(|fault| Some(Trouble::of(&fault).sentence().to_owned()))
     }
 
     /// What somebody has to correct: functions that are not called, then settings.
     fn problems(&self) -> Vec<String> {
         let idle = self.doors.idle.iter().map(ToString::to_string);
         idle.chain(self.doors.problems.iter().cloned()).collect()
+    }
+
+    /// Why nothing can be written to the store, if so: what the sweep of this process met last, else the age of the last write it
+    /// made in any process. `None` while all is well.
+    async fn unwritten(&self, flow: &Flow, now: DateTime<Utc>) -> Result<Option<String>, Fault> {
+        let probed = flow.store.probed().await?;
+        if let Some(trouble) = self.metrics.unwritable() {
+            return Ok(Some(trouble.sentence().to_owned()));
+        }
+        // After a pause of the whole app the first sweep is at most a minute away.
+        let settled = self.started.elapsed() > PROBE_PATIENCE;
+        Ok(probed
+            .filter(|at| settled && now - *at > PROBE_AGE)
+            .map(|at| {
+                format!(
+                    "Nothing was written to the store since {}: it is full or read-only, or the timer does not run.",
+                    at.format("%Y-%m-%d %H:%M UTC")
+                )
+            }))
     }
 }
 
@@ -300,6 +357,28 @@ fn method_name(method: &Method) -> &'static str {
         "OPTIONS" => "OPTIONS",
         "PATCH" => "PATCH",
         _ => "_OTHER",
+    }
+}
+
+/// Does this request come with a credential? A first visit without one is no try.
+fn tries_a_credential(door: Door, request: &Request) -> bool {
+    match door {
+        Door::Dashboard => {
+            request.path.ends_with("/login") || request.header("x-dashboard-key").is_some()
+        }
+        Door::Api => request.header("x-dashboard-key").is_some(),
+        Door::AzureMonitor
+        | Door::DatabricksMonitor
+        | Door::AirflowMonitor
+        | Door::JiraWebhook
+        | Door::RemediationCallback
+        | Door::SlackInteractions
+        | Door::Health
+        | Door::AnalyseFailure
+        | Door::DeliverTicket
+        | Door::RecordPoisonFailure
+        | Door::RecordPoisonDelivery
+        | Door::Sweep => true,
     }
 }
 

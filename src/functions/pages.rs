@@ -12,16 +12,21 @@ use serde_json::json;
 use warp::http::{Method, StatusCode};
 
 use super::Handler;
-use super::access::{DashboardLock, NoEntry, Visitor};
+use super::access::{self, DashboardLock, NoEntry, Visitor};
 use super::events::outcome;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
 use crate::fault::Fault;
 use crate::flow::accept::{AcceptStatus, Accepted};
 use crate::flow::{Flow, QUEUES};
+use crate::storage::Trouble;
 use crate::ticket::machine::Event;
-use crate::ticket::{Actor, Channel, Status, TicketId};
+use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
 
+/// So many tickets are shown and counted on the overview; where there are more, it says so.
+const ON_A_PAGE: usize = 2000;
+/// So many are in a list of the API or a CSV.
+const IN_A_LIST: usize = 5000;
 const HTML: &str = "text/html; charset=utf-8";
 /// Nothing from elsewhere, no scripts at all, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -32,6 +37,8 @@ pub struct Counters {
     requests: Mutex<BTreeMap<(String, u16), (u64, Duration)>>,
     failures: Mutex<BTreeMap<(String, &'static str), u64>>,
     sweeps: std::sync::atomic::AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    unwritable: Mutex<Option<Trouble>>,
 }
 
 impl Counters {
@@ -66,9 +73,30 @@ impl Counters {
         }
     }
 
+    /// How the last sweep of this process left the store.
+    pub(super) fn wrote(&self, trouble: Option<Trouble>) {
+        if let Ok(mut unwritable) = self.unwritable.lock() {
+            *unwritable = trouble;
+        }
+    }
+
+    /// What kept the last sweep of this process from writing.
+    pub(super) fn unwritable(&self) -> Option<Trouble> {
+        self.unwritable.lock().map_or(None, |trouble| *trouble)
+    }
+
     pub(super) fn swept(&self) {
         self.sweeps
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// One more try with a wrong credential; how many there were.
+    pub(super) fn refused(&self, door: &'static str) -> u64 {
+        self.refused.lock().map_or(0, |mut refused| {
+            let count = refused.entry(door).or_default();
+            *count += 1;
+            *count
+        })
     }
 
     /// What this process has counted, as Prometheus text.
@@ -95,6 +123,13 @@ impl Counters {
                     text,
                     "aiops_rca_failures_total{{source=\"{source}\",status=\"{status}\"}} {count}"
                 );
+            }
+        }
+        text.push_str("# TYPE aiops_rca_refused_total counter\n");
+        if let Ok(refused) = self.refused.lock() {
+            for (door, count) in refused.iter() {
+                let _infallible =
+                    writeln!(text, "aiops_rca_refused_total{{door=\"{door}\"}} {count}");
             }
         }
         let sweeps = self.sweeps.load(std::sync::atomic::Ordering::Relaxed);
@@ -129,6 +164,27 @@ fn page(status: StatusCode, markup: maud::Markup) -> Response {
         .with("cache-control", "no-store")
 }
 
+/// The page a request is for, with its parameters.
+fn asked_for(request: &Request) -> String {
+    if request.query.is_empty() {
+        return request.path.clone();
+    }
+    format!("{}?{}", request.path, request.query)
+}
+
+/// The newest tickets of these days, and whether there are more than that.
+async fn newest(
+    flow: &Flow,
+    now: DateTime<Utc>,
+    days: u32,
+    most: usize,
+) -> Result<(Vec<Ticket>, bool), Fault> {
+    let mut tickets = flow.store.recent(now, days, most + 1).await?;
+    let cut = tickets.len() > most;
+    tickets.truncate(most);
+    Ok((tickets, cut))
+}
+
 fn not_found() -> Response {
     Response::error(
         StatusCode::NOT_FOUND,
@@ -139,8 +195,36 @@ fn not_found() -> Response {
 }
 
 fn down(fault: &Fault) -> Response {
-    tracing::error!(reason = fault.reason(), "the store did not answer a reader");
-    Response::unavailable()
+    let trouble = Trouble::of(fault);
+    tracing::error!(reason = fault.reason(), "the store did not serve a reader");
+    if trouble == Trouble::Unreadable {
+        return Response::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            trouble.code(),
+            trouble.sentence(),
+            "",
+        );
+    }
+    Response::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        trouble.code(),
+        trouble.sentence(),
+        "",
+    )
+    .with("retry-after", "10")
+}
+
+/// The same for people.
+fn down_page(fault: &Fault) -> Response {
+    let answer = down(fault);
+    let trouble = Trouble::of(fault);
+    let title = match trouble {
+        Trouble::ReadOnly => "The store is read-only",
+        Trouble::Full => "The store is full",
+        Trouble::Unreadable => "This cannot be read",
+        Trouble::Down => "The store does not answer",
+    };
+    page(answer.status, dashboard::message(title, trouble.sentence()))
 }
 
 impl Handler {
@@ -177,7 +261,15 @@ impl Handler {
                 );
             }
             Err(NoEntry::Unknown) if matches!(self.doors.dashboard, DashboardLock::Key { .. }) => {
-                return page(StatusCode::UNAUTHORIZED, dashboard::login(false));
+                return page(
+                    StatusCode::UNAUTHORIZED,
+                    dashboard::login(false, &access::page_of(&asked_for(request))),
+                );
+            }
+            Err(NoEntry::Unknown) if request.method == Method::GET => {
+                return Response::empty(StatusCode::FOUND)
+                    .with("location", access::entra_sign_in(&asked_for(request)))
+                    .with("cache-control", "no-store");
             }
             Err(NoEntry::Unknown) => {
                 return page(
@@ -191,7 +283,7 @@ impl Handler {
         };
         let flow = match self.flow().await {
             Ok(flow) => flow,
-            Err(fault) => return down(&fault),
+            Err(fault) => return down_page(&fault),
         };
         if request.method == Method::POST {
             return self.form(flow, path, request, &visitor, now).await;
@@ -207,18 +299,22 @@ impl Handler {
                 dashboard::message("Nothing here", "There is no such page."),
             )),
         };
-        shown.unwrap_or_else(|fault| down(&fault))
+        shown.unwrap_or_else(|fault| down_page(&fault))
     }
 
     fn login(&self, request: &Request, now: DateTime<Utc>) -> Response {
-        let given = url::form_urlencoded::parse(&request.body)
-            .find(|(name, _)| name == "key")
-            .map(|(_, key)| key.into_owned());
-        match given.and_then(|given| self.doors.dashboard.cookie_for(given.trim(), now)) {
+        let field = |wanted: &str| {
+            url::form_urlencoded::parse(&request.body)
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.into_owned())
+        };
+        let next = access::page_of(&field("next").unwrap_or_default());
+        match field("key").and_then(|given| self.doors.dashboard.cookie_for(given.trim(), now)) {
             Some(cookie) => Response::empty(StatusCode::SEE_OTHER)
-                .with("location", "/dashboard")
-                .with("set-cookie", cookie),
-            None => page(StatusCode::UNAUTHORIZED, dashboard::login(true)),
+                .with("location", next)
+                .with("set-cookie", cookie)
+                .with("cache-control", "no-store"),
+            None => page(StatusCode::UNAUTHORIZED, dashboard::login(true, &next)),
         }
     }
 
@@ -230,8 +326,10 @@ impl Handler {
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let tickets = flow.store.recent(now, filter.days, 2000).await?;
+        let (tickets, cut) = newest(flow, now, filter.days, ON_A_PAGE).await?;
         let dead_letters = flow.store.dead_letters().await?;
+        let mut problems = self.problems();
+        problems.extend(self.unwritten(flow, now).await?);
         let keys = tickets
             .iter()
             .filter_map(|ticket| ticket.jira.key.as_deref());
@@ -241,8 +339,9 @@ impl Handler {
         });
         let overview = dashboard::Overview {
             tickets: &tickets,
+            cut,
             filter: &filter,
-            problems: &self.problems(),
+            problems: &problems,
             dead_letters: &dead_letters,
             issue_urls: &issue_urls.collect(),
             visitor: &visitor.name,
@@ -332,11 +431,19 @@ impl Handler {
                 StatusCode::CONFLICT,
                 dashboard::message("Not possible any more", &why.to_string()),
             ),
+            Err(crate::ticket::store::UpdateError::Store(fault)) => down_page(&fault),
             other => outcome(other),
         }
     }
 
+    /// Answers of the API are of this moment and for this caller: nobody keeps them.
     pub(super) async fn api(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
+        self.api_answer(path, request, now)
+            .await
+            .with("cache-control", "no-store")
+    }
+
+    async fn api_answer(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
         let visitor = match self.doors.dashboard.enter(request, now) {
             Ok(visitor) => visitor,
             Err(NoEntry::Closed) => {
@@ -364,7 +471,7 @@ impl Handler {
             .collect();
         // It answers while the store does not.
         if request.method == Method::GET && parts == ["status"] {
-            return self.status().await;
+            return self.status(now).await;
         }
         let flow = match self.flow().await {
             Ok(flow) => flow,
@@ -402,13 +509,13 @@ impl Handler {
         csv: bool,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let tickets = flow.store.recent(now, filter.days, 5000).await?;
+        let (tickets, cut) = newest(flow, now, filter.days, IN_A_LIST).await?;
         let tickets: Vec<_> = tickets
             .iter()
             .filter(|ticket| filter.shows(ticket))
             .collect();
         if csv {
-            return Ok(Response::text(
+            let table = Response::text(
                 StatusCode::OK,
                 "text/csv; charset=utf-8",
                 dashboard::csv(&tickets),
@@ -416,13 +523,21 @@ impl Handler {
             .with(
                 "content-disposition",
                 "attachment; filename=\"tickets.csv\"",
-            ));
+            );
+            return Ok(if cut {
+                table.with("x-truncated-after", IN_A_LIST.to_string())
+            } else {
+                table
+            });
         }
         let items: Vec<_> = tickets
             .iter()
             .map(|ticket| dashboard::summary(ticket))
             .collect();
-        Ok(Response::json(StatusCode::OK, &json!({"tickets": items})))
+        Ok(Response::json(
+            StatusCode::OK,
+            &json!({"tickets": items, "truncated": cut}),
+        ))
     }
 
     async fn one(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
@@ -517,15 +632,18 @@ impl Handler {
     }
 
     /// What `/health` answers, with everything that somebody has to correct.
-    async fn status(&self) -> Response {
-        let word = if self.is_well().await {
+    async fn status(&self, now: DateTime<Utc>) -> Response {
+        let trouble = self.store_trouble(now).await;
+        let word = if self.is_called() && trouble.is_none() {
             "ok"
         } else {
             "degraded"
         };
+        let mut problems = self.problems();
+        problems.extend(trouble);
         Response::json(
             StatusCode::OK,
-            &json!({"status": word, "problems": self.problems()}),
+            &json!({"status": word, "problems": problems}),
         )
     }
 
@@ -534,14 +652,22 @@ impl Handler {
         for queue in QUEUES {
             depths.push((queue, flow.store.storage().depth(queue).await?));
         }
-        let (open, _) = flow.store.active(1000, None).await?;
+        let (mut open, mut after) = (0, None);
+        loop {
+            let (rows, next) = flow.store.active(1000, after.as_ref()).await?;
+            open += rows.len();
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
         // The reader counts nothing: the handler sends what it has counted.
         let mut text = if self.is_reader {
             String::from_utf8_lossy(&request.body).into_owned()
         } else {
             self.metrics.counted()
         };
-        text.push_str(&stored(&depths, open.len(), self.problems().len()));
+        text.push_str(&stored(&depths, open, self.problems().len()));
         Ok(Response::text(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",

@@ -8,6 +8,7 @@ use super::wire::{Request, Response};
 use super::{Door, Handler, QUEUE_DEADLINE, TIMER_DEADLINE};
 use crate::fault::Fault;
 use crate::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
+use crate::storage::Trouble;
 use crate::trace::{Kind, Traceparent, Work};
 
 /// What all messages have in common.
@@ -113,7 +114,12 @@ impl Handler {
             }
             Job::Record(queue) => flow.record_dead_letter(queue, &text()?, now).await,
             Job::Sweep => {
-                let swept = flow.sweep(now).await?;
+                let swept = flow.sweep(now).await;
+                let trouble = swept.as_ref().err().map(Trouble::of);
+                self.metrics.wrote(
+                    trouble.filter(|trouble| matches!(trouble, Trouble::ReadOnly | Trouble::Full)),
+                );
+                let swept = swept?;
                 tracing::info!(
                     sweep.rows = swept.rows,
                     sweep.acted = swept.acted,

@@ -6,8 +6,8 @@
 //! the *reader*: it is started with the first GET, ends with the handler, and may die or hang. Its caller
 //! is answered 503, the next GET starts another one. Nothing is kept there.
 //!
-//! The handler passes a request on as it is, its path and query in a header, and the form token and the counters of its
-//! own process with it.
+//! The handler passes a request on as it is, its path and query in a header, and with it the form token, the counters and
+//! the store's trouble as its own process knows them.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::wire::{Request, Response};
 use crate::fault::Fault;
 use crate::http::Http;
+use crate::storage::Trouble;
 
 /// The command line of the reader: this word, and the port of [`Reader::start`]'s listener.
 pub const COMMAND: &str = "read";
@@ -35,6 +36,8 @@ pub const COMMAND: &str = "read";
 const TARGET: HeaderName = HeaderName::from_static("x-aiops-rca-target");
 /// The token of the handler's own forms.
 const TOKEN: HeaderName = HeaderName::from_static("x-aiops-rca-form-token");
+/// The code of what keeps the handler from writing to the store.
+const TROUBLE: HeaderName = HeaderName::from_static("x-aiops-rca-store");
 /// How long a reader may take to start.
 const START: Duration = Duration::from_secs(10);
 
@@ -64,11 +67,18 @@ impl Reader {
         }
     }
 
-    /// The reader's answer to a GET; `counters` is what this process has counted.
-    pub async fn answer(&self, request: &Request, token: &str, counters: String) -> Response {
+    /// The reader's answer to a GET; `counters` is what this process has counted, `trouble` what kept it from writing.
+    pub async fn answer(
+        &self,
+        request: &Request,
+        token: &str,
+        counters: String,
+        trouble: Option<Trouble>,
+    ) -> Response {
         let answered = match self.port().await {
             Ok(port) => {
-                let answered = self.exchange(port, request, token, counters).await;
+                let headers = outgoing(request, token, trouble);
+                let answered = self.exchange(port, headers, counters).await;
                 if answered.is_err() {
                     // Most likely it died of this very request: nobody else is to meet it.
                     self.end_of(port).await;
@@ -111,8 +121,7 @@ impl Reader {
     async fn exchange(
         &self,
         port: u16,
-        request: &Request,
-        token: &str,
+        headers: HeaderMap,
         counters: String,
     ) -> Result<Response, Fault> {
         let url = url::Url::parse(&format!("http://127.0.0.1:{port}/"))
@@ -120,7 +129,7 @@ impl Reader {
         let outgoing = self
             .http
             .request(Method::GET, &url)
-            .headers(outgoing(request, token))
+            .headers(headers)
             .timeout(super::HTTP_DEADLINE)
             .body(counters);
         let broken = |_| Fault::transient("the reader broke the connection");
@@ -190,7 +199,7 @@ impl Reader {
     }
 }
 
-fn outgoing(request: &Request, token: &str) -> HeaderMap {
+fn outgoing(request: &Request, token: &str, trouble: Option<Trouble>) -> HeaderMap {
     let mut headers = request.headers.clone();
     for name in [
         ACCEPT_ENCODING,
@@ -206,7 +215,12 @@ fn outgoing(request: &Request, token: &str) -> HeaderMap {
     } else {
         format!("{}?{}", request.path, request.query)
     };
-    for (name, value) in [(TARGET, target.as_str()), (TOKEN, token)] {
+    let trouble = trouble.map_or("", Trouble::code);
+    for (name, value) in [
+        (TARGET, target.as_str()),
+        (TOKEN, token),
+        (TROUBLE, trouble),
+    ] {
         headers.remove(&name);
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
@@ -215,12 +229,13 @@ fn outgoing(request: &Request, token: &str) -> HeaderMap {
     headers
 }
 
-/// In the reader: the request as the handler got it, and the handler's form token.
-pub(super) fn incoming(mut request: Request) -> (Request, Option<String>) {
+/// In the reader: the request as the handler got it, the handler's form token, and what keeps it from writing.
+pub(super) fn incoming(mut request: Request) -> (Request, Option<String>, Option<Trouble>) {
     let target = request.header(TARGET.as_str()).unwrap_or("/").to_owned();
     let token = request.header(TOKEN.as_str()).map(str::to_owned);
+    let trouble = request.header(TROUBLE.as_str()).and_then(Trouble::of_code);
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     path.clone_into(&mut request.path);
     query.clone_into(&mut request.query);
-    (request, token)
+    (request, token, trouble)
 }

@@ -13,6 +13,10 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -26,6 +30,11 @@ use crate::trace::Traceparent;
 
 /// The largest body any door reads; above it the answer is 413, but where what was read up to here names Airflow's run.
 pub const BODY_CAP: usize = 1024 * 1024;
+
+/// How long the head of a request may take to arrive. The host on the other side of the loopback sends it at once.
+const HEAD_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a body may stand still, and how long it may take as a whole.
+const BODY_PATIENCE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(120));
 
 /// Of a larger body so much is read away before its sender is answered in the middle of it: the host's own limit.
 const PATIENCE: usize = 100 * 1024 * 1024;
@@ -245,11 +254,43 @@ pub async fn serve<F, A>(
                 }
             },
         );
-    warp::serve(routes)
-        .incoming(listener)
-        .graceful(stop)
-        .run()
-        .await;
+    // Not `warp::serve`: it has no limit on how long a head may take.
+    let mut server = Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE);
+    let service = TowerToHyperService::new(warp::service(routes));
+    let connections = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Answers are small and whole.
+                let _best_effort = stream.set_nodelay(true);
+                let connection = server
+                    .serve_connection(TokioIo::new(stream), service.clone())
+                    .into_owned();
+                let connection = connections.watch(connection);
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                });
+            }
+            // Out of file descriptors, for example: the listener itself is fine.
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 /// Why a body was not read.
@@ -257,6 +298,8 @@ pub async fn serve<F, A>(
 enum Unreadable {
     /// With what was read of it.
     TooLarge(Bytes),
+    CutOff,
+    TooSlow,
     NotGzip,
     UnknownEncoding,
 }
@@ -281,6 +324,16 @@ impl Unreadable {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
                 "the body is larger than 1 MiB",
+            ),
+            Self::CutOff => (
+                StatusCode::BAD_REQUEST,
+                "cut_off",
+                "the body ended before its announced end",
+            ),
+            Self::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "too_slow",
+                "the body did not arrive in time",
             ),
             Self::NotGzip => (
                 StatusCode::BAD_REQUEST,
@@ -330,9 +383,18 @@ async fn read(
 ) -> Result<Bytes, Unreadable> {
     let mut stream = std::pin::pin!(stream);
     let (mut body, mut sent) = (BytesMut::new(), 0_usize);
-    while let Some(chunk) = stream.next().await {
-        // A broken body is cut short here and fails as malformed JSON or as a wrong signature.
-        let Ok(mut chunk) = chunk else { break };
+    let (still, whole) = BODY_PATIENCE;
+    let end = tokio::time::Instant::now() + whole;
+    loop {
+        let until = end.min(tokio::time::Instant::now() + still);
+        let Some(chunk) = tokio::time::timeout_at(until, stream.next())
+            .await
+            .map_err(|_| Unreadable::TooSlow)?
+        else {
+            break;
+        };
+        // What is missing may have been a signature's or a JSON's last byte, or nothing that shows.
+        let mut chunk = chunk.map_err(|_| Unreadable::CutOff)?;
         sent = sent.saturating_add(chunk.remaining());
         if sent > PATIENCE {
             return Err(Unreadable::TooLarge(Bytes::new()));

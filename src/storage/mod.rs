@@ -100,6 +100,75 @@ pub const MESSAGE_CAP: usize = 64 * 1024;
 /// The longest document of an entity, in bytes.
 pub const DOCUMENT_CAP: usize = 900 * 1024;
 
+/// What of a store does not work, for people and health checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It can be read and not written.
+    ReadOnly,
+    /// There is no room for more.
+    Full,
+    /// It answers; what stands there cannot be understood.
+    Unreadable,
+    /// It does not answer, or refuses us.
+    Down,
+}
+
+/// In the reason of a fault of a store that takes no more writes.
+const READ_ONLY: &str = "is read-only";
+/// In the reason of a fault of a store without room.
+const FULL: &str = "is full";
+/// How the reason of a fault begins when a stored document is not what we write.
+pub const UNREADABLE: &str = "the stored ";
+
+impl Trouble {
+    /// Sorts a fault of the store.
+    pub fn of(fault: &Fault) -> Self {
+        let reason = fault.reason();
+        if reason.starts_with(UNREADABLE) {
+            Self::Unreadable
+        } else if reason.contains(READ_ONLY) {
+            Self::ReadOnly
+        } else if reason.contains(FULL) {
+            Self::Full
+        } else {
+            Self::Down
+        }
+    }
+
+    /// A code for machines.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "store_read_only",
+            Self::Full => "store_full",
+            Self::Unreadable => "unreadable",
+            Self::Down => "store_unavailable",
+        }
+    }
+
+    /// What a code stands for.
+    pub fn of_code(code: &str) -> Option<Self> {
+        [Self::ReadOnly, Self::Full, Self::Unreadable, Self::Down]
+            .into_iter()
+            .find(|trouble| trouble.code() == code)
+    }
+
+    /// A sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::ReadOnly => {
+                "The store is read-only: tickets can be looked at, nothing new is recorded."
+            }
+            Self::Full => {
+                "The store is full: tickets can be looked at, nothing new is recorded until there is room."
+            }
+            Self::Unreadable => {
+                "What is stored here cannot be read: it was damaged, or written by another version."
+            }
+            Self::Down => "The store does not answer. Try again in a moment.",
+        }
+    }
+}
+
 /// One of the backends; cloning is cheap.
 #[derive(Debug, Clone)]
 pub enum Storage {

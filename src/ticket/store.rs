@@ -16,6 +16,7 @@
 //! | index | `asset` | SHA-256 of the asset | the attempt that runs on it |
 //! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it |
 //! | index | `worded` | cache key of the model | what the model said about such a failure |
+//! | index | `cursor` | name of a walk, `probe` | where it goes on; when the store could be written last |
 //! | audit | ticket id | counter | what happened |
 //! | evidence | ticket id | `e0`, `e1` … | proofs |
 //! | deadletters | `dead` | time and id | messages nobody could handle |
@@ -34,7 +35,7 @@ use super::machine::{Change, Refusal};
 use super::{AuditEntry, Ticket, TicketId};
 use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::storage::{ETag, Inserted, Storage, Swapped};
+use crate::storage::{ETag, Inserted, Storage, Swapped, UNREADABLE};
 
 pub use dead_letters::DeadLetter;
 pub use hints::{AssetLock, Healing};
@@ -50,6 +51,8 @@ const EVIDENCE: &str = "evidence";
 const DEADLETTERS: &str = "deadletters";
 
 const CURSOR: &str = "cursor";
+/// In the same partition: when the store could be written last.
+const PROBE: &str = "probe";
 
 /// How often a compare-and-set is tried again before the store is called too busy.
 const SWAP_TRIES: u32 = 20;
@@ -82,7 +85,7 @@ fn encode<T: Serialize>(value: &T) -> Result<String, Fault> {
 fn decode<T: DeserializeOwned>(what: &str, document: &str) -> Result<T, Fault> {
     serde_json::from_str(document).map_err(|error| {
         Fault::permanent(format!(
-            "the stored {what} cannot be read: line {}",
+            "{UNREADABLE}{what} cannot be read: line {}",
             error.line()
         ))
     })
@@ -99,9 +102,19 @@ impl TicketStore {
         &self.storage
     }
 
-    /// One point read: does the store answer?
-    pub async fn is_up(&self) -> Result<(), Fault> {
-        self.storage.get(INDEX, CURSOR, "sweep").await.map(|_| ())
+    /// Writes down that the store could be written now; the sweep does so every minute.
+    pub async fn probe(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        self.storage
+            .upsert(INDEX, CURSOR, PROBE, &encode(&now)?)
+            .await
+    }
+
+    /// When the store could be written last; `None` before the first time. One point read.
+    pub async fn probed(&self) -> Result<Option<DateTime<Utc>>, Fault> {
+        match self.storage.get(INDEX, CURSOR, PROBE).await? {
+            Some(entity) => Ok(Some(decode("probe", &entity.document)?)),
+            None => Ok(None),
+        }
     }
 
     /// Point read.

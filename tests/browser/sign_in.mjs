@@ -23,7 +23,7 @@ await play(async (stage, settings) => {
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "Failures" }).waitFor();
   const [cookie] = await page.context().cookies();
-  assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, "Strict"]);
+  assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, "Lax"]);
   assert.ok(!cookie.value.includes(settings.key));
 
   stage.step("the question on the ticket's page");

@@ -118,6 +118,7 @@ async fn only_the_action_group_service_of_our_tenant_comes_in() {
         (with("roles", json!(["Reader"])), Refused::Forbidden),
         (with("roles", json!([])), Refused::Forbidden),
         (with("azp", json!("another-app")), Refused::Forbidden),
+        // It may be a key of the next minute: nobody is called a liar before the keys were asked for again.
         (signed(&claims(), "unknown"), Refused::Unavailable),
         ("Bearer not.a.token".to_owned(), Refused::Invalid),
         ("Basic dTpw".to_owned(), Refused::Missing),
@@ -126,11 +127,57 @@ async fn only_the_action_group_service_of_our_tenant_comes_in() {
         assert_eq!(lock.check(Some(&token), now).await, Err(expected));
     }
     assert_eq!(lock.check(None, now).await, Err(Refused::Missing));
+    let lower = signed(&claims(), "k1").replacen("Bearer", "bearer", 1);
+    assert_eq!(lock.check(Some(&lower), now).await, Ok(()));
     assert_eq!(
         server.requests().len(),
         1,
         "unknown key ids do not fetch the keys again and again"
     );
+    let later = now + TimeDelta::minutes(2);
+    let unknown = signed(&claims(), "unknown");
+    assert_eq!(
+        lock.check(Some(&unknown), later).await,
+        Err(Refused::Invalid),
+        "now the keys have been asked for again"
+    );
+    assert_eq!(server.requests().len(), 2);
+}
+
+/// An error page is no set of keys, even one that looks like it; and keys that are known work while others are fetched.
+#[tokio::test]
+async fn only_a_good_answer_brings_keys_and_one_fetch_is_enough() {
+    struct Ill(Tenant);
+    impl Site for Ill {
+        fn answer(&self, request: &simulators::Request) -> Answer {
+            Answer {
+                status: 500,
+                ..self.0.answer(request)
+            }
+        }
+    }
+    let ill = simulators::serve(0, Arc::new(Ill(Tenant))).await.unwrap();
+    let settings = |server: &Server| SecureWebhookSettings {
+        tenant: TENANT.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        authority: server.url().parse().unwrap(),
+    };
+    let lock = SecureWebhook::new(settings(&ill), support::http());
+    let good = signed(&claims(), "k1");
+    let now = Utc::now();
+    assert_eq!(
+        lock.check(Some(&good), now).await,
+        Err(Refused::Unavailable)
+    );
+    let (server, lock) = tenant().await;
+    let crowd = (0..20).map(|_| lock.check(Some(&good), now));
+    assert!(
+        futures::future::join_all(crowd)
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
+    assert_eq!(server.requests().len(), 1, "twenty callers, one fetch");
 }
 
 #[tokio::test]
@@ -236,6 +283,50 @@ async fn bodies_are_capped_while_they_stream() {
     assert!(
         over.starts_with("HTTP/1.1 413") && over.contains("\"too_large\""),
         "{over}"
+    );
+}
+
+/// A body that ends before its announced end is nobody's body, whatever its beginning says.
+#[tokio::test]
+async fn a_body_that_is_cut_off_is_refused() {
+    let address = wire_on().await;
+    for head in [
+        "POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"a\": 1}",
+        "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{\"a\": 1}\r\n",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _cut_short = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.is_empty()
+                || answer.starts_with("HTTP/1.1 400") && answer.contains("\"cut_off\""),
+            "{answer}"
+        );
+    }
+}
+
+/// Half a head, or half a body and then nothing, holds no connection for ever.
+#[tokio::test(start_paused = true)]
+async fn who_sends_nothing_more_is_let_go() {
+    let address = wire_on().await;
+    let slow = |head: &'static str| async move {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _cut_short = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let head = slow("POST /x HTTP/1.1\r\nhost: x\r\ncontent-").await;
+    assert!(!head.starts_with("HTTP/1.1 200"), "{head}");
+    let body =
+        slow("POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n{")
+            .await;
+    assert!(
+        body.starts_with("HTTP/1.1 408") && body.contains("\"too_slow\""),
+        "{body}"
     );
 }
 
@@ -404,18 +495,29 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
             .0,
         401
     );
-    let form = format!("key={}", KEY.replace(' ', "+"));
+    let form = format!(
+        "key={}&next=%2Fdashboard%3Fticket%3DADF-1",
+        KEY.replace(' ', "+")
+    );
     let (status, welcome) = house
         .ask(Method::POST, "/dashboard/login", &[], &form)
         .await;
     let cookie = header(&welcome, "set-cookie").unwrap().to_owned();
     assert_eq!(status, 303);
     assert!(
-        cookie.contains("; Secure;")
+        cookie.starts_with("__Host-")
+            && cookie.contains("; Secure;")
+            && cookie.contains("; Path=/;")
+            && !cookie.contains("Domain")
             && cookie.contains("HttpOnly")
-            && cookie.contains("SameSite=Strict"),
+            && cookie.contains("SameSite=Lax"),
         "{cookie}"
     );
+    assert_eq!(
+        header(&welcome, "location"),
+        Some("/dashboard?ticket=ADF-1")
+    );
+    assert_eq!(header(&welcome, "cache-control"), Some("no-store"));
     let session = cookie.split(';').next().unwrap().to_owned();
     let crowd = format!("theme=dark; {session}; aiops-rca-other=1");
     assert_eq!(house.get("/dashboard", &[("cookie", &crowd)]).await.0, 200);
@@ -423,9 +525,10 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
     let longer = format!("{value}9.{signature}");
     for forged in [
         longer.as_str(),
-        "aiops-rca=9999999999.",
-        "aiops-rca=9999999999.00",
-        "aiops-rca=",
+        "__Host-aiops-rca=9999999999.",
+        "__Host-aiops-rca=9999999999.00",
+        "__Host-aiops-rca=",
+        session.trim_start_matches("__Host-"),
     ] {
         assert_eq!(
             house.get("/dashboard", &[("cookie", forged)]).await.0,
@@ -451,6 +554,96 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
             .unwrap()
             .contains("Secure"),
         "plain http on this machine"
+    );
+}
+
+/// Whatever page somebody came for, sign-in leads back to it, and nowhere else.
+#[tokio::test]
+async fn signing_in_leads_back_to_the_page() {
+    let by_key = house(key_lock(false));
+    let (_, asks) = by_key
+        .ask(Method::GET, "/dashboard?ticket=ADF-1&from=slack", &[], "")
+        .await;
+    assert!(
+        String::from_utf8_lossy(&asks.body)
+            .contains("name=\"next\" value=\"/dashboard?ticket=ADF-1&amp;from=slack\""),
+    );
+    for elsewhere in [
+        "https://evil.example.com/",
+        "//evil.example.com",
+        "/dashboard//evil.example.com",
+        "/dashboard/../api/tickets",
+        "/dashboardevil",
+        "/dashboard\\evil",
+        "/dashboard\r\nset-cookie: a=b",
+        "/dashboard/login",
+        "/api/tickets",
+        "",
+    ] {
+        let form: String = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("key", KEY)
+            .append_pair("next", elsewhere)
+            .finish();
+        let (_, welcome) = by_key
+            .ask(Method::POST, "/dashboard/login", &[], &form)
+            .await;
+        assert_eq!(
+            header(&welcome, "location"),
+            Some("/dashboard"),
+            "{elsewhere}"
+        );
+    }
+    let by_entra = house(DashboardLock::Entra { key: None });
+    let (status, redirect) = by_entra
+        .ask(Method::GET, "/dashboard?ticket=ADF-1", &[], "")
+        .await;
+    assert_eq!(status, 302);
+    assert_eq!(
+        header(&redirect, "location"),
+        Some("/.auth/login/aad?post_login_redirect_uri=%2Fdashboard%3Fticket%3DADF-1")
+    );
+    assert_eq!(
+        by_entra.get("/api/tickets", &[]).await.0,
+        401,
+        "a machine is not sent to a page"
+    );
+}
+
+/// Answers for one caller stay with that caller; wrong keys are counted and get slower, the right one does not.
+#[tokio::test(start_paused = true)]
+async fn wrong_keys_are_counted_and_slowed() {
+    let house = house(key_lock(false));
+    for path in [
+        "/api/tickets",
+        "/api/tickets.csv",
+        "/api/metrics",
+        "/api/tickets/ADF-1",
+    ] {
+        let (_, answer) = house
+            .ask(Method::GET, path, &[("x-dashboard-key", KEY)], "")
+            .await;
+        assert_eq!(header(&answer, "cache-control"), Some("no-store"), "{path}");
+    }
+    let took = |wrong: bool| {
+        let house = &house;
+        async move {
+            let started = tokio::time::Instant::now();
+            let key = if wrong { "guess" } else { KEY };
+            house
+                .get("/api/deadletters", &[("x-dashboard-key", key)])
+                .await;
+            started.elapsed()
+        }
+    };
+    for _ in 0..10 {
+        took(true).await;
+    }
+    assert!(took(true).await >= std::time::Duration::from_millis(200));
+    assert!(took(false).await < std::time::Duration::from_millis(200));
+    let (_, metrics) = house.get("/api/metrics", &[("x-dashboard-key", KEY)]).await;
+    assert!(
+        metrics.contains("aiops_rca_refused_total{door=\"Api\"} 11"),
+        "{metrics}"
     );
 }
 
@@ -540,8 +733,8 @@ async fn whoever_signed_in_speaks_for_himself() {
             .get("/dashboard", &[("x-ms-client-principal-name", "me")])
             .await
             .0,
-        401,
-        "a name alone is nobody"
+        302,
+        "a name alone is nobody: sign in first"
     );
     let ticket = house.open(|_| ()).await;
     let me = [

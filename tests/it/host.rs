@@ -2,6 +2,7 @@
 //! as its child. Numbers in comments are those of the list of behaviours a test double must have.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may")]
 
+pub(crate) mod lawful;
 mod support;
 
 mod envelope;

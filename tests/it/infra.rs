@@ -151,7 +151,7 @@ fn app_settings_are_settings_of_the_code() {
 }
 
 /// What Azure or the stand-in host sets, and no deployment.
-const OF_THE_PLATFORM: [&str; 8] = [
+const OF_THE_PLATFORM: [&str; 9] = [
     "AzureWebJobsStorage",
     "AzureWebJobsStorage__tableServiceUri",
     "AzureWebJobsStorage__queueServiceUri",
@@ -159,6 +159,7 @@ const OF_THE_PLATFORM: [&str; 8] = [
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
     "FUNCTIONS_CUSTOMHANDLER_PORT",
+    "WEBSITE_AUTH_ENABLED",
     "AIOPS_RCA_LOCAL",
 ];
 

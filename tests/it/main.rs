@@ -16,6 +16,7 @@ mod infra;
 mod jira;
 mod machine;
 mod model;
+mod mutations;
 mod nothing_given_up;
 mod package;
 mod playbooks;

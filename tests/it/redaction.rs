@@ -1,5 +1,6 @@
 //! Redaction from outside: what must vanish, what must stay, and the laws.
 
+pub(crate) mod lawful;
 mod tables;
 
 use aiops_rca::redaction::{cap, redact};

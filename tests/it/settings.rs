@@ -221,9 +221,34 @@ fn locks_that_were_wanted_do_not_vanish() {
         }
     ));
     assert!(matches!(
-        lock(&[("DASHBOARD_AUTH", "entra")]),
+        lock(&[
+            ("DASHBOARD_AUTH", "entra"),
+            ("WEBSITE_AUTH_ENABLED", "True")
+        ]),
         DashboardLock::Entra { key: None }
     ));
+    // Without App Service authentication in front, anybody could send its headers.
+    for off in [
+        &[("DASHBOARD_AUTH", "entra")][..],
+        &[
+            ("DASHBOARD_AUTH", "entra"),
+            ("WEBSITE_AUTH_ENABLED", "False"),
+        ],
+        &[
+            ("DASHBOARD_AUTH", "entra"),
+            ("DASHBOARD_KEY", "sixteen characters"),
+        ],
+    ] {
+        let config = read(off);
+        assert!(matches!(config.dashboard, DashboardLock::Closed), "{off:?}");
+        assert!(
+            config
+                .problems
+                .iter()
+                .any(|problem| problem.name == "DASHBOARD_AUTH"),
+            "{off:?}"
+        );
+    }
 }
 
 #[test]
@@ -293,6 +318,7 @@ fn no_secret_is_printed() {
         ("AI_ENDPOINT", "https://x.openai.azure.com/"),
         ("AI_MODEL", "m"),
         ("DASHBOARD_AUTH", "entra"),
+        ("WEBSITE_AUTH_ENABLED", "True"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"),
         ("AUTO_REMEDIATION_ENABLED", "true"),
     ] {

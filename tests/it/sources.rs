@@ -16,7 +16,7 @@ mod databricks;
 mod flat;
 mod fixtures;
 mod hostile;
-mod lawful;
+pub(crate) mod lawful;
 mod rows;
 
 type Parser = fn(&[u8]) -> Result<Parsed, Malformed>;

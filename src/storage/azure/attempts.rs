@@ -6,6 +6,7 @@ use azure_core::StatusCode;
 use azure_core::error::{Error, ErrorKind};
 use tokio::time::Instant;
 
+use super::super::{FULL, READ_ONLY};
 use super::transport::carried;
 use crate::fault::Fault;
 
@@ -75,6 +76,19 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
         ),
         (409, "TableBeingDeleted" | "QueueBeingDeleted") => {
             Fault::transient(format!("{what} is busy ({code})"))
+        }
+        (
+            _,
+            "AccountIsReadOnly"
+            | "ReadOnlyAccount"
+            | "AuthorizationPermissionMismatch"
+            | "WriteOperationsDisabled",
+        ) => Fault::permanent(format!(
+            "{what} {READ_ONLY} for us ({status} {code}): check that the identity has the roles Storage Table Data Contributor and \
+                 Storage Queue Data Contributor, and that the account is not locked"
+        )),
+        (_, "AccountQuotaExceeded" | "InsufficientStorage") | (507, _) => {
+            Fault::transient(format!("{what} {FULL} ({status} {code})"))
         }
         (401 | 403, _) => Fault::permanent(format!(
             "{what} refused us ({status} {code}): check the key or SAS of AzureWebJobsStorage, or that the identity has the roles \

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::super::names::Prefix;
+use super::super::{FULL, READ_ONLY};
 use crate::fault::Fault;
 
 const BUSY: Duration = Duration::from_secs(5);
@@ -210,11 +211,15 @@ async fn blocking<T: Send + 'static>(
 /// Busy and I/O may pass; the words of SQLite name no values.
 fn fault(error: &rusqlite::Error) -> Fault {
     use rusqlite::ErrorCode::{
-        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure,
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly,
+        SystemIoFailure,
     };
     match error.sqlite_error_code() {
         Some(DatabaseBusy | DatabaseLocked) => Fault::transient("the embedded store is busy"),
-        Some(DiskFull) => Fault::transient("the disk of the embedded store is full"),
+        Some(DiskFull) => Fault::transient(format!("the disk of the embedded store {FULL}")),
+        Some(ReadOnly | PermissionDenied) => {
+            Fault::transient(format!("the file of the embedded store {READ_ONLY}"))
+        }
         Some(SystemIoFailure) => {
             Fault::transient("the embedded store cannot read or write its file")
         }
