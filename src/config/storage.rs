@@ -72,6 +72,13 @@ fn beside(
     )))
 }
 
+#[cfg_attr(
+    not(feature = "local"),
+    expect(
+        clippy::unnecessary_wraps,
+        reason = "the embedded store has no account"
+    )
+)]
 fn account(settings: &StorageSettings) -> Option<String> {
     match &settings.backend {
         StorageBackend::Account(account) => Some(account.name.to_ascii_lowercase()),

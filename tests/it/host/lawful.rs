@@ -26,7 +26,7 @@ pub(crate) fn assert_lawful(bytes: &[u8]) {
         rand_guid: uuid::Uuid::nil(),
         utc_now: now,
     };
-    let sent = envelope::queue_text("AnalyseFailure", &trigger, &text, &facts, &call).to_string();
+    let sent = envelope::queue_text("AnalyseFailure", &trigger, &text, &facts, &call);
     assert_eq!(
         handler::queue_text(sent.as_bytes()).as_deref(),
         Some(&*text),
