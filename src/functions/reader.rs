@@ -30,7 +30,7 @@ use crate::fault::Fault;
 use crate::http::Http;
 use crate::storage::Trouble;
 
-/// The command line of the reader: this word, and the port of [`Reader::start`]'s listener.
+/// The command line of the reader: this word, and the port of the listener that the handler opens for it.
 pub const COMMAND: &str = "read";
 /// Path and query as the caller sent them.
 const TARGET: HeaderName = HeaderName::from_static("x-aiops-rca-target");
