@@ -1,11 +1,11 @@
-//! The handler as its host has it: what no GET may do, and what the host does not say.
+//! The handler as its host has it: what no GET may do, what no stuck call may do, and what the host does not say.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aiops_rca::functions::{Door, Trigger};
 use aiops_rca::local::host::event::{HostEvent, LineLevel};
-use aiops_rca::local::host::{Host, HostOptions, RunningHost};
+use aiops_rca::local::host::{Host, HostOptions, Outcome, RunningHost, StopReason};
 use aiops_rca::storage::{Storage, StorageSettings};
 use serde_json::{Value, json};
 
@@ -210,6 +210,79 @@ async fn no_get_has_an_effect() {
     }
     assert_eq!(dump(), before);
     stage.host.stop().await;
+}
+
+/// Each door and each queue and timer hangs; two calls that reached the function's timeout together would stop the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stuck_call_stops_the_host_and_nothing_is_lost() {
+    let names: Vec<String> = Door::ALL.map(|door| format!("hang={}", door.name())).into();
+    let faults = format!("deadline=1&{}", names.join("&"));
+    let stage = Stage::build(&[("AIOPS_RCA_FAULTS", &faults)], |options| {
+        options.knobs.function_timeout = Some(Duration::from_secs(8));
+    })
+    .await;
+    let doors: Vec<String> = Door::ALL
+        .into_iter()
+        .filter_map(|door| match door.trigger() {
+            Trigger::Http { route, methods } => {
+                let method = methods.first().unwrap().to_uppercase();
+                Some(format!(
+                    "{method} /{}?fault=hang",
+                    route.trim_end_matches("/{*path}")
+                ))
+            }
+            Trigger::Queue(_) | Trigger::Timer(_) => None,
+        })
+        .collect();
+    let mut queues = Vec::new();
+    for door in Door::ALL {
+        if let Some(queue) = door.queue() {
+            for number in 0..3 {
+                let text = json!({ "number": number }).to_string();
+                stage
+                    .storage
+                    .put(queue, &text, Duration::ZERO)
+                    .await
+                    .unwrap();
+            }
+            queues.push(queue);
+        }
+    }
+    let swept = stage.ask("POST", "/admin/functions/Sweep", "{}").await;
+    assert_eq!(swept.0, 202);
+    let stage = &stage;
+    let asked = doors.iter().map(|door| async move {
+        let (method, path) = door.split_once(' ').unwrap();
+        let body = if method == "POST" { "{}" } else { "" };
+        (door, stage.ask(method, path, body).await.0)
+    });
+    for (door, status) in futures::future::join_all(asked).await {
+        assert_eq!(status, 503, "{door}");
+    }
+    let expected = 3 * queues.len() + 1;
+    let mut events = stage.host.events();
+    let mut called = 0;
+    events
+        .find(PATIENCE, |event| {
+            if let HostEvent::Invoked(call) = event
+                && (call.detail.contains('#') || call.detail == "admin")
+            {
+                assert_eq!(call.outcome, Outcome::Succeeded, "{call:?}");
+                called += 1;
+            }
+            (called >= expected).then_some(())
+        })
+        .await
+        .unwrap();
+    stage.assert_never_ended();
+    for queue in queues {
+        assert_eq!(
+            stage.storage.depth(queue).await.unwrap(),
+            3,
+            "{queue}: put back"
+        );
+    }
+    assert_eq!(stage.host.stop().await, StopReason::Asked);
 }
 
 /// The app with one function's file changed.
