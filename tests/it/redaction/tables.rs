@@ -135,7 +135,10 @@ fn names_stay_readable() {
         assert_eq!(redact_name(name), name);
     }
     for (name, masked) in [
-        ("job ghp_0a1b2c3d4e5f60718293a4b5c6d7e8f90123", "job ***bbe4fb"),
+        (
+            "job ghp_0a1b2c3d4e5f60718293a4b5c6d7e8f90123",
+            "job ***bbe4fb",
+        ),
         (
             "postgres://etl:hunter2@db/x",
             "postgres://etl:***f52fbd@db/x",
