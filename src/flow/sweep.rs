@@ -255,12 +255,7 @@ impl Flow {
                 acted = true;
             }
         }
-        acted |= match self.compare_with_jira(ticket, questions, now).await {
-            Ok(changed) => changed,
-            // The next round asks again; what else the row needs does not wait for JIRA.
-            Err(fault) if fault.is_transient() => false,
-            Err(fault) => return Err(fault),
-        };
+        acted |= self.compare_with_jira(ticket, questions, now).await?;
         let shown = !Sink::showing().any(|sink| ticket.lags(sink));
         // Reopened in JIRA soon after its close, with the webhook lost, it is still compared.
         let watched = self.sinks.jira.is_some() && now - ticket.status_at < LINGER;
