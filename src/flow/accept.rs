@@ -329,8 +329,10 @@ impl Flow {
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let digest = hex::encode(Sha256::digest(format!(
-            "{:?}\n{}\n{:?}",
-            request.rows_of, request.alert.id, request.asset
+            "{}\n{}\n{}",
+            request.rows_of.name(),
+            request.alert.id,
+            request.asset.as_deref().unwrap_or_default()
         )));
         let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
         let trace = trace.map(str::to_owned);

@@ -318,7 +318,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         actor: system.clone(),
         what: "Ticket Created".to_owned(),
         detail: format!(
-            "{} ({:?}, {:?}), rule {}",
+            "{} ({}, {}), rule {}",
             diagnosis.error_type, severity, priority, diagnosis.rule
         ),
     };
