@@ -33,6 +33,11 @@ pub fn names_task(failure: &Failure) -> bool {
     failure.field(field::TASK_ID).is_some()
 }
 
+/// Is it a DAG's own report, which names no task?
+pub fn is_about_run(failure: &Failure) -> bool {
+    run_of(failure).is_some() && !names_task(failure)
+}
+
 /// The run key of a task instance.
 pub fn instance_key(failure: &Failure) -> RunKey {
     let part = |name: &str| failure.field(name).unwrap_or_default();
@@ -118,15 +123,6 @@ impl Units {
         let hint = failure.field(field::LAST_TASK);
         known.sort_by_key(|unit| hint.is_none() || unit.task.as_deref() != hint);
         known.into_iter().map(|unit| unit.key.clone()).collect()
-    }
-
-    /// The vendor named the task instance behind this DAG-level report.
-    pub fn turned_out(&mut self, whole: &RunKey, instance: &RunKey) {
-        for unit in &mut self.units {
-            if unit.key == *whole && unit.task.is_none() && unit.turned_out.is_none() {
-                unit.turned_out = Some(instance.clone());
-            }
-        }
     }
 
     fn list(&mut self, failure: &Failure) {
