@@ -122,7 +122,10 @@ impl Flow {
             self.put_failure(&ticket.id, trace).await?;
             return self.note_try(ticket, report, None, now).await;
         }
-        if story::is_about_run(failure) && self.collector.can_ask(&ticket.failure) {
+        if story::is_about_run(failure)
+            && story::names_task(&ticket.failure)
+            && self.collector.can_ask(&ticket.failure)
+        {
             // Another task may have failed in it: how this one stands, Airflow says.
             return self.note_try(ticket, report, None, now).await;
         }
@@ -204,10 +207,12 @@ impl Flow {
             Place::New { .. } => return Ok(true),
             Place::Known(owner) => owner,
         };
+        let Some(ticket) = self.store.load(&owner).await? else {
+            // What was reported before may have been no failure: then nothing waits under its claim.
+            return Ok(self.store.waiting(&owner).await?.is_none());
+        };
         let report = Latest::of(failure);
-        Ok(self.store.load(&owner).await?.is_some_and(|ticket| {
-            !ticket.is_closed() && ticket.books.latest.is_before(&report, None)
-        }))
+        Ok(!ticket.is_closed() && ticket.books.latest.is_before(&report, None))
     }
 
     async fn note_try(

@@ -56,7 +56,8 @@ impl Airflow {
         found: &mut Collected,
     ) -> Result<(), Fault> {
         let run: Option<wire::DagRun> = self.get(&["dags", at.dag, "dagRuns", at.run], &[]).await?;
-        let state = run.unwrap_or_default().state;
+        let state = run.map(|run| run.state).filter(|state| !state.is_empty());
+        let state = state.ok_or_else(|| Fault::permanent("Airflow does not know this run"))?;
         let said = format!("Airflow says that the run is {state}");
         match ended(&state) {
             Ended::Well => found.no_failure = Some(said),

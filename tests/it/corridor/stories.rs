@@ -109,9 +109,24 @@ struct Story<'a> {
     timed_out: bool,
     /// What people may still do.
     people: u32,
+    /// What happened, for whoever reads of a failed story.
+    told: Vec<String>,
+}
+
+impl Drop for Story<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{:#?}\n{}", self.plan, self.told.join("\n"));
+        }
+    }
 }
 
 impl Story<'_> {
+    fn tell(&mut self, what: impl Into<String>) {
+        let now = self.now().format("%H:%M:%S");
+        self.told.push(format!("{now} {}", what.into()));
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.stage.site.clock.now()
     }
@@ -142,7 +157,8 @@ impl Story<'_> {
         };
         for _ in 0..=u8::from(rng.u8(..4) == 0) {
             let now = self.now();
-            let (id, _) = self.stage.corridor.accept(&failures[0], now).await;
+            let (id, status) = self.stage.corridor.accept(&failures[0], now).await;
+            self.tell(format!("{status:?} {id} {body}"));
             self.tickets.insert(id.clone());
             if body["task_id"].is_null() {
                 self.looked_at.push(id);
@@ -241,6 +257,7 @@ impl Story<'_> {
         let instances = self.instances();
         let found = instances.iter().find(|task| unit_of(task) == unit).unwrap();
         let state = state_of(found).to_owned();
+        self.tell(format!("{} called for {unit:?}, {state}", workflow.ticket));
         if !matches!(state.as_str(), "failed" | "upstream_failed") {
             let why = format!("The task is in the state {state}, not failed; nothing was done.");
             let told = json!({"status": "failed", "error_message": why});
@@ -303,17 +320,18 @@ impl Story<'_> {
                 .collect();
             if let Some(task) = rng.choice(failed) {
                 let (task, index) = unit_of(task);
+                self.tell(format!("cleared by hand: {task} {index:?}"));
                 self.stage.clear(&self.plan.run_id, &task, index);
             }
             return;
         }
-        for id in &self.tickets {
+        for id in &self.tickets.clone() {
             if let Some(ticket) = self.load(id).await
                 && !ticket.is_closed()
             {
                 let seconds = (self.now() - at(0)).num_seconds();
-                self.stage.corridor.closed(id, seconds).await;
-                return;
+                let closed = self.stage.corridor.closed(id, seconds).await;
+                return self.tell(format!("closed by hand: {}", closed.id));
             }
         }
     }
@@ -361,7 +379,23 @@ impl Story<'_> {
         !self.looked_at.is_empty()
     }
 
-    async fn check(&self) -> usize {
+    async fn check(&mut self) -> usize {
+        for id in self.tickets.clone() {
+            let told = match self.load(&id).await {
+                None => format!("{id} does not exist"),
+                Some(ticket) => format!(
+                    "{id} {} {:?} {:?}, follows {:?}, {:?}: {} | {:?}",
+                    ticket.failure.asset,
+                    ticket.failure.field("map_index"),
+                    ticket.status,
+                    ticket.follows,
+                    ticket.remediation.state,
+                    ticket.remediation.decision,
+                    ticket.gaps
+                ),
+            };
+            self.tell(told);
+        }
         let name = &self.name;
         for (task, made) in &self.made {
             assert!(*made <= ALLOWED, "{name}: {made} reruns of {task}");
@@ -489,6 +523,7 @@ async fn no_story_of_airflow_is_a_storm() {
             failed: BTreeSet::new(),
             timed_out: false,
             people: rng.u32(..4),
+            told: Vec::new(),
         };
         story.play(&mut rng).await;
         tickets += story.check().await;
@@ -535,6 +570,7 @@ fn story<'a>(stage: &'a Stage, tasks: &[(&str, End)]) -> Story<'a> {
         failed: BTreeSet::new(),
         timed_out: false,
         people: 0,
+        told: Vec::new(),
     }
 }
 

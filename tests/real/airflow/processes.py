@@ -218,16 +218,17 @@ class Airflow:
             if not page[name] or len(found) >= page["total_entries"]:
                 return found
 
-    def dags(self, at_least=45, patience=300):
-        """The DAGs, once they are parsed."""
+    def dags(self, at_least=48, patience=600):
+        """The DAGs, once they are parsed and no more appear."""
         end, found = time.time() + patience, []
         while time.time() < end:
-            time.sleep(5)
+            time.sleep(10)
+            before = len(found)
             try:
                 found = self.all("dags", "dags")
             except (OSError, KeyError, TypeError):
                 continue
-            if len(found) >= at_least:
+            if len(found) >= at_least and len(found) == before:
                 return sorted(dag["dag_id"] for dag in found)
         sys.exit(f"Airflow lists {len(found)} DAGs only: see {self.log.name}")
 
