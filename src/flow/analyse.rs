@@ -462,7 +462,7 @@ impl Flow {
         match ticket.failure.source {
             Source::Airflow => self.look_for_others(&ticket, trace, now).await,
             Source::Databricks => self.recheck_repair(&ticket, now).await,
-            Source::Adf => Ok(()),
+            Source::Adf | Source::System => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +59,7 @@ fn words(found: &Diagnosis) -> String {
 #[test]
 fn every_recorded_report_is_read_as_its_dag_says() {
     let mut table = String::new();
+    let mut keys = BTreeMap::new();
     for version in VERSIONS {
         let mut told = BTreeSet::new();
         for body in reports(version) {
@@ -66,13 +67,15 @@ fn every_recorded_report_is_read_as_its_dag_says() {
                 Err(why) => format!("{} | not final | {why}", body["dag_id"].as_str().unwrap()),
                 Ok(failure) => {
                     let found = diagnose(&Case::of(&failure, &[]));
-                    let key = failure.key.as_str().replace("manual__", "");
-                    let stamped = key.split('|').map(|part| {
-                        // Without the second in which it was triggered.
-                        part.rsplit_once('-').map_or(part, |(name, _)| name)
-                    });
-                    let key = stamped.collect::<Vec<_>>().join("|");
-                    format!("{} | final | {key} | {}", failure.asset, words(&found))
+                    let index = failure.field(field::MAP_INDEX).unwrap_or("-");
+                    let place = failure.field(field::DEPLOYMENT).unwrap_or("anywhere");
+                    let unit = format!("{} [{index}] at {place}", failure.asset);
+                    let whole = format!("{unit} in {}", failure.run_id.as_deref().unwrap());
+                    // One unit of one run has one key, and another unit another.
+                    keys.entry(whole)
+                        .or_insert_with(BTreeSet::new)
+                        .insert(failure.key.clone());
+                    format!("{unit} | final | {}", words(&found))
                 }
             };
             told.insert(row);
@@ -82,6 +85,9 @@ fn every_recorded_report_is_read_as_its_dag_says() {
             let _infallible = writeln!(table, "{row}");
         }
     }
+    assert!(keys.values().all(|keys| keys.len() == 1), "{keys:?}");
+    let all: BTreeSet<_> = keys.values().flatten().collect();
+    assert_eq!(all.len(), keys.len());
     insta::assert_snapshot!("airflow_recorded_reports", table);
 }
 
