@@ -86,8 +86,12 @@ impl Flow {
             match self.adopt(id, &waiting, known).await? {
                 Adopted::Ours(follows) => waiting.follows = follows,
                 Adopted::Theirs(owner, instance) => {
-                    self.reported_again(&owner, &instance, waiting.trace.as_deref(), now)
-                        .await?;
+                    let trace = waiting.trace.as_deref();
+                    self.reported_again(&owner, &instance, trace, now).await?;
+                    if let Some(ticket) = self.store.load(&owner).await? {
+                        // The run failed of more than that.
+                        self.look_for_others(&ticket, trace, now).await?;
+                    }
                     return self.store.drop_active(id.as_str()).await;
                 }
             }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, RunKey, Source, field};
 use crate::sources::json::key_part;
 
-/// As many tasks of a run are listed: enough to attach a DAG-level report, whatever the size of the DAG.
-const LISTED: usize = 16;
+/// As many task instances of a run are listed: enough to attach a DAG-level report, and the list fits its row.
+const LISTED: usize = 64;
 /// Two ends of the same try that lie closer together are one end, told twice.
 const SAME_END: TimeDelta = TimeDelta::seconds(60);
 
@@ -97,16 +97,17 @@ impl Units {
             }
         }
         let task = failure.field(field::TASK_ID);
-        let same = |unit: &&Unit| unit.task.as_deref() == task && unit.is_at(deployment);
-        match self.units.iter().find(same) {
-            // The same task instance, once with its deployment and once without.
-            Some(unit) if unit.key.is_same_but_for_scope(own) => unit.key.clone(),
-            Some(_) => own.clone(),
-            None => {
-                self.list(failure);
-                own.clone()
-            }
+        // The same task instance, once with its deployment and once without.
+        let same = |unit: &&Unit| {
+            unit.task.as_deref() == task
+                && unit.is_at(deployment)
+                && unit.key.is_same_but_for_scope(own)
+        };
+        if let Some(unit) = self.units.iter().find(same) {
+            return unit.key.clone();
         }
+        self.list(failure);
+        own.clone()
     }
 
     /// The keys of what a DAG-level report may be about, the likeliest first; its own, if nothing else was reported.
