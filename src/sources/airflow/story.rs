@@ -13,7 +13,7 @@ use crate::failure::{Failure, RunKey, Source, field};
 use crate::sources::json::key_part;
 
 /// As many task instances of a run are listed: enough to attach a DAG-level report, and the list fits its row.
-const LISTED: usize = 64;
+const LISTED: usize = 40;
 /// Two ends of the same try that lie closer together are one end, told twice.
 const SAME_END: TimeDelta = TimeDelta::seconds(60);
 
