@@ -181,7 +181,7 @@ impl Planned {
             reports.extend(self.ends(release, run, tasks, "timed_out", now));
             return reports;
         }
-        let states: BTreeMap<String, Vec<String>> = self.states(tasks);
+        let states: BTreeMap<String, Vec<String>> = states_of(tasks);
         for task in tasks.iter_mut() {
             reports.extend(self.step_task(release, task, &states, now));
         }
@@ -195,18 +195,6 @@ impl Planned {
             }
         }
         reports
-    }
-
-    fn states(&self, tasks: &[Value]) -> BTreeMap<String, Vec<String>> {
-        let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for task in tasks {
-            let state = text(task, "state").to_owned();
-            states
-                .entry(text(task, "task_id").to_owned())
-                .or_default()
-                .push(state);
-        }
-        states
     }
 
     fn step_task(
@@ -343,7 +331,7 @@ impl Planned {
             "try_number": of("try_number"), "max_tries": of("max_tries"), "exception": exception, "log_url": self.link(release, task),
             "operator": of("operator")});
         match plan.of_tasks? {
-            Callback::Plain => set(&mut report, "execution_date", stamp(self.began(task))),
+            Callback::Plain => set(&mut report, "execution_date", stamp(began(task))),
             Callback::Telling => {
                 set(&mut report, "level", Value::from("task"));
                 set(&mut report, "map_index", of("map_index"));
@@ -354,11 +342,6 @@ impl Planned {
             }
         }
         Some(report)
-    }
-
-    fn began(&self, task: &Value) -> DateTime<Utc> {
-        let start = text(task, "start_date").parse();
-        start.unwrap_or(DateTime::UNIX_EPOCH)
     }
 
     fn link(&self, release: Release, task: &Value) -> Value {
@@ -391,6 +374,23 @@ impl Planned {
             plan.task_id == text(task, "task_id") && plan.map_index.unwrap_or(-1) == index
         })
     }
+}
+
+fn states_of(tasks: &[Value]) -> BTreeMap<String, Vec<String>> {
+    let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for task in tasks {
+        let state = text(task, "state").to_owned();
+        states
+            .entry(text(task, "task_id").to_owned())
+            .or_default()
+            .push(state);
+    }
+    states
+}
+
+fn began(task: &Value) -> DateTime<Utc> {
+    let start = text(task, "start_date").parse();
+    start.unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 /// When the next step begins.
