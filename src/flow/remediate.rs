@@ -132,12 +132,7 @@ impl Flow {
             Ok(Carried::Yes) => {}
             Ok(Carried::NotNow) => return Ok(End::Later(BUSY)),
             Ok(Carried::Healed(how)) => {
-                let event = Event::HealedMeanwhile {
-                    attempt: attempt.id.clone(),
-                    how,
-                };
-                self.tell(&ticket.id, event, now()).await?;
-                return self.settled(&ticket, now()).await;
+                return self.close_healed(&ticket, &attempt, how, now()).await;
             }
             Ok(Carried::No(why)) => return self.call_off(&ticket, &attempt, &why, now()).await,
             Err(fault) => return Ok(End::Failed(fault)),
@@ -265,6 +260,19 @@ impl Flow {
                 .await?;
         }
         Ok(over)
+    }
+
+    async fn close_healed(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        how: String,
+        now: DateTime<Utc>,
+    ) -> Result<End, Fault> {
+        let attempt = attempt.id.clone();
+        let event = Event::HealedMeanwhile { attempt, how };
+        self.tell(&ticket.id, event, now).await?;
+        self.settled(ticket, now).await
     }
 
     async fn call_off(

@@ -398,7 +398,7 @@ fn raised_at(text: &str) -> Option<String> {
         own.then(|| format!("{path}, line {number}, in {name}"))
     };
     let (_, frames) = text.rsplit_once(TRACEBACK)?;
-    frames.lines().filter_map(frame).last()
+    frames.lines().rev().find_map(frame)
 }
 
 /// A scalar at the top level or in one of the nests; something else in its place is a wrong type with its path.

@@ -360,7 +360,14 @@ impl Story<'_> {
                 Some(due) if quiet => self.stage.site.clock.set(due.max(self.now())),
                 None if quiet && !self.waits().await => {
                     if self.people == 0 || rng.bool() {
-                        return;
+                        // The scheduler hands its callbacks over after it has stored the states.
+                        let late = self.stage.site.step();
+                        if late.is_empty() {
+                            return;
+                        }
+                        for body in &late {
+                            self.report(body, rng).await;
+                        }
                     }
                 }
                 _ => {}
