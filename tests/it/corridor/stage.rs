@@ -79,11 +79,11 @@ impl Stage {
             let pair = base64::engine::general_purpose::STANDARD.encode("rca:secret");
             format!("Basic {pair}")
         } else {
-            request.method = "POST".to_owned();
+            "POST".clone_into(&mut request.method);
             let token: Value = serde_json::from_slice(&self.site.answer(&request).body).unwrap();
             format!("Bearer {}", token["access_token"].as_str().unwrap())
         };
-        request.method = method.to_owned();
+        method.clone_into(&mut request.method);
         let api = if self.release == Release::V2_10 {
             "v1"
         } else {

@@ -358,16 +358,14 @@ impl Story<'_> {
             let quiet = !self.run_goes_on() && reports.is_empty() && self.workflows.is_empty();
             match next {
                 Some(due) if quiet => self.stage.site.clock.set(due.max(self.now())),
-                None if quiet && !self.waits().await => {
-                    if self.people == 0 || rng.bool() {
-                        // The scheduler hands its callbacks over after it has stored the states.
-                        let late = self.stage.site.step();
-                        if late.is_empty() {
-                            return;
-                        }
-                        for body in &late {
-                            self.report(body, rng).await;
-                        }
+                None if quiet && !self.waits().await && (self.people == 0 || rng.bool()) => {
+                    // The scheduler hands its callbacks over after it has stored the states.
+                    let late = self.stage.site.step();
+                    if late.is_empty() {
+                        return;
+                    }
+                    for body in &late {
+                        self.report(body, rng).await;
                     }
                 }
                 _ => {}
