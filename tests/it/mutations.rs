@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use aiops_rca::diagnosis::{Case, diagnose};
 use aiops_rca::failure::Source;
 
+use crate::doors::lawful as events;
 use crate::host::lawful as envelope;
 use crate::redaction::lawful as redaction;
 use crate::sources::lawful as parsers;
@@ -110,6 +111,7 @@ fn assert_lawful(body: &[u8], dice: &mut fastrand::Rng) {
     );
     parsers::assert_lawful("databricks", &aiops_rca::sources::databricks::parse(body));
     parsers::assert_lawful("airflow", &aiops_rca::sources::airflow::parse(body));
+    events::assert_lawful(body);
     envelope::assert_lawful(body);
     let text = String::from_utf8_lossy(body);
     // The texts that redaction sees are messages, not whole bodies of 100 KB again and again.
