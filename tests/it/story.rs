@@ -14,6 +14,7 @@ mod hostile;
 mod house;
 mod interleaving;
 mod people;
+mod planted;
 mod reading;
 mod reports;
 mod town;
