@@ -116,10 +116,8 @@ async fn answer(town: &Town, planted: &Planted, ticket: &str) {
     for message in planted.messages(4) {
         let callback = format!("remediation-callback?ticket={ticket}&attempt=a1&token=forged");
         let body = json!({"status": "failed", "error_message": message, "ticket_id": ticket});
-        assert_eq!(
-            town.post(&callback, body.to_string()).await.unwrap().status,
-            401
-        );
+        let reply = town.post(&callback, body.to_string()).await.unwrap();
+        assert!((400..500).contains(&reply.status), "{}", reply.status);
         for door in [
             "azure-monitor",
             "databricks-monitor",
@@ -161,6 +159,9 @@ async fn places(ground: &Ground, planted: &Planted) -> Vec<(String, String)> {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
         ("DATABRICKS_WORKSPACE_URL", server.url()),
         ("DATABRICKS_TOKEN", TOKEN.to_owned()),
+        // Open the door of the playbooks; nothing is started, because AUTO_REMEDIATION_ENABLED is not set.
+        ("CALLBACK_SIGNING_KEY", "a".repeat(64)),
+        ("PLAYBOOK_RETRY_JOB", server.url()),
     ];
     let town = Town::build(ground, &settings).await;
     let tickets = report(&town, &messages[..4]).await;
