@@ -26,7 +26,7 @@ pub const MESSAGE_CAP: usize = 24 * 1024;
 /// The longest name, id or context value, in bytes.
 pub const NAME_CAP: usize = 512;
 
-/// Which platform failed.
+/// Whose failure it is: a platform's, or the tool's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -36,11 +36,13 @@ pub enum Source {
     Databricks,
     /// Airflow tasks and DAGs.
     Airflow,
+    /// aiops-rca itself: something in its own surroundings that somebody must fix.
+    System,
 }
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 3] = [Self::Adf, Self::Databricks, Self::Airflow];
+    pub const ALL: [Self; 4] = [Self::Adf, Self::Databricks, Self::Airflow, Self::System];
 
     /// The prefix of ticket ids.
     pub fn ticket_prefix(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Source {
             Self::Adf => "ADF",
             Self::Databricks => "DBX",
             Self::Airflow => "ARF",
+            Self::System => "SYS",
         }
     }
 
@@ -57,6 +60,7 @@ impl Source {
             Self::Adf => "adf",
             Self::Databricks => "databricks",
             Self::Airflow => "airflow",
+            Self::System => "system",
         }
     }
 
@@ -66,6 +70,7 @@ impl Source {
             Self::Adf => "ADF",
             Self::Databricks => "Databricks",
             Self::Airflow => "Airflow",
+            Self::System => "aiops-rca",
         }
     }
 
@@ -100,6 +105,8 @@ pub enum AssetKind {
     Cluster,
     /// An Airflow task; the asset's name is `dag.task`.
     Task,
+    /// A service that the tool itself depends on.
+    Service,
 }
 
 impl AssetKind {
@@ -110,6 +117,7 @@ impl AssetKind {
             Self::Job => "Job",
             Self::Cluster => "Cluster",
             Self::Task => "Task",
+            Self::Service => "Service",
         }
     }
 }
@@ -136,7 +144,7 @@ impl RunKey {
             let part = part.trim().replace('%', "%25").replace('|', "%7C");
             match source {
                 Source::Airflow => part,
-                Source::Adf | Source::Databricks => part.to_lowercase(),
+                Source::Adf | Source::Databricks | Source::System => part.to_lowercase(),
             }
         });
         Self::of_text(&format!("{}|{}", source.name(), parts.join("|")))
@@ -381,6 +389,7 @@ impl Failure {
                 .field(field::WORKSPACE)
                 .or_else(|| self.field(field::WORKSPACE_ID)),
             Source::Airflow => self.field(field::DEPLOYMENT),
+            Source::System => None,
         };
         self.field(field::SCOPE).or_else(named)
     }
