@@ -1,8 +1,7 @@
 //! The fuzz targets without a fuzzer: real payloads, changed at random from a seed, at every parser, the classifier, redaction and the
 //! envelope, on stable Rust. Two seconds; `AIOPS_RCA_FUZZ_SECONDS` sets more, and `AIOPS_RCA_SEED` another beginning.
 //!
-//! `tests/fuzz/` has the same laws as targets for `cargo fuzz`, which also sees which branches an input reaches; it needs a nightly
-//! compiler for its sanitizers.
+//! `tests/fuzz/` has the same laws as targets of libFuzzer, which also sees which branches an input reaches.
 
 #![expect(
     clippy::unwrap_used,

@@ -15,7 +15,6 @@ mod house;
 mod interleaving;
 mod outages;
 mod people;
-mod planted;
 mod reading;
 mod reports;
 mod town;
