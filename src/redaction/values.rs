@@ -384,7 +384,7 @@ pub(super) fn is_mixed(value: &str) -> bool {
         .split(|c: char| !c.is_ascii_alphanumeric())
         .any(|piece| {
             let capitals = piece.bytes().filter(u8::is_ascii_uppercase).count();
-            piece.len() >= 16 && (34..=66).contains(&(capitals * 100 / piece.len()))
+            piece.len() >= 16 && (28..=72).contains(&(capitals * 100 / piece.len()))
         })
 }
 
