@@ -15,6 +15,7 @@ mod house;
 mod interleaving;
 mod outages;
 mod people;
+mod planted;
 mod reading;
 mod reports;
 mod town;

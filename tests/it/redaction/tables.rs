@@ -73,6 +73,13 @@ fn settings(text: &str) -> Vec<String> {
     ]
 }
 
+/// Every kind once: the text, and the secrets in it.
+pub(crate) fn planted() -> Vec<(String, Vec<String>)> {
+    let mut dice = fastrand::Rng::with_seed(150);
+    let texts = rows(SECRETS).map(|row| row.split_once('\t').expect("a name and a text").1);
+    texts.map(|text| spell(text, &mut dice)).collect()
+}
+
 #[test]
 fn every_kind_of_secret_vanishes_everywhere() {
     let mut leaks = String::new();
