@@ -8,13 +8,16 @@
 )]
 
 mod costs;
+mod cut;
 mod first;
 mod healing;
 mod hostile;
 mod house;
 mod interleaving;
+mod moved;
 mod people;
 mod reading;
 mod reports;
+mod stuck;
 mod town;
 mod traced;
