@@ -15,6 +15,7 @@ mod hostile;
 mod house;
 mod interleaving;
 mod moved;
+mod outages;
 mod people;
 mod reading;
 mod reports;
