@@ -196,7 +196,8 @@ impl<A> House<A> {
             flow.record_dead_letter(bare, &text, now).await.unwrap();
             return false;
         }
-        let work = async {
+        // On the heap: a debug build's futures fill the stack of a test's thread.
+        let work = Box::pin(async {
             if queue.ends_with(FAILURES) {
                 flow.analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now)
                     .await
@@ -211,7 +212,7 @@ impl<A> House<A> {
                 )
                 .await
             }
-        };
+        });
         let outcome = Self::cut(left, work).await;
         if !matches!(outcome, Some(Ok(()))) {
             self.plan(
@@ -228,8 +229,8 @@ impl<A> House<A> {
 
     pub(super) async fn sweep(&mut self, every: TimeDelta) {
         let (flow, now) = (self.flow.clone(), self.now);
-        let swept =
-            Self::survive(self.kills, &mut self.dice, async { flow.sweep(now).await }).await;
+        let sweep = Box::pin(async { flow.sweep(now).await });
+        let swept = Self::survive(self.kills, &mut self.dice, sweep).await;
         if let Some(Ok(swept)) = swept {
             assert_eq!(swept.failed, 0, "the sweep failed on a row");
         }

@@ -189,13 +189,13 @@ async fn a_move_that_nobody_told_is_found_by_the_sweep() {
         .unwrap();
     let settings = support::jira_settings(&jira);
     world.house.flow.sinks.jira = Some(Jira::new(settings, support::http()));
-    let id: TicketId = world.story("never_mind", TimeDelta::minutes(3)).await;
+    let id: TicketId = Box::pin(world.story("never_mind", TimeDelta::minutes(3))).await;
     let key = jira.issues()[0].key.clone();
     let ina = Person::named("Ina Moser");
     jira.clock().set(world.house.now);
     let key = jira.transfers(&key, "INDEV", &ina).unwrap();
     assert!(jira.moves(&key, "Done", &ina));
-    world.pass(TimeDelta::minutes(15)).await;
+    Box::pin(world.pass(TimeDelta::minutes(15))).await;
     let ticket = world.ticket(&id).await;
     assert_eq!(ticket.status, Status::Acknowledged, "{ticket:#?}");
     assert_eq!(ticket.status_by.name, "Ina Moser");
