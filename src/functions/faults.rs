@@ -74,11 +74,10 @@ impl Faults {
 
     /// Hangs, if this function is to hang.
     pub(super) async fn hang(&self, function: &str) {
-        let hangs = self
-            .hanging
-            .iter()
-            .filter(|hang| hang.function == function)
-            .fold(false, |any, hang| hang.is_struck() || any);
+        let mut hangs = false;
+        for hang in &self.hanging {
+            hangs |= hang.function == function && hang.is_struck();
+        }
         if hangs {
             std::future::pending::<()>().await;
         }
