@@ -456,6 +456,22 @@ impl Collector {
         Ok(None)
     }
 
+    /// All task instances that failed in the DAG run of this failure; none, where nobody can be asked.
+    pub async fn failed_instances(&self, failure: &Failure) -> Result<Vec<Failure>, Fault> {
+        for client in self.clients(failure) {
+            if let Client::Airflow(deployment) = client {
+                let asking = deployment.failed_instances(failure);
+                return self.answered(client.platform(), asking).await;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Can the failure's vendor be asked about it?
+    pub fn can_ask(&self, failure: &Failure) -> bool {
+        !self.clients(failure).is_empty()
+    }
+
     /// Where a failure is, seen from the configuration.
     pub fn place(&self, failure: &Failure) -> Place {
         self.place_of(failure.source, failure.scope())

@@ -15,7 +15,7 @@ use base64::Engine as _;
 const SECRETS: &str = include_str!("../../fixtures/redaction/secrets.txt");
 const HARMLESS: &str = include_str!("../../fixtures/redaction/harmless.txt");
 /// How many kinds are masked wherever they stand, of how many.
-const MASKED: (usize, usize) = (456, 456);
+const MASKED: (usize, usize) = (460, 460);
 /// How many harmless texts are changed, of how many.
 const CHANGED: (usize, usize) = (0, 368);
 
