@@ -43,7 +43,7 @@ pub use fingerprint::stable;
 pub use wording::pieces;
 
 use catalog::{Act, rank};
-use classify::Verdict;
+use classify::{Candidate, Verdict};
 
 /// What went wrong, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -488,7 +488,13 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
             .or_else(|| catalog.defaults(found.category).map(|d| d.severity))
             .unwrap_or(Severity::Medium),
         confidence,
-        root_cause: sentence(case, &wording::fill(&found.text, &entities), &entities),
+        root_cause: match told_beside_code(verdict, winner) {
+            Some(told) => format!(
+                "{} It says: {told}.",
+                sentence(case, &wording::fill(&found.text, &entities), &entities)
+            ),
+            None => sentence(case, &wording::fill(&found.text, &entities), &entities),
+        },
         recommendations: fitting(catalog, case, found.category, &found.steps, &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule,
@@ -503,12 +509,35 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
     }
 }
 
+/// What the error says that a code stands for which says little by itself.
+fn told_beside_code(verdict: &Verdict<'_>, winner: &Candidate) -> Option<String> {
+    let of_code = winner.rank <= rank::WRAPPER
+        && verdict
+            .places
+            .get(winner.place)
+            .is_some_and(|place| place.window.parts.is_empty());
+    of_code.then(|| wording::told(verdict)).flatten()
+}
+
 fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
     let Some(guess) = &verdict.guess else {
         return undetermined(catalog, case, verdict);
     };
     let mut entities = wording::entities(catalog, verdict);
     entities.insert("name".into(), guess.name.clone());
+    // The name and what stands behind it.
+    let says = verdict
+        .places
+        .get(guess.place)
+        .and_then(|place| wording::says(place.text, guess.span))
+        .filter(|says| says.len() > guess.name.len() + 2);
+    let text = match says {
+        Some(says) => {
+            entities.insert("says".into(), says);
+            format!("{}: {{says}}.", guess.text.trim_end_matches('.'))
+        }
+        None => guess.text.clone(),
+    };
     let act = if guess.act.acts() || !guess.category.may_be_acted_on() && guess.act == Act::Scale {
         Act::None
     } else {
@@ -527,7 +556,7 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
             .defaults(guess.category)
             .map_or(Severity::Medium, |d| d.severity),
         confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
-        root_cause: sentence(case, &wording::fill(&guess.text, &entities), &entities),
+        root_cause: sentence(case, &wording::fill(&text, &entities), &entities),
         recommendations: steps(catalog, guess.category, &[], &entities),
         evidence: wording::quotes(catalog, verdict, Some((guess.place, guess.span))),
         rule: format!("shape of the name {}", guess.name),
@@ -549,7 +578,7 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         risk: Risk::High,
         severity: Severity::Medium,
         confidence: 0.1,
-        root_cause: unknown(&case.message),
+        root_cause: unknown(&case.message, wording::told(verdict)),
         recommendations: steps(catalog, Category::Undetermined, &[], &entities),
         evidence: wording::quotes(catalog, verdict, None),
         rule: "nothing matched".into(),
@@ -560,11 +589,17 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
 }
 
 /// Why there is no cause to name.
-fn unknown(message: &str) -> String {
-    crate::failure::own_words::recognise(message).map_or_else(
-        || "The report does not say what went wrong: no known code, exception or phrase stands in it.".to_owned(),
-        |gap| format!("The cause is unknown: {gap}."),
-    )
+fn unknown(message: &str, told: Option<String>) -> String {
+    match (told, crate::failure::own_words::recognise(message)) {
+        (Some(told), _) => {
+            format!("No known code, exception or phrase stands in the report. It says: {told}.")
+        }
+        (None, Some(gap)) => format!("The cause is unknown: {gap}."),
+        (None, None) => {
+            "The report does not say what went wrong: no known code, exception or phrase stands in it."
+                .to_owned()
+        }
+    }
 }
 
 /// How sure we are: how specific the sign is, and whether others agree or disagree.

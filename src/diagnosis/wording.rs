@@ -10,6 +10,7 @@ use super::catalog::Catalog;
 use super::classify::{Candidate, Place, Verdict};
 use super::scan::Span;
 use super::shape;
+use crate::evidence::Voice;
 
 /// A sentence of ours in pieces: the first is prose, the second stood between back-ticks and is code, and so on. A
 /// back-tick without its partner is only a back-tick: then the sentence is one piece.
@@ -28,6 +29,8 @@ const WHOLE: usize = 520;
 const QUOTE: usize = 420;
 /// The longest piece of the text inside a sentence of ours, in bytes.
 const SAYS: usize = 180;
+/// The words before a name in a sentence that only passes an error on, in bytes.
+const WRAPPER: usize = 40;
 /// The most quotes.
 const QUOTES: usize = 6;
 
@@ -100,6 +103,40 @@ pub(super) fn says(text: &str, span: Span) -> Option<String> {
         .trim()
         .trim_end_matches(['.', ',', ';', ':']);
     (!said.is_empty()).then(|| said.to_owned())
+}
+
+/// What the terminal error says first, behind the sentences that only pass it on: for causes that rest on a code alone.
+pub(super) fn told(verdict: &Verdict<'_>) -> Option<String> {
+    let terminal = |place: &&Place<'_>| place.heard && place.voice == Voice::Terminal;
+    verdict.places.iter().filter(terminal).find_map(|place| {
+        let part = place.window.parts.first()?;
+        let mut start = part.start;
+        for name in &place.window.masks.in_prose {
+            if name
+                .start
+                .checked_sub(start)
+                .is_some_and(|gap| gap <= WRAPPER)
+            {
+                let behind = place.text.get(name.end..)?;
+                start = behind.find(": ").map_or(start, |at| name.end + at + 2);
+            }
+        }
+        let said = place.text.get(start..part.end)?.trim_start();
+        // Values and documents are no sentence.
+        if said.starts_with(['{', '[', '<']) || said.starts_with("ErrorCode=") {
+            return None;
+        }
+        let line = said.lines().next()?;
+        let end = end_of_sentence(line).min(line.floor_char_boundary(SAYS));
+        let said = line
+            .get(..end)?
+            .trim()
+            .trim_end_matches(['.', ',', ';', ':']);
+        let words = said
+            .split_whitespace()
+            .filter(|word| word.contains(char::is_alphabetic));
+        (words.count() > 1).then(|| said.to_owned())
+    })
 }
 
 /// Where the last sentence or the last value of a `Key=Value` begins in what stands before a sign.
