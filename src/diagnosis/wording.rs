@@ -126,7 +126,13 @@ pub(super) fn told(verdict: &Verdict<'_>) -> Option<String> {
         if said.starts_with(['{', '[', '<']) || said.starts_with("ErrorCode=") {
             return None;
         }
-        let line = said.lines().next()?;
+        // A traceback says at its end what was raised.
+        let line = if said.starts_with("Traceback (most recent call last)") {
+            let raised = said.lines().skip(1).filter(|line| !line.starts_with(' '));
+            raised.filter(|line| !line.trim().is_empty()).last()?
+        } else {
+            said.lines().next()?
+        };
         let end = end_of_sentence(line).min(line.floor_char_boundary(SAYS));
         let said = line
             .get(..end)?

@@ -118,7 +118,8 @@ impl Collector {
                 client.collect(failure, now, told).await;
             })
             .await;
-            if !told.evidence.is_empty() || told.no_failure.is_some() || told.not_final.is_some() {
+            let decided = told.no_failure.is_some() || told.not_final.is_some() || told.none_failed;
+            if !told.evidence.is_empty() || decided {
                 told.refinement.scope = Some(client.scope().id.clone());
                 found = told;
                 break;

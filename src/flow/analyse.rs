@@ -78,6 +78,12 @@ impl Flow {
         if let Some(how) = &collected.not_final {
             return self.wait_for_the_end(id, waiting, how, now).await;
         }
+        // Its tickets are closed, and nothing has failed since: tasks behind what had failed still hold the run down.
+        if collected.none_failed && waiting.follows.is_some() && !story::is_timeout_of_run(&failure)
+        {
+            tracing::info!(ticket.id = %id, "no task of the run is failed any more");
+            return self.store.drop_active(id.as_str()).await;
+        }
         let known = self.placed(collected.refine(failure.clone()));
         if self.is_remediation_run(&known, now).await? {
             return self.store.drop_active(id.as_str()).await;

@@ -62,7 +62,10 @@ impl Airflow {
         match ended(&state) {
             Ended::Well => found.no_failure = Some(said),
             Ended::Open => found.not_final = Some(said),
-            Ended::Failed => return Err(Fault::permanent("no task of this run has failed")),
+            Ended::Failed => {
+                found.none_failed = true;
+                return Err(Fault::permanent("no task of this run has failed"));
+            }
         }
         Ok(())
     }

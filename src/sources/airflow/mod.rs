@@ -329,7 +329,7 @@ impl Callback {
     fn told_by_airflow(&self) -> Option<&'static str> {
         if self.task.is_none() {
             return match self.reason.as_deref()? {
-                "timed_out" | "dagrun_timeout" => Some("DagRunTimeout"),
+                "timed_out" | "dagrun_timeout" => Some(story::RUN_TIMEOUT),
                 "all_tasks_deadlocked" => Some("DagRunDeadlocked"),
                 _ => None,
             };

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, RunKey, Source, field};
 use crate::sources::json::key_part;
 
+/// The class of a run that took longer than its DAG allows.
+pub(super) const RUN_TIMEOUT: &str = "DagRunTimeout";
+
 /// As many task instances of a run are listed: enough to attach a DAG-level report, and the list fits its row.
 const LISTED: usize = 40;
 /// Two ends of the same try that lie closer together are one end, told twice.
@@ -36,6 +39,11 @@ pub fn names_task(failure: &Failure) -> bool {
 /// Is it a DAG's own report, which names no task?
 pub fn is_about_run(failure: &Failure) -> bool {
     run_of(failure).is_some() && !names_task(failure)
+}
+
+/// Is it about a run that took longer than its DAG allows? No task need have failed.
+pub fn is_timeout_of_run(failure: &Failure) -> bool {
+    is_about_run(failure) && failure.error_code.as_deref() == Some(RUN_TIMEOUT)
 }
 
 /// The run key of a task instance.
