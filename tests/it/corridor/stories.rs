@@ -423,8 +423,13 @@ impl Story<'_> {
         }
         for (unit, tickets) in &of_unit {
             let whole = unit.0.is_empty();
+            // What was healed before anybody told of it may still hold the run down by the tasks behind it.
+            let held_down = || {
+                let state = |task: &Value| state_of(task) == "upstream_failed";
+                self.instances().iter().any(state) && tickets.iter().all(|t| t.follows.is_none())
+            };
             assert!(
-                whole && self.timed_out || self.failed.contains(unit),
+                whole && (self.timed_out || held_down()) || self.failed.contains(unit),
                 "{name}: {unit:?} never failed"
             );
             let open = tickets.iter().filter(|ticket| !ticket.is_closed()).count();
