@@ -503,20 +503,12 @@ impl Story<'_> {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
-}
-
 #[tokio::test]
 async fn no_story_of_airflow_is_a_storm() {
-    let seed = number("AIOPS_RCA_SEED", 20_261_129);
+    let seed = support::number("AIOPS_RCA_SEED", 20_261_129);
     let (first, stories) = (
-        number("AIOPS_RCA_AIRFLOW_STORY", 0),
-        number("AIOPS_RCA_AIRFLOW_STORIES", 60),
+        support::number("AIOPS_RCA_AIRFLOW_STORY", 0),
+        support::number("AIOPS_RCA_AIRFLOW_STORIES", 60),
     );
     let mut stages = Vec::new();
     for release in [Release::V2_10, Release::V3_1, Release::V3_3] {
