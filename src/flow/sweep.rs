@@ -234,7 +234,7 @@ impl Flow {
             };
             let leased = ticket
                 .lease(Sink::Playbook)
-                .is_some_and(|lease| lease.until > now);
+                .is_some_and(|lease| lease.is_live(now));
             if overdue && !leased && !waits(ticket, Sink::Playbook, now) {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
@@ -321,7 +321,7 @@ fn nobody_works_on(
     now: DateTime<Utc>,
 ) -> bool {
     let fault = ticket.fault(sink);
-    let leased = ticket.lease(sink).is_some_and(|lease| lease.until > now);
+    let leased = ticket.lease(sink).is_some_and(|lease| lease.is_live(now));
     if let Some(blocked) = ticket.blocked(sink) {
         return !leased && blocked.is_due(settings, now);
     }
