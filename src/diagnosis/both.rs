@@ -11,10 +11,9 @@ use super::classify::{self, Verdict};
 use super::judge::{Judge, Judgement, Opinion, Rule, features};
 use super::scan::Span;
 use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
-use crate::evidence::Voice;
 
-/// Less than this probability of being right is no diagnosis.
-const UNDETERMINED: f32 = 0.45;
+/// What is more likely wrong than right is no diagnosis.
+const UNDETERMINED: f32 = 0.5;
 
 /// What rules and judge are given of a case: for training and for measuring.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,7 +156,7 @@ fn of_wording(
     judgement: Judgement,
 ) -> Diagnosis {
     let category = judgement.category;
-    let line = last_line(verdict);
+    let line = wording::last_line(verdict);
     let said = line.and_then(|(place, span)| wording::says(verdict.places.get(place)?.text, span));
     let kind = format!("By its wording, this is {}", described(category));
     let root_cause = match said {
@@ -169,7 +168,8 @@ fn of_wording(
     } else {
         Act::None
     };
-    let entities = wording::entities(catalog, verdict);
+    let proof = wording::proof(catalog, verdict, line);
+    let entities = proof.entities;
     Diagnosis {
         category,
         error_type: format!("Unnamed{}", camel(category.words())),
@@ -184,30 +184,12 @@ fn of_wording(
         confidence: judgement.confidence,
         root_cause: super::sentence(case, &root_cause, &entities),
         recommendations: super::steps(catalog, category, &[], &entities),
-        evidence: wording::quotes(catalog, verdict, line),
+        evidence: proof.quotes,
         rule: "wording: no cause of the catalog".into(),
         fingerprint: super::print(case, category.words(), verdict, line),
         entities,
         worded_by: "catalog".into(),
     }
-}
-
-/// The last line of the innermost text that is heard.
-fn last_line(verdict: &Verdict<'_>) -> Option<(usize, Span)> {
-    let (number, place) = verdict
-        .places
-        .iter()
-        .enumerate()
-        .rfind(|(_, place)| place.voice == Voice::Terminal && !place.window.parts.is_empty())?;
-    let part = place.window.parts.last()?;
-    let text = place.text.get(part.start..part.end)?;
-    let end = part.start + text.trim_end().len();
-    let start = place
-        .text
-        .get(part.start..end)?
-        .rfind('\n')
-        .map_or(part.start, |at| part.start + at + 1);
-    (start < end).then_some((number, Span { start, end }))
 }
 
 fn forbid(found: &mut Diagnosis, opinion: &Opinion) {
@@ -226,8 +208,8 @@ fn described(category: Category) -> &'static str {
     match category {
         Category::Network => "a network error",
         Category::Timeout => "a timeout",
-        Category::Throttling => "a refusal because of too many calls",
-        Category::Resource => "a lack of memory, disk or machines",
+        Category::Throttling => "throttling: too many calls",
+        Category::Resource => "a shortage of memory, disk or machines",
         Category::Authentication => "a refused sign-in",
         Category::Authorization => "a missing permission",
         Category::Configuration => "a wrong or missing setting",
@@ -235,7 +217,7 @@ fn described(category: Category) -> &'static str {
         Category::DataQuality => "bad data",
         Category::MissingData => "missing data",
         Category::Code => "an error in the code or the query",
-        Category::Dependency => "a missing or unfit library",
+        Category::Dependency => "a missing or incompatible library",
         Category::Platform => "a fault inside the service",
         Category::Concurrency => "a conflict between two writers or runs",
         Category::Quota => "a reached limit",

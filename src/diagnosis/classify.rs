@@ -24,6 +24,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
+use super::amounts;
 use super::catalog::{Act, Catalog, Cause, Weight, rank};
 use super::reading;
 use super::scan::{Hits, Span};
@@ -538,8 +539,17 @@ fn veto(
     {
         return Some("its place: it stands beside the error that ended the run".into());
     }
-    if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
+    // The guide has a lone "timeout" of an Airflow task retried.
+    let by_the_guide = case.source == Source::Airflow && cause.name == "TimeoutError";
+    if winner.rank <= rank::HINT && winner.sign.starts_with('"') && !by_the_guide {
         return Some("a vague word alone".into());
+    }
+    if matches!(cause.category, Category::Quota | Category::Resource)
+        && let Some(why) = places
+            .get(winner.place)
+            .and_then(|place| amounts::never_fits(place.text))
+    {
+        return Some(why);
     }
     let kind = case
         .context
