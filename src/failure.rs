@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::redaction::{cap, redact};
+use crate::redaction::{cap, redact, redact_name};
 
 mod asset;
 pub mod own_words;
@@ -26,7 +26,7 @@ pub const MESSAGE_CAP: usize = 24 * 1024;
 /// The longest name, id or context value, in bytes.
 pub const NAME_CAP: usize = 512;
 
-/// Which platform failed.
+/// Whose failure it is: a platform's, or the tool's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -36,11 +36,13 @@ pub enum Source {
     Databricks,
     /// Airflow tasks and DAGs.
     Airflow,
+    /// aiops-rca itself: something in its own surroundings that somebody must fix.
+    System,
 }
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 3] = [Self::Adf, Self::Databricks, Self::Airflow];
+    pub const ALL: [Self; 4] = [Self::Adf, Self::Databricks, Self::Airflow, Self::System];
 
     /// The prefix of ticket ids.
     pub fn ticket_prefix(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Source {
             Self::Adf => "ADF",
             Self::Databricks => "DBX",
             Self::Airflow => "ARF",
+            Self::System => "SYS",
         }
     }
 
@@ -57,6 +60,7 @@ impl Source {
             Self::Adf => "adf",
             Self::Databricks => "databricks",
             Self::Airflow => "airflow",
+            Self::System => "system",
         }
     }
 
@@ -66,6 +70,7 @@ impl Source {
             Self::Adf => "ADF",
             Self::Databricks => "Databricks",
             Self::Airflow => "Airflow",
+            Self::System => "aiops-rca",
         }
     }
 
@@ -100,6 +105,8 @@ pub enum AssetKind {
     Cluster,
     /// An Airflow task; the asset's name is `dag.task`.
     Task,
+    /// A service that the tool itself depends on.
+    Service,
 }
 
 impl AssetKind {
@@ -110,50 +117,113 @@ impl AssetKind {
             Self::Job => "Job",
             Self::Cluster => "Cluster",
             Self::Task => "Task",
+            Self::Service => "Service",
         }
     }
 }
 
 /// The idempotency key of this very run: (source, scope, run, task, repair where the vendor makes it a new run).
 ///
-/// Two reports of the same run have equal keys, whatever door they came through.
+/// Two reports of the same run have equal keys, whatever door they came through. Only digests are kept, because run ids,
+/// deployments and tasks may be named after anything: `source:scope:rest:whole`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunKey(String);
+#[serde(from = "String", into = "String")]
+pub struct RunKey {
+    source: String,
+    /// Empty where the report did not say where it ran.
+    scope: String,
+    rest: String,
+    whole: String,
+}
 
 impl RunKey {
-    /// Builds the key; parts are lower-cased, trimmed and separated unambiguously.
+    /// Builds the key; parts are trimmed and separated unambiguously. Airflow tells `Etl` from `etl`; Azure and Databricks
+    /// do not, so case is folded for them.
     pub fn new(source: Source, scope: &str, run: &str, task: &str, attempt: &str) -> Self {
         let parts = [scope, run, task, attempt].map(|part| {
-            part.trim()
-                .to_lowercase()
-                .replace('%', "%25")
-                .replace('|', "%7C")
+            let part = part.trim().replace('%', "%25").replace('|', "%7C");
+            match source {
+                Source::Airflow => part,
+                Source::Adf | Source::Databricks | Source::System => part.to_lowercase(),
+            }
         });
-        Self(format!("{}|{}", source.name(), parts.join("|")))
+        Self::of_text(&format!("{}|{}", source.name(), parts.join("|")))
     }
 
-    /// The canonical text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// From `source|scope|run|task|attempt`, which is also what older versions stored.
+    fn of_text(text: &str) -> Self {
+        let (source, place) = text.split_once('|').unwrap_or((text, ""));
+        let (scope, rest) = place.split_once('|').unwrap_or(("", place));
+        Self {
+            source: source.to_owned(),
+            scope: if scope.is_empty() {
+                String::new()
+            } else {
+                digest(scope)
+            },
+            rest: digest(rest),
+            whole: digest(text),
+        }
     }
 
     /// The key of what follows this run's closed ticket: the next failure of the same unit.
     #[must_use]
     pub fn after(&self, ticket: impl fmt::Display) -> Self {
-        Self(format!("{}|after {ticket}", self.0))
+        let follow = |digested: &str| digest(&format!("{digested}|after {ticket}"));
+        Self {
+            rest: follow(&self.rest),
+            whole: follow(&self.whole),
+            ..self.clone()
+        }
     }
 
-    /// The key without its scope: equal for reports of one unit of which only one says where it ran.
-    pub fn without_scope(&self) -> Option<(&str, &str)> {
-        let (source, rest) = self.0.split_once('|')?;
-        Some((source, rest.split_once('|')?.1))
+    /// Are these reports of one unit, if what one of them does not say about its place is left aside?
+    pub fn is_same_but_for_scope(&self, other: &Self) -> bool {
+        (&self.source, &self.rest) == (&other.source, &other.rest)
     }
 
-    /// SHA-256 of the canonical text in hex: safe as a storage key.
+    /// SHA-256 in hex: safe as a storage key.
     pub fn hash(&self) -> String {
-        hex::encode(Sha256::digest(self.0.as_bytes()))
+        self.whole.clone()
     }
+}
+
+impl fmt::Display for RunKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}:{}",
+            self.source, self.scope, self.rest, self.whole
+        )
+    }
+}
+
+impl From<RunKey> for String {
+    fn from(key: RunKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl From<String> for RunKey {
+    fn from(text: String) -> Self {
+        let mut parts = text.split(':');
+        let digests = (parts.next(), parts.next(), parts.next(), parts.next());
+        match (digests, parts.next()) {
+            ((Some(source), Some(scope), Some(rest), Some(whole)), None) if !text.contains('|') => {
+                Self {
+                    source: source.to_owned(),
+                    scope: scope.to_owned(),
+                    rest: rest.to_owned(),
+                    whole: whole.to_owned(),
+                }
+            }
+            _ => Self::of_text(&text),
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 /// Names of [`Failure::context`] entries that other rooms read. All values are text.
@@ -220,6 +290,26 @@ pub mod field {
     pub const LOGICAL_DATE: &str = "logical_date";
     /// Who owns the asset, if the source says so.
     pub const OWNER: &str = "owner";
+
+    /// Those that name something, for a playbook to act on or to find again: only what is surely secret is masked in them.
+    pub(super) const NAMES: [&str; 16] = [
+        ACTIVITY,
+        SCOPE,
+        FACTORY,
+        WORKSPACE,
+        JOB_ID,
+        TASK_RUN_ID,
+        TASK_KEY,
+        CLUSTER_ID,
+        WORKSPACE_ID,
+        LINKED_RUN_ID,
+        DAG_ID,
+        TASK_ID,
+        MAP_INDEX,
+        DEPLOYMENT,
+        LAST_TASK,
+        LOGICAL_DATE,
+    ];
 }
 
 /// The alert that carried the failure, for the audit.
@@ -265,10 +355,11 @@ impl Failure {
     /// Redacts and caps every text: the border through which all outside text passes once (law L10).
     #[must_use]
     pub fn sealed(mut self) -> Self {
-        let name = |text: &str| cap(&redact(text), NAME_CAP);
+        let name = |text: &str| cap(&redact_name(text), NAME_CAP);
+        let text = |text: &str| cap(&redact(text), NAME_CAP);
         self.asset = name(&self.asset);
         self.run_id = self.run_id.as_deref().map(name);
-        self.error_code = self.error_code.as_deref().map(name);
+        self.error_code = self.error_code.as_deref().map(text);
         self.message = cap(&redact(&self.message), MESSAGE_CAP);
         self.run_url = self.run_url.as_deref().map(redact).filter(|url| {
             let web = url.starts_with("https://") || url.starts_with("http://");
@@ -277,7 +368,10 @@ impl Failure {
         self.context = self
             .context
             .iter()
-            .map(|(k, v)| (name(k), name(v)))
+            .map(|(k, v)| {
+                let is_name = field::NAMES.contains(&k.as_str());
+                (name(k), if is_name { name(v) } else { text(v) })
+            })
             .collect();
         self.alert = self.alert.map(|alert| AlertRef {
             id: name(&alert.id),
@@ -295,6 +389,7 @@ impl Failure {
                 .field(field::WORKSPACE)
                 .or_else(|| self.field(field::WORKSPACE_ID)),
             Source::Airflow => self.field(field::DEPLOYMENT),
+            Source::System => None,
         };
         self.field(field::SCOPE).or_else(named)
     }

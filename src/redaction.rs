@@ -25,8 +25,12 @@ mod values;
 use std::borrow::Cow;
 use std::ops::Range;
 
+use sha2::{Digest, Sha256};
+
 /// What stands where a secret was.
 const MASK: &str = "***";
+/// How much of a digest the mask of a name carries, in hex digits.
+const DIGEST: usize = 6;
 /// One pass is enough but for texts made to evade it; then the next pass sees what the first uncovered.
 const PASSES: usize = 6;
 
@@ -52,11 +56,14 @@ pub fn redact(text: &str) -> String {
 }
 
 /// Like [`redact`], for the name of an asset or a run: masks only what is surely secret by its own shape (tokens, private keys,
-/// passwords in URLs, e-mail addresses), so that `sk-orders-daily-load` and `password-reset` stay what they are called.
+/// passwords in URLs), so that `sk-orders-daily-load` and `jane.doe@contoso.com's Cluster` stay what they are called.
+///
+/// The mask carries a digest of what it hides: two names stay two names.
 pub fn redact_name(name: &str) -> String {
     let mut name = clean::clean(name);
     for _ in 0..PASSES {
-        match mask(&name, secrets::certain) {
+        let folded = fold::Folded::new(&name);
+        match folded.replace(&secrets::certain(folded.view()), told_apart) {
             Some(masked) => name = Cow::Owned(masked),
             None => break,
         }
@@ -66,7 +73,22 @@ pub fn redact_name(name: &str) -> String {
 
 fn mask(text: &str, find: fn(&str) -> Vec<Range<usize>>) -> Option<String> {
     let folded = fold::Folded::new(text);
-    folded.replace(&find(folded.view()), MASK)
+    folded.replace(&find(folded.view()), |_| Cow::Borrowed(MASK))
+}
+
+fn told_apart(secret: &str) -> Cow<'static, str> {
+    let digest = hex::encode(Sha256::digest(secret));
+    Cow::Owned(format!(
+        "{MASK}{}",
+        digest.get(..DIGEST).unwrap_or_default()
+    ))
+}
+
+/// A mask, also that of a name.
+fn is_mask(text: &str) -> bool {
+    text.strip_prefix(MASK).is_some_and(|rest| {
+        rest.is_empty() || rest.len() == DIGEST && rest.bytes().all(|b| b.is_ascii_hexdigit())
+    })
 }
 
 /// At most `limit` bytes, cut on a character boundary: the head and the tail, with a mark between them.

@@ -158,6 +158,35 @@ pub struct Diagnosis {
     pub worded_by: String,
 }
 
+impl Diagnosis {
+    /// What the tool says about its own surroundings: known, not inferred, and nothing that a machine acts on.
+    pub fn of_ourselves(
+        error_type: &str,
+        subject: &str,
+        root_cause: String,
+        recommendations: Vec<String>,
+    ) -> Self {
+        Self {
+            category: Category::Configuration,
+            error_type: error_type.to_owned(),
+            transient: false,
+            remediable: false,
+            action: Action::None,
+            other_node_type: false,
+            risk: Risk::High,
+            severity: Severity::High,
+            confidence: 1.0,
+            root_cause,
+            recommendations,
+            evidence: Vec::new(),
+            rule: "the tool's own deliveries".to_owned(),
+            fingerprint: fingerprint::fingerprint(Source::System, error_type, "", subject),
+            entities: BTreeMap::new(),
+            worded_by: "catalog".to_owned(),
+        }
+    }
+}
+
 impl Category {
     /// May a machine ever act on such errors (law L8)? Running it again cannot help the others, or could do harm.
     pub fn may_be_acted_on(self) -> bool {
@@ -365,7 +394,9 @@ impl Case {
             (Act::Retry | Act::Restart, Source::Databricks) => Action::RetryJob,
             (Act::CheckUpstream, _) => Action::CheckUpstream,
             (Act::Scale, _) => Action::ScaleResources,
-            (Act::None, _) => Action::None,
+            (Act::Retry | Act::Restart | Act::Reinstall, Source::System) | (Act::None, _) => {
+                Action::None
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ const NO_FACTORY: &str =
     "set AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME to read the run";
 const NO_WORKSPACE: &str = "set DATABRICKS_WORKSPACE_URL (and DATABRICKS_TOKEN, or give the identity access) to read the run";
 const NO_AIRFLOW: &str = "set AIRFLOW_BASE_URL and its credentials to read the task's log";
+const OWN: &str = "no platform has more to say about it";
 const NO_LOGS: &str = "set LOG_ANALYTICS_WORKSPACE_ID to read the logs";
 
 /// Sources of evidence, the most telling first; sources that are not named come last.
@@ -129,7 +130,7 @@ impl Collector {
         match failure.source {
             Source::Adf => self.of_linked_run(&mut found, now).await,
             Source::Airflow => self.of_watched_run(failure, &mut found, now).await,
-            Source::Databricks => {}
+            Source::Databricks | Source::System => {}
         }
         found
     }
@@ -195,6 +196,7 @@ impl Collector {
                 Source::Adf => NO_FACTORY,
                 Source::Databricks => NO_WORKSPACE,
                 Source::Airflow => NO_AIRFLOW,
+                Source::System => OWN,
             }
             .to_owned(),
         };
@@ -494,6 +496,7 @@ impl Collector {
             Source::Adf => self.data_factory.iter().map(Client::DataFactory).collect(),
             Source::Databricks => self.databricks.iter().map(Client::Databricks).collect(),
             Source::Airflow => self.airflow.iter().map(Client::Airflow).collect(),
+            Source::System => Vec::new(),
         }
     }
 }
@@ -505,6 +508,7 @@ fn silent_source(failure: &Failure) -> &'static str {
         (Source::Databricks, AssetKind::Cluster) => "databricks.cluster",
         (Source::Databricks, _) => "databricks.run",
         (Source::Airflow, _) => "airflow.log",
+        (Source::System, _) => "system",
     }
 }
 
@@ -516,7 +520,7 @@ fn is_about(source: Source, resource: &str) -> bool {
                 || resource.contains("/microsoft.synapse/workspaces/")
         }
         Source::Databricks => resource.contains("/microsoft.databricks/workspaces/"),
-        Source::Airflow => false,
+        Source::Airflow | Source::System => false,
     }
 }
 
@@ -526,6 +530,7 @@ fn elsewhere(source: Source, named: &str) -> String {
         Source::Adf => "AZURE_DATA_FACTORY_NAME and AZURE_DATA_FACTORIES",
         Source::Databricks => "DATABRICKS_WORKSPACE_URL and DATABRICKS_WORKSPACES",
         Source::Airflow => "AIRFLOW_BASE_URL and AIRFLOW_DEPLOYMENTS",
+        Source::System => "the settings",
     };
     format!(
         "the run belongs to {}, which {settings} do not name",

@@ -27,7 +27,7 @@ impl Asset {
         }
     }
 
-    /// Hex, safe as a storage key; the same for names that differ in case only, as vendors see them.
+    /// Hex, safe as a storage key; the same for names that their vendor takes for the same.
     pub fn key(&self) -> String {
         RunKey::new(self.source, self.kind.label(), &self.name, &self.scope, "").hash()
     }

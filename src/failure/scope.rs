@@ -104,6 +104,7 @@ pub fn same_place(source: Source, id: &str, named: &str) -> Option<bool> {
                 (false, _) => Some(named == id.to_lowercase()),
             }
         }
+        Source::System => None,
         Source::Airflow => {
             let id = id.to_lowercase();
             let host = id.split('/').next();

@@ -199,17 +199,20 @@ impl Flow {
             Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
             Err(UpdateError::Store(fault)) => return Err(fault),
         }
-        let observed = jira.observe(ticket, now).await.inspect_err(|fault| {
-            if fault.is_transient() {
-                questions.store(0, Ordering::Relaxed);
-            }
-        });
-        match observed? {
-            Some(event) => Ok(matches!(
+        match jira.observe(ticket, now).await {
+            Ok(Some(event)) => Ok(matches!(
                 self.jira_event(event, now).await?,
                 JiraOutcome::Applied(_)
             )),
-            None => Ok(false),
+            Ok(None) => Ok(false),
+            // The next round asks again; what else the row needs does not wait for JIRA.
+            Err(fault) => {
+                if fault.is_transient() {
+                    questions.store(0, Ordering::Relaxed);
+                }
+                tracing::info!(ticket.id = %ticket.id, reason = fault.reason(), "JIRA could not be asked about an issue");
+                Ok(false)
+            }
         }
     }
 }

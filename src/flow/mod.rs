@@ -29,6 +29,7 @@ mod claims;
 pub mod dead_letters;
 pub mod deliver;
 pub mod jira;
+mod notices;
 pub mod remediate;
 pub mod sweep;
 

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
 
 use super::accept::WaitingRows;
+use super::notices::Seen;
 use super::{FAILURES, FailureMessage, Flow, QUEUES};
 use crate::fault::Fault;
 use crate::ticket::machine::{self, Event};
@@ -57,12 +58,15 @@ impl Flow {
         let mut swept = Swept::default();
         let questions = &AtomicU32::new(QUESTIONS);
         let mut after = self.store.cursor(CURSOR).await?;
+        let from_the_start = after.is_none();
+        let seen = Seen::default();
         loop {
             let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
             swept.rows += rows.len();
             let looks = rows.into_iter().map(|row| {
+                let seen = &seen;
                 async move {
-                    let look = self.look_after(&row, questions, now);
+                    let look = self.look_after(&row, seen, questions, now);
                     let late = |_| Fault::transient("it did not end in time");
                     tokio::time::timeout(ROW, look).await.map_err(late)?
                 }
@@ -90,6 +94,8 @@ impl Flow {
                 break;
             }
         }
+        let whole = from_the_start && after.is_none() && swept.failed == 0;
+        self.tell_of_blocked_sinks(seen, whole, now).await?;
         self.free_assets(now).await?;
         for queue in QUEUES {
             let depth = self.storage().depth(queue).await?;
@@ -114,6 +120,7 @@ impl Flow {
     async fn look_after(
         &self,
         row: &ActiveRow,
+        seen: &Seen,
         questions: &AtomicU32,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
@@ -126,6 +133,7 @@ impl Flow {
         };
         match self.store.load(&id).await? {
             Some(ticket) => {
+                seen.note(&ticket);
                 trace::for_report(
                     ticket.trace.as_deref(),
                     self.look_after_ticket(&ticket, questions, now),
@@ -247,12 +255,7 @@ impl Flow {
                 acted = true;
             }
         }
-        acted |= match self.compare_with_jira(ticket, questions, now).await {
-            Ok(changed) => changed,
-            // The next round asks again; what else the row needs does not wait for JIRA.
-            Err(fault) if fault.is_transient() => false,
-            Err(fault) => return Err(fault),
-        };
+        acted |= self.compare_with_jira(ticket, questions, now).await?;
         let shown = !Sink::showing().any(|sink| ticket.lags(sink));
         // Reopened in JIRA soon after its close, with the webhook lost, it is still compared.
         let watched = self.sinks.jira.is_some() && now - ticket.status_at < LINGER;

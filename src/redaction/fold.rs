@@ -50,14 +50,18 @@ impl<'a> Folded<'a> {
         &self.view
     }
 
-    /// The text with these ranges of the view, in order and apart, replaced; `None` when there are none.
-    pub(super) fn replace(&self, ranges: &[Range<usize>], by: &str) -> Option<String> {
+    /// The text with these ranges of the view, in order and apart, replaced by what `by` makes of them; `None` when there are none.
+    pub(super) fn replace(
+        &self,
+        ranges: &[Range<usize>],
+        by: impl Fn(&str) -> Cow<'static, str>,
+    ) -> Option<String> {
         let mut out = String::new();
         let mut done = 0;
         for range in ranges {
             let (start, end) = (self.origin(range.start), self.origin(range.end));
             out.push_str(self.text.get(done..start)?);
-            out.push_str(by);
+            out.push_str(&by(self.text.get(start..end)?));
             done = end;
         }
         (done > 0).then(|| out + self.text.get(done..).unwrap_or_default())
@@ -171,7 +175,7 @@ mod tests {
         let at = folded.view().find('z').unwrap();
         assert_eq!(
             folded
-                .replace(std::slice::from_ref(&(at..at + 3)), "***")
+                .replace(std::slice::from_ref(&(at..at + 3)), |_| "***".into())
                 .as_deref(),
             Some("é pаss＝***!")
         );

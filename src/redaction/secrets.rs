@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::hints::{self, BARE, Hint, LOGIN, ORACLE};
-use super::{MASK, values};
+use super::{is_mask, values};
 
 /// No secret on one line is longer; a bound keeps the time linear.
 const LONGEST: usize = 8 * 1024;
@@ -24,7 +24,6 @@ pub(super) fn certain(text: &str) -> Vec<Range<usize>> {
                 | Hint::Inside
                 | Hint::Padding
                 | Hint::Authority
-                | Hint::Address
                 | Hint::Path
         )
     })
@@ -49,7 +48,7 @@ fn found(text: &str, wanted: fn(Hint) -> bool) -> Vec<Range<usize>> {
             continue;
         }
         done = secret.end;
-        if text.get(secret.clone()) != Some(MASK) {
+        if !text.get(secret.clone()).is_some_and(is_mask) {
             secrets.push(secret);
         }
     }

@@ -108,6 +108,7 @@ fn standing(
         Source::Adf => "Data Factory",
         Source::Databricks => "Databricks",
         Source::Airflow => "Airflow",
+        Source::System => return Err("nothing ran that could be run again".to_owned()),
     };
     match &facts.known {
         Known::Said(Standing::Failed) => {

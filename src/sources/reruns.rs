@@ -16,7 +16,9 @@ pub fn key(failure: &Failure, run_id: &str) -> RunKey {
             failure.field(field::MAP_INDEX).unwrap_or_default(),
             failure.scope().unwrap_or_default(),
         ),
-        Source::Adf | Source::Databricks => RunKey::new(failure.source, "", run_id, "", ""),
+        Source::Adf | Source::Databricks | Source::System => {
+            RunKey::new(failure.source, "", run_id, "", "")
+        }
     }
 }
 
@@ -29,7 +31,7 @@ pub fn repair_key(failure: &Failure, repair: &str) -> RunKey {
 /// May a rerun go on under the id of the run that failed? Databricks repairs runs, and Airflow clears tasks.
 pub fn may_keep_their_id(source: Source) -> bool {
     match source {
-        Source::Adf => false,
+        Source::Adf | Source::System => false,
         Source::Databricks | Source::Airflow => true,
     }
 }
@@ -43,7 +45,7 @@ pub fn is_same_id(first: &Failure, later: &Failure) -> bool {
 /// by its task instance instead.
 pub fn may_be_rerun(first: &Failure, later: &Failure) -> bool {
     match later.source {
-        Source::Airflow => false,
+        Source::Airflow | Source::System => false,
         Source::Adf | Source::Databricks => later.key != first.key && later.asset == first.asset,
     }
 }

@@ -8,6 +8,7 @@
 
 use aiops_rca::dashboard;
 use aiops_rca::evidence::Collector;
+use aiops_rca::failure::{RunKey, Source};
 use aiops_rca::fault::Fault;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FailureMessage, Flow};
 use aiops_rca::remediation::RemediationSettings;
@@ -16,7 +17,7 @@ use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::{Event, apply};
 use aiops_rca::ticket::store::TicketStore;
-use aiops_rca::ticket::{DeliveryFault, Sink, Ticket, TicketId};
+use aiops_rca::ticket::{Actor, Channel, DeliveryFault, Sink, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use simulators::Fault as Script;
@@ -266,4 +267,141 @@ fn a_redirect_is_an_outage_and_another_refusal_is_none() {
             "{status}"
         );
     }
+}
+
+impl App {
+    /// The tool's own tickets, as far as the sweep looks after them.
+    async fn notices(&self) -> Vec<Ticket> {
+        let (rows, _) = self.flow.store.active(100, None).await.unwrap();
+        let mut notices = Vec::new();
+        for id in rows.iter().filter_map(|row| TicketId::parse(&row.row)) {
+            let known = self.flow.store.load(&id).await.unwrap();
+            notices.extend(known.filter(|ticket| ticket.failure.source == Source::System));
+        }
+        notices
+    }
+}
+
+/// Nobody looks at the dashboard at night: what somebody must fix is a ticket of its own, in the sinks that still work.
+#[tokio::test]
+async fn a_refused_token_is_one_ticket_of_the_tools_own_until_it_is_accepted_again() {
+    let app = App::start().await;
+    let id = app.open(at(0)).await;
+    for second in [1, 302] {
+        app.jira.faults().next(Script::status(401));
+        app.deliver(&id, at(second)).await;
+        app.flow.sweep(at(second + 1)).await.unwrap();
+        if second == 1 {
+            assert_eq!(
+                app.notices().await,
+                [],
+                "the first repetition may repair it"
+            );
+        }
+    }
+    let [notice] = app.notices().await.try_into().unwrap();
+    assert!(notice.id.as_str().starts_with("SYS-"));
+    assert_eq!(notice.failure.asset, "JIRA");
+    let cause = &notice.diagnosis.root_cause;
+    assert!(
+        cause.starts_with("JIRA takes nothing since ") && cause.contains("UTC: 1 ticket waits. "),
+        "{cause}"
+    );
+    assert!(cause.contains("401"), "{cause}");
+    assert_eq!(notice.diagnosis.recommendations.len(), 3);
+    assert!(notice.sinks_off[Sink::Jira.name()].contains("about JIRA itself"));
+    assert!(!notice.lags(Sink::Jira) && notice.remediation.attempts.is_empty());
+    // More ticks say nothing new.
+    app.flow.sweep(at(400)).await.unwrap();
+    assert_eq!(app.notices().await, [notice.clone()]);
+
+    app.deliver(&id, at(500)).await;
+    app.flow.sweep(at(501)).await.unwrap();
+    let closed = app.flow.store.load(&notice.id).await.unwrap().unwrap();
+    assert!(closed.is_closed());
+    assert_eq!(app.jira.issues().len(), 1, "none about JIRA itself");
+    app.jira.assert_drained();
+}
+
+#[tokio::test]
+async fn a_notice_is_closed_for_one_outage_and_counts_what_waits() {
+    let app = App::start().await;
+    let mut waiting = vec![app.open(at(0)).await];
+    let refused = async |id: &TicketId, second: i64| {
+        app.jira.faults().next(Script::status(401));
+        app.deliver(id, at(second)).await;
+    };
+    refused(&waiting[0], 1).await;
+    refused(&waiting[0], 302).await;
+    app.flow.sweep(at(303)).await.unwrap();
+    let [notice] = app.notices().await.try_into().unwrap();
+
+    for number in 1..=3 {
+        let mut other = failure();
+        other.key = RunKey::new(Source::Adf, "", &format!("other-{number}"), "", "");
+        let accepted = app
+            .flow
+            .accept(Parsed::Failures(vec![other]), None, at(304))
+            .await
+            .unwrap();
+        let id = accepted.ticket_id.unwrap();
+        let message = FailureMessage::Failure {
+            ticket: id.clone(),
+            trace: None,
+        };
+        app.flow.analyse(message, at(304)).await.unwrap();
+        refused(&id, 305).await;
+        waiting.push(id);
+    }
+    app.flow.sweep(at(306)).await.unwrap();
+    app.flow.sweep(at(307)).await.unwrap();
+    let [grown] = app.notices().await.try_into().unwrap();
+    assert_eq!(
+        (
+            &grown.id,
+            grown.story.last().unwrap().text.as_str(),
+            grown.count
+        ),
+        (&notice.id, "4 tickets wait by now", 2)
+    );
+
+    // Somebody knows: no second one for this outage.
+    let jane = || Actor {
+        channel: Channel::Dashboard,
+        name: "Jane Doe".to_owned(),
+    };
+    let closed = Event::StatusChanged {
+        to: Status::Acknowledged,
+        by: jane(),
+        at: at(310),
+        jira_status: None,
+    };
+    app.flow.apply(&notice.id, &closed, at(310)).await.unwrap();
+    refused(&waiting[0], 1300).await;
+    app.flow.sweep(at(1301)).await.unwrap();
+    assert!(app.notices().await.iter().all(Ticket::is_closed));
+
+    // It flows, and is refused again on another night.
+    for id in &waiting {
+        app.deliver(id, at(2000)).await;
+    }
+    let night = 90_000;
+    let id = &waiting[0];
+    let taken = Event::StatusChanged {
+        to: Status::InProgress,
+        by: jane(),
+        at: at(night),
+        jira_status: None,
+    };
+    app.flow.apply(id, &taken, at(night)).await.unwrap();
+    app.jira.faults().next(Script::status(401));
+    app.deliver(id, at(night + 1)).await;
+    app.jira.faults().next(Script::status(401));
+    app.deliver(id, at(night + 302)).await;
+    app.flow.sweep(at(night + 303)).await.unwrap();
+    let open: Vec<Ticket> = (app.notices().await.into_iter())
+        .filter(|ticket| !ticket.is_closed())
+        .collect();
+    let [second] = open.try_into().unwrap();
+    assert_eq!(second.follows.as_ref(), Some(&notice.id));
 }

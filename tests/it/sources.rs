@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+use aiops_rca::failure::RunKey;
 use aiops_rca::sources::{self, Malformed, Parsed};
 use lawful::assert_lawful;
 
@@ -35,6 +36,11 @@ fn vendor(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// The key of a run, by the text that its digests are made of.
+pub(crate) fn key_of(text: &str) -> RunKey {
+    RunKey::from(text.to_owned())
+}
+
 fn failures(parsed: Result<Parsed, Malformed>) -> Vec<aiops_rca::failure::Failure> {
     match parsed {
         Ok(Parsed::Failures(failures)) => failures,
@@ -60,4 +66,23 @@ fn ignored(parsed: Result<Parsed, Malformed>) -> String {
         Ok(Parsed::Ignored(reason)) => reason,
         other => panic!("an ignored body expected, got {other:?}"),
     }
+}
+
+/// Run ids, tasks and deployments may be named after people or hold what looks like a secret: none of it is in the key.
+#[test]
+fn a_key_holds_nothing_but_digests() {
+    let body = serde_json::json!({"dag_id": "Etl", "task_id": "load for jane.doe@contoso.com", "run_id": "manual__sk-orders-daily",
+        "deployment": "Jane's Airflow", "exception": "ValueError: bad"});
+    let failure = failure(sources::airflow::parse(body.to_string().as_bytes()));
+    let key = failure.key.to_string();
+    assert!(
+        key.strip_prefix("airflow:")
+            .unwrap()
+            .chars()
+            .all(|c| c == ':' || c.is_ascii_hexdigit()),
+        "{key}"
+    );
+    // And the names themselves are those by which Airflow can be asked.
+    assert_eq!(failure.asset, "Etl.load for jane.doe@contoso.com");
+    assert_eq!(failure.run_id.as_deref(), Some("manual__sk-orders-daily"));
 }

@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
+use aiops_rca::failure::{RunKey, Source};
 use aiops_rca::ticket::{Sink, Ticket};
+use sha2::Digest;
 
 /// Written by 0.1.0 in the demo; leases, dates and intents are as a crash would have left them.
 fn of_an_earlier_version() -> String {
@@ -42,4 +44,20 @@ fn what_is_written_is_read_back() {
         value["books"].get("delivered").is_none(),
         "the old form is not written again"
     );
+}
+
+/// Older versions stored what the key is made of; it goes on meaning the same run, and is written in digests.
+#[test]
+fn a_key_of_an_earlier_version_is_still_the_key_of_its_run() {
+    let old: RunKey = serde_json::from_str("\"adf||7d3e-41||repair-2\"").unwrap();
+    assert_eq!(old, RunKey::new(Source::Adf, "", "7D3E-41", "", "repair-2"));
+    assert_eq!(
+        old.hash(),
+        hex::encode(sha2::Sha256::digest("adf||7d3e-41||repair-2"))
+    );
+    let written = serde_json::to_string(&old).unwrap();
+    assert!(!written.contains("7d3e-41"), "{written}");
+    assert_eq!(serde_json::from_str::<RunKey>(&written).unwrap(), old);
+    assert_ne!(old.after("ADF-1"), old.after("ADF-2"));
+    assert_ne!(old.after("ADF-1"), old);
 }

@@ -13,6 +13,7 @@ mod healing;
 mod hostile;
 mod house;
 mod interleaving;
+mod outages;
 mod people;
 mod reading;
 mod reports;

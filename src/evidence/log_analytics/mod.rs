@@ -146,7 +146,9 @@ impl LogAnalytics {
                 kql::clusters(wanted, failure.field(field::CLUSTER_ID))
             }
             (Source::Databricks, AssetKind::Job, Some(_)) => kql::jobs(wanted),
-            (Source::Adf | Source::Databricks | Source::Airflow, _, _) => return,
+            (Source::Adf | Source::Databricks | Source::Airflow | Source::System, _, _) => {
+                return;
+            }
         };
         match self.first_with_rows(&queries, from, to).await {
             Ok(Found {
@@ -347,7 +349,7 @@ fn refinement(failure: &Failure, table: &rows::Table) -> Refinement {
     let read = match failure.source {
         Source::Adf => rows::adf_failures(table, None, None),
         Source::Databricks => rows::databricks_failures(table, None, None),
-        Source::Airflow => Vec::new(),
+        Source::Airflow | Source::System => Vec::new(),
     };
     let same = |row: &Failure| row.run_id.is_none() || row.run_id == failure.run_id;
     let Some(row) = read.into_iter().find(same) else {

@@ -2,9 +2,7 @@
 //!
 //! In: text that anybody may have written. Out: text that shows as it was written, formats nothing, links
 //! nothing, mentions nobody and fits its limit. Lengths are counted *after* escaping, in UTF-16 units: never
-//! less than what Slack counts, whichever way it counts. The room does not know blocks.
-
-use crate::redaction::redact;
+//! less than what Slack counts, whichever way it counts. The room does not know blocks. Secrets were taken out where the text came in.
 
 const ELLIPSIS: char = '…';
 
@@ -20,7 +18,7 @@ pub(super) fn mrkdwn(text: &str, limit: usize) -> String {
 
 /// As [`mrkdwn`], lines kept.
 pub(super) fn mrkdwn_lines(text: &str, limit: usize) -> String {
-    let lines: Vec<String> = redact(text)
+    let lines: Vec<String> = text
         .lines()
         .map(|line| neutral(&one_line(line)))
         .filter(|line| !line.is_empty())
@@ -35,7 +33,7 @@ pub(super) fn plain(text: &str, limit: usize) -> String {
 
 /// One line without control characters, reordering marks and runs of white space.
 fn one_line(text: &str) -> String {
-    let shown: String = redact(text)
+    let shown: String = text
         .chars()
         .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
         .filter(|c| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'))

@@ -284,7 +284,9 @@ impl Callback {
             .clone()
             .or_else(|| self.date.clone())
             .unwrap_or_else(body);
-        let scope = format!("{}/{dag}", deployment.unwrap_or_default());
+        // People and hosts name a deployment; only the ids in it are case-sensitive.
+        let deployment = deployment.unwrap_or_default().to_lowercase();
+        let scope = format!("{deployment}/{dag}");
         let task = match (self.task.as_deref().unwrap_or_default(), self.map_index()) {
             (task, Some(index)) => format!("{task}[{index}]"),
             (task, None) => task.to_owned(),

@@ -36,7 +36,8 @@ pub fn names_task(failure: &Failure) -> bool {
 /// The run key of a task instance.
 pub fn instance_key(failure: &Failure) -> RunKey {
     let part = |name: &str| failure.field(name).unwrap_or_default();
-    let scope = format!("{}/{}", part(field::DEPLOYMENT), part(field::DAG_ID));
+    let deployment = part(field::DEPLOYMENT).to_lowercase();
+    let scope = format!("{deployment}/{}", part(field::DAG_ID));
     let run = failure
         .run_id
         .as_deref()
@@ -86,7 +87,7 @@ impl Units {
         for unit in self.units.iter_mut().filter(whole) {
             // Its deployment fits: whichever way the two reports name it, it is one instance.
             let whose = unit.turned_out.get_or_insert_with(|| own.clone());
-            if whose.without_scope() == own.without_scope() {
+            if whose.is_same_but_for_scope(own) {
                 return unit.key.clone();
             }
         }
@@ -94,7 +95,7 @@ impl Units {
         let same = |unit: &&Unit| unit.task.as_deref() == task && unit.is_at(deployment);
         match self.units.iter().find(same) {
             // The same task instance, once with its deployment and once without.
-            Some(unit) if unit.key.without_scope() == own.without_scope() => unit.key.clone(),
+            Some(unit) if unit.key.is_same_but_for_scope(own) => unit.key.clone(),
             Some(_) => own.clone(),
             None => {
                 self.list(failure);

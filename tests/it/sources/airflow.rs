@@ -1,10 +1,10 @@
 //! Airflow callbacks beyond the sample payloads.
 
-use aiops_rca::failure::field;
+use aiops_rca::failure::{RunKey, field};
 use aiops_rca::sources::airflow::parse;
 use serde_json::{Value, json};
 
-use super::{failure, ignored};
+use super::{failure, ignored, key_of};
 
 fn bytes(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
@@ -19,8 +19,8 @@ fn callback(more: &Value) -> Value {
     body
 }
 
-fn key(body: &Value) -> String {
-    failure(parse(&bytes(body))).key.as_str().to_owned()
+fn key(body: &Value) -> RunKey {
+    failure(parse(&bytes(body))).key
 }
 
 #[test]
@@ -28,12 +28,15 @@ fn the_key_tells_apart_what_is_apart() {
     let base = key(&callback(&json!({})));
     assert_eq!(
         base,
-        "airflow|airflow.example.com:8443/etl|scheduled__2026-07-27t00:00:00+00:00|load|"
+        key_of("airflow|airflow.example.com:8443/etl|scheduled__2026-07-27T00:00:00+00:00|load|")
     );
     for other in [
         json!({"dag_id": "other"}),
+        json!({"dag_id": "Etl"}),
         json!({"task_id": "extract"}),
+        json!({"task_id": "Load"}),
         json!({"run_id": "manual__1"}),
+        json!({"run_id": "SCHEDULED__2026-07-27T00:00:00+00:00"}),
         json!({"map_index": 0}),
         json!({"log_url": "https://other.example.com/"}),
         json!({"deployment": "emea"}),
@@ -163,7 +166,10 @@ fn the_index_of_a_mapped_task_may_stand_in_the_link_only() {
     ] {
         let found = failure(parse(&bytes(&callback(&json!({"log_url": link})))));
         assert_eq!(found.field(field::MAP_INDEX), Some("2"), "{link}");
-        assert!(found.key.as_str().contains("|load[2]|"));
+        assert_eq!(
+            found.key,
+            key_of("airflow|a:8080/etl|scheduled__2026-07-27T00:00:00+00:00|load[2]|")
+        );
     }
     let plain = failure(parse(&bytes(&callback(
         &json!({"log_url": "http://a/dags/etl/grid?map_index=-1"}),
@@ -182,8 +188,8 @@ fn values_may_sit_in_nested_objects() {
     });
     let failure = failure(parse(&bytes(&body)));
     assert_eq!(
-        failure.key.as_str(),
-        "airflow|localhost:8080/etl|manual__1|load[3]|"
+        failure.key,
+        key_of("airflow|localhost:8080/etl|manual__1|load[3]|")
     );
     assert_eq!(failure.asset, "etl.load");
     assert_eq!(failure.message, r#"{"message":"bad","type":"ValueError"}"#);
@@ -207,12 +213,12 @@ fn a_whole_dag_may_fail() {
         (
             found.asset.as_str(),
             found.message.as_str(),
-            found.key.as_str()
+            found.key.clone()
         ),
         (
             "etl",
             "Airflow DAG etl failed: timed_out",
-            "airflow|/etl|r1||"
+            key_of("airflow|/etl|r1||")
         )
     );
     // Airflow 2 hands the last task instance to a DAG's callback, whatever became of it.
@@ -221,8 +227,11 @@ fn a_whole_dag_may_fail() {
     );
     let found = failure(parse(&bytes(&last)));
     assert_eq!(
-        (found.asset.as_str(), found.key.as_str()),
-        ("etl", "airflow|/etl|scheduled__2026-07-27t00:00:00+00:00||")
+        (found.asset.as_str(), found.key.clone()),
+        (
+            "etl",
+            key_of("airflow|/etl|scheduled__2026-07-27T00:00:00+00:00||")
+        )
     );
     assert_eq!(
         ignored(parse(&bytes(&callback(&json!({"reason": "success"}))))),
@@ -301,11 +310,7 @@ fn words_for_nothing_are_nothing() {
         ),
         (None, None)
     );
-    assert!(
-        failure.key.as_str().starts_with("airflow|/etl|"),
-        "{}",
-        failure.key.as_str()
-    );
+    assert!(failure.key.to_string().starts_with("airflow:"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use aiops_rca::sources::RowsOf;
 use aiops_rca::sources::databricks::parse;
 use serde_json::{Value, json};
 
-use super::{failure, ignored, request};
+use super::{failure, ignored, key_of, request};
 
 fn bytes(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
@@ -24,8 +24,8 @@ fn a_job_and_its_task_are_one_failure_whatever_reports_them() {
         "{\"jobId\":\"7\",\"runId\":\"999\",\"multitaskParentRunId\":\"123456789\",\"jobTerminalState\":\"Failed\",\"orgId\":\"1234567890123456\"}"]]}]}}});
     for body in [job, task, row] {
         assert_eq!(
-            failure(parse(&bytes(&body))).key.as_str(),
-            "databricks||123456789||",
+            failure(parse(&bytes(&body))).key,
+            key_of("databricks||123456789||"),
             "{body}"
         );
     }
@@ -112,10 +112,10 @@ fn shapes_of_a_predecessor_are_used_for_what_they_hold() {
         "termination_reason": {"code": "BOOTSTRAP_TIMEOUT", "type": "SERVICE_FAULT", "parameters": {"databricks_error_message": "timed out"}}}});
     let found = failure(parse(&bytes(&cluster)));
     assert_eq!(
-        (found.kind, found.key.as_str()),
+        (found.kind, found.key),
         (
             AssetKind::Cluster,
-            "databricks|cluster|c-1||2026-07-27t09:15"
+            key_of("databricks|cluster|c-1||2026-07-27t09:15")
         )
     );
     assert_eq!(

@@ -143,8 +143,9 @@ fn expectations_without_a_payload_are_noticed() {
 
 fn compare(name: &str, actual: &Value, wrong: &mut Vec<String>) {
     let expected = std::fs::read(root().join(format!("expected/{name}.json")));
-    let expected: Value =
+    let mut expected: Value =
         expected.map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
+    digest_keys(&mut expected);
     if expected == *actual {
         return;
     }
@@ -155,6 +156,24 @@ fn compare(name: &str, actual: &Value, wrong: &mut Vec<String>) {
         "{name}: expected {expected}\n  actual is in {}:\n{text}",
         place.display()
     ));
+}
+
+/// The expectations name the runs; a failure carries digests only.
+fn digest_keys(expected: &mut Value) {
+    match expected {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(key) if name == "key" && key.contains('|') => {
+                        *key = super::key_of(key).to_string();
+                    }
+                    other => digest_keys(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(digest_keys),
+        _ => {}
+    }
 }
 
 fn outcome(parsed: &Result<Parsed, Malformed>) -> Value {

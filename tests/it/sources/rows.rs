@@ -5,7 +5,7 @@ use aiops_rca::sources::RowsOf;
 use aiops_rca::sources::rows::{self, Origin, Table, adf, databricks::is_normal_end};
 use serde_json::{Value, json};
 
-use super::vendor;
+use super::{key_of, vendor};
 
 fn table(columns: &[&str], rows: Value) -> Table {
     Table {
@@ -91,11 +91,11 @@ fn audit_rows_of_jobs_are_read() {
     };
     assert_eq!(
         (
-            failure.key.as_str(),
+            failure.key.clone(),
             failure.message.as_str(),
             failure.asset.as_str()
         ),
-        ("databricks||999||", "boom", "job 7")
+        (key_of("databricks||999||"), "boom", "job 7")
     );
     assert_eq!(
         (

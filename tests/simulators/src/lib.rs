@@ -102,7 +102,13 @@ struct Scripted {
 
 /// Faults waiting for the requests they match; each is used once, in order. Clones share the queue.
 #[derive(Debug, Clone, Default)]
-pub struct FaultScript(Arc<Mutex<VecDeque<Scripted>>>);
+pub struct FaultScript(Arc<Mutex<Faults>>);
+
+#[derive(Debug, Default)]
+struct Faults {
+    scripted: VecDeque<Scripted>,
+    standing: Option<Fault>,
+}
 
 impl FaultScript {
     /// The next request, whatever it is.
@@ -115,6 +121,11 @@ impl FaultScript {
         self.push(Some(method), Some(path_part), fault);
     }
 
+    /// From now on every request that no other fault matches; `None` ends it.
+    pub fn stands(&self, fault: Option<Fault>) {
+        lock(&self.0).standing = fault;
+    }
+
     /// As [`FaultScript::next_on`]; `None` matches anything.
     pub fn push(&self, method: Option<&str>, path_part: Option<&str>, fault: Fault) {
         let scripted = Scripted {
@@ -122,18 +133,18 @@ impl FaultScript {
             path_part: path_part.map(str::to_owned),
             fault,
         };
-        lock(&self.0).push_back(scripted);
+        lock(&self.0).scripted.push_back(scripted);
     }
 
     /// Have all scripted faults happened? A test that scripts faults asserts this at its end.
     pub fn is_drained(&self) -> bool {
-        lock(&self.0).is_empty()
+        lock(&self.0).scripted.is_empty()
     }
 
     /// Takes the first fault that matches.
     pub fn take(&self, method: &str, path: &str) -> Option<Fault> {
-        let mut queue = lock(&self.0);
-        let at = queue.iter().position(|scripted| {
+        let mut faults = lock(&self.0);
+        let at = faults.scripted.iter().position(|scripted| {
             scripted
                 .method
                 .as_deref()
@@ -142,8 +153,11 @@ impl FaultScript {
                     .path_part
                     .as_deref()
                     .is_none_or(|part| path.contains(part))
-        })?;
-        queue.remove(at).map(|scripted| scripted.fault)
+        });
+        match at {
+            Some(at) => faults.scripted.remove(at).map(|scripted| scripted.fault),
+            None => faults.standing.clone(),
+        }
     }
 }
 

@@ -1,0 +1,243 @@
+//! Notices: what somebody must fix around the tool itself is told once, by a ticket of its own, where people still read it.
+//!
+//! A sink that refuses what is sent to it (an expired token, a project that is gone) keeps its tickets waiting, and nobody
+//! may look at the dashboard. So the sweep opens one ticket per sink, shown in the other sinks, tells when many more wait,
+//! and closes it once nothing is blocked any more. Somebody who closes it earlier hears no more of this outage.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use chrono::{DateTime, Utc};
+
+use super::Flow;
+use crate::diagnosis::Diagnosis;
+use crate::failure::{AssetKind, Failure, RunKey, Source};
+use crate::fault::Fault;
+use crate::sources::airflow::story::Latest;
+use crate::ticket::machine::{self, Event, Opening};
+use crate::ticket::store::Claim;
+use crate::ticket::{Actor, ChapterKind, Sink, Status, Ticket, TicketId};
+
+/// How many tickets waited when the notice was opened, in its failure's context.
+const WAITING: &str = "waiting";
+/// A fault that one repetition repairs is nobody's task: it was tried again in vain before it is told.
+const TRIES: u32 = 2;
+/// Outages of one sink, one after the other; more than that in a lifetime, and the oldest are looked through in vain.
+const OUTAGES: usize = 500;
+
+/// What one round of the sweep saw.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<Round>);
+
+#[derive(Debug, Default)]
+struct Round {
+    blocked: BTreeMap<Sink, Waits>,
+    open: Vec<(TicketId, Sink)>,
+}
+
+/// Tickets that wait for one sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Waits {
+    tickets: u32,
+    since: DateTime<Utc>,
+    tries: u32,
+    /// The latest fault's.
+    reason: String,
+    at: DateTime<Utc>,
+}
+
+impl Seen {
+    /// Notes what is blocked on a ticket, or that the ticket is itself a notice.
+    pub(super) fn note(&self, ticket: &Ticket) {
+        let Ok(mut round) = self.0.lock() else { return };
+        if ticket.failure.source == Source::System {
+            let about = |sink: &Sink| sink.title() == ticket.failure.asset;
+            if let Some(sink) = Sink::ALL.into_iter().find(about)
+                && !ticket.is_closed()
+            {
+                round.open.push((ticket.id.clone(), sink));
+            }
+            return;
+        }
+        for sink in Sink::showing().filter(|sink| ticket.lags(*sink)) {
+            let (Some(blocked), Some(fault)) = (ticket.blocked(sink), ticket.fault(sink)) else {
+                continue;
+            };
+            let waits = round.blocked.entry(sink).or_insert_with(|| Waits {
+                tickets: 0,
+                since: blocked.since,
+                tries: 0,
+                reason: fault.reason.clone(),
+                at: fault.at,
+            });
+            waits.tickets = waits.tickets.saturating_add(1);
+            waits.since = waits.since.min(blocked.since);
+            waits.tries = waits.tries.max(blocked.tries);
+            if fault.at > waits.at {
+                waits.at = fault.at;
+                waits.reason.clone_from(&fault.reason);
+            }
+        }
+    }
+}
+
+impl Flow {
+    /// Opens, updates and closes notices by what a round saw; `whole`: it saw every ticket that is looked after.
+    pub(super) async fn tell_of_blocked_sinks(
+        &self,
+        seen: Seen,
+        whole: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let round = seen.0.into_inner().unwrap_or_default();
+        for (sink, waits) in &round.blocked {
+            let open = round.open.iter().find(|(_, about)| about == sink);
+            match open {
+                Some((id, _)) => self.tell_of_more(id, waits, now).await?,
+                None if waits.tries >= TRIES => self.open_notice(*sink, waits, now).await?,
+                None => {}
+            }
+        }
+        for (id, sink) in round.open {
+            if whole && !round.blocked.contains_key(&sink) {
+                tracing::info!(ticket.id = %id, sink.name = sink.name(), "nothing is blocked any more");
+                let closed = Event::StatusChanged {
+                    to: Status::Acknowledged,
+                    by: Actor::system(),
+                    at: now,
+                    jira_status: None,
+                };
+                self.tell(&id, closed, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_notice(
+        &self,
+        sink: Sink,
+        waits: &Waits,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let mut key = RunKey::new(Source::System, "", sink.name(), "", "");
+        let offer = TicketId::new(Source::System, now, fastrand::u32(..));
+        let mut follows = None;
+        for _ in 0..OUTAGES {
+            let owner = match self.store.claim(&key, &offer).await? {
+                Claim::Ours => offer.clone(),
+                Claim::Theirs(owner) => owner,
+            };
+            let Some(known) = self.store.load(&owner).await? else {
+                // Ours, or that of a sweep that died right here.
+                return self
+                    .insert_notice(owner, key, follows, sink, waits, now)
+                    .await;
+            };
+            if !known.is_closed() || known.status_at >= waits.since {
+                return self.store.mark_active(&owner).await;
+            }
+            key = key.after(&owner);
+            follows = Some(owner);
+        }
+        Ok(())
+    }
+
+    async fn insert_notice(
+        &self,
+        id: TicketId,
+        key: RunKey,
+        follows: Option<TicketId>,
+        sink: Sink,
+        waits: &Waits,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let title = sink.title();
+        let cause = words(sink, waits);
+        let mut sinks_off = self.sinks_off();
+        sinks_off
+            .entry(sink.name().to_owned())
+            .or_insert_with(|| format!("the ticket is about {title} itself"));
+        let failure = Failure {
+            source: Source::System,
+            key,
+            kind: AssetKind::Service,
+            asset: title.to_owned(),
+            run_id: None,
+            run_url: None,
+            error_code: None,
+            message: cause.clone(),
+            context: BTreeMap::from([(WAITING.to_owned(), waits.tickets.to_string())]),
+            occurred_at: Some(waits.since),
+            source_severity: None,
+            alert: None,
+        }
+        .sealed();
+        let steps = vec![
+            format!("Run `aiops-rca doctor`: it asks {title} the same questions and names what to fix."),
+            "Fix the setting or the right that it names, and restart the app: what waits is tried again at once.".to_owned(),
+            "`aiops-rca replay` lists what waits, and `aiops-rca replay --all` tries it again without a restart.".to_owned(),
+        ];
+        let ticket = machine::open(
+            Opening {
+                id: id.clone(),
+                failure,
+                diagnosis: Diagnosis::of_ourselves("SinkBlocked", sink.name(), cause, steps),
+                evidence_count: 0,
+                gaps: Vec::new(),
+                latest: Latest::default(),
+                follows,
+                received_at: now,
+                trace: None,
+                sinks_off,
+            },
+            now,
+        );
+        if self.store.insert(&ticket).await? {
+            tracing::error!(ticket.id = %id, sink.name = sink.name(), sink.waiting = waits.tickets, reason = %waits.reason, "a sink is blocked: somebody has to fix something");
+        }
+        self.store.mark_active(&id).await?;
+        self.put_deliveries(&ticket, Sink::showing(), now).await
+    }
+
+    /// Twice as many as were told before are news.
+    async fn tell_of_more(
+        &self,
+        id: &TicketId,
+        waits: &Waits,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let Some(ticket) = self.store.load(id).await? else {
+            return Ok(());
+        };
+        let told = ticket.story.iter().rev();
+        let told = told.filter(|chapter| chapter.kind == ChapterKind::Recurrence);
+        let told: Option<u32> = told.map(|chapter| chapter.text.as_str()).find_map(number);
+        let first = || number(ticket.failure.field(WAITING)?);
+        if waits.tickets < told.or_else(first).unwrap_or(1).saturating_mul(2) {
+            return Ok(());
+        }
+        let more = Event::TryReported {
+            latest: Latest::default(),
+            told: Some(format!("{} tickets wait by now", waits.tickets)),
+        };
+        self.tell(id, more, now).await
+    }
+}
+
+/// The number that a text begins with.
+fn number(text: &str) -> Option<u32> {
+    text.split(' ').next()?.parse().ok()
+}
+
+fn words(sink: Sink, waits: &Waits) -> String {
+    let count = match waits.tickets {
+        1 => "1 ticket waits".to_owned(),
+        many => format!("{many} tickets wait"),
+    };
+    format!(
+        "{} takes nothing since {}: {count}. {}",
+        sink.title(),
+        waits.since.format("%Y-%m-%d %H:%M UTC"),
+        waits.reason
+    )
+}
