@@ -11,9 +11,19 @@ use super::classify::{self, Verdict};
 use super::judge::{Judge, Judgement, Opinion, Rule, features};
 use super::scan::Span;
 use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
+use crate::failure::Source;
 
 /// What is more likely wrong than right is no diagnosis.
 const UNDETERMINED: f32 = 0.5;
+
+/// Why a rule does not act though its cause would, where the judge is the reason.
+const OUTVOTED: &str = "the rules alone say something else";
+const FORBIDDEN: &str = "; does not act because the wording speaks of ";
+
+/// Do rules and judge disagree, by the diagnosis's rule?
+pub(super) fn is_disputed(rule: &str) -> bool {
+    rule.contains(OUTVOTED) || rule.contains(FORBIDDEN)
+}
 
 /// What rules and judge are given of a case: for training and for measuring.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +59,7 @@ fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals 
     let text = features::read(&pieces);
     Signals {
         buckets: features::of(Some(case.source), codes, &text),
-        rule: rule_of(catalog, verdict),
+        rule: rule_of(catalog, case.source, verdict),
     }
 }
 
@@ -75,13 +85,18 @@ fn outside(part: Span, masks: &[Span]) -> impl Iterator<Item = Span> {
     })
 }
 
-fn rule_of(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<Rule> {
+fn rule_of(catalog: &Catalog, source: Source, verdict: &Verdict<'_>) -> Option<Rule> {
     let guess = verdict.guess.as_ref();
     match verdict.candidates.first() {
-        Some(winner) if winner.rank >= guess.map_or(0, |guess| guess.rank) => Some(Rule {
-            category: catalog.cause(winner.cause)?.category,
-            class: class(winner.rank),
-        }),
+        Some(winner) if winner.rank >= guess.map_or(0, |guess| guess.rank) => {
+            let cause = catalog.cause(winner.cause)?;
+            let of_the_guide = classify::is_of_the_guide(source, cause);
+            let least = if of_the_guide { GENERAL } else { 0 };
+            Some(Rule {
+                category: cause.category,
+                class: class(winner.rank).max(least),
+            })
+        }
         _ => guess.map(|guess| Rule {
             category: guess.category,
             class: class(guess.rank),
@@ -89,11 +104,14 @@ fn rule_of(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<Rule> {
     }
 }
 
+/// The class of general phrases.
+const GENERAL: usize = 2;
+
 fn class(sign: u8) -> usize {
     match sign {
         rank::NUMBER.. => 4,
         rank::CODE..=rank::SAYS => 3,
-        rank::WEAK_CODE..=rank::SUGGESTS => 2,
+        rank::WEAK_CODE..=rank::SUGGESTS => GENERAL,
         rank::HINT => 1,
         _ => 0,
     }
@@ -144,7 +162,7 @@ fn prefer(catalog: &Catalog, verdict: &mut Verdict<'_>, category: Category) -> b
         return false;
     };
     signs.rotate_right(1);
-    verdict.veto = Some("the rules alone say something else".into());
+    verdict.veto = Some(OUTVOTED.into());
     true
 }
 
@@ -197,11 +215,7 @@ fn forbid(found: &mut Diagnosis, opinion: &Opinion) {
     found.action = Action::None;
     found.other_node_type = false;
     found.risk = Risk::High;
-    let _ = write!(
-        found.rule,
-        "; does not act because the wording speaks of {}",
-        opinion.best().words()
-    );
+    let _ = write!(found.rule, "{FORBIDDEN}{}", opinion.best().words());
 }
 
 fn described(category: Category) -> &'static str {

@@ -521,6 +521,11 @@ fn named_throttling(winner: &Candidate, category: Category) -> bool {
     category == Category::Throttling && winner.rank >= rank::CODE
 }
 
+/// The guide has an Airflow task retried whose error says "timeout", in whatever words.
+pub(super) fn is_of_the_guide(source: Source, cause: &Cause) -> bool {
+    source == Source::Airflow && cause.name == "TimeoutError"
+}
+
 /// What speaks against an acting winner: its place, a vague word alone (a hint that is no number), or another sign.
 fn veto(
     catalog: &Catalog,
@@ -539,9 +544,8 @@ fn veto(
     {
         return Some("its place: it stands beside the error that ended the run".into());
     }
-    // The guide has a lone "timeout" of an Airflow task retried.
-    let by_the_guide = case.source == Source::Airflow && cause.name == "TimeoutError";
-    if winner.rank <= rank::HINT && winner.sign.starts_with('"') && !by_the_guide {
+    let lone_word = winner.rank <= rank::HINT && winner.sign.starts_with('"');
+    if lone_word && !is_of_the_guide(case.source, cause) {
         return Some("a vague word alone".into());
     }
     if matches!(cause.category, Category::Quota | Category::Resource)

@@ -286,6 +286,11 @@ impl Diagnosis {
         }
     }
 
+    /// Do the rules and the learned judge disagree about the category, or about acting?
+    pub fn is_disputed(&self) -> bool {
+        both::is_disputed(&self.rule)
+    }
+
     /// The evidence for people to read: a quote that another one contains word for word is not said again.
     pub fn proofs(&self) -> impl Iterator<Item = &Quote> {
         let quotes = || self.evidence.iter().enumerate();

@@ -35,6 +35,8 @@ const SIGNS: usize = 4;
 const SAYS: usize = 240;
 /// A first sentence shorter than this is joined by the next.
 const ENOUGH: usize = 80;
+/// So few bytes hold no more than a code.
+const FEW: usize = 30;
 /// The most quotes.
 const QUOTES: usize = 6;
 
@@ -49,7 +51,29 @@ pub(super) struct Proof {
 /// Where the cause happened: named at the text's beginning, far from what went wrong.
 const WHEREABOUTS: [&str; 5] = ["activity", "inner_activity", "side", "task", "dag"];
 
+/// Names of errors, not of things.
+const CODES: [&str; 17] = [
+    "aadsts",
+    "code",
+    "connector",
+    "curl",
+    "db2",
+    "dynamics",
+    "errno",
+    "exception",
+    "exit",
+    "hana",
+    "http",
+    "http_name",
+    "mysql",
+    "ora",
+    "sql",
+    "sqlstate",
+    "teradata",
+];
+
 /// A value, where it stands, and how far from the sign that is.
+#[derive(Clone, Copy)]
 struct Named<'a> {
     value: &'a str,
     place: usize,
@@ -209,7 +233,22 @@ fn things<'a>(
             }
         }
     }
+    // The host of an address is worth naming where nothing else names one.
+    if let Some(url) = out.get("url").copied()
+        && !out.contains_key("host")
+        && let Some(value) = host_of(url.value)
+    {
+        out.insert("host", Named { value, ..url });
+    }
     out
+}
+
+/// `https://user@host:443/path` → `host`.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?.split(':').next()?;
+    host.contains('.').then_some(host)
 }
 
 /// What stands with a sign.
@@ -301,8 +340,19 @@ pub(super) fn says(text: &str, span: Span) -> Option<String> {
             text.ceil_char_boundary(start.max(span.start)),
         );
     }
-    let said = text
-        .get(start..end)?
+    // A number alone tells nothing: the sentence before it does.
+    while end.saturating_sub(start) < FEW && start > line.start {
+        let before = text.get(line.start..start)?.trim_end();
+        let shorter = before.get(..before.floor_char_boundary(before.len().saturating_sub(1)))?;
+        let earlier = line.start + begin_of_sentence(shorter);
+        if earlier >= start || end - earlier > SAYS {
+            break;
+        }
+        start = earlier;
+    }
+    let said = text.get(start..end)?;
+    let said = said
+        .get(..first_of(said, &[",Source="]))?
         .trim()
         .trim_end_matches(['.', ',', ';', ':']);
     (!said.is_empty()).then(|| said.to_owned())
@@ -377,9 +427,10 @@ pub(super) fn named(sentence: String, entities: &BTreeMap<String, String>) -> St
     let Some(says) = entities.get("says") else {
         return sentence;
     };
-    let things = entities
-        .iter()
-        .filter(|(name, value)| !WHEREABOUTS.contains(&name.as_str()) && value.len() > 1);
+    let things = entities.iter().filter(|(name, value)| {
+        let name = name.as_str();
+        !WHEREABOUTS.contains(&name) && !CODES.contains(&name) && value.len() > 1
+    });
     let names_one = things
         .map(|(_, value)| value)
         .any(|value| sentence.contains(value.as_str()));

@@ -141,10 +141,10 @@ impl Figures {
         for (tenth, (count, sum, right)) in self.tenths.iter().enumerate() {
             if *count > 0 {
                 let (mean, right) = (sum / f64::from(*count), share(*right, *count));
-                let next = tenth + 1;
                 let _ = writeln!(
                     out,
-                    "| .{tenth}0 to .{next}0 | {count} | {mean:.3} | {right:.3} |"
+                    "| {tenth}0–{}0 % | {count} | {mean:.3} | {right:.3} |",
+                    tenth + 1
                 );
             }
         }

@@ -6,7 +6,7 @@ use figures::Figures;
 
 #[path = "../../train/figures.rs"]
 #[expect(dead_code, reason = "the trainer uses the rest of it")]
-mod figures;
+pub(super) mod figures;
 
 fn measure(cases: &str) -> Figures {
     let mut sums = Figures::default();
