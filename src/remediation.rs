@@ -15,7 +15,7 @@ use chrono::{DateTime, Duration, NaiveTime, Utc};
 use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
 
-use crate::diagnosis::{Action, Category, Diagnosis, Risk, Severity};
+use crate::diagnosis::{Action, Category, Risk, Severity};
 use crate::evidence::Facts;
 use crate::failure::{Asset, AssetKind, Scope, Source, field};
 use crate::ticket::machine::{Decision, Plan};
@@ -229,7 +229,7 @@ impl Default for RemediationSettings {
             max_running: 10,
             cooldown: Duration::hours(2),
             flapping_limit: 3,
-            low_confidence: Diagnosis::MEDIUM,
+            low_confidence: 0.5,
             approval_ttl: Duration::hours(4),
             delays: Vec::new(),
             callback_deadline: Duration::hours(2),

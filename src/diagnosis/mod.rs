@@ -139,7 +139,7 @@ pub struct Diagnosis {
     pub risk: Risk,
     /// How bad it is.
     pub severity: Severity,
-    /// 0 to 1: the probability that the category is right.
+    /// 0 to 1: how specific and how corroborated the match is; of `judged`, the probability that the category is right.
     pub confidence: f32,
     /// The sentence people are woken for.
     pub root_cause: String,
@@ -270,16 +270,11 @@ impl Action {
 }
 
 impl Diagnosis {
-    /// From here on confidence is High: of such answers on messages that were not trained on, 97 of 100 are right.
-    pub const HIGH: f32 = 0.9;
-    /// Below this it is Low: there, 70 of 100 are right; in between, 91 (`tests/eval/README.md`).
-    pub const MEDIUM: f32 = 0.7;
-
     /// High, Medium or Low, as people read it.
     pub fn confidence_word(&self) -> &'static str {
-        if self.confidence >= Self::HIGH {
+        if self.confidence >= 0.75 {
             "High"
-        } else if self.confidence >= Self::MEDIUM {
+        } else if self.confidence >= 0.45 {
             "Medium"
         } else {
             "Low"
@@ -412,14 +407,14 @@ const THRESHOLD: f32 = 0.2;
 /// Finds the root cause. Never fails; it may be [`Category::Undetermined`].
 pub fn diagnose(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
-    let found = both::diagnose(catalog, case, classify::classify(catalog, case));
+    let found = of_rules(catalog, case, &classify::classify(catalog, case));
     watched(case, found)
 }
 
-/// What the rules alone say, without the judge: for measuring what each of the two adds.
-pub fn by_rules(case: &Case) -> Diagnosis {
+/// The root cause by rules and learned judge together, with a calibrated confidence; [`diagnose`] asks the rules alone.
+pub fn judged(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
-    let found = of_rules(catalog, case, &classify::classify(catalog, case));
+    let found = both::diagnose(catalog, case, classify::classify(catalog, case));
     watched(case, found)
 }
 

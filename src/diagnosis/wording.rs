@@ -36,7 +36,7 @@ const SAYS: usize = 240;
 /// A first sentence shorter than this is joined by the next.
 const ENOUGH: usize = 80;
 /// So few bytes hold no more than a code.
-const FEW: usize = 30;
+const FEW: usize = 20;
 /// The most quotes.
 const QUOTES: usize = 6;
 
