@@ -127,14 +127,8 @@ impl AssetKind {
 /// Two reports of the same run have equal keys, whatever door they came through. Only digests are kept, because run ids,
 /// deployments and tasks may be named after anything: `source:scope:rest:whole`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct RunKey {
-    source: String,
-    /// Empty where the report did not say where it ran.
-    scope: String,
-    rest: String,
-    whole: String,
-}
+#[serde(from = "String")]
+pub struct RunKey(String);
 
 impl RunKey {
     /// Builds the key; parts are trimmed and separated unambiguously. Airflow tells `Etl` from `etl`; Azure and Databricks
@@ -154,70 +148,64 @@ impl RunKey {
     fn of_text(text: &str) -> Self {
         let (source, place) = text.split_once('|').unwrap_or((text, ""));
         let (scope, rest) = place.split_once('|').unwrap_or(("", place));
-        Self {
-            source: source.to_owned(),
-            scope: if scope.is_empty() {
-                String::new()
-            } else {
-                digest(scope)
-            },
-            rest: digest(rest),
-            whole: digest(text),
-        }
+        // Empty where the report did not say where it ran.
+        let scope = if scope.is_empty() {
+            String::new()
+        } else {
+            digest(scope)
+        };
+        Self(format!(
+            "{source}:{scope}:{}:{}",
+            digest(rest),
+            digest(text)
+        ))
     }
 
     /// The key of what follows this run's closed ticket: the next failure of the same unit.
     #[must_use]
     pub fn after(&self, ticket: impl fmt::Display) -> Self {
         let follow = |digested: &str| digest(&format!("{digested}|after {ticket}"));
-        Self {
-            rest: follow(&self.rest),
-            whole: follow(&self.whole),
-            ..self.clone()
-        }
+        let [source, scope, rest, whole] = self.parts();
+        Self(format!(
+            "{source}:{scope}:{}:{}",
+            follow(rest),
+            follow(whole)
+        ))
     }
 
     /// Are these reports of one unit, if what one of them does not say about its place is left aside?
     pub fn is_same_but_for_scope(&self, other: &Self) -> bool {
-        (&self.source, &self.rest) == (&other.source, &other.rest)
+        let unit = |key: &Self| {
+            let [source, _, rest, _] = key.parts();
+            (source.to_owned(), rest.to_owned())
+        };
+        unit(self) == unit(other)
     }
 
     /// SHA-256 in hex: safe as a storage key.
     pub fn hash(&self) -> String {
-        self.whole.clone()
+        let [.., whole] = self.parts();
+        whole.to_owned()
+    }
+
+    fn parts(&self) -> [&str; 4] {
+        let mut parts = self.0.split(':');
+        [(); 4].map(|()| parts.next().unwrap_or_default())
     }
 }
 
 impl fmt::Display for RunKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}:{}",
-            self.source, self.scope, self.rest, self.whole
-        )
-    }
-}
-
-impl From<RunKey> for String {
-    fn from(key: RunKey) -> Self {
-        key.to_string()
+        f.write_str(&self.0)
     }
 }
 
 impl From<String> for RunKey {
     fn from(text: String) -> Self {
-        let mut parts = text.split(':');
-        let digests = (parts.next(), parts.next(), parts.next(), parts.next());
-        match (digests, parts.next()) {
-            ((Some(source), Some(scope), Some(rest), Some(whole)), None) if !text.contains('|') => {
-                Self {
-                    source: source.to_owned(),
-                    scope: scope.to_owned(),
-                    rest: rest.to_owned(),
-                    whole: whole.to_owned(),
-                }
-            }
-            _ => Self::of_text(&text),
+        if text.contains('|') {
+            Self::of_text(&text)
+        } else {
+            Self(text)
         }
     }
 }

@@ -101,11 +101,11 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
     let prefix = settings.get("STORAGE_PREFIX").cloned().unwrap_or_default();
     let storage = Storage::open(&config.storage?, &config.http)?;
     let options = HostOptions {
-        executable: Some(
-            arguments
-                .executable
-                .map_or_else(std::env::current_exe, Ok)?,
-        ),
+        executable: Some(match &arguments.executable {
+            // The handler runs in the app's directory; the path is meant from here.
+            Some(path) => std::path::absolute(path)?,
+            None => std::env::current_exe()?,
+        }),
         arguments: Some(Vec::new()),
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         enable_auth: arguments.auth,

@@ -15,9 +15,11 @@ use crate::failure::Source;
 use crate::ticket::store::DeadLetter;
 use crate::ticket::{AuditEntry, Sink, Status, Ticket};
 
+mod counts;
 mod overview;
 mod ticket;
 
+pub use counts::Counts;
 pub use overview::overview;
 pub use ticket::ticket;
 
@@ -39,10 +41,12 @@ pub struct Filter {
 /// What the list page shows.
 #[derive(Debug)]
 pub struct Overview<'a> {
-    /// Newest first.
+    /// Those that the filter shows, newest first.
     pub tickets: &'a [Ticket],
-    /// Are there more of these days than these?
-    pub cut: bool,
+    /// All tickets of these days, counted.
+    pub counts: &'a Counts,
+    /// The page with older ones, if there are more.
+    pub older: Option<String>,
     /// Which of them.
     pub filter: &'a Filter,
     /// Problems of the settings.
@@ -77,6 +81,9 @@ pub struct TicketPage<'a> {
 }
 
 impl Filter {
+    /// The parameters that it is read from.
+    pub const PARAMETERS: [&'static str; 4] = ["status", "source", "q", "days"];
+
     /// Reads the parameters `status`, `source`, `q`, `days`; unknown values filter nothing.
     pub fn from_parameters(parameter: impl Fn(&str) -> Option<String>) -> Self {
         let status = parameter("status").and_then(|name| {
@@ -249,7 +256,7 @@ fn sink_state(ticket: &Ticket, sink: Sink) -> Value {
 }
 
 /// Tickets as CSV with a header row; cells that spreadsheets would run as formulas are defused.
-pub fn csv(tickets: &[&Ticket]) -> Vec<u8> {
+pub fn csv(tickets: &[Ticket]) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
         "id",

@@ -1,20 +1,14 @@
 //! The list page: what is open, what keeps failing, what needs a person.
 
-use std::collections::BTreeMap;
-
 use maud::{Markup, html};
 
-use super::{Filter, Overview, frame, issue, prose, relative, time};
+use super::{Counts, Filter, Overview, frame, issue, prose, relative, time};
 use crate::failure::Source;
 use crate::ticket::{Priority, RemediationState, Sink, Status, Ticket};
 
 /// The page with all tickets: what somebody has to look at stands above what is closed.
 pub fn overview(page: &Overview<'_>) -> Markup {
-    let mut shown: Vec<&Ticket> = page
-        .tickets
-        .iter()
-        .filter(|ticket| page.filter.shows(ticket))
-        .collect();
+    let mut shown: Vec<&Ticket> = page.tickets.iter().collect();
     // The newest first within each: the order in which they come.
     shown.sort_by_key(|ticket| {
         if ticket.is_closed() {
@@ -25,10 +19,7 @@ pub fn overview(page: &Overview<'_>) -> Markup {
     });
     let body = html! {
         h1.title { "Failures" span.quiet { (days(page.filter.days)) } }
-        (tiles(page.tickets))
-        @if page.cut {
-            p.quiet role="status" { "Only the newest " (page.tickets.len()) " failures of this time are shown and counted here. Choose fewer days to see all of them." }
-        }
+        (tiles(page.counts))
         @if !page.problems.is_empty() {
             section.card.warn { h2 { "Settings need attention" } ul { @for problem in page.problems { li { (problem) } } } }
         }
@@ -44,7 +35,10 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         } @else {
             (table(&shown, page))
         }
-        (categories(page.tickets))
+        @if let Some(older) = &page.older {
+            p role="status" { "These are " (page.tickets.len()) " of more. " a href=(older) rel="next" { "Older failures" } }
+        }
+        (categories(page.counts))
         p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } }
     };
     frame("Failures", Some(page.visitor), &body)
@@ -52,25 +46,14 @@ pub fn overview(page: &Overview<'_>) -> Markup {
 
 /// What somebody has to repair before tickets can be shown everywhere: for each sink how many wait, since when, and why.
 fn blocked_sinks(page: &Overview<'_>) -> Markup {
-    let waiting = Sink::showing().filter_map(|sink| {
-        let blocked: Vec<_> = page
-            .tickets
-            .iter()
-            .filter(|ticket| ticket.lags(sink))
-            .filter_map(|ticket| Some((ticket.blocked(sink)?, ticket.fault(sink)?)))
-            .collect();
-        let since = blocked.iter().map(|(blocked, _)| blocked.since).min()?;
-        let (_, latest) = blocked.iter().max_by_key(|(_, fault)| fault.at)?;
-        Some((sink, blocked.len(), since, latest.reason.as_str()))
-    });
-    let waiting: Vec<_> = waiting.collect();
+    let blocked = &page.counts.blocked.0;
     html! {
-        @if !waiting.is_empty() {
+        @if !blocked.is_empty() {
             section.card.warn {
                 h2 { "Deliveries are blocked" }
                 ul {
-                    @for (sink, count, since, reason) in &waiting {
-                        li { (sink.title()) ", since " (time(*since)) ": " (count) " ticket" @if *count != 1 { "s" } " not shown there. " (reason) }
+                    @for (sink, blocked) in blocked {
+                        li { (sink.title()) ", since " (time(blocked.since)) ": " (blocked.tickets) " ticket" @if blocked.tickets != 1 { "s" } " not shown there. " (blocked.reason) }
                     }
                 }
                 p.quiet { "They are tried again by themselves, at once when the settings change or " code { "aiops-rca doctor" } " is run." }
@@ -87,34 +70,27 @@ fn days(days: u32) -> String {
     }
 }
 
-fn tiles(tickets: &[Ticket]) -> Markup {
-    let tile = |label: &str, class: &str, test: &dyn Fn(&Ticket) -> bool| {
-        let number = tickets.iter().filter(|ticket| test(ticket)).count();
+fn tiles(counts: &Counts) -> Markup {
+    let tile = |label: &str, class: &str, number: usize| {
         // Nothing is no reason for alarm.
         let class = if number == 0 { "" } else { class };
         html! { div class={ "tile " (class) } { strong { (number) } span { (label) } } }
     };
     html! {
         section.tiles aria-label="Counts" {
-            (tile("open", "", &|t| t.status == Status::Open))
-            (tile("in progress", "", &|t| t.status == Status::InProgress))
-            (tile("waiting for approval", "ask", &|t| t.remediation.state == RemediationState::AwaitingApproval && !t.is_closed()))
-            (tile("SLA breached", "bad", &|t| t.sla.breached_at.is_some() && !t.is_closed()))
-            (tile("healed automatically", "good", &|t| t.remediation.state == RemediationState::Succeeded))
+            (tile("open", "", counts.open))
+            (tile("in progress", "", counts.in_progress))
+            (tile("waiting for approval", "ask", counts.awaiting_approval))
+            (tile("SLA breached", "bad", counts.breached))
+            (tile("healed automatically", "good", counts.healed))
         }
     }
 }
 
 /// What fails most, as shares of all.
-fn categories(tickets: &[Ticket]) -> Markup {
-    let mut categories: BTreeMap<&str, usize> = BTreeMap::new();
-    for ticket in tickets {
-        *categories
-            .entry(ticket.diagnosis.category.words())
-            .or_default() += 1;
-    }
-    let mut categories: Vec<_> = categories.into_iter().collect();
-    categories.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+fn categories(counts: &Counts) -> Markup {
+    let mut categories: Vec<_> = counts.categories.iter().collect();
+    categories.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
     html! {
         @if !categories.is_empty() {
             section.card.bars {
@@ -124,7 +100,7 @@ fn categories(tickets: &[Ticket]) -> Markup {
                         span.name { (name) }
                         svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
                             rect.track x="0" y="0" width="100" height="8" {}
-                            rect x="0" y="0" height="8" width=(count * 100 / tickets.len().max(1)) {}
+                            rect x="0" y="0" height="8" width=(*count * 100 / counts.all.max(1)) {}
                         }
                         span.count { (count) }
                     }

@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::sources::airflow::story::Latest;
 use crate::ticket::machine::{self, Event, Opening};
 use crate::ticket::store::Claim;
-use crate::ticket::{Actor, ChapterKind, Sink, Status, Ticket, TicketId};
+use crate::ticket::{Actor, BlockedSinks, ChapterKind, Sink, Status, Ticket, TicketId, Waits};
 
 /// How many tickets waited when the notice was opened, in its failure's context.
 const WAITING: &str = "waiting";
@@ -31,19 +31,8 @@ pub(super) struct Seen(Mutex<Round>);
 
 #[derive(Debug, Default)]
 struct Round {
-    blocked: BTreeMap<Sink, Waits>,
+    blocked: BlockedSinks,
     open: Vec<(TicketId, Sink)>,
-}
-
-/// Tickets that wait for one sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Waits {
-    tickets: u32,
-    since: DateTime<Utc>,
-    tries: u32,
-    /// The latest fault's.
-    reason: String,
-    at: DateTime<Utc>,
 }
 
 impl Seen {
@@ -59,25 +48,7 @@ impl Seen {
             }
             return;
         }
-        for sink in Sink::showing().filter(|sink| ticket.lags(*sink)) {
-            let (Some(blocked), Some(fault)) = (ticket.blocked(sink), ticket.fault(sink)) else {
-                continue;
-            };
-            let waits = round.blocked.entry(sink).or_insert_with(|| Waits {
-                tickets: 0,
-                since: blocked.since,
-                tries: 0,
-                reason: fault.reason.clone(),
-                at: fault.at,
-            });
-            waits.tickets = waits.tickets.saturating_add(1);
-            waits.since = waits.since.min(blocked.since);
-            waits.tries = waits.tries.max(blocked.tries);
-            if fault.at > waits.at {
-                waits.at = fault.at;
-                waits.reason.clone_from(&fault.reason);
-            }
-        }
+        round.blocked.add(ticket);
     }
 }
 
@@ -90,7 +61,7 @@ impl Flow {
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let round = seen.0.into_inner().unwrap_or_default();
-        for (sink, waits) in &round.blocked {
+        for (sink, waits) in &round.blocked.0 {
             let open = round.open.iter().find(|(_, about)| about == sink);
             match open {
                 Some((id, _)) => self.tell_of_more(id, waits, now).await?,
@@ -99,7 +70,7 @@ impl Flow {
             }
         }
         for (id, sink) in round.open {
-            if whole && !round.blocked.contains_key(&sink) {
+            if whole && !round.blocked.0.contains_key(&sink) {
                 tracing::info!(ticket.id = %id, sink.name = sink.name(), "nothing is blocked any more");
                 let closed = Event::StatusChanged {
                     to: Status::Acknowledged,

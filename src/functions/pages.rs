@@ -21,11 +21,12 @@ use crate::flow::accept::{AcceptStatus, Accepted};
 use crate::flow::{Flow, QUEUES};
 use crate::storage::Trouble;
 use crate::ticket::machine::Event;
+use crate::ticket::store::{Newest, last_days};
 use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
 
-/// So many tickets are shown and counted on the overview; where there are more, it says so.
+/// So many tickets are shown on a page of the overview, which counts all of them.
 const ON_A_PAGE: usize = 2000;
-/// So many are in a list of the API or a CSV.
+/// So many are on a page of a list of the API or a CSV, if `limit` does not ask for fewer.
 const IN_A_LIST: usize = 5000;
 const HTML: &str = "text/html; charset=utf-8";
 /// Nothing from elsewhere, no scripts at all, no frames.
@@ -172,17 +173,28 @@ fn asked_for(request: &Request) -> String {
     format!("{}?{}", request.path, request.query)
 }
 
-/// The newest tickets of these days, and whether there are more than that.
-async fn newest(
-    flow: &Flow,
-    now: DateTime<Utc>,
-    days: u32,
-    most: usize,
-) -> Result<(Vec<Ticket>, bool), Fault> {
-    let mut tickets = flow.store.recent(now, days, most + 1).await?;
-    let cut = tickets.len() > most;
-    tickets.truncate(most);
-    Ok((tickets, cut))
+/// The ticket after which a page of a list begins, if it is not the first page.
+async fn before(flow: &Flow, request: &Request) -> Result<Option<Ticket>, Fault> {
+    match request
+        .parameter("before")
+        .as_deref()
+        .and_then(TicketId::parse)
+    {
+        Some(id) => flow.store.load(&id).await,
+        None => Ok(None),
+    }
+}
+
+/// The same list from the ticket on that is the last of these.
+fn next_page(request: &Request, tickets: &[Ticket]) -> Option<String> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for name in Filter::PARAMETERS.into_iter().chain(["limit"]) {
+        if let Some(value) = request.parameter(name) {
+            query.append_pair(name, &value);
+        }
+    }
+    query.append_pair("before", tickets.last()?.id.as_str());
+    Some(format!("{}?{}", request.path, query.finish()))
 }
 
 fn not_found() -> Response {
@@ -326,7 +338,18 @@ impl Handler {
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let (tickets, cut) = newest(flow, now, filter.days, ON_A_PAGE).await?;
+        let mut newest = Newest::new(ON_A_PAGE, before(flow, request).await?.as_ref());
+        let mut counts = dashboard::Counts::default();
+        for day in last_days(now, filter.days) {
+            let each = |ticket: Ticket| {
+                counts.add(&ticket);
+                if filter.shows(&ticket) {
+                    newest.offer(ticket);
+                }
+            };
+            flow.store.each_of_day(&day, each).await?;
+        }
+        let (tickets, cut) = newest.finish();
         let dead_letters = flow.store.dead_letters().await?;
         let mut problems = self.problems();
         problems.extend(self.unwritten(flow, now).await?);
@@ -339,7 +362,8 @@ impl Handler {
         });
         let overview = dashboard::Overview {
             tickets: &tickets,
-            cut,
+            counts: &counts,
+            older: next_page(request, &tickets).filter(|_| cut),
             filter: &filter,
             problems: &problems,
             dead_letters: &dead_letters,
@@ -509,11 +533,24 @@ impl Handler {
         csv: bool,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let (tickets, cut) = newest(flow, now, filter.days, IN_A_LIST).await?;
-        let tickets: Vec<_> = tickets
-            .iter()
-            .filter(|ticket| filter.shows(ticket))
-            .collect();
+        let limit: Option<usize> = request
+            .parameter("limit")
+            .and_then(|limit| limit.parse().ok());
+        let limit = limit.map_or(IN_A_LIST, |limit| limit.clamp(1, IN_A_LIST));
+        let mut newest = Newest::new(limit, before(flow, request).await?.as_ref());
+        for day in last_days(now, filter.days) {
+            let each = |ticket: Ticket| {
+                if filter.shows(&ticket) {
+                    newest.offer(ticket);
+                }
+            };
+            flow.store.each_of_day(&day, each).await?;
+            if newest.is_full() {
+                break;
+            }
+        }
+        let (tickets, cut) = newest.finish();
+        let next = next_page(request, &tickets).filter(|_| cut);
         if csv {
             let table = Response::text(
                 StatusCode::OK,
@@ -524,19 +561,17 @@ impl Handler {
                 "content-disposition",
                 "attachment; filename=\"tickets.csv\"",
             );
-            return Ok(if cut {
-                table.with("x-truncated-after", IN_A_LIST.to_string())
-            } else {
-                table
+            return Ok(match next {
+                Some(next) => table
+                    .with("x-truncated-after", limit.to_string())
+                    .with("link", format!("<{next}>; rel=\"next\"")),
+                None => table,
             });
         }
-        let items: Vec<_> = tickets
-            .iter()
-            .map(|ticket| dashboard::summary(ticket))
-            .collect();
+        let items: Vec<_> = tickets.iter().map(dashboard::summary).collect();
         Ok(Response::json(
             StatusCode::OK,
-            &json!({"tickets": items, "truncated": cut}),
+            &json!({"tickets": items, "truncated": cut, "next": next}),
         ))
     }
 

@@ -13,12 +13,14 @@ use crate::diagnosis::{Diagnosis, Severity};
 use crate::evidence::Gap;
 use crate::failure::Failure;
 
+mod blocked;
 mod books;
 mod id;
 pub mod machine;
 mod remediation;
 pub mod store;
 
+pub use blocked::{BlockedSinks, Waits};
 pub use books::{
     Blocked, Books, DeliveryFault, JiraRecord, Lease, Record, Sink, SinkState, SinkStates,
     SlackRecord,

@@ -57,6 +57,69 @@ const PROBE: &str = "probe";
 /// How often a compare-and-set is tried again before the store is called too busy.
 const SWAP_TRIES: u32 = 20;
 
+/// The last days, newest first, as the store names them. One day ahead: a sender's midnight and ours may differ by a little.
+pub fn last_days(now: DateTime<Utc>, days: u32) -> impl Iterator<Item = String> {
+    (-1..i64::from(days)).map(move |back| {
+        let day = now - chrono::Duration::days(back);
+        day.format("%Y%m%d").to_string()
+    })
+}
+
+/// The newest of many tickets, without keeping all of them in memory.
+#[derive(Debug)]
+pub struct Newest {
+    limit: usize,
+    before: Option<(DateTime<Utc>, TicketId)>,
+    kept: Vec<Ticket>,
+    cut: bool,
+}
+
+impl Newest {
+    /// At most `limit` of them, all older than `before`.
+    pub fn new(limit: usize, before: Option<&Ticket>) -> Self {
+        Self {
+            limit,
+            before: before.map(|ticket| (ticket.received_at, ticket.id.clone())),
+            kept: Vec::new(),
+            cut: false,
+        }
+    }
+
+    /// One more.
+    pub fn offer(&mut self, ticket: Ticket) {
+        let place = (ticket.received_at, &ticket.id);
+        let newer = |(at, id): &(DateTime<Utc>, TicketId)| place >= (*at, id);
+        if self.before.as_ref().is_some_and(newer) {
+            return;
+        }
+        self.kept.push(ticket);
+        if self.kept.len() >= self.limit.saturating_add(500) {
+            self.keep_newest();
+        }
+    }
+
+    /// Are there enough of them, and more?
+    pub fn is_full(&self) -> bool {
+        self.cut || self.kept.len() > self.limit
+    }
+
+    /// The newest first, and whether there are more.
+    pub fn finish(mut self) -> (Vec<Ticket>, bool) {
+        self.keep_newest();
+        (self.kept, self.cut)
+    }
+
+    fn keep_newest(&mut self) {
+        self.kept.sort_by(|a, b| {
+            b.received_at
+                .cmp(&a.received_at)
+                .then_with(|| b.id.cmp(&a.id))
+        });
+        self.cut |= self.kept.len() > self.limit;
+        self.kept.truncate(self.limit);
+    }
+}
+
 /// Reads and writes everything about tickets.
 #[derive(Debug, Clone)]
 pub struct TicketStore {
@@ -217,9 +280,12 @@ impl TicketStore {
         Ok(entries)
     }
 
-    /// Tickets of one day (`20251212`), newest first, at most `limit`.
-    pub async fn of_day(&self, day: &str, limit: usize) -> Result<Vec<Ticket>, Fault> {
-        let mut tickets: Vec<Ticket> = Vec::new();
+    /// Hands on every ticket of one day (`20251212`), in no order.
+    pub async fn each_of_day(
+        &self,
+        day: &str,
+        mut each: impl FnMut(Ticket) + Send,
+    ) -> Result<(), Fault> {
         let mut after = None;
         loop {
             let page = self
@@ -228,22 +294,15 @@ impl TicketStore {
                 .await?;
             for entity in &page.entities {
                 match decode("ticket", &entity.document) {
-                    Ok(ticket) => tickets.push(ticket),
+                    Ok(ticket) => each(ticket),
                     Err(fault) => {
                         tracing::error!(ticket.id = %entity.row, fault = fault.reason(), "a stored ticket cannot be read");
                     }
                 }
             }
-            // Ids begin with the source: the newest may be on any page, the memory holds one page too many.
-            tickets.sort_by(|a, b| {
-                b.received_at
-                    .cmp(&a.received_at)
-                    .then_with(|| b.id.cmp(&a.id))
-            });
-            tickets.truncate(limit);
             after = page.next;
             if after.is_none() {
-                return Ok(tickets);
+                return Ok(());
             }
         }
     }
@@ -255,18 +314,15 @@ impl TicketStore {
         days: u32,
         limit: usize,
     ) -> Result<Vec<Ticket>, Fault> {
-        let mut tickets = Vec::new();
-        // One day ahead: a sender's midnight and ours may differ by a little.
-        for back in -1..i64::from(days) {
-            if tickets.len() >= limit {
+        let mut newest = Newest::new(limit, None);
+        for day in last_days(now, days) {
+            self.each_of_day(&day, |ticket| newest.offer(ticket))
+                .await?;
+            if newest.is_full() {
                 break;
             }
-            let day = (now - chrono::Duration::days(back))
-                .format("%Y%m%d")
-                .to_string();
-            tickets.extend(self.of_day(&day, limit - tickets.len()).await?);
         }
-        Ok(tickets)
+        Ok(newest.finish().0)
     }
 
     /// The ids in the active index that have a ticket, loaded (at most `limit`).

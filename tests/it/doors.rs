@@ -920,13 +920,76 @@ fn no_cell_is_a_formula() {
             channel: Channel::Jira,
             name: cell.to_owned(),
         };
-        let text = dashboard::csv(&[&ticket]);
+        let text = dashboard::csv(std::slice::from_ref(&ticket));
         let mut reader = csv::Reader::from_reader(text.as_slice());
         let row = reader.records().next().unwrap().unwrap();
         for column in [2, 11] {
             assert_eq!(row.get(column), Some(format!("'{cell}").as_str()));
         }
     }
+}
+
+/// Where a list ends early it says so and where it goes on; nothing is on two pages, nothing on none.
+#[tokio::test]
+async fn lists_are_paged_and_the_overview_counts_what_it_does_not_show() {
+    let house = house(key_lock(false));
+    let key = [("x-dashboard-key", KEY)];
+    let mut open = std::collections::BTreeSet::new();
+    for number in 0..7_i64 {
+        let then = Utc::now() - TimeDelta::minutes(number * 300);
+        let opened = house
+            .open(|t| {
+                t.id = aiops_rca::ticket::TicketId::new(t.failure.source, then, 7);
+                t.received_at = then;
+                if number == 2 {
+                    t.status = Status::Acknowledged;
+                }
+            })
+            .await;
+        if number != 2 {
+            open.insert(opened.id.to_string());
+        }
+    }
+    let mut next = Some("/api/tickets?status=open&limit=4".to_owned());
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    while let Some(target) = next {
+        let (status, body) = house.get(&target, &key).await;
+        assert_eq!(status, 200, "{target}");
+        let list: Value = serde_json::from_str(&body).unwrap();
+        let tickets = list["tickets"].as_array().unwrap();
+        seen.extend(tickets.iter().map(|t| t["id"].as_str().unwrap().to_owned()));
+        next = list["next"].as_str().map(str::to_owned);
+        assert_eq!(list["truncated"], next.is_some());
+        pages += 1;
+    }
+    assert_eq!((pages, seen.len()), (2, open.len()));
+    assert!(
+        seen.is_sorted_by(|a, b| a > b),
+        "the newest first: {seen:?}"
+    );
+    assert_eq!(
+        seen.into_iter().collect::<std::collections::BTreeSet<_>>(),
+        open
+    );
+
+    let (_, table) = house
+        .ask(Method::GET, "/api/tickets.csv?limit=3", &key, "")
+        .await;
+    let link = table
+        .headers
+        .iter()
+        .find(|(name, _)| name == "link")
+        .map(|(_, value)| value.as_str())
+        .unwrap();
+    assert!(
+        link.starts_with("</api/tickets.csv?limit=3&before=") && link.ends_with("; rel=\"next\""),
+        "{link}"
+    );
+    let (_, page) = house.get("/dashboard?status=acknowledged", &key).await;
+    assert!(
+        page.contains("<strong>6</strong><span>open</span>"),
+        "{page}"
+    );
 }
 
 #[tokio::test]

@@ -313,7 +313,7 @@ async fn a_refused_token_is_one_ticket_of_the_tools_own_until_it_is_accepted_aga
     assert!(!notice.lags(Sink::Jira) && notice.remediation.attempts.is_empty());
     // More ticks say nothing new.
     app.flow.sweep(at(400)).await.unwrap();
-    assert_eq!(app.notices().await, [notice.clone()]);
+    assert_eq!(app.notices().await, std::slice::from_ref(&notice));
 
     app.deliver(&id, at(500)).await;
     app.flow.sweep(at(501)).await.unwrap();
