@@ -18,7 +18,10 @@ import unittest
 
 import duckdb_kql
 
+from tree import trees
+
 HERE = pathlib.Path(__file__).parent.parent
+templates = {f"infra/{pathlib.Path(path).relative_to(HERE)}": tree for path, tree in trees([HERE]).items()}
 INGESTED = "_IngestedAt"
 NOW = datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0)
 
@@ -70,16 +73,20 @@ class Workspace:
 
 def rules() -> dict[str, tuple[str, list[str]]]:
     """Query file → its text and what its rule is split by, as infra/alerts.bicep says."""
-    text = (HERE / "alerts.bicep").read_text()
-    split = {name: re.findall(r"'(\w+)'", columns) for name, columns in re.findall(r"var (\w+) = \[\s+for column in \[(.*?)\]", text)}
-    found = re.findall(r"loadTextContent\('queries/([\w-]+)\.kql'\).*?dimensions: (\w+)", text, re.DOTALL)
-    return {name: ((HERE / f"queries/{name}.kql").read_text(), split[by]) for name, by in found}
+    variables = templates["infra/alerts.bicep"]["variables"]
+    found = {}
+    for rule in variables["rules"]["value"]:
+        file = pathlib.PurePath(rule["query"]["with"][0])
+        split = variables[rule["dimensions"]["$"]]["value"]["in"]
+        found[file.stem] = ((HERE / file).read_text(), split)
+    return found
 
 
 def watchers() -> dict[str, str]:
     """The rules on aiops-rca itself, for the app `rca-app`."""
-    names = re.findall(r"queries/(watch-[\w-]+)\.kql", (HERE / "modules/watcher.bicep").read_text())
-    return {name: (HERE / f"queries/{name}.kql").read_text().replace("{app}", "rca-app") for name in names}
+    rules = templates["infra/modules/watcher.bicep"]["variables"]["rules"]["value"]
+    files = [pathlib.PurePath(rule["query"]["with"][0]) for rule in rules]
+    return {file.stem: (HERE / "modules" / file).read_text().replace("{app}", "rca-app") for file in files}
 
 
 def request(minutes: float, name: str = "Sweep", success: bool = True, app: str = "RCA-app") -> dict:

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+pub(crate) mod lawful;
+
 use std::sync::Arc;
 
 use aiops_rca::dashboard;

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use aiops_rca::fault::Fault;
-use aiops_rca::identity::Identity;
+use aiops_rca::identity::{Identity, IdentitySettings};
 use chrono::Utc;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use simulators::Fault as Fate;
+use simulators::identity::IdentitySite;
 
 use crate::support;
 use crate::support::identity::{HEADER, IdentityEndpoint};
@@ -191,4 +193,42 @@ async fn an_endpoint_that_is_not_there_is_transient() {
             .unwrap_err()
             .is_transient()
     );
+}
+
+/// The endpoint comes up with the instance: the first token may take ten seconds. Later ones have three for each try,
+/// and the token that is still good stands in. Time is paused: it passes when nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn the_first_token_of_a_cold_start_has_ten_seconds() {
+    let site = std::sync::Arc::new(IdentitySite::new(HEADER));
+    let server = simulators::serve(0, std::sync::Arc::clone(&site))
+        .await
+        .unwrap();
+    let settings = IdentitySettings {
+        endpoint: format!("{}msi/token", server.url()).parse().unwrap(),
+        header: HEADER.into(),
+        client_id: None,
+    };
+    // So near its end that the next caller asks again.
+    site.set_lifetime(chrono::TimeDelta::minutes(2));
+    let cold = Identity::new(settings, support::http());
+    server.faults.next(Fate::Delay(Duration::from_secs(9)));
+    let began = tokio::time::Instant::now();
+    let first = token(&cold, STORAGE).await;
+    let took = began.elapsed();
+    assert_eq!(server.requests().len(), 1, "{took:?}");
+    assert!(
+        took >= Duration::from_secs(9) && took < Duration::from_secs(10),
+        "{took:?}"
+    );
+    for _ in 0..3 {
+        server.faults.next(Fate::Delay(Duration::from_secs(4)));
+    }
+    let began = tokio::time::Instant::now();
+    assert_eq!(token(&cold, STORAGE).await, first);
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_secs(9) && took < Duration::from_secs(11),
+        "{took:?}"
+    );
+    assert!(server.faults.is_drained());
 }

@@ -1,4 +1,5 @@
-//! The infrastructure as text: names in Bicep are the names in the code, and the rules' queries can run.
+//! What no compiler of Bicep knows: names in the templates are the names in the code, and everything that is decided
+//! there is decided as it is meant. The templates are read by checkov's own parser (`tests/it/support/bicep.rs`).
 
 #![expect(
     clippy::unwrap_used,
@@ -9,14 +10,17 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aiops_rca::config::{PLAYBOOKS, SETTINGS};
 use regex::Regex;
 use serde_json::{Value, json};
 use simulators::logic_app::SHIPPED;
 
+use crate::support::bicep::{self, call, name};
+
 mod azd;
+mod compiler;
 mod rules;
 
 fn root() -> &'static Path {
@@ -40,26 +44,13 @@ fn set(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     names.into_iter().collect()
 }
 
-fn bicep_files() -> Vec<PathBuf> {
-    let files = walkdir::WalkDir::new(root().join("infra"))
-        .into_iter()
-        .map(|entry| entry.unwrap().into_path());
-    let mut files: Vec<PathBuf> = files
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "bicep")
-        })
-        .collect();
-    files.sort();
-    assert!(files.len() > 10);
-    files
-}
-
-/// A Bicep array of plain texts: `var queues = ['a', 'b']`.
-fn list(text: &str, name: &str) -> Vec<String> {
-    let line = all(text, &format!(r"(?m)^var {name} = \[(.*)\]$"));
-    all(&line[0], "'([^']*)'")
-}
+const MAIN: &str = "infra/main.bicep";
+const ALERTS: &str = "infra/alerts.bicep";
+const STORAGE: &str = "infra/modules/storage.bicep";
+const FUNCTION: &str = "infra/modules/function.bicep";
+const WATCHER: &str = "infra/modules/watcher.bicep";
+const WORKFLOW: &str = "infra/playbooks/workflow.bicep";
+const PLAYBOOKS_FILE: &str = "infra/playbooks/playbooks.bicep";
 
 fn binding(function: &str) -> Value {
     let path = format!("functions/{function}/function.json");
@@ -68,13 +59,20 @@ fn binding(function: &str) -> Value {
 
 #[test]
 fn tables_and_queues_exist_under_the_names_of_the_code() {
-    let storage = read("infra/modules/storage.bicep");
-    assert_eq!(list(&storage, "tables"), aiops_rca::ticket::store::TABLES);
-    assert_eq!(list(&storage, "queues"), aiops_rca::flow::QUEUES);
-    assert!(
-        storage.contains("name: '${prefix}-${queueName}'")
-            && storage.contains("name: '${prefix}${tableName}'")
-    );
+    for (what, names, pattern) in [
+        (
+            "table",
+            &aiops_rca::ticket::store::TABLES[..],
+            "${prefix}${tableName}",
+        ),
+        ("queue", &aiops_rca::flow::QUEUES, "${prefix}-${queueName}"),
+    ] {
+        let made = &bicep::template(STORAGE)["resources"][what]["config"];
+        assert_eq!(made["each"]["name"], pattern);
+        let list = format!("{what}s");
+        assert_eq!(made["in"], name(&list));
+        assert_eq!(bicep::texts(bicep::variable(STORAGE, &list)), names);
+    }
     let triggered: BTreeSet<String> = aiops_rca::flow::QUEUES
         .iter()
         .map(|queue| format!("%STORAGE_PREFIX%-{queue}"))
@@ -94,35 +92,42 @@ fn tables_and_queues_exist_under_the_names_of_the_code() {
         .find(|setting| setting.name == "STORAGE_PREFIX")
         .unwrap()
         .default;
-    assert!(
-        read("infra/main.bicep").contains(&format!("param storagePrefix string = '{default}'"))
-    );
+    assert_eq!(*bicep::default(MAIN, "storagePrefix"), default);
 }
 
 #[test]
 fn the_account_names_keep_the_rules_of_the_vendors() {
-    let main = read("infra/main.bicep");
     // 3 to 24 lower-case letters and digits; a vault may have dashes as well.
-    assert!(
-        main.contains("var storageName = take(toLower('${replace(name, '-', '')}${suffix}'), 24)")
-    );
-    assert!(main.contains("var vaultName = take('${name}-${suffix}', 24)"));
+    let take = |of: Value| call("take", &[of, json!(24)]);
+    let letters = json!("${replace(name, '-', '')}${suffix}");
+    let storage = take(call("to_lower", &[letters]));
+    assert_eq!(*bicep::variable(MAIN, "storageName"), storage);
+    let vault = take(json!("${name}-${suffix}"));
+    assert_eq!(*bicep::variable(MAIN, "vaultName"), vault);
 }
 
-/// Name → value text of every app setting that main.bicep makes.
-fn app_settings() -> BTreeMap<String, String> {
-    let main = read("infra/main.bicep");
-    let blocks =
-        Regex::new(r"(?ms)^var \w+Settings = (?:empty\(\w+\) \? \{\} : )?\{(.*?)\}$").unwrap();
-    let pair = Regex::new(r"(?m)^\s*([A-Z][A-Za-z0-9_]+): (.+?)\s*$").unwrap();
-    let found: BTreeMap<String, String> = blocks
-        .captures_iter(&main)
-        .flat_map(|block| {
-            pair.captures_iter(&block[1])
-                .map(|found| (found[1].to_owned(), found[2].to_owned()))
-                .collect::<Vec<_>>()
-        })
-        .collect();
+/// What `node` adds to the app settings: objects, unions, choices, and variables that hold such.
+fn collect(node: &Value, settings: &mut BTreeMap<String, Value>) {
+    if let Some(variable) = node.get("$") {
+        if variable != "extraSettings" {
+            collect(bicep::variable(MAIN, bicep::text(variable)), settings);
+        }
+    } else if node["call"] == "union" {
+        let parts = node["with"].as_array().unwrap();
+        parts.iter().for_each(|part| collect(part, settings));
+    } else if node.get("then").is_some() {
+        collect(&node["then"], settings);
+        collect(&node["else"], settings);
+    } else {
+        let pairs = node.as_object().unwrap().clone();
+        settings.extend(pairs);
+    }
+}
+
+/// Name → value of every app setting that main.bicep makes.
+fn app_settings() -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    collect(&bicep::parameters(MAIN, "settings")["settings"], &mut found);
     assert!(found.len() > 40, "{found:#?}");
     found
 }
@@ -178,12 +183,9 @@ fn every_setting_of_the_code_can_be_set_by_the_templates() {
         secrets.is_empty(),
         "a secret needs a secure parameter and a place in the vault: {secrets:?}"
     );
-    let main = read("infra/main.bicep");
-    let union = &main[main.find("    settings: union(").unwrap()..];
-    assert!(
-        union.starts_with("    settings: union(\n      extraSettings,\n"),
-        "what a parameter sets wins over extraSettings"
-    );
+    // What a parameter sets wins over extraSettings.
+    let union = bicep::calls(&bicep::parameters(MAIN, "settings")["settings"], "union");
+    assert_eq!(union[0][0], name("extraSettings"));
     // The parameter file and the documentation list what goes into extraSettings.
     let wanted: Vec<String> = rest
         .iter()
@@ -202,82 +204,113 @@ fn every_setting_of_the_code_can_be_set_by_the_templates() {
 
 #[test]
 fn secrets_are_references_into_the_vault_to_secrets_that_are_made() {
-    let vault = all(
-        &read("infra/main.bicep"),
-        r"(?m)^      ([A-Z_]+): [a-zA-Z]+$",
+    let vault = bicep::parameters(MAIN, "vault")["secrets"]
+        .as_object()
+        .unwrap();
+    let mut made = set(vault.keys().cloned());
+    made.extend(
+        playbooks()
+            .into_iter()
+            .map(|(_, given)| bicep::text(&given["setting"]).to_owned()),
     );
-    let playbooks = all(
-        &read("infra/playbooks/playbooks.bicep"),
-        r"setting: '([A-Z_]+)'",
-    );
-    let made: BTreeSet<String> = vault.into_iter().chain(playbooks).collect();
-    for (name, value) in app_settings() {
+    for (setting, value) in app_settings() {
         let secret = SETTINGS
             .iter()
-            .any(|setting| setting.name == name && setting.secret);
-        let reference = format!("'${{secret}}{})'", name.replace('_', "-"));
-        assert_eq!(value == reference, secret, "{name}: {value}");
-        assert!(!secret || made.contains(&name), "{name} is not made");
+            .any(|known| known.name == setting && known.secret);
+        let reference = format!("${{secret}}{})", setting.replace('_', "-"));
+        assert_eq!(value == reference, secret, "{setting}: {value}");
+        assert!(!secret || made.contains(&setting), "{setting} is not made");
     }
-    assert!(read("infra/modules/vault.bicep").contains("name: replace(entry.key, '_', '-')"));
-    assert!(read("infra/playbooks/workflow.bicep").contains("name: replace(setting, '_', '-')"));
+    for (path, resource, from) in [
+        ("infra/modules/vault.bicep", "secret", "entry.key"),
+        (WORKFLOW, "url", "setting"),
+    ] {
+        let dashed = call("replace", &[name(from), json!("_"), json!("-")]);
+        assert_eq!(bicep::resource(path, resource)["name"], dashed);
+    }
 }
 
 #[test]
 fn secure_parameters_are_marked_and_read_from_the_environment_only() {
-    let main = read("infra/main.bicep");
-    let secure = all(&main, r"@secure\(\)\nparam (\w+)");
+    let declared = bicep::template(MAIN)["parameters"].as_object().unwrap();
+    let marked = |parameter: &Value, mark: &str| {
+        let decorators = parameter["decorators"].as_array().unwrap();
+        decorators.iter().any(|decorator| decorator["type"] == mark)
+    };
+    let secure = declared
+        .iter()
+        .filter(|(_, parameter)| marked(parameter, "secure"));
+    let secure: Vec<&String> = secure.map(|(parameter, _)| parameter).collect();
     assert!(secure.len() >= 9);
     let values = read("infra/main.bicepparam");
-    for name in secure {
+    for parameter in secure {
         assert!(
-            values.contains(&format!("param {name} = readEnvironmentVariable('")),
-            "{name}"
+            values.contains(&format!("param {parameter} = readEnvironmentVariable('")),
+            "{parameter}"
         );
     }
-    let declared = set(all(&main, r"(?m)^param (\w+) "));
+    // The parser does not read parameter files, and a knob that is left at its default stands there in a comment.
     let given = set(all(&values, r"(?m)^(?:// )?param (\w+) ="));
     assert_eq!(
-        declared, given,
+        set(declared.keys().cloned()),
+        given,
         "every knob is in the parameters file, and no other"
     );
-    let described = all(&main, r"@description\(('[^\n]+')\)\n(?:@[^\n]+\n)*param ").len();
-    assert_eq!(described, declared.len(), "every knob is explained");
+    for (parameter, declared) in declared {
+        assert!(
+            marked(declared, "description"),
+            "{parameter} is not explained"
+        );
+    }
+}
+
+/// The playbooks' modules: the name of the definition's file, and what the module is given.
+fn playbooks() -> Vec<(String, &'static Value)> {
+    let modules = bicep::template(PLAYBOOKS_FILE)["modules"]
+        .as_object()
+        .unwrap();
+    let workflows = modules
+        .iter()
+        .filter(|(_, module)| module["detail"]["path"] == "workflow.bicep");
+    workflows
+        .map(|(module, _)| {
+            let given = bicep::parameters(PLAYBOOKS_FILE, module);
+            let file = bicep::calls(&given["definition"], "load_json_content");
+            let file = bicep::text(&file[0][0]).trim_end_matches(".json");
+            (file.to_owned(), given)
+        })
+        .collect()
+}
+
+/// The names in an object, or in a union of objects and of variables that hold one.
+fn names_in(path: &str, node: &Value) -> BTreeSet<String> {
+    if let Some(variable) = node.get("$") {
+        return names_in(path, bicep::variable(path, bicep::text(variable)));
+    }
+    if node["call"] == "union" {
+        let parts = node["with"].as_array().unwrap();
+        return parts.iter().flat_map(|part| names_in(path, part)).collect();
+    }
+    set(node.as_object().unwrap().keys().cloned())
 }
 
 #[test]
 fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
-    let bicep = read("infra/playbooks/playbooks.bicep");
-    let modules =
-        Regex::new(r"(?s)module \w+ 'workflow\.bicep' = if \([^)]*\) \{(.*?)\n\}").unwrap();
     let mut settings = BTreeSet::new();
     let mut names = BTreeSet::new();
-    for module in modules.captures_iter(&bicep) {
-        let file = all(&module[1], r"loadJsonContent\('([\w-]+)\.json'\)")[0].clone();
-        settings.insert(all(&module[1], r"setting: '(\w+)'")[0].clone());
-        assert!(module[1].contains(&format!("name: '${{name}}-{file}'")));
+    let always = json!({"callbackBase": {"value": name("callbackBase")}, "runMinutes": {"value": name("runMinutes")}});
+    let workflow = &bicep::resource(WORKFLOW, "workflow")["properties"];
+    let union = call("union", &[name("values"), always]);
+    assert_eq!(workflow["parameters"], union);
+    for (file, module) in playbooks() {
+        settings.insert(bicep::text(&module["setting"]).to_owned());
+        assert_eq!(module["name"], format!("${{name}}-{file}"));
         let (_, text) = SHIPPED
             .iter()
             .find(|(name, _)| *name == file)
             .unwrap_or_else(|| panic!("{file} is not shipped"));
-        let values = all(&module[1], r"(?m)^    values: (.+)$")[0].clone();
-        let groups = all(&values, r"\b(\w+Parameters)\b");
-        let texts: Vec<String> = groups
-            .iter()
-            .map(|group| {
-                all(
-                    &bicep,
-                    &format!(r"(?ms)^var {group} = \{{(.*?)\}}\n(?:var|\n)"),
-                )[0]
-                .clone()
-            })
-            .collect();
-        let given: BTreeSet<String> = texts
-            .iter()
-            .chain([&values])
-            .flat_map(|text| all(text, r"(\w+): \{ value:"))
-            .chain(["callbackBase".to_owned(), "runMinutes".to_owned()])
-            .collect();
+        let mut given = names_in(PLAYBOOKS_FILE, &module["values"]);
+        given.extend(["callbackBase".to_owned(), "runMinutes".to_owned()]);
         let definition: Value = serde_json::from_str(text).unwrap();
         for (parameter, declared) in definition["parameters"].as_object().unwrap() {
             assert!(
@@ -305,34 +338,40 @@ fn each_playbook_is_deployed_with_its_parameters_under_its_setting() {
 
 #[test]
 fn routes_in_bicep_are_routes_of_functions() {
-    let alerts = read("infra/alerts.bicep");
     let (route, level) = (
         binding("AzureMonitor")["route"].clone(),
         binding("AzureMonitor")["authLevel"].clone(),
     );
     assert_eq!((route, level), (json!("azure-monitor"), json!("function")));
-    assert!(
-        alerts.contains("var door = 'https://${app.properties.defaultHostName}/azure-monitor'")
+    let door = "https://${app.properties.defaultHostName}/azure-monitor";
+    assert_eq!(*bicep::variable(ALERTS, "door"), door);
+    assert_eq!(
+        bicep::variable(ALERTS, "receiver")["serviceUri"],
+        "${door}?code=${uriComponent(key)}"
     );
+    // The key of that one function.
+    assert_eq!(
+        bicep::resource(ALERTS, "app__azureMonitor")["name"],
+        "AzureMonitor"
+    );
+    let key = bicep::variable(ALERTS, "key");
     assert!(
-        alerts.contains("name: 'AzureMonitor'")
-            && alerts.contains("var key = app::azureMonitor.listKeys().default")
+        bicep::walk(key).contains(&&json!([name("azureMonitor"), "listKeys"])),
+        "{key}"
     );
     assert_eq!(
         binding("RemediationCallback")["route"],
         "remediation-callback"
     );
-    assert!(
-        read("infra/main.bicep").contains(
-            "callbackBase: 'https://${functionApp.outputs.hostName}/remediation-callback?'"
-        )
+    assert_eq!(
+        bicep::parameters(MAIN, "playbooks")["callbackBase"],
+        "https://${functionApp.outputs.hostName}/remediation-callback?"
     );
     let host: Value = serde_json::from_str(&read("host.json")).unwrap();
     assert_eq!(host["extensions"]["http"]["routePrefix"], "");
-    assert!(
-        read("infra/modules/function.bicep")
-            .contains("runtime: { name: 'custom', version: '1.0' }")
-    );
+    let app = bicep::resource(FUNCTION, "app");
+    let runtime = &app["properties"]["functionAppConfig"]["runtime"];
+    assert_eq!(*runtime, json!({"name": "custom", "version": "1.0"}));
 }
 
 #[test]
@@ -377,14 +416,13 @@ fn nothing_is_set_that_flex_consumption_refuses() {
         settings.iter().all(|setting| !made.contains_key(*setting)),
         "{made:#?}"
     );
-    let app = read("infra/modules/function.bicep");
+    let set = bicep::keys(bicep::template(FUNCTION));
     assert!(
-        properties
-            .iter()
-            .all(|property| !app.contains(&format!("{property}:"))),
-        "{app}"
+        properties.iter().all(|property| !set.contains(property)),
+        "{set:?}"
     );
-    assert!(app.contains("tier: 'FlexConsumption', name: 'FC1'"));
+    let plan = &bicep::resource(FUNCTION, "plan")["sku"];
+    assert_eq!(*plan, json!({"tier": "FlexConsumption", "name": "FC1"}));
 }
 
 #[test]
@@ -401,81 +439,93 @@ fn roles_are_given_by_name_and_every_name_is_known() {
     let roles: Value = serde_json::from_str(&read("infra/modules/roles.json")).unwrap();
     assert_eq!(roles, documented);
     let mut used = BTreeSet::new();
-    let id = Regex::new(r"'[0-9a-f]{8}-[0-9a-f]{4}-").unwrap();
-    for path in bicep_files() {
-        let text = std::fs::read_to_string(&path).unwrap();
-        used.extend(all(&text, r"roles\['([^']+)'\]"));
-        used.extend(all(&text, r"roles\.([A-Z]\w+)"));
-        used.extend(
-            all(&text, r"for role in \[(.*)\]")
-                .iter()
-                .flat_map(|names| all(names, "'([^']+)'")),
-        );
-        assert!(
-            !id.is_match(&text),
-            "{}: roles are given by name",
-            path.display()
-        );
-        assert!(
-            !["Owner'", "'Contributor'", "Data Factory Contributor'"]
-                .iter()
-                .any(|role| text.contains(role) && !text.contains("Storage Blob Data Owner'"))
-        );
+    let id = Regex::new(r"^[0-9a-f]{8}-[0-9a-f]{4}-").unwrap();
+    for (path, template) in bicep::templates() {
+        for key in bicep::looked_up(template, "roles") {
+            match key.as_str() {
+                Some(role) => used.insert(role.to_owned()),
+                // The roles of a loop.
+                None => {
+                    let loops = bicep::walk(template).into_iter();
+                    let loops = loops.filter(|node| node["for"] == key["$"]);
+                    used.extend(loops.flat_map(|node| bicep::texts(&node["in"])));
+                    true
+                }
+            };
+        }
+        let texts = bicep::walk(template).into_iter().filter_map(Value::as_str);
+        for text in texts {
+            assert!(
+                !id.is_match(text),
+                "{path}: roles are given by name: {text}"
+            );
+        }
+        used.extend(roles_by_property(template));
     }
+    // No role that may change what is watched, and none that is not used.
     assert_eq!(used, set(roles.as_object().unwrap().keys().cloned()));
+}
+
+/// `roles.Reader`: names without blanks need no brackets.
+fn roles_by_property(template: &Value) -> Vec<String> {
+    let names = bicep::walk(template)
+        .into_iter()
+        .filter_map(|node| node.get("$")?.as_str());
+    names
+        .filter_map(|name| name.strip_prefix("roles."))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn every_file_that_bicep_loads_is_there() {
-    for path in bicep_files() {
-        let text = std::fs::read_to_string(&path).unwrap();
-        for loaded in all(
-            &text,
-            r"(?:load\w+Content\(|^module \w+ |(?m:^module \w+ ))'([^']+)'",
-        ) {
-            assert!(
-                path.parent().unwrap().join(&loaded).is_file(),
-                "{}: {loaded}",
-                path.display()
-            );
+    for (path, template) in bicep::templates() {
+        let folder = root().join(path);
+        let folder = folder.parent().unwrap();
+        let modules = template["modules"].as_object().into_iter().flatten();
+        let modules = modules.map(|(_, module)| bicep::text(&module["detail"]["path"]));
+        let loaded =
+            ["load_json_content", "load_text_content"].map(|load| bicep::calls(template, load));
+        let loaded = loaded.iter().flatten().map(|given| bicep::text(&given[0]));
+        for file in modules.chain(loaded) {
+            assert!(folder.join(file).is_file(), "{path}: {file}");
         }
     }
 }
 
 #[test]
 fn nothing_is_opened_by_a_shared_key() {
-    let storage = read("infra/modules/storage.bicep");
-    assert!(
-        storage.contains("allowSharedKeyAccess: false")
-            && storage.contains("allowBlobPublicAccess: false")
+    let account = &bicep::resource(STORAGE, "account")["properties"];
+    assert_eq!(account["allowSharedKeyAccess"], false);
+    assert_eq!(account["allowBlobPublicAccess"], false);
+    let insights = bicep::resource("infra/modules/monitoring.bicep", "insights");
+    assert_eq!(insights["properties"]["DisableLocalAuth"], true);
+    assert_eq!(
+        bicep::resource(FUNCTION, "app")["properties"]["httpsOnly"],
+        true
     );
-    assert!(read("infra/modules/monitoring.bicep").contains("DisableLocalAuth: true"));
-    assert!(read("infra/modules/function.bicep").contains("httpsOnly: true"));
-    for path in bicep_files() {
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            !text.contains("AccountKey") && !text.contains(".listKeys().keys"),
-            "{}",
-            path.display()
-        );
+    for (path, template) in bicep::templates() {
+        let text = template.to_string();
+        assert!(!text.contains("AccountKey"), "{path}");
+        // The one key that is read is that of a function.
+        assert_eq!(text.contains("listKeys"), path == ALERTS, "{path}");
     }
 }
 
 #[test]
 fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
-    for (file, categories) in [
+    for (file, resource, categories) in [
         (
             "data-factory",
+            "runs",
             ["PipelineRuns", "ActivityRuns", "TriggerRuns"],
         ),
-        ("databricks", ["clusters", "jobs", "notebook"]),
+        ("databricks", "audit", ["clusters", "jobs", "notebook"]),
     ] {
-        let text = read(&format!("infra/modules/{file}.bicep"));
-        assert!(
-            text.contains("logAnalyticsDestinationType: 'Dedicated'"),
-            "{file}"
-        );
-        assert_eq!(all(&text, r"category: '(\w+)', enabled: true"), categories);
+        let made = &bicep::resource(&format!("infra/modules/{file}.bicep"), resource)["properties"];
+        assert_eq!(made["logAnalyticsDestinationType"], "Dedicated", "{file}");
+        let logs = categories.map(|category| json!({"category": category, "enabled": true}));
+        assert_eq!(made["logs"], json!(logs), "{file}");
     }
 }
 
@@ -483,12 +533,8 @@ fn diagnostic_settings_are_resource_specific_and_hold_the_guides_categories() {
 #[test]
 fn the_sign_in_leaves_alone_the_doors_that_have_locks_of_their_own() {
     use aiops_rca::functions::{Door, Trigger};
-    let authentication = read("infra/modules/authentication.bicep");
-    let list = all(
-        &authentication,
-        r"(?s)var doorsWithLocksOfTheirOwn = \[(.*?)\]",
-    )[0]
-    .clone();
+    let path = "infra/modules/authentication.bicep";
+    let list = bicep::texts(bicep::variable(path, "doorsWithLocksOfTheirOwn"));
     let routes = Door::ALL
         .into_iter()
         .filter_map(|door| match door.trigger() {
@@ -497,99 +543,142 @@ fn the_sign_in_leaves_alone_the_doors_that_have_locks_of_their_own() {
             }
             _ => None,
         });
-    assert_eq!(all(&list, "'([^']+)'"), routes.collect::<Vec<_>>());
-    assert!(authentication.contains("excludedPaths: doorsWithLocksOfTheirOwn"));
-    assert!(authentication.contains("requireAuthentication: false"));
+    assert_eq!(list, routes.collect::<Vec<_>>());
+    let validation = &bicep::resource(path, "authentication")["properties"]["globalValidation"];
+    assert_eq!(
+        validation["excludedPaths"],
+        name("doorsWithLocksOfTheirOwn")
+    );
+    assert_eq!(validation["requireAuthentication"], false);
 }
 
 #[test]
 fn playbooks_are_started_by_the_app_alone_unless_signed_urls_are_asked_for() {
-    let workflow = read("infra/playbooks/workflow.bicep");
-    for wanted in [
-        "sasAuthenticationPolicy: { state: 'Disabled' }",
-        "{ name: 'oid', value: callerObjectId }",
-        "{ name: 'aud', value: audience }",
-        "accessControl: entraOnly ? any(tokenPolicy) : {}",
-    ] {
-        assert!(workflow.contains(wanted), "{wanted}");
+    let policy = &bicep::variable(WORKFLOW, "tokenPolicy")["triggers"];
+    assert_eq!(policy["sasAuthenticationPolicy"]["state"], "Disabled");
+    let policies = policy["openAuthenticationPolicies"]["policies"]
+        .as_object()
+        .unwrap();
+    assert_eq!(policies.len(), 1);
+    let claims = policies["app"]["claims"].as_array().unwrap();
+    for claim in [("oid", "callerObjectId"), ("aud", "audience")] {
+        let claim = json!({"name": claim.0, "value": name(claim.1)});
+        assert!(claims.contains(&claim), "{claim}");
     }
-    let main = read("infra/main.bicep");
-    assert!(main.contains("param playbookAccess string = 'entra'"));
-    assert!(main.contains(
-        "callerObjectId: playbookAccess == 'entra' ? identity.properties.principalId : ''"
-    ));
+    let chosen = &bicep::resource(WORKFLOW, "workflow")["properties"]["accessControl"];
+    let tokens =
+        json!({"if": name("entraOnly"), "then": call("any", &[name("tokenPolicy")]), "else": {}});
+    assert_eq!(*chosen, tokens);
+    assert_eq!(*bicep::default(MAIN, "playbookAccess"), "entra");
+    let given = bicep::parameters(MAIN, "playbooks");
+    let entra = json!({"op": "equals", "of": [name("playbookAccess"), "entra"]});
+    let principal =
+        json!({"if": entra, "then": name("identity.properties.principalId"), "else": ""});
+    assert_eq!(given["callerObjectId"], principal);
     // The token is asked for with the audience that the policy names.
-    assert!(main.contains("    audience: environment().resourceManager\n"));
-    assert!(main.contains("  PLAYBOOK_AUDIENCE: environment().resourceManager\n"));
-    let playbooks = read("infra/playbooks/playbooks.bicep");
-    assert_eq!(
-        playbooks
-            .matches("    callerObjectId: callerObjectId\n")
-            .count(),
-        PLAYBOOKS.len()
-    );
+    let audience = json!({"call": "environment", "with": [], "of": "resourceManager"});
+    assert_eq!(given["audience"], audience);
+    assert_eq!(app_settings()["PLAYBOOK_AUDIENCE"], audience);
+    assert_eq!(playbooks().len(), PLAYBOOKS.len());
+    for (file, given) in playbooks() {
+        assert_eq!(given["callerObjectId"], name("callerObjectId"), "{file}");
+        assert_eq!(given["audience"], name("audience"), "{file}");
+    }
 }
 
 /// Two deployments in one group, and what people made after the guide, keep their own objects.
 #[test]
 fn names_are_the_deployments_own() {
-    let named = |path: &str| all(&read(path), r"(?m)^ +name: '([^']+)'");
-    for name in named("infra/playbooks/playbooks.bicep") {
-        // Databricks' list of identities names them as they are deployed.
-        assert!(name.starts_with("${name}-"), "{name}");
+    for (file, given) in playbooks() {
+        assert_eq!(given["name"], format!("${{name}}-{file}"));
     }
-    for path in [
-        "infra/modules/data-factory.bicep",
-        "infra/modules/databricks.bicep",
-    ] {
-        let text = read(path);
+    // Databricks' list of identities names them as they are deployed.
+    let listed = bicep::variable(PLAYBOOKS_FILE, "databricksPrincipals")
+        .as_array()
+        .unwrap();
+    for identity in listed {
         assert!(
-            text.contains("  name: 'aiops-rca-${uniqueString(toLower(workspaceId))}'"),
+            bicep::text(&identity["name"]).starts_with("${name}-"),
+            "{identity}"
+        );
+    }
+    for (path, resource) in [
+        ("infra/modules/data-factory.bicep", "runs"),
+        ("infra/modules/databricks.bicep", "audit"),
+    ] {
+        let made = bicep::resource(path, resource);
+        assert_eq!(
+            made["name"], "aiops-rca-${uniqueString(toLower(workspaceId))}",
             "{path}"
         );
     }
-    let alerts = read("infra/alerts.bicep");
-    assert!(
-        alerts.contains("    name: '${name}-${entry.name}'\n")
-            && alerts.contains("  name: '${name}-webhook'\n")
+    let (rule, group) = (
+        bicep::resource(ALERTS, "rule"),
+        bicep::resource(ALERTS, "actionGroup"),
     );
+    assert_eq!(rule["name"], "${name}-${entry.name}");
+    assert_eq!(group["name"], "${name}-webhook");
     // All rules are always deployed: one that is switched off later is disabled.
-    assert!(alerts.contains("enabled: entry.enabled") && !alerts.contains("if (entry."));
-    assert!(read("infra/modules/watcher.bicep").contains("    name: '${name}-${entry.name}'\n"));
-    for (path, role) in [
-        ("infra/modules/data-factory.bicep", "run reader"),
-        ("infra/playbooks/pipeline-runner.bicep", "pipeline runner"),
+    assert_eq!(rule["properties"]["enabled"], name("entry.enabled"));
+    assert!(bicep::condition(ALERTS, "resources", "rule").is_null());
+    let watch = bicep::resource(WATCHER, "rule");
+    assert_eq!(watch["name"], "${name}-${entry.name}");
+    for (path, resource, role) in [
+        (
+            "infra/modules/data-factory.bicep",
+            "runReader",
+            "run reader",
+        ),
+        (
+            "infra/playbooks/pipeline-runner.bicep",
+            "runner",
+            "pipeline runner",
+        ),
     ] {
-        let text = read(path);
-        assert!(text.contains(&format!("name: guid(factory.id, owner, '{role}')")));
-        assert!(text.contains(&format!(
-            "roleName: 'aiops-rca {role} (${{owner}}, ${{uniqueString(factory.id)}})'"
-        )));
-        assert!(text.contains("if (empty(roleId))"));
+        let made = bicep::resource(path, resource);
+        let id = call("guid", &[name("factory.id"), name("owner"), json!(role)]);
+        assert_eq!(made["name"], id);
+        let title = format!("aiops-rca {role} (${{owner}}, ${{uniqueString(factory.id)}})");
+        assert_eq!(made["properties"]["roleName"], title);
+        let none = call("empty", &[name("roleId")]);
+        assert_eq!(*bicep::condition(path, "resources", resource), none);
     }
 }
 
 /// Costs that nobody asked for are off, and the watcher's own watch is on where there is an address.
 #[test]
 fn noise_is_off_and_the_watcher_is_watched() {
-    let main = read("infra/main.bicep");
-    assert!(main.contains("param hostLogs bool = false"));
-    assert!(read("infra/modules/function.bicep").contains("= if (hostLogs) {"));
-    let storage = read("infra/modules/storage.bicep");
-    assert!(
-        storage.contains("isVersioningEnabled: false") && !storage.contains("managementPolicies")
-    );
-    assert!(storage.contains("deleteRetentionPolicy: { enabled: true"));
-    assert!(main.contains("module watcher 'modules/watcher.bicep' = if (!empty(operatorEmail))"));
-    assert!(main.contains("param watcherAlerts bool = true"));
-    let watcher = read("infra/modules/watcher.bicep");
-    assert!(watcher.contains("emailReceivers") && !watcher.contains("webhookReceivers"));
+    assert_eq!(*bicep::default(MAIN, "hostLogs"), false);
     assert_eq!(
-        watcher
-            .matches("loadTextContent('../queries/watch-")
-            .count(),
-        5
+        *bicep::condition(FUNCTION, "resources", "logs"),
+        name("hostLogs")
     );
+    let blobs = &bicep::resource(STORAGE, "blobs")["properties"];
+    assert_eq!(blobs["isVersioningEnabled"], false);
+    assert_eq!(blobs["deleteRetentionPolicy"]["enabled"], true);
+    let kinds = bicep::template(STORAGE)["resources"].as_object().unwrap();
+    let kinds = kinds
+        .values()
+        .map(|resource| bicep::text(&resource["type"]));
+    assert!(
+        kinds
+            .into_iter()
+            .all(|kind| !kind.ends_with("managementPolicies"))
+    );
+    let given = call("empty", &[name("operatorEmail")]);
+    let wanted = bicep::condition(MAIN, "modules", "watcher");
+    assert_eq!(*wanted, json!({"op": "not", "of": [given]}));
+    assert_eq!(*bicep::default(MAIN, "watcherAlerts"), true);
+    let watcher = bicep::keys(bicep::template(WATCHER));
+    assert!(watcher.contains("emailReceivers") && !watcher.contains("webhookReceivers"));
+    let rules = bicep::calls(bicep::variable(WATCHER, "rules"), "load_text_content");
+    assert_eq!(rules.len(), 5);
+    for query in rules {
+        assert!(
+            bicep::text(&query[0]).starts_with("../queries/watch-"),
+            "{query:?}"
+        );
+    }
 }
 
 #[test]
@@ -607,11 +696,29 @@ fn checkov_skips_nothing_without_a_reason() {
             assert!(reasoned && line.starts_with("  - CKV_AZURE_"), "{line}");
         }
     }
-    for path in bicep_files() {
-        assert!(
-            !std::fs::read_to_string(path)
-                .unwrap()
-                .contains("checkov:skip")
-        );
+    for path in bicep::templates().keys() {
+        assert!(!read(path).contains("checkov:skip"), "{path}");
+    }
+}
+
+/// A fresh subscription has few providers registered: whoever deploys must know which are needed.
+#[test]
+fn the_providers_of_all_resources_are_named_in_the_documentation() {
+    let docs = read("docs/deployment.md");
+    let (_, begin) = docs.split_once("## Before you begin").unwrap();
+    let begin = begin.split("\n## ").next().unwrap();
+    for (path, template) in bicep::templates() {
+        for resource in template["resources"].as_object().into_iter().flatten() {
+            let kind = bicep::text(&resource.1["type"]);
+            let provider = kind.split('/').next().unwrap();
+            let existing = resource.1["existing"] == true;
+            // Every subscription has this one, and nobody removes it.
+            if provider != "Microsoft.Authorization" && !existing {
+                assert!(
+                    begin.contains(&format!("`{provider}`")),
+                    "{path}: {provider}"
+                );
+            }
+        }
     }
 }

@@ -1,8 +1,7 @@
 //! The fuzz targets without a fuzzer: real payloads, changed at random from a seed, at every parser, the classifier, redaction and the
 //! envelope, on stable Rust. Two seconds; `AIOPS_RCA_FUZZ_SECONDS` sets more, and `AIOPS_RCA_SEED` another beginning.
 //!
-//! `tests/fuzz/` has the same laws as targets for `cargo fuzz`, which also sees which branches an input reaches; it needs a nightly
-//! compiler for its sanitizers.
+//! `tests/fuzz/` has the same laws as targets of libFuzzer, which also sees which branches an input reaches.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 use aiops_rca::diagnosis::{Case, diagnose};
 use aiops_rca::failure::Source;
 
+use crate::doors::lawful as events;
 use crate::host::lawful as envelope;
 use crate::redaction::lawful as redaction;
 use crate::sources::lawful as parsers;
@@ -110,6 +110,7 @@ fn assert_lawful(body: &[u8], dice: &mut fastrand::Rng) {
     );
     parsers::assert_lawful("databricks", &aiops_rca::sources::databricks::parse(body));
     parsers::assert_lawful("airflow", &aiops_rca::sources::airflow::parse(body));
+    events::assert_lawful(body);
     envelope::assert_lawful(body);
     let text = String::from_utf8_lossy(body);
     // The texts that redaction sees are messages, not whole bodies of 100 KB again and again.

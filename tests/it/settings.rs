@@ -5,8 +5,11 @@
 mod scopes;
 
 use aiops_rca::config::{Config, Environment, SETTINGS};
+use aiops_rca::functions::Handler;
 use aiops_rca::functions::access::DashboardLock;
+use aiops_rca::functions::wire::Request;
 use aiops_rca::remediation::Mode;
+use warp::http::{HeaderMap, Method};
 
 fn read(settings: &[(&str, &str)]) -> Config {
     let environment: Environment = settings
@@ -420,4 +423,58 @@ fn two_storage_accounts_are_a_named_problem_and_none_is_opened() {
     assert!(storage(&broken).1.is_err());
     let (problem, alone) = storage(&[("AzureWebJobsStorage__accountName", "rcastore")]);
     assert!(problem.is_none() && alone.unwrap().contains("Identity"));
+}
+
+/// The host would read one account's queues while we write into the other's: nothing is taken in.
+#[tokio::test]
+async fn every_door_that_stores_answers_503_while_two_accounts_are_named() {
+    let plain = format!("AccountName=other;{KEY}");
+    let config = read(&[
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token"),
+        ("IDENTITY_HEADER", "h"),
+        ("AzureWebJobsStorage", &plain),
+        ("AzureWebJobsStorage__accountName", "rcastore"),
+        (
+            "DASHBOARD_KEY",
+            "a key of the dashboard that is long enough",
+        ),
+    ]);
+    let named = |problem: &str| problem.contains("AzureWebJobsStorage__accountName");
+    let problems = config.problems.iter();
+    assert!(problems.clone().any(|problem| named(&problem.to_string())));
+    let handler = Handler::new(config.into_doors());
+    let ask = |method: Method, path: &str, body: &str| {
+        let mut headers = HeaderMap::new();
+        let key = "a key of the dashboard that is long enough";
+        headers.insert("x-dashboard-key", key.parse().unwrap());
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            query: String::new(),
+            headers,
+            body: body.to_owned().into(),
+        };
+        handler.clone().answer(request)
+    };
+    for (path, body) in [
+        (
+            "/azure-monitor",
+            include_str!("../fixtures/vendor/azmon-logv2-adf-fired-dimensions.json"),
+        ),
+        (
+            "/databricks-monitor",
+            include_str!("../fixtures/vendor/dbx-webhook-job-failure.json"),
+        ),
+        (
+            "/airflow-monitor",
+            include_str!("../fixtures/vendor/airflow3-callback-scheduled.json"),
+        ),
+    ] {
+        let response = ask(Method::POST, path, body).await;
+        assert_eq!(response.status.as_u16(), 503, "{path}");
+    }
+    for path in ["/health", "/api/tickets"] {
+        let response = ask(Method::GET, path, "").await;
+        assert_eq!(response.status.as_u16(), 503, "{path}");
+    }
 }

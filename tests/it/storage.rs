@@ -13,3 +13,5 @@ mod azure;
 mod contract;
 #[path = "storage/embedded.rs"]
 mod embedded;
+#[path = "storage/rights.rs"]
+mod rights;

@@ -159,7 +159,7 @@ fn settings(config: &Config) -> Vec<Check> {
         .collect()
 }
 
-/// Writes, reads and deletes one row.
+/// Writes, reads and deletes one row, and looks into every queue.
 async fn probe(storage: &Storage, flow: &Flow) -> Result<String, Fault> {
     flow.prepare().await?;
     let row = format!("probe-{:016x}", fastrand::u64(..));
@@ -169,6 +169,7 @@ async fn probe(storage: &Storage, flow: &Flow) -> Result<String, Fault> {
     let mut waiting = 0;
     for queue in crate::flow::QUEUES {
         waiting += storage.depth(queue).await?;
+        storage.oldest_waiting(queue).await?;
     }
     match (inserted, read) {
         (Inserted::Created(_), Some(_)) => Ok(format!(

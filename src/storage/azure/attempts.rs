@@ -7,6 +7,7 @@ use azure_core::error::{Error, ErrorKind};
 use tokio::time::Instant;
 
 use super::super::{FULL, READ_ONLY};
+use super::QUEUES;
 use super::transport::carried;
 use crate::fault::Fault;
 
@@ -84,17 +85,27 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             | "AuthorizationPermissionMismatch"
             | "WriteOperationsDisabled",
         ) => Fault::permanent(format!(
-            "{what} {READ_ONLY} for us ({status} {code}): check that the identity has the roles Storage Table Data Contributor and \
-                 Storage Queue Data Contributor, and that the account is not locked"
+            "{what} {READ_ONLY} for us ({status} {code}): check that the identity has the role {}, and that the account is not locked",
+            role(what)
         )),
         (_, "AccountQuotaExceeded" | "InsufficientStorage") | (507, _) => {
             Fault::transient(format!("{what} {FULL} ({status} {code})"))
         }
         (401 | 403, _) => Fault::permanent(format!(
-            "{what} refused us ({status} {code}): check the key or SAS of AzureWebJobsStorage, or that the identity has the roles \
-             Storage Table Data Contributor and Storage Queue Data Contributor, and the account's firewall"
+            "{what} refused us ({status} {code}): check the key or SAS of AzureWebJobsStorage, or that the identity has the role \
+             {}, and the account's firewall",
+            role(what)
         )),
         _ => Fault::permanent(format!("{what} answered {status} ({code})")),
+    }
+}
+
+/// The role that a service asks for.
+fn role(what: &str) -> &'static str {
+    if what == QUEUES {
+        "Storage Queue Data Contributor"
+    } else {
+        "Storage Table Data Contributor"
     }
 }
 

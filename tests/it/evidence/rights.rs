@@ -18,9 +18,10 @@ use simulators::rights::Call;
 use simulators::{data_factory, databricks, log_analytics};
 
 use super::{ADF_RUN, CLUSTER, JOB_RUN, World, adf, at, cluster, fixture, gap_of, job, now};
+use crate::support::bicep;
 
-const RUN_READER: &str = "infra/modules/data-factory.bicep";
-const RUNNER: &str = "infra/playbooks/pipeline-runner.bicep";
+const RUN_READER: (&str, &str) = ("infra/modules/data-factory.bicep", "runReader");
+const RUNNER: (&str, &str) = ("infra/playbooks/pipeline-runner.bicep", "runner");
 const MANAGEMENT: &str = "https://management.azure.com";
 const DATABRICKS: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 const CHILD: &str = "11111111-5df1-4b8e-ac2f-064cfa58202b";
@@ -30,13 +31,14 @@ fn read(path: &str) -> String {
 }
 
 /// The operations of the custom role in a template.
-fn role(path: &str) -> BTreeSet<String> {
-    let text = read(path);
-    let actions = Regex::new(r"(?s)permissions: \[\s*\{\s*actions: \[(.*?)\]").unwrap();
-    let found = actions.captures(&text).unwrap()[1].to_owned();
-    let names = Regex::new("'([^']+)'").unwrap();
-    let names = names.captures_iter(&found);
-    names.map(|name| name[1].to_owned()).collect()
+fn role((template, resource): (&str, &str)) -> BTreeSet<String> {
+    let role = bicep::resource(template, resource);
+    let actions = bicep::texts(&role["properties"]["permissions"][0]["actions"]);
+    assert_eq!(
+        role["properties"]["permissions"].as_array().unwrap().len(),
+        1
+    );
+    actions.into_iter().collect()
 }
 
 /// One request as a vendor's table knows it: method and pieces below the resource.
@@ -282,9 +284,10 @@ fn the_playbooks_may_call_everything_they_call_and_nothing_else() {
     assert_eq!(compare(data_factory::CALLS, &calls, &role(RUNNER)), nothing);
     // No other playbook speaks to the factory, and the two are given the role.
     assert_eq!(calls, calls_of(&[], FACTORY_HOST));
-    let playbooks = read("infra/playbooks/playbooks.bicep");
-    assert!(playbooks.contains("retry: retryAdfPipeline!.outputs.principalId"));
-    assert!(playbooks.contains("upstream: rerunUpstream!.outputs.principalId"));
+    let given = bicep::parameters("infra/playbooks/playbooks.bicep", "runPipelines");
+    let principals = json!({"retry": {"$": "retryAdfPipeline.outputs.principalId"},
+        "upstream": {"$": "rerunUpstream.outputs.principalId"}});
+    assert_eq!(given["principals"], principals);
 }
 
 #[test]
@@ -494,10 +497,8 @@ fn built_in_roles_hold_what_is_asked_of_them() {
     for ((role, holds), (template, operation)) in built_in.into_iter().zip(needed) {
         let end = holds.trim_start_matches('*');
         assert!(operation.ends_with(end), "{role} does not hold {operation}");
-        assert!(
-            read(template).contains(&format!("roles['{role}']")),
-            "{template}"
-        );
+        let given = bicep::looked_up(bicep::template(template), "roles");
+        assert_eq!(given, [role], "{template}");
     }
     // The one call of a playbook to the vault is for the one secret that is granted.
     let calls = calls_of(&[], "@{parameters('keyVaultHost')}");

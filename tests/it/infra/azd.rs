@@ -8,6 +8,7 @@ use std::process::Output;
 use regex::Regex;
 
 use super::{all, read, root, set};
+use crate::support::bicep;
 
 const STEP: &str = "infra/deploy-alerts";
 
@@ -36,26 +37,22 @@ fn every_step_names_files_outputs_and_parameters_that_exist() {
     assert!(
         azd.contains("azd config set alpha.language.custom on") && azd.contains("language: custom")
     );
-    assert!(
-        read("infra/modules/function.bicep").contains("'azd-service-name': 'aiops-rca'")
-            && azd.contains("\n  aiops-rca:\n")
-    );
-    let (main, alerts) = (read("infra/main.bicep"), read("infra/alerts.bicep"));
-    let outputs = set(all(&main, r"(?m)^output (\w+) "));
+    let tags = &bicep::resource("infra/modules/function.bicep", "app")["tags"];
+    assert_eq!(tags["azd-service-name"], "aiops-rca");
+    assert!(azd.contains("\n  aiops-rca:\n"));
+    let outputs = &bicep::template("infra/main.bicep")["outputs"];
+    let parameters = &bicep::template("infra/alerts.bicep")["parameters"];
     let step = read(STEP);
     let required = all(&step, r"(?s)for name in (.*?); do")[0].replace('\\', "");
     let required: BTreeSet<&str> = required.split_whitespace().collect();
     for name in &required {
         assert!(
-            name.starts_with("AZURE_") || outputs.contains(*name),
+            name.starts_with("AZURE_") || outputs.get(*name).is_some(),
             "{name} is no output of main"
         );
     }
     for (parameter, variable) in passed() {
-        assert!(
-            alerts.contains(&format!("\nparam {parameter} ")),
-            "{parameter}"
-        );
+        assert!(parameters.get(&parameter).is_some(), "{parameter}");
         // What may be absent comes from the environment, everything else from the deployment before.
         assert_ne!(
             required.contains(variable.as_str()),

@@ -1,10 +1,10 @@
 //! The alert rules: they leave no gap, and our parser knows what they send. `infra/check` runs their queries.
 
 use aiops_rca::sources::{Parsed, azure_monitor};
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{all, read};
+use crate::support::bicep;
 
 struct Rule {
     name: String,
@@ -27,26 +27,24 @@ fn minutes(text: &str) -> i64 {
     }
 }
 
+const ALERTS: &str = "infra/alerts.bicep";
+
 fn rules() -> Vec<Rule> {
-    let text = read("infra/alerts.bicep");
-    let shape = r"(?s)\{\s+name: '([\w-]+)'\s+about: .*?query: loadTextContent\('([^']+)'\).*?frequency: '(\w+)'\s+window: '(\w+)'\s+dimensions: (\w+)";
-    let rules: Vec<Rule> = Regex::new(shape)
-        .unwrap()
-        .captures_iter(&text)
-        .map(|found| Rule {
-            name: found[1].to_owned(),
-            query: read(&format!("infra/{}", &found[2])),
-            frequency: minutes(&found[3]),
-            window: minutes(&found[4]),
-            split: all(
-                &all(
-                    &text,
-                    &format!(r"var {} = \[\s+for column in \[(.*?)\]", &found[5]),
-                )[0],
-                "'([^']+)'",
-            ),
-        })
-        .collect();
+    let rules = bicep::variable(ALERTS, "rules").as_array().unwrap();
+    let rule = |rule: &Value| {
+        let by = bicep::text(&rule["dimensions"]["$"]);
+        Rule {
+            name: bicep::text(&rule["name"]).to_owned(),
+            query: read(&format!(
+                "infra/{}",
+                bicep::text(&bicep::calls(&rule["query"], "load_text_content")[0][0])
+            )),
+            frequency: minutes(bicep::text(&rule["frequency"])),
+            window: minutes(bicep::text(&rule["window"])),
+            split: bicep::texts(&bicep::variable(ALERTS, by)["in"]),
+        }
+    };
+    let rules: Vec<Rule> = rules.iter().map(rule).collect();
     assert_eq!(rules.len(), 4);
     rules
 }
@@ -72,8 +70,14 @@ fn no_row_falls_between_two_evaluations_however_late_it_comes() {
             rule.name
         );
     }
-    let text = read("infra/alerts.bicep");
-    assert!(text.contains("autoMitigate: false") && text.contains("useCommonAlertSchema: true"));
+    let rule = &bicep::resource(ALERTS, "rule")["properties"];
+    assert_eq!(rule["autoMitigate"], false);
+    assert_eq!(rule["windowSize"], bicep::name("entry.window"));
+    assert_eq!(rule["evaluationFrequency"], bicep::name("entry.frequency"));
+    assert_eq!(
+        bicep::variable(ALERTS, "receiver")["useCommonAlertSchema"],
+        true
+    );
 }
 
 /// The alert of a rule with these dimensions, in the common schema.

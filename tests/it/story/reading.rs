@@ -424,6 +424,48 @@ async fn an_orphan_ends_itself() {
     }
 }
 
+/// SIGKILL of `local` itself: whatever it started, and whatever that started, ends as well.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn local_takes_its_processes_along() {
+    let port = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut local = tokio::process::Command::new(env!("CARGO_BIN_EXE_aiops-rca"))
+        .args(["local", "--separate", "--port", &port.to_string()])
+        .args(["--root", env!("CARGO_MANIFEST_DIR"), "--store"])
+        .arg(support::embedded_path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let http = support::http();
+    let url: url::Url = format!("http://127.0.0.1:{port}/health").parse().unwrap();
+    let give_up = Instant::now() + PATIENCE;
+    while http
+        .send("the app", http.request(reqwest::Method::GET, &url))
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < give_up, "local does not answer");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut started = children_of(local.id().unwrap());
+    assert!(!started.is_empty(), "handlers are processes");
+    let below: Vec<u32> = started.iter().flat_map(|pid| children_of(*pid)).collect();
+    started.extend(below);
+    local.kill().await.unwrap();
+    for process in started {
+        while runs(process) {
+            assert!(Instant::now() < give_up, "{process} outlives local");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 /// Is there such a process, and does it do anything but wait to be buried?
 #[cfg(target_os = "linux")]
 fn runs(pid: u32) -> bool {

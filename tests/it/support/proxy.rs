@@ -34,6 +34,7 @@ struct State {
     otherwise: Option<Fate>,
     connections: usize,
     requests: Vec<String>,
+    bodies: Vec<Vec<u8>>,
 }
 
 impl Proxy {
@@ -82,6 +83,11 @@ impl Proxy {
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state.lock().expect("sane").requests.clone()
     }
+
+    /// The bodies of all requests.
+    pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
+        self.state.lock().expect("sane").bodies.clone()
+    }
 }
 
 async fn serve(mut client: TcpStream, target: String, state: Arc<Mutex<State>>) {
@@ -89,6 +95,7 @@ async fn serve(mut client: TcpStream, target: String, state: Arc<Mutex<State>>) 
         let fate = {
             let mut state = state.lock().expect("sane");
             state.requests.push(head.clone());
+            state.bodies.push(body.clone());
             let otherwise = state.otherwise.clone().unwrap_or(Fate::Pass);
             state.fates.pop_front().unwrap_or(otherwise)
         };

@@ -16,6 +16,7 @@ pub mod logic_app;
 pub mod model;
 pub mod rights;
 pub mod slack;
+pub mod storage;
 mod live;
 mod outgoing;
 

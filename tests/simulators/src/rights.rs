@@ -57,6 +57,13 @@ impl Rights {
             .is_some_and(|bearer| lock(&self.0).contains_key(bearer))
     }
 
+    /// Does the request's token hold this right?
+    pub fn holds(&self, request: &Request, right: &str) -> bool {
+        let held = lock(&self.0);
+        let held = request.header("authorization").and_then(|it| held.get(it));
+        held.is_some_and(|held| held.contains(right))
+    }
+
     /// The first right that the call needs and the request's token does not hold.
     pub fn missing(&self, request: &Request, call: &Call) -> Option<&'static str> {
         let held = lock(&self.0);
