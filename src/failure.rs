@@ -175,11 +175,8 @@ impl RunKey {
 
     /// Are these reports of one unit, if what one of them does not say about its place is left aside?
     pub fn is_same_but_for_scope(&self, other: &Self) -> bool {
-        let unit = |key: &Self| {
-            let [source, _, rest, _] = key.parts();
-            (source.to_owned(), rest.to_owned())
-        };
-        unit(self) == unit(other)
+        let ([source, _, rest, _], [its, _, others, _]) = (self.parts(), other.parts());
+        source == its && rest == others
     }
 
     /// SHA-256 in hex: safe as a storage key.

@@ -38,6 +38,9 @@
 //! machine, the remediation policy, everything that renders words) has no I/O, no clock and no environment; a
 //! diagnosis may be undetermined, it is never an error.
 
+// What people read or the store keeps is worded, not derived from the names of our types.
+#![cfg_attr(not(test), warn(clippy::use_debug))]
+
 // Pipes: they import nothing of ours except one another, upwards.
 pub mod fault;
 pub mod trace;

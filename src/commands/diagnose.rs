@@ -404,7 +404,7 @@ fn page(
     };
     writeln!(
         out,
-        "{} {} ({verdict})   {} {} ({:.0} %)   {} {:?}",
+        "{} {} ({verdict})   {} {} ({:.0} %)   {} {}",
         "Action".style(dim),
         word(&found.action),
         "Confidence".style(dim),

@@ -287,15 +287,15 @@ pub fn csv(tickets: &[Ticket]) -> Vec<u8> {
             &ticket.failure.asset,
             ticket.failure.run_id.as_deref().unwrap_or_default(),
             ticket.status.name(),
-            &format!("{:?}", ticket.severity),
-            &format!("{:?}", ticket.priority),
+            &ticket.severity.to_string(),
+            &ticket.priority.to_string(),
             ticket.diagnosis.category.words(),
             &ticket.diagnosis.error_type,
             &ticket.diagnosis.root_cause,
             &ticket.received_at.to_rfc3339(),
             closed_by,
             ticket.jira.key.as_deref().unwrap_or_default(),
-            &format!("{:?}", ticket.remediation.state),
+            ticket.remediation.state.name(),
         ];
         written = written.and_then(|()| writer.write_record(cells.map(defuse)));
     }

@@ -157,7 +157,7 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
             tbody {
                 @for ticket in tickets {
                     tr.settled[ticket.is_closed()] {
-                        td { span class={ "priority " (format!("{:?}", ticket.priority).to_lowercase()) } { (format!("{:?}", ticket.priority)) } }
+                        td { span class={ "priority " (ticket.priority.to_string().to_lowercase()) } { (ticket.priority.to_string()) } }
                         td {
                             a href={ "/dashboard?ticket=" (ticket.id) } { (ticket.failure.asset) }
                             div.quiet { (ticket.failure.source.label()) " · " (ticket.diagnosis.error_type) }

@@ -86,7 +86,7 @@ fn head(page: &TicketPage<'_>) -> Markup {
             div {
                 h1 { (t.failure.asset) }
                 p.quiet { (t.failure.source.label()) " " (t.failure.kind.label().to_lowercase()) " · " code { (t.id) } }
-                p { span class={ "priority " (format!("{:?}", t.priority).to_lowercase()) } { (format!("{:?} {:?}", t.priority, t.severity)) } " "
+                p { span class={ "priority " (t.priority.to_string().to_lowercase()) } { (format!("{} {}", t.priority, t.severity)) } " "
                     span class={ "status " (t.status.name()) } { (t.status.name().replace('_', " ")) }
                     @if t.is_closed() { " closed by " (t.status_by.name) " on " (time(t.status_at)) } }
             }
@@ -128,7 +128,7 @@ fn remediation(page: &TicketPage<'_>) -> Markup {
             @if !r.attempts.is_empty() {
                 table.attempts { thead { tr { th { "Attempt" } th { "What" } th { "State" } th { "Run" } th { "Outcome" } } } tbody {
                     @for attempt in &r.attempts {
-                        tr { td { (attempt.number) " of " (r.max_attempts) } td { (attempt.words()) } td { (format!("{:?}", attempt.state)) }
+                        tr { td { (attempt.number) " of " (r.max_attempts) } td { (attempt.words()) } td { (attempt.state.label()) }
                             td { (attempt.run_id.as_deref().unwrap_or("–")) } td { (attempt.outcome.as_deref().unwrap_or("–")) } }
                     }
                 } }

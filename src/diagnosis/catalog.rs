@@ -373,7 +373,10 @@ fn categories(
 
 fn fault_in(cause: &Cause) -> Option<String> {
     if cause.act.acts() && !cause.category.may_be_acted_on() {
-        return Some(format!("a {:?} error never acts (L8)", cause.category));
+        return Some(format!(
+            "a {} error never acts (L8)",
+            cause.category.words()
+        ));
     }
     if cause.other_node_type && cause.act != Act::Restart {
         return Some("another node type is for those that act by a restart".into());

@@ -16,7 +16,7 @@
 //! matched, never obeyed, so an instruction inside a message changes nothing but the text shown.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +184,27 @@ impl Diagnosis {
             entities: BTreeMap::new(),
             worded_by: "catalog".to_owned(),
         }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Low => "Low",
+            Self::Medium => "Medium",
+            Self::High => "High",
+            Self::Critical => "Critical",
+        })
+    }
+}
+
+impl fmt::Display for Risk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Low => "Low",
+            Self::Medium => "Medium",
+            Self::High => "High",
+        })
     }
 }
 
@@ -474,9 +495,8 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
             .or_else(|| catalog.defaults(found.category).map(|d| d.severity))
             .unwrap_or(Severity::Medium),
         confidence,
-        root_cause: sentence(
-            case,
-            &wording::named(wording::fill(&found.text, &entities), &entities),
+        root_cause: wording::named(
+            sentence(case, &wording::fill(&found.text, &entities), &entities),
             &entities,
         ),
         recommendations: fitting(catalog, case, found.category, &found.steps, &entities),
@@ -500,6 +520,19 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
     let proof = wording::proof(catalog, verdict, Some((guess.place, guess.span)));
     let mut entities = proof.entities;
     entities.insert("name".into(), guess.name.clone());
+    // The name and what stands behind it.
+    let says = verdict
+        .places
+        .get(guess.place)
+        .and_then(|place| wording::says(place.text, guess.span))
+        .filter(|says| says.len() > guess.name.len() + 2);
+    let text = match says {
+        Some(says) => {
+            entities.insert("says".into(), says);
+            format!("{}: {{says}}.", guess.text.trim_end_matches('.'))
+        }
+        None => guess.text.clone(),
+    };
     let act = if guess.act.acts() || !guess.category.may_be_acted_on() && guess.act == Act::Scale {
         Act::None
     } else {
@@ -518,7 +551,7 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
             .defaults(guess.category)
             .map_or(Severity::Medium, |d| d.severity),
         confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
-        root_cause: sentence(case, &wording::fill(&guess.text, &entities), &entities),
+        root_cause: sentence(case, &wording::fill(&text, &entities), &entities),
         recommendations: steps(catalog, guess.category, &[], &entities),
         evidence: proof.quotes,
         rule: format!("shape of the name {}", guess.name),
@@ -541,7 +574,7 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         risk: Risk::High,
         severity: Severity::Medium,
         confidence: 0.1,
-        root_cause: unknown(&case.message),
+        root_cause: unknown(&case.message, wording::told(verdict)),
         recommendations: steps(catalog, Category::Undetermined, &[], &entities),
         evidence: proof.quotes,
         rule: "nothing matched".into(),
@@ -552,11 +585,17 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
 }
 
 /// Why there is no cause to name.
-fn unknown(message: &str) -> String {
-    crate::failure::own_words::recognise(message).map_or_else(
-        || "The report does not say what went wrong: no known code, exception or phrase stands in it.".to_owned(),
-        |gap| format!("The cause is unknown: {gap}."),
-    )
+fn unknown(message: &str, told: Option<String>) -> String {
+    match (told, crate::failure::own_words::recognise(message)) {
+        (Some(told), _) => {
+            format!("No known code, exception or phrase stands in the report. It says: {told}.")
+        }
+        (None, Some(gap)) => format!("The cause is unknown: {gap}."),
+        (None, None) => {
+            "The report does not say what went wrong: no known code, exception or phrase stands in it."
+                .to_owned()
+        }
+    }
 }
 
 /// How sure we are: how specific the sign is, and whether others agree or disagree.

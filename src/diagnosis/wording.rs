@@ -37,6 +37,10 @@ const SAYS: usize = 240;
 const ENOUGH: usize = 80;
 /// So few bytes hold no more than a code.
 const FEW: usize = 20;
+/// The words before a name in a sentence that only passes an error on, in bytes.
+const WRAPPER: usize = 40;
+/// How Python begins what it prints of an exception.
+const TRACEBACK: &str = "Traceback (most recent call last)";
 /// The most quotes.
 const QUOTES: usize = 6;
 
@@ -116,10 +120,12 @@ pub(super) fn proof(
         let place = verdict.places.get(*place);
         place.is_some_and(|place| !place.window.parts.is_empty())
     };
-    let telling = signs.iter().find(in_words).copied().or(last);
-    if let Some(says) =
-        telling.and_then(|(place, span)| says(verdict.places.get(place)?.text, span))
-    {
+    let around_sign = |(place, span): &(usize, Span)| says(verdict.places.get(*place)?.text, *span);
+    let telling = signs.iter().find(in_words).and_then(around_sign);
+    // A code in its field says nothing by itself, nor does the head of a traceback.
+    let telling = telling.filter(|says| !says.starts_with(TRACEBACK));
+    let says = telling.or_else(|| told(verdict).or_else(|| last.as_ref().and_then(around_sign)));
+    if let Some(says) = says {
         entities.insert("says".into(), says);
     }
     let quotes = taken
@@ -356,6 +362,46 @@ pub(super) fn says(text: &str, span: Span) -> Option<String> {
         .trim()
         .trim_end_matches(['.', ',', ';', ':']);
     (!said.is_empty()).then(|| said.to_owned())
+}
+
+/// What the terminal error says first, behind the sentences that only pass it on: for causes that rest on a code alone.
+pub(super) fn told(verdict: &Verdict<'_>) -> Option<String> {
+    let terminal = |place: &&Place<'_>| place.heard && place.voice == Voice::Terminal;
+    verdict.places.iter().filter(terminal).find_map(|place| {
+        let part = place.window.parts.first()?;
+        let mut start = part.start;
+        for name in &place.window.masks.in_prose {
+            if name
+                .start
+                .checked_sub(start)
+                .is_some_and(|gap| gap <= WRAPPER)
+            {
+                let behind = place.text.get(name.end..)?;
+                start = behind.find(": ").map_or(start, |at| name.end + at + 2);
+            }
+        }
+        let said = place.text.get(start..part.end)?.trim_start();
+        // Values and documents are no sentence.
+        if said.starts_with(['{', '[', '<']) || said.starts_with("ErrorCode=") {
+            return None;
+        }
+        // A traceback says at its end what was raised.
+        let line = if said.starts_with(TRACEBACK) {
+            let raised = said.lines().skip(1).filter(|line| !line.starts_with(' '));
+            raised.filter(|line| !line.trim().is_empty()).last()?
+        } else {
+            said.lines().next()?
+        };
+        let end = end_of_sentence(line).min(line.floor_char_boundary(SAYS));
+        let said = line
+            .get(..end)?
+            .trim()
+            .trim_end_matches(['.', ',', ';', ':']);
+        let words = said
+            .split_whitespace()
+            .filter(|word| word.contains(char::is_alphabetic));
+        (words.count() > 1).then(|| said.to_owned())
+    })
 }
 
 /// Where the last sentence or the last value of a `Key=Value` begins in what stands before a sign.

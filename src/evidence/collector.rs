@@ -118,7 +118,8 @@ impl Collector {
                 client.collect(failure, now, told).await;
             })
             .await;
-            if !told.evidence.is_empty() || told.no_failure.is_some() || told.not_final.is_some() {
+            let decided = told.no_failure.is_some() || told.not_final.is_some() || told.none_failed;
+            if !told.evidence.is_empty() || decided {
                 told.refinement.scope = Some(client.scope().id.clone());
                 found = told;
                 break;
@@ -454,6 +455,22 @@ impl Collector {
             }
         }
         Ok(None)
+    }
+
+    /// All task instances that failed in the DAG run of this failure; none, where nobody can be asked.
+    pub async fn failed_instances(&self, failure: &Failure) -> Result<Vec<Failure>, Fault> {
+        for client in self.clients(failure) {
+            if let Client::Airflow(deployment) = client {
+                let asking = deployment.failed_instances(failure);
+                return self.answered(client.platform(), asking).await;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Can the failure's vendor be asked about it?
+    pub fn can_ask(&self, failure: &Failure) -> bool {
+        !self.clients(failure).is_empty()
     }
 
     /// Where a failure is, seen from the configuration.

@@ -114,6 +114,8 @@ pub struct Collected {
     pub no_failure: Option<String>,
     /// Set when the vendor says that it has not ended yet (a retry waits, a rerun runs): how it stands.
     pub not_final: Option<String>,
+    /// The run has failed, but none of its tasks is failed any more: what had failed was healed or cleared since.
+    pub none_failed: bool,
 }
 
 impl Collected {

@@ -21,7 +21,9 @@ pub enum Standing {
     Unknown,
     /// It is queued or running, by a retry or a repair.
     Running,
-    /// It is no failure any more: how it stands, in words (`has succeeded`).
+    /// It has succeeded meanwhile.
+    Succeeded,
+    /// It is no failure that could be acted on any more: how it stands, in words.
     Over(String),
     /// There is a newer run of the asset.
     Newer {

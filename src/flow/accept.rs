@@ -4,6 +4,8 @@
 //! a crash anywhere leaves either nothing the sender was told about, or something the next report or the
 //! sweep picks up.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,7 @@ use super::claims::Place;
 use super::{FAILURES, FailureMessage, Flow};
 use crate::failure::{Failure, Source};
 use crate::fault::Fault;
+use crate::sources::airflow::story;
 use crate::sources::{Parsed, RowsRequest, reruns};
 use crate::ticket::machine::{Event, Report};
 use crate::ticket::store::{Claim, Waiting};
@@ -20,6 +23,8 @@ use crate::ticket::{Ticket, TicketId};
 
 /// How many failures of one alert are claimed at once.
 const AT_ONCE: usize = 16;
+/// By then the failure that a report opened has been analysed, as a rule.
+const ANALYSED: Duration = Duration::from_secs(5);
 
 /// What became of a body, as the sender reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -181,6 +186,7 @@ impl Flow {
         let (key, follows) = match self.place(&failure).await? {
             Place::Known(owner) => {
                 self.reported_again(&owner, &failure, trace, now).await?;
+                self.look_at_run(&owner, &failure, trace).await?;
                 return Ok(answer(owner, AcceptStatus::Duplicate, &failure));
             }
             Place::New { key, follows } => (key, follows),
@@ -194,12 +200,14 @@ impl Flow {
         match self.store.claim(&key, &offer).await? {
             Claim::Ours => {
                 self.put_failure(&offer, trace).await?;
+                self.look_at_run(&offer, &failure, trace).await?;
                 tracing::info!(ticket.id = %offer, failure.source = %failure.source, "failure accepted");
                 Ok(answer(offer, AcceptStatus::Accepted, &failure))
             }
             Claim::Theirs(owner) => {
                 self.store.drop_active(offer.as_str()).await?;
                 self.reported_again(&owner, &failure, trace, now).await?;
+                self.look_at_run(&owner, &failure, trace).await?;
                 Ok(answer(owner, AcceptStatus::Duplicate, &failure))
             }
         }
@@ -225,12 +233,11 @@ impl Flow {
             ticket: id.clone(),
             trace: trace.map(str::to_owned),
         };
-        self.put(FAILURES, &message, std::time::Duration::ZERO)
-            .await
+        self.put(FAILURES, &message, Duration::ZERO).await
     }
 
     /// Counts the report; heals a claim whose ticket does not exist (a crash between claim and enqueue).
-    async fn reported_again(
+    pub(super) async fn reported_again(
         &self,
         owner: &TicketId,
         failure: &Failure,
@@ -254,14 +261,35 @@ impl Flow {
         };
         if failure.source == Source::Databricks && ticket.is_closed() {
             // A failed repair keeps its run id: the queue function asks Databricks which it is.
-            let message = FailureMessage::Recheck {
-                ticket: owner.clone(),
-                trace: trace.map(str::to_owned),
-            };
-            self.put(FAILURES, &message, std::time::Duration::ZERO)
-                .await?;
+            self.put_recheck(owner, trace, Duration::ZERO).await?;
         }
         Ok(())
+    }
+
+    /// A DAG-level report says that tasks failed, and not which: the queue function asks for all of them.
+    async fn look_at_run(
+        &self,
+        owner: &TicketId,
+        failure: &Failure,
+        trace: Option<&str>,
+    ) -> Result<(), Fault> {
+        if story::is_about_run(failure) && self.collector.can_ask(failure) {
+            self.put_recheck(owner, trace, ANALYSED).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn put_recheck(
+        &self,
+        owner: &TicketId,
+        trace: Option<&str>,
+        delay: Duration,
+    ) -> Result<(), Fault> {
+        let message = FailureMessage::Recheck {
+            ticket: owner.clone(),
+            trace: trace.map(str::to_owned),
+        };
+        self.put(FAILURES, &message, delay).await
     }
 
     /// The ticket this run was started to heal, if it was started by a playbook.
@@ -329,8 +357,10 @@ impl Flow {
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let digest = hex::encode(Sha256::digest(format!(
-            "{:?}\n{}\n{:?}",
-            request.rows_of, request.alert.id, request.asset
+            "{}\n{}\n{}",
+            request.rows_of.name(),
+            request.alert.id,
+            request.asset.as_deref().unwrap_or_default()
         )));
         let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
         let trace = trace.map(str::to_owned);
@@ -349,7 +379,7 @@ impl Flow {
                 round: 0,
                 trace,
             },
-            std::time::Duration::ZERO,
+            Duration::ZERO,
         )
         .await
     }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::accept::{WaitingRows, is_run_of_attempt};
+use super::claims::Adopted;
 use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
 use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
-use crate::failure::{Failure, field};
+use crate::failure::{Failure, Source, field};
 use crate::fault::Fault;
 use crate::redaction::redact;
 use crate::remediation;
@@ -34,6 +35,8 @@ const INGESTION_LAG: [Duration; 4] = [
 /// How soon, and how seldom, the vendor is asked whether a failure is final by now.
 const SHORTEST_PAUSE: chrono::Duration = chrono::Duration::seconds(5);
 const LONGEST_PAUSE: chrono::Duration = chrono::Duration::minutes(10);
+/// A run is looked at again when its failure has been analysed.
+const NOT_ANALYSED: Duration = Duration::from_secs(60);
 /// With so many nudges the sweep waits longer than the longest pause.
 const NUDGES_OF_A_PAUSE: u32 = 4;
 /// After that a failure that never became final is nobody's.
@@ -47,7 +50,9 @@ impl Flow {
             FailureMessage::Rows { row, round, trace } => {
                 self.expand_rows(&row, round, trace, now).await
             }
-            FailureMessage::Recheck { ticket, .. } => self.recheck(&ticket, now).await,
+            FailureMessage::Recheck { ticket, trace } => {
+                self.recheck(&ticket, trace.as_deref(), now).await
+            }
         }
     }
 
@@ -58,7 +63,7 @@ impl Flow {
             self.store.mark_active(id).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
-        let Some(waiting) = self.store.waiting(id).await? else {
+        let Some(mut waiting) = self.store.waiting(id).await? else {
             tracing::warn!(ticket.id = %id, "nothing waits under this id: the message is an old copy");
             return Ok(());
         };
@@ -73,9 +78,29 @@ impl Flow {
         if let Some(how) = &collected.not_final {
             return self.wait_for_the_end(id, waiting, how, now).await;
         }
+        // Its tickets are closed, and nothing has failed since: tasks behind what had failed still hold the run down.
+        if collected.none_failed && waiting.follows.is_some() && !story::is_timeout_of_run(&failure)
+        {
+            tracing::info!(ticket.id = %id, "no task of the run is failed any more");
+            return self.store.drop_active(id.as_str()).await;
+        }
         let known = self.placed(collected.refine(failure.clone()));
         if self.is_remediation_run(&known, now).await? {
             return self.store.drop_active(id.as_str()).await;
+        }
+        if story::is_about_run(&failure) && story::names_task(&known) {
+            match self.adopt(id, &waiting, known).await? {
+                Adopted::Ours(follows) => waiting.follows = follows,
+                Adopted::Theirs(owner, instance) => {
+                    let trace = waiting.trace.as_deref();
+                    self.reported_again(&owner, &instance, trace, now).await?;
+                    if let Some(ticket) = self.store.load(&owner).await? {
+                        // The run failed of more than that.
+                        self.look_for_others(&ticket, trace, now).await?;
+                    }
+                    return self.store.drop_active(id.as_str()).await;
+                }
+            }
         }
         let change = trace::step("diagnose", self.open(id, &waiting, collected, now)).await?;
         let mut ticket = change.ticket;
@@ -88,7 +113,6 @@ impl Flow {
                 "ticket opened"
             );
         }
-        self.instance_turned_out(&failure, &ticket.failure).await?;
         // A better report may have come in while this one was analysed.
         if let Some(better) = self.store.waiting(id).await?
             && better.failure != failure
@@ -157,19 +181,6 @@ impl Flow {
         self.tell(&ticket.id, Event::DiagnosedAgain(Box::new(examined)), now)
             .await?;
         Ok(self.store.load(&ticket.id).await?.unwrap_or(ticket))
-    }
-
-    /// A report about a whole DAG, of which the vendor named the task: that task's own report finds this ticket.
-    async fn instance_turned_out(&self, told: &Failure, known: &Failure) -> Result<(), Fault> {
-        let Some(run) = story::run_of(told) else {
-            return Ok(());
-        };
-        if story::names_task(told) || !story::names_task(known) {
-            return Ok(());
-        }
-        let instance = story::instance_key(known);
-        let note = |units: &mut story::Units| units.turned_out(&told.key, &instance);
-        self.store.note_units(&run, note).await
     }
 
     /// Diagnoses and decides: the ticket's first version, not yet stored; its evidence is stored.
@@ -445,11 +456,28 @@ impl Flow {
         .await
     }
 
-    /// A closed Databricks run was reported again: a repair that failed keeps its run id and gets a ticket of its own.
-    async fn recheck(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
+    /// A known run was reported again: is there more to it than its ticket says?
+    async fn recheck(
+        &self,
+        id: &TicketId,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         let Some(ticket) = self.store.load(id).await? else {
+            if self.store.waiting(id).await?.is_some() {
+                return self.put_recheck(id, trace, NOT_ANALYSED).await;
+            }
             return Ok(());
         };
+        match ticket.failure.source {
+            Source::Airflow => self.look_for_others(&ticket, trace, now).await,
+            Source::Databricks => self.recheck_repair(&ticket, now).await,
+            Source::Adf | Source::System => Ok(()),
+        }
+    }
+
+    /// A closed Databricks run was reported again: a repair that failed keeps its run id and gets a ticket of its own.
+    async fn recheck_repair(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
         let collected = self.collector.collect(&ticket.failure, now).await;
         let repair = collected
             .refinement
@@ -461,7 +489,7 @@ impl Flow {
         if collected.no_failure.is_some() || repair.is_empty() || repair == known {
             return Ok(());
         }
-        if self.is_attempt_repair(&ticket).await? {
+        if self.is_attempt_repair(ticket).await? {
             return Ok(());
         }
         let mut failure = collected.refine(ticket.failure.clone());

@@ -5,6 +5,8 @@
 //! still find the old one. What a report of a DAG run is about, and what is later, is Airflow's affair
 //! ([`story`](crate::sources::airflow::story)).
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Flow;
@@ -12,13 +14,16 @@ use crate::failure::{Failure, RunKey};
 use crate::fault::Fault;
 use crate::sources::airflow::story::{self, Latest};
 use crate::ticket::machine::Event;
-use crate::ticket::store::UpdateError;
+use crate::ticket::store::{Claim, UpdateError, Waiting};
 use crate::ticket::{Attempt, Ticket, TicketId};
 
 /// Airflow's clock and ours: an end this much before the call of an attempt may still be that attempt's.
 const SKEW: TimeDelta = TimeDelta::seconds(5);
 /// The callback of a try that failed comes after the attempt has been found to be over.
 const LATE: TimeDelta = TimeDelta::seconds(60);
+/// When a deployment that did not answer is asked again for the tasks of a run, and for how long.
+const ASK_AGAIN: Duration = Duration::from_secs(300);
+const ASKED_FOR: TimeDelta = TimeDelta::hours(24);
 
 /// Where a failure belongs.
 pub(super) enum Place {
@@ -31,6 +36,14 @@ pub(super) enum Place {
         /// The closed ticket of the same unit.
         follows: Option<TicketId>,
     },
+}
+
+/// Whose a task instance is that the vendor named behind a report of a whole run.
+pub(super) enum Adopted {
+    /// The ticket's that the report opens; it follows this closed one.
+    Ours(Option<TicketId>),
+    /// Another ticket's: the instance, as a failure of its own.
+    Theirs(TicketId, Box<Failure>),
 }
 
 /// How far the tickets of one key go.
@@ -109,6 +122,13 @@ impl Flow {
             self.put_failure(&ticket.id, trace).await?;
             return self.note_try(ticket, report, None, now).await;
         }
+        if story::is_about_run(failure)
+            && story::names_task(&ticket.failure)
+            && self.collector.can_ask(&ticket.failure)
+        {
+            // Another task may have failed in it: how this one stands, Airflow says.
+            return self.note_try(ticket, report, None, now).await;
+        }
         let called = ticket.current_attempt().and_then(|a| a.called_at);
         if !ticket.books.latest.is_before(&report, called) {
             return self.note_try(ticket, report, None, now).await;
@@ -125,6 +145,74 @@ impl Flow {
             None => Some(words(failure)),
         };
         self.note_try(ticket, report, told, now).await
+    }
+
+    /// Makes the task instance that the vendor named the story of the ticket `id`, so that its own reports find it.
+    pub(super) async fn adopt(
+        &self,
+        id: &TicketId,
+        waiting: &Waiting,
+        named: Failure,
+    ) -> Result<Adopted, Fault> {
+        let instance = Failure {
+            key: story::instance_key(&named),
+            ..named
+        };
+        let owner = match self.place(&instance).await? {
+            Place::Known(owner) => owner,
+            Place::New { key, follows } => match self.store.claim(&key, id).await? {
+                Claim::Ours => return Ok(Adopted::Ours(follows)),
+                Claim::Theirs(owner) => owner,
+            },
+        };
+        Ok(if owner == *id {
+            Adopted::Ours(waiting.follows.clone())
+        } else {
+            Adopted::Theirs(owner, Box::new(instance))
+        })
+    }
+
+    /// Other tasks of this run that failed, or failed again, without a report of their own: Airflow 3 calls no task-level
+    /// callback for a task that was killed.
+    pub(super) async fn look_for_others(
+        &self,
+        ticket: &Ticket,
+        trace: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let mut news = Vec::new();
+        match self.collector.failed_instances(&ticket.failure).await {
+            Ok(found) => {
+                for failure in found {
+                    if self.is_news(&failure).await? {
+                        news.push(failure);
+                    }
+                }
+            }
+            Err(fault) if fault.is_transient() && now - ticket.last_seen < ASKED_FOR => {
+                return self.put_recheck(&ticket.id, trace, ASK_AGAIN).await;
+            }
+            Err(fault) => tracing::warn!(
+                ticket.id = %ticket.id,
+                fault = fault.reason(),
+                "it could not be found out which tasks of the run failed"
+            ),
+        }
+        self.accept_failures(news, trace, now).await.map(|_| ())
+    }
+
+    /// Does no ticket know of this failure?
+    async fn is_news(&self, failure: &Failure) -> Result<bool, Fault> {
+        let owner = match self.place(failure).await? {
+            Place::New { .. } => return Ok(true),
+            Place::Known(owner) => owner,
+        };
+        let Some(ticket) = self.store.load(&owner).await? else {
+            // What was reported before may have been no failure: then nothing waits under its claim.
+            return Ok(self.store.waiting(&owner).await?.is_none());
+        };
+        let report = Latest::of(failure);
+        Ok(!ticket.is_closed() && ticket.books.latest.is_before(&report, None))
     }
 
     async fn note_try(

@@ -66,7 +66,7 @@ pub enum FailureMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<String>,
     },
-    /// A known Databricks run was reported again: is it a new repair?
+    /// A known run was reported again. Databricks: is it a new repair? Airflow: which tasks of the run failed?
     Recheck {
         /// Whose run.
         ticket: TicketId,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::deliver::End;
 use super::{Flow, own_runs};
 use crate::diagnosis::Action;
-use crate::evidence::RunOutcome;
+use crate::evidence::{Known, RunOutcome, Standing};
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
 use crate::remediation;
@@ -30,6 +30,8 @@ const BUSY: Duration = Duration::from_secs(30);
 const POSTPONED: chrono::Duration = chrono::Duration::seconds(60);
 /// As much of a vendor's reason as a ticket shows.
 const REASON_CAP: usize = 2_000;
+/// As much of a run's id as a ticket's story shows.
+const ID_CAP: usize = 200;
 /// How long after the deadline a vendor that does not answer is asked again.
 const GRACE: chrono::Duration = chrono::Duration::minutes(10);
 /// After that a run that never ends is a person's.
@@ -129,6 +131,9 @@ impl Flow {
         match verdict {
             Ok(Carried::Yes) => {}
             Ok(Carried::NotNow) => return Ok(End::Later(BUSY)),
+            Ok(Carried::Healed(how)) => {
+                return self.close_healed(&ticket, &attempt, how, now()).await;
+            }
             Ok(Carried::No(why)) => return self.call_off(&ticket, &attempt, &why, now()).await,
             Err(fault) => return Ok(End::Failed(fault)),
         }
@@ -216,6 +221,14 @@ impl Flow {
             .collector
             .facts(&ticket.failure, attempt.action.name(), &own, now)
             .await?;
+        if facts.known == Known::Said(Standing::Succeeded) {
+            let run = ticket.failure.run_id.as_deref().unwrap_or_default();
+            return Ok(Carried::Healed(format!(
+                "{} has succeeded in run {}",
+                ticket.failure.asset,
+                cap(run, ID_CAP)
+            )));
+        }
         let grounds = match remediation::grounds(ticket, &facts) {
             Ok(grounds) => grounds,
             Err(why) => return Ok(Carried::No(why)),
@@ -247,6 +260,19 @@ impl Flow {
                 .await?;
         }
         Ok(over)
+    }
+
+    async fn close_healed(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        how: String,
+        now: DateTime<Utc>,
+    ) -> Result<End, Fault> {
+        let attempt = attempt.id.clone();
+        let event = Event::HealedMeanwhile { attempt, how };
+        self.tell(&ticket.id, event, now).await?;
+        self.settled(ticket, now).await
     }
 
     async fn call_off(
@@ -536,6 +562,8 @@ enum Carried {
     Yes,
     /// Later, perhaps.
     NotNow,
+    /// It is no longer needed: how it stands.
+    Healed(String),
     /// Never: why.
     No(String),
 }

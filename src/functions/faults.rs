@@ -1,9 +1,11 @@
 //! Faults that tests inject into a running handler: `AIOPS_RCA_FAULTS`, in builds for tests only.
 //!
-//! `deadline=SECONDS` shortens every deadline; `hang=Name` makes a function hang. Once there are any, a request may ask
-//! for its own: `?fault=abort|panic|recursion|allocation|spin|hang`.
+//! `deadline=SECONDS` shortens every deadline; `hang=Name` makes a function hang, `hang=Name@3` its third call in this
+//! process. Once there are any, a request may ask for its own: `?fault=abort|panic|recursion|allocation|spin|hang`.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::wire::Request;
@@ -12,11 +14,37 @@ use super::wire::Request;
 pub const VARIABLE: &str = "AIOPS_RCA_FAULTS";
 
 /// What is injected.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Faults {
     deadline: Option<Duration>,
-    hanging: Vec<String>,
+    hanging: Vec<Hang>,
     on_request: bool,
+}
+
+/// A function that hangs; clones count together.
+#[derive(Debug, Clone)]
+struct Hang {
+    function: String,
+    /// Only this call, counted from 1.
+    call: Option<u64>,
+    calls: Arc<AtomicU64>,
+}
+
+impl Hang {
+    fn parse(text: &str) -> Self {
+        let (function, call) = text.split_once('@').unwrap_or((text, ""));
+        Self {
+            function: function.to_owned(),
+            call: call.parse().ok(),
+            calls: Arc::default(),
+        }
+    }
+
+    /// Counts this call of the function.
+    fn is_struck(&self) -> bool {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        self.call.is_none_or(|call| call == number)
+    }
 }
 
 impl Faults {
@@ -32,7 +60,7 @@ impl Faults {
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             match name.as_ref() {
                 "deadline" => faults.deadline = value.parse().ok().map(Duration::from_secs_f64),
-                "hang" => faults.hanging.push(value.into_owned()),
+                "hang" => faults.hanging.push(Hang::parse(&value)),
                 _ => {}
             }
         }
@@ -46,7 +74,11 @@ impl Faults {
 
     /// Hangs, if this function is to hang.
     pub(super) async fn hang(&self, function: &str) {
-        if self.hanging.iter().any(|name| name == function) {
+        let mut hangs = false;
+        for hang in &self.hanging {
+            hangs |= hang.function == function && hang.is_struck();
+        }
+        if hangs {
             std::future::pending::<()>().await;
         }
     }

@@ -46,6 +46,8 @@ pub const HTTP_DEADLINE: Duration = Duration::from_secs(20);
 pub const QUEUE_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a timer function may take; the next run goes on.
 pub const TIMER_DEADLINE: Duration = Duration::from_secs(45);
+/// How long the caller of a page that was not made in time waits for the reader's end.
+const READER_END: Duration = Duration::from_secs(1);
 /// The sweep writes a probe every minute; an older one means that nothing can be written.
 const PROBE_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 const PROBE_PATIENCE: Duration = Duration::from_secs(150);
@@ -155,7 +157,8 @@ impl Handler {
                 } else {
                     tracing::error!(door = door.name(), "a request was not answered in time");
                     if let Some(reader) = self.reader.as_ref().filter(|_| reads) {
-                        reader.end().await;
+                        // One that another request starts just now is none that hangs.
+                        let _ended = tokio::time::timeout(READER_END, reader.end()).await;
                     }
                     Response::late()
                 };

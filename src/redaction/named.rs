@@ -160,7 +160,9 @@ impl<'a> Spot<'a> {
                 loose && !name.identifier.starts_with('-'),
                 quoted_key,
             ),
-            Strength::Key => text.len() >= 16 && values::is_random(text),
+            Strength::Key => {
+                text.len() >= 16 && (values::is_random(text) || values::is_mixed(text))
+            }
             Strength::Digits => {
                 text.len() <= 16
                     && text.bytes().any(|b| b.is_ascii_digit())

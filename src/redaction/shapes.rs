@@ -100,14 +100,16 @@ impl Spot<'_> {
         let token = found.as_str().trim_end_matches('.');
         let begins = tokens::TOKENS.get(row)?.0;
         let goes_on = token.get(begins.len()..)?;
-        // Slack's pieces are short numbers; a JWT is recognised by its beginning; an SDK key is a UUID.
+        // Slack's pieces are short numbers; a JWT is recognised by its beginning; an SDK key is a UUID; an AWS id has a length.
         let sure = begins.starts_with("xox")
             || begins.starts_with("eyJ")
+            || is_aws(begins, goes_on)
             || values::is_uuid(goes_on)
             || begins == "xapp-";
         let end = self.hint.start + token.len();
         let cut = self.byte(end).is_some_and(|b| b.is_ascii_alphanumeric());
-        (!cut && (sure || values::is_random(goes_on))).then_some(self.hint.start..end)
+        (!cut && (sure || values::is_random(goes_on) || values::is_mixed(goes_on)))
+            .then_some(self.hint.start..end)
     }
 
     /// A private key: up to its last line, also when each line has the prefix of a log, also cut off.
@@ -286,4 +288,9 @@ impl Spot<'_> {
             );
         secret.then_some(start..end)
     }
+}
+
+/// An AWS key id: four letters, and always as many after them. Of no other kind is the beginning so short and the rest in capitals.
+fn is_aws(begins: &str, goes_on: &str) -> bool {
+    matches!(begins, "AKIA" | "ASIA" | "ABIA" | "ACCA") && goes_on.len() == 16
 }

@@ -377,6 +377,17 @@ pub(super) fn is_random(value: &str) -> bool {
             .any(|piece| piece.len() >= 7 && !is_wordy(piece))
 }
 
+/// A long piece in which capitals and small letters are as many, as chance has it even without a digit: words in camel
+/// case have fewer capitals.
+pub(super) fn is_mixed(value: &str) -> bool {
+    value
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|piece| {
+            let capitals = piece.bytes().filter(u8::is_ascii_uppercase).count();
+            piece.len() >= 16 && (28..=72).contains(&(capitals * 100 / piece.len()))
+        })
+}
+
 /// A word, a number, a word with a number (`part0001`), a number with a unit (`20min`).
 fn is_wordy(piece: &str) -> bool {
     let digits = piece.bytes().filter(u8::is_ascii_digit).count();

@@ -85,6 +85,9 @@ fn subject(failure: &Failure, action: Action) -> Result<String, String> {
             .map(|id| format!("cluster {}", short(id)))
             .ok_or_else(|| "no cluster is known by its id".to_owned());
     }
+    if failure.source == Source::Airflow && failure.field(field::TASK_ID).is_none() {
+        return Err("no task is known: the report is about a whole DAG run".to_owned());
+    }
     if failure.kind == AssetKind::Cluster {
         return Err("no run is known: the report is about a cluster".to_owned());
     }
@@ -118,6 +121,7 @@ fn standing(
             grounds.known = format!("{run}{scope} has not ended: its end is waited for");
         }
         Known::Said(Standing::Unknown) => return Err(format!("{platform} does not know {run}")),
+        Known::Said(Standing::Succeeded) => return Err(format!("{run} has succeeded")),
         Known::Said(Standing::Over(how)) => return Err(format!("{run} {how}")),
         Known::Said(Standing::Newer {
             run: newer,

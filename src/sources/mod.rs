@@ -66,6 +66,15 @@ impl RowsOf {
         Self::DatabricksJobs,
     ];
 
+    /// The name used in JSON and in keys of the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AdfRuns => "adf_runs",
+            Self::DatabricksClusters => "databricks_clusters",
+            Self::DatabricksJobs => "databricks_jobs",
+        }
+    }
+
     /// The platform whose rows they are.
     pub fn source(self) -> Source {
         match self {

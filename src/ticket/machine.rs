@@ -21,7 +21,7 @@ use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
 use crate::failure::{Failure, field};
 use crate::sources::airflow::story::Latest;
-use attempts::{abandon, call_off_attempt, called, calling, postpone, reported};
+use attempts::{abandon, call_off_attempt, called, calling, healed_meanwhile, postpone, reported};
 use deciding::{answer, decide, expire};
 use deliveries::{end_delivery, lease_sink, next_delivery, record_jira};
 use status::{breach, change_status, delete_issue};
@@ -113,6 +113,13 @@ pub enum Event {
         why: String,
         /// Until when.
         until: DateTime<Utc>,
+    },
+    /// Right before its call a planned attempt turned out to be needless: the vendor says that it has succeeded.
+    HealedMeanwhile {
+        /// Which attempt.
+        attempt: String,
+        /// How it stands.
+        how: String,
     },
     /// A planned attempt is not made after all: its playbook was never called.
     AttemptCalledOff {
@@ -318,7 +325,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         actor: system.clone(),
         what: "Ticket Created".to_owned(),
         detail: format!(
-            "{} ({:?}, {:?}), rule {}",
+            "{} ({}, {}), rule {}",
             diagnosis.error_type, severity, priority, diagnosis.rule
         ),
     };
@@ -478,6 +485,7 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
             why,
             until,
         } => postpone(d, attempt, why, *until)?,
+        Event::HealedMeanwhile { attempt, how } => healed_meanwhile(d, attempt, how)?,
         Event::AttemptCalledOff { attempt, why } => call_off_attempt(d, attempt, why)?,
         Event::JiraCompared => d.ticket.books.jira_compared_at = Some(now),
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,

@@ -299,6 +299,17 @@ impl Ticket {
     }
 }
 
+impl std::fmt::Display for Priority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+            Self::P4 => "P4",
+        })
+    }
+}
+
 impl Priority {
     /// Critical P1 · High P2 · Medium P3 · Low P4.
     pub fn of(severity: Severity) -> Self {

@@ -29,6 +29,39 @@ pub enum RemediationState {
     Rejected,
 }
 
+impl RemediationState {
+    /// The name used in JSON and CSV.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::Verifying => "verifying",
+            Self::Succeeded => "succeeded",
+            Self::Exhausted => "exhausted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl AttemptState {
+    /// As people read it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Calling => "calling",
+            Self::Accepted => "accepted",
+            Self::Unknown => "unknown",
+            Self::Verifying => "verifying",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Everything about healing this ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remediation {

@@ -33,6 +33,7 @@ use crate::support;
 
 mod airflow;
 mod cases;
+mod stage;
 mod stories;
 
 /// A playbook that takes everything and never calls back.

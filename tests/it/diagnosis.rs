@@ -7,7 +7,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
-mod airflow;
+pub(crate) mod airflow;
 mod command;
 mod facts;
 mod guide;

@@ -5,7 +5,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
     reason = "a test that cannot go on should stop"
 )]
 
@@ -114,7 +113,9 @@ fn collect(node: &Value, settings: &mut BTreeMap<String, Value>) {
         }
     } else if node["call"] == "union" {
         let parts = node["with"].as_array().unwrap();
-        parts.iter().for_each(|part| collect(part, settings));
+        for part in parts {
+            collect(part, settings);
+        }
     } else if node.get("then").is_some() {
         collect(&node["then"], settings);
         collect(&node["else"], settings);
@@ -442,16 +443,14 @@ fn roles_are_given_by_name_and_every_name_is_known() {
     let id = Regex::new(r"^[0-9a-f]{8}-[0-9a-f]{4}-").unwrap();
     for (path, template) in bicep::templates() {
         for key in bicep::looked_up(template, "roles") {
-            match key.as_str() {
-                Some(role) => used.insert(role.to_owned()),
+            if let Some(role) = key.as_str() {
+                used.insert(role.to_owned());
+            } else {
                 // The roles of a loop.
-                None => {
-                    let loops = bicep::walk(template).into_iter();
-                    let loops = loops.filter(|node| node["for"] == key["$"]);
-                    used.extend(loops.flat_map(|node| bicep::texts(&node["in"])));
-                    true
-                }
-            };
+                let loops = bicep::walk(template).into_iter();
+                let loops = loops.filter(|node| node["for"] == key["$"]);
+                used.extend(loops.flat_map(|node| bicep::texts(&node["in"])));
+            }
         }
         let texts = bicep::walk(template).into_iter().filter_map(Value::as_str);
         for text in texts {

@@ -1,6 +1,7 @@
 //! The one integration binary: each module tests one room from outside.
 
 mod airflow_callback;
+mod airflow_recorded;
 mod browser;
 mod corridor;
 mod deadlines;

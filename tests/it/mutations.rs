@@ -135,8 +135,8 @@ fn assert_lawful(body: &[u8], dice: &mut fastrand::Rng) {
 
 #[test]
 fn changed_payloads_break_nothing() {
-    let seconds = number("AIOPS_RCA_FUZZ_SECONDS", 2);
-    let first = number("AIOPS_RCA_SEED", 1);
+    let seconds = crate::support::number("AIOPS_RCA_FUZZ_SECONDS", 2);
+    let first = crate::support::number("AIOPS_RCA_SEED", 1);
     let corpus = corpus();
     let started = Instant::now();
     let mut seed = first;
@@ -152,12 +152,4 @@ fn changed_payloads_break_nothing() {
         seed += 1;
     }
     println!("{} inputs from seed {first}", seed - first);
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
 }

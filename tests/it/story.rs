@@ -8,14 +8,18 @@
 )]
 
 mod costs;
+mod cut;
 mod first;
 mod healing;
 mod hostile;
 mod house;
 mod interleaving;
+mod moved;
 mod outages;
 mod people;
+mod planted;
 mod reading;
 mod reports;
+mod stuck;
 mod town;
 mod traced;

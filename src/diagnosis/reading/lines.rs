@@ -71,7 +71,14 @@ pub(super) fn voices(text: &str, given: Voice) -> Vec<(Voice, Span)> {
         .iter()
         .enumerate()
         .map(|(number, record)| {
-            let handled = record.handled && last_error.is_some_and(|last| number < last);
+            // The line behind an error may say that it was dealt with.
+            let handled_next = || {
+                let next = records.get(number + 1);
+                record.level == Level::Error
+                    && next.is_some_and(|next| next.handled && !next.is_error())
+            };
+            let handled =
+                (record.handled || handled_next()) && last_error.is_some_and(|last| number < last);
             let of_inner = inner.is_some_and(|inner| number >= inner);
             let voice = match record.level {
                 Level::Reader => Voice::Record,
@@ -234,13 +241,18 @@ pattern!(
     /// A time, perhaps a thread and a logger, and a level.
     TIMED,
     r"^\W{0,3}(?:\d{2,4}[-/.]\d{2}[-/.]\d{2,4})?[T ,]*\d{1,2}:\d{2}(?::\d{2})?[.,]?\d*\s?(?:Z|UTC|[+-]\d{2}:?\d{2})?[\])]?[\s\-|]*",
-    r"(?:[\[({]?[\w.$\-:#/@ ]{0,60}[\])}]?[\s\-|:]+){0,2}?[\[({<]*",
+    r"(?:[\[({]?[\w.$\-:#/@ ]{0,60}?[\])}]?[\s\-|:]+){0,2}?[\[({<]*",
     r"(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|debug|info|warning|error|critical)(?-u:\b)\s*[\])}>:|\-]*(?:\s|$)"
 );
 pattern!(
     /// A level at the head of the line.
     HEADED,
     r"^\s*[\[(<]?(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|Warning|ERROR|SEVERE|CRITICAL|FATAL)[\])>]?(?::|\s{1,}-\s|\s+[\w.$\[\]]+[:\s]|\s*\|)"
+);
+pattern!(
+    /// A level in brackets, however it is written: `[warn] `.
+    BRACKETED,
+    r"^\s*\[(?i:(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL))\]\s"
 );
 pattern!(
     /// A structured line: JSON or `key=value`.
@@ -274,7 +286,7 @@ pattern!(
     HANDLED,
     r"(?i)(?-u:\b)(?:retrying|will (?:be )?retr(?:y|ied)|re-?try(?:ing)? (?:attempt )?#?\d+|retry in|retries left|(?:attempt|try) #?\d+ ?(?:of|/) ?\d+",
     r"|sleeping|sleep for|backing off|back-?off|waiting \d+|trying again|try again in|falling back|fell back|fallback|ignoring|ignored|suppressed",
-    r"|recovered|reconnect(?:ed|ing)|continuing|was handled|succeeded after|resolved itself)(?-u:\b)"
+    r"|(?:attempt|try) #?\d+ succeeded|recovered|reconnect(?:ed|ing)|continuing|was handled|succeeded after|resolved itself)(?-u:\b)"
 );
 pattern!(
     /// What a framework says when all is over.
@@ -339,7 +351,7 @@ fn level(line: &str) -> Option<Level> {
             level => level,
         });
     }
-    let found = [&TIMED, &HEADED, &STRUCTURED, &GLOG]
+    let found = [&TIMED, &HEADED, &BRACKETED, &STRUCTURED, &GLOG]
         .iter()
         .find_map(|pattern| pattern.as_ref()?.captures(head)?.get(1))?;
     let level = of_word(found.as_str())?;
@@ -365,7 +377,7 @@ fn child(said: &str) -> Level {
     if said.starts_with("Command exited with return code") {
         return Level::Told;
     }
-    let inner = [&TIMED, &HEADED, &STRUCTURED, &GLOG]
+    let inner = [&TIMED, &HEADED, &BRACKETED, &STRUCTURED, &GLOG]
         .iter()
         .find_map(|pattern| pattern.as_ref()?.captures(said)?.get(1))
         .and_then(|word| of_word(word.as_str()));
@@ -439,6 +451,17 @@ mod tests {
                 "2026-07-27T09:15:31.123Z [info     ] x chan=stdout: source=\"task\"",
                 Some(Level::Child),
             ),
+            (
+                "2026-07-27 09:15:31,123 - my.logger - INFO - error: no gcc",
+                Some(Level::Told),
+            ),
+            (
+                "2026-07-27 09:15:31,123 - my.logger - WARNING - conversion error",
+                Some(Level::Warned),
+            ),
+            ("[warn] slow", Some(Level::Warned)),
+            ("[INFO] Downloading", Some(Level::Told)),
+            ("[error] lost", Some(Level::Error)),
             ("WARNING:root:slow", Some(Level::Warned)),
             ("ERROR: Could not find a version", Some(Level::Error)),
             (

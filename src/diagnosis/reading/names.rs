@@ -266,12 +266,39 @@ fn is_called(text: &str, span: Span) -> Option<Called> {
         .rsplit(|c: char| !c.is_alphanumeric())
         .next()
         .unwrap_or_default();
+    let field = head
+        .rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-'))
+        .next()
+        .unwrap_or_default();
     let ends = behind.is_empty()
         || behind.starts_with(['\n', ',', ';', ')', '|'])
-        || behind.starts_with(" (");
-    let called = is_noun(noun)
-        && (mark && ends || behind.starts_with(" failed") || noun == "named" || noun == "called");
+        || behind.starts_with(" (")
+        || matches!(behind.strip_prefix('.'), Some(rest) if !rest.starts_with(char::is_alphanumeric))
+        || before.ends_with('=') && begins_a_field(behind);
+    let told = [" failed", ": ", " of ", " in "]
+        .iter()
+        .any(|rest| behind.starts_with(rest));
+    let called = mark && ends && (is_noun(noun) || is_name_field(field))
+        || is_noun(noun) && (told || noun == "named" || noun == "called")
+        // What a line begins with is what it speaks of.
+        || behind.starts_with(": ") && begins_a_line(before);
     called.then_some(Called::InProse)
+}
+
+/// `run_id=…` after a space.
+fn begins_a_field(behind: &str) -> bool {
+    let field = behind
+        .strip_prefix(' ')
+        .and_then(|rest| rest.split_once('='));
+    field.is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+/// Nothing stands before, or the head of a log line.
+fn begins_a_line(before: &str) -> bool {
+    let before = before.trim_end_matches([' ', '\t']);
+    before.is_empty() || before.ends_with(['\n', ']', '}']) || before.ends_with(" -")
 }
 
 #[cfg(test)]
@@ -383,9 +410,25 @@ mod tests {
             masked("pipeline: timed out, then KeyError", &["timed out"]),
             ["timed out"]
         );
-        assert_eq!(
-            masked("Activity Timed Out failed", &["Timed out"]),
-            ["Timed Out"]
-        );
+        for text in [
+            "Activity Timed Out failed",
+            "Container timed out: KeyError",
+            "Activity timed out of pipeline p: KeyError",
+            "KeyError. Pipeline: timed out.",
+            "dag_id=timed out, run_id=r1: KeyError",
+            "dag_id=timed out run_id=r1: KeyError",
+            "Timed out: KeyError",
+            "[t] {a.py:1} ERROR - timed out: KeyError",
+        ] {
+            let found = masked(text, &["Timed out"]);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].eq_ignore_ascii_case("timed out"), "{text}");
+        }
+        for text in [
+            "the call timed out: KeyError",
+            "read timed out, then KeyError",
+        ] {
+            assert_eq!(masked(text, &["Timed out"]), Vec::<&str>::new(), "{text}");
+        }
     }
 }

@@ -16,13 +16,14 @@ use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
-use super::asking::{around, ask, last_exception, tail, url_under, without_ansi};
+use super::asking::{around, ask, tail, url_under, without_ansi};
 use super::standing::newest;
 use super::{Collected, Progress, RunOutcome, Standing, Text, Voice};
 use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
 
+mod instances;
 mod log;
 mod reader;
 mod wire;
@@ -201,7 +202,7 @@ impl Airflow {
         let task = if at.task.is_some() {
             self.task(&at).await?.ok_or_else(gone)?
         } else {
-            let Some(task) = self.first_failed(&at).await? else {
+            let Some(task) = self.failed(&at).await?.into_iter().next() else {
                 return self.tell_run(&at, found).await;
             };
             self.name_task(&at, &task, failure, found)?;
@@ -250,80 +251,18 @@ impl Airflow {
             Text::of(Voice::Log, &log),
             now,
         );
-        if let Some((class, line)) = last_exception(&log) {
+        let wrapped = failure
+            .error_code
+            .as_deref()
+            .is_some_and(reader::is_wrapper);
+        let open = failure.error_code.is_none() || wrapped;
+        if let Some((class, line)) = reader::raised(&log).filter(|_| open) {
             let better = &mut found.refinement;
-            better.error_code = Some(class.to_owned()).filter(|_| failure.error_code.is_none());
-            better.message = Some(line.to_owned())
-                .filter(|_| failure.error_code.is_none() && says_nothing(&failure.message));
+            better.error_code = Some(class.to_owned());
+            better.message =
+                Some(line.to_owned()).filter(|_| wrapped || says_nothing(&failure.message));
         }
         Ok(())
-    }
-
-    /// A DAG-level report of a run in which no task has failed: how the run stands.
-    async fn tell_run(&self, at: &Place<'_>, found: &mut Collected) -> Result<(), Fault> {
-        let run: Option<wire::DagRun> = self.get(&["dags", at.dag, "dagRuns", at.run], &[]).await?;
-        let state = run.unwrap_or_default().state;
-        let said = format!("Airflow says that the run is {state}");
-        match ended(&state) {
-            Ended::Well => found.no_failure = Some(said),
-            Ended::Open => found.not_final = Some(said),
-            Ended::Failed => return Err(Fault::permanent("no task of this run has failed")),
-        }
-        Ok(())
-    }
-
-    /// The task instance behind a DAG-level report, with all that is needed to run it again and to look at it.
-    fn name_task(
-        &self,
-        at: &Place<'_>,
-        task: &TaskInstance,
-        failure: &Failure,
-        found: &mut Collected,
-    ) -> Result<(), Fault> {
-        let better = &mut found.refinement;
-        better.asset = Some(format!("{}.{}", at.dag, task.task_id));
-        let index = task.map_index.filter(|index| *index >= 0);
-        let mut note = |name: &str, value: Option<String>| {
-            if let Some(value) = value {
-                better.context.insert(name.to_owned(), value);
-            }
-        };
-        note(field::TASK_ID, Some(task.task_id.clone()));
-        note(field::MAP_INDEX, index.map(|index| index.to_string()));
-        note(field::TRY_NUMBER, task.try_number.map(|n| n.to_string()));
-        if failure.run_url.is_none() {
-            better.run_url = Some(self.page(at, task)?.to_string());
-        }
-        Ok(())
-    }
-
-    /// The page that people look at.
-    fn page(&self, at: &Place<'_>, task: &TaskInstance) -> Result<Url, Fault> {
-        let base = &self.settings.base_url;
-        let index = task.map_index.filter(|index| *index >= 0);
-        let index = index.map(|index| index.to_string());
-        if self.api.get() == Some(&AirflowApi::V1) {
-            let mut url = url_under(base, &["dags", at.dag, "grid"])?;
-            let mut query = url.query_pairs_mut();
-            query.append_pair("dag_run_id", at.run);
-            query.append_pair("task_id", &task.task_id);
-            if let Some(index) = &index {
-                query.append_pair("map_index", index);
-            }
-            query.append_pair("tab", "logs");
-            drop(query);
-            return Ok(url);
-        }
-        let mut path = vec!["dags", at.dag, "runs", at.run, "tasks", &task.task_id];
-        if let Some(index) = &index {
-            path.extend(["mapped", index.as_str()]);
-        }
-        let mut url = url_under(base, &path)?;
-        if let Some(number) = task.try_number {
-            url.query_pairs_mut()
-                .append_pair("try_number", &number.to_string());
-        }
-        Ok(url)
     }
 
     /// How the task went on after it was cleared; for another run id, how that DAG run went.
@@ -408,7 +347,7 @@ impl Airflow {
             // A task that has not come up yet will.
             let state = self.task(&there).await?.map(|task| task.state);
             let progress = match of_state(state.as_deref().unwrap_or(&run.state)) {
-                Standing::Over(_) => Progress::Succeeded,
+                Standing::Succeeded | Standing::Over(_) => Progress::Succeeded,
                 Standing::Running => Progress::Going,
                 Standing::Failed | Standing::Unknown | Standing::Newer { .. } => Progress::Failed,
             };
@@ -442,20 +381,6 @@ impl Airflow {
         let mut path = vec!["dags", at.dag, "dagRuns", at.run, "taskInstances", task];
         path.extend(at.map_index);
         self.get(&path, &[]).await
-    }
-
-    /// The first task to fail: a DAG-level report names none.
-    async fn first_failed(&self, at: &Place<'_>) -> Result<Option<TaskInstance>, Fault> {
-        let path = ["dags", at.dag, "dagRuns", at.run, "taskInstances"];
-        let tasks: wire::TaskInstances = self
-            .get(&path, &[("state", "failed"), ("limit", "100")])
-            .await?
-            .unwrap_or_default();
-        let failed = tasks
-            .task_instances
-            .into_iter()
-            .filter(|task| task.state == "failed");
-        Ok(failed.min_by_key(|task| task.end_date.unwrap_or(DateTime::<Utc>::MAX_UTC)))
     }
 
     /// The end of a try's log.
@@ -627,7 +552,8 @@ enum Ended {
 fn ended(state: &str) -> Ended {
     match state {
         "success" => Ended::Well,
-        "scheduled" | "queued" | "running" | "restarting" | "deferred" | "up_for_retry"
+        // Cleared, and not yet scheduled again.
+        "" | "scheduled" | "queued" | "running" | "restarting" | "deferred" | "up_for_retry"
         | "up_for_reschedule" => Ended::Open,
         _ => Ended::Failed,
     }
@@ -705,7 +631,7 @@ fn outcome_of(state: &str) -> RunOutcome {
 /// A state of a task instance or a DAG run, as it matters to an action on it.
 fn of_state(state: &str) -> Standing {
     match outcome_of(state) {
-        RunOutcome::Succeeded => Standing::Over("has succeeded".to_owned()),
+        RunOutcome::Succeeded => Standing::Succeeded,
         RunOutcome::Failed(_) => Standing::Failed,
         RunOutcome::Running | RunOutcome::NotFound | RunOutcome::NotConfigured => Standing::Running,
     }

@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::super::asking::last_exception;
+
 /// Files of Airflow that tell about themselves; a number after the name is its line.
 const FRAMEWORK: [&str; 26] = [
     "airflow.py",
@@ -64,6 +66,24 @@ fn head(line: &str) -> Option<Head<'_>> {
         level: found.get(2)?.as_str(),
         said: found.get(3)?.as_str(),
     })
+}
+
+/// Exceptions of Airflow's own that say no more than that another one was raised elsewhere.
+const WRAPPERS: [&str; 1] = ["TaskDeferralError"];
+
+/// Is it an exception that only wraps another one?
+pub(super) fn is_wrapper(class: &str) -> bool {
+    WRAPPERS.contains(&class)
+}
+
+/// The exception that ended the try, its class and its line; behind a wrapper the one that it is about.
+pub(super) fn raised(log: &str) -> Option<(&str, &str)> {
+    let last = last_exception(log)?;
+    if !is_wrapper(last.0) {
+        return Some(last);
+    }
+    let before = log.rfind(last.1).and_then(|at| log.get(..at));
+    Some(before.and_then(last_exception).unwrap_or(last))
 }
 
 /// What the task's log says.

@@ -344,7 +344,7 @@ impl DataFactory {
         };
         match progress(&run) {
             Progress::Failed => {}
-            Progress::Succeeded => return Ok(Standing::Over("has succeeded".to_owned())),
+            Progress::Succeeded => return Ok(Standing::Succeeded),
             Progress::Going => return Ok(Standing::Running),
         }
         let pipeline = Some(run.pipeline_name.as_str())

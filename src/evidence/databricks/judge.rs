@@ -8,6 +8,8 @@ use regex::Regex;
 
 use super::super::asking::from_millis;
 use super::super::{Progress, RunOutcome, Standing as RunStanding};
+use crate::sources::rows::databricks as rows;
+
 use super::wire::{Cluster, Event, Library, Run, State, Status, Task, Termination};
 
 /// Results that follow from another task's failure, or from a condition.
@@ -19,8 +21,6 @@ const CONSEQUENCES: [&str; 6] = [
     "SKIPPED",
     "DISABLED",
 ];
-/// Ends of a cluster that are no failures, whatever type they carry.
-const NORMAL_ENDS: [&str; 4] = ["INACTIVITY", "USER_REQUEST", "JOB_FINISHED", "SUCCESS"];
 /// Codes that say no more than "the cluster": its own reason is the better one.
 const CLUSTER_CODES: [&str; 4] = [
     "CLUSTER_ERROR",
@@ -235,8 +235,8 @@ pub(super) fn moved_since(cluster: &Cluster, since: DateTime<Utc>) -> bool {
 
 /// Is this end of a cluster no failure?
 pub(super) fn is_normal_end(reason: &Termination) -> bool {
-    NORMAL_ENDS.contains(&reason.code.to_ascii_uppercase().as_str())
-        || reason.kind.eq_ignore_ascii_case("SUCCESS")
+    let kind = Some(reason.kind.as_str()).filter(|kind| !kind.is_empty());
+    rows::is_normal_end(Some(&reason.code), kind)
 }
 
 /// Does a run's code only point to its cluster?

@@ -265,7 +265,7 @@ impl Databricks {
         };
         match judge::progress(&run) {
             Progress::Failed => {}
-            Progress::Succeeded => return Ok(Standing::Over("has succeeded".to_owned())),
+            Progress::Succeeded => return Ok(Standing::Succeeded),
             Progress::Going => return Ok(Standing::Running),
         }
         let (Some(began), true) = (from_millis(run.start_time), is_id(&run.job_id)) else {

@@ -14,7 +14,7 @@ use url::Url;
 use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
 use super::text::{len, mrkdwn, mrkdwn_lines, plain};
 use crate::ticket::{
-    Answer, Approval, Chapter, ChapterKind, Priority, RemediationState, Sink, Status, Ticket,
+    Answer, Approval, Chapter, ChapterKind, RemediationState, Sink, Status, Ticket,
 };
 
 /// Longest `plain_text` of a header block.
@@ -180,7 +180,7 @@ fn header(ticket: &Ticket, state: State, safe: fn(&str, usize) -> String) -> Str
     let (before, after) = match state.words() {
         None => (
             "🔴 ALERT: ".to_owned(),
-            format!(" - {:?} ({})", ticket.severity, priority(ticket.priority)),
+            format!(" - {} ({})", ticket.severity, ticket.priority),
         ),
         Some((sign, word, _)) => (format!("{sign} "), format!(" - {word}")),
     };
@@ -381,15 +381,6 @@ fn section(text: &str) -> Value {
 
 fn plain_text(text: &str) -> Value {
     json!({"type": "plain_text", "text": text, "emoji": true})
-}
-
-fn priority(priority: Priority) -> &'static str {
-    match priority {
-        Priority::P1 => "P1",
-        Priority::P2 => "P2",
-        Priority::P3 => "P3",
-        Priority::P4 => "P4",
-    }
 }
 
 fn time(at: DateTime<Utc>) -> String {

@@ -32,6 +32,9 @@ pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
     Ok(Parsed::Failures(vec![callback.failure(&document).sealed()]))
 }
 
+/// What Python begins a traceback with.
+const TRACEBACK: &str = "Traceback (most recent call last):";
+
 /// Objects a callback may nest, in the order in which they are asked; the body itself comes first.
 const NESTS: [&str; 6] = ["task_instance", "ti", "dag_run", "task", "dag", "context"];
 
@@ -237,6 +240,7 @@ impl Callback {
             .as_deref()
             .filter(|_| self.task.is_none())
             .and_then(|url| link::of(url)?.task);
+        let raised_at = self.error.as_deref().and_then(raised_at);
         let mut note = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 context.insert(name.to_owned(), value);
@@ -257,6 +261,7 @@ impl Callback {
         note("run_type", self.run_type);
         note("hostname", self.hostname);
         note("reason", self.reason);
+        note("raised_at", raised_at);
         Failure {
             source: Source::Airflow,
             key,
@@ -324,7 +329,7 @@ impl Callback {
     fn told_by_airflow(&self) -> Option<&'static str> {
         if self.task.is_none() {
             return match self.reason.as_deref()? {
-                "timed_out" | "dagrun_timeout" => Some("DagRunTimeout"),
+                "timed_out" | "dagrun_timeout" => Some(story::RUN_TIMEOUT),
                 "all_tasks_deadlocked" => Some("DagRunDeadlocked"),
                 _ => None,
             };
@@ -351,29 +356,49 @@ impl Callback {
             "Airflow DAG"
         };
         match (&self.error, &self.reason) {
-            (Some(error), _) => without_source_lines(error),
+            (Some(error), _) => without_frames(error),
             (None, Some(reason)) => format!("{what} {asset} failed: {reason}"),
             (None, None) => own_words::untold_by_callback(&format!("{what} {asset}")),
         }
     }
 }
 
-/// A traceback without the lines of source code that Python prints below each place: they say what was called, not what
-/// went wrong.
-fn without_source_lines(text: &str) -> String {
-    if !text.contains("Traceback (most recent call last):") {
+/// A traceback without its frames: they say what was called, and where, not what went wrong.
+fn without_frames(text: &str) -> String {
+    if !text.contains(TRACEBACK) {
         return text.to_owned();
     }
     let mut inside = false;
     let kept = text.lines().filter(|line| {
-        if line.trim_end() == "Traceback (most recent call last):" {
+        if line.trim_end() == TRACEBACK {
             inside = true;
         } else if !line.is_empty() && !line.starts_with(' ') {
             inside = false;
         }
-        !(inside && line.starts_with("    "))
+        !(inside && line.starts_with(' '))
     });
     kept.collect::<Vec<_>>().join("\n")
+}
+
+/// Where the DAG's own code raised the exception: the last frame that is neither Airflow's nor a library's.
+fn raised_at(text: &str) -> Option<String> {
+    let of_libraries = [
+        "/site-packages/",
+        "/dist-packages/",
+        "/lib/python",
+        "<frozen",
+    ];
+    let frame = |line: &str| {
+        let (path, rest) = line
+            .trim()
+            .strip_prefix("File \"")?
+            .split_once("\", line ")?;
+        let (number, name) = rest.split_once(", in ")?;
+        let own = !of_libraries.iter().any(|library| path.contains(library));
+        own.then(|| format!("{path}, line {number}, in {name}"))
+    };
+    let (_, frames) = text.rsplit_once(TRACEBACK)?;
+    frames.lines().rev().find_map(frame)
 }
 
 /// A scalar at the top level or in one of the nests; something else in its place is a wrong type with its path.

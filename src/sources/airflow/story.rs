@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, RunKey, Source, field};
 use crate::sources::json::key_part;
 
-/// As many tasks of a run are listed: enough to attach a DAG-level report, whatever the size of the DAG.
-const LISTED: usize = 16;
+/// The class of a run that took longer than its DAG allows.
+pub(super) const RUN_TIMEOUT: &str = "DagRunTimeout";
+
+/// As many task instances of a run are listed: enough to attach a DAG-level report, and the list fits its row.
+const LISTED: usize = 40;
 /// Two ends of the same try that lie closer together are one end, told twice.
 const SAME_END: TimeDelta = TimeDelta::seconds(60);
 
@@ -31,6 +34,16 @@ pub fn run_of(failure: &Failure) -> Option<RunKey> {
 /// Does the report name a task?
 pub fn names_task(failure: &Failure) -> bool {
     failure.field(field::TASK_ID).is_some()
+}
+
+/// Is it a DAG's own report, which names no task?
+pub fn is_about_run(failure: &Failure) -> bool {
+    run_of(failure).is_some() && !names_task(failure)
+}
+
+/// Is it about a run that took longer than its DAG allows? No task need have failed.
+pub fn is_timeout_of_run(failure: &Failure) -> bool {
+    is_about_run(failure) && failure.error_code.as_deref() == Some(RUN_TIMEOUT)
 }
 
 /// The run key of a task instance.
@@ -92,16 +105,17 @@ impl Units {
             }
         }
         let task = failure.field(field::TASK_ID);
-        let same = |unit: &&Unit| unit.task.as_deref() == task && unit.is_at(deployment);
-        match self.units.iter().find(same) {
-            // The same task instance, once with its deployment and once without.
-            Some(unit) if unit.key.is_same_but_for_scope(own) => unit.key.clone(),
-            Some(_) => own.clone(),
-            None => {
-                self.list(failure);
-                own.clone()
-            }
+        // The same task instance, once with its deployment and once without.
+        let same = |unit: &&Unit| {
+            unit.task.as_deref() == task
+                && unit.is_at(deployment)
+                && unit.key.is_same_but_for_scope(own)
+        };
+        if let Some(unit) = self.units.iter().find(same) {
+            return unit.key.clone();
         }
+        self.list(failure);
+        own.clone()
     }
 
     /// The keys of what a DAG-level report may be about, the likeliest first; its own, if nothing else was reported.
@@ -119,15 +133,6 @@ impl Units {
         let hint = failure.field(field::LAST_TASK);
         known.sort_by_key(|unit| hint.is_none() || unit.task.as_deref() != hint);
         known.into_iter().map(|unit| unit.key.clone()).collect()
-    }
-
-    /// The vendor named the task instance behind this DAG-level report.
-    pub fn turned_out(&mut self, whole: &RunKey, instance: &RunKey) {
-        for unit in &mut self.units {
-            if unit.key == *whole && unit.task.is_none() && unit.turned_out.is_none() {
-                unit.turned_out = Some(instance.clone());
-            }
-        }
     }
 
     fn list(&mut self, failure: &Failure) {

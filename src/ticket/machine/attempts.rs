@@ -34,6 +34,35 @@ pub(super) fn call_off_attempt(d: &mut Draft, id: &str, why: &str) -> Result<(),
     Ok(())
 }
 
+/// Nobody's attempt failed, so nothing cools down.
+pub(super) fn healed_meanwhile(d: &mut Draft, id: &str, how: &str) -> Result<(), Refusal> {
+    let (now, closed) = (d.now, d.ticket.is_closed());
+    let attempt = running(d, id)?;
+    if attempt.state != AttemptState::Scheduled {
+        return Err(contradicts(
+            "the playbook of this attempt was called already",
+        ));
+    }
+    let number = attempt.number;
+    end_attempt(d, id, AttemptState::Cancelled, format!("not needed: {how}"));
+    d.ticket.remediation.state = RemediationState::None;
+    d.ticket.remediation.decision = format!("attempt {number} was not needed: {how}");
+    let by = Actor {
+        channel: Channel::Playbook,
+        name: "auto-remediation".to_owned(),
+    };
+    d.audit(&by, "Healed Meanwhile", how);
+    if !closed {
+        d.status(Status::Acknowledged, &by, now);
+        d.audit(&by, "Status Changed", "closed: healed meanwhile");
+        d.tell(
+            ChapterKind::Closed,
+            format!("Closed: {how}, and attempt {number} was not needed"),
+        );
+    }
+    Ok(())
+}
+
 /// Finds the attempt and checks that it may still change.
 pub(super) fn running<'a>(d: &'a mut Draft, id: &str) -> Result<&'a mut Attempt, Refusal> {
     match d

@@ -151,7 +151,7 @@ pub(super) fn breach(d: &mut Draft) -> Result<(), Refusal> {
     d.tell(
         ChapterKind::SlaBreached,
         format!(
-            "SLA breached: nobody took this {:?} ticket within {words}",
+            "SLA breached: nobody took this {} ticket within {words}",
             d.ticket.priority
         ),
     );

@@ -197,7 +197,7 @@ async fn a_task_is_known_failed_and_the_latest_or_not() {
     );
     assert!(matches!(
         said(&[(own.as_str(), state("success"))]).await,
-        Known::Said(Standing::Over(_))
+        Known::Said(Standing::Succeeded)
     ));
     let runs = json!({"dag_runs": [began("next", "2026-07-28T00:00:00Z"), began(DAG_RUN, "2026-07-27T00:00:00Z")]});
     for (of_next, progress) in [

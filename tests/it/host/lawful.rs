@@ -3,6 +3,8 @@
 use aiops_rca::functions::envelope as handler;
 use aiops_rca::local::host::envelope::{self, CallIds, MessageFacts};
 use aiops_rca::local::host::manifest::QueueTrigger;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// Any bytes at the handler, and any text through both.
 pub(crate) fn assert_lawful(bytes: &[u8]) {
@@ -27,9 +29,13 @@ pub(crate) fn assert_lawful(bytes: &[u8]) {
         utc_now: now,
     };
     let sent = envelope::queue_text("AnalyseFailure", &trigger, &text, &facts, &call);
-    assert_eq!(
-        handler::queue_text(sent.as_bytes()).as_deref(),
-        Some(&*text),
-        "from {sent}"
-    );
+    let read = handler::queue_text(sent.as_bytes());
+    // An older version left objects in base64.
+    let older = BASE64
+        .decode(text.trim())
+        .ok()
+        .filter(|bytes| bytes.trim_ascii_start().starts_with(b"{"));
+    if older.is_none() || read.as_ref().map(String::as_bytes) != older.as_deref() {
+        assert_eq!(read.as_deref(), Some(&*text), "from {sent}");
+    }
 }

@@ -46,6 +46,23 @@ fn ends_are_judged_by_type_first_and_code_else() {
     }
 }
 
+/// What the shipped alert leaves out is what the parsers take for a normal end; `REQUEST_REJECTED` is a failure for both.
+#[test]
+fn the_shipped_alert_leaves_out_normal_ends_only() {
+    let query = include_str!("../../../infra/queries/databricks-clusters.kql");
+    let (_, list) = query.split_once("termination !in~ (").unwrap();
+    let (list, _) = list.split_once(')').unwrap();
+    let codes: Vec<&str> = list
+        .split(',')
+        .map(|code| code.trim().trim_matches('\''))
+        .collect();
+    assert!(codes.contains(&"INACTIVITY"));
+    for code in codes {
+        assert!(is_normal_end(Some(code), None), "{code}");
+    }
+    assert!(!is_normal_end(Some("REQUEST_REJECTED"), None));
+}
+
 #[test]
 fn audit_rows_of_jobs_are_read() {
     let params = |state: &str| {

@@ -3,6 +3,7 @@
 mod directed;
 mod facts;
 mod hosted;
+mod loud;
 mod random;
 mod vendors;
 pub(super) mod world;

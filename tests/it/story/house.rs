@@ -148,11 +148,12 @@ impl<A> House<A> {
         dice: &mut fastrand::Rng,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        let mut left = if dice.u32(0..100) < kills {
-            Some(dice.u32(0..40))
-        } else {
-            None
-        };
+        let left = (dice.u32(0..100) < kills).then(|| dice.u32(0..40));
+        Self::cut(left, work).await
+    }
+
+    /// Polls until it has waited so many times: `None`.
+    async fn cut<T>(mut left: Option<u32>, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         std::future::poll_fn(|context| {
             let polled = work.as_mut().poll(context);
@@ -172,6 +173,19 @@ impl<A> House<A> {
 
     /// Handles a message as host and handler do together; `true` when the process died of it.
     pub(super) async fn handle(&mut self, queue: String, text: String, dequeues: u32) -> bool {
+        let left = (self.dice.u32(0..100) < self.kills).then(|| self.dice.u32(0..40));
+        let hidden = TimeDelta::seconds(self.dice.i64(5..40));
+        let message = (queue, text, dequeues);
+        self.handle_until(message, left, hidden).await
+    }
+
+    /// As [`Self::handle`]: killed once it has waited so many times, and then its message is hidden for this time.
+    pub(super) async fn handle_until(
+        &mut self,
+        (queue, text, dequeues): (String, String, u32),
+        left: Option<u32>,
+        hidden: TimeDelta,
+    ) -> bool {
         let (flow, now) = (self.flow.clone(), self.now);
         if dequeues >= MOST_DEQUEUES {
             let bare = if queue.ends_with(FAILURES) {
@@ -182,7 +196,8 @@ impl<A> House<A> {
             flow.record_dead_letter(bare, &text, now).await.unwrap();
             return false;
         }
-        let work = async {
+        // On the heap: a debug build's futures fill the stack of a test's thread.
+        let work = Box::pin(async {
             if queue.ends_with(FAILURES) {
                 flow.analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now)
                     .await
@@ -197,12 +212,11 @@ impl<A> House<A> {
                 )
                 .await
             }
-        };
-        let outcome = Self::survive(self.kills, &mut self.dice, work).await;
+        });
+        let outcome = Self::cut(left, work).await;
         if !matches!(outcome, Some(Ok(()))) {
-            let again = self.now + TimeDelta::seconds(self.dice.i64(5..40));
             self.plan(
-                again,
+                self.now + hidden,
                 Task::Message {
                     queue,
                     text,
@@ -215,8 +229,8 @@ impl<A> House<A> {
 
     pub(super) async fn sweep(&mut self, every: TimeDelta) {
         let (flow, now) = (self.flow.clone(), self.now);
-        let swept =
-            Self::survive(self.kills, &mut self.dice, async { flow.sweep(now).await }).await;
+        let sweep = Box::pin(async { flow.sweep(now).await });
+        let swept = Self::survive(self.kills, &mut self.dice, sweep).await;
         if let Some(Ok(swept)) = swept {
             assert_eq!(swept.failed, 0, "the sweep failed on a row");
         }

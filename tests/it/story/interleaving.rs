@@ -485,19 +485,11 @@ impl Town {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
-}
-
 #[tokio::test]
 async fn jira_slack_and_ticket_agree_whatever_happens() {
     let (first, stories) = (
-        number("AIOPS_RCA_SEED", 1),
-        number("AIOPS_RCA_INTERLEAVINGS", 240),
+        crate::support::number("AIOPS_RCA_SEED", 1),
+        crate::support::number("AIOPS_RCA_INTERLEAVINGS", 240),
     );
     let towns = stories.div_ceil(u64::from(STORIES_A_TOWN));
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {

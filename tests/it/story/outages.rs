@@ -333,17 +333,12 @@ impl Night {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
-}
-
 #[tokio::test]
 async fn nothing_is_given_up_whatever_the_outage() {
-    let (first, nights) = (number("AIOPS_RCA_SEED", 1), number("AIOPS_RCA_OUTAGES", 6));
+    let (first, nights) = (
+        crate::support::number("AIOPS_RCA_SEED", 1),
+        crate::support::number("AIOPS_RCA_OUTAGES", 6),
+    );
     let passed = futures::stream::iter(first..first + nights).map(|seed| async move {
         let mut night = Night::begin(seed).await;
         night.pass().await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support;
 
 /// Every page, list and number there is.
-const GETS: [&str; 11] = [
+pub(super) const GETS: [&str; 11] = [
     "/dashboard",
     "/dashboard/tickets/ADF-20251212T100000-abc123",
     "/dashboard/assets/style.css",

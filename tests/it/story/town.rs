@@ -40,6 +40,7 @@ pub(super) struct Town {
     pub(super) host: RunningHost,
     pub(super) jira: JiraSimulator,
     pub(super) slack: SlackSimulator,
+    pub(super) storage: Storage,
     pub(super) store: PathBuf,
     http: Http,
     base: Url,
@@ -59,6 +60,15 @@ impl Town {
     pub(super) async fn build_around(
         ground: &Ground,
         around: impl AsyncFnOnce(&Url) -> Vec<(String, String)>,
+    ) -> Self {
+        Self::build_under(ground, around, |_| {}).await
+    }
+
+    /// As [`Self::build_around`], under a host with other options.
+    pub(super) async fn build_under(
+        ground: &Ground,
+        around: impl AsyncFnOnce(&Url) -> Vec<(String, String)>,
+        change: impl FnOnce(&mut HostOptions),
     ) -> Self {
         let port = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -130,6 +140,8 @@ impl Town {
         options.knobs.visibility_timeout = Some(Duration::from_millis(300));
         options.knobs.dequeue_invisibility = Duration::from_secs(20);
         options.knobs.poll_max = Some(Duration::from_millis(200));
+        change(&mut options);
+        let kept = options.storage.clone();
         let host = Host::start(options).await.unwrap();
         assert!(
             host.ready(Duration::from_secs(20)).await,
@@ -139,6 +151,7 @@ impl Town {
             host,
             jira,
             slack,
+            storage: kept,
             store,
             http: support::http(),
             base,

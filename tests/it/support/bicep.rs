@@ -1,6 +1,11 @@
 //! The templates as checkov's own parser of Bicep reads them (`infra/check.d/tree.py`): what no compiler compares, such
 //! as names in templates with names in code, is looked up in their trees.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;

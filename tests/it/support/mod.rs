@@ -91,3 +91,12 @@ pub(crate) fn on_azurite() -> Storage {
 pub(crate) fn storages() -> Vec<(&'static str, Storage)> {
     vec![("embedded", embedded()), ("azurite", on_azurite())]
 }
+
+/// A number that whoever runs a test may set in the environment: how many stories, the first seed.
+pub(crate) fn number(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
+}

@@ -184,9 +184,29 @@ pub struct Change {
 struct World {
     config: Config,
     issues: BTreeMap<String, Issue>,
+    /// Keys that issues had in other projects, and those that they got instead.
+    former: BTreeMap<String, String>,
     next_id: u64,
     next_number: u64,
     window: (i64, u32),
+}
+
+impl World {
+    /// The key of the issue that has, or had, this key or number.
+    fn current(&self, name: &str) -> String {
+        let numbered = self
+            .issues
+            .values()
+            .find(|issue| issue.id.to_string() == name);
+        if let Some(issue) = numbered {
+            return issue.key.clone();
+        }
+        let mut key = name;
+        while let Some(next) = self.former.get(key) {
+            key = next;
+        }
+        key.to_owned()
+    }
 }
 
 /// The site behind the server.
@@ -212,6 +232,7 @@ impl JiraSimulator {
         let world = World {
             config,
             issues: BTreeMap::new(),
+            former: BTreeMap::new(),
             next_id: 10_000,
             next_number: 1,
             window: (0, 0),
@@ -286,6 +307,12 @@ impl JiraSimulator {
     /// Somebody renames an issue (an update that changes no status).
     pub fn renames(&self, key: &str, summary: &str, who: &Person) -> bool {
         self.site.edit(key, Some(summary.to_owned()), None, who)
+    }
+
+    /// Somebody moves an issue to another project: it gets another key and keeps its number, and its old key leads to it.
+    /// The new key; `None` if there is no such issue.
+    pub fn transfers(&self, key: &str, project: &str, who: &Person) -> Option<String> {
+        self.site.transfer(key, project, who)
     }
 
     /// Somebody deletes an issue.
@@ -420,6 +447,32 @@ impl Jira {
             }
             items
         })
+    }
+
+    fn transfer(&self, key: &str, project: &str, who: &Person) -> Option<String> {
+        let new = {
+            let mut world = lock(&self.world);
+            let mut issue = world.issues.remove(key)?;
+            let number = world.next_number;
+            world.next_number += 1;
+            let new = format!("{project}-{number}");
+            issue.key.clone_from(&new);
+            world.issues.insert(new.clone(), issue);
+            world.former.insert(key.to_owned(), new.clone());
+            new
+        };
+        let from = key.split('-').next().unwrap_or_default().to_owned();
+        self.change(&new, who, |issue, _| {
+            vec![
+                ("project".to_owned(), Some(from), Some(project.to_owned())),
+                (
+                    "Key".to_owned(),
+                    Some(key.to_owned()),
+                    Some(issue.key.clone()),
+                ),
+            ]
+        });
+        Some(new)
     }
 
     fn edit(

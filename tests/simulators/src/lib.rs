@@ -54,6 +54,8 @@ pub enum Fault {
     DropBefore,
     /// The right answer, late.
     Delay(Duration),
+    /// The work is done at once, its answer comes late.
+    AcceptThenDelay(Duration),
 }
 
 impl Fault {
@@ -432,6 +434,11 @@ async fn reply<S: Site>(
         Some(Fault::Delay(wait)) => {
             tokio::time::sleep(wait).await;
             site.answer(request)
+        }
+        Some(Fault::AcceptThenDelay(wait)) => {
+            let answer = site.answer(request);
+            tokio::time::sleep(wait).await;
+            answer
         }
         Some(Fault::Status {
             code,

@@ -396,7 +396,7 @@ impl Town {
         for ticket in tickets
             .iter()
             .rev()
-            .filter(|_| number("AIOPS_RCA_STORIES", 2_000) <= STORIES_A_TOWN)
+            .filter(|_| crate::support::number("AIOPS_RCA_STORIES", 2_000) <= STORIES_A_TOWN)
         {
             println!(
                 "{} {:?} {} by {:?}",
@@ -593,19 +593,11 @@ fn overlaps(seed: u64, tickets: &[Ticket]) {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
-}
-
 #[tokio::test]
 async fn no_story_goes_wrong() {
     let (first, towns) = (
-        number("AIOPS_RCA_SEED", 1),
-        number("AIOPS_RCA_STORIES", 2_000).div_ceil(STORIES_A_TOWN),
+        crate::support::number("AIOPS_RCA_SEED", 1),
+        crate::support::number("AIOPS_RCA_STORIES", 2_000).div_ceil(STORIES_A_TOWN),
     );
     let mut outcomes = BTreeMap::new();
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {

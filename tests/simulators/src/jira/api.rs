@@ -235,7 +235,7 @@ impl Jira {
     fn one_issue(&self, request: &Request, key: &str, rest: &[&str]) -> Answer {
         let (issue, config) = {
             let world = lock(&self.world);
-            let Some(issue) = world.issues.get(key).cloned() else {
+            let Some(issue) = world.issues.get(&world.current(key)).cloned() else {
                 return refused(
                     404,
                     "Issue does not exist or you do not have permission to see it.",
@@ -243,6 +243,7 @@ impl Jira {
             };
             (issue, world.config.clone())
         };
+        let key = issue.key.as_str();
         match (request.method.as_str(), rest) {
             ("GET", []) => {
                 let fields: Vec<&str> = request
@@ -521,7 +522,7 @@ enum Clause {
 impl Clause {
     fn holds(&self, issue: &Issue) -> bool {
         match self {
-            Self::Project(_) => true,
+            Self::Project(project) => issue.key.split('-').next() == Some(project),
             Self::Label(label) => issue.labels.contains(label),
             Self::Text(phrase) => {
                 issue.summary.contains(phrase) || issue.description_text().contains(phrase)

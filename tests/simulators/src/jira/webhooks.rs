@@ -201,7 +201,7 @@ fn event(
             "fields": {
                 "summary": issue.summary,
                 "issuetype": {"id": "10001", "name": issue.issue_type},
-                "project": {"id": "10000", "key": config.project},
+                "project": {"key": issue.key.split('-').next()},
                 "status": config.workflow.status(&issue.status).map(|status| status.json(base)),
                 "labels": issue.labels,
                 "resolution": issue.resolution.as_ref().map(|name| json!({"name": name})),

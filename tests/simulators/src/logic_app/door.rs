@@ -23,6 +23,11 @@ pub(super) async fn door(
             tokio::time::sleep(wait).await;
             answer(workflows, world, request).await
         }
+        Some(Fault::AcceptThenDelay(wait)) => {
+            let answer = answer(workflows, world, request).await;
+            tokio::time::sleep(wait).await;
+            answer
+        }
         Some(Fault::Status {
             code,
             headers,

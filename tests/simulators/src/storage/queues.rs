@@ -210,9 +210,9 @@ fn change(
     request: &Request,
 ) -> Result<Answer, Refusal> {
     let message = "The specified message does not exist.";
-    let at = queue.iter().position(|message| message.id == id);
-    let at = at.ok_or((404, "MessageNotFound", message))?;
-    let found = &mut queue[at];
+    let mut messages = queue.iter_mut().enumerate();
+    let found = messages.find(|(_, message)| message.id == id);
+    let (at, found) = found.ok_or((404, "MessageNotFound", message))?;
     if request.query("popreceipt") != Some(&found.receipt) {
         let message =
             "The specified pop receipt did not match the pop receipt for a dequeued message.";

@@ -161,7 +161,8 @@ impl Site for TableSite {
 impl Tables {
     fn create(&mut self, request: &Request) -> Result<Answer, Refusal> {
         let body = request.json();
-        let name = body["TableName"].as_str().unwrap_or_default();
+        let name = body.get("TableName").and_then(Value::as_str);
+        let name = name.unwrap_or_default();
         if !self.names.insert(name.to_owned()) {
             let message = "The table specified already exists.";
             return Err((409, "TableAlreadyExists", message));

@@ -2,7 +2,8 @@
 //!
 //! Task instances are kept as the JSON that the API sends. Clearing them is as strict as the real thing: unknown
 //! keys are refused, `dry_run` is true unless said otherwise, and without `reset_dag_runs` nothing is scheduled.
-//! A cleared task runs at the first look, and ends as scripted at the second.
+//! A cleared task runs at the first look, and ends as scripted at the second. A run that was planned
+//! ([`AirflowSite::start_run`]) goes on by steps instead, and fires the callbacks of its release ([`scheduler`]).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,6 +13,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::{Answer, Clock, Request, Site, lock};
+
+pub mod scheduler;
+
+use scheduler::{Planned, Release, RunPlan};
 
 /// The keys that clearing accepts.
 const CLEAR_KEYS: [&str; 15] = [
@@ -52,12 +57,15 @@ struct State {
     endings: BTreeMap<String, String>,
     /// Issued tokens.
     tokens: Vec<String>,
+    /// Runs that go on by steps, by DAG and run.
+    planned: BTreeMap<(String, String), Planned>,
 }
 
 /// One deployment.
 #[derive(Debug)]
 pub struct AirflowSite {
     api: Api,
+    release: Option<Release>,
     username: String,
     password: String,
     state: Mutex<State>,
@@ -84,11 +92,66 @@ impl AirflowSite {
     pub fn new(api: Api, username: &str, password: &str) -> Self {
         Self {
             api,
+            release: None,
             username: username.to_owned(),
             password: password.to_owned(),
             state: Mutex::default(),
             clock: Clock::default(),
         }
+    }
+
+    /// A deployment of this release, whose runs can be planned.
+    pub fn of(release: Release, username: &str, password: &str) -> Self {
+        Self {
+            release: Some(release),
+            ..Self::new(release.api(), username, password)
+        }
+    }
+
+    /// Begins a run that goes on by [`AirflowSite::step`].
+    pub fn start_run(&self, plan: RunPlan) {
+        let key = (plan.dag_id.clone(), plan.run_id.clone());
+        let planned = Planned::new(plan);
+        let (run, tasks) = planned.first(self.clock.now());
+        let mut state = lock(&self.state);
+        state.runs.insert(key.clone(), run);
+        state.tasks.extend(tasks);
+        state.planned.insert(key, planned);
+    }
+
+    /// The next step of all planned runs; what their callbacks post meanwhile. The clock goes on with it.
+    pub fn step(&self) -> Vec<Value> {
+        let Some(release) = self.release else {
+            return Vec::new();
+        };
+        let now = scheduler::next(self.clock.now());
+        self.clock.set(now);
+        let mut reports = Vec::new();
+        let state = &mut *lock(&self.state);
+        for (key, planned) in &mut state.planned {
+            let Some(run) = state.runs.get_mut(key) else {
+                continue;
+            };
+            let own =
+                |task: &Value| text(task, "dag_id") == key.0 && text(task, "dag_run_id") == key.1;
+            let (mut mine, others): (Vec<Value>, Vec<Value>) =
+                std::mem::take(&mut state.tasks).into_iter().partition(own);
+            reports.extend(planned.step(release, run, &mut mine, now));
+            mine.extend(others);
+            state.tasks = mine;
+        }
+        reports
+    }
+
+    /// Forgets a planned run, as a deployment that cleans its database does.
+    pub fn forget_run(&self, dag: &str, run: &str) {
+        let mut state = lock(&self.state);
+        let key = (dag.to_owned(), run.to_owned());
+        state.planned.remove(&key);
+        state.runs.remove(&key);
+        state
+            .tasks
+            .retain(|task| text(task, "dag_id") != dag || text(task, "dag_run_id") != run);
     }
 
     /// A task instance as the API sends it (`dag_id`, `dag_run_id`, `task_id`, `map_index`, `state`, `try_number` …);
@@ -196,7 +259,7 @@ impl AirflowSite {
 
     fn task(&self, dag: &str, run: &str, task: &str, map_index: i64) -> Answer {
         let now = self.clock.now();
-        let mut state = lock(&self.state);
+        let state = &mut *lock(&self.state);
         let ending = state
             .endings
             .get(task)
@@ -214,6 +277,12 @@ impl AirflowSite {
             return self.refusal(404, "Task instance not found");
         };
         let told = found.clone();
+        if state
+            .planned
+            .contains_key(&(dag.to_owned(), run.to_owned()))
+        {
+            return Answer::json(200, &without_mark(told));
+        }
         // The next look sees the next step.
         if text(found, "state") == "running" && found.get("cleared").is_some() {
             set(found, "state", Value::from(ending.as_str()));
@@ -321,7 +390,28 @@ impl AirflowSite {
         if !run.is_empty() && !state.runs.contains_key(&(dag.to_owned(), run.to_owned())) {
             return self.refusal(404, &format!("Dag Run id {run} not found in dag {dag}"));
         }
-        let wanted = body.get("task_ids").and_then(Value::as_array).cloned();
+        let mut wanted = body.get("task_ids").and_then(Value::as_array).cloned();
+        let indexed = wanted.iter().flatten().any(Value::is_array);
+        if self.api == Api::V1 && indexed {
+            return self.refusal(400, "{'task_ids': {0: ['Not a valid string.']}}");
+        }
+        let key = (dag.to_owned(), run.to_owned());
+        if let (Some(ids), Some(planned)) = (&mut wanted, state.planned.get(&key))
+            && flag("include_downstream", false)
+        {
+            let named: Vec<String> = ids
+                .iter()
+                .filter_map(|id| id.as_str().or(id.get(0)?.as_str()))
+                .map(str::to_owned)
+                .collect();
+            let below = planned.with_downstream(&named);
+            ids.extend(
+                below
+                    .iter()
+                    .filter(|id| !named.contains(id))
+                    .map(|id| json!(id)),
+            );
+        }
         let chosen = |task: &Value| {
             let state = text(task, "state");
             text(task, "dag_id") == dag
@@ -339,17 +429,34 @@ impl AirflowSite {
             .map(without_mark)
             .collect();
         if !flag("dry_run", true) {
+            let state = &mut *state;
+            let planned = state.planned.get_mut(&key);
             for task in state.tasks.iter_mut().filter(|task| chosen(task)) {
                 set(task, "state", Value::Null);
-                set(task, "cleared", Value::Bool(true));
+                match &planned {
+                    Some(planned) => {
+                        let tries = task.get("try_number").and_then(Value::as_i64);
+                        let retries = planned.retries_of(text(task, "task_id"));
+                        let allowed = tries.unwrap_or_default() + retries;
+                        set(task, "max_tries", Value::from(allowed));
+                    }
+                    None => set(task, "cleared", Value::Bool(true)),
+                }
             }
             if flag("reset_dag_runs", true) {
+                let begins = match planned {
+                    Some(planned) => {
+                        planned.restarted();
+                        "queued"
+                    }
+                    None => "running",
+                };
                 for task in &touched {
                     if let Some(run) = state
                         .runs
                         .get_mut(&(dag.to_owned(), text(task, "dag_run_id").to_owned()))
                     {
-                        set(run, "state", Value::from("running"));
+                        set(run, "state", Value::from(begins));
                     }
                 }
             }
@@ -435,6 +542,7 @@ fn names_task(id: &Value, task: &Value) -> bool {
 fn without_mark(mut task: Value) -> Value {
     if let Some(map) = task.as_object_mut() {
         map.remove("cleared");
+        map.remove("told");
     }
     task
 }
@@ -452,10 +560,12 @@ impl Site for AirflowSite {
             _ => return self.refusal(404, "Not Found"),
         };
         if rest == ["version"] {
-            let version = if self.api == Api::V1 {
-                "2.9.3"
-            } else {
-                "3.1.0"
+            let version = match (self.release, self.api) {
+                (Some(Release::V2_10), _) => "2.10.5",
+                (Some(Release::V3_1), _) => "3.1.8",
+                (Some(Release::V3_3), _) => "3.3.2",
+                (None, Api::V1) => "2.9.3",
+                (None, Api::V2) => "3.1.0",
             };
             return Answer::json(200, &json!({"version": version, "git_version": null}));
         }
