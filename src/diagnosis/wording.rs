@@ -480,8 +480,9 @@ pub(super) fn named(sentence: String, entities: &BTreeMap<String, String>) -> St
     let names_one = things
         .map(|(_, value)| value)
         .any(|value| sentence.contains(value.as_str()));
-    // A lone word, as a code is, names nothing.
-    if names_one || !says.contains(' ') || says.contains(['\n', '`']) {
+    // A lone word, as a code is, names nothing; values and documents are no sentence.
+    let is_no_sentence = !says.contains(' ') || says.starts_with(['{', '[', '<']);
+    if names_one || is_no_sentence || says.contains(['\n', '`']) {
         return sentence;
     }
     format!("{} The error says: {says}.", sentence.trim_end())
