@@ -21,6 +21,8 @@ pub mod jira;
 pub mod playbook;
 pub mod slack;
 
+use intents::{Intents, Standing};
+
 /// What one step of a sink came to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step<R> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::client::{Failed, Invalid, Made};
 use super::{DEFAULT_ISSUE_TYPE, Jira, Step, document, field, noted};
 use crate::fault::Fault;
-use crate::sinks::intents::Standing;
+use crate::sinks::Standing;
 use crate::ticket::{Intent, JiraRecord, Priority, Ticket, Work};
 
 /// How long to wait before looking again for an issue that may have been made.

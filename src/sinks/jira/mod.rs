@@ -17,8 +17,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::Step;
-use super::intents::{Intents, Standing};
+use super::{Intents, Standing, Step};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::ticket::{DeliveryFault, Intent, JiraRecord, Status, Ticket, Work};

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::client::Failed;
 use super::{Jira, Step, document, field, noted};
-use crate::sinks::intents::Standing;
+use crate::sinks::Standing;
 use crate::ticket::{Chapter, Intent, JiraRecord, Ticket, Work};
 
 /// How long after an unanswered comment call the comment may still appear. Comments are read from the

@@ -18,8 +18,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::sinks::Step;
-use crate::sinks::intents::{Intents, Standing};
+use crate::sinks::{Intents, Standing, Step};
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
