@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 
 use super::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
+use crate::digest::sha256;
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
 use crate::ticket::machine::Event;
@@ -23,7 +23,7 @@ impl Flow {
         text: &str,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let digest = hex::encode(Sha256::digest(format!("{queue}\n{text}")));
+        let digest = sha256(format!("{queue}\n{text}"));
         let letter = DeadLetter {
             id: format!("{}-{}", now.format("%Y%m%dT%H%M"), digest.get(..16).unwrap_or_default()),
             queue: queue.to_owned(),
