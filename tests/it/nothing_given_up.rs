@@ -160,6 +160,65 @@ async fn other_settings_or_a_person_end_the_wait() {
     assert_eq!(app.jira.issues().len(), 1);
 }
 
+/// After a night of maintenance pages the next try may be an hour away.
+#[tokio::test]
+async fn other_settings_end_the_wait_for_an_outage_as_well() {
+    let mut app = App::start().await;
+    let id = app.open(at(0)).await;
+    app.jira.faults().next(Script::status(503));
+    let message: DeliveryMessage =
+        serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 12})).unwrap();
+    app.flow.deliver(message, || at(1)).await.unwrap();
+    assert_eq!(app.swept(at(600)).await, 0, "its message waits");
+    let mut settings = support::jira_settings(&app.jira);
+    settings.api_token = "another token".into();
+    app.flow.sinks.jira = Some(Jira::new(settings, support::http()));
+    assert_eq!(app.swept(at(601)).await, 1);
+}
+
+/// What is not JIRA's own answer has made no comment and changed no issue.
+#[tokio::test]
+async fn anothers_words_for_a_success_change_nothing() {
+    for (method, path, code, body) in [
+        ("POST", "/comment", 200, "{\"status\":\"maintenance\"}"),
+        ("POST", "/comment", 200, "come back later"),
+        ("POST", "/comment", 400, ""),
+        ("POST", "/transitions", 200, "come back later"),
+    ] {
+        let app = App::start().await;
+        let id = app.open(at(0)).await;
+        app.deliver(&id, at(1)).await;
+        let script = Script::Status {
+            code,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        };
+        app.jira.faults().next_on(method, path, script);
+        let closed = Event::StatusChanged {
+            to: Status::Acknowledged,
+            by: Actor {
+                channel: Channel::Dashboard,
+                name: "Jane Doe".to_owned(),
+            },
+            at: at(10),
+            jira_status: None,
+        };
+        app.flow.apply(&id, &closed, at(10)).await.unwrap();
+        let stopped = app.deliver(&id, at(11)).await;
+        assert!(stopped.lags(Sink::Jira), "{method} {path} {code} {body}");
+        assert!(stopped.fault(Sink::Jira).is_some());
+        let mut ticket = stopped;
+        for minute in 1..5 {
+            ticket = app.deliver(&id, at(11 + 400 * minute)).await;
+        }
+        assert!(!ticket.lags(Sink::Jira), "{method} {path} {code} {body}");
+        let issue = app.jira.issues().remove(0);
+        assert_eq!(issue.status, "Done");
+        assert_eq!(issue.comments.len(), ticket.story.len());
+        app.jira.assert_drained();
+    }
+}
+
 #[tokio::test]
 async fn maintenance_pages_are_an_outage_like_any_other() {
     let page = |code, headers: &[(&str, &str)], body: &str| Script::Status {
@@ -234,10 +293,8 @@ async fn the_pauses_grow_to_an_hour_and_end_with_the_fault() {
         let blocked = ticket.blocked(Sink::Jira).unwrap();
         assert_eq!(blocked.since, at(0));
         assert_eq!(blocked.next_try - now, TimeDelta::minutes(minutes));
-        let before = blocked.next_try - TimeDelta::seconds(1);
-        assert!(!blocked.is_due(Some("of today"), before));
-        assert!(blocked.is_due(Some("of tomorrow"), before));
-        assert!(blocked.is_due(Some("of today"), blocked.next_try));
+        assert!(!ticket.stopped_under_others(Sink::Jira, Some("of today")));
+        assert!(ticket.stopped_under_others(Sink::Jira, Some("of tomorrow")));
         now = blocked.next_try;
     }
     let refused = |ticket: &Ticket| ticket.books.audit.len();
@@ -250,6 +307,7 @@ async fn the_pauses_grow_to_an_hour_and_end_with_the_fault() {
         (None, None)
     );
     assert!(!shown.lags(Sink::Jira));
+    assert!(!shown.stopped_under_others(Sink::Jira, Some("of tomorrow")));
 }
 
 #[test]
