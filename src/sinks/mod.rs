@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::ticket::{Record, Sink, Ticket};
 
 pub mod jira;
+pub mod lanes;
 pub mod playbook;
 pub mod slack;
 
@@ -49,6 +50,8 @@ pub struct Sinks {
     pub slack: Option<slack::Slack>,
     /// The playbooks, if any is configured.
     pub playbook: Option<playbook::Playbooks>,
+    /// Who delivers where right now.
+    pub lanes: lanes::Lanes,
 }
 
 impl Sinks {
