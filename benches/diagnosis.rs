@@ -1,9 +1,9 @@
-//! How fast the diagnosis engine is: 20,000 messages of 1 KB a second on one core, a 64 KB trace in under a
-//! millisecond, the catalog compiled in under 20 ms.
+//! How fast the diagnosis engine is: rules and judge together at least 8,000 messages of 1 KB per second on one core and at
+//! least 40 % of the rules alone, a 64 KB trace in under 1.5 ms, the catalog compiled in under 20 ms.
 
 use std::hint::black_box;
 
-use aiops_rca::diagnosis::{Case, Catalog, diagnose};
+use aiops_rca::diagnosis::{Case, Catalog, diagnose, judged};
 use aiops_rca::failure::Source;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -51,12 +51,15 @@ fn trace() -> Case {
 
 fn benches(c: &mut Criterion) {
     let _ = Catalog::get();
-    let mut group = c.benchmark_group("diagnose");
     for (name, case) in [("1 KB message", kilobyte()), ("64 KB trace", trace())] {
+        let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Bytes(case.message.len() as u64));
-        group.bench_function(name, |b| b.iter(|| diagnose(black_box(&case))));
+        group.bench_function("rules alone", |b| b.iter(|| diagnose(black_box(&case))));
+        group.bench_function("rules and judge", |b| {
+            b.iter(|| judged(black_box(&case)));
+        });
+        group.finish();
     }
-    group.finish();
     c.bench_function("compile the catalog", |b| b.iter(Catalog::compile));
 }
 

@@ -11,6 +11,7 @@ use crate::config::Environment;
 
 pub mod diagnose;
 pub mod doctor;
+pub mod export_cases;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "local")]
@@ -39,6 +40,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// List and replay dead letters
     Replay(replay::ReplayArguments),
+    /// Write failures whose diagnosis is in doubt, redacted, for people to label
+    ExportCases(export_cases::ExportCasesArguments),
     /// Answer GETs for the handler
     #[command(hide = true)]
     Read(read::ReadArguments),
@@ -56,6 +59,9 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
         Some(Command::Diagnose(arguments)) => Ok(diagnose::main(&arguments)),
         Some(Command::Read(arguments)) => on_runtime(read::run(arguments, environment)),
         Some(Command::Doctor(arguments)) => on_runtime(doctor::run(arguments, environment)),
+        Some(Command::ExportCases(arguments)) => {
+            on_runtime(export_cases::run(arguments, environment))
+        }
         Some(Command::Replay(arguments)) => on_runtime(replay::run(arguments, environment)),
         #[cfg(feature = "local")]
         Some(Command::Package(arguments)) => package::main(&arguments),

@@ -11,10 +11,19 @@ use super::classify::{self, Verdict};
 use super::judge::{Judge, Judgement, Opinion, Rule, features};
 use super::scan::Span;
 use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
-use crate::evidence::Voice;
+use crate::failure::Source;
 
-/// Less than this probability of being right is no diagnosis.
-const UNDETERMINED: f32 = 0.45;
+/// What is more likely wrong than right is no diagnosis.
+const UNDETERMINED: f32 = 0.5;
+
+/// Why a rule does not act though its cause would, where the judge is the reason.
+const OUTVOTED: &str = "the rules alone say something else";
+const FORBIDDEN: &str = "; does not act because the wording speaks of ";
+
+/// Do rules and judge disagree, by the diagnosis's rule?
+pub(super) fn is_disputed(rule: &str) -> bool {
+    rule.contains(OUTVOTED) || rule.contains(FORBIDDEN)
+}
 
 /// What rules and judge are given of a case: for training and for measuring.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +59,7 @@ fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals 
     let text = features::read(&pieces);
     Signals {
         buckets: features::of(Some(case.source), codes, &text),
-        rule: rule_of(catalog, verdict),
+        rule: rule_of(catalog, case.source, verdict),
     }
 }
 
@@ -76,13 +85,18 @@ fn outside(part: Span, masks: &[Span]) -> impl Iterator<Item = Span> {
     })
 }
 
-fn rule_of(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<Rule> {
+fn rule_of(catalog: &Catalog, source: Source, verdict: &Verdict<'_>) -> Option<Rule> {
     let guess = verdict.guess.as_ref();
     match verdict.candidates.first() {
-        Some(winner) if winner.rank >= guess.map_or(0, |guess| guess.rank) => Some(Rule {
-            category: catalog.cause(winner.cause)?.category,
-            class: class(winner.rank),
-        }),
+        Some(winner) if winner.rank >= guess.map_or(0, |guess| guess.rank) => {
+            let cause = catalog.cause(winner.cause)?;
+            let of_the_guide = classify::is_of_the_guide(source, cause);
+            let least = if of_the_guide { GENERAL } else { 0 };
+            Some(Rule {
+                category: cause.category,
+                class: class(winner.rank).max(least),
+            })
+        }
         _ => guess.map(|guess| Rule {
             category: guess.category,
             class: class(guess.rank),
@@ -90,11 +104,14 @@ fn rule_of(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<Rule> {
     }
 }
 
+/// The class of general phrases.
+const GENERAL: usize = 2;
+
 fn class(sign: u8) -> usize {
     match sign {
         rank::NUMBER.. => 4,
         rank::CODE..=rank::SAYS => 3,
-        rank::WEAK_CODE..=rank::SUGGESTS => 2,
+        rank::WEAK_CODE..=rank::SUGGESTS => GENERAL,
         rank::HINT => 1,
         _ => 0,
     }
@@ -145,7 +162,7 @@ fn prefer(catalog: &Catalog, verdict: &mut Verdict<'_>, category: Category) -> b
         return false;
     };
     signs.rotate_right(1);
-    verdict.veto = Some("the rules alone say something else".into());
+    verdict.veto = Some(OUTVOTED.into());
     true
 }
 
@@ -157,7 +174,7 @@ fn of_wording(
     judgement: Judgement,
 ) -> Diagnosis {
     let category = judgement.category;
-    let line = last_line(verdict);
+    let line = wording::last_line(verdict);
     let said = line.and_then(|(place, span)| wording::says(verdict.places.get(place)?.text, span));
     let kind = format!("By its wording, this is {}", described(category));
     let root_cause = match said {
@@ -169,7 +186,8 @@ fn of_wording(
     } else {
         Act::None
     };
-    let entities = wording::entities(catalog, verdict);
+    let proof = wording::proof(catalog, verdict, line);
+    let entities = proof.entities;
     Diagnosis {
         category,
         error_type: format!("Unnamed{}", camel(category.words())),
@@ -184,7 +202,7 @@ fn of_wording(
         confidence: judgement.confidence,
         root_cause: super::sentence(case, &root_cause, &entities),
         recommendations: super::steps(catalog, category, &[], &entities),
-        evidence: wording::quotes(catalog, verdict, line),
+        evidence: proof.quotes,
         rule: "wording: no cause of the catalog".into(),
         fingerprint: super::print(case, category.words(), verdict, line),
         entities,
@@ -192,42 +210,20 @@ fn of_wording(
     }
 }
 
-/// The last line of the innermost text that is heard.
-fn last_line(verdict: &Verdict<'_>) -> Option<(usize, Span)> {
-    let (number, place) = verdict
-        .places
-        .iter()
-        .enumerate()
-        .rfind(|(_, place)| place.voice == Voice::Terminal && !place.window.parts.is_empty())?;
-    let part = place.window.parts.last()?;
-    let text = place.text.get(part.start..part.end)?;
-    let end = part.start + text.trim_end().len();
-    let start = place
-        .text
-        .get(part.start..end)?
-        .rfind('\n')
-        .map_or(part.start, |at| part.start + at + 1);
-    (start < end).then_some((number, Span { start, end }))
-}
-
 fn forbid(found: &mut Diagnosis, opinion: &Opinion) {
     found.remediable = false;
     found.action = Action::None;
     found.other_node_type = false;
     found.risk = Risk::High;
-    let _ = write!(
-        found.rule,
-        "; does not act because the wording speaks of {}",
-        opinion.best().words()
-    );
+    let _ = write!(found.rule, "{FORBIDDEN}{}", opinion.best().words());
 }
 
 fn described(category: Category) -> &'static str {
     match category {
         Category::Network => "a network error",
         Category::Timeout => "a timeout",
-        Category::Throttling => "a refusal because of too many calls",
-        Category::Resource => "a lack of memory, disk or machines",
+        Category::Throttling => "throttling: too many calls",
+        Category::Resource => "a shortage of memory, disk or machines",
         Category::Authentication => "a refused sign-in",
         Category::Authorization => "a missing permission",
         Category::Configuration => "a wrong or missing setting",
@@ -235,7 +231,7 @@ fn described(category: Category) -> &'static str {
         Category::DataQuality => "bad data",
         Category::MissingData => "missing data",
         Category::Code => "an error in the code or the query",
-        Category::Dependency => "a missing or unfit library",
+        Category::Dependency => "a missing or incompatible library",
         Category::Platform => "a fault inside the service",
         Category::Concurrency => "a conflict between two writers or runs",
         Category::Quota => "a reached limit",

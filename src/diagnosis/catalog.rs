@@ -15,7 +15,7 @@ use super::scan::Scanner;
 use super::{Category, Severity, index};
 
 /// The data files, by their names.
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 16] = [
     ("categories", include_str!("catalog/categories.toml")),
     ("entities", include_str!("catalog/entities.toml")),
     ("guide", include_str!("catalog/guide.toml")),
@@ -37,6 +37,7 @@ const FILES: [(&str, &str); 15] = [
     ("storage", include_str!("catalog/storage.toml")),
     ("compute", include_str!("catalog/compute.toml")),
     ("programs", include_str!("catalog/programs.toml")),
+    ("services", include_str!("catalog/services.toml")),
 ];
 
 /// What an entry asks for; the source decides which playbook that is.
@@ -182,6 +183,9 @@ pub(super) struct EntityRule {
     pub(super) name: String,
     pub(super) anchors: Vec<String>,
     pub(super) take: Take,
+    /// An ordinary word beside the anchor is a name too; without this it must look like one, or be quoted.
+    #[serde(default)]
+    pub(super) bare: bool,
     /// The name space in which the value is a code (`sql`, `http` …).
     #[serde(default)]
     pub(super) code: Option<String>,
@@ -307,6 +311,10 @@ impl Catalog {
         self.codes.contains_key(&code.to_ascii_lowercase())
     }
 
+    pub(super) fn causes(&self) -> &[Cause] {
+        &self.causes
+    }
+
     /// Every phrase of the catalog as a text in which it stands, without what must be absent.
     pub fn phrases(&self) -> Vec<String> {
         let patterns = self.scanner.patterns();
@@ -324,10 +332,6 @@ impl Catalog {
         all.sort_unstable();
         all.dedup();
         all
-    }
-
-    pub(super) fn causes(&self) -> &[Cause] {
-        &self.causes
     }
 
     pub(super) fn cause(&self, index: usize) -> Option<&Cause> {

@@ -24,6 +24,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
+use super::amounts;
 use super::catalog::{Act, Catalog, Cause, Weight, rank};
 use super::reading;
 use super::scan::{Hits, Span};
@@ -520,6 +521,11 @@ fn named_throttling(winner: &Candidate, category: Category) -> bool {
     category == Category::Throttling && winner.rank >= rank::CODE
 }
 
+/// The guide has an Airflow task retried whose error says "timeout", in whatever words.
+pub(super) fn is_of_the_guide(source: Source, cause: &Cause) -> bool {
+    source == Source::Airflow && cause.name == "TimeoutError"
+}
+
 /// What speaks against an acting winner: its place, a vague word alone (a hint that is no number), or another sign.
 fn veto(
     catalog: &Catalog,
@@ -538,8 +544,16 @@ fn veto(
     {
         return Some("its place: it stands beside the error that ended the run".into());
     }
-    if winner.rank <= rank::HINT && winner.sign.starts_with('"') {
+    let lone_word = winner.rank <= rank::HINT && winner.sign.starts_with('"');
+    if lone_word && !is_of_the_guide(case.source, cause) {
         return Some("a vague word alone".into());
+    }
+    if matches!(cause.category, Category::Quota | Category::Resource)
+        && let Some(why) = places
+            .get(winner.place)
+            .and_then(|place| amounts::never_fits(place.text))
+    {
+        return Some(why);
     }
     let kind = case
         .context

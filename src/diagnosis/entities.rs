@@ -12,8 +12,8 @@ const WINDOW: usize = 300;
 /// The longest unquoted value.
 const WORD: usize = 200;
 
-/// Reads the value at an anchor.
-pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
+/// Reads the value at an anchor. `bare`: an ordinary word there is a name too, not only the sentence going on.
+pub(super) fn take(text: &str, anchor: Span, how: Take, bare: bool) -> Option<Span> {
     match how {
         Take::Host => return host(text, anchor),
         Take::Url => return word(text, anchor.start),
@@ -34,12 +34,12 @@ pub(super) fn take(text: &str, anchor: Span, how: Take) -> Option<Span> {
         return None;
     }
     let start = skip(text, anchor.end);
+    let bare = bare || introduced(text, anchor.end, start);
+    let is_name = |span: &Span| !is_stop(text, *span) && (bare || is_identifier(text, *span));
     match how {
         Take::Quoted => quoted(text, start),
-        Take::Name => quoted(text, start).or_else(|| bare_name(text, start)),
-        Take::Word => {
-            quoted(text, start).or_else(|| word(text, start).filter(|span| !is_stop(text, *span)))
-        }
+        Take::Name => quoted(text, start).or_else(|| bare_name(text, start).filter(is_name)),
+        Take::Word => quoted(text, start).or_else(|| word(text, start).filter(is_name)),
         Take::Title => title(text, start),
         Take::Number => number(text, start),
         Take::Duration => duration(text, start),
@@ -77,6 +77,29 @@ fn skip(text: &str, from: usize) -> usize {
     at
 }
 
+/// Does punctuation say that a value follows (`table: orders`, `(Throttling`)? After a mere word the sentence may
+/// go on: "the column length", "the cluster could".
+fn introduced(text: &str, anchor: usize, start: usize) -> bool {
+    let before = anchor.saturating_sub(1);
+    let between = text.as_bytes().get(before..start).unwrap_or_default();
+    between
+        .iter()
+        .any(|b| matches!(b, b':' | b'=' | b'(' | b'[' | b'.' | b'/' | b'#' | b';'))
+}
+
+/// Is it written as no English word is: with a digit, a mark inside, a capital inside, or in capitals?
+fn is_identifier(text: &str, span: Span) -> bool {
+    let Some(value) = text.get(span.start..span.end) else {
+        return false;
+    };
+    let inner = value.trim_matches(|c: char| !c.is_alphanumeric());
+    let marked = inner.contains(|c: char| {
+        c.is_ascii_digit() || matches!(c, '_' | '.' | '/' | '$' | '@' | ':' | '\\' | '%')
+    });
+    let capital_inside = inner.chars().skip(1).any(char::is_uppercase);
+    marked || capital_inside
+}
+
 fn closing(open: u8) -> Option<u8> {
     match open {
         b'\'' => Some(b'\''),
@@ -90,6 +113,14 @@ fn closing(open: u8) -> Option<u8> {
 
 fn quoted(text: &str, start: usize) -> Option<Span> {
     let bytes = text.as_bytes();
+    if let Some(said) = text.get(start..)?.strip_prefix(['‘', '“']) {
+        let begin = text.len() - said.len();
+        let window = said.get(..said.floor_char_boundary(WINDOW.min(said.len())))?;
+        let end = begin + window.find(['’', '”'])?;
+        let value = text.get(begin..end)?;
+        let sane = !value.trim().is_empty() && !value.contains(['\n', '{', '}']);
+        return sane.then_some(Span { start: begin, end });
+    }
     // An escaped quote (`\'`, `\"`) opens as well.
     let open_at = if bytes.get(start) == Some(&b'\\') {
         start + 1
@@ -296,7 +327,7 @@ fn bare_name(text: &str, start: usize) -> Option<Span> {
     let letters = value
         .bytes()
         .any(|b| b.is_ascii_alphanumeric() || b >= 0x80);
-    (letters && !is_stop(text, span)).then_some(span)
+    letters.then_some(span)
 }
 
 fn is_stop(text: &str, span: Span) -> bool {

@@ -25,6 +25,7 @@ use crate::failure::{Failure, Source, field};
 
 pub mod model;
 pub mod judge;
+mod amounts;
 mod both;
 mod catalog;
 mod classify;
@@ -43,7 +44,7 @@ pub use fingerprint::stable;
 pub use wording::pieces;
 
 use catalog::{Act, rank};
-use classify::{Candidate, Verdict};
+use classify::Verdict;
 
 /// What went wrong, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -138,7 +139,7 @@ pub struct Diagnosis {
     pub risk: Risk,
     /// How bad it is.
     pub severity: Severity,
-    /// 0 to 1: how specific and how corroborated the match is.
+    /// 0 to 1: how specific and how corroborated the match is; of `judged`, the probability that the category is right.
     pub confidence: f32,
     /// The sentence people are woken for.
     pub root_cause: String,
@@ -299,6 +300,11 @@ impl Diagnosis {
         } else {
             "Low"
         }
+    }
+
+    /// Do the rules and the learned judge disagree about the category, or about acting?
+    pub fn is_disputed(&self) -> bool {
+        both::is_disputed(&self.rule)
     }
 
     /// The evidence for people to read: a quote that another one contains word for word is not said again.
@@ -463,7 +469,8 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
     else {
         return undetermined(catalog, case, verdict);
     };
-    let entities = wording::entities(catalog, verdict);
+    let proof = wording::proof(catalog, verdict, None);
+    let entities = proof.entities;
     let act = if verdict.veto.is_some() {
         Act::None
     } else {
@@ -488,15 +495,12 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
             .or_else(|| catalog.defaults(found.category).map(|d| d.severity))
             .unwrap_or(Severity::Medium),
         confidence,
-        root_cause: match told_beside_code(verdict, winner) {
-            Some(told) => format!(
-                "{} It says: {told}.",
-                sentence(case, &wording::fill(&found.text, &entities), &entities)
-            ),
-            None => sentence(case, &wording::fill(&found.text, &entities), &entities),
-        },
+        root_cause: wording::named(
+            sentence(case, &wording::fill(&found.text, &entities), &entities),
+            &entities,
+        ),
         recommendations: fitting(catalog, case, found.category, &found.steps, &entities),
-        evidence: wording::quotes(catalog, verdict, None),
+        evidence: proof.quotes,
         rule,
         fingerprint: print(
             case,
@@ -509,21 +513,12 @@ fn of_cause(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
     }
 }
 
-/// What the error says that a code stands for which says little by itself.
-fn told_beside_code(verdict: &Verdict<'_>, winner: &Candidate) -> Option<String> {
-    let of_code = winner.rank <= rank::WRAPPER
-        && verdict
-            .places
-            .get(winner.place)
-            .is_some_and(|place| place.window.parts.is_empty());
-    of_code.then(|| wording::told(verdict)).flatten()
-}
-
 fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
     let Some(guess) = &verdict.guess else {
         return undetermined(catalog, case, verdict);
     };
-    let mut entities = wording::entities(catalog, verdict);
+    let proof = wording::proof(catalog, verdict, Some((guess.place, guess.span)));
+    let mut entities = proof.entities;
     entities.insert("name".into(), guess.name.clone());
     // The name and what stands behind it.
     let says = verdict
@@ -558,7 +553,7 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
         confidence: if guess.rank == rank::SHAPE { 0.45 } else { 0.3 },
         root_cause: sentence(case, &wording::fill(&text, &entities), &entities),
         recommendations: steps(catalog, guess.category, &[], &entities),
-        evidence: wording::quotes(catalog, verdict, Some((guess.place, guess.span))),
+        evidence: proof.quotes,
         rule: format!("shape of the name {}", guess.name),
         fingerprint: print(case, &guess.name, verdict, Some((guess.place, guess.span))),
         entities,
@@ -567,7 +562,8 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
 }
 
 fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis {
-    let entities = wording::entities(catalog, verdict);
+    let proof = wording::proof(catalog, verdict, None);
+    let entities = proof.entities;
     Diagnosis {
         category: Category::Undetermined,
         error_type: "Undetermined".into(),
@@ -580,7 +576,7 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
         confidence: 0.1,
         root_cause: unknown(&case.message, wording::told(verdict)),
         recommendations: steps(catalog, Category::Undetermined, &[], &entities),
-        evidence: wording::quotes(catalog, verdict, None),
+        evidence: proof.quotes,
         rule: "nothing matched".into(),
         fingerprint: print(case, "Undetermined", verdict, None),
         entities,
@@ -705,7 +701,7 @@ fn fitting(
         return steps(catalog, category, own, entities);
     }
     let mut fit = vec![
-        "Check the identity, token, key or certificate that the connection uses: is it valid, and known to the other side?"
+        "Check the identity, token, key or certificate that the connection uses: is it valid, and known to the remote service?"
             .to_owned(),
     ];
     fit.extend(own.iter().filter(|step| !about_password(step)).cloned());

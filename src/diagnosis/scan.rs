@@ -25,6 +25,13 @@ pub(super) struct Span {
     pub(super) end: usize,
 }
 
+impl Span {
+    /// Does the other one stand inside?
+    pub(super) fn holds(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+}
+
 /// A phrase with its demands on the characters around it.
 #[derive(Debug)]
 struct Literal {
@@ -331,7 +338,7 @@ impl Scanner {
             return;
         }
         *count += 1;
-        let Some(span) = entities::take(text, anchor, rule.take) else {
+        let Some(span) = entities::take(text, anchor, rule.take, rule.bare) else {
             return;
         };
         // A name says nothing about the error, whatever stands before it.

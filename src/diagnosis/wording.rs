@@ -23,52 +23,288 @@ pub fn pieces(text: &str) -> Vec<&str> {
     }
 }
 
-/// A message up to this long is quoted whole.
-const WHOLE: usize = 520;
-/// The longest quote, in bytes.
+/// A line up to this long is quoted whole.
+const LINE: usize = 520;
+/// The longest piece of a longer line that is quoted, in bytes.
 const QUOTE: usize = 420;
+/// How far from a sign the things stand that it is about, in bytes.
+const REACH: usize = 600;
+/// How many signs of a cause are looked at.
+const SIGNS: usize = 4;
 /// The longest piece of the text inside a sentence of ours, in bytes.
-const SAYS: usize = 180;
+const SAYS: usize = 240;
+/// A first sentence shorter than this is joined by the next.
+const ENOUGH: usize = 80;
+/// So few bytes hold no more than a code.
+const FEW: usize = 20;
 /// The words before a name in a sentence that only passes an error on, in bytes.
 const WRAPPER: usize = 40;
+/// How Python begins what it prints of an exception.
+const TRACEBACK: &str = "Traceback (most recent call last)";
 /// The most quotes.
 const QUOTES: usize = 6;
 
-/// The entities by name: the value nearest to the telling place.
-pub(super) fn entities(catalog: &Catalog, verdict: &Verdict<'_>) -> BTreeMap<String, String> {
-    let mut out: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    let winner = verdict.candidates.first();
-    let heard = verdict.places.iter().enumerate();
-    for (number, place) in heard.filter(|(_, place)| place.heard) {
+/// What proves a cause, and the named things that stand in it.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    pub(super) quotes: Vec<Quote>,
+    /// By name. Each value stands in one of the quotes.
+    pub(super) entities: BTreeMap<String, String>,
+}
+
+/// Where the cause happened: named at the text's beginning, far from what went wrong.
+const WHEREABOUTS: [&str; 5] = ["activity", "inner_activity", "side", "task", "dag"];
+
+/// Names of errors, not of things.
+const CODES: [&str; 17] = [
+    "aadsts",
+    "code",
+    "connector",
+    "curl",
+    "db2",
+    "dynamics",
+    "errno",
+    "exception",
+    "exit",
+    "hana",
+    "http",
+    "http_name",
+    "mysql",
+    "ora",
+    "sql",
+    "sqlstate",
+    "teradata",
+];
+
+/// A value, where it stands, and how far from the sign that is.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    value: &'a str,
+    place: usize,
+    span: Span,
+    distance: usize,
+}
+
+/// The proof of the cause whose sign is `telling`; without one, of the first cause with all of its signs.
+pub(super) fn proof(
+    catalog: &Catalog,
+    verdict: &Verdict<'_>,
+    telling: Option<(usize, Span)>,
+) -> Proof {
+    let signs = signs(verdict, telling);
+    let named = things(catalog, verdict, &signs);
+    let mut taken: Vec<(usize, Span)> = Vec::new();
+    let others = verdict.candidates.iter().take(4);
+    let others = others.map(|candidate: &Candidate| (candidate.place, candidate.span));
+    let last = last_line(verdict).filter(|(place, span)| length(verdict, *place, *span) <= SAYS);
+    for (place, span) in signs.iter().copied().chain(others).chain(last) {
+        add(&verdict.places, &mut taken, place, span);
+    }
+    let mut in_order: Vec<_> = named.iter().collect();
+    in_order.sort_by_key(|(name, _)| weight(name));
+    for (_, thing) in in_order {
+        add(&verdict.places, &mut taken, thing.place, thing.span);
+    }
+    around(catalog, verdict, &mut taken);
+    let quoted = |thing: &Named<'_>| {
+        taken
+            .iter()
+            .any(|(place, span)| *place == thing.place && span.holds(thing.span))
+    };
+    let mut entities: BTreeMap<String, String> = named
+        .into_iter()
+        .filter(|(_, thing)| quoted(thing))
+        .map(|(name, thing)| (name.to_owned(), thing.value.to_owned()))
+        .collect();
+    let in_words = |(place, _): &&(usize, Span)| {
+        let place = verdict.places.get(*place);
+        place.is_some_and(|place| !place.window.parts.is_empty())
+    };
+    let around_sign = |(place, span): &(usize, Span)| says(verdict.places.get(*place)?.text, *span);
+    let telling = signs.iter().find(in_words).and_then(around_sign);
+    // A code in its field says nothing by itself, nor does the head of a traceback.
+    let telling = telling.filter(|says| !says.starts_with(TRACEBACK));
+    let says = telling.or_else(|| told(verdict).or_else(|| last.as_ref().and_then(around_sign)));
+    if let Some(says) = says {
+        entities.insert("says".into(), says);
+    }
+    let quotes = taken
+        .iter()
+        .filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span))
+        .collect();
+    Proof { quotes, entities }
+}
+
+fn length(verdict: &Verdict<'_>, place: usize, span: Span) -> usize {
+    let place = verdict.places.get(place);
+    place.map_or(0, |place| {
+        let line = line(place.text, span);
+        line.end - line.start
+    })
+}
+
+/// The last line of the innermost text that is heard, without the frames of a trace.
+pub(super) fn last_line(verdict: &Verdict<'_>) -> Option<(usize, Span)> {
+    let (number, place) = verdict
+        .places
+        .iter()
+        .enumerate()
+        .rfind(|(_, place)| place.voice == Voice::Terminal && !place.window.parts.is_empty())?;
+    let part = place.window.parts.last()?;
+    let mut end = part.end;
+    while end > part.start {
+        let text = place.text.get(part.start..end)?;
+        let start = text
+            .rfind('\n')
+            .map_or(part.start, |at| part.start + at + 1);
+        let said = place.text.get(start..end)?;
+        if !is_frame(said) {
+            let end = start + said.trim_end().len();
+            return Some((number, Span { start, end }));
+        }
+        end = start.saturating_sub(1).max(part.start);
+    }
+    None
+}
+
+/// Does the line only say where, as frames and marks of a trace do, or nothing?
+fn is_frame(line: &str) -> bool {
+    let line = line.trim();
+    let words = line.contains(|c: char| c.is_alphanumeric());
+    let place = line.ends_with(')') && !line.contains(' ') && line.contains('(');
+    !words || place || line.starts_with("at ") || line.starts_with("File ")
+}
+
+/// The signs of the cause: the telling one, or all of the first cause.
+fn signs(verdict: &Verdict<'_>, telling: Option<(usize, Span)>) -> Vec<(usize, Span)> {
+    if let Some(telling) = telling {
+        return vec![telling];
+    }
+    let Some(winner) = verdict.candidates.first() else {
+        return Vec::new();
+    };
+    verdict
+        .candidates
+        .iter()
+        .filter(|candidate| candidate.cause == winner.cause)
+        .take(SIGNS)
+        .map(|candidate| (candidate.place, candidate.span))
+        .collect()
+}
+
+/// The named things beside the signs, the nearest of each name; whereabouts from anywhere in the terminal error.
+fn things<'a>(
+    catalog: &'a Catalog,
+    verdict: &'a Verdict<'_>,
+    signs: &[(usize, Span)],
+) -> BTreeMap<&'a str, Named<'a>> {
+    let mut out: BTreeMap<&str, Named<'_>> = BTreeMap::new();
+    let slices: Vec<Slice> = signs
+        .iter()
+        .flat_map(|sign| slice(verdict, *sign))
+        .collect();
+    for (number, place) in verdict.places.iter().enumerate().filter(|(_, p)| p.heard) {
         for found in &place.hits.found {
-            let (Some(rule), Some(value)) = (
+            let (Some(rule), Some(raw)) = (
                 catalog.scanner().entity(found.rule),
                 place.text.get(found.span.start..found.span.end),
             ) else {
                 continue;
             };
-            let distance = match winner {
-                Some(winner) if winner.place == number => {
-                    winner.span.start.abs_diff(found.span.start)
-                }
-                _ => usize::MAX,
+            let value = raw.trim();
+            let distance = slices
+                .iter()
+                .filter(|slice| slice.place == number && slice.span.holds(found.span))
+                .map(|slice| slice.sign.abs_diff(found.span.start))
+                .min()
+                .or_else(|| {
+                    WHEREABOUTS
+                        .contains(&rule.name.as_str())
+                        .then_some(usize::MAX)
+                });
+            let (Some(distance), true) = (distance, telling(&rule.name, value)) else {
+                continue;
             };
-            let better = out.get(&rule.name).is_none_or(|(best, _)| distance < *best);
-            if better && telling(&rule.name, value.trim()) {
-                out.insert(rule.name.clone(), (distance, value.trim().to_owned()));
+            if out
+                .get(rule.name.as_str())
+                .is_none_or(|best| distance < best.distance)
+            {
+                let thing = Named {
+                    value,
+                    place: number,
+                    span: found.span,
+                    distance,
+                };
+                out.insert(&rule.name, thing);
             }
         }
     }
-    let mut out: BTreeMap<String, String> = out
-        .into_iter()
-        .map(|(name, (_, value))| (name, value))
-        .collect();
-    if let Some(says) =
-        winner.and_then(|winner| says(verdict.places.get(winner.place)?.text, winner.span))
+    // The host of an address is worth naming where nothing else names one.
+    if let Some(url) = out.get("url").copied()
+        && !out.contains_key("host")
+        && let Some(value) = host_of(url.value)
     {
-        out.insert("says".into(), says);
+        out.insert("host", Named { value, ..url });
     }
     out
+}
+
+/// `https://user@host:443/path` → `host`.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?.split(':').next()?;
+    host.contains('.').then_some(host)
+}
+
+/// What stands with a sign.
+struct Slice {
+    place: usize,
+    span: Span,
+    /// Where the sign begins.
+    sign: usize,
+}
+
+/// The sign's line and the ones beside it, within its part and within reach. A code in its field is the code of the
+/// message, which is its slice.
+fn slice(verdict: &Verdict<'_>, (number, sign): (usize, Span)) -> Vec<Slice> {
+    let Some(place) = verdict.places.get(number) else {
+        return Vec::new();
+    };
+    if place.window.parts.is_empty() {
+        let messages = verdict.places.iter().enumerate();
+        return messages
+            .filter(|(_, other)| other.source == "message" && other.voice == Voice::Terminal)
+            .flat_map(|(place, other)| other.window.parts.iter().map(move |part| (place, *part)))
+            .map(|(place, span)| Slice {
+                place,
+                span,
+                sign: span.start,
+            })
+            .collect();
+    }
+    let text = place.text;
+    let part = place.window.parts.iter().find(|part| part.holds(sign));
+    let part = part.copied().unwrap_or(sign);
+    let floor = part
+        .start
+        .max(text.ceil_char_boundary(sign.start.saturating_sub(REACH)));
+    let ceiling = part
+        .end
+        .min(text.floor_char_boundary((sign.end + REACH).min(text.len())));
+    let before = text.get(floor..sign.start).unwrap_or_default();
+    let behind = text.get(sign.end..ceiling).unwrap_or_default();
+    let second_back = before.rmatch_indices('\n').nth(1);
+    let second_on = behind.match_indices('\n').nth(1);
+    let span = Span {
+        start: second_back.map_or(floor, |(at, _)| floor + at + 1),
+        end: second_on.map_or(ceiling, |(at, _)| sign.end + at),
+    };
+    vec![Slice {
+        place: number,
+        span,
+        sign: sign.start,
+    }]
 }
 
 /// Is this value worth naming in a sentence?
@@ -83,14 +319,26 @@ fn telling(name: &str, value: &str) -> bool {
 
 /// The telling line in one short piece, for causes that can only repeat it.
 pub(super) fn says(text: &str, span: Span) -> Option<String> {
-    let line = grow(text, span, true);
+    let line = grow(text, span);
     let left = begin_of_sentence(text.get(line.start..span.start)?);
     let mut start = line.start + left;
     if start + SAYS / 2 < span.start {
         let floor = text.ceil_char_boundary(span.start - SAYS / 2);
         start = word_start(text, floor, span.start);
     }
+    let behind = text.get(span.end..line.end)?;
+    let line = Span {
+        end: line
+            .end
+            .min(span.end + first_of(behind, &[",Source=", "\\n", "\\r", "\",\""])),
+        ..line
+    };
     let mut end = span.end + end_of_sentence(text.get(span.end..line.end)?);
+    while end < line.end && end.saturating_sub(start) < ENOUGH {
+        let next = text.ceil_char_boundary(end + 2);
+        end = next + end_of_sentence(text.get(next..line.end).unwrap_or_default());
+        end = end.min(line.end);
+    }
     if end > start + SAYS {
         end = word_end(
             text,
@@ -98,8 +346,19 @@ pub(super) fn says(text: &str, span: Span) -> Option<String> {
             text.ceil_char_boundary(start.max(span.start)),
         );
     }
-    let said = text
-        .get(start..end)?
+    // A number alone tells nothing: the sentence before it does.
+    while end.saturating_sub(start) < FEW && start > line.start {
+        let before = text.get(line.start..start)?.trim_end();
+        let shorter = before.get(..before.floor_char_boundary(before.len().saturating_sub(1)))?;
+        let earlier = line.start + begin_of_sentence(shorter);
+        if earlier >= start || end - earlier > SAYS {
+            break;
+        }
+        start = earlier;
+    }
+    let said = text.get(start..end)?;
+    let said = said
+        .get(..first_of(said, &[",Source="]))?
         .trim()
         .trim_end_matches(['.', ',', ';', ':']);
     (!said.is_empty()).then(|| said.to_owned())
@@ -127,7 +386,7 @@ pub(super) fn told(verdict: &Verdict<'_>) -> Option<String> {
             return None;
         }
         // A traceback says at its end what was raised.
-        let line = if said.starts_with("Traceback (most recent call last)") {
+        let line = if said.starts_with(TRACEBACK) {
             let raised = said.lines().skip(1).filter(|line| !line.starts_with(' '));
             raised.filter(|line| !line.trim().is_empty()).last()?
         } else {
@@ -147,9 +406,10 @@ pub(super) fn told(verdict: &Verdict<'_>) -> Option<String> {
 
 /// Where the last sentence or the last value of a `Key=Value` begins in what stands before a sign.
 fn begin_of_sentence(before: &str) -> usize {
-    let sentence = [". ", "! ", "? ", "\\n"]
+    let marks = [". ", "! ", "? ", "\\n", "ERROR - ", "INFO - ", "WARNING - "];
+    let sentence = marks
         .iter()
-        .filter_map(|mark| before.rfind(mark).map(|at| at + 2))
+        .filter_map(|mark| before.rfind(mark).map(|at| at + mark.len()))
         .max()
         .unwrap_or(0);
     let value = before
@@ -167,11 +427,16 @@ fn begin_of_sentence(before: &str) -> usize {
 
 /// Where the sentence ends in what stands behind a sign.
 fn end_of_sentence(behind: &str) -> usize {
-    let ends = [". ", ".,", ".'", ".\"", "! ", "\\n", "\\r", ",Source="];
-    ends.iter()
-        .filter_map(|mark| behind.find(mark))
+    first_of(behind, &[". ", ".,", ".'", ".\"", "! "])
+}
+
+/// Where the first of the marks stands, or the end.
+fn first_of(text: &str, marks: &[&str]) -> usize {
+    marks
+        .iter()
+        .filter_map(|mark| text.find(mark))
         .min()
-        .unwrap_or(behind.len())
+        .unwrap_or(text.len())
 }
 
 /// Fills a template.
@@ -203,6 +468,26 @@ fn optional(part: &str, entities: &BTreeMap<String, String>, said: &str) -> Opti
     news.then_some(text)
 }
 
+/// A sentence that names nothing of the text is joined by the words of the error, if they are few and say more.
+pub(super) fn named(sentence: String, entities: &BTreeMap<String, String>) -> String {
+    let Some(says) = entities.get("says") else {
+        return sentence;
+    };
+    let things = entities.iter().filter(|(name, value)| {
+        let name = name.as_str();
+        !WHEREABOUTS.contains(&name) && !CODES.contains(&name) && value.len() > 1
+    });
+    let names_one = things
+        .map(|(_, value)| value)
+        .any(|value| sentence.contains(value.as_str()));
+    // A lone word, as a code is, names nothing; values and documents are no sentence.
+    let is_no_sentence = !says.contains(' ') || says.starts_with(['{', '[', '<']);
+    if names_one || is_no_sentence || says.contains(['\n', '`']) {
+        return sentence;
+    }
+    format!("{} The error says: {says}.", sentence.trim_end())
+}
+
 fn plain(part: &str, entities: &BTreeMap<String, String>) -> String {
     let mut text = part.to_owned();
     for name in names(part) {
@@ -220,27 +505,10 @@ fn names(part: &str) -> impl Iterator<Item = &str> {
         .filter_map(|piece| piece.split_once('}').map(|(name, _)| name))
 }
 
-/// The quotes: the telling places first, then where the named things stand.
-pub(super) fn quotes(
-    catalog: &Catalog,
-    verdict: &Verdict<'_>,
-    extra: Option<(usize, Span)>,
-) -> Vec<Quote> {
-    let mut taken: Vec<(usize, Span)> = Vec::new();
-    let telling = verdict
-        .candidates
-        .iter()
-        .take(4)
-        .map(|candidate: &Candidate| (candidate.place, candidate.span));
-    for (place, span) in telling.chain(extra) {
-        add(&verdict.places, &mut taken, place, span);
-    }
-    for (number, place) in verdict
-        .places
-        .iter()
-        .enumerate()
-        .filter(|(_, place)| !place.hits.found.is_empty())
-    {
+/// What helps to read the proof: lines with further named things, and the report's first and last words.
+fn around(catalog: &Catalog, verdict: &Verdict<'_>, taken: &mut Vec<(usize, Span)>) {
+    let named = verdict.places.iter().enumerate();
+    for (number, place) in named.filter(|(_, place)| !place.hits.found.is_empty()) {
         let mut found: Vec<_> = place.hits.found.iter().collect();
         found.sort_by_key(|f| {
             catalog
@@ -249,35 +517,23 @@ pub(super) fn quotes(
                 .map_or(9, |rule| weight(&rule.name))
         });
         for f in found {
-            add(&verdict.places, &mut taken, number, f.span);
+            add(&verdict.places, taken, number, f.span);
         }
     }
-    // The report's own first and last words belong to the proof.
-    if let Some(text) = verdict.places.first().map(|place| place.text) {
-        add(
-            &verdict.places,
-            &mut taken,
-            0,
-            Span {
-                start: 0,
-                end: text.ceil_char_boundary(text.len().min(1)),
-            },
-        );
-        let last = text.trim_end();
-        add(
-            &verdict.places,
-            &mut taken,
-            0,
-            Span {
-                start: last.floor_char_boundary(last.len().saturating_sub(1)),
-                end: last.len(),
-            },
-        );
+    let Some(text) = verdict.places.first().map(|place| place.text) else {
+        return;
+    };
+    let first = text.len() - text.trim_start().len();
+    let last = text.trim_end();
+    for (start, end) in [
+        (first, text.ceil_char_boundary((first + 1).min(text.len()))),
+        (
+            last.floor_char_boundary(last.len().saturating_sub(1)),
+            last.len(),
+        ),
+    ] {
+        add(&verdict.places, taken, 0, Span { start, end });
     }
-    taken
-        .iter()
-        .filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span))
-        .collect()
 }
 
 /// Which entities deserve their line first.
@@ -303,14 +559,10 @@ fn add(places: &[Place<'_>], taken: &mut Vec<(usize, Span)>, number: usize, span
     let Some(place) = places.get(number) else {
         return;
     };
-    if taken.len() >= QUOTES
-        || taken
-            .iter()
-            .any(|(n, t)| *n == number && t.start <= span.start && span.end <= t.end)
-    {
+    if taken.len() >= QUOTES || taken.iter().any(|(n, t)| *n == number && t.holds(span)) {
         return;
     }
-    let grown = grow(place.text, span, false);
+    let grown = grow(place.text, span);
     // Overlapping quotes become one, if it stays short.
     for (n, t) in taken.iter_mut() {
         if *n == number && t.start <= grown.end && grown.start <= t.end {
@@ -327,13 +579,11 @@ fn add(places: &[Place<'_>], taken: &mut Vec<(usize, Span)>, number: usize, span
     taken.push((number, grown));
 }
 
-/// Grows a place to the sentence or line around it; a short text is taken whole unless one line is wanted.
-fn grow(text: &str, span: Span, one_line: bool) -> Span {
-    if text.len() <= WHOLE && !one_line {
-        return Span {
-            start: 0,
-            end: text.len(),
-        };
+/// Grows a place to the line around it, or to what of a long line stands near.
+fn grow(text: &str, span: Span) -> Span {
+    let whole = line(text, span);
+    if whole.end - whole.start <= LINE {
+        return whole;
     }
     let reach = QUOTE.saturating_sub(span.end - span.start) / 2;
     let floor = text.ceil_char_boundary(span.start.saturating_sub(reach));
@@ -356,6 +606,16 @@ fn grow(text: &str, span: Span, one_line: bool) -> Span {
         Span { start, end }
     } else {
         span
+    }
+}
+
+/// The line, without the line break.
+fn line(text: &str, span: Span) -> Span {
+    let before = text.get(..span.start).unwrap_or_default();
+    let behind = text.get(span.end..).unwrap_or_default();
+    Span {
+        start: before.rfind('\n').map_or(0, |at| at + 1),
+        end: behind.find('\n').map_or(text.len(), |at| span.end + at),
     }
 }
 

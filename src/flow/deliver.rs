@@ -14,11 +14,9 @@ use crate::sinks::Step;
 use crate::sinks::lanes::{Heard, Wait};
 use crate::ticket::machine::{Event, Refusal};
 use crate::ticket::store::{Outage, UpdateError};
-use crate::ticket::{DeliveryFault, Lease, Record, Sink, Ticket};
+use crate::ticket::{DeliveryFault, Intent, Record, Sink, Ticket, Work};
 use crate::trace;
 
-/// Longer than any one step can take (the HTTP client gives up after ten seconds, a step makes few calls).
-const LEASE: chrono::Duration = chrono::Duration::seconds(30);
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
 /// A delivery that waits for about the same time will do. One that is due about now is the one being handled: the
@@ -147,9 +145,7 @@ impl Flow {
         let updated = self
             .store
             .update(&ticket.id, |ticket| {
-                let held = ticket
-                    .lease(sink)
-                    .is_some_and(|lease| lease.holder == holder);
+                let held = ticket.lease(sink).is_some_and(|lease| lease.by == holder);
                 if !held {
                     return Err(Refusal::Contradicts("the lease was lost".to_owned()));
                 }
@@ -340,9 +336,10 @@ fn heard(sink: Sink, end: &End) -> Heard<'_> {
 fn leased(sink: Sink, holder: &str, now: DateTime<Utc>) -> Event {
     Event::Leased {
         sink,
-        lease: Lease {
-            holder: holder.to_owned(),
-            until: now + LEASE,
+        lease: Intent {
+            what: Work::Deliver,
+            since: now,
+            by: holder.to_owned(),
         },
     }
 }

@@ -25,6 +25,7 @@ use crate::trace;
 
 pub mod accept;
 pub mod analyse;
+pub mod cases;
 mod claims;
 pub mod dead_letters;
 pub mod deliver;

@@ -248,7 +248,7 @@ impl Flow {
             };
             let leased = ticket
                 .lease(Sink::Playbook)
-                .is_some_and(|lease| lease.until > now);
+                .is_some_and(|lease| lease.is_live(now));
             if overdue && !leased && !waits(ticket, Sink::Playbook, now) {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
@@ -339,7 +339,7 @@ fn waits_for_an_answer(
     answers: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> bool {
-    let leased = ticket.lease(sink).is_some_and(|lease| lease.until > now);
+    let leased = ticket.lease(sink).is_some_and(|lease| lease.is_live(now));
     let waits = |fault: &DeliveryFault| fault.retrying && fault.at < answers;
     !leased && ticket.fault(sink).is_some_and(waits)
 }
@@ -352,7 +352,7 @@ fn nobody_works_on(
     now: DateTime<Utc>,
 ) -> bool {
     let fault = ticket.fault(sink);
-    let leased = ticket.lease(sink).is_some_and(|lease| lease.until > now);
+    let leased = ticket.lease(sink).is_some_and(|lease| lease.is_live(now));
     if ticket.stopped_under_others(sink, settings) {
         return !leased;
     }

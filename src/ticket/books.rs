@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEntry, Status};
+use super::{AuditEntry, Intent, Status};
 use crate::sources::airflow::story::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
@@ -81,8 +81,8 @@ impl Record {
 pub struct SinkState {
     /// The [`Ticket::version`](super::Ticket::version) it was last brought up to; 0: never.
     pub delivered: u64,
-    /// Who works on it right now.
-    pub lease: Option<Lease>,
+    /// The delivery that works on it; others may once this has expired.
+    pub lease: Option<Intent>,
     /// When the delivery that waits in the queue is to run: then nobody else need put one.
     pub due: Option<DateTime<Utc>>,
     /// What stopped it, if anything did.
@@ -149,26 +149,15 @@ pub struct JiraRecord {
     pub key: Option<String>,
     /// The number, which survives a move to another project.
     pub id: Option<String>,
-    /// Set before the create call: from then on a search by label comes first.
-    pub creating_since: Option<DateTime<Utc>>,
-    /// Which process set `creating_since`: only that one knows that its create call was not sent yet.
-    pub creating_by: Option<String>,
+    /// The call that was intended last, until what came of it is recorded.
+    #[serde(flatten, with = "super::intent::stored")]
+    pub intent: Option<Intent>,
     /// Fields the site refused and we left out (`priority`, `issuetype`, `labels`, `description`).
     pub left_out: Vec<String>,
     /// Hash of summary and description as last written.
     pub shown: Option<String>,
     /// How many chapters of the story were told as comments.
     pub told: u32,
-    /// Set before a comment call: the number of the chapter whose outcome is not yet known.
-    pub telling: Option<u32>,
-    /// When `telling` was set.
-    pub telling_since: Option<DateTime<Utc>>,
-    /// Which process set `telling`: only that one knows that its comment call was not sent yet.
-    pub telling_by: Option<String>,
-    /// Set before an edit or a transition, so that no older ticket is shown over a newer one: when.
-    pub changing_since: Option<DateTime<Utc>>,
-    /// Which process set `changing_since`.
-    pub changing_by: Option<String>,
     /// Status name last seen in JIRA.
     pub status: Option<String>,
     /// The value of [`Ticket::status_version`](super::Ticket::status_version) that JIRA's status was last brought to.
@@ -189,8 +178,9 @@ pub struct SlackRecord {
     pub channel: Option<String>,
     /// The message's ts.
     pub ts: Option<String>,
-    /// Set before the post call.
-    pub posting_since: Option<DateTime<Utc>>,
+    /// The call that was intended last, until what came of it is recorded.
+    #[serde(flatten, with = "super::intent::stored")]
+    pub intent: Option<Intent>,
     /// Hash of the blocks as last shown.
     pub shown: Option<String>,
     /// How many chapters of the story were told in the thread.
@@ -201,8 +191,6 @@ pub struct SlackRecord {
     pub deleted: bool,
     /// Slack no longer lets the message be edited: what changed is told in its thread only.
     pub frozen: bool,
-    /// Set before a chapter is told: its number, while the outcome is not known.
-    pub telling: Option<u32>,
     /// A detail that Slack refused while the rest went on.
     pub fault: Option<DeliveryFault>,
 }
@@ -233,7 +221,7 @@ struct StoredSinks {
     #[serde(default)]
     delivered: BTreeMap<Sink, u64>,
     #[serde(default)]
-    leases: BTreeMap<Sink, Lease>,
+    leases: BTreeMap<Sink, Intent>,
     #[serde(default)]
     due: BTreeMap<Sink, DateTime<Utc>>,
     #[serde(default)]
@@ -259,15 +247,6 @@ impl From<StoredSinks> for SinkStates {
         }
         states
     }
-}
-
-/// The right of one delivery to work on one sink, so that two never do at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// Which delivery.
-    pub holder: String,
-    /// After that anybody may take it: its holder died.
-    pub until: DateTime<Utc>,
 }
 
 /// The ticket's bookkeeping: what the corridor needs and people do not see.

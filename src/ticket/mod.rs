@@ -16,16 +16,17 @@ use crate::failure::Failure;
 mod blocked;
 mod books;
 mod id;
+mod intent;
 pub mod machine;
 mod remediation;
 pub mod store;
 
 pub use blocked::{BlockedSinks, Waits};
 pub use books::{
-    Blocked, Books, DeliveryFault, JiraRecord, Lease, Record, Sink, SinkState, SinkStates,
-    SlackRecord,
+    Blocked, Books, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates, SlackRecord,
 };
 pub use id::TicketId;
+pub use intent::{Intent, Work};
 pub(crate) use remediation::with_node_type;
 pub use remediation::{Answer, Approval, Attempt, AttemptState, Remediation, RemediationState};
 
@@ -248,8 +249,8 @@ impl Ticket {
             .map_or(0, |state| state.delivered)
     }
 
-    /// Who works on this sink right now; after its end anybody may.
-    pub fn lease(&self, sink: Sink) -> Option<&Lease> {
+    /// The delivery that works on this sink, or did when it died.
+    pub fn lease(&self, sink: Sink) -> Option<&Intent> {
         self.books.sinks.get(sink)?.lease.as_ref()
     }
 

@@ -32,6 +32,7 @@ use crate::machine::{at, failure};
 use crate::support;
 
 mod airflow;
+mod cases;
 mod stage;
 mod stories;
 

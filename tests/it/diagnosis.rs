@@ -14,6 +14,7 @@ mod guide;
 mod judge;
 mod laws;
 mod metrics;
+mod proof;
 mod signs;
 mod watchers;
 

@@ -16,8 +16,8 @@ use aiops_rca::ticket::machine::{
     Called, Decision, Event, Opening, Plan, Refusal, Report, apply, open,
 };
 use aiops_rca::ticket::{
-    Actor, AttemptState, Channel, ChapterKind, DeliveryFault, JiraRecord, Lease, Record,
-    RemediationState, Sink, SlackRecord, Status, Ticket, TicketId,
+    Actor, AttemptState, Channel, ChapterKind, DeliveryFault, Intent, JiraRecord, Record,
+    RemediationState, Sink, SlackRecord, Status, Ticket, TicketId, Work,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -261,9 +261,10 @@ fn event(ticket: &Ticket, kind: u8, pick: u8, offset: i64, now: DateTime<Utc>) -
         },
         22 => Event::Leased {
             sink,
-            lease: Lease {
-                holder: format!("h{pick}"),
-                until: when,
+            lease: Intent {
+                what: Work::Deliver,
+                since: when - Intent::LEASE,
+                by: format!("h{pick}"),
             },
         },
         23 => Event::Recorded(Record::Jira(JiraRecord {
@@ -774,11 +775,12 @@ fn whatever_ends_the_attempts_a_person_is_told() {
 
 #[test]
 fn one_delivery_at_a_time_works_on_a_sink() {
-    let lease = |holder: &str, until| Event::Leased {
+    let lease = |holder: &str, until: DateTime<Utc>| Event::Leased {
         sink: Sink::Jira,
-        lease: Lease {
-            holder: holder.to_owned(),
-            until,
+        lease: Intent {
+            what: Work::Deliver,
+            since: until - Intent::LEASE,
+            by: holder.to_owned(),
         },
     };
     let held = then(&ticket(), &lease("a", at(40)), at(10));

@@ -1,17 +1,16 @@
 //! The labelled cases of `tests/eval`, and what rules and judge are given of each.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use aiops_rca::diagnosis::judge::{CATEGORIES, COUNT};
 use aiops_rca::diagnosis::{Case, Category, Signals, signals};
-use aiops_rca::failure::Source;
-use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::figures;
+
 /// Files that the rules were written with in view: what the rules say there is no measure of what they say elsewhere.
-pub(crate) const KNOWN_TO_THE_RULES: [&str; 8] = [
+pub(crate) const KNOWN_TO_THE_RULES: [&str; 9] = [
     "published",
     "documented_formats",
     "other_systems",
@@ -20,30 +19,8 @@ pub(crate) const KNOWN_TO_THE_RULES: [&str; 8] = [
     "forums",
     "rare_systems",
     "common_systems",
+    "services",
 ];
-
-#[derive(Deserialize)]
-struct Line {
-    source_system: String,
-    error_code: Option<String>,
-    message: String,
-    #[serde(default)]
-    context: BTreeMap<String, Value>,
-    label: Label,
-    source: String,
-}
-
-#[derive(Deserialize)]
-struct Label {
-    category: String,
-    error_type: String,
-    remediable: bool,
-    action: String,
-    #[serde(default)]
-    acceptable_categories: Vec<String>,
-    #[serde(default)]
-    acceptable_actions: Vec<String>,
-}
 
 /// A labelled case, ready for training.
 pub(crate) struct Labelled {
@@ -91,42 +68,49 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<(Vec<Labelled>, String)> {
         hash.update(text.as_bytes());
         let name = path.file_stem().map(|name| name.to_string_lossy());
         let known = name.is_some_and(|name| KNOWN_TO_THE_RULES.contains(&name.as_ref()));
-        for line in text.lines() {
-            cases.push(labelled(serde_json::from_str(line)?, known)?);
+        for (line, case) in figures::read(&text)? {
+            cases.push(labelled(&line, &case, known)?);
         }
     }
     Ok((cases, hex::encode(hash.finalize())))
 }
 
-fn labelled(line: Line, known: bool) -> anyhow::Result<Labelled> {
-    let context = line.context.into_iter().map(|(name, value)| {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        (name, text)
-    });
-    let source = Source::from_name(&line.source_system)
-        .ok_or_else(|| anyhow::anyhow!("{} is no source", line.source_system))?;
-    let case = Case {
-        context: context.collect(),
-        ..Case::new(source, line.error_code.as_deref(), &line.message)
-    };
-    let label = line.label;
-    let acting = ["retry_", "restart_", "reinstall_"];
-    let acts = |action: &String| acting.iter().any(|kind| action.starts_with(kind));
+fn labelled(line: &figures::Labelled, case: &Case, known: bool) -> anyhow::Result<Labelled> {
+    let label = &line.label;
     Ok(Labelled {
-        signals: signals(&case),
+        signals: signals(case),
         category: named(&label.category)
-            .ok_or_else(|| anyhow::anyhow!("{} is no category", label.category))?,
+            .ok_or_else(|| anyhow::anyhow!("{}: {} is no category", line.id, label.category))?,
         acceptable: label
             .acceptable_categories
             .iter()
             .filter_map(|name| named(name))
             .collect(),
-        may_act: label.remediable
-            || acts(&label.action)
-            || label.acceptable_actions.iter().any(acts),
-        origin: format!("{} {}", line.source, label.error_type),
+        may_act: label.may_act(),
+        origin: origin(line),
         known,
     })
+}
+
+/// Error types that say no more than a category or a layer: their cases have no more in common than others.
+const VAGUE: [&str; 6] = [
+    "AirflowException",
+    "DatabaseError",
+    "OperationalError",
+    "SparkException",
+    "SQLServerException",
+    "ValueError",
+];
+
+/// What cases have in common that are variants of one: where they come from and what they are about.
+fn origin(line: &figures::Labelled) -> String {
+    let kind = &line.label.error_type;
+    let is_category = CATEGORIES
+        .iter()
+        .any(|category| category.words().replace(' ', "") == kind.to_lowercase());
+    if is_category || VAGUE.contains(&kind.as_str()) {
+        line.id.clone()
+    } else {
+        format!("{} {kind}", line.source)
+    }
 }

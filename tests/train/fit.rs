@@ -1,6 +1,6 @@
 //! What is fitted beside the weights, on answers that were given without having seen the case (ten folds by origin).
 
-use aiops_rca::diagnosis::judge::{CATEGORIES, CLASSES, Fitted, Judge, Opinion};
+use aiops_rca::diagnosis::judge::{CATEGORIES, CLASSES, Fitted, Judge, NEUTRAL, Opinion, logit};
 use std::borrow::Cow;
 
 use crate::cases::{Labelled, place};
@@ -8,22 +8,26 @@ use crate::model::{Example, STEPS, Weights, train};
 
 /// How many folds there are.
 const FOLDS: u64 = 10;
-/// How many points the calibration curve has at most.
-const POINTS: usize = 8;
 
-/// What the judge says of each case when it was trained without the cases of its fold.
-pub(crate) fn unseen(cases: &[Labelled], examples: &[Example], weak: &[Example]) -> Vec<Opinion> {
+/// What the judge says of each case when it was trained without the cases of its fold, on one in `share` of the others.
+pub(crate) fn unseen(
+    cases: &[Labelled],
+    examples: &[Example],
+    weak: &[Example],
+    share: usize,
+) -> Vec<Opinion> {
     let folds: Vec<u64> = cases.iter().map(|case| fold(&case.origin)).collect();
     let mut opinions = vec![Opinion([0.0; CATEGORIES.len()]); cases.len()];
     for number in 0..FOLDS {
         let mut others: Vec<Example> = examples
             .iter()
             .zip(&folds)
-            .filter(|(_, fold)| **fold != number)
-            .map(|(example, _)| example.clone())
+            .enumerate()
+            .filter(|(index, (_, fold))| **fold != number && index % share == 0)
+            .map(|(_, (example, _))| example.clone())
             .collect();
         others.extend_from_slice(weak);
-        let judge = train(&others, STEPS / 2).judge();
+        let judge = train(&others, STEPS).judge();
         for ((case, fold), opinion) in cases.iter().zip(&folds).zip(&mut opinions) {
             if *fold == number {
                 *opinion = judge.opinion(&case.signals.buckets);
@@ -47,7 +51,7 @@ pub(crate) fn with(
     weights: &Weights,
     sharpness: f32,
     trust: [f32; CLASSES],
-    curve: Vec<[f32; 2]>,
+    curve: [f32; 2],
 ) -> Judge {
     Judge::new(
         Fitted {
@@ -68,7 +72,7 @@ pub(crate) fn trust(
     opinions: &[Opinion],
 ) -> (f32, [f32; CLASSES]) {
     let mut best = (1.0, [0.4, 0.6, 1.6, 1.8, 2.0]);
-    let mut least = loss(&with(weights, best.0, best.1, Vec::new()), cases, opinions);
+    let mut least = loss(&with(weights, best.0, best.1, NEUTRAL), cases, opinions);
     for _ in 0..4 {
         for knob in 0..=CLASSES {
             for step in 0..32_u8 {
@@ -79,11 +83,7 @@ pub(crate) fn trust(
                     None => tried.0 = value,
                     Some(class) => tried.1[class] = value,
                 }
-                let found = loss(
-                    &with(weights, tried.0, tried.1, Vec::new()),
-                    cases,
-                    opinions,
-                );
+                let found = loss(&with(weights, tried.0, tried.1, NEUTRAL), cases, opinions);
                 if found < least {
                     (least, best) = (found, tried);
                 }
@@ -107,38 +107,37 @@ fn loss(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) -> f32 {
     cases.iter().zip(opinions).map(of).sum::<f32>()
 }
 
-/// The calibration curve: the share of right answers by probability, made monotone (pool adjacent violators).
-pub(crate) fn curve(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) -> Vec<[f32; 2]> {
-    let mut answers: Vec<(f32, f32)> = cases
+/// The calibration: a logistic curve over the logit of the probability (Platt), the most likely one by Newton's method.
+pub(crate) fn curve(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) -> [f32; 2] {
+    let answers: Vec<(f64, f64)> = cases
         .iter()
         .zip(opinions)
         .filter_map(|(case, opinion)| {
             let both = judge.both(opinion, case.signals.rule);
             let answer = place(both.best())?;
-            Some((both.0[answer], f32::from(u8::from(case.accepts(answer)))))
+            let right = f64::from(u8::from(case.accepts(answer)));
+            Some((f64::from(logit(both.0[answer])), right))
         })
         .collect();
-    answers.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // Groups of one size, with a prior of one right and one wrong answer each.
-    let size = answers.len().div_ceil(POINTS).max(1);
-    let mut pools: Vec<(f32, f32, f32)> = Vec::new();
-    for group in answers.chunks(size) {
-        let count = group.len() as f32;
-        let middle = group.iter().map(|a| a.0).sum::<f32>();
-        let right = group.iter().map(|a| a.1).sum::<f32>();
-        pools.push((middle, right, count));
-        while let [.., before, last] = pools.as_slice()
-            && before.1 / before.2 >= last.1 / last.2
-        {
-            let merged = (before.0 + last.0, before.1 + last.1, before.2 + last.2);
-            pools.truncate(pools.len() - 2);
-            pools.push(merged);
+    let (mut slope, mut offset) = (1.0_f64, 0.0_f64);
+    for _ in 0..30 {
+        // The gradient and the Hessian of the logarithmic loss, with a weak pull to what the probabilities say.
+        let (mut by_slope, mut by_offset) = (slope - 1.0, offset);
+        let (mut aa, mut ab, mut bb) = (1.0, 0.0, 1.0);
+        for (x, right) in &answers {
+            let said = 1.0 / (1.0 + (-(slope * x + offset)).exp());
+            let weight = said * (1.0 - said);
+            by_slope += (said - right) * x;
+            by_offset += said - right;
+            aa += weight * x * x;
+            ab += weight * x;
+            bb += weight;
         }
+        let determinant = aa * bb - ab * ab;
+        slope -= (bb * by_slope - ab * by_offset) / determinant;
+        offset -= (aa * by_offset - ab * by_slope) / determinant;
     }
-    pools
-        .into_iter()
-        .map(|(middle, right, count)| [middle / count, (right + 1.0) / (count + 2.0)])
-        .collect()
+    [slope as f32, offset as f32]
 }
 
 /// The least probability of "repetition may help" with which no case is acted on that must not be.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use aiops_rca::diagnosis::judge::features::BUCKETS;
-use aiops_rca::diagnosis::judge::{CLASSES, COUNT, Fitted, Judge};
+use aiops_rca::diagnosis::judge::{CLASSES, COUNT, Fitted, Judge, NEUTRAL};
 
 /// The share of the target that acceptable categories get together.
 const SHARED: f32 = 0.2;
@@ -71,7 +71,7 @@ impl Weights {
                 trust: [0.0; CLASSES],
                 permit: 0.0,
                 bias: self.bias,
-                curve: Vec::new(),
+                curve: NEUTRAL,
             },
             Cow::Owned(self.bytes.clone()),
         )

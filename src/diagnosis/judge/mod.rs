@@ -53,6 +53,9 @@ const RARITY: f32 = 1.0 / 16.0;
 /// How many classes of signs there are; see [`Rule::class`].
 pub const CLASSES: usize = 5;
 
+/// The calibration that changes nothing.
+pub const NEUTRAL: [f32; 2] = [1.0, 0.0];
+
 /// What was fitted beside the weights; `fitted.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,8 +74,8 @@ pub struct Fitted {
     pub permit: f32,
     /// How probable each category is without any word (logarithms).
     pub bias: [f32; COUNT],
-    /// The calibration curve: points of (probability of both, share of right answers), rising.
-    pub curve: Vec<[f32; 2]>,
+    /// The calibration: slope and offset of a logistic curve over the [`logit`] of the probability of both.
+    pub curve: [f32; 2],
 }
 
 /// The judge.
@@ -203,20 +206,17 @@ impl Judge {
         opinion.may_pass() >= self.fitted.permit
     }
 
-    /// The share of right answers at this probability, between the points of the curve.
+    /// The share of right answers at this probability.
     fn calibrated(&self, probability: f32) -> f32 {
-        let mut before: Option<[f32; 2]> = None;
-        for point in &self.fitted.curve {
-            let [x, y] = *point;
-            if probability < x {
-                // Below the first point nothing was measured: down to nothing.
-                let [x0, y0] = before.unwrap_or_default();
-                return y0 + (y - y0) * (probability - x0) / (x - x0).max(f32::EPSILON);
-            }
-            before = Some(*point);
-        }
-        before.map_or(probability, |[_, y]| y)
+        let [slope, offset] = self.fitted.curve;
+        1.0 / (1.0 + (-(slope * logit(probability) + offset)).exp())
     }
+}
+
+/// The logarithm of the odds.
+pub fn logit(probability: f32) -> f32 {
+    let inside = probability.clamp(1e-4, 1.0 - 1e-4);
+    (inside / (1.0 - inside)).ln()
 }
 
 /// Knows nothing and lets nothing pass.
@@ -229,7 +229,7 @@ fn ignorant() -> Fitted {
         trust: [0.0; CLASSES],
         permit: 2.0,
         bias: [0.0; COUNT],
-        curve: Vec::new(),
+        curve: NEUTRAL,
     }
 }
 

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Duration, Utc};
 
 use super::{Draft, Refusal, contradicts};
-use crate::ticket::{Actor, AuditEntry, Blocked, DeliveryFault, JiraRecord, Lease, Sink};
+use crate::ticket::{Actor, AuditEntry, Blocked, DeliveryFault, Intent, JiraRecord, Sink};
 
-pub(super) fn lease_sink(d: &mut Draft, sink: Sink, lease: &Lease) -> Result<(), Refusal> {
+pub(super) fn lease_sink(d: &mut Draft, sink: Sink, lease: &Intent) -> Result<(), Refusal> {
     if let Some(held) = d.ticket.lease(sink)
-        && held.holder != lease.holder
-        && held.until > d.now
+        && held.by != lease.by
+        && held.is_live(d.now)
     {
         return Err(contradicts("another delivery works on this sink"));
     }
@@ -53,11 +53,7 @@ pub(super) fn end_delivery(
     settings: Option<String>,
 ) {
     let state = d.ticket.books.sinks.of(sink);
-    if state
-        .lease
-        .as_ref()
-        .is_some_and(|lease| lease.holder == holder)
-    {
+    if state.lease.as_ref().is_some_and(|lease| lease.by == holder) {
         state.lease = None;
     }
     if let Some(version) = shown {

@@ -225,14 +225,14 @@ fn the_errors_own_words_are_not_lost() {
             Adf,
             Some("2200"),
             "Operation on target Sync throttling metrics failed: twelve rows looked odd",
-            "It says: twelve rows looked odd.",
+            "says: twelve rows looked odd.",
             Category::Undetermined,
         ),
         (
             Adf,
             None,
             "twelve rows looked odd",
-            "It says: twelve rows looked odd.",
+            "says: twelve rows looked odd.",
             Category::Undetermined,
         ),
         (

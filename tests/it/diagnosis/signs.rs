@@ -169,7 +169,7 @@ fn sentences_name_things_and_not_wrappers() {
         "Job 7 ran. ErrorCode=QuinceX,Message=One bad record was found,Source=Quince. Bye.";
     assert_eq!(
         of(Adf, None, record).root_cause,
-        "The data itself is at fault: One bad record was found."
+        "The data itself caused the error: One bad record was found."
     );
 }
 

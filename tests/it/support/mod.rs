@@ -1,5 +1,4 @@
 //! What tests of several rooms need.
-#![expect(dead_code, reason = "a kit: not every room uses every piece")]
 #![expect(
     clippy::expect_used,
     clippy::panic,
