@@ -65,8 +65,12 @@ impl App {
     }
 
     async fn deliver(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
-        let message: DeliveryMessage =
-            serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 0})).unwrap();
+        self.deliver_again(id, 0, now).await
+    }
+
+    async fn deliver_again(&self, id: &TicketId, attempt: u32, now: DateTime<Utc>) -> Ticket {
+        let message = json!({"ticket": id, "sink": "jira", "attempt": attempt});
+        let message: DeliveryMessage = serde_json::from_value(message).unwrap();
         self.flow.deliver(message, move || now).await.unwrap();
         self.flow.store.load(id).await.unwrap().unwrap()
     }
@@ -166,14 +170,62 @@ async fn other_settings_end_the_wait_for_an_outage_as_well() {
     let mut app = App::start().await;
     let id = app.open(at(0)).await;
     app.jira.faults().next(Script::status(503));
-    let message: DeliveryMessage =
-        serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 12})).unwrap();
-    app.flow.deliver(message, || at(1)).await.unwrap();
+    app.deliver_again(&id, 12, at(1)).await;
     assert_eq!(app.swept(at(600)).await, 0, "its message waits");
     let mut settings = support::jira_settings(&app.jira);
     settings.api_token = "another token".into();
     app.flow.sinks.jira = Some(Jira::new(settings, support::http()));
     assert_eq!(app.swept(at(601)).await, 1);
+}
+
+/// A vendor that does not answer is left alone but for probes; what waits is delivered once one is answered.
+#[tokio::test]
+async fn an_outage_is_probed_and_its_end_wakes_what_waits() {
+    let app = App::start().await;
+    let id = app.open(at(0)).await;
+    app.jira.faults().stands(Some(Script::status(503)));
+    for second in [1, 10, 20] {
+        app.deliver_again(&id, 12, at(second)).await;
+    }
+    let asked = app.jira.requests().len();
+    let waits = app.deliver_again(&id, 12, at(22)).await;
+    assert_eq!(
+        app.jira.requests().len(),
+        asked,
+        "not asked before the probe"
+    );
+    let reason = &waits.fault(Sink::Jira).unwrap().reason;
+    assert!(reason.starts_with("JIRA does not answer since"), "{reason}");
+    let outages = app.flow.store.outages().await.unwrap();
+    let [(Sink::Jira, outage)] = outages.as_slice() else {
+        panic!("{outages:?}")
+    };
+    assert!(outage.lasts(at(22)) && outage.since == at(20));
+    assert_eq!(app.swept(at(300)).await, 0, "its message waits for an hour");
+
+    app.jira.faults().stands(None);
+    let mut second = failure();
+    second.key = RunKey::new(Source::Adf, "", "another", "", "");
+    let accepted = app
+        .flow
+        .accept(Parsed::Failures(vec![second]), None, at(301));
+    let other = accepted.await.unwrap().ticket_id.unwrap();
+    let message = FailureMessage::Failure {
+        ticket: other.clone(),
+        trace: None,
+    };
+    app.flow.analyse(message, at(301)).await.unwrap();
+    let shown = app.deliver(&other, at(302)).await;
+    assert!(!shown.lags(Sink::Jira), "the probe is a delivery");
+    let outages = app.flow.store.outages().await.unwrap();
+    assert_eq!(outages[0].1.ended, Some(at(302)));
+    assert_eq!(
+        app.swept(at(330)).await,
+        1,
+        "the first need not wait for its hour"
+    );
+    assert!(!app.deliver(&id, at(331)).await.lags(Sink::Jira));
+    assert_eq!(app.swept(at(340)).await, 0);
 }
 
 /// What is not JIRA's own answer has made no comment and changed no issue.

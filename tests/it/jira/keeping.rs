@@ -167,8 +167,10 @@ async fn anothers_words_for_an_edit_change_nothing() {
             body: body.to_owned(),
         };
         bench.simulator.faults().next_on("PUT", "/issue/", script);
-        let fault = bench.run().await.unwrap_err();
-        assert_eq!(fault.is_transient(), code == 200, "{fault}");
+        // A transient fault is tried again by itself.
+        if code == 400 {
+            bench.run().await.unwrap_err();
+        }
         bench.run().await.unwrap();
         assert!(
             bench
