@@ -57,6 +57,11 @@ pub fn redact(text: &str) -> String {
     text.into_owned()
 }
 
+/// The text without what could hide, reorder or overwrite it; nothing is masked.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    clean::clean(text)
+}
+
 /// Like [`redact`], for the name of an asset or a run: masks only what is surely secret by its own shape (tokens, private keys,
 /// passwords in URLs), so that `sk-orders-daily-load` and `jane.doe@contoso.com's Cluster` stay what they are called.
 ///

@@ -1,7 +1,8 @@
 //! Deliver: bring one sink of one ticket up to date, step by step, each step recorded before the next.
 //!
 //! A lease on the ticket keeps two deliveries from working on one sink at once; it runs out when its holder
-//! dies. Transient faults put the message again with our own delay; the host's dequeue count is for crashes.
+//! dies. Transient faults put the message again with our own delay; the host's dequeue count is for crashes. Each sink has a
+//! lane: one whose vendor hangs or is down keeps no other waiting.
 
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use chrono::{DateTime, Utc};
 use super::{DeliveryMessage, Flow};
 use crate::fault::Fault;
 use crate::sinks::Step;
+use crate::sinks::lanes::{Heard, Wait};
 use crate::ticket::machine::{Change, Event, Refusal};
-use crate::ticket::store::UpdateError;
+use crate::ticket::store::{Outage, UpdateError};
 use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};
 use crate::trace;
 
@@ -48,6 +50,11 @@ impl Flow {
         if !ticket.lags(message.sink) {
             return Ok(());
         }
+        let place = match self.sinks.lanes.enter(message.sink, now()) {
+            Ok(place) => place,
+            Err(Wait::Full(wait)) => return self.put_later(&message, wait).await,
+            Err(Wait::Down(outage)) => return self.sit_out(&message, &outage, now()).await,
+        };
         let holder = format!("{:016x}", fastrand::u64(..));
         let ticket = match self.lease(&message, &holder, now()).await? {
             Ok(ticket) => ticket,
@@ -58,7 +65,47 @@ impl Flow {
         } else {
             self.run_playbook(ticket, &holder, &now).await
         };
-        self.end_delivery(&message, &holder, end?, now()).await
+        let end = end?;
+        if let Some(outage) = place.leave(heard(message.sink, &end), now()) {
+            self.note_outage(message.sink, &outage).await;
+        }
+        self.end_delivery(&message, &holder, end, now()).await
+    }
+
+    /// The vendor does not answer: the ticket says so, and is not tried before the vendor is.
+    async fn sit_out(
+        &self,
+        message: &DeliveryMessage,
+        outage: &Outage,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let until = (outage.next_call - now).to_std().unwrap_or_default();
+        let reason = format!(
+            "{} does not answer since {}: {}",
+            message.sink.title(),
+            outage.since.format("%Y-%m-%d %H:%M UTC"),
+            outage.reason
+        );
+        let wait = until.max(backoff(message.attempt));
+        let end = End::Failed(Fault::transient_after(reason, Some(wait)));
+        self.end_delivery(message, "", end, now).await
+    }
+
+    /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
+    async fn note_outage(&self, sink: Sink, outage: &Outage) {
+        match outage.ended {
+            None => {
+                tracing::warn!(sink.name = sink.name(), reason = %outage.reason, "a vendor does not answer: its deliveries wait");
+            }
+            Some(_) => tracing::info!(sink.name = sink.name(), "a vendor answers again"),
+        }
+        if let Err(fault) = self.store.note_outage(sink, outage).await {
+            tracing::warn!(
+                sink.name = sink.name(),
+                reason = fault.reason(),
+                "an outage could not be noted"
+            );
+        }
     }
 
     /// Takes the sink; `Err(wait)` when another delivery has it.
@@ -252,6 +299,20 @@ impl Flow {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// What the end of a delivery says about the vendor. A playbook's silence is its own: each is called once.
+fn heard(sink: Sink, end: &End) -> Heard<'_> {
+    match end {
+        _ if !sink.shows() => Heard::Nothing,
+        End::UpToDate(_) => Heard::Answer,
+        End::Failed(Fault::Transient {
+            reason,
+            retry_after: None,
+        }) => Heard::Silence(reason),
+        End::Failed(_) => Heard::Answer,
+        End::Later(_) | End::LostLease => Heard::Nothing,
     }
 }
 

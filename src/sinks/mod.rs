@@ -18,6 +18,7 @@ use crate::ticket::{Record, Sink, Ticket};
 
 mod intents;
 pub mod jira;
+pub mod lanes;
 pub mod playbook;
 pub mod slack;
 
@@ -54,6 +55,8 @@ pub struct Sinks {
     pub slack: Option<slack::Slack>,
     /// The playbooks, if any is configured.
     pub playbook: Option<playbook::Playbooks>,
+    /// Who delivers where right now.
+    pub lanes: lanes::Lanes,
 }
 
 impl Sinks {

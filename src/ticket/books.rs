@@ -87,6 +87,9 @@ pub struct SinkState {
     pub due: Option<DateTime<Utc>>,
     /// What stopped it, if anything did.
     pub fault: Option<DeliveryFault>,
+    /// A digest of the sink's settings when it was stopped: with others it is tried again at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
     /// Set while the fault is one that a repetition alone does not repair: the sink still lags, and is tried ever more seldom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
@@ -107,8 +110,6 @@ pub struct Blocked {
     pub tries: u32,
     /// When it is tried next, unless the settings change before.
     pub next_try: DateTime<Utc>,
-    /// A digest of the sink's settings at the last try.
-    pub settings: Option<String>,
 }
 
 impl Blocked {
@@ -120,11 +121,7 @@ impl Blocked {
     ];
 
     /// One more try was in vain.
-    pub(super) fn again(
-        known: Option<&Self>,
-        settings: Option<String>,
-        now: DateTime<Utc>,
-    ) -> Self {
+    pub(super) fn again(known: Option<&Self>, now: DateTime<Utc>) -> Self {
         let tries = known.map_or(1, |known| known.tries.saturating_add(1));
         let pause = usize::try_from(tries - 1)
             .ok()
@@ -135,13 +132,7 @@ impl Blocked {
             since: known.map_or(now, |known| known.since),
             tries,
             next_try: now + pause,
-            settings,
         }
-    }
-
-    /// Is it to be tried now, under these settings?
-    pub fn is_due(&self, settings: Option<&str>, now: DateTime<Utc>) -> bool {
-        self.next_try <= now || self.settings.as_deref() != settings
     }
 }
 

@@ -274,6 +274,12 @@ impl Ticket {
         self.books.sinks.get(sink)?.blocked.as_ref()
     }
 
+    /// Was this sink stopped by a fault that it met under other settings than these?
+    pub fn stopped_under_others(&self, sink: Sink, settings: Option<&str>) -> bool {
+        let state = self.books.sinks.get(sink);
+        state.is_some_and(|state| state.fault.is_some() && state.settings.as_deref() != settings)
+    }
+
     /// A detail that the vendor refused while the rest went on.
     pub fn refused_detail(&self, sink: Sink) -> Option<&DeliveryFault> {
         match sink {

@@ -17,12 +17,14 @@
 //! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it |
 //! | index | `worded` | cache key of the model | what the model said about such a failure |
 //! | index | `cursor` | name of a walk, `probe` | where it goes on; when the store could be written last |
+//! | index | `outage` | sink | its vendor does not answer: since when; or that it does again |
 //! | audit | ticket id | counter | what happened |
 //! | evidence | ticket id | `e0`, `e1` … | proofs |
 //! | deadletters | `dead` | time and id | messages nobody could handle |
 
 mod dead_letters;
 mod hints;
+mod outages;
 mod runs;
 mod waiting;
 
@@ -39,6 +41,7 @@ use crate::storage::{ETag, Inserted, Storage, Swapped, UNREADABLE};
 
 pub use dead_letters::DeadLetter;
 pub use hints::{AssetLock, Healing};
+pub use outages::Outage;
 pub use waiting::{ActiveRow, Claim, Waiting};
 
 /// All tables, by bare name.

@@ -116,6 +116,13 @@ pub(super) struct Created {
     pub(super) id: Option<Id>,
 }
 
+/// A comment that was made. Only that it has an id counts.
+#[derive(Deserialize)]
+pub(super) struct Said {
+    #[serde(rename = "id")]
+    _id: Id,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Issue {
     #[serde(default)]

@@ -60,7 +60,8 @@ pub(super) fn end_delivery(
     }
     // What a repetition does not repair is shown as blocked, never given up. What acts is the watchdog's.
     let lasts = fault.is_some_and(|fault| !fault.retrying) && sink.shows();
-    state.blocked = lasts.then(|| Blocked::again(state.blocked.as_ref(), settings, d.now));
+    state.blocked = lasts.then(|| Blocked::again(state.blocked.as_ref(), d.now));
+    state.settings = fault.and(settings);
     let slot = &mut state.fault;
     let news = fault.is_some_and(|fault| {
         !fault.retrying
