@@ -15,7 +15,7 @@ use super::{FAILURES, FailureMessage, Flow};
 use crate::digest::sha256;
 use crate::failure::{Failure, Source};
 use crate::fault::Fault;
-use crate::sources::airflow::story;
+use crate::sources::airflow::units;
 use crate::sources::{Parsed, RowsRequest, reruns};
 use crate::ticket::machine::{Event, Report};
 use crate::ticket::store::{Claim, Waiting};
@@ -251,7 +251,7 @@ impl Flow {
                 found => found,
             };
             if let Some(ticket) = ticket {
-                return self.tell_try(&ticket, failure, trace, now).await;
+                return self.report_try(&ticket, failure, trace, now).await;
             }
         }
         let Some(ticket) = self.count_report(owner, now).await? else {
@@ -273,7 +273,7 @@ impl Flow {
         failure: &Failure,
         trace: Option<&str>,
     ) -> Result<(), Fault> {
-        if story::is_about_run(failure) && self.collector.can_ask(failure) {
+        if units::is_about_run(failure) && self.collector.can_ask(failure) {
             self.put_recheck(owner, trace, ANALYSED).await?;
         }
         Ok(())
@@ -346,7 +346,7 @@ impl Flow {
             report,
             run_id: failure.run_id.clone(),
         };
-        self.tell(ticket, event, now).await
+        self.try_apply(ticket, event, now).await
     }
 
     /// Keeps the alert under a row of the active index, then enqueues its expansion.

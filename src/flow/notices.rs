@@ -13,7 +13,7 @@ use super::Flow;
 use crate::diagnosis::Diagnosis;
 use crate::failure::{AssetKind, Failure, RunKey, Source};
 use crate::fault::Fault;
-use crate::sources::airflow::story::Latest;
+use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
 use crate::ticket::store::Claim;
 use crate::ticket::{Actor, BlockedSinks, ChapterKind, Sink, Status, Ticket, TicketId, Waits};
@@ -54,7 +54,7 @@ impl Seen {
 
 impl Flow {
     /// Opens, updates and closes notices by what a round saw; `whole`: it saw every ticket that is looked after.
-    pub(super) async fn tell_of_blocked_sinks(
+    pub(super) async fn announce_blocked_sinks(
         &self,
         seen: Seen,
         whole: bool,
@@ -64,7 +64,7 @@ impl Flow {
         for (sink, waits) in &round.blocked.0 {
             let open = round.open.iter().find(|(_, about)| about == sink);
             match open {
-                Some((id, _)) => self.tell_of_more(id, waits, now).await?,
+                Some((id, _)) => self.announce_more(id, waits, now).await?,
                 None if waits.tries >= TRIES => self.open_notice(*sink, waits, now).await?,
                 None => {}
             }
@@ -78,7 +78,7 @@ impl Flow {
                     at: now,
                     jira_status: None,
                 };
-                self.tell(&id, closed, now).await?;
+                self.try_apply(&id, closed, now).await?;
             }
         }
         Ok(())
@@ -171,7 +171,7 @@ impl Flow {
     }
 
     /// Twice as many as were told before are news.
-    async fn tell_of_more(
+    async fn announce_more(
         &self,
         id: &TicketId,
         waits: &Waits,
@@ -191,7 +191,7 @@ impl Flow {
             latest: Latest::default(),
             told: Some(format!("{} tickets wait by now", waits.tickets)),
         };
-        self.tell(id, more, now).await
+        self.try_apply(id, more, now).await
     }
 }
 

@@ -109,7 +109,7 @@ impl Flow {
             }
         }
         let whole = from_the_start && after.is_none() && swept.failed == 0;
-        self.tell_of_blocked_sinks(seen, whole, now).await?;
+        self.announce_blocked_sinks(seen, whole, now).await?;
         self.free_assets(now).await?;
         for queue in QUEUES {
             let depth = self.storage().depth(queue).await?;

@@ -144,7 +144,7 @@ impl Handler {
         let door = Door::of_path(&path);
         let response = match door.and_then(|door| Some((door, door.route()?))) {
             Some((door, route)) => {
-                let work = enter(door, route, &request);
+                let work = dispatch(door, route, &request);
                 // Whom a proxying host names was seen to be its own peer: logged, and nothing is decided by it.
                 let came_by = request.forwarded_for();
                 let reads = matches!(request.method, Method::GET | Method::HEAD);
@@ -332,7 +332,7 @@ impl Handler {
 }
 
 /// A door as a piece of work: of its caller's trace if there is one, else the first of a new one.
-fn enter(door: Door, route: &'static str, request: &Request) -> Work {
+fn dispatch(door: Door, route: &'static str, request: &Request) -> Work {
     let work = Work::begin(Kind::Server, door.name(), request.trace().as_ref());
     work.note("faas.name", door.name());
     work.note("faas.trigger", "http");

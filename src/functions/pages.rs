@@ -12,7 +12,7 @@ use serde_json::json;
 use warp::http::{Method, StatusCode};
 
 use super::Handler;
-use super::access::{self, DashboardLock, NoEntry, Visitor};
+use super::access::{self, AuthError, Caller, DashboardLock};
 use super::events::outcome;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
@@ -261,9 +261,9 @@ impl Handler {
         if path == "/dashboard/login" && request.method == Method::POST {
             return self.login(request, now);
         }
-        let visitor = match self.doors.dashboard.enter(request, now) {
-            Ok(visitor) => visitor,
-            Err(NoEntry::Closed) => {
+        let caller = match self.doors.dashboard.authenticate(request, now) {
+            Ok(caller) => caller,
+            Err(AuthError::Closed) => {
                 return page(
                     StatusCode::SERVICE_UNAVAILABLE,
                     dashboard::message(
@@ -272,18 +272,20 @@ impl Handler {
                     ),
                 );
             }
-            Err(NoEntry::Unknown) if matches!(self.doors.dashboard, DashboardLock::Key { .. }) => {
+            Err(AuthError::Unknown)
+                if matches!(self.doors.dashboard, DashboardLock::Key { .. }) =>
+            {
                 return page(
                     StatusCode::UNAUTHORIZED,
                     dashboard::login(false, &access::page_of(&asked_for(request))),
                 );
             }
-            Err(NoEntry::Unknown) if request.method == Method::GET => {
+            Err(AuthError::Unknown) if request.method == Method::GET => {
                 return Response::empty(StatusCode::FOUND)
                     .with("location", access::entra_sign_in(&asked_for(request)))
                     .with("cache-control", "no-store");
             }
-            Err(NoEntry::Unknown) => {
+            Err(AuthError::Unknown) => {
                 return page(
                     StatusCode::UNAUTHORIZED,
                     dashboard::message(
@@ -298,14 +300,14 @@ impl Handler {
             Err(fault) => return down_page(&fault),
         };
         if request.method == Method::POST {
-            return self.form(flow, path, request, &visitor, now).await;
+            return self.form(flow, path, request, &caller, now).await;
         }
         let shown = match request
             .parameter("ticket")
             .or_else(|| path.strip_prefix("/dashboard/tickets/").map(str::to_owned))
         {
-            Some(id) => self.ticket_page(flow, &id, &visitor, now).await,
-            None if path == "/dashboard" => self.overview(flow, request, &visitor, now).await,
+            Some(id) => self.ticket_page(flow, &id, &caller, now).await,
+            None if path == "/dashboard" => self.overview(flow, request, &caller, now).await,
             None => Ok(page(
                 StatusCode::NOT_FOUND,
                 dashboard::message("Nothing here", "There is no such page."),
@@ -334,7 +336,7 @@ impl Handler {
         &self,
         flow: &Flow,
         request: &Request,
-        visitor: &Visitor,
+        caller: &Caller,
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
@@ -371,7 +373,7 @@ impl Handler {
             outages: &outages,
             dead_letters: &dead_letters,
             issue_urls: &issue_urls.collect(),
-            visitor: &visitor.name,
+            caller: &caller.name,
             now,
         };
         Ok(page(StatusCode::OK, dashboard::overview(&overview)))
@@ -381,7 +383,7 @@ impl Handler {
         &self,
         flow: &Flow,
         id: &str,
-        visitor: &Visitor,
+        caller: &Caller,
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
         let missing = || {
@@ -411,8 +413,8 @@ impl Handler {
             evidence: &evidence,
             audit: &audit,
             issue_url: issue.as_deref(),
-            visitor: &visitor.name,
-            form_token: &visitor.form_token,
+            caller: &caller.name,
+            form_token: &caller.form_token,
             now,
         };
         Ok(page(StatusCode::OK, dashboard::ticket(&shown)))
@@ -424,14 +426,14 @@ impl Handler {
         flow: &Flow,
         path: &str,
         request: &Request,
-        visitor: &Visitor,
+        caller: &Caller,
         now: DateTime<Utc>,
     ) -> Response {
         let fields: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body)
             .into_owned()
             .collect();
         let field = |name: &str| fields.get(name).map(String::as_str);
-        if !DashboardLock::may_change(visitor, request, field("token")) {
+        if !DashboardLock::may_change(caller, request, field("token")) {
             return Response::error(
                 StatusCode::FORBIDDEN,
                 "no_token",
@@ -448,7 +450,7 @@ impl Handler {
         let Some(id) = TicketId::parse(id) else {
             return not_found();
         };
-        let Some(event) = event_of(action, visitor, field("approval"), field("plan"), now) else {
+        let Some(event) = event_of(action, caller, field("approval"), field("plan"), now) else {
             return not_found();
         };
         match flow.apply(&id, &event, now).await {
@@ -471,9 +473,9 @@ impl Handler {
     }
 
     async fn api_answer(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
-        let visitor = match self.doors.dashboard.enter(request, now) {
-            Ok(visitor) => visitor,
-            Err(NoEntry::Closed) => {
+        let caller = match self.doors.dashboard.authenticate(request, now) {
+            Ok(caller) => caller,
+            Err(AuthError::Closed) => {
                 return Response::error(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "door_closed",
@@ -481,7 +483,7 @@ impl Handler {
                     "",
                 );
             }
-            Err(NoEntry::Unknown) => {
+            Err(AuthError::Unknown) => {
                 return Response::error(
                     StatusCode::UNAUTHORIZED,
                     "not_allowed",
@@ -514,7 +516,7 @@ impl Handler {
                 }),
                 ("GET", ["metrics"]) => self.metrics_text(flow, request).await,
                 ("POST", ["tickets", id, action]) => {
-                    return self.act(flow, id, action, request, &visitor, now).await;
+                    return self.act(flow, id, action, request, &caller, now).await;
                 }
                 _ => {
                     return Response::error(
@@ -607,7 +609,7 @@ impl Handler {
         id: &str,
         action: &str,
         request: &Request,
-        visitor: &Visitor,
+        caller: &Caller,
         now: DateTime<Utc>,
     ) -> Response {
         #[derive(serde::Deserialize, Default)]
@@ -618,7 +620,7 @@ impl Handler {
         }
         // On this machine a plain call will do, unless it comes out of a page of some site.
         let plain = self.doors.dashboard.is_open() && request.header("origin").is_none();
-        if !plain && !DashboardLock::may_change(visitor, request, None) {
+        if !plain && !DashboardLock::may_change(caller, request, None) {
             return Response::error(
                 StatusCode::FORBIDDEN,
                 "no_token",
@@ -644,17 +646,17 @@ impl Handler {
         let Some(id) = TicketId::parse(id) else {
             return not_found();
         };
-        let mut visitor = visitor.clone();
+        let mut caller = caller.clone();
         // Whoever signed in speaks for himself only.
         if let Some(by) = body
             .by
-            .filter(|by| !visitor.is_known && !by.trim().is_empty())
+            .filter(|by| !caller.is_known && !by.trim().is_empty())
         {
-            visitor.name = crate::redaction::cap(&crate::redaction::redact(by.trim()), 120);
+            caller.name = crate::redaction::cap(&crate::redaction::redact(by.trim()), 120);
         }
         match event_of(
             action,
-            &visitor,
+            &caller,
             body.approval.as_deref(),
             body.plan.as_deref(),
             now,
@@ -717,14 +719,14 @@ impl Handler {
 /// What a person may do to a ticket here.
 fn event_of(
     action: &str,
-    visitor: &Visitor,
+    caller: &Caller,
     approval: Option<&str>,
     plan: Option<&str>,
     now: DateTime<Utc>,
 ) -> Option<Event> {
     let by = Actor {
         channel: Channel::Dashboard,
-        name: visitor.name.clone(),
+        name: caller.name.clone(),
     };
     let status = |to| {
         Some(Event::StatusChanged {

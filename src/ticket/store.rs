@@ -40,7 +40,7 @@ use crate::fault::Fault;
 use crate::storage::{ETag, Inserted, Storage, Swapped, UNREADABLE};
 
 pub use dead_letters::DeadLetter;
-pub use hints::{AssetLock, Healing};
+pub use hints::{AssetLock, PastRemediation};
 pub use outages::Outage;
 pub use waiting::{ActiveRow, Claim, Waiting};
 

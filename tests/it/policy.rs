@@ -15,7 +15,7 @@ use aiops_rca::remediation::{
     AssetPolicy, Mode, NodeTypes, QuietHours, RemediationSettings, decide, schedule,
 };
 use aiops_rca::ticket::machine::{Called, Decision, Event, Plan, Report, apply};
-use aiops_rca::ticket::store::Healing;
+use aiops_rca::ticket::store::PastRemediation;
 use aiops_rca::ticket::{Status, Ticket};
 use chrono::TimeDelta;
 use proptest::prelude::*;
@@ -63,15 +63,15 @@ fn words(decision: &Decision, now: i64) -> String {
     }
 }
 
-fn decided(ticket: &Ticket, settings: &RemediationSettings, healings: &[Healing]) -> String {
+fn decided(ticket: &Ticket, settings: &RemediationSettings, past: &[PastRemediation]) -> String {
     words(
-        &decide(ticket, settings, healings, &Facts::assumed(), at(100)),
+        &decide(ticket, settings, past, &Facts::assumed(), at(100)),
         100,
     )
 }
 
-fn healing(healed: bool, seconds: i64) -> Healing {
-    Healing {
+fn healing(healed: bool, seconds: i64) -> PastRemediation {
+    PastRemediation {
         at: at(seconds),
         healed,
     }

@@ -183,12 +183,12 @@ impl Airflow {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.tell(failure, now, found).await {
+        if let Err(fault) = self.collect_failure(failure, now, found).await {
             found.miss("airflow.log", fault.reason());
         }
     }
 
-    async fn tell(
+    async fn collect_failure(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
@@ -204,7 +204,7 @@ impl Airflow {
             self.task(&at).await?.ok_or_else(gone)?
         } else {
             let Some(task) = self.failed(&at).await?.into_iter().next() else {
-                return self.tell_run(&at, found).await;
+                return self.collect_run(&at, found).await;
             };
             self.name_task(&at, &task, failure, found)?;
             task
@@ -226,7 +226,7 @@ impl Airflow {
                 return Ok(());
             }
         }
-        tell_task(&task, now, found);
+        render_task(&task, now, found);
         let map_index = at
             .map_index
             .map(str::to_owned)
@@ -560,7 +560,7 @@ fn ended(state: &str) -> Ended {
     }
 }
 
-fn tell_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
+fn render_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
     let number =
         |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let when = |at: Option<DateTime<Utc>>| at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339());

@@ -23,8 +23,8 @@ use crate::http::{Http, Reply};
 use crate::sources::{RowsRequest, rows};
 
 mod questions;
-mod root;
-mod tell;
+mod cause;
+mod render;
 mod wire;
 
 use wire::{ActivityRun, Page, PipelineRun, Query};
@@ -149,12 +149,12 @@ impl DataFactory {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.tell(failure, now, found).await {
+        if let Err(fault) = self.render(failure, now, found).await {
             found.miss("adf.activity_runs", fault.reason());
         }
     }
 
-    async fn tell(
+    async fn collect_failure(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
@@ -164,7 +164,7 @@ impl DataFactory {
             .run_id
             .as_deref()
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
-        self.tell_run(run_id, now, found).await
+        self.collect_run(run_id, now, found).await
     }
 
     /// Collects what is known about a run that an Airflow task watched: its cause is the task's cause.
@@ -174,7 +174,7 @@ impl DataFactory {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.tell_run(run_id, now, found).await {
+        if let Err(fault) = self.collect_run(run_id, now, found).await {
             found.miss("adf.pipeline_run", fault.reason());
         }
     }
@@ -192,7 +192,7 @@ impl DataFactory {
         }))
     }
 
-    async fn tell_run(
+    async fn collect_run(
         &self,
         run_id: &str,
         now: DateTime<Utc>,
@@ -202,13 +202,13 @@ impl DataFactory {
             .run(run_id)
             .await?
             .ok_or_else(|| Fault::permanent("the factory does not know this run (kept 45 days)"))?;
-        tell::run(&run, &self.scope, now, found);
+        render::run(&run, &self.scope, now, found);
         if found.no_failure.is_some() {
             return Ok(());
         }
         let mut seen = BTreeSet::from([run.run_id.to_lowercase()]);
         let cause = self.cause(&run, now, DEPTH, &mut seen).await?;
-        tell::cause(cause.as_ref(), &run, now, found);
+        render::cause(cause.as_ref(), &run, now, found);
         Ok(())
     }
 
@@ -219,12 +219,12 @@ impl DataFactory {
         now: DateTime<Utc>,
         depth: usize,
         seen: &'a mut BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Option<tell::Cause>, Fault>> {
+    ) -> BoxFuture<'a, Result<Option<render::Cause>, Fault>> {
         Box::pin(async move {
             let failed = self
                 .activity_runs(run, vec![("Status", vec!["Failed".to_owned()])], now)
                 .await?;
-            let names = root::names(&failed);
+            let names = cause::names(&failed);
             let succeeded = if names.len() > 1 {
                 self.activity_runs(
                     run,
@@ -238,12 +238,12 @@ impl DataFactory {
             } else {
                 Vec::new()
             };
-            let causes = root::causes(&failed, &succeeded);
+            let causes = cause::causes(&failed, &succeeded);
             let Some((first, others)) = causes.split_first() else {
                 return Ok(None);
             };
             let also: Vec<String> = others.iter().map(|run| run.activity_name.clone()).collect();
-            if root::is_nested(first)
+            if cause::is_nested(first)
                 && depth > 0
                 && let Some(child) = first
                     .child_run()
@@ -254,7 +254,7 @@ impl DataFactory {
                 inner.path.insert(0, first.activity_name.clone());
                 return Ok(Some(inner));
             }
-            Ok(Some(tell::Cause {
+            Ok(Some(render::Cause {
                 path: Vec::new(),
                 activity: (*first).clone(),
                 also,
@@ -271,7 +271,7 @@ impl DataFactory {
         let ours = self.scope.id.clone();
         if let Some(run_id) = &request.run_id {
             let run = self.run(run_id).await?;
-            return Ok(tell::table(
+            return Ok(render::table(
                 run.iter()
                     .filter(|run| run.status.eq_ignore_ascii_case("Failed")),
                 &ours,
@@ -295,7 +295,7 @@ impl DataFactory {
             .await?;
         // A nested run whose caller failed with it is told by the caller's ticket.
         let failed: BTreeSet<String> = runs.iter().map(|run| run.run_id.to_lowercase()).collect();
-        Ok(tell::table(
+        Ok(render::table(
             runs.iter()
                 .filter(|run| !failed.contains(&run.invoked_by.pipeline_run_id.to_lowercase())),
             &ours,
@@ -323,7 +323,7 @@ impl DataFactory {
         }
         Ok(match run.status.to_ascii_lowercase().as_str() {
             "succeeded" => RunOutcome::Succeeded,
-            "failed" => RunOutcome::Failed(root::unwrapped(&run.message).to_owned()),
+            "failed" => RunOutcome::Failed(cause::unwrapped(&run.message).to_owned()),
             "cancelled" | "canceled" => RunOutcome::Failed("the run was cancelled".to_owned()),
             _ => RunOutcome::Running,
         })

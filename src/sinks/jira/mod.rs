@@ -28,7 +28,7 @@ mod creating;
 mod doctor;
 pub mod document;
 mod moving;
-mod telling;
+mod content;
 pub mod webhook;
 mod wire;
 
@@ -270,7 +270,7 @@ impl Jira {
         if let Some(step) = self.show(ticket, key, now).await? {
             return Ok(step);
         }
-        if let Some(step) = self.tell(ticket, now) {
+        if let Some(step) = self.intend_comment(ticket, now) {
             return Ok(step);
         }
         Ok(self

@@ -157,7 +157,7 @@ impl Slack {
             .iter()
             .find(|chapter| chapter.number > record.told)
         {
-            Some(chapter) => self.tell(ticket, channel, ts, chapter, now).await,
+            Some(chapter) => self.post_chapter(ticket, channel, ts, chapter, now).await,
             None => Ok(Step::UpToDate),
         }
     }
@@ -184,7 +184,7 @@ impl Slack {
         if !first_try
             && let Some(channel) = &record.channel
             && let Some(ts) = self
-                .posted_already(ticket, channel, intent.since, now)
+                .message_posted(ticket, channel, intent.since, now)
                 .await?
         {
             return Ok(Step::Recorded(SlackRecord {
@@ -281,7 +281,7 @@ impl Slack {
         }
     }
 
-    async fn tell(
+    async fn post_chapter(
         &self,
         ticket: &Ticket,
         channel: &str,
@@ -306,7 +306,7 @@ impl Slack {
         };
         if !first_try
             && self
-                .told_already(ticket, channel, ts, chapter.number, now)
+                .chapter_posted(ticket, channel, ts, chapter.number, now)
                 .await?
         {
             return Ok(Step::Recorded(told));

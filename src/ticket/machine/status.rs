@@ -96,7 +96,7 @@ pub(super) fn change_status(
     };
     // JIRA tells its own story; a change made elsewhere is told there too.
     if by.channel != Channel::Jira {
-        d.tell(kind, text);
+        d.add_chapter(kind, text);
     }
     if to == Status::Acknowledged && by.is_person() {
         call_off(d, &format!("{} closed the ticket", by.name));
@@ -148,7 +148,7 @@ pub(super) fn breach(d: &mut Draft) -> Result<(), Refusal> {
         "SLA Breached",
         format!("not taken within {words}"),
     );
-    d.tell(
+    d.add_chapter(
         ChapterKind::SlaBreached,
         format!(
             "SLA breached: nobody took this {} ticket within {words}",

@@ -29,7 +29,7 @@ pub struct AssetLock {
 
 /// How healing a cause on an asset ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Healing {
+pub struct PastRemediation {
     /// When.
     pub at: DateTime<Utc>,
     /// `true`: healed; `false`: all attempts failed.
@@ -159,7 +159,11 @@ impl TicketStore {
     }
 
     /// Remembers how healing this cause on this asset ended.
-    pub async fn record_healing(&self, ticket: &Ticket, healing: &Healing) -> Result<(), Fault> {
+    pub async fn record_remediation(
+        &self,
+        ticket: &Ticket,
+        healing: &Healing,
+    ) -> Result<(), Fault> {
         let asset = Asset::of(&ticket.failure);
         let partition = healing_partition(&asset.fingerprint(&ticket.diagnosis.fingerprint));
         self.storage
@@ -168,15 +172,19 @@ impl TicketStore {
     }
 
     /// How healing this cause on this asset ended so far.
-    pub async fn healings(&self, asset: &Asset, cause: &str) -> Result<Vec<Healing>, Fault> {
-        let mut healings = self.healings_in(&asset.fingerprint(cause)).await?;
+    pub async fn past_remediations(
+        &self,
+        asset: &Asset,
+        cause: &str,
+    ) -> Result<Vec<PastRemediation>, Fault> {
+        let mut past = self.remediations_of(&asset.fingerprint(cause)).await?;
         // What was recorded before assets had scopes.
         let before = RunKey::new(asset.source, &asset.name, cause, "", "").hash();
-        healings.extend(self.healings_in(&before).await?);
-        Ok(healings)
+        past.extend(self.remediations_of(&before).await?);
+        Ok(past)
     }
 
-    async fn healings_in(&self, fingerprint: &str) -> Result<Vec<Healing>, Fault> {
+    async fn remediations_of(&self, fingerprint: &str) -> Result<Vec<PastRemediation>, Fault> {
         let partition = healing_partition(fingerprint);
         let page = self
             .storage

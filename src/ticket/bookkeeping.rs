@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, Intent, Status};
-use crate::sources::airflow::story::Latest;
+use crate::sources::airflow::units::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
 macro_rules! sinks {
@@ -258,7 +258,7 @@ impl From<StoredSinks> for SinkStates {
 /// The ticket's bookkeeping: what the corridor needs and people do not see.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Books {
+pub struct Bookkeeping {
     /// How each sink stands.
     #[serde(flatten)]
     pub sinks: SinkStates,

@@ -74,14 +74,18 @@ impl Jira {
     }
 
     /// Intends to tell the next chapter.
-    pub(super) fn tell(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Step<JiraRecord>> {
+    pub(super) fn intend_comment(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Option<Step<JiraRecord>> {
         let record = &ticket.jira;
         let numbers = ticket.story.iter().map(|chapter| chapter.number);
         let next = numbers.filter(|number| *number > record.told).min()?;
         if let Some(needless) = &record.intent {
             self.intents.end(needless);
         }
-        Some(Step::Recorded(self.telling(record, next, now)))
+        Some(Step::Recorded(self.commenting(record, next, now)))
     }
 
     /// Tells the chapter that was intended, once.
@@ -99,10 +103,10 @@ impl Jira {
         };
         let standing = self.intents.standing(intent, now);
         if standing == Standing::Over {
-            return Ok(Step::Recorded(self.telling(record, number, now)));
+            return Ok(Step::Recorded(self.commenting(record, number, now)));
         }
         if standing == Standing::Unsent && self.intents.spend(intent) {
-            return self.say(ticket, key, chapter, intent, now).await;
+            return self.comment(ticket, key, chapter, intent, now).await;
         }
         let comments = self.client.comments(key, now).await?;
         let marker = document::marker(&ticket.id, number);
@@ -114,7 +118,7 @@ impl Jira {
         }
         let left = intent.since + SETTLE.min(self.settle) - now;
         if left <= TimeDelta::zero() {
-            return Ok(Step::Recorded(self.telling(record, number, now)));
+            return Ok(Step::Recorded(self.commenting(record, number, now)));
         }
         Ok(Step::Wait(
             left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO),
@@ -123,7 +127,7 @@ impl Jira {
         ))
     }
 
-    async fn say(
+    async fn comment(
         &self,
         ticket: &Ticket,
         key: &str,
@@ -158,7 +162,7 @@ impl Jira {
         }
     }
 
-    fn telling(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
+    fn commenting(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
             intent: Some(self.intents.new(Work::Comment(number), now)),
             ..record.clone()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::asking::{from_millis, tail};
 use super::super::{Collected, Text, Voice};
-use super::judge::{self, Standing, standing};
+use super::state::{self, Standing, standing};
 use super::wire::{Cluster, Event, Library, Output, Run, Task, Termination};
 use super::{Repair, is_id};
 use crate::failure::{exception, field};
@@ -216,15 +216,15 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
         .and_then(|output| exception::last(tail(&output.logs, LOG_TAIL)));
     let cluster_end = cause
         .cluster_end
-        .filter(|ended| !judge::is_normal_end(ended));
-    let in_message = judge::reason_in(message);
+        .filter(|ended| !state::is_normal_end(ended));
+    let in_message = state::reason_in(message);
     let by_cluster = in_message
         .as_ref()
         .or(cluster_end)
-        .filter(|_| judge::points_to_cluster(end) || in_message.is_some());
+        .filter(|_| state::points_to_cluster(end) || in_message.is_some());
 
     let better = &mut found.refinement;
-    let class = error.as_deref().and_then(judge::error_class);
+    let class = error.as_deref().and_then(state::error_class);
     // These codes only say that the program raised something: what it raised says more.
     let raised = in_log
         .or_else(|| exception::last(error.as_deref()?))
@@ -240,7 +240,7 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
     better.error_code = Some(inner.to_owned()).filter(|code| !code.is_empty());
     better.message = match (error, in_log, by_cluster) {
         (_, _, Some(_)) if in_message.is_some() => Some(message.to_owned()),
-        (_, _, Some(ended)) => Some(format!("{message}\nCluster: {}", judge::reason_text(ended))),
+        (_, _, Some(ended)) => Some(format!("{message}\nCluster: {}", state::reason_text(ended))),
         (Some(error), Some((_, line)), None) if !error.contains(line) => {
             Some(format!("{error}\n{line}"))
         }
@@ -303,7 +303,7 @@ pub(super) fn cluster(
             context.insert(name.to_owned(), value.to_owned());
         }
     }
-    let Some(ended) = ended.filter(|ended| !judge::is_normal_end(ended)) else {
+    let Some(ended) = ended.filter(|ended| !state::is_normal_end(ended)) else {
         return;
     };
     let mut text = Text::default();
@@ -321,7 +321,7 @@ pub(super) fn cluster(
             when(cluster.terminated_time),
         ),
     );
-    text.line("reason", Voice::Beside, &judge::reason_text(ended));
+    text.line("reason", Voice::Beside, &state::reason_text(ended));
     text.name(&cluster.cluster_name);
     found.prove(
         "databricks.cluster",
@@ -344,7 +344,7 @@ pub(super) fn events(events: &[&Event], now: DateTime<Utc>, found: &mut Collecte
         );
         let details = event.reason().map_or_else(
             || json!(event.details).to_string(),
-            |reason| judge::reason_text(&reason),
+            |reason| state::reason_text(&reason),
         );
         let _infallible = writeln!(text, "{at} {} {details}", event.kind);
     }
@@ -380,7 +380,7 @@ pub(super) fn libraries(libraries: &[Library], now: DateTime<Utc>, found: &mut C
 pub(super) fn cluster_cause(ended: &Termination, found: &mut Collected) {
     let better = &mut found.refinement;
     better.error_code = Some(ended.code.clone());
-    better.message = Some(judge::reason_text(ended));
+    better.message = Some(state::reason_text(ended));
     if !ended.kind.is_empty() {
         better
             .context
@@ -457,7 +457,7 @@ pub(super) fn cluster_table(
             cluster.cluster_name.eq_ignore_ascii_case(asset) || cluster.cluster_id == asset
         };
         if reason.code.is_empty()
-            || judge::is_normal_end(reason)
+            || state::is_normal_end(reason)
             || asset.is_some_and(|asset| !named(asset))
         {
             return None;
@@ -469,7 +469,7 @@ pub(super) fn cluster_table(
             json!(cluster.state),
             json!(reason.code),
             json!(reason.kind),
-            json!(judge::reason_text(reason)),
+            json!(state::reason_text(reason)),
         ])
     });
     rows::Table {
