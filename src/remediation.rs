@@ -62,7 +62,7 @@ pub struct AssetPolicy {
     matcher: Option<GlobMatcher>,
     /// How it may be healed.
     pub mode: Mode,
-    /// At most so many attempts; the risk's own number when absent.
+    /// Maximum number of attempts; the risk's own number when absent.
     pub max_attempts: Option<u32>,
     /// No new attempt for so long after all attempts failed; the general one when absent.
     pub cooldown: Option<Duration>,
@@ -201,7 +201,7 @@ pub struct RemediationSettings {
     pub node_types: NodeTypes,
     /// Hours in which a person is asked.
     pub quiet_hours: Option<QuietHours>,
-    /// At most so many attempts at once, over all assets.
+    /// Maximum number of attempts at once, over all assets.
     pub max_running: usize,
     /// No new attempt for so long after all attempts failed.
     pub cooldown: Duration,
@@ -507,7 +507,7 @@ fn reasons_to_ask(
     [
         (
             permit.mode == Mode::Ask,
-            "the rule for this asset asks for a person's approval".to_owned(),
+            "the rule for this asset requires approval".to_owned(),
         ),
         (
             permit.mode == Mode::FromFailure && !goes_on,
@@ -515,7 +515,7 @@ fn reasons_to_ask(
         ),
         (
             diagnosis.action == Action::CheckUpstream,
-            "rerunning another pipeline is a person's decision".to_owned(),
+            "rerunning another pipeline requires approval".to_owned(),
         ),
         (diagnosis.risk == Risk::High, "the risk is High".to_owned()),
         (

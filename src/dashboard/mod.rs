@@ -34,7 +34,7 @@ pub struct Filter {
     pub source: Option<Source>,
     /// Only tickets in whose id, asset, error type or run id this text occurs.
     pub text: String,
-    /// The last so many days (1 to 90).
+    /// How many days back (1 to 90).
     pub days: u32,
 }
 

@@ -246,7 +246,7 @@ impl Flow {
     ) -> Result<(), Fault> {
         if failure.source == Source::Airflow {
             let ticket = match self.store.load(owner).await? {
-                // Where it was analysed while we wrote, what we wrote is told to the ticket.
+                // Where it was analysed while we wrote, what we wrote is applied to the ticket.
                 None if self.waits_better(owner, failure).await? => self.store.load(owner).await?,
                 found => found,
             };

@@ -37,7 +37,7 @@ const SHORTEST_PAUSE: chrono::Duration = chrono::Duration::seconds(5);
 const LONGEST_PAUSE: chrono::Duration = chrono::Duration::minutes(10);
 /// A run is looked at again when its failure has been analysed.
 const NOT_ANALYSED: Duration = Duration::from_secs(60);
-/// With so many nudges the sweep waits longer than the longest pause.
+/// With this many nudges the sweep waits longer than the longest pause.
 const NUDGES_OF_A_PAUSE: u32 = 4;
 /// After that a failure that never became final is nobody's.
 const LONGEST_WAIT: chrono::Duration = chrono::Duration::hours(24);

@@ -1,4 +1,4 @@
-//! Notices: what somebody must fix around the tool itself is told once, by a ticket of its own, where people still read it.
+//! Notices: what somebody must fix around the tool itself is reported once, by a ticket of its own, where people still read it.
 //!
 //! A sink that refuses what is sent to it (an expired token, a project that is gone) keeps its tickets waiting, and nobody
 //! may look at the dashboard. So the sweep opens one ticket per sink, shown in the other sinks, tells when many more wait,
@@ -20,7 +20,7 @@ use crate::ticket::{Actor, BlockedSinks, ChapterKind, Sink, Status, Ticket, Tick
 
 /// How many tickets waited when the notice was opened, in its failure's context.
 const WAITING: &str = "waiting";
-/// A fault that one repetition repairs is nobody's task: it was tried again in vain before it is told.
+/// A fault that one repetition repairs is nobody's task: it is reported only after it was tried again in vain.
 const TRIES: u32 = 2;
 /// Outages of one sink, one after the other; more than that in a lifetime, and the oldest are looked through in vain.
 const OUTAGES: usize = 500;

@@ -1,6 +1,6 @@
 //! Remediate: call the playbook of an attempt at most once, and find out what became of it (law L5).
 //!
-//! The attempt is recorded as *calling* before the call. Whoever finds it in that state without the lease
+//! The attempt is recorded as *calling* before the call. A delivery that finds it in that state without the lease
 //! knows that the caller died: the outcome is unknown and the vendor is asked; it is never called again.
 
 use std::time::Duration;
@@ -34,7 +34,7 @@ const REASON_CAP: usize = 2_000;
 const ID_CAP: usize = 200;
 /// How long after the deadline a vendor that does not answer is asked again.
 const GRACE: chrono::Duration = chrono::Duration::minutes(10);
-/// After that a run that never ends is a person's.
+/// After that a person has to look after a run that never ends.
 const LONGEST_RUN: chrono::Duration = chrono::Duration::hours(24);
 /// Vendors are asked for runs from a minute before the call on, for the sake of their clocks. In that minute the run of
 /// another attempt may have begun, and taking it for this one's is worse than finding none: five seconds are enough.

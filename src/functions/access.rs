@@ -28,12 +28,12 @@ pub enum DashboardLock {
     /// Everybody: only in `local`.
     #[cfg(feature = "local")]
     Open,
-    /// Whoever App Service authentication let in (`X-MS-CLIENT-PRINCIPAL-*`). Machines use the key, if one is set.
+    /// Everybody whom App Service authentication let in (`X-MS-CLIENT-PRINCIPAL-*`). Machines use the key, if one is set.
     Entra {
         /// Key for machines.
         key: Option<SecretString>,
     },
-    /// Whoever knows the key.
+    /// Everybody who knows the key.
     Key {
         /// The key.
         key: SecretString,
@@ -140,7 +140,7 @@ impl DashboardLock {
         }
     }
 
-    /// A `Set-Cookie` value for whoever gave the right key.
+    /// A `Set-Cookie` value for a browser that gave the right key.
     pub fn cookie_for(&self, given: &str, now: DateTime<Utc>) -> Option<String> {
         let Self::Key { key, plain_http } = self else {
             return None;

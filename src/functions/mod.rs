@@ -51,7 +51,7 @@ const READER_END: Duration = Duration::from_secs(1);
 /// The sweep writes a probe every minute; an older one means that nothing can be written.
 const PROBE_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 const PROBE_PATIENCE: Duration = Duration::from_secs(150);
-/// After so many refused tries at a door each further one takes longer.
+/// After this many refused tries at a door each further one takes longer.
 const FREE_TRIES: u64 = 10;
 const SLOWED: Duration = Duration::from_millis(250);
 

@@ -24,9 +24,9 @@ use crate::ticket::machine::Event;
 use crate::ticket::store::{Newest, last_days};
 use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
 
-/// So many tickets are shown on a page of the overview, which counts all of them.
+/// How many tickets a page of the overview shows; it counts all of them.
 const ON_A_PAGE: usize = 2000;
-/// So many are on a page of a list of the API or a CSV, if `limit` does not ask for fewer.
+/// How many a page of a list of the API or a CSV has, if `limit` does not ask for fewer.
 const IN_A_LIST: usize = 5000;
 const HTML: &str = "text/html; charset=utf-8";
 /// Nothing from elsewhere, no scripts at all, no frames.
@@ -647,7 +647,7 @@ impl Handler {
             return not_found();
         };
         let mut caller = caller.clone();
-        // Whoever signed in speaks for himself only.
+        // A signed-in person acts in their own name only.
         if let Some(by) = body
             .by
             .filter(|by| !caller.is_known && !by.trim().is_empty())

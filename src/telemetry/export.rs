@@ -29,7 +29,7 @@ use crate::http::{Http, Reply};
 
 /// The process may be frozen right after an invocation: batches do not wait for more.
 const EVERY: Duration = Duration::from_secs(1);
-/// So many spans or lines wait at most; further ones are dropped, nobody waits for a place.
+/// How many spans or lines may wait; further ones are dropped, nobody waits for a place.
 const QUEUE: usize = 2048;
 const BATCH: usize = 512;
 /// One try, and all tries of one batch.

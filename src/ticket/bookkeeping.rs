@@ -195,7 +195,7 @@ pub struct SlackRecord {
     pub reposted: u32,
     /// It was deleted again after it had been posted a second time: it is left alone.
     pub deleted: bool,
-    /// Slack no longer lets the message be edited: what changed is told in its thread only.
+    /// Slack no longer lets the message be edited: what changed is posted in its thread only.
     pub frozen: bool,
     /// A detail that Slack refused while the rest went on.
     pub fault: Option<DeliveryFault>,

@@ -36,7 +36,7 @@ pub enum Event {
     TryReported {
         /// What it says about try and end.
         latest: Latest,
-        /// What people are told, if it is news to them.
+        /// What people read about it, if it is new to them.
         told: Option<String>,
     },
     /// A report named what failed better than the one that opened the ticket.
@@ -162,7 +162,7 @@ pub enum Event {
     },
 }
 
-/// What would be done to heal, whoever decides that it is done.
+/// What would be done to remediate the failure, once somebody or the policy decides so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// What.

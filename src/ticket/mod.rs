@@ -210,7 +210,7 @@ impl Actor {
         }
     }
 
-    /// A person (or a person's automation), not one of our own machines.
+    /// A person (or an automation of theirs), not one of our own machines.
     pub fn is_person(&self) -> bool {
         matches!(
             self.channel,

@@ -1,4 +1,4 @@
-//! The language model from outside: what it is told, what of its answer is believed, and what happens when it fails.
+//! The language model from outside: what it is sent, what of its answer is believed, and what happens when it fails.
 
 #![expect(
     clippy::unwrap_used,

@@ -11,7 +11,7 @@ use crate::failure::{Failure, field, own_words};
 use crate::fault::Fault;
 use crate::sources::airflow::units;
 
-/// So many failed instances of one run are looked at.
+/// How many failed instances of one run are looked at.
 const LISTED: &str = "100";
 
 impl Airflow {

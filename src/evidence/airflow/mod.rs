@@ -36,7 +36,7 @@ const WHAT: &str = "Airflow";
 const PAGES: usize = 20;
 /// The end of a log that is kept, in bytes.
 const LOG_TAIL: usize = 64 * 1024;
-/// So many newer runs of a DAG are looked at.
+/// How many newer runs of a DAG are looked at.
 const NEWER_RUNS: &str = "5";
 /// Airflow's clock and ours may differ by this much.
 const SKEW: TimeDelta = TimeDelta::seconds(60);

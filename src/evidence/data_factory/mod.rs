@@ -293,7 +293,7 @@ impl DataFactory {
                 order_by: "RunStart",
             })
             .await?;
-        // A nested run whose caller failed with it is told by the caller's ticket.
+        // A nested run whose caller failed with it belongs to the caller's ticket.
         let failed: BTreeSet<String> = runs.iter().map(|run| run.run_id.to_lowercase()).collect();
         Ok(render::table(
             runs.iter()

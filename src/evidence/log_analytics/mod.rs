@@ -314,7 +314,7 @@ impl Refusal {
     }
 }
 
-/// The first rows, one value a line. The root's error becomes the failure's own; the others stand beside it.
+/// The first rows, one value per line. The root's error becomes the failure's own; the others stand beside it.
 fn text(table: &rows::Table) -> Text {
     let mut text = Text::default();
     for row in table.rows.iter().take(SHOWN) {

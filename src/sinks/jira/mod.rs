@@ -4,7 +4,7 @@
 //! difference removed, in the order *create, edit, comment, move*. Each writing call is intended on the record
 //! first ([`Intent`]), so that after a lost answer or a crash we look before doing it again: for an issue by its label
 //! `rca-<ticket id>` (the search index lags, so for a while), for a comment by its marker; words and status are written again.
-//! A person's later change of status wins over ours, and a machine never reopens what a person closed.
+//! A later change of status by a person wins over ours, and a machine never reopens what a person closed.
 //! A refused detail (a field, a transition) is noted on the record and the rest goes on; a refused call is a
 //! [`Fault`] that says what to do. This room does not know the store, nor when it is called again.
 

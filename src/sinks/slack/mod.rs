@@ -427,7 +427,7 @@ fn gone(record: &SlackRecord) -> SlackRecord {
 fn frozen(at: DateTime<Utc>) -> DeliveryFault {
     DeliveryFault {
         reason:
-            "Slack no longer lets the message be edited; what changed since is told in its thread. \
+            "Slack no longer lets the message be edited; what changed since is posted in its thread. \
                  Allow message editing for apps (workspace settings, Message Editing)"
                 .to_owned(),
         at,

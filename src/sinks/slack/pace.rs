@@ -1,4 +1,4 @@
-//! When the next message may be posted: one a second and channel, and never before Slack's own Retry-After.
+//! When the next message may be posted: one per second and channel, and never before Slack's own Retry-After.
 //!
 //! Pure bookkeeping of one process, by the caller's clock. A ticket that has to wait is promised a place, so
 //! that a hundred waiting tickets come back one after the other and not all at once. What other processes
@@ -53,7 +53,7 @@ impl Pace {
             .map_or(free, |last| (*last + self.gap).max(free));
         let place = promise.map_or(behind, |at| at.max(free));
         if place <= now {
-            // A ticket that comes a little late for its place does not move everybody behind it: a message a second, on average.
+            // A ticket that comes a little late for its place does not move everybody behind it: one message per second, on average.
             let taken = if promise.is_some() {
                 place.max(now - self.gap * 2)
             } else {
