@@ -18,12 +18,14 @@ use crate::storage::Trouble;
 use crate::trace::{Kind, Work};
 
 pub mod access;
+pub mod api;
 pub mod deployment;
 mod door;
 pub mod envelope;
 pub mod events;
 pub mod faults;
 pub mod ingest;
+pub mod metrics;
 pub mod pages;
 pub mod queues;
 pub mod reader;
@@ -75,7 +77,7 @@ pub struct Doors {
 pub struct Handler {
     doors: Arc<Doors>,
     prepared: Arc<OnceCell<()>>,
-    metrics: Arc<pages::Counters>,
+    metrics: Arc<metrics::Counters>,
     reader: Option<Reader>,
     is_reader: bool,
     faults: Faults,
