@@ -20,7 +20,7 @@ use super::{Collected, Progress, RunOutcome, Standing};
 use crate::failure::{Failure, Scope, Source};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
-use crate::sources::{RowsRequest, rows};
+use crate::sources::RowsRequest;
 
 mod questions;
 mod cause;
@@ -262,20 +262,19 @@ impl DataFactory {
         })
     }
 
-    /// The failed runs behind an alert, as a table for [`rows::adf_failures`].
+    /// The failed runs behind an alert.
     pub(super) async fn failed_runs(
         &self,
         request: &RowsRequest,
         now: DateTime<Utc>,
-    ) -> Result<rows::Table, Fault> {
-        let ours = self.scope.id.clone();
+    ) -> Result<Vec<Failure>, Fault> {
+        let origin = request.origin();
+        let failure =
+            |run: &PipelineRun| render::failed(run, &self.scope.id).failure(&origin);
         if let Some(run_id) = &request.run_id {
             let run = self.run(run_id).await?;
-            return Ok(render::table(
-                run.iter()
-                    .filter(|run| run.status.eq_ignore_ascii_case("Failed")),
-                &ours,
-            ));
+            let failed = run.filter(|run| run.status.eq_ignore_ascii_case("Failed"));
+            return Ok(failed.iter().filter_map(failure).collect());
         }
         let (from, to) = super::window(request, now);
         let mut filters = vec![("Status", vec!["Failed".to_owned()])];
@@ -295,11 +294,10 @@ impl DataFactory {
             .await?;
         // A nested run whose caller failed with it belongs to the caller's ticket.
         let failed: BTreeSet<String> = runs.iter().map(|run| run.run_id.to_lowercase()).collect();
-        Ok(render::table(
-            runs.iter()
-                .filter(|run| !failed.contains(&run.invoked_by.pipeline_run_id.to_lowercase())),
-            &ours,
-        ))
+        let own = runs
+            .iter()
+            .filter(|run| !failed.contains(&run.invoked_by.pipeline_run_id.to_lowercase()));
+        Ok(own.filter_map(failure).collect())
     }
 
     /// How a run ended, if it did; with `since`, only a run of the failure's pipeline that began after it.

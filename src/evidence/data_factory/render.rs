@@ -11,7 +11,7 @@ use super::cause;
 use super::wire::{ActivityRun, PipelineRun};
 use crate::failure::{Scope, field};
 use crate::redaction::cap;
-use crate::sources::rows;
+use crate::sources::rows::adf;
 
 /// The activity that caused a failure.
 pub(super) struct Cause {
@@ -202,36 +202,15 @@ fn activity_text(path: &[String], activity: &ActivityRun, also: &[String]) -> Te
     text
 }
 
-/// Runs as the rows that a log query would give.
-pub(super) fn table<'a>(runs: impl Iterator<Item = &'a PipelineRun>, factory: &str) -> rows::Table {
-    let columns = [
-        "TimeGenerated",
-        "PipelineName",
-        "RunId",
-        "Status",
-        "ErrorCode",
-        "ErrorMessage",
-        "Start",
-        "End",
-        "_ResourceId",
-    ];
-    let rows = runs.map(|run| -> Vec<Value> {
-        let ended = run.run_end.or(run.last_updated);
-        let code = cause::innermost_code(&run.message).unwrap_or_default();
-        vec![
-            json!(ended.map(|at| at.to_rfc3339())),
-            json!(run.pipeline_name),
-            json!(run.run_id),
-            json!(run.status),
-            json!(code),
-            json!(run.message),
-            json!(run.run_start.map(|at| at.to_rfc3339())),
-            json!(ended.map(|at| at.to_rfc3339())),
-            json!(factory),
-        ]
-    });
-    rows::Table {
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
+/// A failed run as the failures of an alert are read.
+pub(super) fn failed(run: &PipelineRun, factory: &str) -> adf::Run {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    adf::Run {
+        run_id: given(&run.run_id),
+        pipeline: given(&run.pipeline_name),
+        code: cause::innermost_code(&run.message).map(str::to_owned),
+        message: given(&run.message),
+        factory: factory.to_owned(),
+        at: run.run_end.or(run.last_updated).or(run.run_start),
     }
 }

@@ -17,7 +17,7 @@ use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
-use crate::sources::{RowsOf, RowsRequest, rows};
+use crate::sources::{RowsOf, RowsRequest};
 
 mod state;
 mod questions;
@@ -172,21 +172,20 @@ impl Databricks {
             .and_then(render::latest_repair))
     }
 
-    /// The failed runs or clusters behind an alert, as a table for [`rows::databricks_failures`].
+    /// The failed runs or clusters behind an alert.
     pub(super) async fn failed_runs(
         &self,
         request: &RowsRequest,
         now: DateTime<Utc>,
-    ) -> Result<rows::Table, Fault> {
+    ) -> Result<Vec<Failure>, Fault> {
         let (from, to) = window(request, now);
+        let (origin, asset) = (request.origin(), request.asset.as_deref());
         if request.rows_of == RowsOf::DatabricksClusters {
             let clusters = self.clusters().await?;
-            return Ok(render::cluster_table(
-                &clusters,
-                from,
-                to,
-                request.asset.as_deref(),
-            ));
+            let failed = clusters
+                .iter()
+                .filter_map(|cluster| render::failed_cluster(cluster, (from, to), asset));
+            return Ok(failed.map(|end| end.failure(&origin)).collect());
         }
         let runs = match &request.run_id {
             Some(run_id) => self.run(run_id).await?.into_iter().collect(),
@@ -197,7 +196,10 @@ impl Databricks {
             }
         };
         let wanted = request.run_id.is_none().then_some((from, to));
-        Ok(render::run_table(&runs, wanted, request.asset.as_deref()))
+        let failed = runs
+            .iter()
+            .filter_map(|run| render::failed_run(run, wanted, asset));
+        Ok(failed.filter_map(|run| run.failure(&origin)).collect())
     }
 
     /// How a remediation's run ended: a job run, a repair of `original_run`, or a cluster that was restarted.

@@ -12,7 +12,7 @@ use super::wire::{Cluster, Event, Library, Output, Run, Task, Termination};
 use super::{Repair, is_id};
 use crate::failure::{exception, field};
 use crate::redaction::clean;
-use crate::sources::rows;
+use crate::sources::rows::databricks as rows;
 
 /// The end of a task's log that is kept, in bytes.
 const LOG_TAIL: usize = 48 * 1024;
@@ -388,92 +388,55 @@ pub(super) fn cluster_cause(ended: &Termination, found: &mut Collected) {
     }
 }
 
-/// Failed runs as the rows that a log query would give; `within`: only those that ended in this window.
-pub(super) fn run_table(
-    runs: &[Run],
+/// A failed run as the failures of an alert are read; `within`: only one that ended in this window.
+pub(super) fn failed_run(
+    run: &Run,
     within: Option<(DateTime<Utc>, DateTime<Utc>)>,
     asset: Option<&str>,
-) -> rows::Table {
-    let columns = [
-        "TimeGenerated",
-        "ServiceName",
-        "jobId",
-        "runId",
-        "jobName",
-        "errorCode",
-        "message",
-    ];
-    let rows = runs
-        .iter()
-        .filter(|run| standing(&run.state, &run.status) == Standing::Failed)
-        .filter_map(|run| -> Option<Vec<Value>> {
-            let ended = from_millis(run.end_time);
-            if within.is_some_and(|(from, to)| ended.is_none_or(|at| at < from || at > to)) {
-                return None;
-            }
-            if asset.is_some_and(|asset| {
-                !run.run_name.eq_ignore_ascii_case(asset) && run.job_id != asset
-            }) {
-                return None;
-            }
-            let (task, at) = (whole(run), ended.map(|at| at.to_rfc3339()));
-            let (code, message) = said(&task);
-            Some(vec![
-                json!(at),
-                json!("jobs"),
-                json!(run.job_id),
-                json!(run.run_id),
-                json!(run.run_name),
-                json!(code),
-                json!(message),
-            ])
-        });
-    rows::Table {
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-    }
+) -> Option<rows::JobRun> {
+    let at = from_millis(run.end_time);
+    let task = whole(run);
+    let (code, message) = said(&task);
+    let is_wanted = within.is_none_or(|(from, to)| at.is_some_and(|at| (from..=to).contains(&at)))
+        && asset
+            .is_none_or(|asset| run.run_name.eq_ignore_ascii_case(asset) || run.job_id == asset);
+    let failed = standing(&run.state, &run.status) == Standing::Failed
+        && !rows::is_normal_end(Some(code), None);
+    (is_wanted && failed).then(|| rows::JobRun {
+        run_id: given(&run.run_id),
+        job_id: given(&run.job_id),
+        name: given(&run.run_name),
+        code: given(code),
+        text: given(message),
+        at,
+        ..rows::JobRun::default()
+    })
 }
 
-/// Clusters that ended badly in a window, as rows.
-pub(super) fn cluster_table(
-    clusters: &[Cluster],
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
+/// A cluster that ended badly in a window.
+pub(super) fn failed_cluster(
+    cluster: &Cluster,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
     asset: Option<&str>,
-) -> rows::Table {
-    let columns = [
-        "TimeGenerated",
-        "clusterId",
-        "clusterName",
-        "clusterState",
-        "termination",
-        "terminationType",
-        "message",
-    ];
-    let rows = clusters.iter().filter_map(|cluster| -> Option<Vec<Value>> {
-        let ended = from_millis(cluster.terminated_time).filter(|at| (from..=to).contains(at))?;
-        let reason = &cluster.termination_reason;
-        let named = |asset: &str| {
-            cluster.cluster_name.eq_ignore_ascii_case(asset) || cluster.cluster_id == asset
-        };
-        if reason.code.is_empty()
-            || state::is_normal_end(reason)
-            || asset.is_some_and(|asset| !named(asset))
-        {
-            return None;
-        }
-        Some(vec![
-            json!(ended.to_rfc3339()),
-            json!(cluster.cluster_id),
-            json!(cluster.cluster_name),
-            json!(cluster.state),
-            json!(reason.code),
-            json!(reason.kind),
-            json!(state::reason_text(reason)),
-        ])
+) -> Option<rows::ClusterEnd> {
+    let at = from_millis(cluster.terminated_time).filter(|at| (from..=to).contains(at))?;
+    let reason = &cluster.termination_reason;
+    let is_wanted = asset.is_none_or(|asset| {
+        cluster.cluster_name.eq_ignore_ascii_case(asset) || cluster.cluster_id == asset
     });
-    rows::Table {
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-    }
+    let failed = !reason.code.is_empty() && !state::is_normal_end(reason);
+    (is_wanted && failed).then(|| rows::ClusterEnd {
+        id: given(&cluster.cluster_id),
+        name: given(&cluster.cluster_name),
+        state: given(&cluster.state),
+        code: given(&reason.code),
+        kind: given(&reason.kind),
+        text: given(&state::reason_text(reason)),
+        at: Some(at),
+        ..rows::ClusterEnd::default()
+    })
+}
+
+fn given(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }

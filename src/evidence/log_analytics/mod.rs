@@ -46,6 +46,20 @@ impl LogAnalyticsSettings {
     pub const PUBLIC: &str = "https://api.loganalytics.azure.com";
 }
 
+impl Found {
+    /// The failed runs that the rows speak of.
+    pub(super) fn failures(&self, request: &RowsRequest) -> Vec<Failure> {
+        let read = match request.rows_of {
+            RowsOf::AdfRuns => rows::adf_failures,
+            RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => rows::databricks_failures,
+        };
+        let table = self.table.iter();
+        table
+            .flat_map(|table| read(table, request.severity, Some(&request.alert)))
+            .collect()
+    }
+}
+
 /// A reader of one workspace.
 #[derive(Debug, Clone)]
 pub struct LogAnalytics {
