@@ -149,7 +149,7 @@ impl DataFactory {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.render(failure, now, found).await {
+        if let Err(fault) = self.collect_failure(failure, now, found).await {
             found.miss("adf.activity_runs", fault.reason());
         }
     }
@@ -269,8 +269,7 @@ impl DataFactory {
         now: DateTime<Utc>,
     ) -> Result<Vec<Failure>, Fault> {
         let origin = request.origin();
-        let failure =
-            |run: &PipelineRun| render::failed(run, &self.scope.id).failure(&origin);
+        let failure = |run: &PipelineRun| render::failed(run, &self.scope.id).failure(&origin);
         if let Some(run_id) = &request.run_id {
             let run = self.run(run_id).await?;
             let failed = run.filter(|run| run.status.eq_ignore_ascii_case("Failed"));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::asking::{from_millis, tail};
 use super::super::{Collected, Text, Voice};

@@ -162,12 +162,12 @@ impl TicketStore {
     pub async fn record_remediation(
         &self,
         ticket: &Ticket,
-        healing: &Healing,
+        past: &PastRemediation,
     ) -> Result<(), Fault> {
         let asset = Asset::of(&ticket.failure);
         let partition = healing_partition(&asset.fingerprint(&ticket.diagnosis.fingerprint));
         self.storage
-            .upsert(INDEX, &partition, ticket.id.as_str(), &encode(healing)?)
+            .upsert(INDEX, &partition, ticket.id.as_str(), &encode(past)?)
             .await
     }
 
