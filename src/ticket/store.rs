@@ -23,7 +23,9 @@
 //! | deadletters | `dead` | time and id | messages nobody could handle |
 
 mod dead_letters;
-mod hints;
+mod budget;
+mod index;
+mod locks;
 mod outages;
 mod runs;
 mod waiting;
@@ -40,7 +42,8 @@ use crate::fault::Fault;
 use crate::storage::{ETag, Inserted, Storage, Swapped, UNREADABLE};
 
 pub use dead_letters::DeadLetter;
-pub use hints::{AssetLock, PastRemediation};
+pub use index::PastRemediation;
+pub use locks::AssetLock;
 pub use outages::Outage;
 pub use waiting::{ActiveRow, Claim, Waiting};
 

@@ -128,7 +128,7 @@ fn siblings_are_strangers() {
         ),
         (
             "evidence",
-            ["asking", "client", "collector", "standing"].as_slice(),
+            ["asking", "client", "collector", "standing", "values"].as_slice(),
         ),
         ("sinks", [].as_slice()),
     ]);

@@ -16,8 +16,9 @@ use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
-use super::asking::{around, ask, tail, url_under};
+use super::asking::{ask, url_under};
 use super::standing::newest;
+use super::values::{around, tail};
 use super::{Collected, Progress, RunOutcome, Standing, Text, Voice};
 use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;

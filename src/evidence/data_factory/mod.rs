@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use super::asking::{Key, around, ask, plain_code, url_under};
+use super::asking::{Key, ask, url_under};
 use super::standing::{FAILED, SUCCEEDED, newest};
+use super::values::{around, plain_code};
 use super::{Collected, Progress, RunOutcome, Standing};
 use crate::failure::{Failure, Scope, Source};
 use crate::fault::Fault;

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{BoxFuture, join_all};
 
 use super::super::Collected;
-use super::super::asking::{around, from_millis};
+use super::super::values::{around, from_millis};
 use super::render::{self, Cause};
 use super::state::{self, Standing, standing};
 use super::wire::{Output, Run, Task, Termination};

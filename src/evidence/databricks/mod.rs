@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::asking::{Key, around, ask, from_millis, plain_code, url_under};
+use super::asking::{Key, ask, url_under};
 use super::standing::{FAILED, SUCCEEDED, newest};
+use super::values::{around, from_millis, plain_code};
 use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;

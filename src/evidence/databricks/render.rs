@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
-use super::super::asking::{from_millis, tail};
+use super::super::values::{from_millis, tail};
 use super::super::{Collected, Text, Voice};
 use super::state::{self, Standing, standing};
 use super::wire::{Cluster, Event, Library, Output, Run, Task, Termination};

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::asking::{Key, around, ask, plain_code, url_under};
+use super::asking::{Key, ask, url_under};
+use super::values::{around, plain_code};
 use super::{Collected, Refinement, Text, Voice, window};
 use crate::failure::{AssetKind, Failure, Source, field};
 use crate::fault::Fault;
