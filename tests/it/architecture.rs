@@ -1,4 +1,4 @@
-//! The house itself: the order of its rooms, the purity of its core, and its doors.
+//! The architecture: the order of the rooms, the purity of the core, and the doors.
 
 #![expect(
     clippy::unwrap_used,
