@@ -31,7 +31,6 @@ mod runs;
 mod waiting;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -363,21 +362,6 @@ impl TicketStore {
             }
         }
         Ok(newest.finish().0)
-    }
-
-    /// The ids in the active index that have a ticket, loaded (at most `limit`).
-    pub async fn open_tickets(&self, limit: u32) -> Result<Vec<Ticket>, Fault> {
-        let (rows, _) = self.active(limit, None).await?;
-        let ids: Vec<TicketId> = rows
-            .iter()
-            .filter_map(|row| TicketId::parse(&row.row))
-            .collect();
-        let loaded: Vec<Result<Option<Ticket>, Fault>> = futures::stream::iter(ids)
-            .map(|id| async move { self.load(&id).await })
-            .buffered(8)
-            .collect()
-            .await;
-        loaded.into_iter().filter_map(Result::transpose).collect()
     }
 
     // ── evidence ────────────────────────────────────────────────────────────────────────────────

@@ -116,7 +116,7 @@ impl Jira {
         {
             return Ok(Step::Recorded(told(record, number)));
         }
-        let left = intent.since + SETTLE.min(self.settle) - now;
+        let left = intent.since + SETTLE - now;
         if left <= TimeDelta::zero() {
             return Ok(Step::Recorded(self.commenting(record, number, now)));
         }

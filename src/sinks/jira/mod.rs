@@ -115,7 +115,6 @@ pub struct Jira {
     client: Client,
     account_id: Arc<OnceCell<String>>,
     intents: Intents,
-    settle: Duration,
 }
 
 impl Jira {
@@ -135,15 +134,7 @@ impl Jira {
             client,
             account_id: Arc::default(),
             intents: Intents::default(),
-            settle: SETTLE,
         }
-    }
-
-    /// As it is, but waiting `settle` instead of a minute for an issue whose creation was not answered.
-    #[must_use]
-    pub fn settling(mut self, settle: Duration) -> Self {
-        self.settle = settle;
-        self
     }
 
     /// What it works with.
@@ -287,8 +278,7 @@ impl Jira {
         intent: &Intent,
         now: DateTime<Utc>,
     ) -> Option<Step<JiraRecord>> {
-        let settle = TimeDelta::from_std(self.settle).unwrap_or(Intent::LEASE);
-        let left = intent.since + Intent::LEASE.min(settle) - now;
+        let left = intent.since + Intent::LEASE - now;
         match self.intents.standing(intent, now) {
             Standing::Unsent => return None,
             Standing::Unknown if left > TimeDelta::zero() => {

@@ -117,15 +117,6 @@ impl Slack {
         }
     }
 
-    /// Another time between two messages than Slack's second: for workspaces with other limits, and stand-ins.
-    #[must_use]
-    pub fn paced(self, gap: Duration) -> Self {
-        self.shared()
-            .posts
-            .set_gap(TimeDelta::from_std(gap).unwrap_or(TimeDelta::seconds(1)));
-        self
-    }
-
     /// The settings it was made with.
     pub fn settings(&self) -> &SlackSettings {
         &self.settings

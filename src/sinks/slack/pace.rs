@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// Between two messages.
+const GAP: TimeDelta = TimeDelta::seconds(1);
 /// A smaller step back of the clock is two callers that overtake each other.
 const STEP_BACK: TimeDelta = TimeDelta::seconds(2);
 /// A promised place that nobody came for.
 const FORGOTTEN: TimeDelta = TimeDelta::seconds(30);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pace {
-    gap: TimeDelta,
     /// Nothing is posted before.
     free_at: Option<DateTime<Utc>>,
     promised: BTreeMap<String, DateTime<Utc>>,
@@ -23,23 +24,7 @@ pub(super) struct Pace {
     seen: Option<DateTime<Utc>>,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            gap: TimeDelta::seconds(1),
-            free_at: None,
-            promised: BTreeMap::new(),
-            seen: None,
-        }
-    }
-}
-
 impl Pace {
-    /// Another time between two messages than a second.
-    pub(super) fn set_gap(&mut self, gap: TimeDelta) {
-        self.gap = gap;
-    }
-
     /// Takes a place for `who` now; or says how long to wait for it.
     pub(super) fn claim(&mut self, who: &str, now: DateTime<Utc>) -> Option<std::time::Duration> {
         self.follow(now);
@@ -50,16 +35,16 @@ impl Pace {
             .promised
             .values()
             .max()
-            .map_or(free, |last| (*last + self.gap).max(free));
+            .map_or(free, |last| (*last + GAP).max(free));
         let place = promise.map_or(behind, |at| at.max(free));
         if place <= now {
             // A ticket that comes a little late for its place does not move everybody behind it: one message per second, on average.
             let taken = if promise.is_some() {
-                place.max(now - self.gap * 2)
+                place.max(now - GAP * 2)
             } else {
                 now
             };
-            self.free_at = Some(taken + self.gap);
+            self.free_at = Some(taken + GAP);
             return None;
         }
         self.promised.insert(who.to_owned(), place);
@@ -174,15 +159,5 @@ mod tests {
             }
         }
         assert!(last <= 103_000, "100 messages took {last} ms");
-    }
-
-    #[test]
-    fn without_a_gap_nobody_waits() {
-        let mut pace = Pace::default();
-        pace.set_gap(TimeDelta::zero());
-        assert_eq!(
-            (pace.claim("a", at(0)), pace.claim("b", at(0))),
-            (None, None)
-        );
     }
 }
