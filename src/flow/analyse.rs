@@ -10,11 +10,11 @@ use chrono::{DateTime, Utc};
 use super::accept::{WaitingRows, is_run_of_attempt};
 use super::claims::Adopted;
 use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
-use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
 use crate::failure::{Failure, Source, field};
 use crate::fault::Fault;
+use crate::model::not_worded;
 use crate::redaction::redact;
 use crate::remediation;
 use crate::sources::airflow::units::{self, Latest};
@@ -305,7 +305,7 @@ impl Flow {
     /// What it said about such a failure before is used again, as far as it still holds; only then it is asked.
     async fn word(
         &self,
-        model: &crate::diagnosis::model::Model,
+        model: &crate::model::Model,
         diagnosis: crate::diagnosis::Diagnosis,
         failure: &Failure,
         evidence: &[Evidence],

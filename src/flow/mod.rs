@@ -11,9 +11,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::diagnosis::model::Model;
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
+use crate::model::Model;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
 use crate::sources::reruns;

@@ -1,8 +1,8 @@
 //! What may be spent per day, and what the language model said already.
 
 use super::{INDEX, SWAP_TRIES, TicketStore, decode, encode};
-use crate::diagnosis::model::Worded;
 use crate::fault::Fault;
+use crate::model::Worded;
 use crate::storage::{Inserted, Swapped};
 
 const USAGE: &str = "usage";
