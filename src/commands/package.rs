@@ -1,9 +1,9 @@
 //! `aiops-rca package`: the function app as Azure wants it, in a folder and in a zip.
 //!
 //! Comes in: a checkout and an executable. Goes out: `<target>/host.json`, `<target>/<Name>/function.json`,
-//! the executable named verbatim as `defaultExecutablePath`, and `<target>.zip` with the same, byte for
-//! byte the same for the same input: sorted entries, fixed times, fixed modes. [`check`] then refuses a
-//! package that would not start in Azure. It does not compile anything: `infra/package` does.
+//! the executable named verbatim as `defaultExecutablePath`, its bill of materials ([`sbom`]), and `<target>.zip`
+//! with the same, byte for byte the same for the same input: sorted entries, fixed times, fixed modes. [`check`]
+//! then refuses a package that would not start in Azure. It does not compile anything: `infra/package` does.
 //!
 //! The modes matter: Azure starts the executable only if its entry has the execute bit, and the zip is
 //! mounted as it is.
@@ -21,8 +21,10 @@ use crate::local::host::manifest::{App, function_files};
 use crate::local::host::{HostError, Settings};
 
 mod executable;
+mod sbom;
 
 pub use executable::{ExecutableFault, NEWEST_GLIBC};
+pub use sbom::SbomError;
 
 /// The largest package, in bytes.
 pub const SIZE_LIMIT: u64 = 12 * 1024 * 1024;
@@ -42,6 +44,9 @@ pub struct PackageArguments {
     /// The executable to ship; this very one when absent
     #[arg(long)]
     executable: Option<PathBuf>,
+    /// What the executable was built for; the bill of materials lists the crates of that build
+    #[arg(long, default_value = "x86_64-unknown-linux-gnu")]
+    triple: String,
 }
 
 /// Stages, zips, checks, and says what was made.
@@ -55,6 +60,7 @@ pub fn main(arguments: &PackageArguments) -> anyhow::Result<ExitCode> {
         root: arguments.root.clone(),
         executable,
         target: arguments.target_dir.clone(),
+        triple: arguments.triple.clone(),
     };
     let made = package(&options)?;
     println!("{}/", made.folder.display());
@@ -74,6 +80,8 @@ pub struct PackageOptions {
     pub executable: PathBuf,
     /// The folder to stage into; it is emptied first. The zip is put beside it.
     pub target: PathBuf,
+    /// What the executable was built for, as rustc names it.
+    pub triple: String,
 }
 
 /// What was made.
@@ -106,6 +114,9 @@ pub enum PackageError {
     /// The folder to empty is not one of ours.
     #[error("{0} is not empty and holds no host.json: not deleting it")]
     NotOurs(PathBuf),
+    /// There is no bill of materials.
+    #[error("the bill of materials: {0}")]
+    Sbom(#[from] SbomError),
     /// The zip cannot be written or read.
     #[error("the zip: {0}")]
     Zip(#[from] zip::result::ZipError),
@@ -148,6 +159,10 @@ pub fn write(options: &PackageOptions) -> Result<Package, PackageError> {
         add(format!("{function}/function.json"), &path)?;
     }
     add(name.clone(), &options.executable)?;
+    files.insert(
+        sbom::NAME.to_owned(),
+        sbom::of(&options.root, &options.triple)?,
+    );
     stage(&options.target, &name, &files)?;
     let zip = options.target.with_extension("zip");
     let bytes = zip_of(&name, &files)?;
@@ -263,7 +278,7 @@ pub fn check(zip: &Path) -> Result<(), PackageError> {
         let function = each
             .strip_suffix("/function.json")
             .is_some_and(|folder| !folder.is_empty() && !folder.contains('/'));
-        if each != "host.json" && *each != name && !function {
+        if !["host.json", sbom::NAME, name.as_str()].contains(&each.as_str()) && !function {
             return Err(PackageError::Wrong(format!("unexpected entry {each}")));
         }
         let (_, mode) = entry(&mut archive, each)?;
@@ -275,6 +290,7 @@ pub fn check(zip: &Path) -> Result<(), PackageError> {
             )));
         }
     }
+    sbom::check(&entry(&mut archive, sbom::NAME)?.0)?;
     let (executable, _) = entry(&mut archive, &name)?;
     executable::check(&executable).map_err(|fault| PackageError::Executable { name, fault })
 }

@@ -25,6 +25,7 @@ use crate::identity::{Identity, IdentitySettings};
 use crate::remediation::RemediationSettings;
 use crate::sinks::Sinks;
 use crate::sinks::jira::Jira;
+use crate::sinks::lanes::Lanes;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
 use crate::storage::{Storage, StorageSettings};
@@ -142,6 +143,7 @@ impl Config {
                     let audience = r.text("PLAYBOOK_AUDIENCE").unwrap_or_default();
                     Playbooks::new(settings, http.clone()).called_as(identity.clone(), audience)
                 }),
+                lanes: Lanes::default(),
             },
             problems: r.problems,
             faults: Faults::parse(environment.get(faults::VARIABLE).map_or("", String::as_str)),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
 use crate::failure::Source;
-use crate::ticket::store::DeadLetter;
+use crate::ticket::store::{DeadLetter, Outage};
 use crate::ticket::{AuditEntry, Sink, Status, Ticket};
 
 mod counts;
@@ -51,6 +51,8 @@ pub struct Overview<'a> {
     pub filter: &'a Filter,
     /// Problems of the settings.
     pub problems: &'a [String],
+    /// Sinks whose vendor does not answer.
+    pub outages: &'a [(Sink, Outage)],
     /// Messages nobody could handle.
     pub dead_letters: &'a [DeadLetter],
     /// Where JIRA issues can be opened, by key.

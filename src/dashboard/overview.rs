@@ -23,6 +23,7 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         @if !page.problems.is_empty() {
             section.card.warn { h2 { "Settings need attention" } ul { @for problem in page.problems { li { (problem) } } } }
         }
+        (outages(page))
         (blocked_sinks(page))
         (dead_letters(page))
         (filter_form(page.filter))
@@ -42,6 +43,23 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } }
     };
     frame("Failures", Some(page.visitor), &body)
+}
+
+/// Vendors that do not answer: nobody here has to do anything but wait.
+fn outages(page: &Overview<'_>) -> Markup {
+    html! {
+        @if !page.outages.is_empty() {
+            section.card.warn {
+                h2 { "Deliveries wait" }
+                ul {
+                    @for (sink, outage) in page.outages {
+                        li { (sink.title()) " does not answer since " (time(outage.since)) ": " (outage.reason) ". Next call " (relative(outage.next_call, page.now)) "." }
+                    }
+                }
+                p.quiet { "Other sinks are not held up. What waits is delivered as soon as there is an answer." }
+            }
+        }
+    }
 }
 
 /// What somebody has to repair before tickets can be shown everywhere: for each sink how many wait, since when, and why.

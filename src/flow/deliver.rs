@@ -1,7 +1,8 @@
 //! Deliver: bring one sink of one ticket up to date, step by step, each step recorded before the next.
 //!
 //! A lease on the ticket keeps two deliveries from working on one sink at once; it runs out when its holder
-//! dies. Transient faults put the message again with our own delay; the host's dequeue count is for crashes.
+//! dies. Transient faults put the message again with our own delay; the host's dequeue count is for crashes. Each sink has a
+//! lane: one whose vendor hangs or is down keeps no other waiting.
 
 use std::time::Duration;
 
@@ -10,18 +11,14 @@ use chrono::{DateTime, Utc};
 use super::{DeliveryMessage, Flow};
 use crate::fault::Fault;
 use crate::sinks::Step;
-use crate::ticket::machine::{Event, Refusal};
-use crate::ticket::store::UpdateError;
-use crate::ticket::{DeliveryFault, Lease, Record, Sink, Ticket};
+use crate::sinks::lanes::{Heard, Wait};
+use crate::ticket::machine::{Change, Event, Refusal};
+use crate::ticket::store::{Outage, UpdateError};
+use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};
 use crate::trace;
 
-/// Longer than any one step can take (the HTTP client gives up after ten seconds, a step makes few calls).
-const LEASE: chrono::Duration = chrono::Duration::seconds(30);
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
-/// A delivery that waits for about the same time will do. One that is due about now is the one being handled: the
-/// queue's clock is not ours.
-const SOON: chrono::Duration = chrono::Duration::seconds(5);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -53,6 +50,11 @@ impl Flow {
         if !ticket.lags(message.sink) {
             return Ok(());
         }
+        let place = match self.sinks.lanes.enter(message.sink, now()) {
+            Ok(place) => place,
+            Err(Wait::Full(wait)) => return self.put_later(&message, wait).await,
+            Err(Wait::Down(outage)) => return self.sit_out(&message, &outage, now()).await,
+        };
         let holder = format!("{:016x}", fastrand::u64(..));
         let ticket = match self.lease(&message, &holder, now()).await? {
             Ok(ticket) => ticket,
@@ -63,7 +65,47 @@ impl Flow {
         } else {
             self.run_playbook(ticket, &holder, &now).await
         };
-        self.end_delivery(&message, &holder, end?, now()).await
+        let end = end?;
+        if let Some(outage) = place.leave(heard(message.sink, &end), now()) {
+            self.note_outage(message.sink, &outage).await;
+        }
+        self.end_delivery(&message, &holder, end, now()).await
+    }
+
+    /// The vendor does not answer: the ticket says so, and is not tried before the vendor is.
+    async fn sit_out(
+        &self,
+        message: &DeliveryMessage,
+        outage: &Outage,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let until = (outage.next_call - now).to_std().unwrap_or_default();
+        let reason = format!(
+            "{} does not answer since {}: {}",
+            message.sink.title(),
+            outage.since.format("%Y-%m-%d %H:%M UTC"),
+            outage.reason
+        );
+        let wait = until.max(backoff(message.attempt));
+        let end = End::Failed(Fault::transient_after(reason, Some(wait)));
+        self.end_delivery(message, "", end, now).await
+    }
+
+    /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
+    async fn note_outage(&self, sink: Sink, outage: &Outage) {
+        match outage.ended {
+            None => {
+                tracing::warn!(sink.name = sink.name(), reason = %outage.reason, "a vendor does not answer: its deliveries wait");
+            }
+            Some(_) => tracing::info!(sink.name = sink.name(), "a vendor answers again"),
+        }
+        if let Err(fault) = self.store.note_outage(sink, outage).await {
+            tracing::warn!(
+                sink.name = sink.name(),
+                reason = fault.reason(),
+                "an outage could not be noted"
+            );
+        }
     }
 
     /// Takes the sink; `Err(wait)` when another delivery has it.
@@ -73,19 +115,13 @@ impl Flow {
         holder: &str,
         now: DateTime<Utc>,
     ) -> Result<Result<Ticket, Duration>, Fault> {
-        match self
-            .store
-            .update(&message.ticket, |ticket| {
-                crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)
-            })
-            .await
-        {
-            Ok(change) => Ok(Ok(change.ticket)),
-            // Soon enough to pick up what the holder may have missed, late enough not to spin.
-            Err(UpdateError::Refused(_)) => Ok(Err(Duration::from_secs(5))),
-            Err(UpdateError::Missing) => Err(Fault::permanent("the ticket vanished")),
-            Err(UpdateError::Store(fault)) => Err(fault),
-        }
+        let leased = self.store.update(&message.ticket, |ticket| {
+            crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)
+        });
+        // Soon enough to pick up what the holder may have missed, late enough not to spin.
+        Ok(UpdateError::unless_refused(leased.await)?
+            .map(|change| change.ticket)
+            .ok_or(Duration::from_secs(5)))
     }
 
     /// Stores a record together with a prolonged lease; `None` when the lease was lost.
@@ -100,9 +136,7 @@ impl Flow {
         let updated = self
             .store
             .update(&ticket.id, |ticket| {
-                let held = ticket
-                    .lease(sink)
-                    .is_some_and(|lease| lease.holder == holder);
+                let held = ticket.lease(sink).is_some_and(|lease| lease.by == holder);
                 if !held {
                     return Err(Refusal::Contradicts("the lease was lost".to_owned()));
                 }
@@ -110,18 +144,14 @@ impl Flow {
                 super::append(&change, &leased(sink, holder, now), now)
             })
             .await;
-        match updated {
-            Ok(change) => {
-                if change.visible {
-                    let others = Sink::showing().filter(|other| *other != sink);
-                    self.put_deliveries(&change.ticket, others, now).await?;
-                }
-                Ok(Some(change.ticket))
-            }
-            Err(UpdateError::Refused(_)) => Ok(None),
-            Err(UpdateError::Missing) => Err(Fault::permanent("the ticket vanished")),
-            Err(UpdateError::Store(fault)) => Err(fault),
+        let Some(change) = UpdateError::unless_refused(updated)? else {
+            return Ok(None);
+        };
+        if change.visible {
+            let others = Sink::showing().filter(|other| *other != sink);
+            self.put_deliveries(&change.ticket, others, now).await?;
         }
+        Ok(Some(change.ticket))
     }
 
     /// Steps of a sink that shows the ticket, until it does.
@@ -232,18 +262,14 @@ impl Flow {
         };
         let mut another_waits = false;
         let ended = self.store.update(&message.ticket, |ticket| {
-            let waiting = ticket
-                .due(message.sink)
-                .filter(|waiting| *waiting > now + SOON);
-            another_waits = waiting
+            another_waits = ticket
+                .waiting(message.sink, now)
                 .zip(due)
-                .is_some_and(|(waiting, due)| waiting <= due + SOON);
+                .is_some_and(|(waiting, due)| waiting <= due + SinkState::SOON);
             crate::ticket::machine::apply(ticket, &event, now)
         });
-        let ended = match ended.await {
-            Ok(change) => change.ticket,
-            Err(UpdateError::Store(fault)) => return Err(fault),
-            Err(UpdateError::Missing | UpdateError::Refused(_)) => return Ok(()),
+        let Some(Change { ticket: ended, .. }) = UpdateError::unless_refused(ended.await)? else {
+            return Ok(());
         };
         match again {
             // One waiting message a sink is enough: without this every event would leave another one behind.
@@ -276,12 +302,27 @@ impl Flow {
     }
 }
 
+/// What the end of a delivery says about the vendor. A playbook's silence is its own: each is called once.
+fn heard(sink: Sink, end: &End) -> Heard<'_> {
+    match end {
+        _ if !sink.shows() => Heard::Nothing,
+        End::UpToDate(_) => Heard::Answer,
+        End::Failed(Fault::Transient {
+            reason,
+            retry_after: None,
+        }) => Heard::Silence(reason),
+        End::Failed(_) => Heard::Answer,
+        End::Later(_) | End::LostLease => Heard::Nothing,
+    }
+}
+
 fn leased(sink: Sink, holder: &str, now: DateTime<Utc>) -> Event {
     Event::Leased {
         sink,
-        lease: Lease {
-            holder: holder.to_owned(),
-            until: now + LEASE,
+        lease: Intent {
+            what: Work::Deliver,
+            since: now,
+            by: holder.to_owned(),
         },
     }
 }

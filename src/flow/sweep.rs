@@ -4,6 +4,7 @@
 //! without tickets, alerts never expanded. Everything it does could also be done by a report or a delivery:
 //! the sweep only makes sure that it happens.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use super::notices::Seen;
 use super::{FAILURES, FailureMessage, Flow, QUEUES};
 use crate::fault::Fault;
 use crate::ticket::machine::{self, Event};
-use crate::ticket::store::{ActiveRow, UpdateError};
-use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
+use crate::ticket::store::{ActiveRow, Outage, UpdateError};
+use crate::ticket::{AttemptState, DeliveryFault, Sink, Ticket, TicketId};
 use crate::trace;
 
 /// Rows looked at before the place is noted.
@@ -33,11 +34,16 @@ const ROWS_PATIENCE: chrono::Duration = chrono::Duration::minutes(45);
 const QUESTIONS: u32 = 100;
 /// How long after an attempt's end its bookkeeping is repeated, should it have died.
 const SETTLING: chrono::Duration = chrono::Duration::minutes(10);
+/// How long after a vendor's outage those that waited for its end are looked for.
+const WAKING: chrono::Duration = chrono::Duration::minutes(5);
 /// How long after its close a ticket is looked after.
 const LINGER: chrono::Duration = chrono::Duration::minutes(30);
 /// A visible message that is older is reported (infra/queries/watch-waiting.kql looks for the line).
 const WAITING: chrono::Duration = chrono::Duration::minutes(10);
 const CURSOR: &str = "sweep";
+
+/// Vendors that answer again: since when.
+type Answering = BTreeMap<Sink, DateTime<Utc>>;
 
 /// What one tick did, for the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,7 +62,15 @@ impl Flow {
         let started = std::time::Instant::now();
         self.store.probe(now).await?;
         let mut swept = Swept::default();
-        let questions = &AtomicU32::new(QUESTIONS);
+        let outages = self.store.outages().await?;
+        let jira_is_down = outages
+            .iter()
+            .any(|(sink, outage)| *sink == Sink::Jira && outage.lasts(now));
+        let questions = &AtomicU32::new(if jira_is_down { 0 } else { QUESTIONS });
+        let ended = |(sink, outage): (Sink, Outage)| Some((sink, outage.ended?));
+        let answering: &Answering = &(outages.into_iter().filter_map(ended))
+            .filter(|(_, at)| now - *at < WAKING)
+            .collect();
         let mut after = self.store.cursor(CURSOR).await?;
         let from_the_start = after.is_none();
         let seen = Seen::default();
@@ -66,7 +80,7 @@ impl Flow {
             let looks = rows.into_iter().map(|row| {
                 let seen = &seen;
                 async move {
-                    let look = self.look_after(&row, seen, questions, now);
+                    let look = self.look_after(&row, seen, (questions, answering), now);
                     let late = |_| Fault::transient("it did not end in time");
                     tokio::time::timeout(ROW, look).await.map_err(late)?
                 }
@@ -121,7 +135,7 @@ impl Flow {
         &self,
         row: &ActiveRow,
         seen: &Seen,
-        questions: &AtomicU32,
+        vendors: (&AtomicU32, &Answering),
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
         if row.row.starts_with("rows-") {
@@ -136,7 +150,7 @@ impl Flow {
                 seen.note(&ticket);
                 trace::for_report(
                     ticket.trace.as_deref(),
-                    self.look_after_ticket(&ticket, questions, now),
+                    self.look_after_ticket(&ticket, vendors, now),
                 )
                 .await
             }
@@ -209,7 +223,7 @@ impl Flow {
     async fn look_after_ticket(
         &self,
         ticket: &Ticket,
-        questions: &AtomicU32,
+        (questions, answering): (&AtomicU32, &Answering),
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
         let mut acted = false;
@@ -218,11 +232,8 @@ impl Flow {
             if machine::apply(ticket, &event, now).is_err() {
                 continue;
             }
-            match self.apply(&ticket.id, &event, now).await {
-                Ok(_) => acted = true,
-                Err(UpdateError::Refused(_) | UpdateError::Missing) => {}
-                Err(UpdateError::Store(fault)) => return Err(fault),
-            }
+            let applied = self.apply(&ticket.id, &event, now).await;
+            acted |= UpdateError::unless_refused(applied)?.is_some();
         }
         if let Some(attempt) = ticket.current_attempt() {
             let overdue = match attempt.state {
@@ -234,7 +245,7 @@ impl Flow {
             };
             let leased = ticket
                 .lease(Sink::Playbook)
-                .is_some_and(|lease| lease.until > now);
+                .is_some_and(|lease| lease.is_live(now));
             if overdue && !leased && !waits(ticket, Sink::Playbook, now) {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
@@ -250,7 +261,12 @@ impl Flow {
         }
         for sink in Sink::showing() {
             let settings = self.sinks.settings_digest(sink);
-            if ticket.lags(sink) && nobody_works_on(ticket, sink, settings.as_deref(), now) {
+            let waited = answering.get(&sink).copied();
+            if ticket.lags(sink)
+                && (nobody_works_on(ticket, sink, settings.as_deref(), now)
+                    || waited
+                        .is_some_and(|answers| waits_for_an_answer(ticket, sink, answers, now)))
+            {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;
                 acted = true;
             }
@@ -297,13 +313,12 @@ impl Flow {
         let woken = self
             .store
             .update(&ticket.id, |ticket| machine::apply(ticket, &event, now));
-        match woken.await {
-            Ok(change) => {
+        match UpdateError::unless_refused(woken.await)? {
+            Some(change) => {
                 self.put_delivery(&change.ticket, Sink::Playbook, Duration::ZERO)
                     .await
             }
-            Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
-            Err(UpdateError::Store(fault)) => Err(fault),
+            None => Ok(()),
         }
     }
 }
@@ -311,6 +326,18 @@ impl Flow {
 /// Does a delivery of this sink wait in the queue? One that is long overdue is taken for lost.
 fn waits(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
     ticket.due(sink).is_some_and(|due| now < due + PATIENCE)
+}
+
+/// Was it last tried before the vendor answered again? Then its next try may be an hour away.
+fn waits_for_an_answer(
+    ticket: &Ticket,
+    sink: Sink,
+    answers: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> bool {
+    let leased = ticket.lease(sink).is_some_and(|lease| lease.is_live(now));
+    let waits = |fault: &DeliveryFault| fault.retrying && fault.at < answers;
+    !leased && ticket.fault(sink).is_some_and(waits)
 }
 
 /// No live lease, no retry under way, and the last change is not fresh; a blocked sink has its own times.
@@ -321,15 +348,18 @@ fn nobody_works_on(
     now: DateTime<Utc>,
 ) -> bool {
     let fault = ticket.fault(sink);
-    let leased = ticket.lease(sink).is_some_and(|lease| lease.until > now);
+    let leased = ticket.lease(sink).is_some_and(|lease| lease.is_live(now));
+    if ticket.stopped_under_others(sink, settings) {
+        return !leased;
+    }
     if let Some(blocked) = ticket.blocked(sink) {
-        return !leased && blocked.is_due(settings, now);
+        return !leased && blocked.next_try <= now;
     }
     if ticket.due(sink).is_some() {
         return !leased && !waits(ticket, sink, now);
     }
     // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
-    let rest = |fault: &crate::ticket::DeliveryFault| {
+    let rest = |fault: &DeliveryFault| {
         if fault.retrying {
             chrono::Duration::minutes(90)
         } else {

@@ -351,6 +351,8 @@ impl Handler {
         }
         let (tickets, cut) = newest.finish();
         let dead_letters = flow.store.dead_letters().await?;
+        let mut outages = flow.store.outages().await?;
+        outages.retain(|(_, outage)| outage.lasts(now));
         let mut problems = self.problems();
         problems.extend(self.unwritten(flow, now).await?);
         let keys = tickets
@@ -366,6 +368,7 @@ impl Handler {
             older: next_page(request, &tickets).filter(|_| cut),
             filter: &filter,
             problems: &problems,
+            outages: &outages,
             dead_letters: &dead_letters,
             issue_urls: &issue_urls.collect(),
             visitor: &visitor.name,

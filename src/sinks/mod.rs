@@ -4,7 +4,9 @@
 //!
 //! In: the ticket as it stands. Out: one [`Step`]. A step makes at most one *writing* call and returns the
 //! sink's new record, which the corridor stores by compare-and-set before the next step: so a crash
-//! anywhere is healed by running it again, and a repeat does nothing (law L4).
+//! anywhere is healed by running it again, and a repeat does nothing (law L4). What must not be done twice is
+//! intended first ([`Intent`](crate::ticket::Intent)): one protocol for all sinks, each of which looks in its own
+//! way for the effect of a call that was not answered.
 
 use std::time::Duration;
 
@@ -14,9 +16,13 @@ use sha2::{Digest, Sha256};
 use crate::fault::Fault;
 use crate::ticket::{Record, Sink, Ticket};
 
+mod intents;
 pub mod jira;
+pub mod lanes;
 pub mod playbook;
 pub mod slack;
+
+use intents::{Intents, Standing};
 
 /// What one step of a sink came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +55,8 @@ pub struct Sinks {
     pub slack: Option<slack::Slack>,
     /// The playbooks, if any is configured.
     pub playbook: Option<playbook::Playbooks>,
+    /// Who delivers where right now.
+    pub lanes: lanes::Lanes,
 }
 
 impl Sinks {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEntry, Status};
+use super::{AuditEntry, Intent, Status};
 use crate::sources::airflow::story::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
@@ -81,15 +81,24 @@ impl Record {
 pub struct SinkState {
     /// The [`Ticket::version`](super::Ticket::version) it was last brought up to; 0: never.
     pub delivered: u64,
-    /// Who works on it right now.
-    pub lease: Option<Lease>,
+    /// The delivery that works on it; others may once this has expired.
+    pub lease: Option<Intent>,
     /// When the delivery that waits in the queue is to run: then nobody else need put one.
     pub due: Option<DateTime<Utc>>,
     /// What stopped it, if anything did.
     pub fault: Option<DeliveryFault>,
+    /// A digest of the sink's settings when it was stopped: with others it is tried again at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
     /// Set while the fault is one that a repetition alone does not repair: the sink still lags, and is tried ever more seldom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
+}
+
+impl SinkState {
+    /// A delivery that waits for about the same time will do. One that is due about now is the one being handled: the
+    /// queue's clock is not ours.
+    pub const SOON: Duration = Duration::seconds(5);
 }
 
 /// A sink that somebody has to repair before the ticket can be shown there.
@@ -101,8 +110,6 @@ pub struct Blocked {
     pub tries: u32,
     /// When it is tried next, unless the settings change before.
     pub next_try: DateTime<Utc>,
-    /// A digest of the sink's settings at the last try.
-    pub settings: Option<String>,
 }
 
 impl Blocked {
@@ -114,11 +121,7 @@ impl Blocked {
     ];
 
     /// One more try was in vain.
-    pub(super) fn again(
-        known: Option<&Self>,
-        settings: Option<String>,
-        now: DateTime<Utc>,
-    ) -> Self {
+    pub(super) fn again(known: Option<&Self>, now: DateTime<Utc>) -> Self {
         let tries = known.map_or(1, |known| known.tries.saturating_add(1));
         let pause = usize::try_from(tries - 1)
             .ok()
@@ -129,13 +132,7 @@ impl Blocked {
             since: known.map_or(now, |known| known.since),
             tries,
             next_try: now + pause,
-            settings,
         }
-    }
-
-    /// Is it to be tried now, under these settings?
-    pub fn is_due(&self, settings: Option<&str>, now: DateTime<Utc>) -> bool {
-        self.next_try <= now || self.settings.as_deref() != settings
     }
 }
 
@@ -158,26 +155,15 @@ pub struct JiraRecord {
     pub key: Option<String>,
     /// The number, which survives a move to another project.
     pub id: Option<String>,
-    /// Set before the create call: from then on a search by label comes first.
-    pub creating_since: Option<DateTime<Utc>>,
-    /// Which process set `creating_since`: only that one knows that its create call was not sent yet.
-    pub creating_by: Option<String>,
+    /// The call that was intended last, until what came of it is recorded.
+    #[serde(flatten, with = "super::intent::stored")]
+    pub intent: Option<Intent>,
     /// Fields the site refused and we left out (`priority`, `issuetype`, `labels`, `description`).
     pub left_out: Vec<String>,
     /// Hash of summary and description as last written.
     pub shown: Option<String>,
     /// How many chapters of the story were told as comments.
     pub told: u32,
-    /// Set before a comment call: the number of the chapter whose outcome is not yet known.
-    pub telling: Option<u32>,
-    /// When `telling` was set.
-    pub telling_since: Option<DateTime<Utc>>,
-    /// Which process set `telling`: only that one knows that its comment call was not sent yet.
-    pub telling_by: Option<String>,
-    /// Set before an edit or a transition, so that no older ticket is shown over a newer one: when.
-    pub changing_since: Option<DateTime<Utc>>,
-    /// Which process set `changing_since`.
-    pub changing_by: Option<String>,
     /// Status name last seen in JIRA.
     pub status: Option<String>,
     /// The value of [`Ticket::status_version`](super::Ticket::status_version) that JIRA's status was last brought to.
@@ -198,8 +184,9 @@ pub struct SlackRecord {
     pub channel: Option<String>,
     /// The message's ts.
     pub ts: Option<String>,
-    /// Set before the post call.
-    pub posting_since: Option<DateTime<Utc>>,
+    /// The call that was intended last, until what came of it is recorded.
+    #[serde(flatten, with = "super::intent::stored")]
+    pub intent: Option<Intent>,
     /// Hash of the blocks as last shown.
     pub shown: Option<String>,
     /// How many chapters of the story were told in the thread.
@@ -210,8 +197,6 @@ pub struct SlackRecord {
     pub deleted: bool,
     /// Slack no longer lets the message be edited: what changed is told in its thread only.
     pub frozen: bool,
-    /// Set before a chapter is told: its number, while the outcome is not known.
-    pub telling: Option<u32>,
     /// A detail that Slack refused while the rest went on.
     pub fault: Option<DeliveryFault>,
 }
@@ -242,7 +227,7 @@ struct StoredSinks {
     #[serde(default)]
     delivered: BTreeMap<Sink, u64>,
     #[serde(default)]
-    leases: BTreeMap<Sink, Lease>,
+    leases: BTreeMap<Sink, Intent>,
     #[serde(default)]
     due: BTreeMap<Sink, DateTime<Utc>>,
     #[serde(default)]
@@ -268,15 +253,6 @@ impl From<StoredSinks> for SinkStates {
         }
         states
     }
-}
-
-/// The right of one delivery to work on one sink, so that two never do at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// Which delivery.
-    pub holder: String,
-    /// After that anybody may take it: its holder died.
-    pub until: DateTime<Utc>,
 }
 
 /// The ticket's bookkeeping: what the corridor needs and people do not see.

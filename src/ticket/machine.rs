@@ -14,7 +14,7 @@ mod tries;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Actor, AuditEntry, Books, Chapter, ChapterKind, DeliveryFault, JiraRecord, Lease, Priority,
+    Actor, AuditEntry, Books, Chapter, ChapterKind, DeliveryFault, Intent, JiraRecord, Priority,
     Record, Remediation, RemediationState, Sink, Sla, SlackRecord, Status, Ticket, TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
@@ -134,8 +134,8 @@ pub enum Event {
     Leased {
         /// Which sink.
         sink: Sink,
-        /// The lease.
-        lease: Lease,
+        /// The intent to work on it.
+        lease: Intent,
     },
     /// A sink that shows the ticket recorded something.
     Recorded(Record),

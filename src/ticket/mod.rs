@@ -16,16 +16,17 @@ use crate::failure::Failure;
 mod blocked;
 mod books;
 mod id;
+mod intent;
 pub mod machine;
 mod remediation;
 pub mod store;
 
 pub use blocked::{BlockedSinks, Waits};
 pub use books::{
-    Blocked, Books, DeliveryFault, JiraRecord, Lease, Record, Sink, SinkState, SinkStates,
-    SlackRecord,
+    Blocked, Books, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates, SlackRecord,
 };
 pub use id::TicketId;
+pub use intent::{Intent, Work};
 pub(crate) use remediation::with_node_type;
 pub use remediation::{Answer, Approval, Attempt, AttemptState, Remediation, RemediationState};
 
@@ -248,14 +249,19 @@ impl Ticket {
             .map_or(0, |state| state.delivered)
     }
 
-    /// Who works on this sink right now; after its end anybody may.
-    pub fn lease(&self, sink: Sink) -> Option<&Lease> {
+    /// The delivery that works on this sink, or did when it died.
+    pub fn lease(&self, sink: Sink) -> Option<&Intent> {
         self.books.sinks.get(sink)?.lease.as_ref()
     }
 
     /// When the delivery that waits in the queue for this sink is to run.
     pub fn due(&self, sink: Sink) -> Option<DateTime<Utc>> {
         self.books.sinks.get(sink)?.due
+    }
+
+    /// When the next delivery of this sink runs, beside one that runs now.
+    pub fn waiting(&self, sink: Sink, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.due(sink).filter(|due| *due > now + SinkState::SOON)
     }
 
     /// What stopped this sink, if anything did.
@@ -266,6 +272,12 @@ impl Ticket {
     /// Since when, and until when, this sink waits for somebody to repair it.
     pub fn blocked(&self, sink: Sink) -> Option<&Blocked> {
         self.books.sinks.get(sink)?.blocked.as_ref()
+    }
+
+    /// Was this sink stopped by a fault that it met under other settings than these?
+    pub fn stopped_under_others(&self, sink: Sink, settings: Option<&str>) -> bool {
+        let state = self.books.sinks.get(sink);
+        state.is_some_and(|state| state.fault.is_some() && state.settings.as_deref() != settings)
     }
 
     /// A detail that the vendor refused while the rest went on.

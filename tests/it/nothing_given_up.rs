@@ -6,17 +6,14 @@
     reason = "a test that cannot go on should stop"
 )]
 
+use crate::support::build;
 use aiops_rca::dashboard;
-use aiops_rca::evidence::Collector;
 use aiops_rca::failure::{RunKey, Source};
 use aiops_rca::fault::Fault;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FailureMessage, Flow};
-use aiops_rca::remediation::RemediationSettings;
-use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::{Event, apply};
-use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{Actor, Channel, DeliveryFault, Sink, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -35,16 +32,9 @@ struct App {
 impl App {
     async fn start() -> Self {
         let jira = JiraSimulator::start(0, Config::default()).await.unwrap();
-        let flow = Flow {
-            store: TicketStore::new(support::embedded()),
-            collector: Collector::default(),
-            model: None,
-            sinks: Sinks {
-                jira: Some(Jira::new(support::jira_settings(&jira), support::http())),
-                ..Sinks::default()
-            },
-            remediation: RemediationSettings::default(),
-        };
+        let mut flow = build::flow(support::embedded());
+        let settings = support::jira_settings(&jira);
+        flow.sinks.jira = Some(Jira::new(settings, support::http()));
         flow.prepare().await.unwrap();
         Self { flow, jira }
     }
@@ -65,8 +55,12 @@ impl App {
     }
 
     async fn deliver(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
-        let message: DeliveryMessage =
-            serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 0})).unwrap();
+        self.deliver_again(id, 0, now).await
+    }
+
+    async fn deliver_again(&self, id: &TicketId, attempt: u32, now: DateTime<Utc>) -> Ticket {
+        let message = json!({"ticket": id, "sink": "jira", "attempt": attempt});
+        let message: DeliveryMessage = serde_json::from_value(message).unwrap();
         self.flow.deliver(message, move || now).await.unwrap();
         self.flow.store.load(id).await.unwrap().unwrap()
     }
@@ -160,6 +154,113 @@ async fn other_settings_or_a_person_end_the_wait() {
     assert_eq!(app.jira.issues().len(), 1);
 }
 
+/// After a night of maintenance pages the next try may be an hour away.
+#[tokio::test]
+async fn other_settings_end_the_wait_for_an_outage_as_well() {
+    let mut app = App::start().await;
+    let id = app.open(at(0)).await;
+    app.jira.faults().next(Script::status(503));
+    app.deliver_again(&id, 12, at(1)).await;
+    assert_eq!(app.swept(at(600)).await, 0, "its message waits");
+    let mut settings = support::jira_settings(&app.jira);
+    settings.api_token = "another token".into();
+    app.flow.sinks.jira = Some(Jira::new(settings, support::http()));
+    assert_eq!(app.swept(at(601)).await, 1);
+}
+
+/// A vendor that does not answer is left alone but for probes; what waits is delivered once one is answered.
+#[tokio::test]
+async fn an_outage_is_probed_and_its_end_wakes_what_waits() {
+    let app = App::start().await;
+    let id = app.open(at(0)).await;
+    app.jira.faults().stands(Some(Script::status(503)));
+    for second in [1, 10, 20] {
+        app.deliver_again(&id, 12, at(second)).await;
+    }
+    let asked = app.jira.requests().len();
+    let waits = app.deliver_again(&id, 12, at(22)).await;
+    assert_eq!(
+        app.jira.requests().len(),
+        asked,
+        "not asked before the probe"
+    );
+    let reason = &waits.fault(Sink::Jira).unwrap().reason;
+    assert!(reason.starts_with("JIRA does not answer since"), "{reason}");
+    let outages = app.flow.store.outages().await.unwrap();
+    let [(Sink::Jira, outage)] = outages.as_slice() else {
+        panic!("{outages:?}")
+    };
+    assert!(outage.lasts(at(22)) && outage.since == at(20));
+    assert_eq!(app.swept(at(300)).await, 0, "its message waits for an hour");
+
+    app.jira.faults().stands(None);
+    let mut second = failure();
+    second.key = RunKey::new(Source::Adf, "", "another", "", "");
+    let accepted = app
+        .flow
+        .accept(Parsed::Failures(vec![second]), None, at(301));
+    let other = accepted.await.unwrap().ticket_id.unwrap();
+    let message = FailureMessage::Failure {
+        ticket: other.clone(),
+        trace: None,
+    };
+    app.flow.analyse(message, at(301)).await.unwrap();
+    let shown = app.deliver(&other, at(302)).await;
+    assert!(!shown.lags(Sink::Jira), "the probe is a delivery");
+    let outages = app.flow.store.outages().await.unwrap();
+    assert_eq!(outages[0].1.ended, Some(at(302)));
+    assert_eq!(
+        app.swept(at(330)).await,
+        1,
+        "the first need not wait for its hour"
+    );
+    assert!(!app.deliver(&id, at(331)).await.lags(Sink::Jira));
+    assert_eq!(app.swept(at(340)).await, 0);
+}
+
+/// What is not JIRA's own answer has made no comment and changed no issue.
+#[tokio::test]
+async fn anothers_words_for_a_success_change_nothing() {
+    for (method, path, code, body) in [
+        ("POST", "/comment", 200, "{\"status\":\"maintenance\"}"),
+        ("POST", "/comment", 200, "come back later"),
+        ("POST", "/comment", 400, ""),
+        ("POST", "/transitions", 200, "come back later"),
+    ] {
+        let app = App::start().await;
+        let id = app.open(at(0)).await;
+        app.deliver(&id, at(1)).await;
+        let script = Script::Status {
+            code,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        };
+        app.jira.faults().next_on(method, path, script);
+        let closed = Event::StatusChanged {
+            to: Status::Acknowledged,
+            by: Actor {
+                channel: Channel::Dashboard,
+                name: "Jane Doe".to_owned(),
+            },
+            at: at(10),
+            jira_status: None,
+        };
+        app.flow.apply(&id, &closed, at(10)).await.unwrap();
+        let stopped = app.deliver(&id, at(11)).await;
+        assert!(stopped.lags(Sink::Jira), "{method} {path} {code} {body}");
+        assert!(stopped.fault(Sink::Jira).is_some());
+        let mut ticket = stopped;
+        for minute in 1..5 {
+            ticket = app.deliver(&id, at(11 + 400 * minute)).await;
+        }
+        assert!(!ticket.lags(Sink::Jira), "{method} {path} {code} {body}");
+        let issue = app.jira.issues().remove(0);
+        assert_eq!(issue.status, "Done");
+        assert_eq!(issue.comments.len(), ticket.story.len());
+        app.jira.assert_drained();
+    }
+}
+
 #[tokio::test]
 async fn maintenance_pages_are_an_outage_like_any_other() {
     let page = |code, headers: &[(&str, &str)], body: &str| Script::Status {
@@ -234,10 +335,8 @@ async fn the_pauses_grow_to_an_hour_and_end_with_the_fault() {
         let blocked = ticket.blocked(Sink::Jira).unwrap();
         assert_eq!(blocked.since, at(0));
         assert_eq!(blocked.next_try - now, TimeDelta::minutes(minutes));
-        let before = blocked.next_try - TimeDelta::seconds(1);
-        assert!(!blocked.is_due(Some("of today"), before));
-        assert!(blocked.is_due(Some("of tomorrow"), before));
-        assert!(blocked.is_due(Some("of today"), blocked.next_try));
+        assert!(!ticket.stopped_under_others(Sink::Jira, Some("of today")));
+        assert!(ticket.stopped_under_others(Sink::Jira, Some("of tomorrow")));
         now = blocked.next_try;
     }
     let refused = |ticket: &Ticket| ticket.books.audit.len();
@@ -250,6 +349,7 @@ async fn the_pauses_grow_to_an_hour_and_end_with_the_fault() {
         (None, None)
     );
     assert!(!shown.lags(Sink::Jira));
+    assert!(!shown.stopped_under_others(Sink::Jira, Some("of tomorrow")));
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn options(folder: &Path) -> PackageOptions {
         root: env!("CARGO_MANIFEST_DIR").into(),
         executable: folder.join("built"),
         target: folder.join("functionapp"),
+        triple: "x86_64-unknown-linux-gnu".to_owned(),
     }
 }
 
@@ -111,6 +112,61 @@ fn it_holds_the_flattened_app_and_nothing_else() {
 }
 
 #[test]
+fn the_bill_of_materials_lists_what_is_shipped() {
+    let folder = folder();
+    let made = write(&options(folder.path())).unwrap();
+    let bytes = &entries(&made.zip)["sbom.cdx.json"].1;
+    let text = std::str::from_utf8(bytes).unwrap();
+    assert!(!text.contains(env!("CARGO_MANIFEST_DIR")));
+    let bill: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(bill["metadata"]["component"]["name"], "aiops-rca");
+    assert_eq!(
+        bill["metadata"]["component"]["version"],
+        env!("CARGO_PKG_VERSION")
+    );
+    let components: BTreeMap<&str, &serde_json::Value> = bill["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|each| (each["name"].as_str().unwrap(), each))
+        .collect();
+    // Ships; only builds; only in development builds, in the tests, of another system.
+    assert_eq!(components["reqwest"]["scope"], "required");
+    assert_eq!(components["async-trait"]["scope"], "excluded");
+    for absent in [
+        "rusqlite",
+        "zip",
+        "aiops-rca-simulators",
+        "insta",
+        "windows-sys",
+    ] {
+        assert!(!components.contains_key(absent), "{absent}");
+    }
+    // Every registry crate with its checksum, licence and URL, and every reference leads somewhere.
+    let known: Vec<_> = bill["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([&bill["metadata"]["component"]])
+        .map(|each| each["bom-ref"].as_str().unwrap())
+        .collect();
+    for (name, each) in &components {
+        assert_eq!(each["hashes"][0]["content"].as_str().unwrap().len(), 64);
+        let licence = each["licenses"][0]["expression"].as_str().unwrap();
+        assert!(!licence.contains('/'), "{name}: {licence}");
+        let purl = each["purl"].as_str().unwrap();
+        assert!(purl.starts_with(&format!("pkg:cargo/{name}@")), "{purl}");
+    }
+    for edge in bill["dependencies"].as_array().unwrap() {
+        assert!(known.contains(&edge["ref"].as_str().unwrap()));
+        for to in edge["dependsOn"].as_array().unwrap() {
+            assert!(known.contains(&to.as_str().unwrap()), "{to}");
+        }
+    }
+    assert_eq!(bill["dependencies"].as_array().unwrap().len(), known.len());
+}
+
+#[test]
 fn only_a_folder_of_ours_is_emptied() {
     let folder = folder();
     let target = folder.path().join("functionapp");
@@ -138,6 +194,14 @@ fn the_check_refuses_what_azure_could_not_run() {
     refused(&|bad| bad.get_mut("host.json").unwrap().0 = 0o755, "mode");
     refused(&|bad| drop(bad.remove("aiops-rca")), "no entry aiops-rca");
     refused(&|bad| drop(bad.remove("host.json")), "no entry host.json");
+    refused(
+        &|bad| drop(bad.remove("sbom.cdx.json")),
+        "no entry sbom.cdx.json",
+    );
+    refused(
+        &|bad| bad.get_mut("sbom.cdx.json").unwrap().1 = b"{}".to_vec(),
+        "bill of materials",
+    );
     refused(
         &|bad| bad.retain(|name, _| !name.ends_with("function.json")),
         "no function",

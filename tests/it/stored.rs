@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use aiops_rca::failure::{RunKey, Source};
-use aiops_rca::ticket::{Sink, Ticket};
+use aiops_rca::ticket::{JiraRecord, Sink, SlackRecord, Ticket, Work};
 use sha2::Digest;
 
 /// Written by 0.1.0 in the demo; leases, dates and intents are as a crash would have left them.
@@ -17,10 +17,16 @@ fn of_an_earlier_version() -> String {
 #[test]
 fn how_each_sink_stood_is_read() {
     let ticket: Ticket = serde_json::from_str(&of_an_earlier_version()).unwrap();
-    let delivered = Sink::ALL.map(|sink| ticket.delivered(sink));
-    assert_eq!(delivered, [6, 7, 7]);
+    let sinks = [Sink::Jira, Sink::Slack, Sink::Playbook];
+    assert_eq!(sinks.map(|sink| ticket.delivered(sink)), [6, 7, 7]);
     assert!(ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack));
-    assert_eq!(ticket.lease(Sink::Jira).unwrap().holder, "00c0ffee00c0ffee");
+    let lease = ticket.lease(Sink::Jira).unwrap();
+    assert_eq!(
+        (lease.what, lease.by.as_str()),
+        (Work::Deliver, "00c0ffee00c0ffee")
+    );
+    assert!(lease.is_live("2026-11-29T08:23:29Z".parse().unwrap()));
+    assert!(!lease.is_live("2026-11-29T08:23:30Z".parse().unwrap()));
     assert_eq!(ticket.lease(Sink::Slack), None);
     assert_eq!(
         ticket.due(Sink::Slack).unwrap().to_rfc3339(),
@@ -31,6 +37,46 @@ fn how_each_sink_stood_is_read() {
         fault.reason,
         "given up after repeated crashes (dead letter 1)"
     );
+}
+
+/// A call whose outcome was not recorded is looked for, whichever version intended it.
+#[test]
+fn the_intents_of_an_earlier_version_are_read() {
+    let ticket: Ticket = serde_json::from_str(&of_an_earlier_version()).unwrap();
+    let [jira, slack] = [&ticket.jira.intent, &ticket.slack.intent].map(|intent| {
+        let intent = intent.clone().unwrap();
+        (intent.what, intent.since.to_rfc3339(), intent.by)
+    });
+    assert_eq!(
+        jira,
+        (
+            Work::Comment(4),
+            "2026-11-29T08:23:00+00:00".to_owned(),
+            "5f0c1a".to_owned()
+        )
+    );
+    assert_eq!((slack.0, slack.2), (Work::Comment(4), String::new()));
+
+    let jira: JiraRecord = serde_json::from_value(serde_json::json!({
+        "creating_since": "2026-11-29T08:23:00Z", "creating_by": "5f0c1a", "left_out": ["labels"]
+    }))
+    .unwrap();
+    let intent = jira.intent.clone().unwrap();
+    assert_eq!((intent.what, intent.by.as_str()), (Work::Create, "5f0c1a"));
+    assert_eq!(jira.left_out, ["labels"]);
+    let changing = r#"{"key": "A-1", "changing_since": "2026-11-29T08:23:00Z"}"#;
+    let changing: JiraRecord = serde_json::from_str(changing).unwrap();
+    assert_eq!(changing.intent.unwrap().what, Work::Change);
+    let slack = r#"{"channel": "C1", "posting_since": "2026-11-29T08:23:00Z"}"#;
+    let slack: SlackRecord = serde_json::from_str(slack).unwrap();
+    assert_eq!(slack.intent.unwrap().what, Work::Create);
+    assert_eq!(
+        serde_json::from_str::<JiraRecord>("{}").unwrap(),
+        JiraRecord::default()
+    );
+    let written = serde_json::to_string(&jira).unwrap();
+    assert!(!written.contains("creating"), "{written}");
+    assert_eq!(serde_json::from_str::<JiraRecord>(&written).unwrap(), jira);
 }
 
 #[test]

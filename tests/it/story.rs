@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod apart;
 mod costs;
 mod cut;
 mod first;

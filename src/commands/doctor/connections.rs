@@ -41,6 +41,7 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         jira: jira_sink,
         slack: slack_sink,
         playbook,
+        lanes: _,
     } = &config.sinks;
     let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
     let factories = (collector.data_factory.iter()).map(|one| (one.scope(), one.check(now)));

@@ -9,6 +9,8 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 /// How deep the host follows.
 const DEEPEST: usize = 64;
+/// More digits than these are refused.
+const LONGEST_INTEGER: usize = 380;
 
 /// A value as Newtonsoft holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,9 +198,17 @@ impl Parser<'_> {
         let (digits, rest) = text.split_at(end);
         let digits = digits.to_owned();
         self.rest = rest.chars();
+        if let Some(bits) = in_another_base(&digits) {
+            return int64(bits).map(Token::Integer);
+        }
         let whole = digits.strip_prefix('-').unwrap_or(&digits);
         if !whole.is_empty() && whole.bytes().all(|b| b.is_ascii_digit()) {
-            return Some(Token::Integer(digits));
+            let sign = if whole.len() < digits.len() { "-" } else { "" };
+            let value = match whole.trim_start_matches('0') {
+                "" => "0".to_owned(),
+                value => format!("{sign}{value}"),
+            };
+            return (digits.len() <= LONGEST_INTEGER).then_some(Token::Integer(value));
         }
         let number: f64 = digits
             .parse()
@@ -206,6 +216,23 @@ impl Parser<'_> {
             .filter(|_| whole.starts_with(|c: char| c.is_ascii_digit() || c == '.'))?;
         Some(Token::Float(number, digits))
     }
+}
+
+/// What stands behind the zero of a number that Newtonsoft takes for octal or hexadecimal
+/// (`JsonTextReader.ParseReadNumber`).
+fn in_another_base(digits: &str) -> Option<&str> {
+    let rest = digits.strip_prefix('0')?;
+    (!rest.is_empty() && !rest.starts_with(['.', 'e', 'E'])).then_some(rest)
+}
+
+/// The bits of an Int64: hexadecimal behind an `x`, else octal. `None` is a number that is refused.
+fn int64(digits: &str) -> Option<String> {
+    let (digits, base) = match digits.strip_prefix(['x', 'X']) {
+        Some(digits) => (digits, 16),
+        None => (digits, 8),
+    };
+    let bits = u64::from_str_radix(digits, base).ok()?;
+    (!digits.starts_with('+')).then(|| bits.cast_signed().to_string())
 }
 
 /// `yyyy-MM-ddTHH:mm:ss`, perhaps with a fraction and a zone.
@@ -243,6 +270,7 @@ impl Token {
             Self::Null => out.push_str("null"),
             Self::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Self::Integer(digits) => out.push_str(digits),
+            Self::Float(number, _) if number.is_infinite() => write_text(&double(*number), out),
             Self::Float(number, _) => {
                 let text = double(*number);
                 out.push_str(&text);
@@ -279,6 +307,10 @@ impl Token {
 
 /// The shortest digits that give the number back, as .NET writes them.
 fn double(number: f64) -> String {
+    if number.is_infinite() {
+        let sign = if number < 0.0 { "-" } else { "" };
+        return format!("{sign}Infinity");
+    }
     let magnitude = number.abs();
     if magnitude != 0.0 && !(1e-5..1e15).contains(&magnitude) {
         let text = format!("{number:E}");
@@ -349,6 +381,11 @@ mod tests {
                 r#"{"a":"2026-01-02T03:04:05.678+02:00","b":"2026-01-02T03:04:05","c":"2026-01-02"}"#,
                 "a=01/02/2026 01:04:05 b=01/02/2026 03:04:05 c=2026-01-02",
             ),
+            (
+                r#"{"a":0017,"b":0x1F,"c":0XffffffffffffffFF,"d":-007,"e":-0,"f":0,"g":0.5}"#,
+                "a=15 b=31 c=-1 d=-7 e=0 f=0 g=0.5",
+            ),
+            (r#"{"a":1e999,"b":-1e999}"#, "a=Infinity b=-Infinity"),
             (r#"{"a":"\ud83d\ude00\ud800"}"#, "a=😀\u{fffd}"),
             (r#"{"a":null,"b":[1],"c":{}}"#, "a= b= c="),
         ] {
@@ -365,22 +402,27 @@ mod tests {
             "{\"a\":bad}",
             "{\"a\" 1}",
             "{\"a\":1 \"b\":2}",
+            "{\"a\":000001194417682}",
+            "{\"a\":0x}",
+            "{\"a\":0x+1}",
+            "{\"a\":08.5}",
         ] {
             assert_eq!(object(text), None, "{text}");
         }
+        let long = format!("{{\"a\":{}}}", "1".repeat(381));
+        assert_eq!(object(&long), None);
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
         assert_eq!(object(&deep), None);
     }
 
     #[test]
     fn objects_are_written_as_they_were() {
-        let text =
-            r#"{"when":"2026-01-02T03:04:05Z","n":1.0,"s":"\u0000","x":[1,null,true],"e":1e3}"#;
+        let text = r#"{"when":"2026-01-02T03:04:05Z","n":1.0,"s":"\u0000","x":[1,null,true],"e":1e3,"o":010,"i":-1e999}"#;
         let mut out = String::new();
         Token::Object(object(text).unwrap()).write(&mut out);
         assert_eq!(
             out,
-            r#"{"when":"2026-01-02T03:04:05Z","n":1.0,"s":"\u0000","x":[1,null,true],"e":1000.0}"#
+            r#"{"when":"2026-01-02T03:04:05Z","n":1.0,"s":"\u0000","x":[1,null,true],"e":1000.0,"o":8,"i":"-Infinity"}"#
         );
     }
 }

@@ -319,15 +319,16 @@ impl Client {
         fields: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), Failed> {
-        self.call(
-            Method::PUT,
-            &["issue", key],
-            &[],
-            Some(&json!({"fields": fields})),
-            now,
-        )
-        .await
-        .map(drop)
+        let reply = self
+            .call(
+                Method::PUT,
+                &["issue", key],
+                &[],
+                Some(&json!({"fields": fields})),
+                now,
+            )
+            .await?;
+        nothing(&reply)
     }
 
     /// The newest comments, as documents.
@@ -352,15 +353,12 @@ impl Client {
         document: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), Failed> {
-        self.call(
-            Method::POST,
-            &["issue", key, "comment"],
-            &[],
-            Some(&json!({"body": document})),
-            now,
-        )
-        .await
-        .map(drop)
+        let path = ["issue", key, "comment"];
+        let body = json!({"body": document});
+        let reply = self
+            .call(Method::POST, &path, &[], Some(&body), now)
+            .await?;
+        read::<wire::Said>(&reply).map(drop)
     }
 
     /// The transitions that we may make now.
@@ -399,15 +397,11 @@ impl Client {
         ) {
             body.insert("fields".to_owned(), Value::Object(fields.clone()));
         }
-        self.call(
-            Method::POST,
-            &["issue", key, "transitions"],
-            &[],
-            Some(&body),
-            now,
-        )
-        .await
-        .map(drop)
+        let path = ["issue", key, "transitions"];
+        let reply = self
+            .call(Method::POST, &path, &[], Some(&body), now)
+            .await?;
+        nothing(&reply)
     }
 
     async fn get<T: DeserializeOwned>(
@@ -447,10 +441,7 @@ impl Client {
         }
         match self.http.send(JIRA, request).await {
             Ok(reply) if reply.is_success() && is_web_page(&reply) => {
-                Err(Failed::Lost(Fault::transient(format!(
-                    "JIRA answered {} with a web page: a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
-                    reply.status
-                ))))
+                Err(not_jira(&reply, "a web page"))
             }
             Ok(reply) if reply.is_success() => Ok(reply),
             Ok(reply) => Err(refusal(&reply, now)),
@@ -468,12 +459,25 @@ fn is_web_page(reply: &Reply) -> bool {
 /// An answer of success that cannot be read: the call may have been done.
 fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failed> {
     serde_json::from_slice(&reply.body).map_err(|error| {
-        Failed::Lost(Fault::transient(format!(
-            "JIRA answered {} with JSON that we cannot read (line {}): a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
-            reply.status,
-            error.line()
-        )))
+        let what = format!("JSON that we cannot read (line {})", error.line());
+        not_jira(reply, &what)
     })
+}
+
+/// JIRA says nothing when it has changed an issue: whatever says something in its place has not.
+fn nothing(reply: &Reply) -> Result<(), Failed> {
+    if reply.body.trim_ascii().is_empty() {
+        Ok(())
+    } else {
+        Err(not_jira(reply, "something that is not its own"))
+    }
+}
+
+fn not_jira(reply: &Reply, what: &str) -> Failed {
+    Failed::Lost(Fault::transient(format!(
+        "JIRA answered {} with {what}: a proxy or maintenance page, or JIRA_DOMAIN is no JIRA Cloud site",
+        reply.status
+    )))
 }
 
 fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
@@ -483,7 +487,13 @@ fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
         400 | 422 if is_web_page(reply) => permanent(
             "JIRA answered 400 with a web page: a proxy stands in between, or JIRA_DOMAIN is no JIRA Cloud site",
         ),
-        400 | 422 => Failed::Invalid(reply_words(reply)),
+        400 | 422 => match reply_words(reply) {
+            // Nor are these.
+            Invalid { fields, messages } if fields.is_empty() && messages.is_empty() => permanent(
+                "JIRA refused the call (400) without a reason: a proxy stands in between, or JIRA_DOMAIN is no JIRA Cloud site",
+            ),
+            invalid => Failed::Invalid(invalid),
+        },
         401 if header(reply, "x-seraph-loginreason").is_some_and(|why| why.contains("DENIED")) => {
             permanent(
                 "JIRA wants a CAPTCHA (401) after failed logins: sign in once in a browser as JIRA_USER_EMAIL, then try again",

@@ -1,15 +1,15 @@
-//! The first steps of an issue: claim, look, create. Exactly once in practice.
+//! The first steps of an issue: intend, look, create. Exactly once in practice.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::claims::Standing;
 use super::client::{Failed, Invalid, Made};
 use super::{DEFAULT_ISSUE_TYPE, Jira, Step, document, field, noted};
 use crate::fault::Fault;
-use crate::ticket::{JiraRecord, Priority, Ticket};
+use crate::sinks::Standing;
+use crate::ticket::{Intent, JiraRecord, Priority, Ticket, Work};
 
 /// How long to wait before looking again for an issue that may have been made.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(10);
@@ -20,77 +20,66 @@ impl Jira {
         ticket: &Ticket,
         now: DateTime<Utc>,
     ) -> Result<Step<JiraRecord>, Fault> {
-        let what = ticket.id.as_str();
-        if let Some(key) = self.claims.made(what) {
-            let made = Made { key, id: None };
-            return Ok(Step::Recorded(keyed(&ticket.jira, made, None)));
-        }
-        let Some(since) = ticket.jira.creating_since else {
-            return Ok(Step::Recorded(self.claimed(&ticket.jira, now)));
+        let record = &ticket.jira;
+        let intend = || Ok(Step::Recorded(self.creating(record, now)));
+        let Some(intent) = &record.intent else {
+            return intend();
         };
-        let standing = self
-            .claims
-            .standing(what, ticket.jira.creating_by.as_deref(), since, now);
-        if standing == Standing::Over {
-            return Ok(Step::Recorded(self.claimed(&ticket.jira, now)));
+        let standing = self.intents.standing(intent, now);
+        match &standing {
+            Standing::Made(key) => {
+                let (key, id) = (key.clone(), None);
+                return Ok(Step::Recorded(keyed(record, Made { key, id }, None)));
+            }
+            Standing::Over => return intend(),
+            Standing::Unsent | Standing::Unknown => {}
         }
         if let Some(made) = self
             .find(ticket, now)
             .await
             .map_err(|failed| failed.fault("looking for the issue"))?
         {
-            return Ok(Step::Recorded(keyed(&ticket.jira, made, None)));
+            return Ok(Step::Recorded(keyed(record, made, None)));
         }
-        if standing == Standing::Unknown || !self.claims.spend(what, since) {
-            return Ok(self.settle_or_claim(&ticket.jira, since, now));
+        if standing == Standing::Unsent && self.intents.spend(intent) {
+            return self.send(ticket, intent, now).await;
         }
-        self.send(ticket, since, now).await
-    }
-
-    /// An unanswered create call: the issue may still turn up in the index.
-    fn settle_or_claim(
-        &self,
-        record: &JiraRecord,
-        since: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Step<JiraRecord> {
-        let left = since + self.settle - now;
+        // Not answered: the issue may still turn up in the index.
+        let left = intent.since + self.settle - now;
         if left <= TimeDelta::zero() {
-            return Step::Recorded(self.claimed(record, now));
+            return intend();
         }
-        let wait = left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO);
-        Step::Wait(
-            wait,
+        Ok(Step::Wait(
+            left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO),
             "JIRA did not say whether it made the issue: looking for it before making it again"
                 .to_owned(),
-        )
+        ))
     }
 
     async fn send(
         &self,
         ticket: &Ticket,
-        since: DateTime<Utc>,
+        intent: &Intent,
         now: DateTime<Utc>,
     ) -> Result<Step<JiraRecord>, Fault> {
-        let (what, record) = (ticket.id.as_str(), &ticket.jira);
+        let record = &ticket.jira;
         let page = self.page(ticket, &record.left_out);
         let body = self
             .request(ticket, &page, now)
             .await
-            .inspect_err(|_| self.claims.end(what, since))?;
+            .inspect_err(|_| self.intents.end(intent))?;
         match self.client.create(&body, now).await {
             Ok(made) => {
-                self.claims.remember(what, &made.key);
+                self.intents.made(intent, &made.key);
                 Ok(Step::Recorded(keyed(record, made, Some(page.hash))))
-            }
-            Err(Failed::Invalid(invalid)) => {
-                self.claims.end(what, since);
-                self.without_refused(record, &invalid, now)
             }
             Err(failed @ Failed::Lost(_)) => Err(failed.fault("creating the issue")),
             Err(failed) => {
-                self.claims.end(what, since);
-                Err(failed.fault("creating the issue"))
+                self.intents.end(intent);
+                match failed {
+                    Failed::Invalid(invalid) => self.without_refused(record, &invalid, now),
+                    failed => Err(failed.fault("creating the issue")),
+                }
             }
         }
     }
@@ -121,7 +110,7 @@ impl Jira {
                 invalid.words()
             )));
         }
-        let mut next = self.claimed(record, now);
+        let mut next = self.creating(record, now);
         next.left_out
             .extend(new.iter().map(|name| (**name).to_owned()));
         if new.iter().any(|name| **name == field::DESCRIPTION) {
@@ -230,10 +219,9 @@ impl Jira {
             }))
     }
 
-    fn claimed(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
+    fn creating(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
-            creating_since: Some(now),
-            creating_by: Some(self.claims.name()),
+            intent: Some(self.intents.new(Work::Create, now)),
             ..record.clone()
         }
     }
@@ -252,8 +240,7 @@ fn keyed(record: &JiraRecord, made: Made, shown: Option<String>) -> JiraRecord {
             .id
             .filter(|id| !id.is_empty())
             .or_else(|| record.id.clone()),
-        creating_since: None,
-        creating_by: None,
+        intent: None,
         shown,
         fault,
         ..record.clone()

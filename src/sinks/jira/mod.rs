@@ -1,9 +1,9 @@
 //! Keeps one JIRA issue true to its ticket.
 //!
 //! In: the ticket as it stands, with the [`JiraRecord`] of what was done before. Out: one [`Step`]: the next
-//! difference removed, in the order *create, edit, comment, move*. Each writing call is claimed on the record
-//! first, so that after a lost answer or a crash we look before doing it again: an issue by its label
-//! `rca-<ticket id>` (the search index lags, so for a while), a comment by its marker; words and status are written again.
+//! difference removed, in the order *create, edit, comment, move*. Each writing call is intended on the record
+//! first ([`Intent`]), so that after a lost answer or a crash we look before doing it again: for an issue by its label
+//! `rca-<ticket id>` (the search index lags, so for a while), for a comment by its marker; words and status are written again.
 //! A person's later change of status wins over ours, and a machine never reopens what a person closed.
 //! A refused detail (a field, a transition) is noted on the record and the rest goes on; a refused call is a
 //! [`Fault`] that says what to do. This room does not know the store, nor when it is called again.
@@ -17,14 +17,12 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::Step;
+use super::{Intents, Standing, Step};
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::ticket::{DeliveryFault, JiraRecord, Status, Ticket};
-use claims::{Claims, Standing};
+use crate::ticket::{DeliveryFault, Intent, JiraRecord, Status, Ticket, Work};
 use client::{Client, Failed};
 
-mod claims;
 mod client;
 mod creating;
 mod doctor;
@@ -37,9 +35,6 @@ mod wire;
 /// How long after an unanswered create call the issue may still turn up: our timeout, JIRA's own work and
 /// the lag of its index, with room to spare.
 const SETTLE: Duration = Duration::from_mins(1);
-
-/// How long a claimed edit or transition may be under way: the claim's own time and the call's.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// Where issues go, and as whom.
 #[derive(Debug, Clone)]
@@ -119,7 +114,7 @@ pub struct Jira {
     settings: Arc<JiraSettings>,
     client: Client,
     account_id: Arc<OnceCell<String>>,
-    claims: Arc<Claims>,
+    intents: Intents,
     settle: Duration,
 }
 
@@ -135,12 +130,11 @@ impl Jira {
             settings.user_email.clone(),
             settings.api_token.clone(),
         );
-        let (account_id, claims) = (Arc::new(OnceCell::new()), Arc::new(Claims::new()));
         Self {
             settings: Arc::new(settings),
             client,
-            account_id,
-            claims,
+            account_id: Arc::default(),
+            intents: Intents::default(),
             settle: SETTLE,
         }
     }
@@ -260,13 +254,23 @@ impl Jira {
         key: &str,
         now: DateTime<Utc>,
     ) -> Result<Step<JiraRecord>, Failed> {
-        if let Some(step) = self.distrust(ticket, now) {
-            return Ok(step);
+        if let Some(intent) = &ticket.jira.intent {
+            match intent.what {
+                Work::Comment(number) => {
+                    return self.settle_comment(ticket, key, number, intent, now).await;
+                }
+                Work::Change => {
+                    if let Some(step) = self.distrust(ticket, intent, now) {
+                        return Ok(step);
+                    }
+                }
+                Work::Create | Work::Deliver => {}
+            }
         }
         if let Some(step) = self.show(ticket, key, now).await? {
             return Ok(step);
         }
-        if let Some(step) = self.tell(ticket, key, now).await? {
+        if let Some(step) = self.tell(ticket, now) {
             return Ok(step);
         }
         Ok(self
@@ -275,66 +279,60 @@ impl Jira {
             .unwrap_or(Step::UpToDate))
     }
 
-    /// A claimed change that was never recorded: somebody makes it right now, or its outcome was lost and the
+    /// An intended change that was never recorded: somebody makes it right now, or its outcome was lost and the
     /// issue may show an older ticket. Then nothing that was recorded about its words and status counts.
-    fn distrust(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Step<JiraRecord>> {
-        let record = &ticket.jira;
-        let since = record.changing_since?;
-        match self
-            .claims
-            .standing(&changing(ticket), record.changing_by.as_deref(), since, now)
-        {
-            Standing::Ours => return None,
-            Standing::Unknown if now < since + LEASE.min(self.settle) => {
-                let left = (since + LEASE.min(self.settle) - now).min(TimeDelta::seconds(5));
+    fn distrust(
+        &self,
+        ticket: &Ticket,
+        intent: &Intent,
+        now: DateTime<Utc>,
+    ) -> Option<Step<JiraRecord>> {
+        let settle = TimeDelta::from_std(self.settle).unwrap_or(Intent::LEASE);
+        let left = intent.since + Intent::LEASE.min(settle) - now;
+        match self.intents.standing(intent, now) {
+            Standing::Unsent => return None,
+            Standing::Unknown if left > TimeDelta::zero() => {
+                let wait = left.min(TimeDelta::seconds(5)).to_std();
                 let reason = "another process is changing the JIRA issue".to_owned();
-                return Some(Step::Wait(left.to_std().unwrap_or_default(), reason));
+                return Some(Step::Wait(wait.unwrap_or_default(), reason));
             }
-            Standing::Over | Standing::Unknown => {}
+            _ => {}
         }
+        let record = &ticket.jira;
         let status_version = record
             .status_version
             .min(ticket.status_version.saturating_sub(1));
-        let unclaimed = JiraRecord {
-            changing_since: None,
-            changing_by: None,
-            ..record.clone()
-        };
         Some(Step::Recorded(JiraRecord {
             shown: None,
             status_version,
-            ..unclaimed
+            intent: None,
+            ..record.clone()
         }))
     }
 
-    /// May this ticket be written over what the issue shows? Storing the claim proves that the ticket is still
-    /// the one we hold, and keeps others away while the call is under way. `next` is stored with the claim.
-    fn lease(
+    /// May this ticket be written over what the issue shows? Storing the intent proves that the ticket is still
+    /// the one we hold, and keeps others away while the call is under way. `next` is stored with the intent.
+    fn may_change(
         &self,
         ticket: &Ticket,
         next: &JiraRecord,
         now: DateTime<Utc>,
-    ) -> Result<DateTime<Utc>, Box<Step<JiraRecord>>> {
-        let Some(since) = ticket.jira.changing_since else {
-            let by = Some(self.claims.name());
-            let claimed = JiraRecord {
-                changing_since: Some(now),
-                changing_by: by,
+    ) -> Result<Intent, Box<Step<JiraRecord>>> {
+        let open = ticket.jira.intent.as_ref();
+        let Some(intent) = open.filter(|intent| intent.what == Work::Change) else {
+            let intended = JiraRecord {
+                intent: Some(self.intents.new(Work::Change, now)),
                 ..next.clone()
             };
-            return Err(Box::new(Step::Recorded(claimed)));
+            return Err(Box::new(Step::Recorded(intended)));
         };
-        if self.claims.spend(&changing(ticket), since) {
-            return Ok(since);
+        if self.intents.spend(intent) {
+            return Ok(intent.clone());
         }
         Err(Box::new(Step::Wait(
             Duration::from_secs(1),
             "another task is changing the JIRA issue".to_owned(),
         )))
-    }
-
-    fn release(&self, ticket: &Ticket, lease: DateTime<Utc>) {
-        self.claims.end(&changing(ticket), lease);
     }
 
     /// The issue cannot be seen. It is deleted only if we are who we are and still see its project: a wrong
@@ -352,9 +350,7 @@ impl Jira {
         project.map_err(|failed| failed.fault("looking for the project"))?;
         Ok(Step::Recorded(JiraRecord {
             deleted: true,
-            telling: None,
-            changing_since: None,
-            changing_by: None,
+            intent: None,
             fault: None,
             ..record.clone()
         }))
@@ -374,10 +370,6 @@ impl Jira {
             hash,
         }
     }
-}
-
-fn changing(ticket: &Ticket) -> String {
-    format!("changing {}", ticket.id)
 }
 
 /// What an issue is to show; without a description where JIRA refuses it.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Failed, Issue, Move, Transition};
 use super::{Jira, StatusCategory, Step, noted, ticket_status};
-use crate::ticket::{Channel, JiraRecord, Status, Ticket};
+use crate::ticket::{Channel, Intent, JiraRecord, Status, Ticket};
 
 /// No workflow needs more steps from anywhere to anywhere.
 const MOST_HOPS: u32 = 6;
@@ -32,9 +32,9 @@ impl Jira {
             ..record.clone()
         };
         let settle = |record: JiraRecord| {
-            // A claim that turned out not to be needed is given back, unused for good.
-            if let Some(lease) = record.changing_since {
-                self.release(ticket, lease);
+            // An intent that turned out not to be needed is over.
+            if let Some(needless) = &record.intent {
+                self.intents.end(needless);
             }
             Ok(Some(Step::Recorded(settled(record, ticket))))
         };
@@ -60,9 +60,9 @@ impl Jira {
         }
         let offered = self.client.transitions(key, now).await?;
         match choose(&offered, &issue, ticket, &us) {
-            Ok(chosen) => match self.lease(ticket, &seen, now) {
-                Ok(lease) => self
-                    .make(ticket, &issue, chosen, (seen, lease), now)
+            Ok(chosen) => match self.may_change(ticket, &seen, now) {
+                Ok(intent) => self
+                    .make(ticket, &issue, chosen, (seen, intent), now)
                     .await
                     .map(Some),
                 Err(step) => Ok(Some(*step)),
@@ -79,17 +79,16 @@ impl Jira {
         ticket: &Ticket,
         issue: &Issue,
         chosen: &Transition,
-        (seen, lease): (JiraRecord, DateTime<Utc>),
+        (seen, intent): (JiraRecord, Intent),
         now: DateTime<Utc>,
     ) -> Result<Step<JiraRecord>, Failed> {
         let outcome = self
             .client
             .transition(&issue.key, &chosen.id, &filled(chosen), now)
             .await;
-        self.release(ticket, lease);
+        self.intents.end(&intent);
         let seen = JiraRecord {
-            changing_since: None,
-            changing_by: None,
+            intent: None,
             ..seen
         };
         match outcome {
@@ -132,8 +131,7 @@ fn settled(record: JiraRecord, ticket: &Ticket) -> JiraRecord {
     JiraRecord {
         status_version: ticket.status_version,
         hops: 0,
-        changing_since: None,
-        changing_by: None,
+        intent: None,
         ..record
     }
 }

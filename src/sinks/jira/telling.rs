@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::claims::Standing;
 use super::client::Failed;
 use super::{Jira, Step, document, field, noted};
-use crate::ticket::{Chapter, JiraRecord, Ticket};
+use crate::sinks::Standing;
+use crate::ticket::{Chapter, Intent, JiraRecord, Ticket, Work};
 
 /// How long after an unanswered comment call the comment may still appear. Comments are read from the
 /// database, not from the index: only JIRA's own work counts.
@@ -28,8 +28,8 @@ impl Jira {
         if record.shown.as_deref() == Some(page.hash.as_str()) {
             return Ok(None);
         }
-        let lease = match self.lease(ticket, record, now) {
-            Ok(lease) => lease,
+        let intent = match self.may_change(ticket, record, now) {
+            Ok(intent) => intent,
             Err(step) => return Ok(Some(*step)),
         };
         let mut fields = json!({"summary": page.summary});
@@ -40,12 +40,11 @@ impl Jira {
             fields.insert("description".to_owned(), page.description.clone());
         }
         let mut next = JiraRecord {
-            changing_since: None,
-            changing_by: None,
+            intent: None,
             ..record.clone()
         };
         let outcome = self.client.edit(key, &fields, now).await;
-        self.release(ticket, lease);
+        self.intents.end(&intent);
         match outcome {
             Ok(()) => {
                 next.shown = Some(page.hash);
@@ -74,58 +73,54 @@ impl Jira {
         Ok(Some(Step::Recorded(next)))
     }
 
-    /// Tells the next chapter, once.
-    pub(super) async fn tell(
+    /// Intends to tell the next chapter.
+    pub(super) fn tell(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Step<JiraRecord>> {
+        let record = &ticket.jira;
+        let numbers = ticket.story.iter().map(|chapter| chapter.number);
+        let next = numbers.filter(|number| *number > record.told).min()?;
+        if let Some(needless) = &record.intent {
+            self.intents.end(needless);
+        }
+        Some(Step::Recorded(self.telling(record, next, now)))
+    }
+
+    /// Tells the chapter that was intended, once.
+    pub(super) async fn settle_comment(
         &self,
         ticket: &Ticket,
         key: &str,
+        number: u32,
+        intent: &Intent,
         now: DateTime<Utc>,
-    ) -> Result<Option<Step<JiraRecord>>, Failed> {
+    ) -> Result<Step<JiraRecord>, Failed> {
         let record = &ticket.jira;
-        let Some(number) = record.telling else {
-            let next = ticket
-                .story
-                .iter()
-                .map(|chapter| chapter.number)
-                .filter(|number| *number > record.told)
-                .min();
-            return Ok(next.map(|number| Step::Recorded(self.claimed_chapter(record, number, now))));
-        };
         let Some(chapter) = ticket.story.iter().find(|chapter| chapter.number == number) else {
-            return Ok(Some(Step::Recorded(told(record, number))));
+            return Ok(Step::Recorded(told(record, number)));
         };
-        let what = document::marker(&ticket.id, number);
-        let since = record.telling_since.unwrap_or_default();
-        let standing = self
-            .claims
-            .standing(&what, record.telling_by.as_deref(), since, now);
+        let standing = self.intents.standing(intent, now);
         if standing == Standing::Over {
-            return Ok(Some(Step::Recorded(
-                self.claimed_chapter(record, number, now),
-            )));
+            return Ok(Step::Recorded(self.telling(record, number, now)));
         }
-        if standing == Standing::Ours && self.claims.spend(&what, since) {
-            return self.say(ticket, key, chapter, now).await.map(Some);
+        if standing == Standing::Unsent && self.intents.spend(intent) {
+            return self.say(ticket, key, chapter, intent, now).await;
         }
         let comments = self.client.comments(key, now).await?;
+        let marker = document::marker(&ticket.id, number);
         if comments
             .iter()
-            .any(|comment| document::plain_text(comment).contains(&what))
+            .any(|comment| document::plain_text(comment).contains(&marker))
         {
-            return Ok(Some(Step::Recorded(told(record, number))));
+            return Ok(Step::Recorded(told(record, number)));
         }
-        let left = since + SETTLE.min(self.settle) - now;
+        let left = intent.since + SETTLE.min(self.settle) - now;
         if left <= TimeDelta::zero() {
-            return Ok(Some(Step::Recorded(
-                self.claimed_chapter(record, number, now),
-            )));
+            return Ok(Step::Recorded(self.telling(record, number, now)));
         }
-        let wait = left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO);
-        Ok(Some(Step::Wait(
-            wait,
+        Ok(Step::Wait(
+            left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO),
             "JIRA did not say whether it took the comment: looking before telling it again"
                 .to_owned(),
-        )))
+        ))
     }
 
     async fn say(
@@ -133,11 +128,10 @@ impl Jira {
         ticket: &Ticket,
         key: &str,
         chapter: &Chapter,
+        intent: &Intent,
         now: DateTime<Utc>,
     ) -> Result<Step<JiraRecord>, Failed> {
         let record = &ticket.jira;
-        let what = document::marker(&ticket.id, chapter.number);
-        let since = record.telling_since.unwrap_or_default();
         match self
             .client
             .comment(key, &document::comment(&ticket.id, chapter), now)
@@ -145,7 +139,7 @@ impl Jira {
         {
             Ok(()) => Ok(Step::Recorded(told(record, chapter.number))),
             Err(Failed::Invalid(invalid)) => {
-                self.claims.end(&what, since);
+                self.intents.end(intent);
                 let reason = format!(
                     "JIRA refused the comment of chapter {} (400): {}",
                     chapter.number,
@@ -158,18 +152,15 @@ impl Jira {
             }
             Err(failed @ Failed::Lost(_)) => Err(failed),
             Err(failed) => {
-                self.claims.end(&what, since);
+                self.intents.end(intent);
                 Err(failed)
             }
         }
     }
 
-    fn claimed_chapter(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
-        let by = Some(self.claims.name());
+    fn telling(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
-            telling: Some(number),
-            telling_since: Some(now),
-            telling_by: by,
+            intent: Some(self.intents.new(Work::Comment(number), now)),
             ..record.clone()
         }
     }
@@ -179,9 +170,7 @@ fn told(record: &JiraRecord, number: u32) -> JiraRecord {
     let fault = record.fault.clone().filter(|fault| !fault.retrying);
     JiraRecord {
         told: number,
-        telling: None,
-        telling_since: None,
-        telling_by: None,
+        intent: None,
         fault,
         ..record.clone()
     }

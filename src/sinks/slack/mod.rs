@@ -1,13 +1,12 @@
 //! One Slack message per ticket, edited in place, with its story in its thread.
 //!
 //! In: the ticket as it stands. Out: one step towards a channel that shows it ([`Slack::step`]), and what
-//! people press ([`interaction`]). Before a call that must not be made twice its intent is recorded; if its
+//! people press ([`interaction`]). Before a call that must not be made twice its [`Intent`] is recorded; if its
 //! outcome stays unknown (timeout, crash), the next step looks for the message before it posts, and posts
 //! under the same `client_msg_id`, so that Slack itself answers a repeat with the first message. A message that
 //! somebody deleted is posted again once, then left. The room does not know the store, JIRA's wire or the
 //! clock. What people read is made in [`blocks`], the wire is `client`'s.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::sinks::Step;
-use crate::ticket::{Chapter, DeliveryFault, SlackRecord, Ticket};
+use crate::sinks::{Intents, Standing, Step};
+use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
 use pace::Pace;
@@ -91,6 +90,7 @@ impl SlackSettings {
 pub struct Slack {
     settings: Arc<SlackSettings>,
     client: Client,
+    intents: Intents,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -103,17 +103,6 @@ struct Shared {
     channel: Option<String>,
     /// The token may not read the channel's history: not asked again.
     no_history: bool,
-    /// Intents recorded by this process whose call was not made yet, or was refused: no need to look first.
-    untried: BTreeMap<String, (Write, DateTime<Utc>)>,
-}
-
-/// A call that must not be made twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Write {
-    /// The message itself, intended since then.
-    Post(DateTime<Utc>),
-    /// A chapter, in the thread.
-    Tell(u32),
 }
 
 impl Slack {
@@ -123,6 +112,7 @@ impl Slack {
         Self {
             settings: Arc::new(settings),
             client,
+            intents: Intents::default(),
             shared: Arc::default(),
         }
     }
@@ -179,27 +169,28 @@ impl Slack {
         now: DateTime<Utc>,
     ) -> Result<Step<SlackRecord>, Fault> {
         let record = &ticket.slack;
-        let Some(since) = record.posting_since else {
+        let Some(intent) = intended(record, Work::Create) else {
             let channel = self.channel_id(now).await?;
-            self.remember_untried(ticket, Write::Post(now), now);
+            let intended = self.intend(record, Work::Create, now);
             return Ok(Step::Recorded(SlackRecord {
-                posting_since: Some(now),
                 channel,
-                ..record.clone()
+                ..intended
             }));
         };
-        if let Some(wait) = self.shared().posts.claim(ticket.id.as_str(), now) {
-            return Ok(Step::Wait(wait, "one message a second and channel".into()));
-        }
-        let write = Write::Post(since);
-        let first_try = self.take_untried(ticket, write);
+        let first_try = match self.may_post(ticket, intent, now) {
+            Ok(first_try) => first_try,
+            Err(step) => return Ok(*step),
+        };
         if !first_try
             && let Some(channel) = &record.channel
-            && let Some(ts) = self.posted_already(ticket, channel, since, now).await?
+            && let Some(ts) = self
+                .posted_already(ticket, channel, intent.since, now)
+                .await?
         {
             return Ok(Step::Recorded(SlackRecord {
                 ts: Some(ts),
                 shown: None,
+                intent: None,
                 fault: None,
                 ..record.clone()
             }));
@@ -234,6 +225,7 @@ impl Slack {
                     channel: Some(channel),
                     ts: Some(ts),
                     shown,
+                    intent: None,
                     fault: None,
                     ..record.clone()
                 }))
@@ -244,7 +236,8 @@ impl Slack {
                 if failed.code() == Some("channel_not_found") {
                     self.shared().channel = None;
                 }
-                Err(self.refused(ticket, Some(write), "chat.postMessage", &failed, now))
+                self.end(intent, first_try, &failed);
+                Err(self.refused("chat.postMessage", &failed, now))
             }
         }
     }
@@ -283,7 +276,7 @@ impl Slack {
                         ..record.clone()
                     }))
                 }
-                _ => Err(self.refused(ticket, None, "chat.update", &failed, now)),
+                _ => Err(self.refused("chat.update", &failed, now)),
             },
         }
     }
@@ -297,24 +290,21 @@ impl Slack {
         now: DateTime<Utc>,
     ) -> Result<Step<SlackRecord>, Fault> {
         let record = &ticket.slack;
-        let write = Write::Tell(chapter.number);
+        let work = Work::Comment(chapter.number);
         let told = SlackRecord {
             told: chapter.number,
-            telling: None,
+            intent: None,
             fault: record.fault.clone().filter(|_| record.frozen),
             ..record.clone()
         };
-        if record.telling != Some(chapter.number) {
-            self.remember_untried(ticket, write, now);
-            return Ok(Step::Recorded(SlackRecord {
-                telling: Some(chapter.number),
-                ..record.clone()
-            }));
-        }
-        if let Some(wait) = self.shared().posts.claim(ticket.id.as_str(), now) {
-            return Ok(Step::Wait(wait, "one message a second and channel".into()));
-        }
-        if !self.take_untried(ticket, write)
+        let Some(intent) = intended(record, work) else {
+            return Ok(Step::Recorded(self.intend(record, work, now)));
+        };
+        let first_try = match self.may_post(ticket, intent, now) {
+            Ok(first_try) => first_try,
+            Err(step) => return Ok(*step),
+        };
+        if !first_try
             && self
                 .told_already(ticket, channel, ts, chapter.number, now)
                 .await?
@@ -335,25 +325,18 @@ impl Slack {
                 Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") => {
                     Ok(Step::Recorded(gone(record)))
                 }
-                _ => Err(self.refused(ticket, Some(write), "chat.postMessage", &failed, now)),
+                _ => {
+                    self.end(intent, first_try, &failed);
+                    Err(self.refused("chat.postMessage", &failed, now))
+                }
             },
         }
     }
 
-    /// Sorts a failure; keeps Slack's wish for silence, and that nothing was done.
-    fn refused(
-        &self,
-        ticket: &Ticket,
-        write: Option<Write>,
-        method: &str,
-        failed: &Failed,
-        now: DateTime<Utc>,
-    ) -> Fault {
+    /// Sorts a failure, and keeps Slack's wish for silence.
+    fn refused(&self, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
         let fault = failed.fault(method, &self.settings.channel);
         if let Failed::Refused(refusal) = failed {
-            if let Some(write) = write {
-                self.remember_untried(ticket, write, now);
-            }
             if refusal.code.contains("limit") && fault.is_transient() {
                 let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD))
                     .unwrap_or(TimeDelta::minutes(1));
@@ -374,20 +357,41 @@ impl Slack {
         self.settings.channel.trim().trim_start_matches('#')
     }
 
-    fn remember_untried(&self, ticket: &Ticket, write: Write, now: DateTime<Utc>) {
-        let mut shared = self.shared();
-        shared
-            .untried
-            .retain(|_, (_, at)| *at + TimeDelta::hours(2) > now);
-        shared.untried.insert(ticket.id.to_string(), (write, now));
+    fn intend(&self, record: &SlackRecord, work: Work, now: DateTime<Utc>) -> SlackRecord {
+        SlackRecord {
+            intent: Some(self.intents.new(work, now)),
+            ..record.clone()
+        }
     }
 
-    /// Did this process record the intent, and was the call not made since? Asked once.
-    fn take_untried(&self, ticket: &Ticket, write: Write) -> bool {
-        self.shared()
-            .untried
-            .remove(ticket.id.as_str())
-            .is_some_and(|(untried, _)| untried == write)
+    /// May the intended message be posted now; is this the first call for it? An intent that is over is
+    /// recorded again first, and the place in the channel is kept for it.
+    fn may_post(
+        &self,
+        ticket: &Ticket,
+        intent: &Intent,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Box<Step<SlackRecord>>> {
+        let who = ticket.id.as_str();
+        if let Some(wait) = self.shared().posts.claim(who, now) {
+            let why = "one message per second and channel".to_owned();
+            return Err(Box::new(Step::Wait(wait, why)));
+        }
+        if self.intents.standing(intent, now) == Standing::Over {
+            self.shared().posts.give_back(who, now);
+            return Err(Box::new(Step::Recorded(SlackRecord {
+                intent: None,
+                ..ticket.slack.clone()
+            })));
+        }
+        Ok(self.intents.spend(intent))
+    }
+
+    /// What was refused at the first call was not done. A later refusal says nothing about the calls before it.
+    fn end(&self, intent: &Intent, first_try: bool, failed: &Failed) {
+        if first_try && matches!(failed, Failed::Refused(_)) {
+            self.intents.end(intent);
+        }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -395,20 +399,24 @@ impl Slack {
     }
 }
 
+/// The open intent of this work.
+fn intended(record: &SlackRecord, work: Work) -> Option<&Intent> {
+    record.intent.as_ref().filter(|intent| intent.what == work)
+}
+
 /// The record after Slack said that the message is no longer there: posted again once, then left.
 fn gone(record: &SlackRecord) -> SlackRecord {
     if record.reposted > 0 {
         return SlackRecord {
             deleted: true,
-            telling: None,
+            intent: None,
             ..record.clone()
         };
     }
     SlackRecord {
         ts: None,
         shown: None,
-        posting_since: None,
-        telling: None,
+        intent: None,
         reposted: 1,
         frozen: false,
         ..record.clone()

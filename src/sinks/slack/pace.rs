@@ -66,6 +66,12 @@ impl Pace {
         (place - now).to_std().ok()
     }
 
+    /// The place that was taken is not used yet: it is `who`'s again at the next claim.
+    pub(super) fn give_back(&mut self, who: &str, now: DateTime<Utc>) {
+        self.free_at = Some(now);
+        self.promised.insert(who.to_owned(), now);
+    }
+
     /// Places are how long one waits, not dates: when the clock is set back, they go with it.
     fn follow(&mut self, now: DateTime<Utc>) {
         if let Some(back) = self
@@ -118,6 +124,16 @@ mod tests {
         assert_eq!(pace.claim("b", at(1000)), None);
         assert_eq!(pace.claim("c", at(2000)), None);
         assert_eq!(pace.claim("d", at(9000)), None);
+    }
+
+    #[test]
+    fn a_place_that_was_not_used_is_kept() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.claim("a", at(0)), None);
+        pace.give_back("a", at(0));
+        assert_eq!(pace.claim("b", at(10)), Some(Duration::from_millis(990)));
+        assert_eq!(pace.claim("a", at(20)), None);
+        assert_eq!(pace.claim("b", at(1000)), None);
     }
 
     #[test]

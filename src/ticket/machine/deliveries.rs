@@ -1,14 +1,14 @@
 //! Bookkeeping of deliveries: leases, records, ends. A part of the state machine: pure, reached through [`apply`](super::apply) only.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Draft, Refusal, contradicts};
-use crate::ticket::{Actor, AuditEntry, Blocked, DeliveryFault, JiraRecord, Lease, Sink};
+use crate::ticket::{Actor, AuditEntry, Blocked, DeliveryFault, Intent, JiraRecord, Sink};
 
-pub(super) fn lease_sink(d: &mut Draft, sink: Sink, lease: &Lease) -> Result<(), Refusal> {
+pub(super) fn lease_sink(d: &mut Draft, sink: Sink, lease: &Intent) -> Result<(), Refusal> {
     if let Some(held) = d.ticket.lease(sink)
-        && held.holder != lease.holder
-        && held.until > d.now
+        && held.by != lease.by
+        && held.is_live(d.now)
     {
         return Err(contradicts("another delivery works on this sink"));
     }
@@ -38,10 +38,9 @@ pub(super) fn record_jira(d: &mut Draft, record: &JiraRecord) {
 
 /// Several deliveries of one sink may wait; the first counts.
 pub(super) fn next_delivery(d: &mut Draft, sink: Sink, again: Option<DateTime<Utc>>) {
-    let now = d.now;
-    let state = d.ticket.books.sinks.of(sink);
-    let waiting = state.due.filter(|at| *at > now + Duration::seconds(5));
-    state.due = again.map(|again| waiting.map_or(again, |waiting| waiting.min(again)));
+    let waiting = d.ticket.waiting(sink, d.now);
+    d.ticket.books.sinks.of(sink).due =
+        again.map(|again| waiting.map_or(again, |waiting| waiting.min(again)));
 }
 
 pub(super) fn end_delivery(
@@ -53,11 +52,7 @@ pub(super) fn end_delivery(
     settings: Option<String>,
 ) {
     let state = d.ticket.books.sinks.of(sink);
-    if state
-        .lease
-        .as_ref()
-        .is_some_and(|lease| lease.holder == holder)
-    {
+    if state.lease.as_ref().is_some_and(|lease| lease.by == holder) {
         state.lease = None;
     }
     if let Some(version) = shown {
@@ -65,7 +60,8 @@ pub(super) fn end_delivery(
     }
     // What a repetition does not repair is shown as blocked, never given up. What acts is the watchdog's.
     let lasts = fault.is_some_and(|fault| !fault.retrying) && sink.shows();
-    state.blocked = lasts.then(|| Blocked::again(state.blocked.as_ref(), settings, d.now));
+    state.blocked = lasts.then(|| Blocked::again(state.blocked.as_ref(), d.now));
+    state.settings = fault.and(settings);
     let slot = &mut state.fault;
     let news = fault.is_some_and(|fault| {
         !fault.retrying

@@ -197,3 +197,11 @@ proptest! {
         prop_assert_eq!(inner, text);
     }
 }
+
+#[test]
+fn old_crashes_pass_through() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/crashes");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        super::lawful::assert_lawful(&std::fs::read(entry.unwrap().path()).unwrap());
+    }
+}

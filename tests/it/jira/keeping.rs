@@ -153,6 +153,35 @@ async fn a_refused_comment_is_noted_and_the_story_goes_on() {
 }
 
 #[tokio::test]
+async fn anothers_words_for_an_edit_change_nothing() {
+    for (code, body) in [
+        (200, "{\"status\":\"maintenance\"}"),
+        (400, "come back later"),
+    ] {
+        let mut bench = Bench::new().await;
+        bench.run().await.unwrap();
+        bench.ticket.diagnosis.root_cause = "Another cause.".to_owned();
+        let script = Script::Status {
+            code,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        };
+        bench.simulator.faults().next_on("PUT", "/issue/", script);
+        // A transient fault is tried again by itself.
+        if code == 400 {
+            bench.run().await.unwrap_err();
+        }
+        bench.run().await.unwrap();
+        assert!(
+            bench
+                .only_issue()
+                .description_text()
+                .contains("Another cause.")
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_read_only_issue_is_noted_and_the_story_goes_on() {
     let mut bench = Bench::new().await;
     bench.run().await.unwrap();

@@ -130,7 +130,7 @@ async fn a_thread_whose_message_is_gone_brings_the_message_back() {
         at("10:10:00"),
     );
     // The edit gets through; then somebody deletes the message.
-    while ticket.slack.telling.is_none() {
+    while ticket.slack.intent.is_none() {
         stage.step(&sink, &mut ticket).await.unwrap();
     }
     stage.slack.delete(ticket.slack.ts.as_deref().unwrap());
@@ -342,13 +342,23 @@ async fn slacks_wish_for_silence_is_kept_for_every_ticket_and_costs_no_call() {
 
 #[tokio::test]
 async fn ten_tickets_at_once_never_meet_the_limit() {
+    a_crowd(10).await;
+}
+
+/// The last ones wait longer than an intent is fresh.
+#[tokio::test]
+async fn forty_tickets_at_once_never_meet_the_limit() {
+    a_crowd(40).await;
+}
+
+async fn a_crowd(size: u32) {
     let mut stage = Stage::set(SlackOptions {
         one_a_second: true,
         ..SlackOptions::default()
     })
     .await;
     let sink = stage.sink();
-    let mut tickets: Vec<_> = (0..10)
+    let mut tickets: Vec<_> = (0..size)
         .map(|number| (numbered(number), stage.now))
         .collect();
     // Each comes back when it was told to, as its queue message would.
@@ -365,13 +375,17 @@ async fn ten_tickets_at_once_never_meet_the_limit() {
         }
         tickets.retain(|(_, due)| *due != chrono::DateTime::<chrono::Utc>::MAX_UTC);
     }
-    assert_eq!(stage.slack.messages().len(), 10);
+    let all = usize::try_from(size).unwrap();
+    assert_eq!(stage.slack.messages().len(), all);
     assert_eq!(
         stage.slack.calls("chat.postMessage").len(),
-        10,
+        all,
         "no call was refused"
     );
-    assert_eq!(stage.now - at("10:00:02"), TimeDelta::seconds(9));
+    assert_eq!(
+        stage.now - at("10:00:02"),
+        TimeDelta::seconds(i64::from(size) - 1)
+    );
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use aiops_rca::http::Http;
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::slack::Slack;
 use aiops_rca::sinks::slack::blocks::message;
-use aiops_rca::ticket::{Channel, Status, Ticket};
+use aiops_rca::ticket::{Channel, Status, Ticket, Work};
 use chrono::TimeDelta;
 use simulators::Fault;
 use simulators::slack::SlackOptions;
@@ -95,8 +95,8 @@ async fn every_fault_at_every_writing_call() {
             // The message and its first two chapters meet the fault, each once; then an edit does.
             let mut hit = 0;
             while hit < 3 {
-                let first_try = ticket.slack.ts.is_none() || ticket.slack.telling == Some(hit);
-                if first_try && ticket.slack.posting_since.is_some() {
+                let intended = ticket.slack.intent.as_ref().map(|intent| intent.what);
+                if intended == Some(Work::Create) || intended == Some(Work::Comment(hit)) {
                     stage.pass(TimeDelta::seconds(2));
                     stage
                         .slack

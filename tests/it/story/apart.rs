@@ -1,0 +1,102 @@
+//! Each vendor hangs in turn (it takes every call and answers none): the other sinks are not held up, the pages say so, and
+//! what waited is shown once when it answers again.
+
+use std::time::{Duration, Instant};
+
+use aiops_rca::sinks::lanes::SHARE;
+use serde_json::Value;
+use simulators::Fault;
+
+use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
+
+/// More than the share of one sink, and more than the host runs at once.
+const FAILURES: u32 = 30;
+/// A vendor that hangs is probed no sooner than that after it was found out.
+const FIRST_PAUSE: u64 = 5;
+
+async fn fail(town: &Town, failures: u32) -> Vec<String> {
+    let rows: Vec<Value> = (0..failures)
+        .map(|number| row(&format!("pl_{number}"), &run(number), "2200", BLOB_MISSING))
+        .collect();
+    ids(&town.deliver("azure-monitor", &alert("a1", &rows)).await)
+}
+
+/// Calls that the vendor which hangs may have been sent by now: its share, then one probe after another.
+fn allowed(since: Instant) -> usize {
+    let probes = since.elapsed().as_secs() / FIRST_PAUSE + 1;
+    usize::try_from(u64::from(SHARE) + probes).unwrap()
+}
+
+async fn tells(town: &Town, title: &str) -> bool {
+    let page = town.get("dashboard").await.unwrap();
+    String::from_utf8_lossy(&page.body).contains(&format!("{title} does not answer since"))
+}
+
+/// The tickets are shown everywhere, once, and the page is quiet again.
+async fn heals(town: &Town, tickets: &[String], title: &str) {
+    town.until_shown(tickets, Duration::from_secs(150)).await;
+    assert_eq!(town.issues().len(), tickets.len());
+    assert_eq!(town.messages().len(), tickets.len());
+    assert!(!tells(town, title).await);
+    town.assert_wire_laws();
+}
+
+#[tokio::test]
+async fn jira_hangs_and_slack_is_not_held_up() {
+    let town = Town::build(&Ground::Embedded, &[]).await;
+    town.jira
+        .faults()
+        .stands(Some(Fault::Delay(Duration::from_hours(1))));
+    let since = Instant::now();
+    let tickets = fail(&town, 16).await;
+    town.until("Slack shows all", Duration::from_secs(60), async |town| {
+        let asked = town.jira.requests().len();
+        assert!(asked <= allowed(since), "JIRA was called {asked} times");
+        town.messages().len() == tickets.len()
+    })
+    .await;
+    town.until("the page tells", Duration::from_secs(30), async |town| {
+        tells(town, "JIRA").await
+    })
+    .await;
+    let waits = town.ticket(&tickets[0]).await.unwrap();
+    assert_eq!(waits["sinks"]["jira"]["state"], "lagging");
+    assert_eq!(waits["sinks"]["slack"]["state"], "up_to_date");
+    town.jira.faults().stands(None);
+    heals(&town, &tickets, "JIRA").await;
+}
+
+#[tokio::test]
+async fn slack_hangs_and_jira_is_not_held_up() {
+    let town = Town::build(&Ground::Embedded, &[]).await;
+    town.slack
+        .faults()
+        .stands(Some(Fault::Delay(Duration::from_hours(1))));
+    let since = Instant::now();
+    let tickets = fail(&town, FAILURES).await;
+    town.until("JIRA shows all", Duration::from_secs(60), async |town| {
+        let asked = town.slack.requests().len();
+        assert!(asked <= allowed(since), "Slack was called {asked} times");
+        town.issues().len() == tickets.len()
+    })
+    .await;
+    town.until("the page tells", Duration::from_secs(30), async |town| {
+        tells(town, "Slack").await
+    })
+    .await;
+    town.slack.faults().stands(None);
+    heals(&town, &tickets, "Slack").await;
+}
+
+/// The shares of all sinks together fit into what the shipped `host.json` runs at once.
+#[test]
+fn the_hosts_batch_holds_every_share() {
+    let host: Value = serde_json::from_str(include_str!("../../../host.json")).unwrap();
+    let queues = &host["extensions"]["queues"];
+    let at_once = [&queues["batchSize"], &queues["newBatchThreshold"]]
+        .iter()
+        .map(|number| number.as_u64().unwrap())
+        .sum::<u64>();
+    let sinks = u64::try_from(aiops_rca::ticket::Sink::ALL.len()).unwrap();
+    assert!(sinks * u64::from(SHARE) <= at_once);
+}
