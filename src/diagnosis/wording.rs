@@ -126,14 +126,31 @@ pub(super) fn proof(
     let in_words = signs.iter().filter(in_words);
     let telling = in_words.filter_map(around_sign).find(is_sentence);
     let says = telling.or_else(|| told(verdict).or_else(|| last.as_ref().and_then(around_sign)));
-    if let Some(says) = says {
-        entities.insert("says".into(), says);
+    // What is said is quoted as well.
+    if let Some(says) = &says
+        && let Some((place, start)) = place_of(verdict, says)
+    {
+        let end = start + says.len();
+        add(&verdict.places, &mut taken, place, Span { start, end });
     }
-    let quotes = taken
+    let quotes: Vec<Quote> = taken
         .iter()
         .filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span))
         .collect();
+    if let Some(says) = says
+        && quotes.iter().any(|quote| quote.quote.contains(&says))
+    {
+        entities.insert("says".into(), says);
+    }
     Proof { quotes, entities }
+}
+
+/// Where a slice of a heard text stands.
+fn place_of(verdict: &Verdict<'_>, slice: &str) -> Option<(usize, usize)> {
+    let heard = verdict.places.iter().enumerate();
+    heard
+        .filter(|(_, place)| place.heard)
+        .find_map(|(number, place)| Some((number, place.text.find(slice)?)))
 }
 
 fn length(verdict: &Verdict<'_>, place: usize, span: Span) -> usize {
