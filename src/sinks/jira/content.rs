@@ -164,7 +164,7 @@ impl Jira {
 
     fn commenting(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
-            intent: Some(self.intents.new(Work::Comment(number), now)),
+            intent: Some(self.intents.open(Work::Comment(number), now)),
             ..record.clone()
         }
     }

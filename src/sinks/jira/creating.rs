@@ -221,7 +221,7 @@ impl Jira {
 
     fn creating(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
-            intent: Some(self.intents.new(Work::Create, now)),
+            intent: Some(self.intents.open(Work::Create, now)),
             ..record.clone()
         }
     }

@@ -311,7 +311,7 @@ impl Jira {
         let open = ticket.jira.intent.as_ref();
         let Some(intent) = open.filter(|intent| intent.what == Work::Change) else {
             let intended = JiraRecord {
-                intent: Some(self.intents.new(Work::Change, now)),
+                intent: Some(self.intents.open(Work::Change, now)),
                 ..next.clone()
             };
             return Err(Box::new(Step::Recorded(intended)));

@@ -312,33 +312,34 @@ impl Slack {
         match self.client.post("chat.postMessage", &arguments, now).await {
             Ok(_) => Ok(Step::Recorded(told)),
             Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(told)),
-            Err(failed) => match failed.code() {
-                Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") => {
-                    Ok(Step::Recorded(gone(record)))
+            Err(failed) => {
+                if let Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") =
+                    failed.code()
+                {
+                    return Ok(Step::Recorded(gone(record)));
                 }
-                _ => {
-                    self.end(intent, first_try, &failed);
-                    Err(self.refused("chat.postMessage", &failed, now))
-                }
-            },
+                self.end(intent, first_try, &failed);
+                Err(self.refused("chat.postMessage", &failed, now))
+            }
         }
     }
 
     /// Sorts a failure, and keeps Slack's wish for silence.
     fn refused(&self, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
         let fault = failed.fault(method, &self.settings.channel);
-        if let Failed::Refused(refusal) = failed {
-            if refusal.code.contains("limit") && fault.is_transient() {
-                let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD))
-                    .unwrap_or(TimeDelta::minutes(1));
-                let mut shared = self.shared();
-                let pace = if method == "chat.update" {
-                    &mut shared.updates
-                } else {
-                    &mut shared.posts
-                };
-                pace.hold(now + wait);
-            }
+        if let Failed::Refused(refusal) = failed
+            && refusal.code.contains("limit")
+            && fault.is_transient()
+        {
+            let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD))
+                .unwrap_or(TimeDelta::minutes(1));
+            let mut shared = self.shared();
+            let pace = if method == "chat.update" {
+                &mut shared.updates
+            } else {
+                &mut shared.posts
+            };
+            pace.hold(now + wait);
         }
         fault
     }
@@ -350,7 +351,7 @@ impl Slack {
 
     fn intend(&self, record: &SlackRecord, work: Work, now: DateTime<Utc>) -> SlackRecord {
         SlackRecord {
-            intent: Some(self.intents.new(work, now)),
+            intent: Some(self.intents.open(work, now)),
             ..record.clone()
         }
     }
