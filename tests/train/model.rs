@@ -65,6 +65,7 @@ impl Weights {
         Judge::new(
             Fitted {
                 cases: String::new(),
+                examples: String::new(),
                 weights: String::new(),
                 step: self.step,
                 sharpness: 1.0,

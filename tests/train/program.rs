@@ -39,7 +39,7 @@ fn main() -> anyhow::Result<()> {
 
 fn train_all(root: &Path, ablation: bool) -> anyhow::Result<()> {
     let (cases, hash) = cases::read(&root.join("tests/eval"))?;
-    let examples: Vec<Example> = cases.iter().map(example).collect();
+    let strong: Vec<Example> = cases.iter().map(example).collect();
     let weak = weak_examples();
     println!(
         "{} cases, {} examples of the catalog",
@@ -47,8 +47,8 @@ fn train_all(root: &Path, ablation: bool) -> anyhow::Result<()> {
         weak.len()
     );
 
-    let opinions = fit::unseen(&cases, &examples, &weak, 1);
-    let weights = train(&[examples.as_slice(), &weak].concat(), STEPS);
+    let opinions = fit::unseen(&cases, &strong, &weak, 1);
+    let weights = train(&[strong.as_slice(), &weak].concat(), STEPS);
     let (fresh, fresh_opinions): (Vec<&Labelled>, Vec<Opinion>) = cases
         .iter()
         .zip(&opinions)
@@ -63,6 +63,7 @@ fn train_all(root: &Path, ablation: bool) -> anyhow::Result<()> {
     let judge = fit::with(&weights, sharpness, trust, curve);
     let fitted = Fitted {
         cases: hash,
+        examples: hex::encode(Sha256::digest(examples::listed(Catalog::get()))),
         weights: hex::encode(Sha256::digest(&weights.bytes)),
         permit: fit::permit(&cases, &opinions),
         ..judge.fitted().clone()
@@ -73,7 +74,7 @@ fn train_all(root: &Path, ablation: bool) -> anyhow::Result<()> {
     println!("unseen, by origin, on the files that the rules were not written for:");
     report(&judge, &fresh, &fresh_opinions);
     for share in [2, 4].into_iter().filter(|_| ablation) {
-        let opinions = fit::unseen(&cases, &examples, &weak, share);
+        let opinions = fit::unseen(&cases, &strong, &weak, share);
         let (fresh, opinions): (Vec<&Labelled>, Vec<Opinion>) = cases
             .iter()
             .zip(opinions)

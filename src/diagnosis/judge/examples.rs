@@ -15,6 +15,14 @@ pub fn of(catalog: &Catalog) -> Vec<(Category, String)> {
         .collect()
 }
 
+/// The examples as one text, for their hash: weights belong to the catalog that they were fitted on.
+pub fn listed(catalog: &Catalog) -> String {
+    of(catalog)
+        .iter()
+        .map(|(category, text)| format!("{}\t{text}\n", category.words()))
+        .collect()
+}
+
 fn texts(cause: &Cause) -> impl Iterator<Item = String> {
     let phrases = [&cause.codes, &cause.always, &cause.says, &cause.suggests];
     phrases

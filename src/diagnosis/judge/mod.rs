@@ -66,6 +66,8 @@ pub const NEUTRAL: [f32; 2] = [1.0, 0.0];
 pub struct Fitted {
     /// SHA-256 of the labelled cases it was trained on, in the order of their file names.
     pub cases: String,
+    /// SHA-256 of the catalog's examples.
+    pub examples: String,
     /// SHA-256 of `weights.bin`.
     pub weights: String,
     /// What one step of a weight is worth.
@@ -227,6 +229,7 @@ pub fn logit(probability: f32) -> f32 {
 fn ignorant() -> Fitted {
     Fitted {
         cases: String::new(),
+        examples: String::new(),
         weights: String::new(),
         step: 0.0,
         sharpness: 1.0,

@@ -10,8 +10,8 @@
 
 use std::path::Path;
 
-use aiops_rca::diagnosis::judge::{CATEGORIES, Judge, Opinion, Rule, features};
-use aiops_rca::diagnosis::{Category, by_rules, diagnose};
+use aiops_rca::diagnosis::judge::{CATEGORIES, Judge, Opinion, Rule, examples, features};
+use aiops_rca::diagnosis::{Catalog, Category, by_rules, diagnose};
 use aiops_rca::failure::Source;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ use super::case;
 #[expect(dead_code, reason = "the trainer uses the rest of it")]
 mod model;
 
-/// When this fails, cases were added or changed: `cargo run --release --example train`, and look at what it prints.
+/// When this fails, cases or the catalog were changed: `cargo run --release --example train`, and look at what it prints.
 #[test]
 fn the_weights_are_those_of_the_recorded_cases() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -39,6 +39,8 @@ fn the_weights_are_those_of_the_recorded_cases() {
     let weights = std::fs::read(root.join("src/diagnosis/judge/weights.bin")).unwrap();
     let fitted = Judge::get().fitted();
     assert_eq!(fitted.cases, hex::encode(cases.finalize()));
+    let examples = examples::listed(Catalog::get());
+    assert_eq!(fitted.examples, hex::encode(Sha256::digest(examples)));
     assert_eq!(fitted.weights, hex::encode(Sha256::digest(&weights)));
     assert!(weights.len() < 2 * 1024 * 1024, "{}", weights.len());
 }
