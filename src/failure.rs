@@ -9,11 +9,12 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::redaction::{cap, redact, redact_name};
 
 mod asset;
+pub mod exception;
 pub mod own_words;
 pub mod remote;
 mod scope;
@@ -152,19 +153,19 @@ impl RunKey {
         let scope = if scope.is_empty() {
             String::new()
         } else {
-            digest(scope)
+            sha256(scope)
         };
         Self(format!(
             "{source}:{scope}:{}:{}",
-            digest(rest),
-            digest(text)
+            sha256(rest),
+            sha256(text)
         ))
     }
 
     /// The key of what follows this run's closed ticket: the next failure of the same unit.
     #[must_use]
     pub fn after(&self, ticket: impl fmt::Display) -> Self {
-        let follow = |digested: &str| digest(&format!("{digested}|after {ticket}"));
+        let follow = |digested: &str| sha256(&format!("{digested}|after {ticket}"));
         let [source, scope, rest, whole] = self.parts();
         Self(format!(
             "{source}:{scope}:{}:{}",
@@ -205,10 +206,6 @@ impl From<String> for RunKey {
             Self(text)
         }
     }
-}
-
-fn digest(text: &str) -> String {
-    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 /// Names of [`Failure::context`] entries that other rooms read. All values are text.

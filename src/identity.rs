@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
+use crate::tolerant;
 
 /// A token that expires sooner is asked for anew.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
@@ -180,11 +181,7 @@ struct Answer {
 
 /// A number, a number in a string, or nothing usable.
 fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(value
-        .as_i64()
-        .or_else(|| value.as_str()?.trim().parse().ok())
-        .filter(|seconds| (0..=253_402_300_799).contains(seconds)))
+    Ok(tolerant::number(deserializer)?.filter(|seconds| (0..=253_402_300_799).contains(seconds)))
 }
 
 fn refusal(reply: &Reply, user_assigned: bool, now: DateTime<Utc>) -> Fault {

@@ -42,6 +42,8 @@
 #![cfg_attr(not(test), warn(clippy::use_debug))]
 
 // Pipes: they import nothing of ours except one another, upwards.
+mod digest;
+mod tolerant;
 pub mod fault;
 pub mod trace;
 pub mod http;

@@ -25,7 +25,9 @@ mod values;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use sha2::{Digest, Sha256};
+use crate::digest::sha256;
+
+pub use clean::clean;
 
 /// What stands where a secret was.
 const MASK: &str = "***";
@@ -39,7 +41,7 @@ const PASSES: usize = 6;
 ///
 /// `\r\n` and a lone `\r` become `\n`. Redacting twice gives the same as redacting once.
 pub fn redact(text: &str) -> String {
-    let mut text = clean::clean(text);
+    let mut text = clean(text);
     for _ in 0..PASSES {
         let mut changed = false;
         for find in [shapes::unhinted, secrets::hinted] {
@@ -65,7 +67,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 ///
 /// The mask carries a digest of what it hides: two names stay two names.
 pub fn redact_name(name: &str) -> String {
-    let mut name = clean::clean(name);
+    let mut name = clean(name);
     for _ in 0..PASSES {
         let folded = fold::Folded::new(&name);
         match folded.replace(&secrets::certain(folded.view()), told_apart) {
@@ -82,7 +84,7 @@ fn mask(text: &str, find: fn(&str) -> Vec<Range<usize>>) -> Option<String> {
 }
 
 fn told_apart(secret: &str) -> Cow<'static, str> {
-    let digest = hex::encode(Sha256::digest(secret));
+    let digest = sha256(secret);
     Cow::Owned(format!(
         "{MASK}{}",
         digest.get(..DIGEST).unwrap_or_default()

@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, NaiveTime, Utc};
 use globset::{GlobBuilder, GlobMatcher};
-use sha2::{Digest, Sha256};
 
 use crate::diagnosis::{Action, Category, Risk, Severity};
+use crate::digest::sha256;
 use crate::evidence::Facts;
 use crate::failure::{Asset, AssetKind, Scope, Source, field};
 use crate::ticket::machine::{Decision, Plan};
@@ -461,7 +461,7 @@ fn propose(
         ticket.failure.asset,
         ticket.failure.run_id.as_deref().unwrap_or("unknown"),
     );
-    let hash = hex::encode(Sha256::digest(format!("{}\n{attempt}\n{text}", ticket.id)));
+    let hash = sha256(format!("{}\n{attempt}\n{text}", ticket.id));
     Decision::Ask {
         plan,
         text,

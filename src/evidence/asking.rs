@@ -3,12 +3,10 @@
 //! It does not know any vendor. Every request of this room only reads, so a call that met a passing
 //! obstacle is made once more, when the wait is short enough for the budget of an analysis.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use regex::Regex;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -132,34 +130,10 @@ pub(crate) fn plain_code(code: &str) -> Option<&str> {
     plain.then_some(code)
 }
 
-/// `text` without terminal escape sequences.
-pub(crate) fn without_ansi(text: &str) -> String {
-    static ANSI: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])").ok()
-    });
-    ANSI.as_ref().map_or_else(
-        || text.to_owned(),
-        |ansi| ansi.replace_all(text, "").into_owned(),
-    )
-}
-
 /// The last `limit` bytes, cut on a character boundary: the end of a log tells why it ended.
 pub(crate) fn tail(text: &str, limit: usize) -> &str {
     text.get(text.ceil_char_boundary(text.len().saturating_sub(limit))..)
         .unwrap_or_default()
-}
-
-/// The last line that reads like a raised exception (`package.SomeError: why`), with its class.
-pub(crate) fn last_exception(log: &str) -> Option<(&str, &str)> {
-    static RAISED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Failure|NotFound|Warning))(?::\s|$)")
-            .ok()
-    });
-    let raised = RAISED.as_ref()?;
-    log.lines()
-        .rev()
-        .map(str::trim_end)
-        .find_map(|line| Some((raised.captures(line)?.get(1)?.as_str(), line)))
 }
 
 /// Milliseconds since 1970, as Databricks writes times; zero and nonsense are no time.
@@ -177,28 +151,6 @@ pub(crate) fn around(at: DateTime<Utc>, slack: TimeDelta) -> (DateTime<Utc>, Dat
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn ansi_is_gone_and_the_text_stays() {
-        assert_eq!(
-            without_ansi("\u{1b}[0;31mKeyError\u{1b}[0m: 'a' \u{1b}]8;;x\u{7}[ok]"),
-            "KeyError: 'a' [ok]"
-        );
-    }
-
-    #[test]
-    fn the_last_exception_wins() {
-        let log =
-            "ValueError: a\nduring handling\npyspark.errors.AnalysisException: [X] b\n  at line 3";
-        assert_eq!(
-            last_exception(log),
-            Some((
-                "AnalysisException",
-                "pyspark.errors.AnalysisException: [X] b"
-            ))
-        );
-        assert_eq!(last_exception("all is well"), None);
-    }
 
     #[test]
     fn dots_are_no_ids() {

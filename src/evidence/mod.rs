@@ -28,7 +28,6 @@ pub mod data_factory;
 pub mod databricks;
 pub mod log_analytics;
 mod standing;
-mod tolerant;
 mod voice;
 
 pub use airflow::Airflow;

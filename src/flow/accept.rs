@@ -9,10 +9,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::claims::Place;
 use super::{FAILURES, FailureMessage, Flow};
+use crate::digest::sha256;
 use crate::failure::{Failure, Source};
 use crate::fault::Fault;
 use crate::sources::airflow::story;
@@ -356,12 +356,12 @@ impl Flow {
         trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let digest = hex::encode(Sha256::digest(format!(
+        let digest = sha256(format!(
             "{}\n{}\n{}",
             request.rows_of.name(),
             request.alert.id,
             request.asset.as_deref().unwrap_or_default()
-        )));
+        ));
         let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
         let trace = trace.map(str::to_owned);
         let waiting = WaitingRows {

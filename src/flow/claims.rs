@@ -256,11 +256,10 @@ impl Flow {
         owner: &TicketId,
         now: DateTime<Utc>,
     ) -> Result<Option<Ticket>, Fault> {
-        match self.apply(owner, &Event::ReportedAgain, now).await {
-            Ok(ticket) => Ok(Some(ticket)),
-            Err(UpdateError::Missing) => Ok(None),
-            Err(UpdateError::Refused(_)) => self.store.load(owner).await,
-            Err(UpdateError::Store(fault)) => Err(fault),
+        let counted = self.apply(owner, &Event::ReportedAgain, now).await;
+        match UpdateError::unless_refused(counted)? {
+            Some(ticket) => Ok(Some(ticket)),
+            None => self.store.load(owner).await,
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 
 use super::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
+use crate::digest::sha256;
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
 use crate::ticket::machine::Event;
@@ -23,7 +23,7 @@ impl Flow {
         text: &str,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let digest = hex::encode(Sha256::digest(format!("{queue}\n{text}")));
+        let digest = sha256(format!("{queue}\n{text}"));
         let letter = DeadLetter {
             id: format!("{}-{}", now.format("%Y%m%dT%H%M"), digest.get(..16).unwrap_or_default()),
             queue: queue.to_owned(),
@@ -60,16 +60,10 @@ impl Flow {
                 settings: self.sinks.settings_digest(message.sink),
                 again: None,
             };
-            match self
-                .store
-                .update(&message.ticket, |ticket: &Ticket| {
-                    crate::ticket::machine::apply(ticket, &event, now)
-                })
-                .await
-            {
-                Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
-                Err(UpdateError::Store(fault)) => return Err(fault),
-            }
+            let ended = self.store.update(&message.ticket, |ticket: &Ticket| {
+                crate::ticket::machine::apply(ticket, &event, now)
+            });
+            UpdateError::unless_refused(ended.await)?;
         }
         Ok(())
     }
@@ -136,16 +130,10 @@ impl Flow {
     /// The sink has to look again although the ticket has not changed since it was given up.
     async fn wake(&self, message: &DeliveryMessage, now: DateTime<Utc>) -> Result<(), Fault> {
         let event = Event::Woken { sink: message.sink };
-        match self
-            .store
-            .update(&message.ticket, |ticket| {
-                crate::ticket::machine::apply(ticket, &event, now)
-            })
-            .await
-        {
-            Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => Ok(()),
-            Err(UpdateError::Store(fault)) => Err(fault),
-        }
+        let woken = self.store.update(&message.ticket, |ticket| {
+            crate::ticket::machine::apply(ticket, &event, now)
+        });
+        UpdateError::unless_refused(woken.await).map(drop)
     }
 }
 

@@ -12,16 +12,13 @@ use super::{DeliveryMessage, Flow};
 use crate::fault::Fault;
 use crate::sinks::Step;
 use crate::sinks::lanes::{Heard, Wait};
-use crate::ticket::machine::{Event, Refusal};
+use crate::ticket::machine::{Change, Event, Refusal};
 use crate::ticket::store::{Outage, UpdateError};
-use crate::ticket::{DeliveryFault, Intent, Record, Sink, Ticket, Work};
+use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};
 use crate::trace;
 
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
-/// A delivery that waits for about the same time will do. One that is due about now is the one being handled: the
-/// queue's clock is not ours.
-const SOON: chrono::Duration = chrono::Duration::seconds(5);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -118,19 +115,13 @@ impl Flow {
         holder: &str,
         now: DateTime<Utc>,
     ) -> Result<Result<Ticket, Duration>, Fault> {
-        match self
-            .store
-            .update(&message.ticket, |ticket| {
-                crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)
-            })
-            .await
-        {
-            Ok(change) => Ok(Ok(change.ticket)),
-            // Soon enough to pick up what the holder may have missed, late enough not to spin.
-            Err(UpdateError::Refused(_)) => Ok(Err(Duration::from_secs(5))),
-            Err(UpdateError::Missing) => Err(Fault::permanent("the ticket vanished")),
-            Err(UpdateError::Store(fault)) => Err(fault),
-        }
+        let leased = self.store.update(&message.ticket, |ticket| {
+            crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)
+        });
+        // Soon enough to pick up what the holder may have missed, late enough not to spin.
+        Ok(UpdateError::unless_refused(leased.await)?
+            .map(|change| change.ticket)
+            .ok_or(Duration::from_secs(5)))
     }
 
     /// Stores a record together with a prolonged lease; `None` when the lease was lost.
@@ -153,18 +144,14 @@ impl Flow {
                 super::append(&change, &leased(sink, holder, now), now)
             })
             .await;
-        match updated {
-            Ok(change) => {
-                if change.visible {
-                    let others = Sink::showing().filter(|other| *other != sink);
-                    self.put_deliveries(&change.ticket, others, now).await?;
-                }
-                Ok(Some(change.ticket))
-            }
-            Err(UpdateError::Refused(_)) => Ok(None),
-            Err(UpdateError::Missing) => Err(Fault::permanent("the ticket vanished")),
-            Err(UpdateError::Store(fault)) => Err(fault),
+        let Some(change) = UpdateError::unless_refused(updated)? else {
+            return Ok(None);
+        };
+        if change.visible {
+            let others = Sink::showing().filter(|other| *other != sink);
+            self.put_deliveries(&change.ticket, others, now).await?;
         }
+        Ok(Some(change.ticket))
     }
 
     /// Steps of a sink that shows the ticket, until it does.
@@ -275,18 +262,14 @@ impl Flow {
         };
         let mut another_waits = false;
         let ended = self.store.update(&message.ticket, |ticket| {
-            let waiting = ticket
-                .due(message.sink)
-                .filter(|waiting| *waiting > now + SOON);
-            another_waits = waiting
+            another_waits = ticket
+                .waiting(message.sink, now)
                 .zip(due)
-                .is_some_and(|(waiting, due)| waiting <= due + SOON);
+                .is_some_and(|(waiting, due)| waiting <= due + SinkState::SOON);
             crate::ticket::machine::apply(ticket, &event, now)
         });
-        let ended = match ended.await {
-            Ok(change) => change.ticket,
-            Err(UpdateError::Store(fault)) => return Err(fault),
-            Err(UpdateError::Missing | UpdateError::Refused(_)) => return Ok(()),
+        let Some(Change { ticket: ended, .. }) = UpdateError::unless_refused(ended.await)? else {
+            return Ok(());
         };
         match again {
             // One waiting message a sink is enough: without this every event would leave another one behind.

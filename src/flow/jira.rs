@@ -189,16 +189,10 @@ impl Flow {
         {
             return Ok(false);
         }
-        match self
-            .store
-            .update(&ticket.id, |ticket| {
-                crate::ticket::machine::apply(ticket, &Event::JiraCompared, now)
-            })
-            .await
-        {
-            Ok(_) | Err(UpdateError::Missing | UpdateError::Refused(_)) => {}
-            Err(UpdateError::Store(fault)) => return Err(fault),
-        }
+        let compared = self.store.update(&ticket.id, |ticket| {
+            crate::ticket::machine::apply(ticket, &Event::JiraCompared, now)
+        });
+        UpdateError::unless_refused(compared.await)?;
         match jira.observe(ticket, now).await {
             Ok(Some(event)) => Ok(matches!(
                 self.jira_event(event, now).await?,

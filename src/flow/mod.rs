@@ -187,10 +187,11 @@ impl Flow {
         event: &Event,
         now: DateTime<Utc>,
     ) -> Result<Ticket, UpdateError> {
+        let loaded = self.store.load_to_change(id).await?;
+        let ticket = &loaded.ticket;
         let (healings, facts) = match event {
             Event::AttemptReported { report, run_id, .. } => {
-                let ticket = self.store.load(id).await?.ok_or(UpdateError::Missing)?;
-                machine::apply(&ticket, event, now)?;
+                machine::apply(ticket, event, now)?;
                 // Before the attempt can end: from then on the run's own failure alert may come.
                 if let Some(run) = run_id {
                     self.store
@@ -203,7 +204,7 @@ impl Flow {
                             .store
                             .healings(&ticket.failure.asset_id(), &ticket.diagnosis.fingerprint)
                             .await?;
-                        let facts = self.facts(&ticket, run_id.as_deref(), now).await;
+                        let facts = self.facts(ticket, run_id.as_deref(), now).await;
                         (healings, facts)
                     }
                     _ => (Vec::new(), Facts::assumed()),
@@ -212,18 +213,14 @@ impl Flow {
             _ => (Vec::new(), Facts::assumed()),
         };
         if let Event::StatusChanged { .. } = event
-            && self
-                .store
-                .load(id)
-                .await?
-                .is_some_and(|ticket| ticket.is_closed())
+            && ticket.is_closed()
         {
             // Before the change: a crash after it must not leave a reopened ticket that nobody looks after.
             self.store.mark_active(id).await?;
         }
         let change = self
             .store
-            .update(id, |ticket| {
+            .update_loaded(loaded, |ticket| {
                 follow_through(ticket, event, &self.remediation, (&healings, &facts), now)
             })
             .await?;
@@ -253,10 +250,7 @@ impl Flow {
 
     /// Applies an event; that it came too late is no fault.
     async fn tell(&self, id: &TicketId, event: Event, now: DateTime<Utc>) -> Result<(), Fault> {
-        match self.apply(id, &event, now).await {
-            Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
-            Err(UpdateError::Store(fault)) => Err(fault),
-        }
+        UpdateError::unless_refused(self.apply(id, &event, now).await).map(drop)
     }
 
     /// Bookkeeping of attempts outside the ticket; repeating it is harmless, and the sweep repeats it after a crash.

@@ -232,11 +232,8 @@ impl Flow {
             if machine::apply(ticket, &event, now).is_err() {
                 continue;
             }
-            match self.apply(&ticket.id, &event, now).await {
-                Ok(_) => acted = true,
-                Err(UpdateError::Refused(_) | UpdateError::Missing) => {}
-                Err(UpdateError::Store(fault)) => return Err(fault),
-            }
+            let applied = self.apply(&ticket.id, &event, now).await;
+            acted |= UpdateError::unless_refused(applied)?.is_some();
         }
         if let Some(attempt) = ticket.current_attempt() {
             let overdue = match attempt.state {
@@ -316,13 +313,12 @@ impl Flow {
         let woken = self
             .store
             .update(&ticket.id, |ticket| machine::apply(ticket, &event, now));
-        match woken.await {
-            Ok(change) => {
+        match UpdateError::unless_refused(woken.await)? {
+            Some(change) => {
                 self.put_delivery(&change.ticket, Sink::Playbook, Duration::ZERO)
                     .await
             }
-            Err(UpdateError::Refused(_) | UpdateError::Missing) => Ok(()),
-            Err(UpdateError::Store(fault)) => Err(fault),
+            None => Ok(()),
         }
     }
 }

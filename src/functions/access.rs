@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::wire::Request;
+use crate::digest::sha256;
 use crate::redaction::{cap, redact};
 
 /// With this prefix browsers keep the cookie only from this very host, over TLS and for all paths: no sister site can plant one.
@@ -182,10 +183,10 @@ fn entra(request: &Request) -> Option<Visitor> {
         .header("x-ms-client-principal-name")
         .filter(|name| !name.is_empty())
         .unwrap_or(id);
-    let token = hex::encode(Sha256::digest(format!(
+    let token = sha256(format!(
         "form|{id}|{}",
         request.header("x-ms-client-principal").unwrap_or_default()
-    )));
+    ));
     Some(Visitor {
         name: shown_name(name),
         is_known: true,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 const ESC: char = '\u{1b}';
 
 /// The text without such characters; borrowed when there were none.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+pub fn clean(text: &str) -> Cow<'_, str> {
     let Some(first) = text
         .char_indices()
         .find(|&(_, c)| !is_plain(c))
@@ -41,6 +41,7 @@ fn is_plain(c: char) -> bool {
         | '\u{2028}' | '\u{2029}' // line ends that logs and JSON read differently
         | '\u{fff9}'..='\u{fffb}' // interlinear annotations
         | '\u{e0000}'..='\u{e0fff}' => false, // tags and selectors: invisible text
+        c if (c as u32 & 0xfffe) == 0xfffe => false, // no characters at all
         _ => true,
     }
 }

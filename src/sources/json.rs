@@ -14,12 +14,14 @@ use std::ops::Deref;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Unexpected, Visitor};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::Malformed;
 use crate::redaction::visible;
+
+use crate::digest::sha256;
+use crate::tolerant;
 
 /// The body as one JSON object.
 pub(super) fn document(body: &[u8]) -> Result<Value, Malformed> {
@@ -75,7 +77,7 @@ pub(super) fn nothing_usable(message: &str, path: &str) -> Malformed {
 
 /// A stable id for a message that carries none.
 pub(super) fn digest(value: &Value) -> String {
-    let hash = hex::encode(Sha256::digest(value.to_string().as_bytes()));
+    let hash = sha256(value.to_string());
     format!("body:{}", hash.get(..24).unwrap_or(&hash))
 }
 
@@ -84,7 +86,7 @@ pub(super) fn key_part(text: &str) -> Cow<'_, str> {
     if text.len() <= 256 {
         Cow::Borrowed(text)
     } else {
-        Cow::Owned(hex::encode(Sha256::digest(text.as_bytes())))
+        Cow::Owned(sha256(text))
     }
 }
 
@@ -108,16 +110,7 @@ pub(super) fn reach<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
 
 /// The text of a scalar; objects, arrays and words that mean "nothing" have none.
 pub(super) fn scalar(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number
-            .as_f64()
-            .filter(|_| number.is_f64())
-            .map_or_else(|| number.to_string(), whole),
-        Value::Null | Value::Array(_) | Value::Object(_) => return None,
-    };
-    (!is_nothing(&text)).then_some(text)
+    tolerant::scalar(value).filter(|text| !is_nothing(text))
 }
 
 /// The text of anything: scalars as [`scalar`], lists of lines joined, objects as JSON.
@@ -163,16 +156,6 @@ pub(super) fn is_nothing(text: &str) -> bool {
     )
 }
 
-/// A float as the whole number it is, if it is one that a float can hold exactly.
-fn whole(number: f64) -> String {
-    // 2^53: from here on floats skip whole numbers.
-    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
-        format!("{number:.0}")
-    } else {
-        number.to_string()
-    }
-}
-
 /// An optional text that may come as a string, a number or a boolean; anything else is a wrong type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Text(Option<String>);
@@ -191,50 +174,12 @@ impl Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text or a number")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-                let text = text.trim();
-                Ok(Text((!is_nothing(text)).then(|| text.to_owned())))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
-                Ok(Text(Some(number.to_string())))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Text, E> {
-                Ok(Text(Some(number.to_string())))
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Text, E> {
-                Ok(Text(Some(whole(number))))
-            }
-
-            fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Text, E> {
-                Ok(Text(Some(flag.to_string())))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Text, E> {
-                Ok(Text(None))
-            }
-
-            fn visit_none<E: de::Error>(self) -> Result<Text, E> {
-                Ok(Text(None))
-            }
-
-            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
-                deserializer.deserialize_any(self)
-            }
+        let wrong = |found| D::Error::invalid_type(found, &"text or a number");
+        match Value::deserialize(deserializer)? {
+            Value::Array(_) => Err(wrong(Unexpected::Seq)),
+            Value::Object(_) => Err(wrong(Unexpected::Map)),
+            other => Ok(Self(scalar(&other))),
         }
-
-        deserializer.deserialize_any(TextVisitor)
     }
 }
 

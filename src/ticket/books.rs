@@ -95,6 +95,12 @@ pub struct SinkState {
     pub blocked: Option<Blocked>,
 }
 
+impl SinkState {
+    /// A delivery that waits for about the same time will do. One that is due about now is the one being handled: the
+    /// queue's clock is not ours.
+    pub const SOON: Duration = Duration::seconds(5);
+}
+
 /// A sink that somebody has to repair before the ticket can be shown there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {

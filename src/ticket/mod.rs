@@ -259,6 +259,11 @@ impl Ticket {
         self.books.sinks.get(sink)?.due
     }
 
+    /// When the next delivery of this sink runs, beside one that runs now.
+    pub fn waiting(&self, sink: Sink, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.due(sink).filter(|due| *due > now + SinkState::SOON)
+    }
+
     /// What stopped this sink, if anything did.
     pub fn fault(&self, sink: Sink) -> Option<&DeliveryFault> {
         self.books.sinks.get(sink)?.fault.as_ref()

@@ -129,6 +129,14 @@ pub struct TicketStore {
     storage: Storage,
 }
 
+/// A ticket that is about to be changed, as it was loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The ticket.
+    pub ticket: Ticket,
+    etag: ETag,
+}
+
 /// Why an update did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
@@ -141,6 +149,17 @@ pub enum UpdateError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Fault),
+}
+
+impl UpdateError {
+    /// A refusal is no fault: the event came too late, or twice. Nor is a ticket that is gone.
+    pub fn unless_refused<T>(outcome: Result<T, Self>) -> Result<Option<T>, Fault> {
+        match outcome {
+            Ok(changed) => Ok(Some(changed)),
+            Err(Self::Refused(_) | Self::Missing) => Ok(None),
+            Err(Self::Store(fault)) => Err(fault),
+        }
+    }
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<String, Fault> {
@@ -195,6 +214,12 @@ impl TicketStore {
         }
     }
 
+    /// Loads a ticket that is about to be changed.
+    pub async fn load_to_change(&self, id: &TicketId) -> Result<Loaded, UpdateError> {
+        let (ticket, etag) = self.load_versioned(id).await?.ok_or(UpdateError::Missing)?;
+        Ok(Loaded { ticket, etag })
+    }
+
     /// Does the ticket exist?
     pub async fn exists(&self, id: &TicketId) -> Result<bool, Fault> {
         Ok(self
@@ -222,24 +247,33 @@ impl TicketStore {
     pub async fn update(
         &self,
         id: &TicketId,
+        change: impl FnMut(&Ticket) -> Result<Change, Refusal>,
+    ) -> Result<Change, UpdateError> {
+        self.update_loaded(self.load_to_change(id).await?, change)
+            .await
+    }
+
+    /// [`update`](Self::update) of a ticket that was loaded already.
+    pub async fn update_loaded(
+        &self,
+        mut loaded: Loaded,
         mut change: impl FnMut(&Ticket) -> Result<Change, Refusal>,
     ) -> Result<Change, UpdateError> {
         for round in 0..SWAP_TRIES {
-            let (ticket, etag) = self.load_versioned(id).await?.ok_or(UpdateError::Missing)?;
-            let changed = change(&ticket)?;
-            self.flush_audit(&ticket).await?;
+            let Loaded { ticket, etag } = &loaded;
+            let (changed, id) = (change(ticket)?, &ticket.id);
+            self.flush_audit(ticket).await?;
             let document = encode(&changed.ticket)?;
             match self
                 .storage
-                .swap(TICKETS, id.day(), id.as_str(), &etag, &document)
+                .swap(TICKETS, id.day(), id.as_str(), etag, &document)
                 .await?
             {
                 Swapped::Done(_) => return Ok(changed),
                 Swapped::Conflict => {
-                    let pause = std::time::Duration::from_millis(
-                        u64::from(round) * 5 + fastrand::u64(0..10),
-                    );
-                    tokio::time::sleep(pause).await;
+                    let pause = u64::from(round) * 5 + fastrand::u64(0..10);
+                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                    loaded = self.load_to_change(id).await?;
                 }
             }
         }

@@ -7,11 +7,11 @@
     reason = "a test that cannot go on should stop"
 )]
 
+use crate::support::build;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aiops_rca::diagnosis::Action;
-use aiops_rca::evidence::Collector;
 use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::flow::accept::AcceptStatus;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
@@ -20,7 +20,7 @@ use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::{Parsed, RowsOf, RowsRequest};
 use aiops_rca::ticket::machine::{Event, Report};
-use aiops_rca::ticket::store::{AssetLock, DeadLetter, TicketStore};
+use aiops_rca::ticket::store::{AssetLock, DeadLetter};
 use aiops_rca::ticket::{
     Actor, AttemptState, Channel, RemediationState, Sink, Status, Ticket, TicketId,
 };
@@ -68,9 +68,6 @@ impl Corridor {
             signing_key: SecretString::from("a signing key of the test"),
         };
         let flow = Flow {
-            store: TicketStore::new(support::embedded()),
-            collector: Collector::default(),
-            model: None,
             sinks: Sinks {
                 playbook: Some(Playbooks::new(settings, support::http())),
                 ..Sinks::default()
@@ -80,6 +77,7 @@ impl Corridor {
                 playbooks: actions.into_iter().collect(),
                 ..RemediationSettings::default()
             },
+            ..build::flow(support::embedded())
         };
         flow.prepare().await.unwrap();
         Self { flow, playbook }

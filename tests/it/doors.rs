@@ -4,11 +4,10 @@
 
 pub(crate) mod lawful;
 
+use crate::support::build;
 use std::sync::Arc;
 
 use aiops_rca::dashboard;
-use aiops_rca::evidence::Collector;
-use aiops_rca::flow::Flow;
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::deployment::{self, Idle};
 use aiops_rca::functions::secure_webhook::{
@@ -16,8 +15,6 @@ use aiops_rca::functions::secure_webhook::{
 };
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
-use aiops_rca::remediation::RemediationSettings;
-use aiops_rca::sinks::Sinks;
 use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{Actor, Channel, Status, Ticket};
 use chrono::{TimeDelta, Utc};
@@ -390,14 +387,8 @@ fn house(dashboard: DashboardLock) -> House {
 }
 
 fn house_with(dashboard: DashboardLock, idle: Vec<Idle>) -> House {
-    let store = TicketStore::new(support::embedded());
-    let flow = Flow {
-        store: store.clone(),
-        collector: Collector::default(),
-        model: None,
-        sinks: Sinks::default(),
-        remediation: RemediationSettings::default(),
-    };
+    let flow = build::flow(support::embedded());
+    let store = flow.store.clone();
     let doors = Doors {
         flow: Ok(flow),
         secure_webhook: None,

@@ -15,6 +15,7 @@ mod remediation;
 mod rights;
 mod standing;
 
+use crate::support::build;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,18 +220,14 @@ fn failure(
         source,
         key: RunKey::new(source, "", run_id.unwrap_or_default(), "", ""),
         kind,
-        asset: asset.to_owned(),
         run_id: run_id.map(str::to_owned),
-        run_url: None,
-        error_code: None,
         message: "as reported".to_owned(),
         context: context
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         occurred_at: Some(at("2026-07-27T09:12:40Z")),
-        source_severity: None,
-        alert: None,
+        ..build::failure(asset, "")
     }
 }
 

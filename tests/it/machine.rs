@@ -7,17 +7,16 @@
     reason = "a test that cannot go on should stop"
 )]
 
+use crate::support::build;
 use std::collections::BTreeMap;
 
-use aiops_rca::diagnosis::{Action, Category, Diagnosis, Risk, Severity};
-use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::diagnosis::{Action, Risk};
+use aiops_rca::failure::Failure;
 use aiops_rca::sinks::jira::{StatusCategory, ticket_status};
-use aiops_rca::ticket::machine::{
-    Called, Decision, Event, Opening, Plan, Refusal, Report, apply, open,
-};
+use aiops_rca::ticket::machine::{Called, Decision, Event, Plan, Refusal, Report, apply};
 use aiops_rca::ticket::{
     Actor, AttemptState, Channel, ChapterKind, DeliveryFault, Intent, JiraRecord, Record,
-    RemediationState, Sink, SlackRecord, Status, Ticket, TicketId, Work,
+    RemediationState, Sink, SlackRecord, Status, Ticket, Work,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -30,58 +29,15 @@ pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
 /// A failed ADF run.
 pub(crate) fn failure() -> Failure {
     Failure {
-        source: Source::Adf,
-        key: RunKey::new(Source::Adf, "factory", "run-1", "", ""),
-        kind: AssetKind::Pipeline,
-        asset: "pl_load".to_owned(),
-        run_id: Some("run-1".to_owned()),
-        run_url: None,
         error_code: Some("GatewayTimeout".to_owned()),
         message: "The gateway did not receive a response from 'ledger.contoso.com' within the specified time period.".to_owned(),
-        context: BTreeMap::new(),
-        occurred_at: None,
-        source_severity: None,
-        alert: None,
-    }
-}
-
-/// A failure that heals itself mostly.
-pub(crate) fn diagnosis() -> Diagnosis {
-    Diagnosis {
-        category: Category::Timeout,
-        error_type: "GatewayTimeout".to_owned(),
-        transient: true,
-        remediable: true,
-        action: Action::RetryPipeline,
-        other_node_type: false,
-        risk: Risk::Low,
-        severity: Severity::Medium,
-        confidence: 0.9,
-        root_cause: "A gateway did not answer in time.".to_owned(),
-        recommendations: vec!["Wait".to_owned()],
-        evidence: Vec::new(),
-        rule: "guide/GatewayTimeout".to_owned(),
-        entities: BTreeMap::new(),
-        fingerprint: "f00".to_owned(),
-        worded_by: "catalog".to_owned(),
+        ..build::failure("pl_load", "run-1")
     }
 }
 
 /// A ticket opened at ten.
 pub(crate) fn ticket() -> Ticket {
-    let opening = Opening {
-        latest: aiops_rca::sources::airflow::story::Latest::default(),
-        follows: None,
-        id: TicketId::new(Source::Adf, at(0), 0x00ab_c123),
-        failure: failure(),
-        received_at: at(0),
-        diagnosis: diagnosis(),
-        evidence_count: 1,
-        gaps: Vec::new(),
-        trace: None,
-        sinks_off: BTreeMap::new(),
-    };
-    open(opening, at(1))
+    build::ticket(failure(), build::diagnosis(), at(0), 0x00ab_c123)
 }
 
 fn person(channel: Channel) -> Actor {

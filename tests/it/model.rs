@@ -11,6 +11,7 @@ mod failing;
 mod hostile;
 mod keeping;
 
+use crate::support::build;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use aiops_rca::diagnosis::model::{Model, ModelSettings, Prompt, Provider};
 use aiops_rca::diagnosis::{Case, Category, Diagnosis, diagnose};
 use aiops_rca::evidence::{Evidence, Gap};
-use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::failure::{Failure, RunKey, Source};
 use aiops_rca::http::Http;
 use aiops_rca::identity::{Identity, IdentitySettings};
 use chrono::{DateTime, Utc};
@@ -48,18 +49,10 @@ fn now() -> DateTime<Utc> {
 
 fn failure(message: &str) -> Failure {
     Failure {
-        source: Source::Adf,
-        key: RunKey::new(Source::Adf, "factory", "run-1", "", ""),
-        kind: AssetKind::Pipeline,
-        asset: "pl_orders_daily".to_owned(),
-        run_id: Some("run-1".to_owned()),
-        run_url: None,
         error_code: Some("2100".to_owned()),
         message: message.to_owned(),
-        context: std::collections::BTreeMap::new(),
         occurred_at: Some(now()),
-        source_severity: None,
-        alert: None,
+        ..build::failure("pl_orders_daily", "run-1")
     }
     .sealed()
 }

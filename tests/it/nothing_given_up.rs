@@ -6,17 +6,14 @@
     reason = "a test that cannot go on should stop"
 )]
 
+use crate::support::build;
 use aiops_rca::dashboard;
-use aiops_rca::evidence::Collector;
 use aiops_rca::failure::{RunKey, Source};
 use aiops_rca::fault::Fault;
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FailureMessage, Flow};
-use aiops_rca::remediation::RemediationSettings;
-use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::{Event, apply};
-use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{Actor, Channel, DeliveryFault, Sink, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -35,16 +32,9 @@ struct App {
 impl App {
     async fn start() -> Self {
         let jira = JiraSimulator::start(0, Config::default()).await.unwrap();
-        let flow = Flow {
-            store: TicketStore::new(support::embedded()),
-            collector: Collector::default(),
-            model: None,
-            sinks: Sinks {
-                jira: Some(Jira::new(support::jira_settings(&jira), support::http())),
-                ..Sinks::default()
-            },
-            remediation: RemediationSettings::default(),
-        };
+        let mut flow = build::flow(support::embedded());
+        let settings = support::jira_settings(&jira);
+        flow.sinks.jira = Some(Jira::new(settings, support::http()));
         flow.prepare().await.unwrap();
         Self { flow, jira }
     }

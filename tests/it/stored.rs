@@ -17,8 +17,8 @@ fn of_an_earlier_version() -> String {
 #[test]
 fn how_each_sink_stood_is_read() {
     let ticket: Ticket = serde_json::from_str(&of_an_earlier_version()).unwrap();
-    let delivered = Sink::ALL.map(|sink| ticket.delivered(sink));
-    assert_eq!(delivered, [6, 7, 7]);
+    let sinks = [Sink::Jira, Sink::Slack, Sink::Playbook];
+    assert_eq!(sinks.map(|sink| ticket.delivered(sink)), [6, 7, 7]);
     assert!(ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack));
     let lease = ticket.lease(Sink::Jira).unwrap();
     assert_eq!(

@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use crate::support::build;
 use std::sync::Arc;
 
 use aiops_rca::config::{Config, Environment};
 use aiops_rca::diagnosis::Action;
-use aiops_rca::evidence::Collector;
 use aiops_rca::flow::{DeliveryMessage, FailureMessage, Flow};
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::wire::Request;
@@ -18,7 +18,6 @@ use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
 use aiops_rca::sources::Parsed;
 use aiops_rca::storage::{Storage, StorageSettings};
 use aiops_rca::telemetry::{self, Sampling};
-use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{Ticket, TicketId};
 use aiops_rca::trace::{Kind, Traceparent, Work};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -140,9 +139,6 @@ impl House {
             signing_key: "a signing key of the test".into(),
         };
         let flow = Flow {
-            store: TicketStore::new(support::embedded()),
-            collector: Collector::default(),
-            model: None,
             sinks: Sinks {
                 jira: Some(Jira::new(settings, support::http())),
                 playbook: Some(Playbooks::new(playbooks, support::http())),
@@ -154,6 +150,7 @@ impl House {
                 delays: vec![TimeDelta::zero()],
                 ..RemediationSettings::default()
             },
+            ..build::flow(support::embedded())
         };
         flow.prepare().await.unwrap();
         Self {

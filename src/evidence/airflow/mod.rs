@@ -16,12 +16,13 @@ use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
-use super::asking::{around, ask, tail, url_under, without_ansi};
+use super::asking::{around, ask, tail, url_under};
 use super::standing::newest;
 use super::{Collected, Progress, RunOutcome, Standing, Text, Voice};
 use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
+use crate::redaction::clean;
 
 mod instances;
 mod log;
@@ -414,7 +415,7 @@ impl Airflow {
             let (text, next) = log::page(&reply.body);
             // v1 names a next page for ever; an empty one is the end.
             let over = text.trim().is_empty() || next.is_none() || next == token;
-            log.push_str(&without_ansi(&text));
+            log.push_str(&clean(&text));
             log = tail(&log, LOG_TAIL).to_owned();
             token = next;
             if over {

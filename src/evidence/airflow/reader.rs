@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::super::asking::last_exception;
+use crate::failure::exception;
 
 /// Files of Airflow that tell about themselves; a number after the name is its line.
 const FRAMEWORK: [&str; 26] = [
@@ -78,12 +78,12 @@ pub(super) fn is_wrapper(class: &str) -> bool {
 
 /// The exception that ended the try, its class and its line; behind a wrapper the one that it is about.
 pub(super) fn raised(log: &str) -> Option<(&str, &str)> {
-    let last = last_exception(log)?;
+    let last = exception::last(log)?;
     if !is_wrapper(last.0) {
         return Some(last);
     }
     let before = log.rfind(last.1).and_then(|at| log.get(..at));
-    Some(before.and_then(last_exception).unwrap_or(last))
+    Some(before.and_then(exception::last).unwrap_or(last))
 }
 
 /// What the task's log says.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::tolerant::{moment, number, text};
+use crate::tolerant::{moment, number, text};
 
 /// A task instance.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::tolerant::{moment, object, or_default, text};
+use crate::tolerant::{moment, object, or_default, text};
 
 /// A run of a pipeline.
 #[derive(Debug, Clone, Default, Deserialize)]

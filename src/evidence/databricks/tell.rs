@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::super::asking::{from_millis, last_exception, tail, without_ansi};
+use super::super::asking::{from_millis, tail};
 use super::super::{Collected, Text, Voice};
 use super::judge::{self, Standing, standing};
 use super::wire::{Cluster, Event, Library, Output, Run, Task, Termination};
 use super::{Repair, is_id};
-use crate::failure::field;
+use crate::failure::{exception, field};
+use crate::redaction::clean;
 use crate::sources::rows;
 
 /// The end of a task's log that is kept, in bytes.
@@ -172,8 +173,8 @@ pub(super) fn outputs(told: &[(&Task, Output)], now: DateTime<Utc>, found: &mut 
             Voice::Beside
         };
         let mut text = Text::default();
-        text.line("error", voice, &without_ansi(&output.error));
-        text.line("trace", voice, &without_ansi(&output.error_trace));
+        text.line("error", voice, &clean(&output.error));
+        text.line("trace", voice, &clean(&output.error_trace));
         if !output.logs.is_empty() {
             let cut = if output.logs_truncated || output.logs.len() > LOG_TAIL {
                 " (the end)"
@@ -181,7 +182,7 @@ pub(super) fn outputs(told: &[(&Task, Output)], now: DateTime<Utc>, found: &mut 
                 ""
             };
             text.add(Voice::Record, &format!("log{cut}:\n"));
-            text.add(Voice::Log, &without_ansi(tail(&output.logs, LOG_TAIL)));
+            text.add(Voice::Log, &clean(tail(&output.logs, LOG_TAIL)));
             text.add(Voice::Record, "\n");
         }
         if text.is_empty() {
@@ -208,11 +209,11 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
     let end = &cause.task.status.termination_details;
     let error = cause
         .output
-        .map(|output| without_ansi(&output.error))
+        .map(|output| clean(&output.error).into_owned())
         .filter(|error| !error.is_empty());
     let in_log = cause
         .output
-        .and_then(|output| last_exception(tail(&output.logs, LOG_TAIL)));
+        .and_then(|output| exception::last(tail(&output.logs, LOG_TAIL)));
     let cluster_end = cause
         .cluster_end
         .filter(|ended| !judge::is_normal_end(ended));
@@ -226,7 +227,7 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
     let class = error.as_deref().and_then(judge::error_class);
     // These codes only say that the program raised something: what it raised says more.
     let raised = in_log
-        .or_else(|| last_exception(error.as_deref()?))
+        .or_else(|| exception::last(error.as_deref()?))
         .map(|(class, _)| class);
     let raised = raised.filter(|_| matches!(code, "RUN_EXECUTION_ERROR" | "FAILED"));
     let timed_out = Some("TIMEDOUT").filter(|state| cause.task.state.result_state == *state);

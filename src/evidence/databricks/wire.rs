@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::asking::from_millis;
-use super::super::tolerant::{or_default, text};
+use crate::tolerant::{or_default, text};
 
 /// A job run, or a task run asked for by its own id.
 #[derive(Debug, Clone, Default, Deserialize)]

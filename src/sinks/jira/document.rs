@@ -7,11 +7,12 @@
 //! a text node: mark-up in it stays text. This file does not know what was sent before.
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::diagnosis::{Quote, pieces};
+use crate::digest::sha256;
 use crate::failure::Failure;
+use crate::redaction::clean;
 use crate::ticket::{Chapter, Ticket, TicketId};
 
 /// JIRA's limit of a summary, in UTF-16 units.
@@ -137,13 +138,7 @@ pub fn marker(ticket: &TicketId, chapter: u32) -> String {
 
 /// The fingerprint of what an issue shows.
 pub fn hash(summary: &str, description: &Value) -> String {
-    hex::encode(
-        Sha256::new()
-            .chain_update(summary)
-            .chain_update([0])
-            .chain_update(description.to_string())
-            .finalize(),
-    )
+    sha256(format!("{summary}\0{description}"))
 }
 
 /// All text of an Atlassian document, as a person would read it: a blank line after each block, but none
@@ -406,22 +401,6 @@ fn bullets(items: &[&str]) -> Option<Value> {
         .map(|paragraph| json!({"type": "listItem", "content": [paragraph]}))
         .collect();
     (!items.is_empty()).then(|| json!({"type": "bulletList", "content": items}))
-}
-
-/// Without characters that JIRA refuses or that hide or reorder text; line breaks and tabs stay.
-fn clean(text: &str) -> String {
-    text.replace("\r\n", "\n")
-        .chars()
-        .map(|c| if c == '\r' { '\n' } else { c })
-        .filter(|c| is_shown(*c))
-        .collect()
-}
-
-fn is_shown(c: char) -> bool {
-    let reorders = matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    let no_character =
-        matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}') || (c as u32 & 0xFFFE) == 0xFFFE;
-    matches!(c, '\n' | '\t') || !(c.is_control() || reorders || no_character)
 }
 
 fn one_line(text: &str) -> String {

@@ -20,6 +20,7 @@ use crate::redaction::{cap, redact};
 use crate::sources::Malformed;
 use crate::sources::time::instant;
 use crate::ticket::{Status, TicketId};
+use crate::tolerant;
 
 /// What a delivery meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,11 +319,7 @@ fn shown(text: &str, limit: usize) -> String {
 
 /// Texts that may be numbers, null or missing.
 fn text(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
+    tolerant::scalar(value?).filter(|text| !text.is_empty())
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::StatusCategory;
 use super::client;
+use crate::tolerant;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
@@ -26,11 +27,7 @@ pub(super) struct Id(pub(super) String);
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match Value::deserialize(deserializer)? {
-            Value::String(text) => text,
-            Value::Number(number) => number.to_string(),
-            _ => String::new(),
-        }))
+        tolerant::text(deserializer).map(Self)
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::redaction::{cap, redact};
 use crate::ticket::TicketId;
+use crate::tolerant;
 
 const TEXT_CAP: usize = 2_000;
 const ID_CAP: usize = 256;
@@ -176,11 +177,8 @@ impl Fields<'_> {
     /// The first of these fields that holds something: a text, or a number (ids beyond 2^53 stay exact).
     fn text(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| {
-            let text = match self.get(name)? {
-                Value::String(text) => text.trim().to_owned(),
-                Value::Number(number) => number.to_string(),
-                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
-            };
+            let given = self.get(name).filter(|value| !value.is_boolean())?;
+            let text = tolerant::scalar(given)?;
             (!is_absent(&text) && !is_unresolved(&text)).then_some(text)
         })
     }

@@ -8,11 +8,11 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
 use super::text::{len, mrkdwn, mrkdwn_lines, plain};
+use crate::digest::sha256;
 use crate::ticket::{
     Answer, Approval, Chapter, ChapterKind, RemediationState, Sink, Status, Ticket,
 };
@@ -57,10 +57,10 @@ pub struct Post {
 impl Post {
     /// Names this very content.
     pub fn hash(&self) -> String {
-        let mut digest = Sha256::new();
-        digest.update(self.text.as_bytes());
-        digest.update(Value::from(self.blocks.clone()).to_string().as_bytes());
-        hex::encode(digest.finalize()).chars().take(32).collect()
+        let blocks = Value::from(self.blocks.clone());
+        let mut hash = sha256(format!("{}{blocks}", self.text));
+        hash.truncate(32);
+        hash
     }
 }
 

@@ -4,6 +4,8 @@
 //! nothing, mentions nobody and fits its limit. Lengths are counted *after* escaping, in UTF-16 units: never
 //! less than what Slack counts, whichever way it counts. The room does not know blocks. Secrets were taken out where the text came in.
 
+use crate::redaction::clean;
+
 const ELLIPSIS: char = '…';
 
 /// Length in UTF-16 units.
@@ -33,12 +35,8 @@ pub(super) fn plain(text: &str, limit: usize) -> String {
 
 /// One line without control characters, reordering marks and runs of white space.
 fn one_line(text: &str) -> String {
-    let shown: String = text
-        .chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
-        .filter(|c| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'))
-        .collect();
-    shown.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = clean(text);
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Takes the meaning from formatting marks and keeps their look.

@@ -8,15 +8,13 @@
 //! are one story ([`story`]).
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::json::{digest, document, key_part, nothing_usable, prose, text_at};
 use super::time::instant;
 use super::{Malformed, Parsed};
-use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
+use crate::failure::{AssetKind, Failure, RunKey, Source, exception, field, own_words};
 
 pub mod cut;
 mod link;
@@ -229,7 +227,7 @@ impl Callback {
             .error_class
             .as_deref()
             .and_then(last_piece)
-            .or_else(|| self.error.as_deref().and_then(class_of))
+            .or_else(|| self.error.as_deref().and_then(class_of).map(str::to_owned))
             .or_else(|| self.told_by_airflow().map(str::to_owned));
         let mut context: BTreeMap<String, String> = BTreeMap::new();
         let map_index = self.map_index();
@@ -466,21 +464,11 @@ fn last_piece(class: &str) -> Option<String> {
 }
 
 /// The exception's class: at the head of `Class: text`, or at the head of a traceback's last line.
-fn class_of(text: &str) -> Option<String> {
-    static CLASS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Timeout|Warning|Interrupt|Exit|Exceeded|NotFound|Failed))(?:$|[:(\s])").ok()
-    });
-    let pattern = CLASS.as_ref()?;
-    let head = |line: &str| {
-        pattern
-            .captures(line.trim())
-            .and_then(|found| found.get(1))
-            .map(|class| class.as_str().to_owned())
-    };
-    let traceback = text.trim_start().starts_with("Traceback");
-    if traceback {
-        text.lines().rev().take(200).find_map(head)
+fn class_of(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    if text.starts_with("Traceback") {
+        exception::last(text).map(|(class, _)| class)
     } else {
-        text.lines().next().and_then(head)
+        exception::class_in(text.lines().next()?)
     }
 }

@@ -1,6 +1,6 @@
 //! Bookkeeping of deliveries: leases, records, ends. A part of the state machine: pure, reached through [`apply`](super::apply) only.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Draft, Refusal, contradicts};
 use crate::ticket::{Actor, AuditEntry, Blocked, DeliveryFault, Intent, JiraRecord, Sink};
@@ -38,10 +38,9 @@ pub(super) fn record_jira(d: &mut Draft, record: &JiraRecord) {
 
 /// Several deliveries of one sink may wait; the first counts.
 pub(super) fn next_delivery(d: &mut Draft, sink: Sink, again: Option<DateTime<Utc>>) {
-    let now = d.now;
-    let state = d.ticket.books.sinks.of(sink);
-    let waiting = state.due.filter(|at| *at > now + Duration::seconds(5));
-    state.due = again.map(|again| waiting.map_or(again, |waiting| waiting.min(again)));
+    let waiting = d.ticket.waiting(sink, d.now);
+    d.ticket.books.sinks.of(sink).due =
+        again.map(|again| waiting.map_or(again, |waiting| waiting.min(again)));
 }
 
 pub(super) fn end_delivery(

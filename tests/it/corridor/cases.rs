@@ -1,14 +1,12 @@
 //! Failures whose diagnosis is in doubt, as cases for people to label.
 
+use crate::support::build;
 use aiops_rca::diagnosis::Category;
 use aiops_rca::failure::{Failure, RunKey, Source};
 use aiops_rca::flow::{FailureMessage, Flow};
-use aiops_rca::sinks::Sinks;
 use aiops_rca::sources::Parsed;
-use aiops_rca::ticket::store::TicketStore;
 use aiops_rca::ticket::{RemediationState, TicketId};
 
-use super::{Collector, RemediationSettings};
 use crate::machine::{at, failure, ticket};
 use crate::support;
 
@@ -29,13 +27,7 @@ async fn analysed(flow: &Flow, failure: Failure) -> TicketId {
 #[tokio::test]
 async fn what_is_undetermined_or_contradicted_is_exported_without_secrets_and_labels() {
     for (name, storage) in support::storages() {
-        let flow = Flow {
-            store: TicketStore::new(storage),
-            collector: Collector::default(),
-            model: None,
-            sinks: Sinks::default(),
-            remediation: RemediationSettings::default(),
-        };
+        let flow = build::flow(storage);
         flow.prepare().await.unwrap();
         let clear = analysed(&flow, failure()).await;
         let riddle = Failure {

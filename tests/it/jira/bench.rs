@@ -1,17 +1,14 @@
 //! A ticket, its record, a clock and a JIRA: the corridor in small.
 
-use std::collections::BTreeMap;
+use crate::support::build;
 
-use aiops_rca::diagnosis::{Action, Diagnosis, Quote, Risk, Severity};
-use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::diagnosis::{Action, Diagnosis, Quote};
+use aiops_rca::failure::Failure;
 use aiops_rca::fault::Fault;
 use aiops_rca::http::Http;
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::jira::{Jira, JiraSettings};
-use aiops_rca::ticket::{
-    Actor, Channel, Chapter, ChapterKind, JiraRecord, Priority, Remediation, RemediationState, Sla,
-    SlackRecord, Status, Ticket, TicketId,
-};
+use aiops_rca::ticket::{Actor, Channel, Chapter, ChapterKind, JiraRecord, Status, Ticket};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use simulators::jira::{Config, Issue, JiraSimulator};
@@ -34,19 +31,13 @@ pub(crate) fn fixture_json(name: &str) -> Value {
 
 fn failure() -> Failure {
     Failure {
-        source: Source::Adf,
-        key: RunKey::new(Source::Adf, "factory", "run-id-12345", "", ""),
-        kind: AssetKind::Pipeline,
-        asset: "pipeline-name".to_owned(),
-        run_id: Some("run-id-12345".to_owned()),
         run_url: Some("https://adf.azure.com/monitoring/pipelineruns/run-id-12345".to_owned()),
         error_code: Some("UserErrorSourceBlobNotExist".to_owned()),
         message: "The required Blob is missing. ContainerName: sales, path: in/2025-12-12.csv"
             .to_owned(),
-        context: BTreeMap::new(),
         occurred_at: Some(noon()),
         source_severity: Some(3),
-        alert: None,
+        ..build::failure("pipeline-name", "run-id-12345")
     }
 }
 
@@ -57,10 +48,6 @@ fn diagnosis() -> Diagnosis {
         transient: false,
         remediable: false,
         action: Action::CheckUpstream,
-        other_node_type: false,
-        risk: Risk::Low,
-        severity: Severity::Medium,
-        confidence: 0.9,
         root_cause: "The source file in/2025-12-12.csv is not in the container sales.".to_owned(),
         recommendations: [
             "Step 1: Check source data availability",
@@ -75,54 +62,15 @@ fn diagnosis() -> Diagnosis {
             title: None,
         }],
         rule: "adf.source_blob_missing".to_owned(),
-        entities: BTreeMap::new(),
-        fingerprint: "f00d".to_owned(),
-        worded_by: "catalog".to_owned(),
+        ..build::diagnosis()
     }
 }
 
 pub(crate) fn ticket() -> Ticket {
-    Ticket {
-        follows: None,
-        id: TicketId::parse("ADF-20251212T100000-abc123").unwrap(),
-        failure: failure(),
-        received_at: noon(),
-        first_seen: noon(),
-        last_seen: noon(),
-        count: 1,
-        diagnosis: diagnosis(),
-        severity: Severity::Medium,
-        priority: Priority::P3,
-        sla: Sla {
-            seconds: 7200,
-            due_at: noon() + TimeDelta::hours(2),
-            breached_at: None,
-        },
-        status: Status::Open,
-        status_version: 0,
-        status_at: noon(),
-        status_by: actor(Channel::System, "aiops-rca"),
-        story: Vec::new(),
-        evidence_count: 1,
-        gaps: Vec::new(),
-        owner: None,
-        jira: JiraRecord::default(),
-        slack: SlackRecord::default(),
-        remediation: Remediation {
-            state: RemediationState::None,
-            decision: String::new(),
-            action: Action::None,
-            risk: Risk::Low,
-            max_attempts: 0,
-            node_type: None,
-            approval: None,
-            attempts: Vec::new(),
-        },
-        sinks_off: BTreeMap::new(),
-        version: 1,
-        trace: None,
-        books: aiops_rca::ticket::Books::default(),
-    }
+    let mut ticket = build::ticket(failure(), diagnosis(), noon(), 0x00ab_c123);
+    ticket.remediation.action = Action::None;
+    ticket.remediation.decision = String::new();
+    ticket
 }
 
 pub(crate) fn actor(channel: Channel, name: &str) -> Actor {

@@ -1,13 +1,10 @@
 //! A wording is kept and used again, as far as it still holds.
 
+use crate::support::build;
 use aiops_rca::diagnosis::model::{Worded, cache_key};
-use aiops_rca::evidence::Collector;
 use aiops_rca::flow::{FailureMessage, Flow};
-use aiops_rca::remediation::RemediationSettings;
-use aiops_rca::sinks::Sinks;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::Ticket;
-use aiops_rca::ticket::store::TicketStore;
 
 use super::*;
 
@@ -97,11 +94,8 @@ fn the_key_forgets_times_and_ids_and_nothing_else() {
 /// A corridor over an embedded store, with the bench's model and nobody else.
 async fn corridor(model: Model) -> Flow {
     let flow = Flow {
-        store: TicketStore::new(crate::support::embedded()),
-        collector: Collector::default(),
         model: Some(model),
-        sinks: Sinks::default(),
-        remediation: RemediationSettings::default(),
+        ..build::flow(crate::support::embedded())
     };
     flow.prepare().await.unwrap();
     flow

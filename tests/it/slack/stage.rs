@@ -1,15 +1,15 @@
 //! A ticket to tell about, a workspace to tell it to, and the corridor's loop.
 
-use std::collections::BTreeMap;
+use crate::support::build;
 
-use aiops_rca::diagnosis::{Action, Category, Diagnosis, Risk, Severity};
-use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::diagnosis::{Action, Category, Diagnosis, Risk};
+use aiops_rca::failure::Failure;
 use aiops_rca::fault::Fault;
 use aiops_rca::http::Http;
 use aiops_rca::sinks::Step;
 use aiops_rca::sinks::slack::{Slack, SlackSettings};
-use aiops_rca::ticket::machine::{Called, Decision, Event, Opening, Plan, Report, apply, open};
-use aiops_rca::ticket::{Actor, Channel, JiraRecord, Record, Status, Ticket, TicketId};
+use aiops_rca::ticket::machine::{Called, Decision, Event, Plan, Report, apply};
+use aiops_rca::ticket::{Actor, Channel, JiraRecord, Record, Status, Ticket};
 use chrono::{DateTime, TimeDelta, Utc};
 use simulators::Clock;
 use simulators::slack::{SlackOptions, SlackSimulator};
@@ -25,29 +25,16 @@ pub(crate) fn ticket() -> Ticket {
 
 pub(crate) fn numbered(suffix: u32) -> Ticket {
     let failure = Failure {
-        source: Source::Adf,
-        key: RunKey::new(Source::Adf, "factory", "run-id-12345", "", ""),
-        kind: AssetKind::Pipeline,
-        asset: "pipeline-name".into(),
-        run_id: Some("run-id-12345".into()),
-        run_url: None,
         error_code: Some("2200".into()),
         message: "The required Blob is missing.".into(),
-        context: BTreeMap::new(),
-        occurred_at: None,
         source_severity: Some(3),
-        alert: None,
+        ..build::failure("pipeline-name", "run-id-12345")
     };
     let diagnosis = Diagnosis {
         category: Category::MissingData,
         error_type: "UserErrorSourceBlobNotExists".into(),
         transient: false,
         remediable: false,
-        action: Action::RetryPipeline,
-        other_node_type: false,
-        risk: Risk::Low,
-        severity: Severity::Medium,
-        confidence: 0.9,
         root_cause: "The pipeline failed because the source blob file was not found...".into(),
         recommendations: [
             "Check upstream data availability",
@@ -56,25 +43,10 @@ pub(crate) fn numbered(suffix: u32) -> Ticket {
         ]
         .map(str::to_owned)
         .into(),
-        evidence: Vec::new(),
         rule: "adf/blob-missing".into(),
-        entities: BTreeMap::new(),
-        fingerprint: "f00".into(),
-        worded_by: "catalog".into(),
+        ..build::diagnosis()
     };
-    let opening = Opening {
-        latest: aiops_rca::sources::airflow::story::Latest::default(),
-        follows: None,
-        id: TicketId::new(Source::Adf, at("10:00:00"), suffix),
-        failure,
-        received_at: at("10:00:00"),
-        diagnosis,
-        evidence_count: 1,
-        gaps: Vec::new(),
-        trace: None,
-        sinks_off: BTreeMap::new(),
-    };
-    open(opening, at("10:00:01"))
+    build::ticket(failure, diagnosis, at("10:00:00"), suffix)
 }
 
 pub(crate) fn person(name: &str, channel: Channel) -> Actor {

@@ -9,7 +9,6 @@ use std::task::Poll;
 
 use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
 use aiops_rca::storage::{Storage, StorageSettings};
-use aiops_rca::ticket::store::TicketStore;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::support;
@@ -57,12 +56,10 @@ impl<A> Drop for House<A> {
 
 impl<A> House<A> {
     /// `furnish` puts the corridor around the store.
-    pub(super) async fn build(seed: u64, furnish: impl FnOnce(TicketStore) -> Flow) -> Self {
+    pub(super) async fn build(seed: u64, furnish: impl FnOnce(Storage) -> Flow) -> Self {
         let path = support::embedded_path();
         let settings = StorageSettings::embedded(&path).with_prefix("h");
-        let flow = furnish(TicketStore::new(
-            Storage::open(&settings, &support::http()).unwrap(),
-        ));
+        let flow = furnish(Storage::open(&settings, &support::http()).unwrap());
         flow.prepare().await.unwrap();
         let file = rusqlite::Connection::open(&path).unwrap();
         file.busy_timeout(std::time::Duration::from_secs(5))

@@ -3,16 +3,13 @@
 //!
 //! `AIOPS_RCA_OUTAGES` sets how many nights (6 by default), `AIOPS_RCA_SEED` the first seed.
 
+use crate::support::build;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aiops_rca::dashboard;
-use aiops_rca::evidence::Collector;
 use aiops_rca::failure::Source;
-use aiops_rca::flow::Flow;
 use aiops_rca::http::Http;
-use aiops_rca::remediation::RemediationSettings;
-use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sinks::slack::{Slack, SlackSettings};
 use aiops_rca::sources::Parsed;
@@ -96,14 +93,7 @@ impl Night {
             ..SlackOptions::default()
         };
         let slack = SlackSimulator::start_with(0, options).await.unwrap();
-        let house = House::build(seed, |store| Flow {
-            store,
-            collector: Collector::default(),
-            model: None,
-            sinks: Sinks::default(),
-            remediation: RemediationSettings::default(),
-        })
-        .await;
+        let house = House::build(seed, build::flow).await;
         let mut night = Self {
             seed,
             house,

@@ -7,6 +7,7 @@
 
 pub(crate) mod azurite;
 pub(crate) mod bicep;
+pub(crate) mod build;
 pub(crate) mod collector;
 pub(crate) mod identity;
 pub(crate) mod proxy;

@@ -1,15 +1,15 @@
 //! A playbook and a data factory that do what a test decides, on a virtual clock.
 
+use crate::support::build;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use aiops_rca::diagnosis::Action;
 use aiops_rca::evidence::data_factory::DataFactorySettings;
 use aiops_rca::evidence::{Collector, DataFactory, Key};
-use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::failure::Failure;
 use aiops_rca::flow::Flow;
 use aiops_rca::remediation::{AssetPolicy, RemediationSettings};
-use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl, callback};
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::{Ticket, TicketId};
@@ -369,18 +369,9 @@ impl Site for Outskirts {
 
 pub(in super::super) fn failure(asset: &str, run: &str, code: &str, message: &str) -> Failure {
     Failure {
-        source: Source::Adf,
-        key: RunKey::new(Source::Adf, "factory", run, "", ""),
-        kind: AssetKind::Pipeline,
-        asset: asset.to_owned(),
-        run_id: Some(run.to_owned()),
-        run_url: None,
         error_code: Some(code.to_owned()),
         message: message.to_owned(),
-        context: BTreeMap::new(),
-        occurred_at: None,
-        source_severity: None,
-        alert: None,
+        ..build::failure(asset, run)
     }
 }
 
@@ -452,16 +443,11 @@ impl<A> World<A> {
                 callback_deadline: TimeDelta::minutes(10),
                 ..RemediationSettings::default()
             };
-            Flow {
-                store,
-                collector,
-                model: None,
-                sinks: Sinks {
-                    playbook: Some(Playbooks::new(playbook, http)),
-                    ..Sinks::default()
-                },
-                remediation,
-            }
+            let mut flow = build::flow(store);
+            flow.collector = collector;
+            flow.sinks.playbook = Some(Playbooks::new(playbook, http));
+            flow.remediation = remediation;
+            flow
         })
         .await;
         Self {
