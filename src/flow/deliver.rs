@@ -19,6 +19,8 @@ use crate::trace;
 
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
+/// A wait that is slept: the queue would make it longer.
+const SHORT: Duration = Duration::from_millis(400);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -162,9 +164,15 @@ impl Flow {
         holder: &str,
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
+        let mut slept = false;
         for _ in 0..MAX_STEPS {
             let record = match self.sinks.step(sink, &ticket, now()).await {
                 Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
+                Ok(Step::Wait(delay, _)) if delay <= SHORT && !slept => {
+                    tokio::time::sleep(delay).await;
+                    slept = true;
+                    continue;
+                }
                 Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),
                 Err(fault) => return Ok(End::Failed(fault)),
                 Ok(Step::Recorded(record)) => record,

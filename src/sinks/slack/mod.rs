@@ -34,8 +34,6 @@ mod text;
 
 /// The type of the metadata on every message we post.
 pub(crate) const EVENT_TYPE: &str = "rca_ticket";
-/// Slack asks for "some seconds" when it names no time.
-const DEFAULT_HOLD: Duration = Duration::from_secs(30);
 
 /// Where and as whom to post, and who may answer.
 #[derive(Debug, Clone)]
@@ -337,9 +335,8 @@ impl Slack {
     fn refused(&self, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
         let fault = failed.fault(method, &self.settings.channel);
         if let Failed::Refused(refusal) = failed {
-            if refusal.code.contains("limit") && fault.is_transient() {
-                let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD))
-                    .unwrap_or(TimeDelta::minutes(1));
+            if let Some(wait) = refusal.silence().filter(|_| fault.is_transient()) {
+                let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
                 let mut shared = self.shared();
                 let pace = if method == "chat.update" {
                     &mut shared.updates
