@@ -95,11 +95,10 @@ impl Flow {
 
     /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
     async fn note_outage(&self, sink: Sink, outage: &Outage) {
-        match outage.ended {
-            None => {
-                tracing::warn!(sink.name = sink.name(), reason = %outage.reason, "a vendor does not answer: its deliveries wait");
-            }
-            Some(_) => tracing::info!(sink.name = sink.name(), "a vendor answers again"),
+        if outage.ended.is_some() {
+            tracing::info!(sink.name = sink.name(), "a vendor answers again");
+        } else {
+            tracing::warn!(sink.name = sink.name(), reason = %outage.reason, "a vendor does not answer: its deliveries wait");
         }
         if let Err(fault) = self.store.note_outage(sink, outage).await {
             tracing::warn!(
@@ -312,15 +311,16 @@ impl Flow {
 
 /// What the end of a delivery says about the vendor. A playbook's silence is its own: each is called once.
 fn heard(sink: Sink, end: &End) -> Heard<'_> {
+    if !sink.shows() {
+        return Heard::Nothing;
+    }
     match end {
-        _ if !sink.shows() => Heard::Nothing,
-        End::UpToDate(_) => Heard::Answer,
+        End::Later(_) | End::LostLease => Heard::Nothing,
         End::Failed(Fault::Transient {
             reason,
             retry_after: None,
         }) => Heard::Silence(reason),
-        End::Failed(_) => Heard::Answer,
-        End::Later(_) | End::LostLease => Heard::Nothing,
+        End::UpToDate(_) | End::Failed(_) => Heard::Answer,
     }
 }
 

@@ -334,17 +334,17 @@ impl Slack {
     /// Sorts a failure, and keeps Slack's wish for silence.
     fn refused(&self, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
         let fault = failed.fault(method, &self.settings.channel);
-        if let Failed::Refused(refusal) = failed {
-            if let Some(wait) = refusal.silence().filter(|_| fault.is_transient()) {
-                let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
-                let mut shared = self.shared();
-                let pace = if method == "chat.update" {
-                    &mut shared.updates
-                } else {
-                    &mut shared.posts
-                };
-                pace.hold(now + wait);
-            }
+        if let Failed::Refused(refusal) = failed
+            && let Some(wait) = refusal.silence().filter(|_| fault.is_transient())
+        {
+            let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
+            let mut shared = self.shared();
+            let pace = if method == "chat.update" {
+                &mut shared.updates
+            } else {
+                &mut shared.posts
+            };
+            pace.hold(now + wait);
         }
         fault
     }
