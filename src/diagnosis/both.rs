@@ -7,14 +7,18 @@
 use std::fmt::Write as _;
 
 use super::catalog::{Act, Catalog, rank};
-use super::classify::{self, Verdict};
+use super::classify::{self, Place, Verdict};
 use super::judge::{Judge, Judgement, Opinion, Rule, features};
 use super::scan::Span;
 use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
+use crate::evidence::Voice;
 use crate::failure::Source;
 
 /// What is more likely wrong than right is no diagnosis.
 const UNDETERMINED: f32 = 0.5;
+
+/// The confidence of a code whose category the words do not bear out.
+const DISPUTED: f32 = 0.6;
 
 /// Why a rule does not act though its cause would, where the judge is the reason.
 const OUTVOTED: &str = "the rules alone say something else";
@@ -42,17 +46,7 @@ pub fn signals(case: &Case) -> Signals {
 
 fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals {
     let heard = || verdict.places.iter().filter(|place| place.heard);
-    let mut pieces = Vec::new();
-    for place in heard() {
-        let mut masks = place.window.masks.set_off.clone();
-        masks.extend_from_slice(&place.window.masks.in_prose);
-        masks.sort_unstable_by_key(|mask| mask.start);
-        for part in &place.window.parts {
-            pieces.extend(
-                outside(*part, &masks).filter_map(|span| place.text.get(span.start..span.end)),
-            );
-        }
-    }
+    let pieces: Vec<&str> = heard().flat_map(prose).collect();
     let codes = heard()
         .filter(|place| place.window.parts.is_empty() && place.source != "message")
         .map(|place| place.text);
@@ -60,6 +54,35 @@ fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals 
     Signals {
         buckets: features::of(Some(case.source), codes, &text),
         rule: rule_of(catalog, case.source, verdict),
+    }
+}
+
+/// What a place says, without the names in it.
+fn prose<'a>(place: &'a Place<'a>) -> impl Iterator<Item = &'a str> {
+    let mut masks = place.window.masks.set_off.clone();
+    masks.extend_from_slice(&place.window.masks.in_prose);
+    masks.sort_unstable_by_key(|mask| mask.start);
+    place
+        .window
+        .parts
+        .iter()
+        .flat_map(move |part| outside(*part, &masks).collect::<Vec<_>>())
+        .filter_map(|span| Some(without_paths(place.text.get(span.start..span.end)?)))
+}
+
+/// Without what is left of the path that a name stood in, at both ends.
+fn without_paths(piece: &str) -> &str {
+    let end = piece
+        .char_indices()
+        .rfind(|(_, c)| c.is_whitespace())
+        .map_or(0, |(at, c)| at + c.len_utf8());
+    let piece = match piece.get(end..) {
+        Some(last) if last.contains(['/', '\\']) => piece.get(..end).unwrap_or_default(),
+        _ => piece,
+    };
+    match piece.split_once(char::is_whitespace) {
+        Some((first, rest)) if first.starts_with(['/', '\\']) => rest,
+        _ => piece,
     }
 }
 
@@ -117,11 +140,70 @@ fn class(sign: u8) -> usize {
     }
 }
 
+/// Fewer words than this tell no kind of error, beside a rule.
+const FEW: usize = 3;
+/// The same where no rule says anything, or only the shape of a name does.
+const FEW_ALONE: usize = 6;
+/// The same beside a wrapper, which has words of its own.
+const FEW_WRAPPED: usize = 12;
+
+/// Is there nothing that the judge could read? It was fitted on what errors say: on a code without words, on a wrapper,
+/// or on the log around an error it would have only its habits to go by.
+fn is_silent(catalog: &Catalog, verdict: &Verdict<'_>) -> bool {
+    if verdict
+        .candidates
+        .first()
+        .is_some_and(|winner| classify::is_consequence(catalog, winner))
+    {
+        return true;
+    }
+    let words = verdict
+        .places
+        .iter()
+        .filter(|place| place.heard && place.voice == Voice::Terminal)
+        .flat_map(prose)
+        .flat_map(str::split_whitespace)
+        .filter(|word| word.contains(char::is_alphabetic));
+    let few = match (verdict.candidates.first(), &verdict.guess) {
+        (None, _) => FEW_ALONE,
+        (Some(winner), None) if winner.rank <= rank::WRAPPER => FEW_WRAPPED,
+        _ => FEW,
+    };
+    words.take(few).count() < few
+}
+
+/// Does the rule rest on a code that a field of its own gives? Then the class of the code.
+fn class_of_code(verdict: &Verdict<'_>) -> Option<usize> {
+    let winner = verdict.candidates.first()?;
+    let source = &verdict.places.get(winner.place)?.source;
+    let in_field = source == "error_code" || source.starts_with("context.");
+    Some(class(winner.rank)).filter(|class| in_field && *class >= GENERAL)
+}
+
 pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>) -> Diagnosis {
+    if is_silent(catalog, &verdict) {
+        return super::of_rules(catalog, case, &verdict);
+    }
     let signals = signals_of(catalog, case, &verdict);
     let judge = Judge::get();
     let opinion = judge.opinion(&signals.buckets);
-    let judgement = judge.judge(&opinion, signals.rule);
+    let code = class_of_code(&verdict);
+    let mut judgement = judge.judge(&opinion, signals.rule);
+    let agreed = signals
+        .rule
+        .filter(|rule| rule.category == judgement.category);
+    // A code outweighs the judge; one that names only a family, unless a sign of the catalog speaks for the judge.
+    let code_holds = match code {
+        Some(GENERAL) => first_sign(catalog, &verdict, judgement.category).is_none(),
+        Some(_) => true,
+        None => false,
+    };
+    if let (None, Some(rule), true) = (agreed, signals.rule, code_holds) {
+        judgement = Judgement {
+            category: rule.category,
+            confidence: DISPUTED,
+        };
+    }
     let mut found = if judgement.confidence < UNDETERMINED {
         super::undetermined(catalog, case, &verdict)
     } else if signals
@@ -143,7 +225,13 @@ pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>)
     if found.category != Category::Undetermined {
         found.confidence = judgement.confidence;
     }
-    if found.remediable && !judge.allows(&opinion) {
+    // Beside a code in its own field the words are often the vendor's boilerplate: the code has a say in the veto.
+    let for_an_action = if code.is_some() {
+        judge.both(&opinion, signals.rule)
+    } else {
+        opinion
+    };
+    if found.remediable && !judge.allows(&for_an_action) {
         forbid(&mut found, &opinion);
     }
     found
@@ -152,18 +240,23 @@ pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>)
 /// Puts the first sign of this category before the others, if there is one. It does not act: the rules put another one
 /// first, and the judge is no reason for an action.
 fn prefer(catalog: &Catalog, verdict: &mut Verdict<'_>, category: Category) -> bool {
-    let place = verdict.candidates.iter().position(|candidate| {
-        candidate.rank > rank::WRAPPER
-            && catalog
-                .cause(candidate.cause)
-                .is_some_and(|cause| cause.category == category)
-    });
+    let place = first_sign(catalog, verdict, category);
     let Some(signs) = place.and_then(|place| verdict.candidates.get_mut(..=place)) else {
         return false;
     };
     signs.rotate_right(1);
     verdict.veto = Some(OUTVOTED.into());
     true
+}
+
+/// Where the first sign of a category stands among the candidates.
+fn first_sign(catalog: &Catalog, verdict: &Verdict<'_>, category: Category) -> Option<usize> {
+    verdict.candidates.iter().position(|candidate| {
+        candidate.rank > rank::WRAPPER
+            && catalog
+                .cause(candidate.cause)
+                .is_some_and(|cause| cause.category == category)
+    })
 }
 
 /// Only the wording speaks for the category: no cause of the catalog, so no action either.
@@ -204,7 +297,7 @@ fn of_wording(
         recommendations: super::steps(catalog, category, &[], &entities),
         evidence: proof.quotes,
         rule: "wording: no cause of the catalog".into(),
-        fingerprint: super::print(case, category.words(), verdict, line),
+        fingerprint: super::print(case, "wording", verdict, line),
         entities,
         worded_by: "catalog".into(),
     }

@@ -128,7 +128,8 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
     }
 }
 
-fn is_consequence(catalog: &Catalog, candidate: &Candidate) -> bool {
+/// Is its cause only what follows from an error?
+pub(super) fn is_consequence(catalog: &Catalog, candidate: &Candidate) -> bool {
     catalog
         .cause(candidate.cause)
         .is_some_and(|cause| cause.consequence)
@@ -398,7 +399,12 @@ fn lookup(catalog: &Catalog, source: Source, code: &str) -> Option<super::catalo
         return catalog
             .code(&format!("{space}:{key}"))
             .or_else(|| catalog.code(&format!("http:{key}")))
-            .or_else(|| catalog.code(&format!("sql:{key}")));
+            // Data Factory's numbers are its own; a database's stands in the message.
+            .or_else(|| {
+                (source != Source::Adf)
+                    .then(|| catalog.code(&format!("sql:{key}")))
+                    .flatten()
+            });
     }
     catalog
         .code(&key)

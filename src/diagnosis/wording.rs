@@ -121,18 +121,36 @@ pub(super) fn proof(
         place.is_some_and(|place| !place.window.parts.is_empty())
     };
     let around_sign = |(place, span): &(usize, Span)| says(verdict.places.get(*place)?.text, *span);
-    let telling = signs.iter().find(in_words).and_then(around_sign);
-    // A code in its field says nothing by itself, nor does the head of a traceback.
-    let telling = telling.filter(|says| !says.starts_with(TRACEBACK));
+    // A code in its field says nothing by itself, nor do a number among values and the head of a traceback.
+    let is_sentence = |says: &String| !says.starts_with(TRACEBACK) && says.matches('=').count() < 2;
+    let in_words = signs.iter().filter(in_words);
+    let telling = in_words.filter_map(around_sign).find(is_sentence);
     let says = telling.or_else(|| told(verdict).or_else(|| last.as_ref().and_then(around_sign)));
-    if let Some(says) = says {
-        entities.insert("says".into(), says);
+    // What is said is quoted as well.
+    if let Some(says) = &says
+        && let Some((place, start)) = place_of(verdict, says)
+    {
+        let end = start + says.len();
+        add(&verdict.places, &mut taken, place, Span { start, end });
     }
-    let quotes = taken
+    let quotes: Vec<Quote> = taken
         .iter()
         .filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span))
         .collect();
+    if let Some(says) = says
+        && quotes.iter().any(|quote| quote.quote.contains(&says))
+    {
+        entities.insert("says".into(), says);
+    }
     Proof { quotes, entities }
+}
+
+/// Where a slice of a heard text stands.
+fn place_of(verdict: &Verdict<'_>, slice: &str) -> Option<(usize, usize)> {
+    let heard = verdict.places.iter().enumerate();
+    heard
+        .filter(|(_, place)| place.heard)
+        .find_map(|(number, place)| Some((number, place.text.find(slice)?)))
 }
 
 fn length(verdict: &Verdict<'_>, place: usize, span: Span) -> usize {
@@ -481,7 +499,9 @@ pub(super) fn named(sentence: String, entities: &BTreeMap<String, String>) -> St
         .map(|(_, value)| value)
         .any(|value| sentence.contains(value.as_str()));
     // A lone word, as a code is, names nothing; values and documents are no sentence.
-    let is_no_sentence = !says.contains(' ') || says.starts_with(['{', '[', '<']);
+    let words = says.split_whitespace();
+    let words = words.filter(|word| word.contains(char::is_alphabetic));
+    let is_no_sentence = words.count() < 3 || says.starts_with(['{', '[', '<']);
     if names_one || is_no_sentence || says.contains(['\n', '`']) {
         return sentence;
     }

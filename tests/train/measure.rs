@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aiops_rca::diagnosis::judge::{Judge, Rule};
-use aiops_rca::diagnosis::{Case, diagnose, judged, signals};
+use aiops_rca::diagnosis::{Case, by_rules, diagnose, signals};
 
 use crate::figures::{self, Figures, Labelled};
 use crate::model::{Example, STEPS, train};
@@ -30,8 +30,8 @@ pub(crate) fn files(root: &Path, files: &[String]) -> anyhow::Result<()> {
         let mut rules = Figures::default();
         let mut both = Figures::default();
         for (labelled, case) in &all {
-            rules.add(labelled, case, &diagnose(case));
-            both.add(labelled, case, &judged(case));
+            rules.add(labelled, case, &by_rules(case));
+            both.add(labelled, case, &diagnose(case));
         }
         println!("rules alone\n{}", rules.table());
         println!("both\n{}reliability:\n{}", both.table(), both.reliability());

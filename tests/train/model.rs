@@ -1,12 +1,12 @@
 //! The training: a multinomial logistic regression by full-batch gradient descent (Adam), one thread, no chance.
 //!
 //! Acceptable categories share a fifth of a case's target, because they are nearly right; the catalog's examples count
-//! a tenth of a case. Values are rarities (idf), and a text's length is one, as the handler computes them.
+//! a tenth of a case. Values are rarities (idf), and a text's length is one or less, as the handler computes them.
 
 use std::borrow::Cow;
 
 use aiops_rca::diagnosis::judge::features::BUCKETS;
-use aiops_rca::diagnosis::judge::{CLASSES, COUNT, Fitted, Judge, NEUTRAL};
+use aiops_rca::diagnosis::judge::{CLASSES, COUNT, Fitted, Judge, LEAST, NEUTRAL};
 
 /// The share of the target that acceptable categories get together.
 const SHARED: f32 = 0.2;
@@ -126,7 +126,7 @@ fn values(example: &Example, rarity: &[(u8, bool)]) -> Vec<f32> {
         .iter()
         .map(|bucket| f32::from(rarity[usize::from(*bucket)].0) / 16.0)
         .collect();
-    let length = raw.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-6);
+    let length = raw.iter().map(|v| v * v).sum::<f32>().sqrt().max(LEAST);
     raw.into_iter().map(|value| value / length).collect()
 }
 

@@ -57,8 +57,8 @@ fn train_all(root: &Path, ablation: bool) -> anyhow::Result<()> {
     let (sharpness, trust) = fit::trust(&weights, &fresh, &fresh_opinions);
     let curve = fit::curve(
         &fit::with(&weights, sharpness, trust, NEUTRAL),
-        &fresh,
-        &fresh_opinions,
+        &cases,
+        &opinions,
     );
     let judge = fit::with(&weights, sharpness, trust, curve);
     let fitted = Fitted {

@@ -16,6 +16,13 @@ pub const BUCKETS: usize = 1 << 15;
 /// A word's beginning of this length stands for its relatives (`permission`, `permissions`, `permitted`).
 const STEM: usize = 5;
 
+/// Longer words are ids and hashes.
+const LONGEST: usize = 64;
+/// The length of a UUID.
+const UUID: usize = 36;
+/// What stands for every number and every id.
+const NUMBER: u64 = 7;
+
 /// Airflow's own lines about a task that ended, whatever it ended with.
 const BOOKKEEPING: [&str; 16] = [
     "Marking task as",
@@ -140,6 +147,11 @@ impl Words {
                 at += 1;
                 continue;
             }
+            if bytes.get(at..at + UUID).is_some_and(is_uuid) {
+                self.join(NUMBER);
+                at += UUID;
+                continue;
+            }
             let length = bytes
                 .iter()
                 .skip(at)
@@ -152,29 +164,24 @@ impl Words {
         }
     }
 
+    /// Numbers are the rules' business, and ids are new each time: they say only that one stands here.
     fn word(&mut self, word: &[u8]) {
+        let letters = word.iter().take_while(|b| is_letter(**b)).count();
         let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
-        if digits == word.len() {
-            // Error numbers have three to five digits; other numbers say only that one stands here.
-            let number = if (3..=5).contains(&digits) {
-                fnv(word)
-            } else {
-                7
-            };
-            self.join(number);
+        let said = if digits > 2 {
+            word.get(..letters).unwrap_or_default()
+        } else {
+            word
+        };
+        if letters == 0 || word.len() > LONGEST {
+            self.join(NUMBER);
             return;
         }
-        // Ids and hashes.
-        if word.len() > 64 || digits > 4 {
-            self.join(7);
-            return;
+        self.join(fnv(said));
+        if said.len() > STEM {
+            self.say(Kind::Stem, fnv(said.get(..STEM).unwrap_or(said)));
         }
-        let hash = fnv(word);
-        self.join(hash);
-        if word.len() > STEM {
-            self.say(Kind::Stem, fnv(word.get(..STEM).unwrap_or(word)));
-        }
-        self.parts(word);
+        self.parts(said);
     }
 
     fn join(&mut self, hash: u64) {
@@ -242,6 +249,13 @@ fn without_prefix(line: &str) -> (bool, &str) {
         Some(cut) => (true, line.get(cut..).unwrap_or(line)),
         None => (true, line),
     }
+}
+
+fn is_uuid(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().all(|(at, byte)| match at {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
 }
 
 fn is_letter(byte: u8) -> bool {

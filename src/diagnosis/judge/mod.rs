@@ -53,6 +53,10 @@ const RARITY: f32 = 1.0 / 16.0;
 /// How many classes of signs there are; see [`Rule::class`].
 pub const CLASSES: usize = 5;
 
+/// The least length of a text, as the root of the sum of its squared rarities: what is shorter, a few words, is less
+/// evidence than the habits of all failures.
+pub const LEAST: f32 = 30.0;
+
 /// The calibration that changes nothing.
 pub const NEUTRAL: [f32; 2] = [1.0, 0.0];
 
@@ -172,7 +176,7 @@ impl Judge {
                 *sum += rarity * f32::from(weight.cast_signed());
             }
         }
-        let unit = self.fitted.step / length.sqrt().max(f32::MIN_POSITIVE);
+        let unit = self.fitted.step / length.sqrt().max(LEAST);
         for (sum, bias) in sums.iter_mut().zip(self.fitted.bias) {
             *sum = *sum * unit + bias;
         }
