@@ -113,7 +113,7 @@ param autoRemediationEnabled bool = false
 @secure()
 param callbackSigningKey string
 
-@description('Who may start a playbook. entra: the app alone, with a token of its identity; the URL opens nothing. sas: whoever has the signed URL, as in the guide.')
+@description('Who may start a playbook. entra: the app alone, with a token of its identity; the URL opens nothing. sas: everybody who has the signed URL, as in the guide.')
 @allowed(['entra', 'sas'])
 param playbookAccess string = 'entra'
 
@@ -171,7 +171,7 @@ param otlpEndpoint string = ''
 param otlpHeaders string = ''
 
 // ---- who watches the watcher
-@description('E-mail address of those who look after aiops-rca; empty: nobody is told when it is down.')
+@description('E-mail address of those who look after aiops-rca; empty: nobody is notified when it is down.')
 param operatorEmail string = ''
 
 @description('false switches the rules that watch aiops-rca off.')

@@ -165,7 +165,7 @@ impl RunKey {
     /// The key of what follows this run's closed ticket: the next failure of the same unit.
     #[must_use]
     pub fn after(&self, ticket: impl fmt::Display) -> Self {
-        let follow = |digested: &str| sha256(&format!("{digested}|after {ticket}"));
+        let follow = |digested: &str| sha256(format!("{digested}|after {ticket}"));
         let [source, scope, rest, whole] = self.parts();
         Self(format!(
             "{source}:{scope}:{}:{}",

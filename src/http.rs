@@ -3,7 +3,7 @@
 //! A pipe: it imports only [`crate::fault`] and [`crate::trace`]. It does not know any vendor. No redirects, because a
 //! redirect could carry a token to a host that is not from our configuration.
 //!
-//! A call made while something is under way carries its traceparent, whoever is called, and is a span of its own: who,
+//! A call made while something is under way carries its traceparent to every callee, and is a span of its own: who,
 //! which host, which method, which status; never a path or a query, which may hold a signature.
 
 use std::time::Duration;

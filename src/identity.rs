@@ -18,9 +18,9 @@ use crate::fault::Fault;
 use crate::http::{Http, Reply};
 use crate::tolerant;
 
-/// A token that expires sooner is asked for anew.
+/// A token that expires sooner is renewed.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
-/// A token whose end we cannot read is asked for anew after this time.
+/// A token whose expiry we cannot read is renewed after this time.
 const UNKNOWN_LIFE: TimeDelta = TimeDelta::minutes(6);
 const TRIES: u32 = 3;
 /// The endpoint comes up with the instance: the first token of a cold start takes seconds, later ones milliseconds.

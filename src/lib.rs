@@ -58,6 +58,7 @@ pub mod failure;
 pub mod sources;
 pub mod evidence;
 pub mod diagnosis;
+pub mod model;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod ticket;
 pub mod remediation;

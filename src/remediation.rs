@@ -19,7 +19,7 @@ use crate::digest::sha256;
 use crate::evidence::Facts;
 use crate::failure::{Asset, AssetKind, Scope, Source, field};
 use crate::ticket::machine::{Decision, Plan};
-use crate::ticket::store::Healing;
+use crate::ticket::store::PastRemediation;
 use crate::ticket::{AttemptState, Ticket, with_node_type};
 
 pub use facts::{Grounds, grounds};
@@ -62,7 +62,7 @@ pub struct AssetPolicy {
     matcher: Option<GlobMatcher>,
     /// How it may be healed.
     pub mode: Mode,
-    /// At most so many attempts; the risk's own number when absent.
+    /// Maximum number of attempts; the risk's own number when absent.
     pub max_attempts: Option<u32>,
     /// No new attempt for so long after all attempts failed; the general one when absent.
     pub cooldown: Option<Duration>,
@@ -201,7 +201,7 @@ pub struct RemediationSettings {
     pub node_types: NodeTypes,
     /// Hours in which a person is asked.
     pub quiet_hours: Option<QuietHours>,
-    /// At most so many attempts at once, over all assets.
+    /// Maximum number of attempts at once, over all assets.
     pub max_running: usize,
     /// No new attempt for so long after all attempts failed.
     pub cooldown: Duration,
@@ -248,20 +248,20 @@ pub fn schedule(risk: Risk) -> &'static [i64] {
 
 const FLAPPING_WINDOW: Duration = Duration::days(7);
 
-/// Decides what becomes of this ticket next. `healings`: how healing this cause on this asset ended before.
+/// Decides what becomes of this ticket next. `past`: how healing this cause on this asset ended before.
 pub fn decide(
     ticket: &Ticket,
     settings: &RemediationSettings,
-    healings: &[Healing],
+    past: &[PastRemediation],
     facts: &Facts,
     now: DateTime<Utc>,
 ) -> Decision {
-    let permit = match permitted(ticket, settings, healings, now) {
+    let permit = match permitted(ticket, settings, past, now) {
         Ok(permit) => permit,
         Err(leave) => return leave,
     };
     match grounds(ticket, facts) {
-        Ok(grounds) => propose(ticket, settings, healings, &permit, grounds, now),
+        Ok(grounds) => propose(ticket, settings, past, &permit, grounds, now),
         Err(why) => Decision::Leave {
             why,
             exhausted: false,
@@ -273,10 +273,10 @@ pub fn decide(
 pub fn needs_facts(
     ticket: &Ticket,
     settings: &RemediationSettings,
-    healings: &[Healing],
+    past: &[PastRemediation],
     now: DateTime<Utc>,
 ) -> bool {
-    permitted(ticket, settings, healings, now).is_ok()
+    permitted(ticket, settings, past, now).is_ok()
 }
 
 fn acts_on_cluster(action: Action) -> bool {
@@ -293,7 +293,7 @@ struct Permit {
 fn permitted(
     ticket: &Ticket,
     settings: &RemediationSettings,
-    healings: &[Healing],
+    past: &[PastRemediation],
     now: DateTime<Utc>,
 ) -> Result<Permit, Decision> {
     let leave = |why: String| {
@@ -379,7 +379,7 @@ fn permitted(
         .and_then(|policy| policy.cooldown)
         .unwrap_or(settings.cooldown);
     if made == 0
-        && let Some(last) = healings
+        && let Some(last) = past
             .iter()
             .filter(|healing| !healing.healed)
             .map(|healing| healing.at)
@@ -401,7 +401,7 @@ fn permitted(
 fn propose(
     ticket: &Ticket,
     settings: &RemediationSettings,
-    healings: &[Healing],
+    past: &[PastRemediation],
     permit: &Permit,
     grounds: Grounds,
     now: DateTime<Utc>,
@@ -429,7 +429,7 @@ fn propose(
         diagnosis.confidence_word(),
         grounds.known,
     );
-    let mut reasons = reasons_to_ask(ticket, settings, healings, permit, now);
+    let mut reasons = reasons_to_ask(ticket, settings, past, permit, now);
     reasons.extend(grounds.doubts);
     if reasons.is_empty() {
         let by_risk: Vec<Duration> = schedule(risk)
@@ -488,7 +488,7 @@ fn node_type<'a>(ticket: &'a Ticket, node_types: &'a NodeTypes) -> Option<&'a st
 fn reasons_to_ask(
     ticket: &Ticket,
     settings: &RemediationSettings,
-    healings: &[Healing],
+    past: &[PastRemediation],
     permit: &Permit,
     now: DateTime<Utc>,
 ) -> Vec<String> {
@@ -497,17 +497,17 @@ fn reasons_to_ask(
         diagnosis.action,
         Action::RetryPipeline | Action::RetryJob | Action::RetryTask
     );
-    let healed = healings
+    let healed = past
         .iter()
         .filter(|healing| healing.healed && now < healing.at + FLAPPING_WINDOW)
         .count();
-    let failed_before = healings
+    let failed_before = past
         .iter()
         .any(|healing| !healing.healed && now < healing.at + FLAPPING_WINDOW);
     [
         (
             permit.mode == Mode::Ask,
-            "the rule for this asset asks for a person's approval".to_owned(),
+            "the rule for this asset requires approval".to_owned(),
         ),
         (
             permit.mode == Mode::FromFailure && !goes_on,
@@ -515,7 +515,7 @@ fn reasons_to_ask(
         ),
         (
             diagnosis.action == Action::CheckUpstream,
-            "rerunning another pipeline is a person's decision".to_owned(),
+            "rerunning another pipeline requires approval".to_owned(),
         ),
         (diagnosis.risk == Risk::High, "the risk is High".to_owned()),
         (

@@ -73,7 +73,7 @@ impl Traceparent {
         self.0.trace_id().to_string()
     }
 
-    /// Does whoever sent it record the trace?
+    /// Does its sender record the trace?
     pub fn is_sampled(&self) -> bool {
         self.0.is_sampled()
     }
@@ -140,7 +140,7 @@ impl Work {
         Self { context }
     }
 
-    /// What those are told who are called for this work.
+    /// What is sent to those who are called for this work.
     pub fn traceparent(&self) -> Traceparent {
         Traceparent(self.context.span().span_context().clone())
     }

@@ -3,7 +3,7 @@
 // It checks who is signed in and strips forged X-MS-CLIENT-PRINCIPAL headers from requests, but it must let the anonymous
 // ones through: Azure Monitor, Databricks, Airflow, JIRA, Slack and the playbooks bring locks of their own (function key,
 // signature, one-time token, a token for another audience), and would be turned away by requireAuthentication. The
-// dashboard itself refuses whoever is not signed in and sends people to /.auth/login/aad.
+// dashboard itself refuses everybody who is not signed in and sends people to /.auth/login/aad.
 
 param functionAppName string
 

@@ -13,7 +13,7 @@ param workspaceId string
 @description('Its region.')
 param location string
 
-@description('Who is told.')
+@description('Who is notified.')
 param email string
 
 @description('false: the rules are there and do not run.')

@@ -16,7 +16,7 @@ param workspaceId string
 @description('Nothing is watched longer than this after the request, in minutes.')
 param runMinutes int
 
-@description('Object id of the one identity that may start it, with an Entra token; empty: whoever has the signed URL.')
+@description('Object id of the one identity that may start it, with an Entra token; empty: everybody who has the signed URL.')
 param callerObjectId string
 
 @description('Audience of that token.')

@@ -1,6 +1,6 @@
 //! `aiops-rca diagnose`: root causes of error texts, offline.
 //!
-//! In: NDJSON lines, or plain error texts from files or standard input. Out: one answer a line (NDJSON), one
+//! In: NDJSON lines, or plain error texts from files or standard input. Out: one answer per line (NDJSON), one
 //! JSON array, or text that a person likes to read. It streams: a line is answered before the next is read.
 //! It does not know clap, files' globs or terminals: the caller says whether there is one ([`Options`]).
 

@@ -10,7 +10,6 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::diagnosis::Action;
-use crate::diagnosis::model::{Model, ModelSettings, Provider};
 use crate::evidence::Collector;
 use crate::failure::{Scope, Source};
 use crate::fault::Fault;
@@ -22,6 +21,7 @@ use crate::functions::faults::{self, Faults};
 use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
+use crate::model::{Model, ModelSettings, Provider};
 use crate::remediation::RemediationSettings;
 use crate::sinks::Sinks;
 use crate::sinks::jira::Jira;

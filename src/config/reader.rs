@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Minutes, a fraction allowed: more than none, at most so many.
+    /// Minutes, a fraction allowed: more than none, at most `most`.
     pub(super) fn minutes(&mut self, name: &'static str, most: u32) -> Option<chrono::Duration> {
         let minutes = self.number(name, 0.01, f64::from(most))?;
         chrono::Duration::from_std(std::time::Duration::from_secs_f64(minutes * 60.0)).ok()

@@ -345,7 +345,7 @@ pub const SETTINGS: &[Setting] = &[
         REMEDIATION,
         "REMEDIATION_MAX_RUNNING",
         "10",
-        "At most so many attempts at once",
+        "Maximum number of attempts at once",
     ),
     setting(
         REMEDIATION,
@@ -434,7 +434,7 @@ pub const SETTINGS: &[Setting] = &[
         MODEL,
         "AI_DAILY_BUDGET",
         "500",
-        "At most so many calls a day",
+        "Maximum number of calls per day",
     ),
     setting(
         OPERATION,

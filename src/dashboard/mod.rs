@@ -34,7 +34,7 @@ pub struct Filter {
     pub source: Option<Source>,
     /// Only tickets in whose id, asset, error type or run id this text occurs.
     pub text: String,
-    /// The last so many days (1 to 90).
+    /// How many days back (1 to 90).
     pub days: u32,
 }
 
@@ -58,7 +58,7 @@ pub struct Overview<'a> {
     /// Where JIRA issues can be opened, by key.
     pub issue_urls: &'a BTreeMap<&'a str, String>,
     /// Who looks.
-    pub visitor: &'a str,
+    pub caller: &'a str,
     /// When.
     pub now: DateTime<Utc>,
 }
@@ -75,7 +75,7 @@ pub struct TicketPage<'a> {
     /// Where its JIRA issue can be opened.
     pub issue_url: Option<&'a str>,
     /// Who looks.
-    pub visitor: &'a str,
+    pub caller: &'a str,
     /// The token its forms carry.
     pub form_token: &'a str,
     /// When.
@@ -134,7 +134,7 @@ pub fn asset(name: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// The frame of every page.
-fn frame(title: &str, visitor: Option<&str>, body: &Markup) -> Markup {
+fn frame(title: &str, caller: Option<&str>, body: &Markup) -> Markup {
     html! {
         (maud::DOCTYPE)
         html lang="en" {
@@ -148,7 +148,7 @@ fn frame(title: &str, visitor: Option<&str>, body: &Markup) -> Markup {
             body {
                 header {
                     a.brand href="/dashboard" { "aiops-rca" }
-                    @if let Some(visitor) = visitor { span.visitor { (visitor) } }
+                    @if let Some(caller) = caller { span.caller { (caller) } }
                 }
                 main { (body) }
             }

@@ -42,7 +42,7 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         (categories(page.counts))
         p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } }
     };
-    frame("Failures", Some(page.visitor), &body)
+    frame("Failures", Some(page.caller), &body)
 }
 
 /// Vendors that do not answer: nobody here has to do anything but wait.

@@ -41,7 +41,7 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
             }
         }
     };
-    frame(&t.failure.asset, Some(page.visitor), &body)
+    frame(&t.failure.asset, Some(page.caller), &body)
 }
 
 /// The quotes that prove the cause, and what nobody could look at.

@@ -23,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{Evidence, Passage};
 use crate::failure::{Failure, Source, field};
 
-pub mod model;
 pub mod judge;
 mod amounts;
 mod both;

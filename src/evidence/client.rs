@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome, Standing};
 use crate::failure::{Failure, Scope};
 use crate::fault::Fault;
-use crate::sources::{RowsRequest, rows};
+use crate::sources::RowsRequest;
 
 /// A client of one scope.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +51,11 @@ impl Client<'_> {
         &self,
         request: &RowsRequest,
         now: DateTime<Utc>,
-    ) -> Result<rows::Table, Fault> {
+    ) -> Result<Vec<Failure>, Fault> {
         match self {
             Self::DataFactory(factory) => factory.failed_runs(request, now).await,
             Self::Databricks(workspace) => workspace.failed_runs(request, now).await,
-            Self::Airflow(_) => Ok(rows::Table::default()),
+            Self::Airflow(_) => Ok(Vec::new()),
         }
     }
 

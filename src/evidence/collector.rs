@@ -20,7 +20,7 @@ use crate::failure::remote::{self, remote_run};
 use crate::failure::{AssetKind, Failure, Place, Scope, Source, field};
 use crate::fault::Fault;
 use crate::redaction::cap;
-use crate::sources::{RowsOf, RowsRequest, rows};
+use crate::sources::{RowsOf, RowsRequest};
 
 const NO_FACTORY: &str =
     "set AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME to read the run";
@@ -285,9 +285,9 @@ impl Collector {
         let mut told = Expanded::default();
         let mut passing = None;
         let mut asked = false;
-        for table in self.rows_of_vendors(request, now).await {
-            let table = table.map(|table| (Some(table), false));
-            asked |= told.take(request, "vendor's API", table, &mut passing);
+        for failures in self.runs_of_vendors(request, now).await {
+            let failures = failures.map(|failures| (failures, false));
+            asked |= told.take("vendor's API", failures, &mut passing);
         }
         if told.failures.is_empty()
             && let Some(logs) = &self.log_analytics
@@ -295,12 +295,8 @@ impl Collector {
             let found = self
                 .answered("Log Analytics", logs.failed_runs(request, now))
                 .await;
-            asked |= told.take(
-                request,
-                "log_analytics",
-                found.map(|found| (found.table, found.partial)),
-                &mut passing,
-            );
+            let failures = found.map(|found| (found.failures(request), found.partial));
+            asked |= told.take("log_analytics", failures, &mut passing);
         }
         if told.failures.is_empty() {
             if let Some(fault) = passing {
@@ -325,11 +321,11 @@ impl Collector {
 
     /// The vendor's own API knows a run at once; logs know it minutes later. Every scope that the alert may be about
     /// is asked.
-    async fn rows_of_vendors(
+    async fn runs_of_vendors(
         &self,
         request: &RowsRequest,
         now: DateTime<Utc>,
-    ) -> Vec<Result<rows::Table, Fault>> {
+    ) -> Vec<Result<Vec<Failure>, Fault>> {
         let source = request.rows_of.source();
         let named = request
             .resource
@@ -339,14 +335,14 @@ impl Collector {
         if let Place::Elsewhere(named) = &place {
             return vec![Err(Fault::permanent(elsewhere(source, named)))];
         }
-        let mut tables = Vec::new();
+        let mut answers = Vec::new();
         for client in self.clients_in(source, &place) {
-            tables.push(
+            answers.push(
                 self.answered(client.platform(), client.failed_runs(request, now))
                     .await,
             );
         }
-        tables
+        answers
     }
 
     async fn answered<T>(
@@ -563,27 +559,16 @@ impl Expanded {
         });
     }
 
-    /// Takes one answer: rows become failures, a lasting fault a gap. Was there an answer?
+    /// Takes one answer; a fault becomes a gap. Was there an answer?
     fn take(
         &mut self,
-        request: &RowsRequest,
         source: &str,
-        answer: Result<(Option<rows::Table>, bool), Fault>,
+        answer: Result<(Vec<Failure>, bool), Fault>,
         passing: &mut Option<Fault>,
     ) -> bool {
         match answer {
-            Ok((table, partial)) => {
-                let read = match request.rows_of {
-                    RowsOf::AdfRuns => rows::adf_failures,
-                    RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => {
-                        rows::databricks_failures
-                    }
-                };
-                self.failures.extend(
-                    table
-                        .iter()
-                        .flat_map(|table| read(table, request.severity, Some(&request.alert))),
-                );
+            Ok((failures, partial)) => {
+                self.failures.extend(failures);
                 if partial {
                     self.ask_again = true;
                     self.gap(source, "the answer was incomplete (PartialError)");

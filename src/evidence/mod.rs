@@ -28,6 +28,7 @@ pub mod data_factory;
 pub mod databricks;
 pub mod log_analytics;
 mod standing;
+mod values;
 mod voice;
 
 pub use airflow::Airflow;

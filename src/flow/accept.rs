@@ -15,7 +15,7 @@ use super::{FAILURES, FailureMessage, Flow};
 use crate::digest::sha256;
 use crate::failure::{Failure, Source};
 use crate::fault::Fault;
-use crate::sources::airflow::story;
+use crate::sources::airflow::units;
 use crate::sources::{Parsed, RowsRequest, reruns};
 use crate::ticket::machine::{Event, Report};
 use crate::ticket::store::{Claim, Waiting};
@@ -246,12 +246,12 @@ impl Flow {
     ) -> Result<(), Fault> {
         if failure.source == Source::Airflow {
             let ticket = match self.store.load(owner).await? {
-                // Where it was analysed while we wrote, what we wrote is told to the ticket.
+                // Where it was analysed while we wrote, what we wrote is applied to the ticket.
                 None if self.waits_better(owner, failure).await? => self.store.load(owner).await?,
                 found => found,
             };
             if let Some(ticket) = ticket {
-                return self.tell_try(&ticket, failure, trace, now).await;
+                return self.report_try(&ticket, failure, trace, now).await;
             }
         }
         let Some(ticket) = self.count_report(owner, now).await? else {
@@ -273,7 +273,7 @@ impl Flow {
         failure: &Failure,
         trace: Option<&str>,
     ) -> Result<(), Fault> {
-        if story::is_about_run(failure) && self.collector.can_ask(failure) {
+        if units::is_about_run(failure) && self.collector.can_ask(failure) {
             self.put_recheck(owner, trace, ANALYSED).await?;
         }
         Ok(())
@@ -346,7 +346,7 @@ impl Flow {
             report,
             run_id: failure.run_id.clone(),
         };
-        self.tell(ticket, event, now).await
+        self.try_apply(ticket, event, now).await
     }
 
     /// Keeps the alert under a row of the active index, then enqueues its expansion.

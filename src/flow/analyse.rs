@@ -10,17 +10,17 @@ use chrono::{DateTime, Utc};
 use super::accept::{WaitingRows, is_run_of_attempt};
 use super::claims::Adopted;
 use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
-use crate::diagnosis::model::not_worded;
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
 use crate::failure::{Failure, Source, field};
 use crate::fault::Fault;
+use crate::model::not_worded;
 use crate::redaction::redact;
 use crate::remediation;
-use crate::sources::airflow::story::{self, Latest};
+use crate::sources::airflow::units::{self, Latest};
 use crate::sources::{RowsRequest, reruns};
 use crate::ticket::machine::{self, Change, Event, Examined, Opening};
-use crate::ticket::store::{Healing, Waiting};
+use crate::ticket::store::{PastRemediation, Waiting};
 use crate::ticket::{Sink, Ticket, TicketId};
 use crate::trace;
 
@@ -37,7 +37,7 @@ const SHORTEST_PAUSE: chrono::Duration = chrono::Duration::seconds(5);
 const LONGEST_PAUSE: chrono::Duration = chrono::Duration::minutes(10);
 /// A run is looked at again when its failure has been analysed.
 const NOT_ANALYSED: Duration = Duration::from_secs(60);
-/// With so many nudges the sweep waits longer than the longest pause.
+/// With this many nudges the sweep waits longer than the longest pause.
 const NUDGES_OF_A_PAUSE: u32 = 4;
 /// After that a failure that never became final is nobody's.
 const LONGEST_WAIT: chrono::Duration = chrono::Duration::hours(24);
@@ -79,7 +79,7 @@ impl Flow {
             return self.wait_for_the_end(id, waiting, how, now).await;
         }
         // Its tickets are closed, and nothing has failed since: tasks behind what had failed still hold the run down.
-        if collected.none_failed && waiting.follows.is_some() && !story::is_timeout_of_run(&failure)
+        if collected.none_failed && waiting.follows.is_some() && !units::is_timeout_of_run(&failure)
         {
             tracing::info!(ticket.id = %id, "no task of the run is failed any more");
             return self.store.drop_active(id.as_str()).await;
@@ -88,7 +88,7 @@ impl Flow {
         if self.is_remediation_run(&known, now).await? {
             return self.store.drop_active(id.as_str()).await;
         }
-        if story::is_about_run(&failure) && story::names_task(&known) {
+        if units::is_about_run(&failure) && units::names_task(&known) {
             match self.adopt(id, &waiting, known).await? {
                 Adopted::Ours(follows) => waiting.follows = follows,
                 Adopted::Theirs(owner, instance) => {
@@ -118,7 +118,7 @@ impl Flow {
             && better.failure != failure
         {
             let event = Event::NamedBetter(Box::new(better.failure));
-            self.tell(id, event, now).await?;
+            self.try_apply(id, event, now).await?;
             if let Some(named) = self.store.load(id).await? {
                 ticket = self.analyse_again(named, now).await?;
             }
@@ -178,7 +178,7 @@ impl Flow {
         let (examined, _) = self
             .examine(&ticket.id, failure, ticket.received_at, collected, now)
             .await?;
-        self.tell(&ticket.id, Event::DiagnosedAgain(Box::new(examined)), now)
+        self.try_apply(&ticket.id, Event::DiagnosedAgain(Box::new(examined)), now)
             .await?;
         Ok(self.store.load(&ticket.id).await?.unwrap_or(ticket))
     }
@@ -193,7 +193,7 @@ impl Flow {
     ) -> Result<Change, Fault> {
         let mut latest = Latest::of(&waiting.failure);
         let received_at = waiting.received_at;
-        let (examined, healings) = self
+        let (examined, past) = self
             .examine(id, waiting.failure.clone(), received_at, collected, now)
             .await?;
         latest.learn(&Latest::of(&examined.failure));
@@ -214,12 +214,12 @@ impl Flow {
             sinks_off: self.sinks_off(),
         };
         let ticket = machine::open(opening, now);
-        let facts = if remediation::needs_facts(&ticket, &self.remediation, &healings, now) {
+        let facts = if remediation::needs_facts(&ticket, &self.remediation, &past, now) {
             self.facts(&ticket, None, now).await
         } else {
             Facts::assumed()
         };
-        let decision = remediation::decide(&ticket, &self.remediation, &healings, &facts, now);
+        let decision = remediation::decide(&ticket, &self.remediation, &past, &facts, now);
         let opened = Change {
             ticket,
             visible: true,
@@ -236,7 +236,7 @@ impl Flow {
         received_at: DateTime<Utc>,
         collected: Collected,
         now: DateTime<Utc>,
-    ) -> Result<(Examined, Vec<Healing>), Fault> {
+    ) -> Result<(Examined, Vec<PastRemediation>), Fault> {
         let failure = self.placed(collected.refine(failure));
         let mut evidence = vec![Evidence {
             id: "e0".to_owned(),
@@ -286,9 +286,9 @@ impl Flow {
         }
         trace::note("diagnosis.category", diagnosis.category.words());
         trace::note("diagnosis.rule", diagnosis.rule.clone());
-        let healings = self
+        let past = self
             .store
-            .healings(&failure.asset_id(), &diagnosis.fingerprint)
+            .past_remediations(&failure.asset_id(), &diagnosis.fingerprint)
             .await?;
         self.store.put_evidence(id, &evidence).await?;
         let examined = Examined {
@@ -297,7 +297,7 @@ impl Flow {
             evidence_count: u32::try_from(evidence.len()).unwrap_or(u32::MAX),
             gaps,
         };
-        Ok((examined, healings))
+        Ok((examined, past))
     }
 
     /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.
@@ -305,7 +305,7 @@ impl Flow {
     /// What it said about such a failure before is used again, as far as it still holds; only then it is asked.
     async fn word(
         &self,
-        model: &crate::diagnosis::model::Model,
+        model: &crate::model::Model,
         diagnosis: crate::diagnosis::Diagnosis,
         failure: &Failure,
         evidence: &[Evidence],

@@ -3,7 +3,7 @@
 //! Claims are insert-if-absent under a run key. A key whose ticket is closed has a successor (`… |after <ticket>`), so a
 //! task instance that fails again after its story was over gets a new ticket by one more insert, and its old reports
 //! still find the old one. What a report of a DAG run is about, and what is later, is Airflow's affair
-//! ([`story`](crate::sources::airflow::story)).
+//! ([`story`](crate::sources::airflow::units)).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Flow;
 use crate::failure::{Failure, RunKey};
 use crate::fault::Fault;
-use crate::sources::airflow::story::{self, Latest};
+use crate::sources::airflow::units::{self, Latest};
 use crate::ticket::machine::Event;
 use crate::ticket::store::{Claim, UpdateError, Waiting};
 use crate::ticket::{Attempt, Ticket, TicketId};
@@ -55,7 +55,7 @@ enum Step {
 
 impl Flow {
     pub(super) async fn place(&self, failure: &Failure) -> Result<Place, Fault> {
-        let Some(run) = story::run_of(failure) else {
+        let Some(run) = units::run_of(failure) else {
             let owner = self.store.claimed(&failure.key).await?;
             return Ok(owner.map_or_else(
                 || Place::New {
@@ -65,11 +65,11 @@ impl Flow {
                 Place::Known,
             ));
         };
-        let keys = if story::names_task(failure) {
-            let note = |units: &mut story::Units| vec![units.key_of_task(failure)];
+        let keys = if units::names_task(failure) {
+            let note = |units: &mut units::Units| vec![units.key_of_task(failure)];
             self.store.note_units(&run, note).await?
         } else {
-            let note = |units: &mut story::Units| units.keys_of_dag(failure);
+            let note = |units: &mut units::Units| units.keys_of_dag(failure);
             self.store.note_units(&run, note).await?
         };
         let (mut repeated, mut free) = (None, None);
@@ -105,7 +105,7 @@ impl Flow {
     }
 
     /// One more report of a task instance, or of its run, for a ticket that exists: what it says that was not known.
-    pub(super) async fn tell_try(
+    pub(super) async fn report_try(
         &self,
         ticket: &Ticket,
         failure: &Failure,
@@ -116,14 +116,14 @@ impl Flow {
         if ticket.is_closed() {
             return self.note_try(ticket, report, None, now).await;
         }
-        if story::names_task(failure) && !story::names_task(&ticket.failure) {
+        if units::names_task(failure) && !units::names_task(&ticket.failure) {
             let event = Event::NamedBetter(Box::new(failure.clone()));
-            self.tell(&ticket.id, event, now).await?;
+            self.try_apply(&ticket.id, event, now).await?;
             self.put_failure(&ticket.id, trace).await?;
             return self.note_try(ticket, report, None, now).await;
         }
-        if story::is_about_run(failure)
-            && story::names_task(&ticket.failure)
+        if units::is_about_run(failure)
+            && units::names_task(&ticket.failure)
             && self.collector.can_ask(&ticket.failure)
         {
             // Another task may have failed in it: how this one stands, Airflow says.
@@ -155,7 +155,7 @@ impl Flow {
         named: Failure,
     ) -> Result<Adopted, Fault> {
         let instance = Failure {
-            key: story::instance_key(&named),
+            key: units::instance_key(&named),
             ..named
         };
         let owner = match self.place(&instance).await? {
@@ -223,7 +223,7 @@ impl Flow {
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let event = Event::TryReported { latest, told };
-        self.tell(&ticket.id, event, now).await
+        self.try_apply(&ticket.id, event, now).await
     }
 
     /// A later or better report of a failure that still waits to be analysed takes its place. `false`: it is no longer
@@ -237,8 +237,8 @@ impl Flow {
             return Ok(false);
         };
         let known = &waiting.failure;
-        let better = story::names_task(failure)
-            && (!story::names_task(known)
+        let better = units::names_task(failure)
+            && (!units::names_task(known)
                 || Latest::of(known).is_before(&Latest::of(failure), None));
         if better {
             waiting.failure = Failure {

@@ -11,15 +11,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::diagnosis::model::Model;
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
+use crate::model::Model;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
 use crate::sources::reruns;
 use crate::storage::Storage;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
-use crate::ticket::store::{Healing, TABLES, TicketStore, UpdateError};
+use crate::ticket::store::{PastRemediation, TABLES, TicketStore, UpdateError};
 use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
 use crate::trace;
 
@@ -189,7 +189,7 @@ impl Flow {
     ) -> Result<Ticket, UpdateError> {
         let loaded = self.store.load_to_change(id).await?;
         let ticket = &loaded.ticket;
-        let (healings, facts) = match event {
+        let (past, facts) = match event {
             Event::AttemptReported { report, run_id, .. } => {
                 machine::apply(ticket, event, now)?;
                 // Before the attempt can end: from then on the run's own failure alert may come.
@@ -200,12 +200,15 @@ impl Flow {
                 }
                 match report {
                     Report::Failed(_) => {
-                        let healings = self
+                        let past = self
                             .store
-                            .healings(&ticket.failure.asset_id(), &ticket.diagnosis.fingerprint)
+                            .past_remediations(
+                                &ticket.failure.asset_id(),
+                                &ticket.diagnosis.fingerprint,
+                            )
                             .await?;
                         let facts = self.facts(ticket, run_id.as_deref(), now).await;
-                        (healings, facts)
+                        (past, facts)
                     }
                     _ => (Vec::new(), Facts::assumed()),
                 }
@@ -221,7 +224,7 @@ impl Flow {
         let change = self
             .store
             .update_loaded(loaded, |ticket| {
-                follow_through(ticket, event, &self.remediation, (&healings, &facts), now)
+                follow_through(ticket, event, &self.remediation, (&past, &facts), now)
             })
             .await?;
         if change.visible {
@@ -249,7 +252,12 @@ impl Flow {
     }
 
     /// Applies an event; that it came too late is no fault.
-    async fn tell(&self, id: &TicketId, event: Event, now: DateTime<Utc>) -> Result<(), Fault> {
+    async fn try_apply(
+        &self,
+        id: &TicketId,
+        event: Event,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         UpdateError::unless_refused(self.apply(id, &event, now).await).map(drop)
     }
 
@@ -277,7 +285,7 @@ impl Flow {
             let over = ticket.remediation.state == crate::ticket::RemediationState::Exhausted;
             if healed || over {
                 self.store
-                    .record_healing(ticket, &Healing { at, healed })
+                    .record_remediation(ticket, &PastRemediation { at, healed })
                     .await?;
             }
         }
@@ -330,7 +338,7 @@ fn follow_through(
     ticket: &Ticket,
     event: &Event,
     settings: &RemediationSettings,
-    (healings, facts): (&[Healing], &Facts),
+    (past, facts): (&[PastRemediation], &Facts),
     now: DateTime<Utc>,
 ) -> Result<Change, Refusal> {
     let change = machine::apply(ticket, event, now)?;
@@ -344,7 +352,7 @@ fn follow_through(
     {
         return Ok(change);
     }
-    let decision = remediation::decide(&change.ticket, settings, healings, facts, now);
+    let decision = remediation::decide(&change.ticket, settings, past, facts, now);
     append(&change, &Event::Decided(decision), now)
 }
 

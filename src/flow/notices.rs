@@ -1,4 +1,4 @@
-//! Notices: what somebody must fix around the tool itself is told once, by a ticket of its own, where people still read it.
+//! Notices: what somebody must fix around the tool itself is reported once, by a ticket of its own, where people still read it.
 //!
 //! A sink that refuses what is sent to it (an expired token, a project that is gone) keeps its tickets waiting, and nobody
 //! may look at the dashboard. So the sweep opens one ticket per sink, shown in the other sinks, tells when many more wait,
@@ -13,14 +13,14 @@ use super::Flow;
 use crate::diagnosis::Diagnosis;
 use crate::failure::{AssetKind, Failure, RunKey, Source};
 use crate::fault::Fault;
-use crate::sources::airflow::story::Latest;
+use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
 use crate::ticket::store::Claim;
 use crate::ticket::{Actor, BlockedSinks, ChapterKind, Sink, Status, Ticket, TicketId, Waits};
 
 /// How many tickets waited when the notice was opened, in its failure's context.
 const WAITING: &str = "waiting";
-/// A fault that one repetition repairs is nobody's task: it was tried again in vain before it is told.
+/// A fault that one repetition repairs is nobody's task: it is reported only after it was tried again in vain.
 const TRIES: u32 = 2;
 /// Outages of one sink, one after the other; more than that in a lifetime, and the oldest are looked through in vain.
 const OUTAGES: usize = 500;
@@ -54,7 +54,7 @@ impl Seen {
 
 impl Flow {
     /// Opens, updates and closes notices by what a round saw; `whole`: it saw every ticket that is looked after.
-    pub(super) async fn tell_of_blocked_sinks(
+    pub(super) async fn announce_blocked_sinks(
         &self,
         seen: Seen,
         whole: bool,
@@ -64,7 +64,7 @@ impl Flow {
         for (sink, waits) in &round.blocked.0 {
             let open = round.open.iter().find(|(_, about)| about == sink);
             match open {
-                Some((id, _)) => self.tell_of_more(id, waits, now).await?,
+                Some((id, _)) => self.announce_more(id, waits, now).await?,
                 None if waits.tries >= TRIES => self.open_notice(*sink, waits, now).await?,
                 None => {}
             }
@@ -78,7 +78,7 @@ impl Flow {
                     at: now,
                     jira_status: None,
                 };
-                self.tell(&id, closed, now).await?;
+                self.try_apply(&id, closed, now).await?;
             }
         }
         Ok(())
@@ -171,7 +171,7 @@ impl Flow {
     }
 
     /// Twice as many as were told before are news.
-    async fn tell_of_more(
+    async fn announce_more(
         &self,
         id: &TicketId,
         waits: &Waits,
@@ -191,7 +191,7 @@ impl Flow {
             latest: Latest::default(),
             told: Some(format!("{} tickets wait by now", waits.tickets)),
         };
-        self.tell(id, more, now).await
+        self.try_apply(id, more, now).await
     }
 }
 

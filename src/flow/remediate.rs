@@ -1,6 +1,6 @@
 //! Remediate: call the playbook of an attempt at most once, and find out what became of it (law L5).
 //!
-//! The attempt is recorded as *calling* before the call. Whoever finds it in that state without the lease
+//! The attempt is recorded as *calling* before the call. A delivery that finds it in that state without the lease
 //! knows that the caller died: the outcome is unknown and the vendor is asked; it is never called again.
 
 use std::time::Duration;
@@ -34,7 +34,7 @@ const REASON_CAP: usize = 2_000;
 const ID_CAP: usize = 200;
 /// How long after the deadline a vendor that does not answer is asked again.
 const GRACE: chrono::Duration = chrono::Duration::minutes(10);
-/// After that a run that never ends is a person's.
+/// After that a person has to look after a run that never ends.
 const LONGEST_RUN: chrono::Duration = chrono::Duration::hours(24);
 /// Vendors are asked for runs from a minute before the call on, for the sake of their clocks. In that minute the run of
 /// another attempt may have begun, and taking it for this one's is worse than finding none: five seconds are enough.
@@ -55,7 +55,7 @@ impl Flow {
             AttemptState::Scheduled => self.call(ticket, attempt, holder, now).await,
             AttemptState::Calling => {
                 let outcome = Called::Unknown("the handler died during the call".to_owned());
-                self.tell(
+                self.try_apply(
                     &ticket.id,
                     Event::AttemptCalled {
                         attempt: attempt.id,
@@ -180,7 +180,7 @@ impl Flow {
                 Called::NotSent(reason, now() + wait)
             }
         };
-        self.tell(
+        self.try_apply(
             &ticket.id,
             Event::AttemptCalled {
                 attempt: attempt.id,
@@ -271,7 +271,7 @@ impl Flow {
     ) -> Result<End, Fault> {
         let attempt = attempt.id.clone();
         let event = Event::HealedMeanwhile { attempt, how };
-        self.tell(&ticket.id, event, now).await?;
+        self.try_apply(&ticket.id, event, now).await?;
         self.settled(ticket, now).await
     }
 
@@ -286,7 +286,7 @@ impl Flow {
             attempt: attempt.id.clone(),
             why: why.to_owned(),
         };
-        self.tell(&ticket.id, event, now).await?;
+        self.try_apply(&ticket.id, event, now).await?;
         self.settled(ticket, now).await
     }
 
@@ -368,7 +368,7 @@ impl Flow {
                         report: Report::Progress,
                         run_id: Some(run),
                     };
-                    self.tell(&ticket.id, event, now).await?;
+                    self.try_apply(&ticket.id, event, now).await?;
                 }
                 return Ok(End::Later(VERIFY_EVERY));
             }
@@ -386,7 +386,7 @@ impl Flow {
             Err(fault) => return self.abandon(ticket, attempt, fault.reason(), now).await,
         };
         let progress = report == Report::Progress;
-        self.tell(
+        self.try_apply(
             &ticket.id,
             Event::AttemptReported {
                 attempt: attempt.id.clone(),
@@ -416,7 +416,7 @@ impl Flow {
                 report: Report::Succeeded,
                 run_id: attempt.run_id.clone(),
             };
-            self.tell(&ticket.id, event, now).await?;
+            self.try_apply(&ticket.id, event, now).await?;
             return self.settled(ticket, now).await;
         }
         if attempt.deadline.is_some_and(|deadline| deadline > now) {
@@ -438,7 +438,7 @@ impl Flow {
         why: &str,
         now: DateTime<Utc>,
     ) -> Result<End, Fault> {
-        self.tell(
+        self.try_apply(
             &ticket.id,
             Event::AttemptAbandoned {
                 attempt: attempt.id.clone(),

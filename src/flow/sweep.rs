@@ -30,7 +30,7 @@ const ROW: Duration = Duration::from_secs(12);
 const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
 /// Longer than all the rounds in which an alert's rows are looked for.
 const ROWS_PATIENCE: chrono::Duration = chrono::Duration::minutes(45);
-/// So many issues a tick are read back; none any more once JIRA is down, or the tick would wait for it row by row.
+/// How many issues are read back per tick; no more once JIRA is down, or the tick would wait for it row by row.
 const QUESTIONS: u32 = 100;
 /// How long after an attempt's end its bookkeeping is repeated, should it have died.
 const SETTLING: chrono::Duration = chrono::Duration::minutes(10);
@@ -109,7 +109,7 @@ impl Flow {
             }
         }
         let whole = from_the_start && after.is_none() && swept.failed == 0;
-        self.tell_of_blocked_sinks(seen, whole, now).await?;
+        self.announce_blocked_sinks(seen, whole, now).await?;
         self.free_assets(now).await?;
         for queue in QUEUES {
             let depth = self.storage().depth(queue).await?;

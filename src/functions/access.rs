@@ -28,12 +28,12 @@ pub enum DashboardLock {
     /// Everybody: only in `local`.
     #[cfg(feature = "local")]
     Open,
-    /// Whoever App Service authentication let in (`X-MS-CLIENT-PRINCIPAL-*`). Machines use the key, if one is set.
+    /// Everybody whom App Service authentication let in (`X-MS-CLIENT-PRINCIPAL-*`). Machines use the key, if one is set.
     Entra {
         /// Key for machines.
         key: Option<SecretString>,
     },
-    /// Whoever knows the key.
+    /// Everybody who knows the key.
     Key {
         /// The key.
         key: SecretString,
@@ -46,7 +46,7 @@ pub enum DashboardLock {
 
 /// Who came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Visitor {
+pub struct Caller {
     /// As people read it in the audit.
     pub name: String,
     /// Did somebody vouch for the name? Then no request may name another.
@@ -57,7 +57,7 @@ pub struct Visitor {
 
 /// Why somebody did not come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoEntry {
+pub enum AuthError {
     /// No lock is configured.
     Closed,
     /// No or a wrong credential.
@@ -119,28 +119,28 @@ impl DashboardLock {
     }
 
     /// Lets a request in, or not.
-    pub fn enter(&self, request: &Request, now: DateTime<Utc>) -> Result<Visitor, NoEntry> {
+    pub fn authenticate(&self, request: &Request, now: DateTime<Utc>) -> Result<Caller, AuthError> {
         match self {
-            Self::Closed => Err(NoEntry::Closed),
+            Self::Closed => Err(AuthError::Closed),
             #[cfg(feature = "local")]
-            Self::Open => Ok(Visitor {
+            Self::Open => Ok(Caller {
                 name: "local user".to_owned(),
                 is_known: false,
                 form_token: form_token_of_this_process(),
             }),
             Self::Entra { key } => entra(request)
                 .or_else(|| machine(request, key.as_ref()?))
-                .ok_or(NoEntry::Unknown),
+                .ok_or(AuthError::Unknown),
             Self::Key { key, plain_http } => machine(request, key)
                 .or_else(|| {
                     let cookie = if *plain_http { PLAIN_COOKIE } else { COOKIE };
                     session(request, cookie, key, now)
                 })
-                .ok_or(NoEntry::Unknown),
+                .ok_or(AuthError::Unknown),
         }
     }
 
-    /// A `Set-Cookie` value for whoever gave the right key.
+    /// A `Set-Cookie` value for a browser that gave the right key.
     pub fn cookie_for(&self, given: &str, now: DateTime<Utc>) -> Option<String> {
         let Self::Key { key, plain_http } = self else {
             return None;
@@ -162,10 +162,10 @@ impl DashboardLock {
     }
 
     /// May this request change something? Machines with a key may; forms need their token.
-    pub fn may_change(visitor: &Visitor, request: &Request, form_token: Option<&str>) -> bool {
+    pub fn may_change(caller: &Caller, request: &Request, form_token: Option<&str>) -> bool {
         let by_key = request.header("x-dashboard-key").is_some();
         let by_form = form_token
-            .is_some_and(|given| bool::from(given.as_bytes().ct_eq(visitor.form_token.as_bytes())));
+            .is_some_and(|given| bool::from(given.as_bytes().ct_eq(caller.form_token.as_bytes())));
         // Browsers cannot send JSON across sites without asking first, and nothing here answers that question.
         let by_script = request
             .header("content-type")
@@ -175,7 +175,7 @@ impl DashboardLock {
 }
 
 /// The headers App Service sets and strips from outside requests.
-fn entra(request: &Request) -> Option<Visitor> {
+fn entra(request: &Request) -> Option<Caller> {
     let id = request
         .header("x-ms-client-principal-id")
         .filter(|id| !id.is_empty())?;
@@ -187,7 +187,7 @@ fn entra(request: &Request) -> Option<Visitor> {
         "form|{id}|{}",
         request.header("x-ms-client-principal").unwrap_or_default()
     ));
-    Some(Visitor {
+    Some(Caller {
         name: shown_name(name),
         is_known: true,
         form_token: token,
@@ -217,9 +217,9 @@ pub(super) fn adopt_form_token(token: String) {
     let _known = TOKEN.set(token);
 }
 
-fn machine(request: &Request, key: &SecretString) -> Option<Visitor> {
+fn machine(request: &Request, key: &SecretString) -> Option<Caller> {
     let given = request.header("x-dashboard-key")?;
-    same(given, key).then(|| Visitor {
+    same(given, key).then(|| Caller {
         name: "API".to_owned(),
         is_known: false,
         form_token: sign(key, "form", "machine"),
@@ -231,7 +231,7 @@ fn session(
     cookie: &str,
     key: &SecretString,
     now: DateTime<Utc>,
-) -> Option<Visitor> {
+) -> Option<Caller> {
     let cookies = request.header("cookie")?;
     let value = cookies
         .split(';')
@@ -241,7 +241,7 @@ fn session(
     let genuine =
         !expected.is_empty() && bool::from(signature.as_bytes().ct_eq(expected.as_bytes()));
     let fresh = expires.parse::<i64>().is_ok_and(|at| at > now.timestamp());
-    (genuine && fresh).then(|| Visitor {
+    (genuine && fresh).then(|| Caller {
         name: "dashboard user".to_owned(),
         is_known: false,
         form_token: sign(key, "form", expires),

@@ -31,7 +31,7 @@ fn closed(setting: &str) -> Response {
     )
 }
 
-/// What a person's or playbook's event came to.
+/// What an event by a person or a playbook came to.
 pub(super) fn outcome(result: Result<Ticket, UpdateError>) -> Response {
     match result {
         Ok(ticket) => {

@@ -18,12 +18,14 @@ use crate::storage::Trouble;
 use crate::trace::{Kind, Work};
 
 pub mod access;
+pub mod api;
 pub mod deployment;
 mod door;
 pub mod envelope;
 pub mod events;
 pub mod faults;
 pub mod ingest;
+pub mod metrics;
 pub mod pages;
 pub mod queues;
 pub mod reader;
@@ -51,7 +53,7 @@ const READER_END: Duration = Duration::from_secs(1);
 /// The sweep writes a probe every minute; an older one means that nothing can be written.
 const PROBE_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 const PROBE_PATIENCE: Duration = Duration::from_secs(150);
-/// After so many refused tries at a door each further one takes longer.
+/// After this many refused tries at a door each further one takes longer.
 const FREE_TRIES: u64 = 10;
 const SLOWED: Duration = Duration::from_millis(250);
 
@@ -75,7 +77,7 @@ pub struct Doors {
 pub struct Handler {
     doors: Arc<Doors>,
     prepared: Arc<OnceCell<()>>,
-    metrics: Arc<pages::Counters>,
+    metrics: Arc<metrics::Counters>,
     reader: Option<Reader>,
     is_reader: bool,
     faults: Faults,
@@ -144,7 +146,7 @@ impl Handler {
         let door = Door::of_path(&path);
         let response = match door.and_then(|door| Some((door, door.route()?))) {
             Some((door, route)) => {
-                let work = enter(door, route, &request);
+                let work = dispatch(door, route, &request);
                 // Whom a proxying host names was seen to be its own peer: logged, and nothing is decided by it.
                 let came_by = request.forwarded_for();
                 let reads = matches!(request.method, Method::GET | Method::HEAD);
@@ -332,7 +334,7 @@ impl Handler {
 }
 
 /// A door as a piece of work: of its caller's trace if there is one, else the first of a new one.
-fn enter(door: Door, route: &'static str, request: &Request) -> Work {
+fn dispatch(door: Door, route: &'static str, request: &Request) -> Work {
     let work = Work::begin(Kind::Server, door.name(), request.trace().as_ref());
     work.note("faas.name", door.name());
     work.note("faas.trigger", "http");

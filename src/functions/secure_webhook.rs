@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 use warp::http::StatusCode;
 
@@ -44,7 +46,7 @@ pub struct SecureWebhook {
 #[derive(Debug, Clone)]
 struct Keys {
     fetched: DateTime<Utc>,
-    by_id: HashMap<String, (String, String)>,
+    by_id: HashMap<String, Jwk>,
 }
 
 /// Why a token did not open the lock.
@@ -89,17 +91,10 @@ struct Claims {
     appid: Option<String>,
 }
 
+/// Read key by key: in the crate's own set one of a new kind would make all of them unreadable.
 #[derive(Deserialize)]
 struct KeySet {
-    keys: Vec<Key>,
-}
-
-#[derive(Deserialize)]
-struct Key {
-    #[serde(default)]
-    kid: String,
-    n: Option<String>,
-    e: Option<String>,
+    keys: Vec<Value>,
 }
 
 impl SecureWebhook {
@@ -130,8 +125,8 @@ impl SecureWebhook {
             .ok()
             .and_then(|header| header.kid)
             .ok_or(Refused::Invalid)?;
-        let (n, e) = self.key(&id, now).await?;
-        let key = DecodingKey::from_rsa_components(&n, &e).map_err(|_| Refused::Unavailable)?;
+        let key = self.key(&id, now).await?;
+        let key = DecodingKey::from_jwk(&key).map_err(|_| Refused::Unavailable)?;
         let mut rules = Validation::new(Algorithm::RS256);
         rules.set_audience(&[
             self.settings.audience.as_str(),
@@ -164,7 +159,7 @@ impl SecureWebhook {
     /// A key by its id; an unknown id fetches the set again, one fetch at a time and one a minute.
     ///
     /// Within that minute nothing can be said of an unknown id: it may be a new key of the tenant.
-    async fn key(&self, id: &str, now: DateTime<Utc>) -> Result<(String, String), Refused> {
+    async fn key(&self, id: &str, now: DateTime<Utc>) -> Result<Jwk, Refused> {
         if let Some(answer) = self.known(id, now) {
             return answer;
         }
@@ -184,7 +179,7 @@ impl SecureWebhook {
     }
 
     /// What the last fetch says about this id; `None` when the set has to be fetched.
-    fn known(&self, id: &str, now: DateTime<Utc>) -> Option<Result<(String, String), Refused>> {
+    fn known(&self, id: &str, now: DateTime<Utc>) -> Option<Result<Jwk, Refused>> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let known = keys.as_ref()?;
         let age = (now - known.fetched).abs();
@@ -195,7 +190,7 @@ impl SecureWebhook {
         }
     }
 
-    async fn fetch(&self) -> Result<HashMap<String, (String, String)>, Refused> {
+    async fn fetch(&self) -> Result<HashMap<String, Jwk>, Refused> {
         let url = self
             .settings
             .authority
@@ -218,7 +213,8 @@ impl SecureWebhook {
         Ok(set
             .keys
             .into_iter()
-            .filter_map(|key| Some((key.kid, (key.n?, key.e?))))
+            .filter_map(|key| serde_json::from_value::<Jwk>(key).ok())
+            .filter_map(|key| Some((key.common.key_id.clone()?, key)))
             .collect())
     }
 }

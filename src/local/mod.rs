@@ -29,7 +29,7 @@ pub struct Session {
 /// Starts the host, prints its table of functions and then every event as it happens.
 ///
 /// From here on Ctrl-C, SIGTERM and a closed terminal stop the *host*, so that no handler process is left
-/// behind; whoever does something else meanwhile waits for [`RunningHost::wait`] beside it.
+/// behind; a caller that does something else meanwhile waits for [`RunningHost::wait`] beside it.
 pub async fn start(options: HostOptions) -> Result<Session, HostError> {
     let console = console::Console::for_terminal();
     let host = Host::start(options).await?;

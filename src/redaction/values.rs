@@ -236,7 +236,7 @@ pub(super) fn is_empty(value: &str) -> bool {
         .any(|plain| value.eq_ignore_ascii_case(plain))
 }
 
-/// An ordinary word, which no one has for a password that is told in a sentence.
+/// An ordinary word, which nobody uses as a password.
 pub(super) fn is_plain_word(value: &str) -> bool {
     let word = value.trim_matches(|c: char| !c.is_alphanumeric());
     let lower = word.to_ascii_lowercase();

@@ -31,7 +31,7 @@ pub(super) struct Intents(Arc<Mutex<BTreeMap<String, Standing>>>);
 
 impl Intents {
     /// A new one, to be recorded.
-    pub(super) fn new(&self, what: Work, now: DateTime<Utc>) -> Intent {
+    pub(super) fn open(&self, what: Work, now: DateTime<Utc>) -> Intent {
         let by = format!("{:016x}", fastrand::u64(..));
         let mut memory = self.memory();
         if memory.len() >= MOST {

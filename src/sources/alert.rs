@@ -266,7 +266,7 @@ impl Alert {
 impl Window {
     /// The alert's own window. When it has no start, or an empty one (as in test notifications), the start is its
     /// end less the rule's window size, or an hour; when it has no end, the end is when it fired. No slack is
-    /// added: whoever asks for rows knows how late they arrive.
+    /// added: the query for rows takes into account how late they arrive.
     fn new(
         from: Option<DateTime<Utc>>,
         to: Option<DateTime<Utc>>,

@@ -1,7 +1,7 @@
 //! Tolerant reading of other people's JSON, shared by the three parsers.
 //!
 //! In: the bytes of a body. Out: one JSON value, or where it cannot be read. Senders are scripts as often as
-//! services, so what a careless one produces is mended once, and only when the body is no JSON as it stands:
+//! services, so what a careless one produces is repaired once, and only when the body is no JSON as it stands:
 //! a byte order mark, bytes that are no UTF-8, raw control characters inside strings, lone surrogates
 //! (Python's `surrogateescape`), `NaN` and `Infinity` (Python's floats), trailing NULs. Of repeated keys the
 //! last one counts. Depth is limited by serde_json (128). Ids are read exactly, never through a float that
@@ -229,7 +229,7 @@ fn decode(body: &[u8]) -> Result<Value, Malformed> {
         Err(error) => error,
     };
     let text = String::from_utf8_lossy(body);
-    if let Ok(value) = serde_json::from_str(&mended(text.trim_matches(['\0', '\u{feff}']))) {
+    if let Ok(value) = serde_json::from_str(&repaired(text.trim_matches(['\0', '\u{feff}']))) {
         return Ok(value);
     }
     let message = if body.iter().all(u8::is_ascii_whitespace) {
@@ -249,7 +249,7 @@ fn decode(body: &[u8]) -> Result<Value, Malformed> {
 }
 
 /// The same text with the slips of hand-made JSON put right; sound JSON comes out unchanged in meaning.
-fn mended(text: &str) -> String {
+fn repaired(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     let mut in_string = false;
@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_of_hand_made_json_are_mended() {
+    fn slips_of_hand_made_json_are_repaired() {
         for (body, expected) in [
             (&b"\xef\xbb\xbf{\"a\":1}"[..], json!({"a": 1})),
             (

@@ -109,3 +109,14 @@ pub struct RowsRequest {
     /// The alert itself; its id is the idempotency key of the request.
     pub alert: AlertRef,
 }
+
+impl RowsRequest {
+    /// What the failures behind the alert inherit from it.
+    pub fn origin(&self) -> rows::Origin {
+        rows::Origin {
+            severity: self.severity,
+            alert: Some(self.alert.clone()),
+            ..rows::Origin::default()
+        }
+    }
+}

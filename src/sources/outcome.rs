@@ -2,7 +2,7 @@
 //!
 //! In: a flat object that somebody built in a Web activity, a Logic App or a mail. Out: that it is no failure, and
 //! why, or nothing. A field for the outcome decides; without one the words of a title or a text do, unless an error
-//! is told as well. Vendors' own bodies have their own readers; this file knows no vendor.
+//! is reported as well. Vendors' own bodies have their own readers; this file knows no vendor.
 
 use serde_json::{Map, Value};
 

@@ -3,7 +3,7 @@
 //! What they do not do is done here: timeouts, connection reuse and bounded repetition (`transport`, `attempts`),
 //! keys that need no escaping (`names`), documents over several properties (`document`), and
 //! faults without their error texts, which would show connection strings and signatures.
-//! Every write carries a nonce, so that a write whose answer was lost is told from somebody else's.
+//! Every write carries a nonce, so that a write whose answer was lost can be told apart from another writer's.
 
 use std::sync::Arc;
 use std::time::Duration;

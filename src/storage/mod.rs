@@ -7,7 +7,7 @@
 //! A table or queue that does not exist is a transient fault: see [`Storage::prepare`].
 //!
 //! Writes are tried again for a few seconds when the store is busy or silent. So a message may be put twice, and
-//! whoever reads a queue must not mind; inserts and swaps whose answer was lost are told from those of others.
+//! a reader of a queue must tolerate that; inserts and swaps whose answer was lost are told apart from those of others.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ use crate::http::{Http, Reply};
 
 /// The process may be frozen right after an invocation: batches do not wait for more.
 const EVERY: Duration = Duration::from_secs(1);
-/// So many spans or lines wait at most; further ones are dropped, nobody waits for a place.
+/// How many spans or lines may wait; further ones are dropped, nobody waits for a place.
 const QUEUE: usize = 2048;
 const BATCH: usize = 512;
 /// One try, and all tries of one batch.
@@ -87,7 +87,7 @@ impl Collector {
     }
 
     /// Trouble is said once, not with every batch; so is its end.
-    fn tell(&self, trouble: Option<&str>) {
+    fn note(&self, trouble: Option<&str>) {
         match (
             trouble,
             self.silent.swap(trouble.is_some(), Ordering::Relaxed),
@@ -116,9 +116,9 @@ impl HttpClient for Collector {
             .spawn(async move { post(&http, &url, &headers, request.into_body()).await })
             .await?;
         match &sent {
-            Ok(reply) if reply.is_success() => self.tell(None),
-            Ok(reply) => self.tell(Some(&format!("{WHAT} answered {}", reply.status))),
-            Err(fault) => self.tell(Some(fault.reason())),
+            Ok(reply) if reply.is_success() => self.note(None),
+            Ok(reply) => self.note(Some(&format!("{WHAT} answered {}", reply.status))),
+            Err(fault) => self.note(Some(fault.reason())),
         }
         let Reply {
             status,

@@ -96,6 +96,7 @@ pub(super) mod stored {
         changing_by: Option<String>,
     }
 
+    #[expect(clippy::ref_option, reason = "serde hands the field on like this")]
     pub(in crate::ticket) fn serialize<S: Serializer>(
         intent: &Option<Intent>,
         serializer: S,

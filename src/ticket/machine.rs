@@ -14,13 +14,14 @@ mod tries;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Actor, AuditEntry, Books, Chapter, ChapterKind, DeliveryFault, Intent, JiraRecord, Priority,
-    Record, Remediation, RemediationState, Sink, Sla, SlackRecord, Status, Ticket, TicketId,
+    Actor, AuditEntry, Bookkeeping, Chapter, ChapterKind, DeliveryFault, Intent, JiraRecord,
+    Priority, Record, Remediation, RemediationState, Sink, Sla, SlackRecord, Status, Ticket,
+    TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
 use crate::failure::{Failure, field};
-use crate::sources::airflow::story::Latest;
+use crate::sources::airflow::units::Latest;
 use attempts::{abandon, call_off_attempt, called, calling, healed_meanwhile, postpone, reported};
 use deciding::{answer, decide, expire};
 use deliveries::{end_delivery, lease_sink, next_delivery, record_jira};
@@ -35,7 +36,7 @@ pub enum Event {
     TryReported {
         /// What it says about try and end.
         latest: Latest,
-        /// What people are told, if it is news to them.
+        /// What people read about it, if it is new to them.
         told: Option<String>,
     },
     /// A report named what failed better than the one that opened the ticket.
@@ -161,7 +162,7 @@ pub enum Event {
     },
 }
 
-/// What would be done to heal, whoever decides that it is done.
+/// What would be done to remediate the failure, once somebody or the policy decides so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// What.
@@ -374,10 +375,10 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         sinks_off,
         version: 1,
         trace,
-        books: Books {
+        books: Bookkeeping {
             audit: vec![created],
             latest,
-            ..Books::default()
+            ..Bookkeeping::default()
         },
     }
 }
@@ -400,7 +401,7 @@ impl Draft {
         });
     }
 
-    fn tell(&mut self, kind: ChapterKind, text: impl Into<String>) {
+    fn add_chapter(&mut self, kind: ChapterKind, text: impl Into<String>) {
         let number = u32::try_from(self.ticket.story.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
@@ -436,7 +437,7 @@ impl Draft {
 
 /// Applies one event. `Ok` with `visible: false` still has to be stored.
 ///
-/// The entries in [`Books::audit`] of the given ticket must already be in the audit table.
+/// The entries in [`Bookkeeping::audit`] of the given ticket must already be in the audit table.
 pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Change, Refusal> {
     let mut ticket = ticket.clone();
     ticket.books.audited += u32::try_from(ticket.books.audit.len()).unwrap_or(0);

@@ -14,7 +14,7 @@ use crate::evidence::Gap;
 use crate::failure::Failure;
 
 mod blocked;
-mod books;
+mod bookkeeping;
 mod id;
 mod intent;
 pub mod machine;
@@ -22,8 +22,9 @@ mod remediation;
 pub mod store;
 
 pub use blocked::{BlockedSinks, Waits};
-pub use books::{
-    Blocked, Books, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates, SlackRecord,
+pub use bookkeeping::{
+    Blocked, Bookkeeping, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates,
+    SlackRecord,
 };
 pub use id::TicketId;
 pub use intent::{Intent, Work};
@@ -184,7 +185,7 @@ pub struct Ticket {
     pub trace: Option<String>,
     /// What people do not see.
     #[serde(default)]
-    pub books: Books,
+    pub books: Bookkeeping,
 }
 
 /// One line of the ticket's history.
@@ -209,7 +210,7 @@ impl Actor {
         }
     }
 
-    /// A person (or a person's automation), not one of our own machines.
+    /// A person (or an automation of theirs), not one of our own machines.
     pub fn is_person(&self) -> bool {
         matches!(
             self.channel,

@@ -176,7 +176,7 @@ pub struct Approval {
     pub answer: Option<Answer>,
 }
 
-/// A person's answer to an [`Approval`].
+/// The answer to an [`Approval`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Yes or no.

@@ -23,13 +23,14 @@
 //! | deadletters | `dead` | time and id | messages nobody could handle |
 
 mod dead_letters;
-mod hints;
+mod budget;
+mod index;
+mod locks;
 mod outages;
 mod runs;
 mod waiting;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,7 +41,8 @@ use crate::fault::Fault;
 use crate::storage::{ETag, Inserted, Storage, Swapped, UNREADABLE};
 
 pub use dead_letters::DeadLetter;
-pub use hints::{AssetLock, Healing};
+pub use index::PastRemediation;
+pub use locks::AssetLock;
 pub use outages::Outage;
 pub use waiting::{ActiveRow, Claim, Waiting};
 
@@ -360,21 +362,6 @@ impl TicketStore {
             }
         }
         Ok(newest.finish().0)
-    }
-
-    /// The ids in the active index that have a ticket, loaded (at most `limit`).
-    pub async fn open_tickets(&self, limit: u32) -> Result<Vec<Ticket>, Fault> {
-        let (rows, _) = self.active(limit, None).await?;
-        let ids: Vec<TicketId> = rows
-            .iter()
-            .filter_map(|row| TicketId::parse(&row.row))
-            .collect();
-        let loaded: Vec<Result<Option<Ticket>, Fault>> = futures::stream::iter(ids)
-            .map(|id| async move { self.load(&id).await })
-            .buffered(8)
-            .collect()
-            .await;
-        loaded.into_iter().filter_map(Result::transpose).collect()
     }
 
     // ── evidence ────────────────────────────────────────────────────────────────────────────────

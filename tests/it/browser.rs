@@ -177,7 +177,7 @@ fn tools() -> PathBuf {
     tools
 }
 
-/// The README's pictures are renewed only by whoever asks for it.
+/// The README's pictures are renewed only on request.
 #[expect(clippy::disallowed_methods, reason = "a test reads its own setting")]
 fn are_kept() -> bool {
     std::env::var_os("AIOPS_RCA_SCREENSHOTS").is_some_and(|asked| asked == "1")

@@ -280,7 +280,7 @@ async fn an_asset_is_freed_when_its_attempt_died() {
     );
     corridor.flow.sweep(at(120)).await.unwrap();
     assert_eq!(corridor.lock_of(&first.failure).await, None);
-    // Without the sweep whoever wants it next frees it.
+    // Without the sweep the next one that wants it frees it.
     corridor
         .flow
         .store

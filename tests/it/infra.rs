@@ -700,7 +700,7 @@ fn checkov_skips_nothing_without_a_reason() {
     }
 }
 
-/// A fresh subscription has few providers registered: whoever deploys must know which are needed.
+/// A fresh subscription has few providers registered: who deploys must know which are needed.
 #[test]
 fn the_providers_of_all_resources_are_named_in_the_documentation() {
     let docs = read("docs/deployment.md");

@@ -244,7 +244,7 @@ fn check(before: &Ticket, event: &Event, after: &Ticket, visible: bool) {
         "every audit entry is counted once"
     );
     assert_eq!(after.version, before.version + u64::from(visible));
-    // A person's later word outside JIRA is brought to JIRA again, even when it only confirms a machine's close.
+    // What a person says later outside JIRA is brought to JIRA again, even when it only confirms a machine's close.
     let confirmed = before.status == after.status
         && before.status_by != after.status_by
         && after.status_by.channel != Channel::Jira;
@@ -542,7 +542,7 @@ fn the_sla_runs_until_somebody_takes_the_ticket() {
         at(60),
     );
     assert!(apply(&taken, &Event::SlaBreached, at(90_000)).is_err());
-    // Reopened two days later the clock starts anew: nobody was late.
+    // Reopened two days later the clock starts again: nobody was late.
     let closed = then(
         &t,
         &status(Status::Acknowledged, Channel::Slack, at(60)),

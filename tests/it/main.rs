@@ -11,7 +11,7 @@ mod documents;
 mod doors;
 mod evidence;
 mod host;
-mod house;
+mod architecture;
 mod identity;
 mod infra;
 mod jira;

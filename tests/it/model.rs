@@ -1,4 +1,4 @@
-//! The language model from outside: what it is told, what of its answer is believed, and what happens when it fails.
+//! The language model from outside: what it is sent, what of its answer is believed, and what happens when it fails.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,12 +16,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_rca::diagnosis::model::{Model, ModelSettings, Prompt, Provider};
 use aiops_rca::diagnosis::{Case, Category, Diagnosis, diagnose};
 use aiops_rca::evidence::{Evidence, Gap};
 use aiops_rca::failure::{Failure, RunKey, Source};
 use aiops_rca::http::Http;
 use aiops_rca::identity::{Identity, IdentitySettings};
+use aiops_rca::model::{Model, ModelSettings, Prompt, Provider};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use simulators::model::{Mind, ModelOptions, ModelSite, Vendor};

@@ -1,4 +1,4 @@
-//! The remediation policy: every guard and its reason; what a person's error needs is never done by a machine.
+//! The remediation policy: every guard and its reason; what needs a person is never done by a machine.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use aiops_rca::remediation::{
     AssetPolicy, Mode, NodeTypes, QuietHours, RemediationSettings, decide, schedule,
 };
 use aiops_rca::ticket::machine::{Called, Decision, Event, Plan, Report, apply};
-use aiops_rca::ticket::store::Healing;
+use aiops_rca::ticket::store::PastRemediation;
 use aiops_rca::ticket::{Status, Ticket};
 use chrono::TimeDelta;
 use proptest::prelude::*;
@@ -63,21 +63,21 @@ fn words(decision: &Decision, now: i64) -> String {
     }
 }
 
-fn decided(ticket: &Ticket, settings: &RemediationSettings, healings: &[Healing]) -> String {
+fn decided(ticket: &Ticket, settings: &RemediationSettings, past: &[PastRemediation]) -> String {
     words(
-        &decide(ticket, settings, healings, &Facts::assumed(), at(100)),
+        &decide(ticket, settings, past, &Facts::assumed(), at(100)),
         100,
     )
 }
 
-fn healing(healed: bool, seconds: i64) -> Healing {
-    Healing {
+fn healing(healed: bool, seconds: i64) -> PastRemediation {
+    PastRemediation {
         at: at(seconds),
         healed,
     }
 }
 
-/// The ticket after so many failed attempts.
+/// The ticket after this many failed attempts.
 fn tried(times: u32) -> Ticket {
     let mut t = ticket();
     for number in 1..=times {
@@ -210,7 +210,7 @@ fn every_guard_says_why_a_person_is_asked() {
     let ask = [
         (
             decided(&ticket(), &with_rules("pl_load=ask"), &[]),
-            "ask: the rule for this asset asks for a person's approval",
+            "ask: the rule for this asset requires approval",
         ),
         (
             decided(
@@ -230,7 +230,7 @@ fn every_guard_says_why_a_person_is_asked() {
                 &w,
                 &[],
             ),
-            "ask: rerunning another pipeline is a person's decision",
+            "ask: rerunning another pipeline requires approval",
         ),
         (
             decided(&with(|t| t.diagnosis.risk = Risk::High), &w, &[]),

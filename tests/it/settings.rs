@@ -259,7 +259,7 @@ fn rules_nobody_can_read_do_not_act() {
     assert_eq!(read(&[]).remediation.default_mode, Mode::Safe);
     assert!(
         !read(&[]).remediation.enabled,
-        "nothing acts unless it is told to"
+        "nothing acts unless it is switched on"
     );
     let first = |name: &str, value: &str| {
         let config = read(&[(name, value)]);

@@ -1,4 +1,4 @@
-//! Telemetry in one process: who is told which trace, messages of older versions, settings, doctor.
+//! Telemetry in one process: who receives which trace, messages of older versions, settings, doctor.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

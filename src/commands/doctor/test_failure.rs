@@ -27,7 +27,7 @@ pub(super) async fn send(flow: &Flow) -> Result<String, Fault> {
         run_url: None,
         error_code: None,
         message: "This is a test of aiops-rca (doctor --send-test). Nothing has failed.".to_owned(),
-        context: [(field::OWNER.to_owned(), "whoever ran doctor".to_owned())].into(),
+        context: [(field::OWNER.to_owned(), "the user of doctor".to_owned())].into(),
         occurred_at: Some(now),
         source_severity: Some(4),
         alert: None,

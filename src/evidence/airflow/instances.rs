@@ -9,9 +9,9 @@ use super::wire::{self, TaskInstance};
 use super::{Airflow, AirflowApi, Ended, Place, ended};
 use crate::failure::{Failure, field, own_words};
 use crate::fault::Fault;
-use crate::sources::airflow::story;
+use crate::sources::airflow::units;
 
-/// So many failed instances of one run are looked at.
+/// How many failed instances of one run are looked at.
 const LISTED: &str = "100";
 
 impl Airflow {
@@ -30,7 +30,7 @@ impl Airflow {
             let mut instance = collected.refine(bare);
             instance.message =
                 own_words::untold_by_callback(&format!("Airflow task {}", instance.asset));
-            instance.key = story::instance_key(&instance);
+            instance.key = units::instance_key(&instance);
             found.push(instance);
         }
         Ok(found)
@@ -50,7 +50,7 @@ impl Airflow {
     }
 
     /// A DAG-level report of a run in which no task has failed: how the run stands.
-    pub(super) async fn tell_run(
+    pub(super) async fn collect_run(
         &self,
         at: &Place<'_>,
         found: &mut Collected,

@@ -16,8 +16,9 @@ use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
-use super::asking::{around, ask, tail, url_under};
+use super::asking::{ask, url_under};
 use super::standing::newest;
+use super::values::{around, tail};
 use super::{Collected, Progress, RunOutcome, Standing, Text, Voice};
 use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;
@@ -36,7 +37,7 @@ const WHAT: &str = "Airflow";
 const PAGES: usize = 20;
 /// The end of a log that is kept, in bytes.
 const LOG_TAIL: usize = 64 * 1024;
-/// So many newer runs of a DAG are looked at.
+/// How many newer runs of a DAG are looked at.
 const NEWER_RUNS: &str = "5";
 /// Airflow's clock and ours may differ by this much.
 const SKEW: TimeDelta = TimeDelta::seconds(60);
@@ -183,12 +184,12 @@ impl Airflow {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.tell(failure, now, found).await {
+        if let Err(fault) = self.collect_failure(failure, now, found).await {
             found.miss("airflow.log", fault.reason());
         }
     }
 
-    async fn tell(
+    async fn collect_failure(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
@@ -204,7 +205,7 @@ impl Airflow {
             self.task(&at).await?.ok_or_else(gone)?
         } else {
             let Some(task) = self.failed(&at).await?.into_iter().next() else {
-                return self.tell_run(&at, found).await;
+                return self.collect_run(&at, found).await;
             };
             self.name_task(&at, &task, failure, found)?;
             task
@@ -226,7 +227,7 @@ impl Airflow {
                 return Ok(());
             }
         }
-        tell_task(&task, now, found);
+        render_task(&task, now, found);
         let map_index = at
             .map_index
             .map(str::to_owned)
@@ -560,7 +561,7 @@ fn ended(state: &str) -> Ended {
     }
 }
 
-fn tell_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
+fn render_task(task: &TaskInstance, now: DateTime<Utc>, found: &mut Collected) {
     let number =
         |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let when = |at: Option<DateTime<Utc>>| at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339());

@@ -14,17 +14,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use super::asking::{Key, around, ask, plain_code, url_under};
+use super::asking::{Key, ask, url_under};
 use super::standing::{FAILED, SUCCEEDED, newest};
+use super::values::{around, plain_code};
 use super::{Collected, Progress, RunOutcome, Standing};
 use crate::failure::{Failure, Scope, Source};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
-use crate::sources::{RowsRequest, rows};
+use crate::sources::RowsRequest;
 
 mod questions;
-mod root;
-mod tell;
+mod cause;
+mod render;
 mod wire;
 
 use wire::{ActivityRun, Page, PipelineRun, Query};
@@ -149,12 +150,12 @@ impl DataFactory {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.tell(failure, now, found).await {
+        if let Err(fault) = self.collect_failure(failure, now, found).await {
             found.miss("adf.activity_runs", fault.reason());
         }
     }
 
-    async fn tell(
+    async fn collect_failure(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
@@ -164,7 +165,7 @@ impl DataFactory {
             .run_id
             .as_deref()
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
-        self.tell_run(run_id, now, found).await
+        self.collect_run(run_id, now, found).await
     }
 
     /// Collects what is known about a run that an Airflow task watched: its cause is the task's cause.
@@ -174,7 +175,7 @@ impl DataFactory {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.tell_run(run_id, now, found).await {
+        if let Err(fault) = self.collect_run(run_id, now, found).await {
             found.miss("adf.pipeline_run", fault.reason());
         }
     }
@@ -192,7 +193,7 @@ impl DataFactory {
         }))
     }
 
-    async fn tell_run(
+    async fn collect_run(
         &self,
         run_id: &str,
         now: DateTime<Utc>,
@@ -202,13 +203,13 @@ impl DataFactory {
             .run(run_id)
             .await?
             .ok_or_else(|| Fault::permanent("the factory does not know this run (kept 45 days)"))?;
-        tell::run(&run, &self.scope, now, found);
+        render::run(&run, &self.scope, now, found);
         if found.no_failure.is_some() {
             return Ok(());
         }
         let mut seen = BTreeSet::from([run.run_id.to_lowercase()]);
         let cause = self.cause(&run, now, DEPTH, &mut seen).await?;
-        tell::cause(cause.as_ref(), &run, now, found);
+        render::cause(cause.as_ref(), &run, now, found);
         Ok(())
     }
 
@@ -219,12 +220,12 @@ impl DataFactory {
         now: DateTime<Utc>,
         depth: usize,
         seen: &'a mut BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Option<tell::Cause>, Fault>> {
+    ) -> BoxFuture<'a, Result<Option<render::Cause>, Fault>> {
         Box::pin(async move {
             let failed = self
                 .activity_runs(run, vec![("Status", vec!["Failed".to_owned()])], now)
                 .await?;
-            let names = root::names(&failed);
+            let names = cause::names(&failed);
             let succeeded = if names.len() > 1 {
                 self.activity_runs(
                     run,
@@ -238,12 +239,12 @@ impl DataFactory {
             } else {
                 Vec::new()
             };
-            let causes = root::causes(&failed, &succeeded);
+            let causes = cause::causes(&failed, &succeeded);
             let Some((first, others)) = causes.split_first() else {
                 return Ok(None);
             };
             let also: Vec<String> = others.iter().map(|run| run.activity_name.clone()).collect();
-            if root::is_nested(first)
+            if cause::is_nested(first)
                 && depth > 0
                 && let Some(child) = first
                     .child_run()
@@ -254,7 +255,7 @@ impl DataFactory {
                 inner.path.insert(0, first.activity_name.clone());
                 return Ok(Some(inner));
             }
-            Ok(Some(tell::Cause {
+            Ok(Some(render::Cause {
                 path: Vec::new(),
                 activity: (*first).clone(),
                 also,
@@ -262,20 +263,18 @@ impl DataFactory {
         })
     }
 
-    /// The failed runs behind an alert, as a table for [`rows::adf_failures`].
+    /// The failed runs behind an alert.
     pub(super) async fn failed_runs(
         &self,
         request: &RowsRequest,
         now: DateTime<Utc>,
-    ) -> Result<rows::Table, Fault> {
-        let ours = self.scope.id.clone();
+    ) -> Result<Vec<Failure>, Fault> {
+        let origin = request.origin();
+        let failure = |run: &PipelineRun| render::failed(run, &self.scope.id).failure(&origin);
         if let Some(run_id) = &request.run_id {
             let run = self.run(run_id).await?;
-            return Ok(tell::table(
-                run.iter()
-                    .filter(|run| run.status.eq_ignore_ascii_case("Failed")),
-                &ours,
-            ));
+            let failed = run.filter(|run| run.status.eq_ignore_ascii_case("Failed"));
+            return Ok(failed.iter().filter_map(failure).collect());
         }
         let (from, to) = super::window(request, now);
         let mut filters = vec![("Status", vec!["Failed".to_owned()])];
@@ -293,13 +292,12 @@ impl DataFactory {
                 order_by: "RunStart",
             })
             .await?;
-        // A nested run whose caller failed with it is told by the caller's ticket.
+        // A nested run whose caller failed with it belongs to the caller's ticket.
         let failed: BTreeSet<String> = runs.iter().map(|run| run.run_id.to_lowercase()).collect();
-        Ok(tell::table(
-            runs.iter()
-                .filter(|run| !failed.contains(&run.invoked_by.pipeline_run_id.to_lowercase())),
-            &ours,
-        ))
+        let own = runs
+            .iter()
+            .filter(|run| !failed.contains(&run.invoked_by.pipeline_run_id.to_lowercase()));
+        Ok(own.filter_map(failure).collect())
     }
 
     /// How a run ended, if it did; with `since`, only a run of the failure's pipeline that began after it.
@@ -323,7 +321,7 @@ impl DataFactory {
         }
         Ok(match run.status.to_ascii_lowercase().as_str() {
             "succeeded" => RunOutcome::Succeeded,
-            "failed" => RunOutcome::Failed(root::unwrapped(&run.message).to_owned()),
+            "failed" => RunOutcome::Failed(cause::unwrapped(&run.message).to_owned()),
             "cancelled" | "canceled" => RunOutcome::Failed("the run was cancelled".to_owned()),
             _ => RunOutcome::Running,
         })

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::wire::{ActivityRun, Factory, PipelineRun, Query};
 use super::{DataFactory, Home};
-use crate::evidence::asking::{around, none_refused};
+use crate::evidence::asking::none_refused;
+use crate::evidence::values::around;
 use crate::fault::Fault;
 
 impl DataFactory {

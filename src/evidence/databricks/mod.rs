@@ -11,21 +11,22 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::asking::{Key, around, ask, from_millis, plain_code, url_under};
+use super::asking::{Key, ask, url_under};
 use super::standing::{FAILED, SUCCEEDED, newest};
+use super::values::{around, from_millis, plain_code};
 use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
-use crate::sources::{RowsOf, RowsRequest, rows};
+use crate::sources::{RowsOf, RowsRequest};
 
-mod judge;
+mod state;
 mod questions;
-mod story;
-mod tell;
+mod collect;
+mod render;
 mod wire;
 
-use judge::is_id;
+use state::is_id;
 use wire::{Cluster, Event, Library, Run};
 
 const WHAT: &str = "Databricks";
@@ -124,10 +125,13 @@ impl Databricks {
         let (source, told) = if failure.kind == AssetKind::Cluster {
             (
                 "databricks.cluster",
-                self.cluster_story(failure, now, found).await,
+                self.collect_cluster(failure, now, found).await,
             )
         } else {
-            ("databricks.run", self.job_story(failure, now, found).await)
+            (
+                "databricks.run",
+                self.collect_job(failure, now, found).await,
+            )
         };
         if let Err(fault) = told {
             found.miss(source, fault.reason());
@@ -141,7 +145,7 @@ impl Databricks {
         now: DateTime<Utc>,
         found: &mut Collected,
     ) {
-        if let Err(fault) = self.run_story(run_id, now, found).await {
+        if let Err(fault) = self.collect_run(run_id, now, found).await {
             found.miss("databricks.run", fault.reason());
         }
     }
@@ -150,7 +154,7 @@ impl Databricks {
     pub(super) async fn state_of(&self, run_id: &str) -> Result<Option<String>, Fault> {
         let run = self.run(run_id).await?;
         Ok(run.map(|run| {
-            match judge::progress(&run) {
+            match state::progress(&run) {
                 Progress::Succeeded => SUCCEEDED,
                 Progress::Failed => FAILED,
                 Progress::Going if run.state.life_cycle_state.is_empty() => &run.status.state,
@@ -166,24 +170,23 @@ impl Databricks {
             .run(run_id)
             .await?
             .as_ref()
-            .and_then(tell::latest_repair))
+            .and_then(render::latest_repair))
     }
 
-    /// The failed runs or clusters behind an alert, as a table for [`rows::databricks_failures`].
+    /// The failed runs or clusters behind an alert.
     pub(super) async fn failed_runs(
         &self,
         request: &RowsRequest,
         now: DateTime<Utc>,
-    ) -> Result<rows::Table, Fault> {
+    ) -> Result<Vec<Failure>, Fault> {
         let (from, to) = window(request, now);
+        let (origin, asset) = (request.origin(), request.asset.as_deref());
         if request.rows_of == RowsOf::DatabricksClusters {
             let clusters = self.clusters().await?;
-            return Ok(tell::cluster_table(
-                &clusters,
-                from,
-                to,
-                request.asset.as_deref(),
-            ));
+            let failed = clusters
+                .iter()
+                .filter_map(|cluster| render::failed_cluster(cluster, (from, to), asset));
+            return Ok(failed.map(|end| end.failure(&origin)).collect());
         }
         let runs = match &request.run_id {
             Some(run_id) => self.run(run_id).await?.into_iter().collect(),
@@ -194,7 +197,10 @@ impl Databricks {
             }
         };
         let wanted = request.run_id.is_none().then_some((from, to));
-        Ok(tell::run_table(&runs, wanted, request.asset.as_deref()))
+        let failed = runs
+            .iter()
+            .filter_map(|run| render::failed_run(run, wanted, asset));
+        Ok(failed.filter_map(|run| run.failure(&origin)).collect())
     }
 
     /// How a remediation's run ended: a job run, a repair of `original_run`, or a cluster that was restarted.
@@ -211,7 +217,7 @@ impl Databricks {
         };
         if !is_id(run_id) {
             return match self.cluster(run_id).await? {
-                Some(cluster) => Ok(judge::cluster_outcome(
+                Some(cluster) => Ok(state::cluster_outcome(
                     &cluster,
                     &self.libraries(run_id).await?,
                 )),
@@ -220,13 +226,13 @@ impl Databricks {
         }
         if let Some(run) = self.run(run_id).await? {
             let job = failure.field(field::JOB_ID).unwrap_or(&run.job_id);
-            let began = tell::latest_repair(&run)
+            let began = render::latest_repair(&run)
                 .and_then(|repair| repair.started_at)
                 .or_else(|| from_millis(run.start_time));
             if since.is_some() && (run.job_id != job || early(began)) {
                 return Ok(RunOutcome::NotFound);
             }
-            return Ok(judge::outcome(&run.state, &run.status));
+            return Ok(state::outcome(&run.state, &run.status));
         }
         let Some(original) = original_run.filter(|original| is_id(original)) else {
             return Ok(RunOutcome::NotFound);
@@ -237,7 +243,7 @@ impl Databricks {
             .flat_map(|run| &run.repair_history)
             .find(|repair| repair.id == run_id && !early(from_millis(repair.start_time)));
         Ok(repair.map_or(RunOutcome::NotFound, |repair| {
-            judge::outcome(&repair.state, &repair.status)
+            state::outcome(&repair.state, &repair.status)
         }))
     }
 
@@ -254,7 +260,7 @@ impl Databricks {
             };
             let cluster = self.cluster(cluster_id).await?;
             return Ok(cluster.map_or(Standing::Unknown, |cluster| {
-                judge::cluster_standing(&cluster, failure.occurred_at, action == "restart_cluster")
+                state::cluster_standing(&cluster, failure.occurred_at, action == "restart_cluster")
             }));
         }
         let Some(run_id) = failure.run_id.as_deref() else {
@@ -263,7 +269,7 @@ impl Databricks {
         let Some(run) = self.run(run_id).await? else {
             return Ok(Standing::Unknown);
         };
-        match judge::progress(&run) {
+        match state::progress(&run) {
             Progress::Failed => {}
             Progress::Succeeded => return Ok(Standing::Succeeded),
             Progress::Going => return Ok(Standing::Running),
@@ -277,7 +283,7 @@ impl Databricks {
             .filter(|other| other.run_id != run_id)
             .filter_map(|other| {
                 let at = from_millis(other.start_time)?;
-                Some((other.run_id.clone(), at, judge::progress(other)))
+                Some((other.run_id.clone(), at, state::progress(other)))
             });
         Ok(newest(others, began, own))
     }
@@ -298,7 +304,7 @@ impl Databricks {
             let moved = self
                 .cluster(cluster_id)
                 .await?
-                .is_some_and(|cluster| judge::moved_since(&cluster, since));
+                .is_some_and(|cluster| state::moved_since(&cluster, since));
             return Ok(moved.then(|| cluster_id.to_owned()));
         }
         let run_id = failure
@@ -306,7 +312,7 @@ impl Databricks {
             .as_deref()
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
         let run = self.run(run_id).await?;
-        if let Some(repair) = run.as_ref().and_then(tell::latest_repair)
+        if let Some(repair) = run.as_ref().and_then(render::latest_repair)
             && repair.started_at.is_some_and(|at| at >= since)
         {
             return Ok(Some(run_id.to_owned()));

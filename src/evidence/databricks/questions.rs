@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{Databricks, wire};
-use crate::evidence::asking::{around, none_refused};
+use crate::evidence::asking::none_refused;
+use crate::evidence::values::around;
 use crate::fault::Fault;
 use crate::redaction::redact;
 

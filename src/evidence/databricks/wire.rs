@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::asking::from_millis;
+use super::super::values::from_millis;
 use crate::tolerant::{or_default, text};
 
 /// A job run, or a task run asked for by its own id.

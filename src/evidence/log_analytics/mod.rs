@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::asking::{Key, around, ask, plain_code, url_under};
+use super::asking::{Key, ask, url_under};
+use super::values::{around, plain_code};
 use super::{Collected, Refinement, Text, Voice, window};
 use crate::failure::{AssetKind, Failure, Source, field};
 use crate::fault::Fault;
@@ -44,6 +45,20 @@ pub struct LogAnalyticsSettings {
 impl LogAnalyticsSettings {
     /// The query API of the public cloud.
     pub const PUBLIC: &str = "https://api.loganalytics.azure.com";
+}
+
+impl Found {
+    /// The failed runs that the rows speak of.
+    pub(super) fn failures(&self, request: &RowsRequest) -> Vec<Failure> {
+        let read = match request.rows_of {
+            RowsOf::AdfRuns => rows::adf_failures,
+            RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => rows::databricks_failures,
+        };
+        let table = self.table.iter();
+        table
+            .flat_map(|table| read(table, request.severity, Some(&request.alert)))
+            .collect()
+    }
 }
 
 /// A reader of one workspace.
@@ -314,7 +329,7 @@ impl Refusal {
     }
 }
 
-/// The first rows, one value a line. The root's error becomes the failure's own; the others stand beside it.
+/// The first rows, one value per line. The root's error becomes the failure's own; the others stand beside it.
 fn text(table: &rows::Table) -> Text {
     let mut text = Text::default();
     for row in table.rows.iter().take(SHOWN) {

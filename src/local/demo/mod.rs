@@ -182,7 +182,7 @@ impl Demo {
             ("DATABRICKS_WORKSPACE_URL", self.databricks.url()),
             ("DATABRICKS_TOKEN", DATABRICKS_TOKEN.to_owned()),
             ("AUTO_REMEDIATION_ENABLED", "true".to_owned()),
-            // Whoever was notified once would be notified again: that is for a person to decide.
+            // People who were notified would be notified again: that is for a person to decide.
             ("REMEDIATION_ASSETS", "pl_notify=ask".to_owned()),
             ("PLAYBOOK_RETRY_PIPELINE", playbook),
             (

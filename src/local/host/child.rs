@@ -81,7 +81,7 @@ pub(super) enum NotReady {
 }
 
 impl Worker {
-    /// Starts the process and its supervisor. `fatal` is told when the host has to end.
+    /// Starts the process and its supervisor. `fatal` is notified when the host has to end.
     pub(super) fn start(
         plan: ChildPlan,
         events: EventLog,

@@ -1,6 +1,6 @@
 //! The keys of a function app, and who may pass with which.
 //!
-//! `func` lets everybody in; so does this host unless `enable_auth` is set. Keys are made anew at every
+//! `func` lets everybody in; so does this host unless `enable_auth` is set. New keys are made at every
 //! start unless they are given.
 
 use std::collections::BTreeMap;

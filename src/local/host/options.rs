@@ -33,7 +33,7 @@ pub struct HostOptions {
     pub storage_prefix: String,
     /// Ask for keys, as Azure does. `func` does not by default.
     pub enable_auth: bool,
-    /// The keys; made anew when absent.
+    /// The keys; generated when absent.
     pub keys: Option<Keys>,
     /// One process for everything, or one per group as on Flex Consumption.
     pub instances: Instances,

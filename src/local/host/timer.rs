@@ -1,4 +1,4 @@
-//! Timer triggers: when they run, what they are told about their earlier runs.
+//! Timer triggers: when they run, what they learn about their earlier runs.
 //!
 //! As the host has it: at start a monitored timer that missed its time runs at once with `IsPastDue`,
 //! else `runOnStartup` may; then the schedule. Runs never overlap; a failed run is only reported. The

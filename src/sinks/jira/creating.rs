@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::client::{Failed, Invalid, Made};
-use super::{DEFAULT_ISSUE_TYPE, Jira, Step, document, field, noted};
+use super::{DEFAULT_ISSUE_TYPE, Jira, SETTLE, Step, document, field, noted};
 use crate::fault::Fault;
 use crate::sinks::Standing;
 use crate::ticket::{Intent, JiraRecord, Priority, Ticket, Work};
@@ -45,7 +45,7 @@ impl Jira {
             return self.send(ticket, intent, now).await;
         }
         // Not answered: the issue may still turn up in the index.
-        let left = intent.since + self.settle - now;
+        let left = intent.since + SETTLE - now;
         if left <= TimeDelta::zero() {
             return intend();
         }
@@ -221,7 +221,7 @@ impl Jira {
 
     fn creating(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
-            intent: Some(self.intents.new(Work::Create, now)),
+            intent: Some(self.intents.open(Work::Create, now)),
             ..record.clone()
         }
     }

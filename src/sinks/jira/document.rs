@@ -31,7 +31,7 @@ const MOST_QUOTES: usize = 5;
 const COMMENT_LIMIT: usize = 8_000;
 /// Each line costs its own nodes.
 const MOST_LINES: usize = 20;
-/// So many pieces of code are shown as such in a line.
+/// How many pieces of code are shown as such in one line.
 const MOST_CODES: usize = 4;
 
 /// `ADF Pipeline Failure: <pipeline>`, `Databricks Job Failure: …`, `Airflow Task Failure: <dag>.<task>`.

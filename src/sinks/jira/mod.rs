@@ -4,7 +4,7 @@
 //! difference removed, in the order *create, edit, comment, move*. Each writing call is intended on the record
 //! first ([`Intent`]), so that after a lost answer or a crash we look before doing it again: for an issue by its label
 //! `rca-<ticket id>` (the search index lags, so for a while), for a comment by its marker; words and status are written again.
-//! A person's later change of status wins over ours, and a machine never reopens what a person closed.
+//! A later change of status by a person wins over ours, and a machine never reopens what a person closed.
 //! A refused detail (a field, a transition) is noted on the record and the rest goes on; a refused call is a
 //! [`Fault`] that says what to do. This room does not know the store, nor when it is called again.
 
@@ -28,7 +28,7 @@ mod creating;
 mod doctor;
 pub mod document;
 mod moving;
-mod telling;
+mod content;
 pub mod webhook;
 mod wire;
 
@@ -115,7 +115,6 @@ pub struct Jira {
     client: Client,
     account_id: Arc<OnceCell<String>>,
     intents: Intents,
-    settle: Duration,
 }
 
 impl Jira {
@@ -135,15 +134,7 @@ impl Jira {
             client,
             account_id: Arc::default(),
             intents: Intents::default(),
-            settle: SETTLE,
         }
-    }
-
-    /// As it is, but waiting `settle` instead of a minute for an issue whose creation was not answered.
-    #[must_use]
-    pub fn settling(mut self, settle: Duration) -> Self {
-        self.settle = settle;
-        self
     }
 
     /// What it works with.
@@ -270,7 +261,7 @@ impl Jira {
         if let Some(step) = self.show(ticket, key, now).await? {
             return Ok(step);
         }
-        if let Some(step) = self.tell(ticket, now) {
+        if let Some(step) = self.intend_comment(ticket, now) {
             return Ok(step);
         }
         Ok(self
@@ -287,8 +278,7 @@ impl Jira {
         intent: &Intent,
         now: DateTime<Utc>,
     ) -> Option<Step<JiraRecord>> {
-        let settle = TimeDelta::from_std(self.settle).unwrap_or(Intent::LEASE);
-        let left = intent.since + Intent::LEASE.min(settle) - now;
+        let left = intent.since + Intent::LEASE - now;
         match self.intents.standing(intent, now) {
             Standing::Unsent => return None,
             Standing::Unknown if left > TimeDelta::zero() => {
@@ -321,7 +311,7 @@ impl Jira {
         let open = ticket.jira.intent.as_ref();
         let Some(intent) = open.filter(|intent| intent.what == Work::Change) else {
             let intended = JiraRecord {
-                intent: Some(self.intents.new(Work::Change, now)),
+                intent: Some(self.intents.open(Work::Change, now)),
                 ..next.clone()
             };
             return Err(Box::new(Step::Recorded(intended)));

@@ -15,7 +15,7 @@ const MOST_HOPS: u32 = 6;
 const RESOLUTION: &str = "resolution";
 
 impl Jira {
-    /// Brings the issue's status to the ticket's, one transition a step.
+    /// Brings the issue's status to the ticket's, one transition per step.
     pub(super) async fn bring_status(
         &self,
         ticket: &Ticket,
@@ -137,7 +137,7 @@ fn settled(record: JiraRecord, ticket: &Ticket) -> JiraRecord {
 }
 
 /// Is the issue's status to be left alone? Yes where the ticket has its status from JIRA, where a person moved
-/// the issue after the ticket got its status, and where a machine would take it out of a person's "done".
+/// the issue after the ticket got its status, and where a machine would reopen what a person closed.
 /// Apps and automations in JIRA are no persons.
 fn is_decided_there(issue: &Issue, ticket: &Ticket, us: &str) -> bool {
     let by_us = |change: &Move| change.account_id.as_deref() == Some(us);

@@ -1,6 +1,6 @@
 //! `jira:issue_updated` and its relatives: raw body → one [`JiraEvent`], and the two locks before it.
 //!
-//! In: what JIRA posts (or whoever pretends to be JIRA). Out: a change of status with who, when and for
+//! In: what JIRA posts (or somebody who pretends to be JIRA). Out: a change of status with who, when and for
 //! which ticket; a deletion; or *understood but not interesting*, with the reason. Malformed bodies are
 //! refused with their JSON path. Pure: the time comes from the event, never from a clock. This file does
 //! not know the ticket's state: whether an event is late, repeated or our own echo is decided by the ticket

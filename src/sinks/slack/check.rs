@@ -10,16 +10,7 @@ use super::Slack;
 use super::client::Failed;
 use super::interaction::is_id;
 use crate::redaction::{cap, redact};
-use crate::sinks::Check;
-
-fn check(name: &str, ok: bool, line: impl Into<String>, fix: Option<String>) -> Check {
-    Check {
-        name: name.to_owned(),
-        ok,
-        line: line.into(),
-        fix,
-    }
-}
+use crate::sinks::{Check, bad, good};
 
 impl Slack {
     /// One line each on token, scopes, channel, membership, signing secret and approvers.
@@ -39,11 +30,9 @@ impl Slack {
                         .and_then(Value::as_str)
                         .map_or_else(|| "?".to_owned(), |t| cap(&redact(t), 80))
                 };
-                checks.push(check(
+                checks.push(good(
                     "Slack token",
-                    true,
                     format!("signed in as {} in {}", name("user"), name("team")),
-                    None,
                 ));
                 let scopes: BTreeSet<String> = answer
                     .scopes
@@ -68,26 +57,18 @@ impl Slack {
 
     async fn check_channel(&self, scopes: &BTreeSet<String>) -> Vec<Check> {
         const NAME: &str = "Slack channel";
+        const MEMBERSHIP: &str = "Slack membership";
         let now = Utc::now();
         let channel = &self.settings.channel;
         let id = match self.channel_id(now).await {
             Ok(Some(id)) => id,
             Ok(None) => {
                 let fix = "set SLACK_ALERT_CHANNEL to the channel's id, or add the scope channels:read (private channels: groups:read)";
-                return vec![check(
-                    NAME,
-                    false,
-                    "the name cannot be looked up with this token",
-                    Some(fix.into()),
-                )];
+                let line = "the name cannot be looked up with this token";
+                return vec![bad(NAME, line, fix)];
             }
             Err(fault) => {
-                return vec![check(
-                    NAME,
-                    false,
-                    fault.reason(),
-                    Some("check SLACK_ALERT_CHANNEL".into()),
-                )];
+                return vec![bad(NAME, fault.reason(), "check SLACK_ALERT_CHANNEL")];
             }
         };
         let answer = match self
@@ -106,30 +87,18 @@ impl Slack {
         );
         if flag("is_archived") {
             let fix = "unarchive it, or set SLACK_ALERT_CHANNEL to another channel";
-            return vec![check(
-                NAME,
-                false,
-                format!("#{shown} ({id}) is archived"),
-                Some(fix.into()),
-            )];
+            return vec![bad(NAME, format!("#{shown} ({id}) is archived"), fix)];
         }
-        let found = check(NAME, true, format!("#{shown} ({id})"), None);
-        let may_post =
-            flag("is_member") || (scopes.contains("chat:write.public") && !flag("is_private"));
-        let (line, fix) = match (flag("is_member"), may_post) {
-            (true, _) => ("the app is a member".to_owned(), None),
-            (false, true) => (
-                "the app is no member and may post anyway (chat:write.public)".to_owned(),
-                None,
-            ),
-            (false, false) => (
-                "the app is no member".to_owned(),
-                Some(format!(
-                    "/invite the app in #{shown}, or add the scope chat:write.public"
-                )),
-            ),
+        let membership = if flag("is_member") {
+            good(MEMBERSHIP, "the app is a member")
+        } else if scopes.contains("chat:write.public") && !flag("is_private") {
+            let line = "the app is no member and may post anyway (chat:write.public)";
+            good(MEMBERSHIP, line)
+        } else {
+            let fix = format!("/invite the app in #{shown}, or add the scope chat:write.public");
+            bad(MEMBERSHIP, "the app is no member", fix)
         };
-        vec![found, check("Slack membership", may_post, line, fix)]
+        vec![good(NAME, format!("#{shown} ({id})")), membership]
     }
 
     /// Approving in Slack is off, on, or half configured.
@@ -147,52 +116,32 @@ impl Slack {
             "set SLACK_APPROVERS to member ids (profile, ⋮, Copy member ID), separated by commas";
         if !secret && approvers.is_empty() {
             let fix = format!("to approve in Slack, {set_secret}; {set_approvers}");
-            return vec![check(
-                SECRET,
-                true,
-                "not set: approvals are answered on the dashboard",
-                Some(fix),
-            )];
+            let line = "not set: approvals are answered on the dashboard";
+            return vec![Check {
+                fix: Some(fix),
+                ..good(SECRET, line)
+            }];
         }
         let wrong: Vec<String> = approvers
             .iter()
             .filter(|id| !is_id(id))
             .map(|id| cap(&redact(id), 40))
             .collect();
-        vec![
-            if secret {
-                check(SECRET, true, "set: clicks are checked", None)
-            } else {
-                check(
-                    SECRET,
-                    false,
-                    "not set: Approve and Reject are not offered in Slack",
-                    Some(set_secret.into()),
-                )
-            },
-            if !wrong.is_empty() {
-                check(
-                    APPROVERS,
-                    false,
-                    format!("not member ids: {}", wrong.join(", ")),
-                    Some(set_approvers.into()),
-                )
-            } else if approvers.is_empty() {
-                check(
-                    APPROVERS,
-                    false,
-                    "nobody may approve in Slack",
-                    Some(set_approvers.into()),
-                )
-            } else {
-                check(
-                    APPROVERS,
-                    true,
-                    format!("{} may approve", approvers.len()),
-                    None,
-                )
-            },
-        ]
+        let clicks = if secret {
+            good(SECRET, "set: clicks are checked")
+        } else {
+            let line = "not set: Approve and Reject are not offered in Slack";
+            bad(SECRET, line, set_secret)
+        };
+        let people = if !wrong.is_empty() {
+            let line = format!("not member ids: {}", wrong.join(", "));
+            bad(APPROVERS, line, set_approvers)
+        } else if approvers.is_empty() {
+            bad(APPROVERS, "nobody may approve in Slack", set_approvers)
+        } else {
+            good(APPROVERS, format!("{} may approve", approvers.len()))
+        };
+        vec![clicks, people]
     }
 }
 
@@ -204,24 +153,23 @@ fn scope_line(scopes: &BTreeSet<String>) -> Check {
         .collect::<Vec<_>>()
         .join(", ");
     if scopes.is_empty() {
-        return check(NAME, true, "Slack did not say which", None);
+        return good(NAME, "Slack did not say which");
     }
     let missing: Vec<&str> = ["chat:write", "channels:read"]
         .into_iter()
         .filter(|scope| !scopes.contains(*scope))
         .collect();
     if missing.is_empty() {
-        return check(NAME, true, list, None);
+        return good(NAME, list);
     }
     let fix = format!(
         "add {} under OAuth & Permissions and reinstall the app",
         missing.join(" and ")
     );
-    check(
+    bad(
         NAME,
-        false,
         format!("{list}; missing: {}", missing.join(", ")),
-        Some(fix),
+        fix,
     )
 }
 
@@ -234,5 +182,8 @@ fn failed_line(name: &str, method: &str, failed: &Failed, channel: &str) -> Chec
         Failed::Refused(refusal) if fix.is_some() => refusal.summary(method),
         _ => failed.fault(method, channel).reason().to_owned(),
     };
-    check(name, false, line, fix)
+    Check {
+        fix,
+        ..bad(name, line, "")
+    }
 }

@@ -1,6 +1,6 @@
 //! What Slack sends us: signed, form-encoded clicks on our buttons. Pure.
 //!
-//! In: headers and the raw body. Out: a person's decision, or the reason why there is nothing to do.
+//! In: headers and the raw body. Out: what a person decided, or the reason why there is nothing to do.
 //! A valid signature proves only that Slack sent it: whether this person may decide is
 //! [`super::SlackSettings::may_approve`], and whether the question still stands is the ticket's to say.
 //! The payload's `response_url` is not even read: we call only hosts from our own configuration.

@@ -89,7 +89,7 @@ impl Slack {
     }
 
     /// The ts of the ticket's message if an earlier try got through.
-    pub(super) async fn posted_already(
+    pub(super) async fn message_posted(
         &self,
         ticket: &Ticket,
         channel: &str,
@@ -112,7 +112,7 @@ impl Slack {
     }
 
     /// Is this chapter in the thread?
-    pub(super) async fn told_already(
+    pub(super) async fn chapter_posted(
         &self,
         ticket: &Ticket,
         channel: &str,

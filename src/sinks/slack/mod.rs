@@ -8,7 +8,6 @@
 //! clock. What people read is made in [`blocks`], the wire is `client`'s.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -115,15 +114,6 @@ impl Slack {
         }
     }
 
-    /// Another time between two messages than Slack's second: for workspaces with other limits, and stand-ins.
-    #[must_use]
-    pub fn paced(self, gap: Duration) -> Self {
-        self.shared()
-            .posts
-            .set_gap(TimeDelta::from_std(gap).unwrap_or(TimeDelta::seconds(1)));
-        self
-    }
-
     /// The settings it was made with.
     pub fn settings(&self) -> &SlackSettings {
         &self.settings
@@ -155,7 +145,7 @@ impl Slack {
             .iter()
             .find(|chapter| chapter.number > record.told)
         {
-            Some(chapter) => self.tell(ticket, channel, ts, chapter, now).await,
+            Some(chapter) => self.post_chapter(ticket, channel, ts, chapter, now).await,
             None => Ok(Step::UpToDate),
         }
     }
@@ -182,7 +172,7 @@ impl Slack {
         if !first_try
             && let Some(channel) = &record.channel
             && let Some(ts) = self
-                .posted_already(ticket, channel, intent.since, now)
+                .message_posted(ticket, channel, intent.since, now)
                 .await?
         {
             return Ok(Step::Recorded(SlackRecord {
@@ -279,7 +269,7 @@ impl Slack {
         }
     }
 
-    async fn tell(
+    async fn post_chapter(
         &self,
         ticket: &Ticket,
         channel: &str,
@@ -304,7 +294,7 @@ impl Slack {
         };
         if !first_try
             && self
-                .told_already(ticket, channel, ts, chapter.number, now)
+                .chapter_posted(ticket, channel, ts, chapter.number, now)
                 .await?
         {
             return Ok(Step::Recorded(told));
@@ -319,15 +309,15 @@ impl Slack {
         match self.client.post("chat.postMessage", &arguments, now).await {
             Ok(_) => Ok(Step::Recorded(told)),
             Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(told)),
-            Err(failed) => match failed.code() {
-                Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") => {
-                    Ok(Step::Recorded(gone(record)))
+            Err(failed) => {
+                if let Some("thread_not_found" | "message_not_found" | "cannot_reply_to_message") =
+                    failed.code()
+                {
+                    return Ok(Step::Recorded(gone(record)));
                 }
-                _ => {
-                    self.end(intent, first_try, &failed);
-                    Err(self.refused("chat.postMessage", &failed, now))
-                }
-            },
+                self.end(intent, first_try, &failed);
+                Err(self.refused("chat.postMessage", &failed, now))
+            }
         }
     }
 
@@ -356,7 +346,7 @@ impl Slack {
 
     fn intend(&self, record: &SlackRecord, work: Work, now: DateTime<Utc>) -> SlackRecord {
         SlackRecord {
-            intent: Some(self.intents.new(work, now)),
+            intent: Some(self.intents.open(work, now)),
             ..record.clone()
         }
     }
@@ -424,7 +414,7 @@ fn gone(record: &SlackRecord) -> SlackRecord {
 fn frozen(at: DateTime<Utc>) -> DeliveryFault {
     DeliveryFault {
         reason:
-            "Slack no longer lets the message be edited; what changed since is told in its thread. \
+            "Slack no longer lets the message be edited; what changed since is posted in its thread. \
                  Allow message editing for apps (workspace settings, Message Editing)"
                 .to_owned(),
         at,

@@ -1,4 +1,4 @@
-//! When the next message may be posted: one a second and channel, and never before Slack's own Retry-After.
+//! When the next message may be posted: one per second and channel, and never before Slack's own Retry-After.
 //!
 //! Pure bookkeeping of one process, by the caller's clock. A ticket that has to wait is promised a place, so
 //! that a hundred waiting tickets come back one after the other and not all at once. What other processes
@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// Between two messages.
+const GAP: TimeDelta = TimeDelta::seconds(1);
 /// A smaller step back of the clock is two callers that overtake each other.
 const STEP_BACK: TimeDelta = TimeDelta::seconds(2);
 /// A promised place that nobody came for.
 const FORGOTTEN: TimeDelta = TimeDelta::seconds(30);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pace {
-    gap: TimeDelta,
     /// Nothing is posted before.
     free_at: Option<DateTime<Utc>>,
     promised: BTreeMap<String, DateTime<Utc>>,
@@ -23,23 +24,7 @@ pub(super) struct Pace {
     seen: Option<DateTime<Utc>>,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            gap: TimeDelta::seconds(1),
-            free_at: None,
-            promised: BTreeMap::new(),
-            seen: None,
-        }
-    }
-}
-
 impl Pace {
-    /// Another time between two messages than a second.
-    pub(super) fn set_gap(&mut self, gap: TimeDelta) {
-        self.gap = gap;
-    }
-
     /// Takes a place for `who` now; or says how long to wait for it.
     pub(super) fn claim(&mut self, who: &str, now: DateTime<Utc>) -> Option<std::time::Duration> {
         self.follow(now);
@@ -50,14 +35,14 @@ impl Pace {
             .promised
             .values()
             .max()
-            .map_or(free, |last| (*last + self.gap).max(free));
+            .map_or(free, |last| (*last + GAP).max(free));
         let place = promise.map_or(behind, |at| at.max(free));
         if place <= now {
             // A ticket that comes a little late for its place does not move everybody behind it: a message a second, on
             // average. Two of them are never much closer than that: Slack would ask for silence.
             let taken = if promise.is_some() { place } else { now };
-            let closest = self.gap - self.gap / 20;
-            self.free_at = Some((taken + self.gap).max(now + closest));
+            let closest = GAP - GAP / 20;
+            self.free_at = Some((taken + GAP).max(now + closest));
             return None;
         }
         self.promised.insert(who.to_owned(), place);
@@ -177,15 +162,5 @@ mod tests {
             }
         }
         assert!(last <= 103_000, "100 messages took {last} ms");
-    }
-
-    #[test]
-    fn without_a_gap_nobody_waits() {
-        let mut pace = Pace::default();
-        pace.set_gap(TimeDelta::zero());
-        assert_eq!(
-            (pace.claim("a", at(0)), pace.claim("b", at(0))),
-            (None, None)
-        );
     }
 }

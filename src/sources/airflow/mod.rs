@@ -18,7 +18,7 @@ use crate::failure::{AssetKind, Failure, RunKey, Source, exception, field, own_w
 
 pub mod cut;
 mod link;
-pub mod story;
+pub mod units;
 
 /// Parses one body.
 pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
@@ -327,7 +327,7 @@ impl Callback {
     fn told_by_airflow(&self) -> Option<&'static str> {
         if self.task.is_none() {
             return match self.reason.as_deref()? {
-                "timed_out" | "dagrun_timeout" => Some(story::RUN_TIMEOUT),
+                "timed_out" | "dagrun_timeout" => Some(units::RUN_TIMEOUT),
                 "all_tasks_deadlocked" => Some("DagRunDeadlocked"),
                 _ => None,
             };

@@ -349,7 +349,7 @@ fn trusted(found: RowsOf, log: &LogAlert, alert: &Alert) -> bool {
             .any(|(name, value)| column(name) || value.as_str().is_some_and(named))
 }
 
-/// The one value a column has in all tables, if it is one.
+/// The one value per column has in all tables, if it is one.
 fn only(tables: &[&Table], names: &[&str]) -> Option<String> {
     let mut values = tables.iter().flat_map(|table| table.distinct(names));
     let first = values.next()?;

@@ -84,8 +84,42 @@ enum Verdict {
     Unusable,
 }
 
+/// A failed run of a pipeline, as the factory itself knows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Run {
+    /// The run.
+    pub run_id: Option<String>,
+    /// Its pipeline.
+    pub pipeline: Option<String>,
+    /// The error's code.
+    pub code: Option<String>,
+    /// What it said.
+    pub message: Option<String>,
+    /// The factory's resource id.
+    pub factory: String,
+    /// When it ended.
+    pub at: Option<DateTime<Utc>>,
+}
+
+impl Run {
+    /// The failure, sealed.
+    pub fn failure(self, origin: &Origin) -> Option<Failure> {
+        let factory = Some(self.factory.to_lowercase());
+        let row = Row {
+            run_id: self.run_id,
+            pipeline: self.pipeline,
+            code: self.code,
+            message: self.message,
+            factory: factory.filter(|id| is_factory(id)),
+            at: self.at,
+            ..Row::default()
+        };
+        Some(fold(row.key(origin), &[row], origin)?.sealed())
+    }
+}
+
 /// One row that speaks of a failed run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Row {
     run_id: Option<String>,
     pipeline: Option<String>,

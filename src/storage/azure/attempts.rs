@@ -16,7 +16,7 @@ const TRIES: u32 = 4;
 const BUDGET: Duration = Duration::from_secs(8);
 const FIRST_PAUSE: Duration = Duration::from_millis(150);
 
-/// Runs `work` until it succeeds, fails for good, or time is up. It is told whether an earlier try may have
+/// Runs `work` until it succeeds, fails for good, or time is up. It learns whether an earlier try may have
 /// reached the store. A Retry-After that goes beyond the budget ends it at once: the caller passes it on.
 pub(super) async fn attempts<T, W>(what: &str, mut work: impl FnMut(bool) -> W) -> Result<T, Fault>
 where

@@ -27,7 +27,7 @@ pub(super) fn call_off_attempt(d: &mut Draft, id: &str, why: &str) -> Result<(),
     };
     d.ticket.remediation.decision = format!("attempt {number} was called off: {why}");
     d.audit(&Actor::system(), "Remediation Called Off", why);
-    d.tell(
+    d.add_chapter(
         ChapterKind::RemediationExhausted,
         format!("Attempt {number} was called off: {why}. A person has to take over."),
     );
@@ -55,7 +55,7 @@ pub(super) fn healed_meanwhile(d: &mut Draft, id: &str, how: &str) -> Result<(),
     if !closed {
         d.status(Status::Acknowledged, &by, now);
         d.audit(&by, "Status Changed", "closed: healed meanwhile");
-        d.tell(
+        d.add_chapter(
             ChapterKind::Closed,
             format!("Closed: {how}, and attempt {number} was not needed"),
         );
@@ -118,7 +118,7 @@ pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Re
             }
             d.audit(&system, "Remediation Started", id.to_owned());
             let of = d.ticket.remediation.max_attempts;
-            d.tell(
+            d.add_chapter(
                 ChapterKind::RemediationStarted,
                 format!("Remediation started: {what} (attempt {number} of {of})"),
             );
@@ -138,7 +138,7 @@ pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Re
             d.ticket.remediation.state = RemediationState::Exhausted;
             d.ticket.remediation.decision = format!("the playbook refused attempt {number}: {why}");
             d.audit(&system, "Remediation Refused", why.clone());
-            d.tell(
+            d.add_chapter(
                 ChapterKind::RemediationExhausted,
                 format!("The playbook refused attempt {number}: {why}. A person has to take over."),
             );
@@ -150,7 +150,7 @@ pub(super) fn called(d: &mut Draft, id: &str, outcome: &Called) -> Result<(), Re
             attempt.state = AttemptState::Unknown;
             d.ticket.remediation.state = RemediationState::Verifying;
             d.audit(&system, "Remediation Unknown", why.clone());
-            d.tell(
+            d.add_chapter(
                 ChapterKind::RemediationUnknown,
                 format!("It is not known whether attempt {number} started ({why}); it is not repeated, the vendor is asked"),
             );
@@ -289,7 +289,7 @@ pub(super) fn reported(
             let moved = node_type
                 .map(|to| format!("; the cluster has node type {to} now, and keeps it"))
                 .unwrap_or_default();
-            d.tell(
+            d.add_chapter(
                 ChapterKind::RemediationSucceeded,
                 format!(
                     "Remediation succeeded with attempt {number}: recovered after {took}{moved}"
@@ -313,7 +313,7 @@ pub(super) fn reported(
             let why = node_type.map_or(why.clone(), |to| {
                 format!("{}; {}", why.trim_end_matches('.'), may_be_moved(&to))
             });
-            d.tell(
+            d.add_chapter(
                 ChapterKind::RemediationFailed,
                 format!("Attempt {number} of {of} failed: {why}"),
             );
@@ -338,7 +338,7 @@ pub(super) fn abandon(d: &mut Draft, id: &str, why: &str) -> Result<(), Refusal>
     let moved = node_type
         .map(|to| format!("; {}", may_be_moved(&to)))
         .unwrap_or_default();
-    d.tell(
+    d.add_chapter(
         ChapterKind::RemediationExhausted,
         format!("The outcome of attempt {number} could not be found out ({why}{moved}). It is not repeated: a person has to look and take over."),
     );

@@ -60,7 +60,7 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
                 answer: None,
             });
             d.audit(&system, "Approval Asked", format!("{text} Why: {why}"));
-            d.tell(
+            d.add_chapter(
                 ChapterKind::ApprovalAsked,
                 format!("Approval asked: {text} Why a person is asked: {why}"),
             );
@@ -70,7 +70,7 @@ pub(super) fn decide(d: &mut Draft, decision: &Decision) -> Result<(), Refusal> 
             // Whatever keeps the policy from another try: after a failed one a person has to know.
             if *exhausted || d.ticket.remediation.state == RemediationState::Exhausted {
                 d.ticket.remediation.state = RemediationState::Exhausted;
-                d.tell(
+                d.add_chapter(
                     ChapterKind::RemediationExhausted,
                     format!("No further attempt: {why}. A person has to take over."),
                 );
@@ -121,7 +121,7 @@ pub(super) fn schedule(d: &mut Draft, due_at: DateTime<Utc>) {
     d.ticket.remediation.attempts.push(attempt);
     d.ticket.remediation.state = RemediationState::Scheduled;
     let of = d.ticket.remediation.max_attempts;
-    d.tell(
+    d.add_chapter(
         ChapterKind::RemediationPlanned,
         format!(
             "Attempt {number} of {of} ({what}) is planned for {}",
@@ -173,7 +173,7 @@ pub(super) fn answer(
     });
     if approved {
         d.audit(by, "Approval Given", plan.to_owned());
-        d.tell(
+        d.add_chapter(
             ChapterKind::ApprovalGiven,
             format!("{} approved the remediation", by.name),
         );
@@ -182,7 +182,7 @@ pub(super) fn answer(
         d.ticket.remediation.state = RemediationState::Rejected;
         d.ticket.remediation.decision = format!("rejected by {}", by.name);
         d.audit(by, "Approval Rejected", plan.to_owned());
-        d.tell(
+        d.add_chapter(
             ChapterKind::ApprovalRejected,
             format!(
                 "{} rejected the remediation: nothing will be done automatically",
@@ -210,7 +210,7 @@ pub(super) fn expire(d: &mut Draft) -> Result<(), Refusal> {
         "Approval Expired",
         "nobody answered in time",
     );
-    d.tell(
+    d.add_chapter(
         ChapterKind::ApprovalExpired,
         "Nobody approved in time: nothing will be done automatically",
     );

@@ -44,12 +44,12 @@ pub(super) fn change_status(
     }
     let from = d.ticket.status;
     if from == to {
-        // A person's close outranks a machine's: the ticket stays closed, by the person.
+        // A close by a person outranks one by a machine: the ticket stays closed, by the person.
         if to == Status::Acknowledged && by.is_person() && !d.ticket.status_by.is_person() {
             d.ticket.status_by = by.clone();
             d.ticket.status_at = at;
             d.visible = true;
-            // JIRA may have drifted meanwhile: the person's word, later than the machine's, is brought there anew.
+            // JIRA may have drifted meanwhile: what the person said later than the machine is brought there again.
             if by.channel != Channel::Jira {
                 d.ticket.status_version += 1;
             }
@@ -63,7 +63,7 @@ pub(super) fn change_status(
     }
     d.status(to, by, at);
     if to == Status::Open && d.ticket.sla.breached_at.is_none() {
-        // Somebody had taken it: the clock starts anew for whoever takes it next.
+        // Somebody had taken it: the clock starts again.
         d.ticket.sla.due_at = d.now + Duration::seconds(i64::from(d.ticket.sla.seconds));
     }
     d.audit(
@@ -94,9 +94,9 @@ pub(super) fn change_status(
             format!("Set back to open by {}", by.name),
         ),
     };
-    // JIRA tells its own story; a change made elsewhere is told there too.
+    // JIRA keeps its own history; a change made elsewhere is added there too.
     if by.channel != Channel::Jira {
-        d.tell(kind, text);
+        d.add_chapter(kind, text);
     }
     if to == Status::Acknowledged && by.is_person() {
         call_off(d, &format!("{} closed the ticket", by.name));
@@ -130,7 +130,7 @@ pub(super) fn delete_issue(d: &mut Draft, by: &Actor) -> Result<(), Refusal> {
     }
     d.ticket.jira.deleted = true;
     d.visible = true;
-    d.audit(by, "JIRA Issue Deleted", "it is not created anew");
+    d.audit(by, "JIRA Issue Deleted", "it is not created again");
     Ok(())
 }
 
@@ -148,7 +148,7 @@ pub(super) fn breach(d: &mut Draft) -> Result<(), Refusal> {
         "SLA Breached",
         format!("not taken within {words}"),
     );
-    d.tell(
+    d.add_chapter(
         ChapterKind::SlaBreached,
         format!(
             "SLA breached: nobody took this {} ticket within {words}",

@@ -4,7 +4,7 @@ use chrono::Duration;
 
 use super::{Draft, Examined, Refusal, nothing};
 use crate::failure::{Failure, field};
-use crate::sources::airflow::story::{Latest, names_task};
+use crate::sources::airflow::units::{Latest, names_task};
 use crate::ticket::{Actor, Attempt, ChapterKind, Priority, RemediationState};
 
 pub(super) fn reported(d: &mut Draft, latest: &Latest, told: Option<&str>) {
@@ -25,7 +25,7 @@ pub(super) fn reported(d: &mut Draft, latest: &Latest, told: Option<&str>) {
     }
     if let Some(told) = told.filter(|_| !d.ticket.is_closed()) {
         d.audit(&Actor::system(), "Failed Again", told);
-        d.tell(ChapterKind::Recurrence, told);
+        d.add_chapter(ChapterKind::Recurrence, told);
     }
 }
 

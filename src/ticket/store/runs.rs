@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{INDEX, SWAP_TRIES, TicketStore, decode, encode};
 use crate::failure::{AssetKind, Failure, RunKey};
 use crate::fault::Fault;
-use crate::sources::airflow::story::Units;
+use crate::sources::airflow::units::Units;
 use crate::storage::{Inserted, Swapped};
 
 impl TicketStore {

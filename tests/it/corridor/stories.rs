@@ -642,12 +642,12 @@ async fn what_somebody_healed_before_the_attempt_is_closed() {
         "{:?}",
         ticket.story.last()
     );
-    let healings = stage
+    let past = stage
         .corridor
         .flow
         .store
-        .healings(&ticket.failure.asset_id(), &ticket.diagnosis.fingerprint)
+        .past_remediations(&ticket.failure.asset_id(), &ticket.diagnosis.fingerprint)
         .await
         .unwrap();
-    assert_eq!(healings, [], "nothing cools down");
+    assert_eq!(past, [], "nothing cools down");
 }

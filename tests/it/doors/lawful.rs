@@ -1,6 +1,6 @@
 //! The laws of what comes back from sinks and models, for any bytes; the fuzz target checks the same ones.
 
-use aiops_rca::diagnosis::model::Worded;
+use aiops_rca::model::Worded;
 use aiops_rca::redaction::redact;
 use aiops_rca::sinks::jira::webhook::{self, JiraEvent};
 use aiops_rca::sinks::playbook::callback::{self, Outcome};

@@ -243,7 +243,7 @@ proptest! {
         answer["action"] = json!("restart_cluster");
         answer["severity"] = json!("Low");
         let answer = answer.to_string().replace("{receipt}", "r");
-        let said = aiops_rca::diagnosis::model::Worded::parse(&answer, "r", "m").unwrap();
+        let said = aiops_rca::model::Worded::parse(&answer, "r", "m").unwrap();
         if let Ok(diagnosis) = said.onto(&story.diagnosis, &story.failure, &story.evidence) {
             prop_assert!(diagnosis.evidence.iter().all(|quote| story.failure.message.contains(&quote.quote) || quote.source != "e0"));
             if undetermined {
@@ -258,6 +258,6 @@ proptest! {
     /// No text breaks the reader.
     #[test]
     fn any_text_can_be_read(text in ".{0,300}", prefix in "[{\\[`\"a-z ]{0,12}") {
-        let _read = aiops_rca::diagnosis::model::Worded::parse(&format!("{prefix}{text}"), "r", "m");
+        let _read = aiops_rca::model::Worded::parse(&format!("{prefix}{text}"), "r", "m");
     }
 }

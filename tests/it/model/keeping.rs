@@ -1,8 +1,8 @@
 //! A wording is kept and used again, as far as it still holds.
 
 use crate::support::build;
-use aiops_rca::diagnosis::model::{Worded, cache_key};
 use aiops_rca::flow::{FailureMessage, Flow};
+use aiops_rca::model::{Worded, cache_key};
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::Ticket;
 

@@ -154,7 +154,7 @@ async fn a_message_that_may_not_be_edited_goes_on_in_its_thread() {
         stage.slack.refuse_next("chat.update", error);
         assert_eq!(stage.settle(&sink, &mut ticket).await, None);
         let noted = ticket.slack.fault.clone().unwrap();
-        assert!(noted.reason.contains("told in its thread"), "{noted:?}");
+        assert!(noted.reason.contains("posted in its thread"), "{noted:?}");
         assert_eq!(
             stage.told(&ticket),
             ["✅ Closed by Jane on 2025-12-12 10:10:00 UTC"]

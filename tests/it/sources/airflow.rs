@@ -314,7 +314,7 @@ fn words_for_nothing_are_nothing() {
 }
 
 #[test]
-fn slips_of_a_hand_made_callback_are_mended() {
+fn slips_of_a_hand_made_callback_are_repaired() {
     let body = b"{\"dag_id\":\"etl\",\"task_id\":\"load\",\"run_id\":\"r\",\"duration\":NaN,\"exception\":\"ValueError: caf\\udce9 line\none\"}";
     assert_eq!(
         failure(parse(body)).error_code.as_deref(),

@@ -163,12 +163,12 @@ async fn killed_twenty_times(ground: Ground, seed: u64) {
             .iter()
             .map(|id| format!("rca-{id}"))
             .collect::<Vec<_>>(),
-        "one issue a ticket, seed {seed}"
+        "one issue per ticket, seed {seed}"
     );
     assert_eq!(
         town.messages().len(),
         20,
-        "one message a ticket, seed {seed}"
+        "one message per ticket, seed {seed}"
     );
     town.host.stop().await;
 }

@@ -9,7 +9,7 @@ use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::flow::Flow;
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::Sinks;
-use aiops_rca::sources::airflow::story::Latest;
+use aiops_rca::sources::airflow::units::Latest;
 use aiops_rca::storage::Storage;
 use aiops_rca::ticket::machine::{Opening, open};
 use aiops_rca::ticket::store::TicketStore;

@@ -93,7 +93,7 @@ pub(crate) fn storages() -> Vec<(&'static str, Storage)> {
     vec![("embedded", embedded()), ("azurite", on_azurite())]
 }
 
-/// A number that whoever runs a test may set in the environment: how many stories, the first seed.
+/// A number that may be set in the environment of a test: how many stories, the first seed.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a flag of this test")]
     std::env::var(name)

@@ -1,6 +1,6 @@
 //! A chat-completions server: Azure OpenAI, OpenAI or Ollama, as far as one that asks can tell.
 //!
-//! In: requests as `diagnosis::model` sends them. Out: completions and refusals in the vendors' shapes. It
+//! In: requests as `model` sends them. Out: completions and refusals in the vendors' shapes. It
 //! checks the key or token, the deployment or model, the parameters and the strict schema; it counts quota
 //! and tokens, filters attacks, and cuts long prompts silently as Ollama does. What it says is its [`Mind`]:
 //! a fair one words the diagnosis from what it was told, an obedient one does whatever the evidence orders.

@@ -74,14 +74,18 @@ impl Jira {
     }
 
     /// Intends to tell the next chapter.
-    pub(super) fn tell(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Step<JiraRecord>> {
+    pub(super) fn intend_comment(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Option<Step<JiraRecord>> {
         let record = &ticket.jira;
         let numbers = ticket.story.iter().map(|chapter| chapter.number);
         let next = numbers.filter(|number| *number > record.told).min()?;
         if let Some(needless) = &record.intent {
             self.intents.end(needless);
         }
-        Some(Step::Recorded(self.telling(record, next, now)))
+        Some(Step::Recorded(self.commenting(record, next, now)))
     }
 
     /// Tells the chapter that was intended, once.
@@ -99,10 +103,10 @@ impl Jira {
         };
         let standing = self.intents.standing(intent, now);
         if standing == Standing::Over {
-            return Ok(Step::Recorded(self.telling(record, number, now)));
+            return Ok(Step::Recorded(self.commenting(record, number, now)));
         }
         if standing == Standing::Unsent && self.intents.spend(intent) {
-            return self.say(ticket, key, chapter, intent, now).await;
+            return self.comment(ticket, key, chapter, intent, now).await;
         }
         let comments = self.client.comments(key, now).await?;
         let marker = document::marker(&ticket.id, number);
@@ -112,9 +116,9 @@ impl Jira {
         {
             return Ok(Step::Recorded(told(record, number)));
         }
-        let left = intent.since + SETTLE.min(self.settle) - now;
+        let left = intent.since + SETTLE - now;
         if left <= TimeDelta::zero() {
-            return Ok(Step::Recorded(self.telling(record, number, now)));
+            return Ok(Step::Recorded(self.commenting(record, number, now)));
         }
         Ok(Step::Wait(
             left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO),
@@ -123,7 +127,7 @@ impl Jira {
         ))
     }
 
-    async fn say(
+    async fn comment(
         &self,
         ticket: &Ticket,
         key: &str,
@@ -158,9 +162,9 @@ impl Jira {
         }
     }
 
-    fn telling(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
+    fn commenting(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
-            intent: Some(self.intents.new(Work::Comment(number), now)),
+            intent: Some(self.intents.open(Work::Comment(number), now)),
             ..record.clone()
         }
     }

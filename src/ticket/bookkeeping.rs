@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, Intent, Status};
-use crate::sources::airflow::story::Latest;
+use crate::sources::airflow::units::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
 macro_rules! sinks {
@@ -195,7 +195,7 @@ pub struct SlackRecord {
     pub reposted: u32,
     /// It was deleted again after it had been posted a second time: it is left alone.
     pub deleted: bool,
-    /// Slack no longer lets the message be edited: what changed is told in its thread only.
+    /// Slack no longer lets the message be edited: what changed is posted in its thread only.
     pub frozen: bool,
     /// A detail that Slack refused while the rest went on.
     pub fault: Option<DeliveryFault>,
@@ -258,7 +258,7 @@ impl From<StoredSinks> for SinkStates {
 /// The ticket's bookkeeping: what the corridor needs and people do not see.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Books {
+pub struct Bookkeeping {
     /// How each sink stands.
     #[serde(flatten)]
     pub sinks: SinkStates,

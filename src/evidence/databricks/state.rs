@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 
-use super::super::asking::from_millis;
+use super::super::values::from_millis;
 use super::super::{Progress, RunOutcome, Standing as RunStanding};
 use crate::sources::rows::databricks as rows;
 

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::asking::{from_millis, tail};
+use super::super::values::{from_millis, tail};
 use super::super::{Collected, Text, Voice};
-use super::judge::{self, Standing, standing};
+use super::state::{self, Standing, standing};
 use super::wire::{Cluster, Event, Library, Output, Run, Task, Termination};
 use super::{Repair, is_id};
 use crate::failure::{exception, field};
 use crate::redaction::clean;
-use crate::sources::rows;
+use crate::sources::rows::databricks as rows;
 
 /// The end of a task's log that is kept, in bytes.
 const LOG_TAIL: usize = 48 * 1024;
@@ -216,15 +216,15 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
         .and_then(|output| exception::last(tail(&output.logs, LOG_TAIL)));
     let cluster_end = cause
         .cluster_end
-        .filter(|ended| !judge::is_normal_end(ended));
-    let in_message = judge::reason_in(message);
+        .filter(|ended| !state::is_normal_end(ended));
+    let in_message = state::reason_in(message);
     let by_cluster = in_message
         .as_ref()
         .or(cluster_end)
-        .filter(|_| judge::points_to_cluster(end) || in_message.is_some());
+        .filter(|_| state::points_to_cluster(end) || in_message.is_some());
 
     let better = &mut found.refinement;
-    let class = error.as_deref().and_then(judge::error_class);
+    let class = error.as_deref().and_then(state::error_class);
     // These codes only say that the program raised something: what it raised says more.
     let raised = in_log
         .or_else(|| exception::last(error.as_deref()?))
@@ -240,7 +240,7 @@ pub(super) fn cause(cause: &Cause<'_>, found: &mut Collected) {
     better.error_code = Some(inner.to_owned()).filter(|code| !code.is_empty());
     better.message = match (error, in_log, by_cluster) {
         (_, _, Some(_)) if in_message.is_some() => Some(message.to_owned()),
-        (_, _, Some(ended)) => Some(format!("{message}\nCluster: {}", judge::reason_text(ended))),
+        (_, _, Some(ended)) => Some(format!("{message}\nCluster: {}", state::reason_text(ended))),
         (Some(error), Some((_, line)), None) if !error.contains(line) => {
             Some(format!("{error}\n{line}"))
         }
@@ -303,7 +303,7 @@ pub(super) fn cluster(
             context.insert(name.to_owned(), value.to_owned());
         }
     }
-    let Some(ended) = ended.filter(|ended| !judge::is_normal_end(ended)) else {
+    let Some(ended) = ended.filter(|ended| !state::is_normal_end(ended)) else {
         return;
     };
     let mut text = Text::default();
@@ -321,7 +321,7 @@ pub(super) fn cluster(
             when(cluster.terminated_time),
         ),
     );
-    text.line("reason", Voice::Beside, &judge::reason_text(ended));
+    text.line("reason", Voice::Beside, &state::reason_text(ended));
     text.name(&cluster.cluster_name);
     found.prove(
         "databricks.cluster",
@@ -344,7 +344,7 @@ pub(super) fn events(events: &[&Event], now: DateTime<Utc>, found: &mut Collecte
         );
         let details = event.reason().map_or_else(
             || json!(event.details).to_string(),
-            |reason| judge::reason_text(&reason),
+            |reason| state::reason_text(&reason),
         );
         let _infallible = writeln!(text, "{at} {} {details}", event.kind);
     }
@@ -380,7 +380,7 @@ pub(super) fn libraries(libraries: &[Library], now: DateTime<Utc>, found: &mut C
 pub(super) fn cluster_cause(ended: &Termination, found: &mut Collected) {
     let better = &mut found.refinement;
     better.error_code = Some(ended.code.clone());
-    better.message = Some(judge::reason_text(ended));
+    better.message = Some(state::reason_text(ended));
     if !ended.kind.is_empty() {
         better
             .context
@@ -388,92 +388,55 @@ pub(super) fn cluster_cause(ended: &Termination, found: &mut Collected) {
     }
 }
 
-/// Failed runs as the rows that a log query would give; `within`: only those that ended in this window.
-pub(super) fn run_table(
-    runs: &[Run],
+/// A failed run as the failures of an alert are read; `within`: only one that ended in this window.
+pub(super) fn failed_run(
+    run: &Run,
     within: Option<(DateTime<Utc>, DateTime<Utc>)>,
     asset: Option<&str>,
-) -> rows::Table {
-    let columns = [
-        "TimeGenerated",
-        "ServiceName",
-        "jobId",
-        "runId",
-        "jobName",
-        "errorCode",
-        "message",
-    ];
-    let rows = runs
-        .iter()
-        .filter(|run| standing(&run.state, &run.status) == Standing::Failed)
-        .filter_map(|run| -> Option<Vec<Value>> {
-            let ended = from_millis(run.end_time);
-            if within.is_some_and(|(from, to)| ended.is_none_or(|at| at < from || at > to)) {
-                return None;
-            }
-            if asset.is_some_and(|asset| {
-                !run.run_name.eq_ignore_ascii_case(asset) && run.job_id != asset
-            }) {
-                return None;
-            }
-            let (task, at) = (whole(run), ended.map(|at| at.to_rfc3339()));
-            let (code, message) = said(&task);
-            Some(vec![
-                json!(at),
-                json!("jobs"),
-                json!(run.job_id),
-                json!(run.run_id),
-                json!(run.run_name),
-                json!(code),
-                json!(message),
-            ])
-        });
-    rows::Table {
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-    }
+) -> Option<rows::JobRun> {
+    let at = from_millis(run.end_time);
+    let task = whole(run);
+    let (code, message) = said(&task);
+    let is_wanted = within.is_none_or(|(from, to)| at.is_some_and(|at| (from..=to).contains(&at)))
+        && asset
+            .is_none_or(|asset| run.run_name.eq_ignore_ascii_case(asset) || run.job_id == asset);
+    let failed = standing(&run.state, &run.status) == Standing::Failed
+        && !rows::is_normal_end(Some(code), None);
+    (is_wanted && failed).then(|| rows::JobRun {
+        run_id: given(&run.run_id),
+        job_id: given(&run.job_id),
+        name: given(&run.run_name),
+        code: given(code),
+        text: given(message),
+        at,
+        ..rows::JobRun::default()
+    })
 }
 
-/// Clusters that ended badly in a window, as rows.
-pub(super) fn cluster_table(
-    clusters: &[Cluster],
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
+/// A cluster that ended badly in a window.
+pub(super) fn failed_cluster(
+    cluster: &Cluster,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
     asset: Option<&str>,
-) -> rows::Table {
-    let columns = [
-        "TimeGenerated",
-        "clusterId",
-        "clusterName",
-        "clusterState",
-        "termination",
-        "terminationType",
-        "message",
-    ];
-    let rows = clusters.iter().filter_map(|cluster| -> Option<Vec<Value>> {
-        let ended = from_millis(cluster.terminated_time).filter(|at| (from..=to).contains(at))?;
-        let reason = &cluster.termination_reason;
-        let named = |asset: &str| {
-            cluster.cluster_name.eq_ignore_ascii_case(asset) || cluster.cluster_id == asset
-        };
-        if reason.code.is_empty()
-            || judge::is_normal_end(reason)
-            || asset.is_some_and(|asset| !named(asset))
-        {
-            return None;
-        }
-        Some(vec![
-            json!(ended.to_rfc3339()),
-            json!(cluster.cluster_id),
-            json!(cluster.cluster_name),
-            json!(cluster.state),
-            json!(reason.code),
-            json!(reason.kind),
-            json!(judge::reason_text(reason)),
-        ])
+) -> Option<rows::ClusterEnd> {
+    let at = from_millis(cluster.terminated_time).filter(|at| (from..=to).contains(at))?;
+    let reason = &cluster.termination_reason;
+    let is_wanted = asset.is_none_or(|asset| {
+        cluster.cluster_name.eq_ignore_ascii_case(asset) || cluster.cluster_id == asset
     });
-    rows::Table {
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-    }
+    let failed = !reason.code.is_empty() && !state::is_normal_end(reason);
+    (is_wanted && failed).then(|| rows::ClusterEnd {
+        id: given(&cluster.cluster_id),
+        name: given(&cluster.cluster_name),
+        state: given(&cluster.state),
+        code: given(&reason.code),
+        kind: given(&reason.kind),
+        text: given(&state::reason_text(reason)),
+        at: Some(at),
+        ..rows::ClusterEnd::default()
+    })
+}
+
+fn given(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }

@@ -3,7 +3,7 @@
 //! A task instance keeps its run, its name and its index over all its tries: a retry, a clear by hand and a rerun by a
 //! playbook only raise the try. A DAG-level callback names no task and often no deployment (its link may be missing), and
 //! fires again whenever the run ends as failed. So the run keeps a short list of the units that were reported
-//! ([`Units`]), by which a DAG-level report finds the task it is about; and what is new is told by try and end
+//! ([`Units`]), by which a DAG-level report finds the task it is about; and what is new is known by try and end
 //! ([`Latest`]), never by the report's wording.
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{BoxFuture, join_all};
 
 use super::super::Collected;
-use super::super::asking::{around, from_millis};
-use super::judge::{self, Standing, standing};
-use super::tell::{self, Cause};
+use super::super::values::{around, from_millis};
+use super::render::{self, Cause};
+use super::state::{self, Standing, standing};
 use super::wire::{Output, Run, Task, Termination};
 use super::{Databricks, is_id};
 use crate::failure::{Failure, field};
@@ -21,7 +21,7 @@ const AROUND: TimeDelta = TimeDelta::minutes(30);
 
 impl Databricks {
     /// The run of a job failure.
-    pub(super) async fn job_story(
+    pub(super) async fn collect_job(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
@@ -33,7 +33,7 @@ impl Databricks {
             .as_deref()
             .or(task_run)
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
-        let told = self.run_story(run_id, now, found).await;
+        let told = self.collect_run(run_id, now, found).await;
         if !super::super::is_placeholder(&failure.asset) {
             // The report's own name is the job's; a run's name may have been chosen for this run only.
             found.refinement.asset = None;
@@ -42,7 +42,7 @@ impl Databricks {
     }
 
     /// A run, its root failing task, what that task printed, and its cluster.
-    pub(super) async fn run_story(
+    pub(super) async fn collect_run(
         &self,
         run_id: &str,
         now: DateTime<Utc>,
@@ -50,8 +50,8 @@ impl Databricks {
     ) -> Result<(), Fault> {
         let gone = || Fault::permanent("the workspace does not know this run (kept 60 days)");
         let run = self.run(run_id).await?.ok_or_else(gone)?;
-        tell::run(&run, |page| self.owns(page), now, found);
-        found.no_failure = judge::no_failure(&run);
+        render::run(&run, |page| self.owns(page), now, found);
+        found.no_failure = state::no_failure(&run);
         if found.no_failure.is_some() {
             return Ok(());
         }
@@ -73,10 +73,10 @@ impl Databricks {
         found: &'a mut Collected,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let whole = [tell::whole(run)];
-            let mut failed: Vec<Task> = judge::failed(&run.tasks).into_iter().cloned().collect();
+            let whole = [render::whole(run)];
+            let mut failed: Vec<Task> = state::failed(&run.tasks).into_iter().cloned().collect();
             if failed.is_empty() {
-                let of_run = judge::failed_runs(if run.iterations.is_empty() {
+                let of_run = state::failed_runs(if run.iterations.is_empty() {
                     &whole
                 } else {
                     &run.iterations
@@ -106,7 +106,7 @@ impl Databricks {
                     Err(fault) => found.miss("databricks.run_output", fault.reason()),
                 }
             }
-            tell::outputs(&told, now, found);
+            render::outputs(&told, now, found);
             let Some(root) = failed.first() else {
                 return Ok(());
             };
@@ -121,11 +121,11 @@ impl Databricks {
                     .filter(|id| is_id(id))
                 && let Some(child) = self.run(child).await?
             {
-                tell::child(&child, &root.task_key, now, found);
+                render::child(&child, &root.task_key, now, found);
                 return self.cause(&child, depth - 1, now, found).await;
             }
             let ended = self.cluster_of(root, run, now, found).await;
-            tell::cause(
+            render::cause(
                 &Cause {
                     run,
                     task: root,
@@ -143,7 +143,7 @@ impl Databricks {
         let Some(run) = self.run(&looping.run_id).await? else {
             return Ok(None);
         };
-        let mut iteration = judge::failed_runs(&run.iterations)
+        let mut iteration = state::failed_runs(&run.iterations)
             .into_iter()
             .next()
             .cloned();
@@ -184,7 +184,7 @@ impl Databricks {
     }
 
     /// The cluster of a cluster failure.
-    pub(super) async fn cluster_story(
+    pub(super) async fn collect_cluster(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
@@ -209,11 +209,11 @@ impl Databricks {
             );
             return Ok(());
         }
-        if judge::is_normal_end(&ended) {
+        if state::is_normal_end(&ended) {
             found.no_failure = Some(format!("the cluster ended normally ({})", ended.code));
             return Ok(());
         }
-        tell::cluster_cause(&ended, found);
+        render::cluster_cause(&ended, found);
         Ok(())
     }
 
@@ -233,7 +233,7 @@ impl Databricks {
             Vec::new()
         });
         let of_window = events.iter().find_map(super::wire::Event::reason);
-        tell::events(&judge::telling(&events), now, found);
+        render::events(&state::telling(&events), now, found);
         let Some(cluster) = cluster? else {
             found.miss(
                 "databricks.cluster",
@@ -244,7 +244,7 @@ impl Databricks {
         let present =
             Some(cluster.termination_reason.clone()).filter(|reason| !reason.code.is_empty());
         let ended = of_window.or(present);
-        tell::cluster(&cluster, ended.as_ref(), now, found);
+        render::cluster(&cluster, ended.as_ref(), now, found);
         if ended
             .as_ref()
             .is_some_and(|ended| ended.code.contains("LIBRAR"))
@@ -256,7 +256,7 @@ impl Databricks {
 
     async fn libraries_of(&self, cluster_id: &str, now: DateTime<Utc>, found: &mut Collected) {
         match self.libraries(cluster_id).await {
-            Ok(libraries) => tell::libraries(&libraries, now, found),
+            Ok(libraries) => render::libraries(&libraries, now, found),
             Err(fault) => found.miss("databricks.libraries", fault.reason()),
         }
     }

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::{Collected, Text, Voice};
-use super::root;
+use super::cause;
 use super::wire::{ActivityRun, PipelineRun};
 use crate::failure::{Scope, field};
 use crate::redaction::cap;
-use crate::sources::rows;
+use crate::sources::rows::adf;
 
 /// The activity that caused a failure.
 pub(super) struct Cause {
@@ -102,18 +102,18 @@ pub(super) fn cause(
     }) = cause
     else {
         if !run.message.is_empty() {
-            better.error_code = root::innermost_code(&run.message).map(str::to_owned);
-            better.message = Some(root::unwrapped(&run.message).to_owned());
+            better.error_code = cause::innermost_code(&run.message).map(str::to_owned);
+            better.message = Some(cause::unwrapped(&run.message).to_owned());
         }
         return;
     };
     let error = &activity.error;
     let message = if error.message.is_empty() {
-        root::unwrapped(&run.message)
+        cause::unwrapped(&run.message)
     } else {
-        root::unwrapped(&error.message)
+        cause::unwrapped(&error.message)
     };
-    let code = root::innermost_code(message).unwrap_or(&error.error_code);
+    let code = cause::innermost_code(message).unwrap_or(&error.error_code);
     better.error_code = Some(code.to_owned()).filter(|code| !code.is_empty());
     better.message = Some(message.to_owned()).filter(|message| !message.is_empty());
     better.occurred_at = activity.activity_run_end.or(better.occurred_at);
@@ -127,7 +127,7 @@ pub(super) fn cause(
     }
     if let Some((page, databricks_run)) = activity
         .run_page_url()
-        .and_then(|page| Some((page, root::databricks_run(page)?)))
+        .and_then(|page| Some((page, cause::databricks_run(page)?)))
     {
         better
             .context
@@ -202,36 +202,15 @@ fn activity_text(path: &[String], activity: &ActivityRun, also: &[String]) -> Te
     text
 }
 
-/// Runs as the rows that a log query would give.
-pub(super) fn table<'a>(runs: impl Iterator<Item = &'a PipelineRun>, factory: &str) -> rows::Table {
-    let columns = [
-        "TimeGenerated",
-        "PipelineName",
-        "RunId",
-        "Status",
-        "ErrorCode",
-        "ErrorMessage",
-        "Start",
-        "End",
-        "_ResourceId",
-    ];
-    let rows = runs.map(|run| -> Vec<Value> {
-        let ended = run.run_end.or(run.last_updated);
-        let code = root::innermost_code(&run.message).unwrap_or_default();
-        vec![
-            json!(ended.map(|at| at.to_rfc3339())),
-            json!(run.pipeline_name),
-            json!(run.run_id),
-            json!(run.status),
-            json!(code),
-            json!(run.message),
-            json!(run.run_start.map(|at| at.to_rfc3339())),
-            json!(ended.map(|at| at.to_rfc3339())),
-            json!(factory),
-        ]
-    });
-    rows::Table {
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
+/// A failed run as the failures of an alert are read.
+pub(super) fn failed(run: &PipelineRun, factory: &str) -> adf::Run {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    adf::Run {
+        run_id: given(&run.run_id),
+        pipeline: given(&run.pipeline_name),
+        code: cause::innermost_code(&run.message).map(str::to_owned),
+        message: given(&run.message),
+        factory: factory.to_owned(),
+        at: run.run_end.or(run.last_updated).or(run.run_start),
     }
 }

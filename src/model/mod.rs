@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use url::Url;
 
-use super::Diagnosis;
+use crate::diagnosis::Diagnosis;
 use crate::evidence::{Evidence, Gap};
 use crate::failure::Failure;
 use crate::fault::Fault;

@@ -1,0 +1,331 @@
+//! The API's door: tickets as JSON and CSV, changes to them, dead letters, status.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use warp::http::{Method, StatusCode};
+
+use super::Handler;
+use super::access::{AuthError, Caller, DashboardLock};
+use super::events::outcome;
+use super::wire::{Request, Response};
+use crate::dashboard::{self, Filter};
+use crate::fault::Fault;
+use crate::flow::Flow;
+use crate::storage::Trouble;
+use crate::ticket::machine::Event;
+use crate::ticket::store::{Newest, last_days};
+use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
+
+/// How many a page of a list or a CSV has, if `limit` does not ask for fewer.
+const IN_A_LIST: usize = 5000;
+
+impl Handler {
+    /// Answers of the API are of this moment and for this caller: nobody keeps them.
+    pub(super) async fn api(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
+        self.api_answer(path, request, now)
+            .await
+            .with("cache-control", "no-store")
+    }
+
+    async fn api_answer(&self, path: &str, request: &Request, now: DateTime<Utc>) -> Response {
+        let caller = match self.doors.dashboard.authenticate(request, now) {
+            Ok(caller) => caller,
+            Err(AuthError::Closed) => {
+                return Response::error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "door_closed",
+                    "this door opens when DASHBOARD_AUTH or DASHBOARD_KEY is set",
+                    "",
+                );
+            }
+            Err(AuthError::Unknown) => {
+                return Response::error(
+                    StatusCode::UNAUTHORIZED,
+                    "not_allowed",
+                    "send the dashboard key in x-dashboard-key",
+                    "",
+                );
+            }
+        };
+        let parts: Vec<&str> = path
+            .strip_prefix("/api")
+            .unwrap_or(path)
+            .trim_matches('/')
+            .split('/')
+            .collect();
+        // It answers while the store does not.
+        if request.method == Method::GET && parts == ["status"] {
+            return self.status(now).await;
+        }
+        let flow = match self.flow().await {
+            Ok(flow) => flow,
+            Err(fault) => return down(&fault),
+        };
+        let answer =
+            match (request.method.as_str(), parts.as_slice()) {
+                ("GET", ["tickets"]) => self.list(flow, request, now, false).await,
+                ("GET", ["tickets.csv"]) => self.list(flow, request, now, true).await,
+                ("GET", ["tickets", id]) => self.one(flow, id).await,
+                ("GET", ["deadletters"]) => flow.store.dead_letters().await.map(|letters| {
+                    Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
+                }),
+                ("GET", ["metrics"]) => self.metrics_text(flow, request).await,
+                ("POST", ["tickets", id, action]) => {
+                    return self.act(flow, id, action, request, &caller, now).await;
+                }
+                _ => {
+                    return Response::error(
+                        StatusCode::NOT_FOUND,
+                        "no_such_route",
+                        "there is nothing here",
+                        "",
+                    );
+                }
+            };
+        answer.unwrap_or_else(|fault| down(&fault))
+    }
+
+    async fn list(
+        &self,
+        flow: &Flow,
+        request: &Request,
+        now: DateTime<Utc>,
+        csv: bool,
+    ) -> Result<Response, Fault> {
+        let filter = Filter::from_parameters(|name| request.parameter(name));
+        let limit: Option<usize> = request
+            .parameter("limit")
+            .and_then(|limit| limit.parse().ok());
+        let limit = limit.map_or(IN_A_LIST, |limit| limit.clamp(1, IN_A_LIST));
+        let mut newest = Newest::new(limit, before(flow, request).await?.as_ref());
+        for day in last_days(now, filter.days) {
+            let each = |ticket: Ticket| {
+                if filter.shows(&ticket) {
+                    newest.offer(ticket);
+                }
+            };
+            flow.store.each_of_day(&day, each).await?;
+            if newest.is_full() {
+                break;
+            }
+        }
+        let (tickets, cut) = newest.finish();
+        let next = next_page(request, &tickets).filter(|_| cut);
+        if csv {
+            let table = Response::text(
+                StatusCode::OK,
+                "text/csv; charset=utf-8",
+                dashboard::csv(&tickets),
+            )
+            .with(
+                "content-disposition",
+                "attachment; filename=\"tickets.csv\"",
+            );
+            return Ok(match next {
+                Some(next) => table
+                    .with("x-truncated-after", limit.to_string())
+                    .with("link", format!("<{next}>; rel=\"next\"")),
+                None => table,
+            });
+        }
+        let items: Vec<_> = tickets.iter().map(dashboard::summary).collect();
+        Ok(Response::json(
+            StatusCode::OK,
+            &json!({"tickets": items, "truncated": cut, "next": next}),
+        ))
+    }
+
+    async fn one(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
+        let Some(id) = TicketId::parse(id) else {
+            return Ok(not_found());
+        };
+        let Some(ticket) = flow.store.load(&id).await? else {
+            if flow.store.waiting(&id).await?.is_some() {
+                return Ok(Response::json(
+                    StatusCode::OK,
+                    &json!({"id": id, "status": "pending"}),
+                ));
+            }
+            return Ok(not_found());
+        };
+        let (evidence, audit) = (
+            flow.store.evidence(&id).await?,
+            flow.store.audit(&ticket).await?,
+        );
+        Ok(Response::json(
+            StatusCode::OK,
+            &dashboard::details(&ticket, &evidence, &audit),
+        ))
+    }
+
+    async fn act(
+        &self,
+        flow: &Flow,
+        id: &str,
+        action: &str,
+        request: &Request,
+        caller: &Caller,
+        now: DateTime<Utc>,
+    ) -> Response {
+        #[derive(serde::Deserialize, Default)]
+        struct Body {
+            by: Option<String>,
+            approval: Option<String>,
+            plan: Option<String>,
+        }
+        // On this machine a plain call will do, unless it comes out of a page of some site.
+        let plain = self.doors.dashboard.is_open() && request.header("origin").is_none();
+        if !plain && !DashboardLock::may_change(caller, request, None) {
+            return Response::error(
+                StatusCode::FORBIDDEN,
+                "no_token",
+                "send the key in x-dashboard-key, or a JSON body",
+                "",
+            );
+        }
+        let body = if request.body.is_empty() {
+            Body::default()
+        } else {
+            match serde_json::from_slice(&request.body) {
+                Ok(body) => body,
+                Err(_) => {
+                    return Response::error(
+                        StatusCode::BAD_REQUEST,
+                        "not_json",
+                        "the body is not the JSON that is expected here",
+                        "",
+                    );
+                }
+            }
+        };
+        let Some(id) = TicketId::parse(id) else {
+            return not_found();
+        };
+        let mut caller = caller.clone();
+        // A signed-in person acts in their own name only.
+        if let Some(by) = body
+            .by
+            .filter(|by| !caller.is_known && !by.trim().is_empty())
+        {
+            caller.name = crate::redaction::cap(&crate::redaction::redact(by.trim()), 120);
+        }
+        match event_of(
+            action,
+            &caller,
+            body.approval.as_deref(),
+            body.plan.as_deref(),
+            now,
+        ) {
+            Some(event) => outcome(flow.apply(&id, &event, now).await),
+            None => Response::error(
+                StatusCode::NOT_FOUND,
+                "no_such_action",
+                "a ticket can be acknowledged, reopened, started, approved or rejected",
+                "",
+            ),
+        }
+    }
+
+    /// What `/health` answers, with everything that somebody has to correct.
+    async fn status(&self, now: DateTime<Utc>) -> Response {
+        let trouble = self.store_trouble(now).await;
+        let word = if self.is_called() && trouble.is_none() {
+            "ok"
+        } else {
+            "degraded"
+        };
+        let mut problems = self.problems();
+        problems.extend(trouble);
+        Response::json(
+            StatusCode::OK,
+            &json!({"status": word, "problems": problems}),
+        )
+    }
+}
+
+/// The ticket after which a page of a list begins, if it is not the first page.
+pub(super) async fn before(flow: &Flow, request: &Request) -> Result<Option<Ticket>, Fault> {
+    match request
+        .parameter("before")
+        .as_deref()
+        .and_then(TicketId::parse)
+    {
+        Some(id) => flow.store.load(&id).await,
+        None => Ok(None),
+    }
+}
+
+/// The same list from the ticket on that is the last of these.
+pub(super) fn next_page(request: &Request, tickets: &[Ticket]) -> Option<String> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for name in Filter::PARAMETERS.into_iter().chain(["limit"]) {
+        if let Some(value) = request.parameter(name) {
+            query.append_pair(name, &value);
+        }
+    }
+    query.append_pair("before", tickets.last()?.id.as_str());
+    Some(format!("{}?{}", request.path, query.finish()))
+}
+
+pub(super) fn not_found() -> Response {
+    Response::error(
+        StatusCode::NOT_FOUND,
+        "unknown_ticket",
+        "there is no such ticket",
+        "",
+    )
+}
+
+pub(super) fn down(fault: &Fault) -> Response {
+    let trouble = Trouble::of(fault);
+    tracing::error!(reason = fault.reason(), "the store did not serve a reader");
+    if trouble == Trouble::Unreadable {
+        return Response::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            trouble.code(),
+            trouble.sentence(),
+            "",
+        );
+    }
+    Response::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        trouble.code(),
+        trouble.sentence(),
+        "",
+    )
+    .with("retry-after", "10")
+}
+
+/// What a person may do to a ticket here.
+pub(super) fn event_of(
+    action: &str,
+    caller: &Caller,
+    approval: Option<&str>,
+    plan: Option<&str>,
+    now: DateTime<Utc>,
+) -> Option<Event> {
+    let by = Actor {
+        channel: Channel::Dashboard,
+        name: caller.name.clone(),
+    };
+    let status = |to| {
+        Some(Event::StatusChanged {
+            to,
+            by: by.clone(),
+            at: now,
+            jira_status: None,
+        })
+    };
+    match action {
+        "acknowledge" => status(Status::Acknowledged),
+        "start" => status(Status::InProgress),
+        "reopen" => status(Status::Open),
+        "approve" | "reject" => Some(Event::ApprovalAnswered {
+            approval: approval?.to_owned(),
+            plan: plan?.to_owned(),
+            approved: action == "approve",
+            by,
+        }),
+        _ => None,
+    }
+}
