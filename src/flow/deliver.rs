@@ -19,6 +19,8 @@ use crate::trace;
 
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
+/// A wait that is slept: the queue would make it longer.
+const SHORT: Duration = Duration::from_millis(400);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -93,11 +95,10 @@ impl Flow {
 
     /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
     async fn note_outage(&self, sink: Sink, outage: &Outage) {
-        match outage.ended {
-            None => {
-                tracing::warn!(sink.name = sink.name(), reason = %outage.reason, "a vendor does not answer: its deliveries wait");
-            }
-            Some(_) => tracing::info!(sink.name = sink.name(), "a vendor answers again"),
+        if outage.ended.is_some() {
+            tracing::info!(sink.name = sink.name(), "a vendor answers again");
+        } else {
+            tracing::warn!(sink.name = sink.name(), reason = %outage.reason, "a vendor does not answer: its deliveries wait");
         }
         if let Err(fault) = self.store.note_outage(sink, outage).await {
             tracing::warn!(
@@ -162,9 +163,15 @@ impl Flow {
         holder: &str,
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
+        let mut slept = false;
         for _ in 0..MAX_STEPS {
             let record = match self.sinks.step(sink, &ticket, now()).await {
                 Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
+                Ok(Step::Wait(delay, _)) if delay <= SHORT && !slept => {
+                    tokio::time::sleep(delay).await;
+                    slept = true;
+                    continue;
+                }
                 Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),
                 Err(fault) => return Ok(End::Failed(fault)),
                 Ok(Step::Recorded(record)) => record,
@@ -304,15 +311,16 @@ impl Flow {
 
 /// What the end of a delivery says about the vendor. A playbook's silence is its own: each is called once.
 fn heard(sink: Sink, end: &End) -> Heard<'_> {
+    if !sink.shows() {
+        return Heard::Nothing;
+    }
     match end {
-        _ if !sink.shows() => Heard::Nothing,
-        End::UpToDate(_) => Heard::Answer,
+        End::Later(_) | End::LostLease => Heard::Nothing,
         End::Failed(Fault::Transient {
             reason,
             retry_after: None,
         }) => Heard::Silence(reason),
-        End::Failed(_) => Heard::Answer,
-        End::Later(_) | End::LostLease => Heard::Nothing,
+        End::UpToDate(_) | End::Failed(_) => Heard::Answer,
     }
 }
 

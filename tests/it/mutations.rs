@@ -59,15 +59,20 @@ const PIECES: &[&[u8]] = &[
 ];
 
 fn corpus() -> Vec<Vec<u8>> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut bodies = Vec::new();
-    for folder in ["vendor", "redaction", "crashes"] {
-        for entry in walkdir::WalkDir::new(fixtures.join(folder)).sort_by_file_name() {
+    for folder in [
+        "fixtures/vendor",
+        "fixtures/redaction",
+        "fixtures/crashes",
+        "fuzz/corpus",
+    ] {
+        for entry in walkdir::WalkDir::new(tests.join(folder)).sort_by_file_name() {
             let entry = entry.unwrap();
             if entry.file_type().is_file() {
                 let body = std::fs::read(entry.path()).unwrap();
                 // The table of secrets is a corpus of lines.
-                if folder == "redaction" {
+                if folder == "fixtures/redaction" {
                     bodies.extend(body.split(|b| *b == b'\n').map(<[u8]>::to_vec));
                 } else {
                     bodies.push(body);

@@ -161,16 +161,28 @@ fn render(built: &str, linked: &str, lock: &str, triple: &str) -> Result<Value, 
             } else {
                 "excluded"
             };
-            component["scope"] = json!(scope);
+            put(&mut component, "scope", json!(scope));
         }
         if !found.licence.is_empty() {
-            component["licenses"] = json!([{ "expression": found.licence }]);
+            put(
+                &mut component,
+                "licenses",
+                json!([{ "expression": found.licence }]),
+            );
         }
         if let Some(checksum) = checksums.get(id) {
-            component["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
+            put(
+                &mut component,
+                "hashes",
+                json!([{ "alg": "SHA-256", "content": checksum }]),
+            );
         }
         if !found.repository.is_empty() {
-            component["externalReferences"] = json!([{ "type": "vcs", "url": found.repository }]);
+            put(
+                &mut component,
+                "externalReferences",
+                json!([{ "type": "vcs", "url": found.repository }]),
+            );
         }
         component
     };
@@ -199,8 +211,15 @@ fn render(built: &str, linked: &str, lock: &str, triple: &str) -> Result<Value, 
     });
     // The same content has the same number.
     let number = Uuid::new_v5(&Uuid::NAMESPACE_URL, bill.to_string().as_bytes());
-    bill["serialNumber"] = json!(number.urn().to_string());
+    let number = json!(number.urn().to_string());
+    put(&mut bill, "serialNumber", number);
     Ok(bill)
+}
+
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
 }
 
 /// The package URL, which is also the name within the document.

@@ -19,8 +19,10 @@ use crate::fault::Fault;
 use crate::http::{Http, NoReply, Reply};
 use crate::redaction::{cap, redact};
 
-/// When Slack asks to slow down and names no time.
-const DEFAULT_RETRY: Duration = Duration::from_secs(30);
+/// When Slack names no time: two messages came too close.
+const TOO_CLOSE: Duration = Duration::from_secs(2);
+/// When it names none and means the whole workspace.
+const TOO_MANY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
 pub(super) struct Client {
@@ -255,9 +257,7 @@ impl Refusal {
             _ => None,
         };
         if let Some(why) = later {
-            let wait = self
-                .retry_after
-                .or_else(|| code.contains("limit").then_some(DEFAULT_RETRY));
+            let wait = self.retry_after.or_else(|| self.silence());
             return Fault::transient_after(format!("{why} ({method}: {code})"), wait);
         }
         let summary = self.summary(method);
@@ -265,6 +265,16 @@ impl Refusal {
             Some(remedy) => format!("{summary}: {remedy}"),
             None => summary,
         })
+    }
+
+    /// How long Slack wants nothing more of this kind, if it is that what it says.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let least = match self.code.as_str() {
+            "ratelimited" | "rate_limited" => TOO_CLOSE,
+            code if code.contains("limit") => TOO_MANY,
+            _ => return None,
+        };
+        Some(self.retry_after.unwrap_or(least))
     }
 
     /// What Slack said, without what to do about it.

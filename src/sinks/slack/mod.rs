@@ -8,7 +8,6 @@
 //! clock. What people read is made in [`blocks`], the wire is `client`'s.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -34,8 +33,6 @@ mod text;
 
 /// The type of the metadata on every message we post.
 pub(crate) const EVENT_TYPE: &str = "rca_ticket";
-/// Slack asks for "some seconds" when it names no time.
-const DEFAULT_HOLD: Duration = Duration::from_secs(30);
 
 /// Where and as whom to post, and who may answer.
 #[derive(Debug, Clone)]
@@ -328,11 +325,9 @@ impl Slack {
     fn refused(&self, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
         let fault = failed.fault(method, &self.settings.channel);
         if let Failed::Refused(refusal) = failed
-            && refusal.code.contains("limit")
-            && fault.is_transient()
+            && let Some(wait) = refusal.silence().filter(|_| fault.is_transient())
         {
-            let wait = TimeDelta::from_std(refusal.retry_after.unwrap_or(DEFAULT_HOLD))
-                .unwrap_or(TimeDelta::minutes(1));
+            let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
             let mut shared = self.shared();
             let pace = if method == "chat.update" {
                 &mut shared.updates
