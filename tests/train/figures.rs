@@ -160,7 +160,7 @@ impl Figures {
 
     /// Adds the category of an answer and its confidence.
     pub(crate) fn add_category(&mut self, label: &Label, found: Category, confidence: f32) {
-        let category = name(&found);
+        let category = name(found);
         self.cases += 1;
         self.exact += u32::from(category == label.category);
         self.undetermined += u32::from(found == Category::Undetermined);
@@ -244,7 +244,7 @@ impl Figures {
     }
 }
 
-fn name(category: &Category) -> String {
+fn name(category: Category) -> String {
     let value = serde_json::to_value(category).ok();
     value
         .and_then(|value| value.as_str().map(str::to_owned))

@@ -356,7 +356,7 @@ impl Callback {
         match (&self.error, &self.reason) {
             (Some(error), _) => without_frames(error),
             // The reason of a DAG run whose tasks failed: it says nothing of why.
-            (None, Some(reason)) if reason == "task_failure" => {
+            (None, Some(reason)) if ["task_failure", "tasks_failed"].contains(&reason.as_str()) => {
                 own_words::untold_by_callback(&format!("{what} {asset}"))
             }
             (None, Some(reason)) => format!("{what} {asset} failed: {reason}"),
