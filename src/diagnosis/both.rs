@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::catalog::{Act, Catalog, rank};
-use super::classify::{self, Place, Verdict};
+use super::classify::{self, Candidate, Place, Verdict};
 use super::judge::{Judge, Judgement, Opinion, Rule, features};
 use super::scan::Span;
 use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
@@ -16,6 +16,9 @@ use crate::failure::Source;
 
 /// What is more likely wrong than right is no diagnosis.
 const UNDETERMINED: f32 = 0.5;
+
+/// The same where only the wording speaks, which people cannot check against a cause.
+const UNNAMED: f32 = 0.6;
 
 /// The confidence of a code whose category the words do not bear out.
 const DISPUTED: f32 = 0.6;
@@ -157,27 +160,39 @@ fn is_silent(catalog: &Catalog, verdict: &Verdict<'_>) -> bool {
     {
         return true;
     }
-    let words = verdict
-        .places
-        .iter()
-        .filter(|place| place.heard && place.voice == Voice::Terminal)
-        .flat_map(prose)
-        .flat_map(str::split_whitespace)
-        .filter(|word| word.contains(char::is_alphabetic));
     let few = match (verdict.candidates.first(), &verdict.guess) {
         (None, _) => FEW_ALONE,
         (Some(winner), None) if winner.rank <= rank::WRAPPER => FEW_WRAPPED,
         _ => FEW,
     };
-    words.take(few).count() < few
+    let says_enough = |place: &Place<'_>| {
+        let words = prose(place).flat_map(str::split_whitespace);
+        let words = words.filter(|word| word.contains(char::is_alphabetic));
+        words.take(few).count() == few
+    };
+    !verdict
+        .places
+        .iter()
+        .any(|place| place.heard && place.voice == Voice::Terminal && says_enough(place))
 }
 
-/// Does the rule rest on a code that a field of its own gives? Then the class of the code.
-fn class_of_code(verdict: &Verdict<'_>) -> Option<usize> {
+/// Does a code speak for the rule's category? Then the class of the code: any in a field of its own where it decides, and
+/// anywhere one that names a cause. The signs of phrases stand in quotation marks.
+fn class_of_code(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<usize> {
+    let category = |cause: usize| catalog.cause(cause).map(|cause| cause.category);
     let winner = verdict.candidates.first()?;
     let source = &verdict.places.get(winner.place)?.source;
-    let in_field = source == "error_code" || source.starts_with("context.");
-    Some(class(winner.rank)).filter(|class| in_field && *class >= GENERAL)
+    if source == "error_code" || source.starts_with("context.") {
+        return Some(class(winner.rank)).filter(|class| *class >= GENERAL);
+    }
+    let same = |other: &&Candidate| category(other.cause) == category(winner.cause);
+    verdict
+        .candidates
+        .iter()
+        .filter(same)
+        .filter(|candidate| !candidate.sign.starts_with('"'))
+        .map(|candidate| class(candidate.rank))
+        .find(|class| *class > GENERAL)
 }
 
 pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>) -> Diagnosis {
@@ -187,7 +202,7 @@ pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>)
     let signals = signals_of(catalog, case, &verdict);
     let judge = Judge::get();
     let opinion = judge.opinion(&signals.buckets);
-    let code = class_of_code(&verdict);
+    let code = class_of_code(catalog, &verdict);
     let mut judgement = judge.judge(&opinion, signals.rule);
     let agreed = signals
         .rule
@@ -219,13 +234,15 @@ pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>)
         .is_some_and(|guess| guess.category == judgement.category)
     {
         super::of_guess(catalog, case, &verdict)
+    } else if judgement.confidence < UNNAMED {
+        super::undetermined(catalog, case, &verdict)
     } else {
         of_wording(catalog, case, &verdict, judgement)
     };
     if found.category != Category::Undetermined {
         found.confidence = judgement.confidence;
     }
-    // Beside a code in its own field the words are often the vendor's boilerplate: the code has a say in the veto.
+    // Beside a code the words are often the vendor's boilerplate: the code has a say in the veto.
     let for_an_action = if code.is_some() {
         judge.both(&opinion, signals.rule)
     } else {
@@ -252,7 +269,7 @@ fn prefer(catalog: &Catalog, verdict: &mut Verdict<'_>, category: Category) -> b
 /// Where the first sign of a category stands among the candidates.
 fn first_sign(catalog: &Catalog, verdict: &Verdict<'_>, category: Category) -> Option<usize> {
     verdict.candidates.iter().position(|candidate| {
-        candidate.rank > rank::WRAPPER
+        candidate.rank >= rank::HINT
             && catalog
                 .cause(candidate.cause)
                 .is_some_and(|cause| cause.category == category)

@@ -34,7 +34,7 @@ const REFUSED: &str = "ErrorCode=SqlFailedToConnect,'Type=Microsoft.DataTransfer
 
 /// A message that the catalog heals by a retry.
 const THROTTLED: &str = "ErrorCode=SqlOperationFailed,Message=A database operation failed with the following error: \
-    'The service is currently busy. Retry the request after 10 seconds. Code: 40501.'";
+    'The service is currently busy. Retry the request after 10 seconds.',SqlErrorNumber=40501,Class=20";
 
 fn fixture(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

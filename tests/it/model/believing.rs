@@ -197,7 +197,7 @@ async fn a_supported_doubt_makes_it_undetermined_and_nothing_acts() {
 
 #[tokio::test]
 async fn what_the_catalog_leaves_undetermined_stays_so() {
-    let mut story = Story::of("The nightly load of the ledger stopped half way");
+    let mut story = Story::of("The ledger stopped half way");
     story.failure.error_code = None;
     story.diagnosis = aiops_rca::diagnosis::diagnose(&aiops_rca::diagnosis::Case::of(
         &story.failure,
@@ -206,14 +206,17 @@ async fn what_the_catalog_leaves_undetermined_stays_so() {
     assert_eq!(story.diagnosis.category, Category::Undetermined);
     let answer = says(
         &[(
-            "The ledger's load stopped half way.",
+            "The ledger stopped half way through its load.",
             &[("e0", "ledger stopped half way")],
         )],
         &[],
     );
     let diagnosis = worded(&story, &answer).await;
     only_the_words_differ(&diagnosis, &story.diagnosis);
-    assert_eq!(diagnosis.root_cause, "The ledger's load stopped half way.");
+    assert_eq!(
+        diagnosis.root_cause,
+        "The ledger stopped half way through its load."
+    );
 }
 
 #[tokio::test]
