@@ -3,6 +3,8 @@
 //! In: the catalog. Out: its codes, its phrases and its sentences without their optional parts, each with its cause's
 //! category. The trainer weighs them little: they teach words, not how failures sound.
 
+use std::fmt::Write as _;
+
 use super::super::Category;
 use super::super::catalog::{Catalog, Cause};
 
@@ -17,10 +19,11 @@ pub fn of(catalog: &Catalog) -> Vec<(Category, String)> {
 
 /// The examples as one text, for their hash: weights belong to the catalog that they were fitted on.
 pub fn listed(catalog: &Catalog) -> String {
-    of(catalog)
-        .iter()
-        .map(|(category, text)| format!("{}\t{text}\n", category.words()))
-        .collect()
+    let mut out = String::new();
+    for (category, text) in of(catalog) {
+        let _ = writeln!(out, "{}\t{text}", category.words());
+    }
+    out
 }
 
 fn texts(cause: &Cause) -> impl Iterator<Item = String> {
