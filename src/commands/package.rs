@@ -1,7 +1,7 @@
 //! `aiops-rca package`: the function app as Azure wants it, in a folder and in a zip.
 //!
 //! Comes in: a checkout and an executable. Goes out: `<target>/host.json`, `<target>/<Name>/function.json`,
-//! the executable named verbatim as `defaultExecutablePath`, its bill of materials ([`sbom`]), and `<target>.zip`
+//! the executable named verbatim as `defaultExecutablePath`, its bill of materials (`sbom.cdx.json`), and `<target>.zip`
 //! with the same, byte for byte the same for the same input: sorted entries, fixed times, fixed modes. [`check`]
 //! then refuses a package that would not start in Azure. It does not compile anything: `infra/package` does.
 //!

@@ -5,7 +5,7 @@
 //! try that will be repeated, a success). Everything may be missing, null, the word "None", a number or a
 //! string, or sit inside `dag_run`, `task_instance`, `ti`, `task` or `dag`. The run key is (deployment, dag,
 //! run, task, map index), since `scheduled__<date>` is the same run id in every daily DAG; the tries of a task instance
-//! are one story ([`story`]).
+//! are one story ([`units`]).
 
 use std::collections::BTreeMap;
 
