@@ -44,15 +44,24 @@ pub struct Signals {
 /// The signals of a case.
 pub fn signals(case: &Case) -> Signals {
     let catalog = Catalog::get();
-    signals_of(catalog, case, &classify::classify(catalog, case))
+    let verdict = classify::classify(catalog, case);
+    signals_of(catalog, case, &verdict, &heard(&verdict))
 }
 
-fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals {
-    let heard = || verdict.places.iter().filter(|place| place.heard);
-    let pieces: Vec<&str> = heard().flat_map(prose).collect();
-    let codes = heard()
-        .filter(|place| place.window.parts.is_empty() && place.source != "message")
-        .map(|place| place.text);
+/// The places that are heard, with what each says beside its names.
+type Heard<'a> = Vec<(&'a Place<'a>, Vec<&'a str>)>;
+
+fn heard<'a>(verdict: &'a Verdict<'_>) -> Heard<'a> {
+    let heard = verdict.places.iter().filter(|place| place.heard);
+    heard.map(|place| (place, prose(place))).collect()
+}
+
+fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>, heard: &Heard<'_>) -> Signals {
+    let pieces: Vec<&str> = heard.iter().flat_map(|(_, prose)| prose).copied().collect();
+    let codes = heard
+        .iter()
+        .filter(|(place, _)| place.window.parts.is_empty() && place.source != "message")
+        .map(|(place, _)| place.text);
     let text = features::read(&pieces);
     Signals {
         buckets: features::of(Some(case.source), codes, &text),
@@ -61,16 +70,15 @@ fn signals_of(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Signals 
 }
 
 /// What a place says, without the names in it.
-fn prose<'a>(place: &'a Place<'a>) -> impl Iterator<Item = &'a str> {
+fn prose<'a>(place: &'a Place<'a>) -> Vec<&'a str> {
     let mut masks = place.window.masks.set_off.clone();
     masks.extend_from_slice(&place.window.masks.in_prose);
     masks.sort_unstable_by_key(|mask| mask.start);
-    place
-        .window
-        .parts
-        .iter()
-        .flat_map(move |part| outside(*part, &masks).collect::<Vec<_>>())
+    let parts = place.window.parts.iter();
+    let spans = parts.flat_map(|part| outside(*part, &masks));
+    spans
         .filter_map(|span| Some(without_paths(place.text.get(span.start..span.end)?)))
+        .collect()
 }
 
 /// Without what is left of the path that a name stood in, at both ends.
@@ -152,7 +160,7 @@ const FEW_WRAPPED: usize = 12;
 
 /// Is there nothing that the judge could read? It was fitted on what errors say: on a code without words, on a wrapper,
 /// or on the log around an error it would have only its habits to go by.
-fn is_silent(catalog: &Catalog, verdict: &Verdict<'_>) -> bool {
+fn is_silent(catalog: &Catalog, verdict: &Verdict<'_>, heard: &Heard<'_>) -> bool {
     if verdict
         .candidates
         .first()
@@ -165,15 +173,10 @@ fn is_silent(catalog: &Catalog, verdict: &Verdict<'_>) -> bool {
         (Some(winner), None) if winner.rank <= rank::WRAPPER => FEW_WRAPPED,
         _ => FEW,
     };
-    let says_enough = |place: &Place<'_>| {
-        let words = prose(place).flat_map(str::split_whitespace);
-        let words = words.filter(|word| word.contains(char::is_alphabetic));
-        words.take(few).count() == few
-    };
-    !verdict
-        .places
-        .iter()
-        .any(|place| place.heard && place.voice == Voice::Terminal && says_enough(place))
+    !heard.iter().any(|(place, prose)| {
+        let words = prose.iter().flat_map(|piece| wording::words(piece));
+        place.voice == Voice::Terminal && words.take(few).count() == few
+    })
 }
 
 /// Does a code speak for the rule's category? Then the class of the code: any in a field of its own where it decides, and
@@ -195,61 +198,57 @@ fn class_of_code(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<usize> {
         .find(|class| *class > GENERAL)
 }
 
+/// Does the code outweigh the judge? One that names only a family, unless a sign of the catalog speaks for the judge.
+fn holds(catalog: &Catalog, verdict: &Verdict<'_>, class: usize, judged: Category) -> bool {
+    class > GENERAL || first_sign(catalog, verdict, judged).is_none()
+}
+
 pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>) -> Diagnosis {
-    if is_silent(catalog, &verdict) {
+    let heard = heard(&verdict);
+    if is_silent(catalog, &verdict, &heard) {
         return super::of_rules(catalog, case, &verdict);
     }
-    let signals = signals_of(catalog, case, &verdict);
+    let Signals { buckets, rule } = signals_of(catalog, case, &verdict, &heard);
     let judge = Judge::get();
-    let opinion = judge.opinion(&signals.buckets);
+    let opinion = judge.opinion(&buckets);
     let code = class_of_code(catalog, &verdict);
-    let mut judgement = judge.judge(&opinion, signals.rule);
-    let agreed = signals
-        .rule
-        .filter(|rule| rule.category == judgement.category);
-    // A code outweighs the judge; one that names only a family, unless a sign of the catalog speaks for the judge.
-    let code_holds = match code {
-        Some(GENERAL) => first_sign(catalog, &verdict, judgement.category).is_none(),
-        Some(_) => true,
-        None => false,
-    };
-    if let (None, Some(rule), true) = (agreed, signals.rule, code_holds) {
+    let of_rule = |category: Category| rule.is_some_and(|rule| rule.category == category);
+    let mut judgement = judge.judge(&opinion, rule);
+    if let (Some(rule), Some(class)) = (rule, code)
+        && !of_rule(judgement.category)
+        && holds(catalog, &verdict, class, judgement.category)
+    {
         judgement = Judgement {
             category: rule.category,
             confidence: DISPUTED,
         };
     }
-    let mut found = if judgement.confidence < UNDETERMINED {
+    let Judgement {
+        category,
+        confidence,
+    } = judgement;
+    let mut found = if confidence < UNDETERMINED {
         super::undetermined(catalog, case, &verdict)
-    } else if signals
-        .rule
-        .is_some_and(|rule| rule.category == judgement.category)
-    {
+    } else if of_rule(category) {
         super::of_rules(catalog, case, &verdict)
-    } else if prefer(catalog, &mut verdict, judgement.category) {
+    } else if prefer(catalog, &mut verdict, category) {
         super::of_cause(catalog, case, &verdict)
-    } else if verdict
-        .guess
-        .as_ref()
-        .is_some_and(|guess| guess.category == judgement.category)
-    {
+    } else if (verdict.guess.as_ref()).is_some_and(|guess| guess.category == category) {
         super::of_guess(catalog, case, &verdict)
-    } else if judgement.confidence < UNNAMED {
+    } else if confidence < UNNAMED {
         super::undetermined(catalog, case, &verdict)
     } else {
         of_wording(catalog, case, &verdict, judgement)
     };
     if found.category != Category::Undetermined {
-        found.confidence = judgement.confidence;
+        found.confidence = confidence;
     }
-    // Beside a code the words are often the vendor's boilerplate: the code has a say in the veto.
-    let for_an_action = if code.is_some() {
-        judge.both(&opinion, signals.rule)
-    } else {
-        opinion
-    };
-    if found.remediable && !judge.allows(&for_an_action) {
-        forbid(&mut found, &opinion);
+    if found.remediable {
+        // Beside a code the words are often the vendor's boilerplate: the code has a say in the veto.
+        let weighed = code.map_or(opinion, |_| judge.both(&opinion, rule));
+        if !judge.allows(&weighed) {
+            forbid(&mut found, &opinion);
+        }
     }
     found
 }
@@ -285,7 +284,7 @@ fn of_wording(
 ) -> Diagnosis {
     let category = judgement.category;
     let line = wording::last_line(verdict);
-    let said = line.and_then(|(place, span)| wording::says(verdict.places.get(place)?.text, span));
+    let said = line.and_then(|sign| wording::says(verdict, sign));
     let kind = format!("By its wording, this is {}", described(category));
     let root_cause = match said {
         Some(said) => format!("{kind}: {said}."),

@@ -519,14 +519,11 @@ fn of_guess(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagnosis 
     let mut entities = proof.entities;
     entities.insert("name".into(), guess.name.clone());
     // The name and what stands behind it.
-    let says = verdict
-        .places
-        .get(guess.place)
-        .and_then(|place| wording::says(place.text, guess.span))
+    let says = wording::says(verdict, (guess.place, guess.span))
         .filter(|says| says.len() > guess.name.len() + 2);
     let text = match says {
         Some(says) => {
-            entities.insert("says".into(), says);
+            entities.insert("says".into(), says.to_owned());
             format!("{}: {{says}}.", guess.text.trim_end_matches('.'))
         }
         None => guess.text.clone(),
@@ -583,7 +580,7 @@ fn undetermined(catalog: &Catalog, case: &Case, verdict: &Verdict<'_>) -> Diagno
 }
 
 /// Why there is no cause to name.
-fn unknown(message: &str, told: Option<String>) -> String {
+fn unknown(message: &str, told: Option<&str>) -> String {
     match (told, crate::failure::own_words::recognise(message)) {
         (Some(told), _) => {
             format!("No known code, exception or phrase stands in the report. It says: {told}.")

@@ -120,37 +120,49 @@ pub(super) fn proof(
         let place = verdict.places.get(*place);
         place.is_some_and(|place| !place.window.parts.is_empty())
     };
-    let around_sign = |(place, span): &(usize, Span)| says(verdict.places.get(*place)?.text, *span);
+    let sentence = |at: &(usize, Span)| sentence_at(verdict, *at);
     // A code in its field says nothing by itself, nor do a number among values and the head of a traceback.
-    let is_sentence = |says: &String| !says.starts_with(TRACEBACK) && says.matches('=').count() < 2;
+    let is_told = |at: &(usize, Span)| {
+        text_at(verdict, *at)
+            .is_some_and(|says| !says.starts_with(TRACEBACK) && says.matches('=').count() < 2)
+    };
     let in_words = signs.iter().filter(in_words);
-    let telling = in_words.filter_map(around_sign).find(is_sentence);
-    let says = telling.or_else(|| told(verdict).or_else(|| last.as_ref().and_then(around_sign)));
+    let telling = in_words.filter_map(sentence).find(is_told);
+    let says = telling.or_else(|| first_said(verdict).or_else(|| last.as_ref().and_then(sentence)));
     // What is said is quoted as well.
-    if let Some(says) = &says
-        && let Some((place, start)) = place_of(verdict, says)
-    {
-        let end = start + says.len();
-        add(&verdict.places, &mut taken, place, Span { start, end });
+    if let Some((place, span)) = says {
+        add(&verdict.places, &mut taken, place, span);
     }
     let quotes: Vec<Quote> = taken
         .iter()
         .filter_map(|(number, span)| quote(verdict.places.get(*number)?, *span))
         .collect();
-    if let Some(says) = says
-        && quotes.iter().any(|quote| quote.quote.contains(&says))
+    if let Some(says) = says.and_then(|at| text_at(verdict, at))
+        && quotes.iter().any(|quote| quote.quote.contains(says))
     {
-        entities.insert("says".into(), says);
+        entities.insert("says".into(), says.to_owned());
     }
     Proof { quotes, entities }
 }
 
-/// Where a slice of a heard text stands.
-fn place_of(verdict: &Verdict<'_>, slice: &str) -> Option<(usize, usize)> {
-    let heard = verdict.places.iter().enumerate();
-    heard
-        .filter(|(_, place)| place.heard)
-        .find_map(|(number, place)| Some((number, place.text.find(slice)?)))
+/// The text of a place.
+fn text_at<'a>(verdict: &'a Verdict<'_>, (place, span): (usize, Span)) -> Option<&'a str> {
+    verdict.places.get(place)?.text.get(span.start..span.end)
+}
+
+/// Without the blanks around it and the punctuation at its end.
+fn bare(text: &str, span: Span) -> Option<Span> {
+    let said = text.get(span.start..span.end)?;
+    let start = span.start + said.len() - said.trim_start().len();
+    let length = said.trim().trim_end_matches(['.', ',', ';', ':']).len();
+    let end = start + length;
+    (length > 0).then_some(Span { start, end })
+}
+
+/// The words of a text: what has a letter.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace()
+        .filter(|word| word.contains(char::is_alphabetic))
 }
 
 fn length(verdict: &Verdict<'_>, place: usize, span: Span) -> usize {
@@ -336,7 +348,13 @@ fn telling(name: &str, value: &str) -> bool {
 }
 
 /// The telling line in one short piece, for causes that can only repeat it.
-pub(super) fn says(text: &str, span: Span) -> Option<String> {
+pub(super) fn says<'a>(verdict: &'a Verdict<'_>, sign: (usize, Span)) -> Option<&'a str> {
+    text_at(verdict, sentence_at(verdict, sign)?)
+}
+
+/// Where the sentence around a sign stands.
+fn sentence_at(verdict: &Verdict<'_>, (place, span): (usize, Span)) -> Option<(usize, Span)> {
+    let text = verdict.places.get(place)?.text;
     let line = grow(text, span);
     let left = begin_of_sentence(text.get(line.start..span.start)?);
     let mut start = line.start + left;
@@ -374,18 +392,20 @@ pub(super) fn says(text: &str, span: Span) -> Option<String> {
         }
         start = earlier;
     }
-    let said = text.get(start..end)?;
-    let said = said
-        .get(..first_of(said, &[",Source="]))?
-        .trim()
-        .trim_end_matches(['.', ',', ';', ':']);
-    (!said.is_empty()).then(|| said.to_owned())
+    end = start + first_of(text.get(start..end)?, &[",Source="]);
+    Some((place, bare(text, Span { start, end })?))
 }
 
 /// What the terminal error says first, behind the sentences that only pass it on: for causes that rest on a code alone.
-pub(super) fn told(verdict: &Verdict<'_>) -> Option<String> {
-    let terminal = |place: &&Place<'_>| place.heard && place.voice == Voice::Terminal;
-    verdict.places.iter().filter(terminal).find_map(|place| {
+pub(super) fn told<'a>(verdict: &'a Verdict<'_>) -> Option<&'a str> {
+    text_at(verdict, first_said(verdict)?)
+}
+
+/// Where that stands.
+fn first_said(verdict: &Verdict<'_>) -> Option<(usize, Span)> {
+    let places = verdict.places.iter().enumerate();
+    let terminal = |(_, place): &(usize, &Place<'_>)| place.heard && place.voice == Voice::Terminal;
+    places.filter(terminal).find_map(|(number, place)| {
         let part = place.window.parts.first()?;
         let mut start = part.start;
         for name in &place.window.masks.in_prose {
@@ -398,27 +418,33 @@ pub(super) fn told(verdict: &Verdict<'_>) -> Option<String> {
                 start = behind.find(": ").map_or(start, |at| name.end + at + 2);
             }
         }
-        let said = place.text.get(start..part.end)?.trim_start();
+        let said = place.text.get(start..part.end)?;
+        start += said.len() - said.trim_start().len();
+        let said = said.trim_start();
         // Values and documents are no sentence.
         if said.starts_with(['{', '[', '<']) || said.starts_with("ErrorCode=") {
             return None;
         }
+        let mut lines = said.split('\n').map(|line| {
+            let span = Span {
+                start,
+                end: start + line.len(),
+            };
+            start = span.end + 1;
+            (line, span)
+        });
         // A traceback says at its end what was raised.
-        let line = if said.starts_with(TRACEBACK) {
-            let raised = said.lines().skip(1).filter(|line| !line.starts_with(' '));
-            raised.filter(|line| !line.trim().is_empty()).last()?
+        let (line, span) = if said.starts_with(TRACEBACK) {
+            let raised = lines.skip(1).filter(|(line, _)| !line.starts_with(' '));
+            raised.filter(|(line, _)| !line.trim().is_empty()).last()?
         } else {
-            said.lines().next()?
+            lines.next()?
         };
-        let end = end_of_sentence(line).min(line.floor_char_boundary(SAYS));
-        let said = line
-            .get(..end)?
-            .trim()
-            .trim_end_matches(['.', ',', ';', ':']);
-        let words = said
-            .split_whitespace()
-            .filter(|word| word.contains(char::is_alphabetic));
-        (words.count() > 1).then(|| said.to_owned())
+        let length = end_of_sentence(line).min(line.floor_char_boundary(SAYS));
+        let end = span.start + length;
+        let told = bare(place.text, Span { end, ..span })?;
+        let told = (number, told);
+        (words(text_at(verdict, told)?).count() > 1).then_some(told)
     })
 }
 
@@ -499,9 +525,7 @@ pub(super) fn named(sentence: String, entities: &BTreeMap<String, String>) -> St
         .map(|(_, value)| value)
         .any(|value| sentence.contains(value.as_str()));
     // A lone word, as a code is, names nothing; values and documents are no sentence.
-    let words = says.split_whitespace();
-    let words = words.filter(|word| word.contains(char::is_alphabetic));
-    let is_no_sentence = words.count() < 3 || says.starts_with(['{', '[', '<']);
+    let is_no_sentence = words(says).count() < 3 || says.starts_with(['{', '[', '<']);
     if names_one || is_no_sentence || says.contains(['\n', '`']) {
         return sentence;
     }
