@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 use clap::Args;
 
-use crate::config::{Config, Environment};
+use crate::config::Environment;
 
 /// Arguments of `export-cases`.
 #[derive(Debug, Args)]
@@ -29,13 +29,8 @@ pub async fn run(
     environment: Environment,
 ) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "local")]
-    let environment = if arguments.local {
-        super::local::settings_here(environment)?
-    } else {
-        environment
-    };
-    let flow = Config::read(&environment)?.into_doors().flow?;
-    flow.prepare().await?;
+    let environment = super::local::settings_if(arguments.local, environment)?;
+    let flow = super::flow(&environment).await?;
     let cases = flow
         .cases(Utc::now(), arguments.days, arguments.limit)
         .await?;

@@ -206,8 +206,11 @@ fn on_emulator(connection: &str) -> anyhow::Result<Environment> {
     ]))
 }
 
-/// The settings of `local` for other commands: of the files in this folder, with the embedded store of `local`.
-pub(super) fn settings_here(process: Environment) -> anyhow::Result<Environment> {
+/// For other commands, if they are asked to work on `local`: its settings by the files in this folder, with its embedded store.
+pub(super) fn settings_if(local: bool, process: Environment) -> anyhow::Result<Environment> {
+    if !local {
+        return Ok(process);
+    }
     let root = std::env::current_dir()?;
     Ok(with_store(from_files(&root, process)?, &root.join(STORE)))
 }

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Environment;
+use crate::config::{Config, Environment};
+use crate::flow::Flow;
 
 pub mod diagnose;
 pub mod doctor;
@@ -48,6 +49,13 @@ enum Command {
     #[cfg(feature = "local")]
     /// Stage the deployable function app and zip it
     Package(package::PackageArguments),
+}
+
+/// The flow of these settings, with its tables and queues.
+async fn flow(environment: &Environment) -> anyhow::Result<Flow> {
+    let flow = Config::read(environment)?.into_doors().flow?;
+    flow.prepare().await?;
+    Ok(flow)
 }
 
 /// Runs what was asked for; the custom handler when nothing was.

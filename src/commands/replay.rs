@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 use clap::Args;
 
-use crate::config::{Config, Environment};
+use crate::config::Environment;
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
@@ -25,13 +25,8 @@ pub struct ReplayArguments {
 /// Without arguments: lists.
 pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "local")]
-    let environment = if arguments.local {
-        super::local::settings_here(environment)?
-    } else {
-        environment
-    };
-    let flow = Config::read(&environment)?.into_doors().flow?;
-    flow.prepare().await?;
+    let environment = super::local::settings_if(arguments.local, environment)?;
+    let flow = super::flow(&environment).await?;
     let mut out = std::io::stdout().lock();
     if arguments.id.is_none() && !arguments.all {
         let letters = flow.store.dead_letters().await?;

@@ -45,11 +45,7 @@ fn of(name: &str, outcome: Result<String, Fault>, fix: &str) -> Check {
 pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     let now = Utc::now();
     #[cfg(feature = "local")]
-    let environment = if arguments.local {
-        super::local::settings_here(environment)?
-    } else {
-        environment
-    };
+    let environment = super::local::settings_if(arguments.local, environment)?;
     let config = Config::read(&here(environment))?;
     let mut checks = settings(&config);
     checks.extend(functions(&config));
