@@ -59,6 +59,11 @@ impl Invalid {
             cap(&redact(all.trim_end_matches('.')), 300)
         }
     }
+
+    /// What it refused, and why.
+    pub(super) fn refused(&self, what: &str) -> String {
+        format!("JIRA refused {what} (400): {}", self.words())
+    }
 }
 
 impl Failed {
@@ -68,9 +73,7 @@ impl Failed {
             Self::NotFound => Fault::permanent(format!(
                 "JIRA knows nothing there while {doing} (404): check JIRA_DOMAIN and JIRA_PROJECT_KEY, and that JIRA_USER_EMAIL may see the project"
             )),
-            Self::Invalid(invalid) => {
-                Fault::permanent(format!("JIRA refused {doing} (400): {}", invalid.words()))
-            }
+            Self::Invalid(invalid) => Fault::permanent(invalid.refused(doing)),
             Self::Refused(fault) | Self::Lost(fault) => fault,
         }
     }

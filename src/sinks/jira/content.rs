@@ -63,10 +63,7 @@ impl Jira {
             // A closed issue may be read-only by its workflow: what it shows is then the past.
             Err(Failed::Invalid(invalid)) => {
                 next.shown = Some(page.hash);
-                next.fault = Some(noted(
-                    format!("JIRA refused to edit the issue (400): {}", invalid.words()),
-                    now,
-                ));
+                next.fault = Some(noted(invalid.refused("to edit the issue"), now));
             }
             Err(failed) => return Err(failed),
         }
@@ -144,11 +141,7 @@ impl Jira {
             Ok(()) => Ok(Step::Recorded(told(record, chapter.number))),
             Err(Failed::Invalid(invalid)) => {
                 self.intents.end(intent);
-                let reason = format!(
-                    "JIRA refused the comment of chapter {} (400): {}",
-                    chapter.number,
-                    invalid.words()
-                );
+                let reason = invalid.refused(&format!("the comment of chapter {}", chapter.number));
                 Ok(Step::Recorded(JiraRecord {
                     fault: Some(noted(reason, now)),
                     ..told(record, chapter.number)

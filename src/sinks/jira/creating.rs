@@ -106,8 +106,8 @@ impl Jira {
             .collect();
         if new.is_empty() {
             return Err(Fault::permanent(format!(
-                "JIRA refused to create the issue (400): {}. Check JIRA_PROJECT_KEY, JIRA_ISSUE_TYPE and the permission to create issues; other required fields need a default value in JIRA",
-                invalid.words()
+                "{}. Check JIRA_PROJECT_KEY, JIRA_ISSUE_TYPE and the permission to create issues; other required fields need a default value in JIRA",
+                invalid.refused("to create the issue")
             )));
         }
         let mut next = self.creating(record, now);

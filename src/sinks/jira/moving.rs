@@ -112,11 +112,7 @@ impl Jira {
                     let reason = "somebody moved the issue at the same moment: looking again";
                     return Ok(Step::Wait(Duration::from_secs(1), reason.to_owned()));
                 }
-                let reason = format!(
-                    "JIRA refused to move the issue to {} (400): {}",
-                    chosen.to,
-                    invalid.words()
-                );
+                let reason = invalid.refused(&format!("to move the issue to {}", chosen.to));
                 Ok(Step::Recorded(JiraRecord {
                     fault: Some(noted(reason, now)),
                     ..settled(seen, ticket)
