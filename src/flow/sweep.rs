@@ -243,9 +243,7 @@ impl Flow {
                     .called_at
                     .is_none_or(|called| now - called > PATIENCE),
             };
-            let leased = ticket
-                .lease(Sink::Playbook)
-                .is_some_and(|lease| lease.is_live(now));
+            let leased = ticket.is_leased(Sink::Playbook, now);
             if overdue && !leased && !waits(ticket, Sink::Playbook, now) {
                 self.wake_playbook(ticket, now).await?;
                 acted = true;
@@ -335,9 +333,8 @@ fn waits_for_an_answer(
     answers: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> bool {
-    let leased = ticket.lease(sink).is_some_and(|lease| lease.is_live(now));
     let waits = |fault: &DeliveryFault| fault.retrying && fault.at < answers;
-    !leased && ticket.fault(sink).is_some_and(waits)
+    !ticket.is_leased(sink, now) && ticket.fault(sink).is_some_and(waits)
 }
 
 /// No live lease, no retry under way, and the last change is not fresh; a blocked sink has its own times.
@@ -348,7 +345,7 @@ fn nobody_works_on(
     now: DateTime<Utc>,
 ) -> bool {
     let fault = ticket.fault(sink);
-    let leased = ticket.lease(sink).is_some_and(|lease| lease.is_live(now));
+    let leased = ticket.is_leased(sink, now);
     if ticket.stopped_under_others(sink, settings) {
         return !leased;
     }

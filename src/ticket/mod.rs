@@ -255,6 +255,11 @@ impl Ticket {
         self.books.sinks.get(sink)?.lease.as_ref()
     }
 
+    /// Does a delivery work on this sink now, as far as anybody knows?
+    pub fn is_leased(&self, sink: Sink, now: DateTime<Utc>) -> bool {
+        self.lease(sink).is_some_and(|lease| lease.is_live(now))
+    }
+
     /// When the delivery that waits in the queue for this sink is to run.
     pub fn due(&self, sink: Sink) -> Option<DateTime<Utc>> {
         self.books.sinks.get(sink)?.due
