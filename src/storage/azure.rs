@@ -28,19 +28,22 @@ use serde_json::value::RawValue;
 
 use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal};
 use self::document::Properties;
+use self::group::Group;
 use self::transport::{Credential, RESOURCE, Transport};
 use super::limits::{
-    TIME_TO_LIVE, bad_continuation, check_document, check_message, page_size, whole_seconds,
+    TIME_TO_LIVE, bad_continuation, check_document, check_message, check_writes, page_size,
+    whole_seconds,
 };
 use super::names::{Prefix, decode_key, encode_key};
 use super::settings::{StorageAccess, StorageAccount};
-use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
+use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped, Write};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
 
 mod attempts;
 mod document;
+mod group;
 mod transport;
 
 const TABLES: &str = "Table Storage";
@@ -275,6 +278,48 @@ impl AzureStorage {
         .await
     }
 
+    /// An entity-group transaction. The crate answers `Ok` for one that failed, with the answer of the write that did.
+    pub(super) async fn commit(
+        &self,
+        table: &str,
+        partition: &str,
+        writes: &[Write<'_>],
+    ) -> Result<Swapped, Fault> {
+        check_writes(writes)?;
+        self.authenticate().await?;
+        let group = &Group::new(&self.table(table)?, partition, writes)?;
+        attempts(TABLES, |again| async move {
+            let request = group.request().map_err(|error| fault(TABLES, &error))?;
+            let answers = match request.await {
+                Ok(answered) => answered.operation_responses,
+                Err(error) => return Err(fault(TABLES, &error)),
+            };
+            let failed = answers
+                .iter()
+                .map(|answer| u16::from(answer.status_code))
+                .find(|status| !(200..300).contains(status));
+            match failed {
+                None if answers.len() == group.rows.len() => {
+                    let first = answers.into_iter().next().and_then(|answer| answer.etag);
+                    let etag = first.map(|etag| etag.to_string()).unwrap_or_default();
+                    Ok(Swapped::Done(ETag(etag)))
+                }
+                Some(CONFLICT | STALE | NOT_FOUND) if again => group.landed().await,
+                Some(CONFLICT | STALE | NOT_FOUND) => Ok(Swapped::Conflict),
+                Some(status @ (408 | 429 | 500..)) => {
+                    Err(Fault::transient(format!("{TABLES} answered {status}")))
+                }
+                Some(status) => Err(Fault::permanent(format!(
+                    "{TABLES} refused a transaction ({status})"
+                ))),
+                None => Err(Fault::transient(format!(
+                    "{TABLES} answered a part of a transaction"
+                ))),
+            }
+        })
+        .await
+    }
+
     pub(super) async fn scan(
         &self,
         table: &str,
@@ -456,7 +501,7 @@ impl AzureStorage {
         partition: &str,
         row: &str,
         document: &str,
-    ) -> Result<Write, Fault> {
+    ) -> Result<Sent, Fault> {
         check_document(document)?;
         self.authenticate().await?;
         let table = self.table(table)?;
@@ -464,7 +509,7 @@ impl AzureStorage {
         let nonce = uuid::Uuid::new_v4().to_string();
         let properties =
             document::entity(&encode_key(partition)?, &encode_key(row)?, &nonce, document)?;
-        Ok(Write {
+        Ok(Sent {
             table,
             entity,
             nonce,
@@ -474,14 +519,14 @@ impl AzureStorage {
 }
 
 /// One logical write, however often it is tried.
-struct Write {
+struct Sent {
     table: TableClient,
     entity: EntityClient,
     nonce: String,
     properties: Box<RawValue>,
 }
 
-impl Write {
+impl Sent {
     /// Is what is stored now of this very write? Then an earlier try succeeded and its answer was lost.
     async fn landed(&self) -> Result<Option<ETag>, Fault> {
         let found = read(&self.entity).await?;

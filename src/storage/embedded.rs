@@ -1,8 +1,8 @@
 //! One SQLite file: the store of `aiops-rca local`, opened by the stand-in host and the handler at the same time.
 //!
-//! Same promises as Azure Storage, kept by the same contract test. Writes are short immediate transactions in
-//! WAL mode, so two processes take turns; an ETag is the number of a file-wide counter, so it is never reused,
-//! not even by an entity that was deleted and inserted again. Every call runs on the blocking pool.
+//! Same promises as Azure Storage, kept by the same contract test. One thread writes: what waits is committed together
+//! (`writer`), in WAL mode, so two processes take turns. An ETag is the number of a file-wide counter, so it is never
+//! reused, not even by an entity that was deleted and inserted again. Reads run on the blocking pool.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,13 +14,23 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::file::{File, Kind};
 use super::limits::{
-    LONGEST_DELAY, TIME_TO_LIVE_MILLIS, bad_continuation, check_document, check_message, page_size,
+    LONGEST_DELAY, TIME_TO_LIVE_MILLIS, bad_continuation, check_message, check_writes, page_size,
 };
 use super::names::{Prefix, encode_key};
-use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped};
+use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped, Write};
 use crate::fault::Fault;
 
 mod file;
+mod writer;
+
+const INSERT: &str =
+    "INSERT INTO entity (table_name, partition, row, etag, document) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (table_name, partition, row) DO NOTHING";
+const UPSERT: &str = "INSERT INTO entity (table_name, partition, row, etag, document) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (table_name, partition, row) DO UPDATE SET etag = excluded.etag, document = excluded.document";
+const SWAP: &str = "UPDATE entity SET etag = ?4, document = ?5
+    WHERE table_name = ?1 AND partition = ?2 AND row = ?3 AND etag = ?6";
+const DELETE: &str = "DELETE FROM entity WHERE table_name = ?1 AND partition = ?2 AND row = ?3";
 
 /// One SQLite file; cloning shares its connections.
 #[derive(Debug, Clone)]
@@ -46,7 +56,7 @@ impl EmbeddedStorage {
         }
         self.file
             .write(move |connection| {
-                for (kind, name) in names {
+                for (kind, name) in &names {
                     connection.execute(
                         "INSERT OR IGNORE INTO container (kind, name) VALUES (?1, ?2)",
                         params![kind.name(), name],
@@ -64,21 +74,11 @@ impl EmbeddedStorage {
         row: &str,
         document: &str,
     ) -> Result<Inserted, Fault> {
-        check_document(document)?;
-        let key = self.key(table, partition, row).await?;
-        let document = document.to_owned();
-        self.file
-            .write(move |connection| {
-                let etag = next_etag(connection)?;
-                let inserted = connection
-                    .prepare_cached(
-                        "INSERT INTO entity (table_name, partition, row, etag, document) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (table_name, partition, row) DO NOTHING",
-                    )?
-                    .execute(params![key.table, key.partition, key.row, etag, document])?;
-                Ok(if inserted == 1 { Inserted::Created(ETag(etag.to_string())) } else { Inserted::Exists })
-            })
-            .await
+        let insert = [Write::Insert(row, document)];
+        Ok(match self.commit(table, partition, &insert).await? {
+            Swapped::Done(etag) => Inserted::Created(etag),
+            Swapped::Conflict => Inserted::Exists,
+        })
     }
 
     pub(super) async fn get(
@@ -112,34 +112,7 @@ impl EmbeddedStorage {
         etag: &ETag,
         document: &str,
     ) -> Result<Swapped, Fault> {
-        check_document(document)?;
-        let key = self.key(table, partition, row).await?;
-        let Ok(old) = etag.0.parse::<i64>() else {
-            return Ok(Swapped::Conflict);
-        };
-        let document = document.to_owned();
-        self.file
-            .write(move |connection| {
-                let new = next_etag(connection)?;
-                let changed = connection
-                    .prepare_cached(
-                        "UPDATE entity SET etag = ?5, document = ?6
-                     WHERE table_name = ?1 AND partition = ?2 AND row = ?3 AND etag = ?4",
-                    )?
-                    .execute(params![
-                        key.table,
-                        key.partition,
-                        key.row,
-                        old,
-                        new,
-                        document
-                    ])?;
-                Ok(if changed == 1 {
-                    Swapped::Done(ETag(new.to_string()))
-                } else {
-                    Swapped::Conflict
-                })
-            })
+        self.commit(table, partition, &[Write::Swap(row, etag, document)])
             .await
     }
 
@@ -150,21 +123,50 @@ impl EmbeddedStorage {
         row: &str,
         document: &str,
     ) -> Result<(), Fault> {
-        check_document(document)?;
-        let key = self.key(table, partition, row).await?;
-        let document = document.to_owned();
-        self.file
-            .write(move |connection| {
-                let etag = next_etag(connection)?;
-                connection
-                    .prepare_cached(
-                        "INSERT INTO entity (table_name, partition, row, etag, document) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (table_name, partition, row) DO UPDATE SET etag = excluded.etag, document = excluded.document",
-                    )?
-                    .execute(params![key.table, key.partition, key.row, etag, document])?;
-                Ok(())
-            })
+        self.commit(table, partition, &[Write::Upsert(row, document)])
             .await
+            .map(drop)
+    }
+
+    pub(super) async fn commit(
+        &self,
+        table: &str,
+        partition: &str,
+        writes: &[Write<'_>],
+    ) -> Result<Swapped, Fault> {
+        check_writes(writes)?;
+        let mut rows = Vec::with_capacity(writes.len());
+        for write in writes {
+            let key = self.key(table, partition, write.row()).await?;
+            let kind = match *write {
+                Write::Insert(_, document) => Kept::Insert(document.to_owned()),
+                Write::Upsert(_, document) => Kept::Upsert(document.to_owned()),
+                Write::Delete(_) => Kept::Delete,
+                Write::Swap(_, etag, document) => match etag.0.parse() {
+                    Ok(version) => Kept::Swap(version, document.to_owned()),
+                    Err(_) => return Ok(Swapped::Conflict),
+                },
+            };
+            rows.push((key, kind));
+        }
+        let write = move |connection: &Connection| {
+            let mut first = None;
+            for (key, kind) in &rows {
+                let etag = next_etag(connection)?;
+                first.get_or_insert(etag);
+                if !kind.write(connection, key, etag)? {
+                    return Ok(None);
+                }
+            }
+            Ok(first)
+        };
+        let done = if writes.len() == 1 {
+            self.file.write(write).await?
+        } else {
+            self.file.write_or_undo(write).await?
+        };
+        let etag = done.map(|etag| ETag(etag.to_string()));
+        Ok(etag.map_or(Swapped::Conflict, Swapped::Done))
     }
 
     pub(super) async fn delete(
@@ -397,6 +399,36 @@ struct Key {
     table: String,
     partition: String,
     row: String,
+}
+
+/// A write that waits for its transaction.
+enum Kept {
+    Insert(String),
+    Swap(i64, String),
+    Upsert(String),
+    Delete,
+}
+
+impl Kept {
+    /// `false`: the row is not as it has to be.
+    fn write(&self, connection: &Connection, key: &Key, etag: i64) -> rusqlite::Result<bool> {
+        let (table, partition, row) = (&key.table, &key.partition, &key.row);
+        let changed = match self {
+            Self::Insert(document) => connection
+                .prepare_cached(INSERT)?
+                .execute(params![table, partition, row, etag, document])?,
+            Self::Upsert(document) => connection
+                .prepare_cached(UPSERT)?
+                .execute(params![table, partition, row, etag, document])?,
+            Self::Swap(version, document) => connection
+                .prepare_cached(SWAP)?
+                .execute(params![table, partition, row, etag, document, version])?,
+            Self::Delete => connection
+                .prepare_cached(DELETE)?
+                .execute(params![table, partition, row])?,
+        };
+        Ok(changed == 1)
+    }
 }
 
 fn next_etag(connection: &Connection) -> rusqlite::Result<i64> {

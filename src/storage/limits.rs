@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DOCUMENT_CAP, MESSAGE_CAP};
+use super::{DOCUMENT_CAP, MESSAGE_CAP, WRITES_CAP, Write};
 use crate::fault::Fault;
 
 /// How long a message lives when nobody deletes it.
@@ -23,6 +23,20 @@ pub(super) fn check_document(document: &str) -> Result<(), Fault> {
         )));
     }
     Ok(())
+}
+
+/// An empty transaction, or one of too many writes, is a mistake of ours.
+pub(super) fn check_writes(writes: &[Write<'_>]) -> Result<(), Fault> {
+    if !(1..=WRITES_CAP).contains(&writes.len()) {
+        return Err(Fault::permanent(format!(
+            "a transaction of {} writes cannot be stored",
+            writes.len()
+        )));
+    }
+    writes
+        .iter()
+        .filter_map(Write::document)
+        .try_for_each(check_document)
 }
 
 /// A message goes on the wire as it is: it has to fit into the XML of a queue.

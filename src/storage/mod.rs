@@ -61,6 +61,44 @@ pub enum Swapped {
     Conflict,
 }
 
+/// One write of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write<'a> {
+    /// Only if the row is not there.
+    Insert(&'a str, &'a str),
+    /// Only if the row still has this version.
+    Swap(&'a str, &'a ETag, &'a str),
+    /// Whatever was there.
+    Upsert(&'a str, &'a str),
+    /// Only if the row is there.
+    Delete(&'a str),
+}
+
+impl<'a> Write<'a> {
+    /// The row that is written.
+    pub fn row(&self) -> &'a str {
+        match *self {
+            Self::Insert(row, _)
+            | Self::Swap(row, _, _)
+            | Self::Upsert(row, _)
+            | Self::Delete(row) => row,
+        }
+    }
+
+    /// What it will hold; `None`: it goes.
+    pub fn document(&self) -> Option<&'a str> {
+        match *self {
+            Self::Insert(_, document) | Self::Swap(_, _, document) | Self::Upsert(_, document) => {
+                Some(document)
+            }
+            Self::Delete(_) => None,
+        }
+    }
+}
+
+/// The most writes of one transaction.
+pub const WRITES_CAP: usize = 100;
+
 /// A piece of a range query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -248,6 +286,17 @@ impl Storage {
         etag: Option<&ETag>,
     ) -> Result<bool, Fault> {
         on_backend!(self, backend => backend.delete(table, partition, row, etag))
+    }
+
+    /// All of these writes to rows of one partition, each row once, or none: at most [`WRITES_CAP`] and about 4 MiB. A
+    /// conflict is that of any of them; what is done has the version of the first row.
+    pub async fn commit(
+        &self,
+        table: &str,
+        partition: &str,
+        writes: &[Write<'_>],
+    ) -> Result<Swapped, Fault> {
+        on_backend!(self, backend => backend.commit(table, partition, writes))
     }
 
     /// Rows of one partition with `from <= row < to` (an empty bound is open), at most `limit` a page.

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::super::names::Prefix;
 use super::super::{FULL, READ_ONLY};
+use super::writer::Writer;
 use crate::fault::Fault;
 
 const BUSY: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub(super) struct File {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    writer: Mutex<Connection>,
+    writer: Writer,
     readers: Mutex<Vec<Connection>>,
     /// Tables and queues seen to exist; they are never removed.
     known: Mutex<HashSet<(Kind, String)>>,
@@ -97,7 +98,7 @@ impl File {
             })?;
         }
         keep_to_owner(path)?;
-        let writer = Mutex::new(create(path).map_err(|error| fault(&error))?);
+        let writer = Writer::start(create(path).map_err(|error| fault(&error))?)?;
         let inner = Inner {
             path: path.to_owned(),
             writer,
@@ -133,18 +134,30 @@ impl File {
         Ok(())
     }
 
-    /// One short transaction that takes the write lock at its start.
+    /// A piece of a short transaction, shared with whatever else waits to be written. It may be run again, should the
+    /// transaction fail.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        let file = Arc::clone(&self.inner);
-        blocking(move || {
-            let mut writer = lock(&file.writer);
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
+        self.inner.writer.write(work).await
+    }
+
+    /// The same for several statements that may turn out to be impossible: after `None` nothing of them has happened.
+    pub(super) async fn write_or_undo<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> rusqlite::Result<Option<T>> + Send + 'static,
+    ) -> Result<Option<T>, Fault> {
+        self.write(move |connection| {
+            connection.prepare_cached("SAVEPOINT piece")?.execute([])?;
+            let done = work(connection)?;
+            if done.is_none() {
+                connection
+                    .prepare_cached("ROLLBACK TO piece")?
+                    .execute([])?;
+            }
+            connection.prepare_cached("RELEASE piece")?.execute([])?;
+            Ok(done)
         })
         .await
     }
@@ -209,7 +222,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Busy and I/O may pass; the words of SQLite name no values.
-fn fault(error: &rusqlite::Error) -> Fault {
+pub(super) fn fault(error: &rusqlite::Error) -> Fault {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly,
         SystemIoFailure,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aiops_rca::storage::{
-    DOCUMENT_CAP, ETag, Inserted, MESSAGE_CAP, Message, Page, Storage, Swapped,
+    DOCUMENT_CAP, ETag, Inserted, MESSAGE_CAP, Message, Page, Storage, Swapped, WRITES_CAP, Write,
 };
 use chrono::{TimeDelta, Utc};
 
@@ -27,6 +27,9 @@ contract!(
     only_the_current_version_is_swapped,
     upserts_write_whatever_was_there,
     deletes_tell_whether_they_did,
+    transactions_are_whole_or_nothing,
+    concurrent_transactions_lose_nothing,
+    transactions_are_capped,
     versions_are_never_reused,
     scans_are_ordered_and_bounded,
     scans_go_on_where_they_stopped,
@@ -187,6 +190,121 @@ async fn deletes_tell_whether_they_did(storage: Storage) {
     assert_eq!(document(&storage, "p", "r").await, None);
     insert(&storage, "p", "r", "3").await;
     assert!(storage.delete(T, "p", "r", None).await.unwrap());
+}
+
+async fn transactions_are_whole_or_nothing(storage: Storage) {
+    let commit = async |writes: &[Write<'_>]| storage.commit(T, "p", writes).await.unwrap();
+    insert(&storage, "p", "old", "1").await;
+    let Swapped::Done(etag) = commit(&[
+        Write::Insert("o'a/b", r#"{"text":"é\n<&>"}"#),
+        Write::Upsert("b", "2"),
+        Write::Upsert("old", "3"),
+    ])
+    .await
+    else {
+        panic!("nothing is in the way")
+    };
+    let documents = async || {
+        let page = storage.scan(T, "p", "", "", 10, None).await.unwrap();
+        let entities = page.entities.into_iter();
+        entities.map(|e| (e.row, e.document)).collect::<Vec<_>>()
+    };
+    let before = documents().await;
+    assert_eq!(
+        before,
+        [("b", "2"), ("o'a/b", r#"{"text":"é\n<&>"}"#), ("old", "3")]
+            .map(|(row, document)| (row.to_owned(), document.to_owned()))
+    );
+    // Each kind of write can be what is in the way, in any place.
+    let stale = ETag("W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\"".to_owned());
+    for wrong in [
+        Write::Insert("b", "9"),
+        Write::Swap("b", &stale, "9"),
+        Write::Swap("gone", &etag, "9"),
+        Write::Delete("gone"),
+    ] {
+        for writes in [
+            [Write::Upsert("new", "8"), Write::Delete("old"), wrong],
+            [wrong, Write::Delete("old"), Write::Upsert("new", "8")],
+        ] {
+            assert_eq!(commit(&writes).await, Swapped::Conflict, "{wrong:?}");
+            assert_eq!(documents().await, before, "{wrong:?}");
+        }
+    }
+    // The version that is answered is that of the first row.
+    let Swapped::Done(next) = commit(&[
+        Write::Swap("o'a/b", &etag, "4"),
+        Write::Delete("old"),
+        Write::Insert("c", "5"),
+    ])
+    .await
+    else {
+        panic!("the version is the current one")
+    };
+    assert_eq!(
+        commit(&[Write::Swap("o'a/b", &etag, "6")]).await,
+        Swapped::Conflict
+    );
+    assert!(matches!(
+        storage.swap(T, "p", "o'a/b", &next, "7").await.unwrap(),
+        Swapped::Done(_)
+    ));
+    assert_eq!(document(&storage, "p", "old").await, None);
+    assert_eq!(document(&storage, "p", "c").await.as_deref(), Some("5"));
+}
+
+async fn concurrent_transactions_lose_nothing(storage: Storage) {
+    insert(&storage, "p", "sum", "0").await;
+    let tasks = (0..8).map(|task| {
+        let storage = storage.clone();
+        tokio::spawn(async move {
+            for number in 0..10 {
+                loop {
+                    let sum = storage.get(T, "p", "sum").await.unwrap().unwrap();
+                    let next = (sum.document.parse::<u32>().unwrap() + 1).to_string();
+                    let row = format!("{task}-{number}");
+                    let writes = [
+                        Write::Insert(&row, "1"),
+                        Write::Swap("sum", &sum.etag, &next),
+                    ];
+                    if storage.commit(T, "p", &writes).await.unwrap() != Swapped::Conflict {
+                        break;
+                    }
+                }
+            }
+        })
+    });
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(document(&storage, "p", "sum").await.as_deref(), Some("80"));
+    let page = storage.scan(T, "p", "", "", 200, None).await.unwrap();
+    assert_eq!(page.entities.len(), 81);
+}
+
+async fn transactions_are_capped(storage: Storage) {
+    let rows: Vec<String> = (0..=WRITES_CAP)
+        .map(|number| format!("{number:03}"))
+        .collect();
+    let writes: Vec<Write<'_>> = rows.iter().map(|row| Write::Insert(row, "{}")).collect();
+    let most = writes.get(..WRITES_CAP).unwrap();
+    assert!(matches!(
+        storage.commit(T, "p", most).await.unwrap(),
+        Swapped::Done(_)
+    ));
+    for bad in [&writes[..], &[]] {
+        assert!(
+            !storage
+                .commit(T, "q", bad)
+                .await
+                .unwrap_err()
+                .is_transient()
+        );
+    }
+    let long = "x".repeat(DOCUMENT_CAP + 1);
+    let fault = storage.commit(T, "q", &[Write::Upsert("r", &long)]).await;
+    assert!(!fault.unwrap_err().is_transient());
+    assert_eq!(document(&storage, "q", "000").await, None);
 }
 
 async fn versions_are_never_reused(storage: Storage) {
