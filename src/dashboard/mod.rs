@@ -12,14 +12,12 @@ use serde_json::{Value, json};
 use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
 use crate::failure::Source;
-use crate::ticket::store::{DeadLetter, Outage};
-use crate::ticket::{AuditEntry, Sink, Status, Ticket};
+use crate::ticket::store::{Counts, DeadLetter, Listed, Outage};
+use crate::ticket::{AuditEntry, BlockedSinks, Sink, Status, Ticket};
 
-mod counts;
 mod overview;
 mod ticket;
 
-pub use counts::Counts;
 pub use overview::overview;
 pub use ticket::ticket;
 
@@ -32,6 +30,8 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Only this platform.
     pub source: Option<Source>,
+    /// Only tickets of this owner, without regard to case.
+    pub owner: Option<String>,
     /// Only tickets in whose id, asset, error type or run id this text occurs.
     pub text: String,
     /// How many days back (1 to 90).
@@ -42,11 +42,13 @@ pub struct Filter {
 #[derive(Debug)]
 pub struct Overview<'a> {
     /// Those that the filter shows, newest first.
-    pub tickets: &'a [Ticket],
+    pub tickets: &'a [Listed],
     /// All tickets of these days, counted.
     pub counts: &'a Counts,
     /// The page with older ones, if there are more.
     pub older: Option<String>,
+    /// What waits for somebody to repair a sink.
+    pub blocked: &'a BlockedSinks,
     /// Which of them.
     pub filter: &'a Filter,
     /// Problems of the settings.
@@ -84,9 +86,9 @@ pub struct TicketPage<'a> {
 
 impl Filter {
     /// The parameters that it is read from.
-    pub const PARAMETERS: [&'static str; 4] = ["status", "source", "q", "days"];
+    pub const PARAMETERS: [&'static str; 5] = ["status", "source", "owner", "q", "days"];
 
-    /// Reads the parameters `status`, `source`, `q`, `days`; unknown values filter nothing.
+    /// Reads the parameters `status`, `source`, `owner`, `q`, `days`; unknown values filter nothing.
     pub fn from_parameters(parameter: impl Fn(&str) -> Option<String>) -> Self {
         let status = parameter("status").and_then(|name| {
             [Status::Open, Status::InProgress, Status::Acknowledged]
@@ -96,15 +98,10 @@ impl Filter {
         Self {
             status,
             source: parameter("source").and_then(|name| Source::from_name(&name)),
-            text: parameter("q")
-                .map(|text| {
-                    text.chars()
-                        .take(100)
-                        .collect::<String>()
-                        .trim()
-                        .to_lowercase()
-                })
-                .unwrap_or_default(),
+            owner: parameter("owner")
+                .map(|owner| typed(&owner))
+                .filter(|owner| !owner.is_empty()),
+            text: parameter("q").map(|text| typed(&text)).unwrap_or_default(),
             days: parameter("days")
                 .and_then(|days| days.parse().ok())
                 .unwrap_or(7)
@@ -113,19 +110,30 @@ impl Filter {
     }
 
     /// Is this ticket shown?
-    pub fn shows(&self, ticket: &Ticket) -> bool {
+    pub fn shows(&self, ticket: &Listed) -> bool {
         let in_text = |text: &str| text.to_lowercase().contains(&self.text);
+        let is_owner = |owner: &String| {
+            ticket
+                .owner
+                .as_ref()
+                .is_some_and(|its| its.to_lowercase() == *owner)
+        };
         self.status.is_none_or(|status| status == ticket.status)
-            && self
-                .source
-                .is_none_or(|source| source == ticket.failure.source)
+            && self.source.is_none_or(|source| source == ticket.source)
+            && self.owner.as_ref().is_none_or(is_owner)
             && (self.text.is_empty()
                 || in_text(ticket.id.as_str())
-                || in_text(&ticket.failure.asset)
-                || in_text(&ticket.diagnosis.error_type)
-                || ticket.jira.key.as_deref().is_some_and(in_text)
-                || ticket.failure.run_id.as_deref().is_some_and(in_text))
+                || in_text(&ticket.asset)
+                || in_text(&ticket.error_type)
+                || ticket.jira_key.as_deref().is_some_and(in_text)
+                || ticket.run_id.as_deref().is_some_and(in_text))
     }
+}
+
+/// What somebody typed, as it is compared.
+fn typed(text: &str) -> String {
+    let start: String = text.chars().take(100).collect();
+    start.trim().to_lowercase()
 }
 
 /// A file the pages refer to: content type and body.
@@ -182,23 +190,24 @@ pub fn login(refused: bool, next: &str) -> Markup {
 }
 
 /// One ticket in a list of the API.
-pub fn summary(ticket: &Ticket) -> Value {
+pub fn summary(ticket: &Listed) -> Value {
     json!({
         "id": ticket.id,
-        "source": ticket.failure.source,
-        "asset": ticket.failure.asset,
-        "run_id": ticket.failure.run_id,
+        "source": ticket.source,
+        "asset": ticket.asset,
+        "run_id": ticket.run_id,
         "status": ticket.status,
         "severity": ticket.severity,
         "priority": ticket.priority,
-        "category": ticket.diagnosis.category,
-        "error_type": ticket.diagnosis.error_type,
-        "root_cause": ticket.diagnosis.root_cause,
+        "category": ticket.category,
+        "error_type": ticket.error_type,
+        "root_cause": ticket.root_cause,
         "received_at": ticket.received_at,
-        "sla_due_at": ticket.sla.due_at,
-        "sla_breached": ticket.sla.breached_at.is_some(),
-        "jira_key": ticket.jira.key,
-        "remediation": ticket.remediation.state,
+        "sla_due_at": ticket.sla_due_at,
+        "sla_breached": ticket.sla_breached,
+        "owner": ticket.owner,
+        "jira_key": ticket.jira_key,
+        "remediation": ticket.remediation,
         "count": ticket.count,
     })
 }
@@ -258,7 +267,7 @@ fn sink_state(ticket: &Ticket, sink: Sink) -> Value {
 }
 
 /// Tickets as CSV with a header row; cells that spreadsheets would run as formulas are defused.
-pub fn csv(tickets: &[Ticket]) -> Vec<u8> {
+pub fn csv(tickets: &[Listed]) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
         "id",
@@ -279,25 +288,25 @@ pub fn csv(tickets: &[Ticket]) -> Vec<u8> {
     let mut written = writer.write_record(header);
     for ticket in tickets {
         let closed_by = if ticket.is_closed() {
-            ticket.status_by.name.as_str()
+            ticket.status_by.as_str()
         } else {
             ""
         };
         let cells = [
             ticket.id.as_str(),
-            ticket.failure.source.name(),
-            &ticket.failure.asset,
-            ticket.failure.run_id.as_deref().unwrap_or_default(),
+            ticket.source.name(),
+            &ticket.asset,
+            ticket.run_id.as_deref().unwrap_or_default(),
             ticket.status.name(),
             &ticket.severity.to_string(),
             &ticket.priority.to_string(),
-            ticket.diagnosis.category.words(),
-            &ticket.diagnosis.error_type,
-            &ticket.diagnosis.root_cause,
+            ticket.category.words(),
+            &ticket.error_type,
+            &ticket.root_cause,
             &ticket.received_at.to_rfc3339(),
             closed_by,
-            ticket.jira.key.as_deref().unwrap_or_default(),
-            ticket.remediation.state.name(),
+            ticket.jira_key.as_deref().unwrap_or_default(),
+            ticket.remediation.name(),
         ];
         written = written.and_then(|()| writer.write_record(cells.map(defuse)));
     }

@@ -2,13 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::{Counts, Filter, Overview, frame, issue, prose, relative, time};
+use super::{Filter, Overview, frame, issue, prose, relative, time};
 use crate::failure::Source;
-use crate::ticket::{Priority, RemediationState, Sink, Status, Ticket};
+use crate::ticket::store::{Counts, Listed};
+use crate::ticket::{Priority, RemediationState, Status};
 
 /// The page with all tickets: what somebody has to look at stands above what is closed.
 pub fn overview(page: &Overview<'_>) -> Markup {
-    let mut shown: Vec<&Ticket> = page.tickets.iter().collect();
+    let mut shown: Vec<&Listed> = page.tickets.iter().collect();
     // The newest first within each: the order in which they come.
     shown.sort_by_key(|ticket| {
         if ticket.is_closed() {
@@ -64,7 +65,7 @@ fn outages(page: &Overview<'_>) -> Markup {
 
 /// What somebody has to repair before tickets can be shown everywhere: for each sink how many wait, since when, and why.
 fn blocked_sinks(page: &Overview<'_>) -> Markup {
-    let blocked = &page.counts.blocked.0;
+    let blocked = &page.blocked.0;
     html! {
         @if !blocked.is_empty() {
             section.card.warn {
@@ -89,10 +90,11 @@ fn days(days: u32) -> String {
 }
 
 fn tiles(counts: &Counts) -> Markup {
+    let more = if counts.partial { "+" } else { "" };
     let tile = |label: &str, class: &str, number: usize| {
         // Nothing is no reason for alarm.
         let class = if number == 0 { "" } else { class };
-        html! { div class={ "tile " (class) } { strong { (number) } span { (label) } } }
+        html! { div class={ "tile " (class) } { strong { (number) (more) } span { (label) } } }
     };
     html! {
         section.tiles aria-label="Counts" {
@@ -108,7 +110,7 @@ fn tiles(counts: &Counts) -> Markup {
 /// What fails most, as shares of all.
 fn categories(counts: &Counts) -> Markup {
     let mut categories: Vec<_> = counts.categories.iter().collect();
-    categories.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+    categories.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
     html! {
         @if !categories.is_empty() {
             section.card.bars {
@@ -162,13 +164,14 @@ fn filter_form(filter: &Filter) -> Markup {
                     (option(source.name(), source.label(), filter.source == Some(source)))
                 }
             } }
+            @if let Some(owner) = &filter.owner { label { "Owner" input type="search" name="owner" value=(owner); } }
             label { "Days" input type="number" name="days" min="1" max="90" value=(filter.days); }
             button type="submit" { "Show" }
         }
     }
 }
 
-fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
+fn table(tickets: &[&Listed], page: &Overview<'_>) -> Markup {
     html! {
         table.tickets {
             thead { tr { th { "Priority" } th { "What failed" } th { "Root cause" } th { "Status" } th { "JIRA" } th { "Reported" } } }
@@ -177,17 +180,17 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
                     tr.settled[ticket.is_closed()] {
                         td { span class={ "priority " (ticket.priority.to_string().to_lowercase()) } { (ticket.priority.to_string()) } }
                         td {
-                            a href={ "/dashboard?ticket=" (ticket.id) } { (ticket.failure.asset) }
-                            div.quiet { (ticket.failure.source.label()) " · " (ticket.diagnosis.error_type) }
+                            a href={ "/dashboard?ticket=" (ticket.id) } { (ticket.asset) }
+                            div.quiet { (ticket.source.label()) " · " (ticket.error_type) }
                         }
-                        td.cause { (prose(&ticket.diagnosis.root_cause)) }
+                        td.cause { (prose(&ticket.root_cause)) }
                         td {
                             span class={ "status " (ticket.status.name()) } { (ticket.status.name().replace('_', " ")) }
-                            @if ticket.sla.breached_at.is_some() && !ticket.is_closed() { " " span.bad { "SLA breached" } }
+                            @if ticket.sla_breached && !ticket.is_closed() { " " span.bad { "SLA breached" } }
                             @if let Some(note) = note(ticket) { div.quiet { (note) } }
                         }
-                        td { @if let Some(key) = ticket.jira.key.as_deref() { (issue(key, page.issue_urls.get(key).map(String::as_str))) } @else { "–" }
-                            @if ticket.fault(Sink::Jira).is_some() { " " span.bad title="delivery failed" { "!" } } }
+                        td { @if let Some(key) = ticket.jira_key.as_deref() { (issue(key, page.issue_urls.get(key).map(String::as_str))) } @else { "–" }
+                            @if ticket.jira_fault { " " span.bad title="delivery failed" { "!" } } }
                         td { time datetime=(ticket.received_at.to_rfc3339()) title=(time(ticket.received_at)) { (relative(ticket.received_at, page.now)) } }
                     }
                 }
@@ -197,8 +200,8 @@ fn table(tickets: &[&Ticket], page: &Overview<'_>) -> Markup {
 }
 
 /// What a machine does about it, where that is news.
-fn note(ticket: &Ticket) -> Option<&'static str> {
-    match ticket.remediation.state {
+fn note(ticket: &Listed) -> Option<&'static str> {
+    match ticket.remediation {
         RemediationState::Succeeded => Some("healed"),
         _ if ticket.is_closed() => None,
         RemediationState::AwaitingApproval => Some("waits for approval"),

@@ -1,16 +1,16 @@
 //! Accept: what a door has parsed becomes durable, exactly once a run (laws L1 and L2).
 //!
-//! claim → enqueue. The failure waits in the active index under its ticket's id before the claim is made, so
-//! a crash anywhere leaves either nothing the sender was told about, or something the next report or the
-//! sweep picks up.
+//! claim → enqueue. The claim, the failure that waits under its ticket's id and the time of its next look are one
+//! transaction, so a crash anywhere leaves either nothing the sender was told about, or something the next report or
+//! the sweep picks up.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::claims::Place;
+use super::claims::{Place, rerun_of};
 use super::{Flow, Task};
 use crate::digest::sha256;
 use crate::failure::{Failure, Source};
@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::sources::airflow::units;
 use crate::sources::{Parsed, RowsRequest, reruns};
 use crate::ticket::machine::{Event, Report};
-use crate::ticket::store::{Claim, Waiting};
+use crate::ticket::store::{Claim, NewClaim, RunRows, Waiting};
 use crate::ticket::{Ticket, TicketId};
 use crate::trace;
 
@@ -26,6 +26,9 @@ use crate::trace;
 const AT_ONCE: usize = 16;
 /// By then the failure that a report opened has been analysed, as a rule.
 const ANALYSED: Duration = Duration::from_secs(5);
+
+/// Longer than all the rounds in which an alert's rows are looked for.
+const ROWS_PATIENCE: TimeDelta = TimeDelta::minutes(45);
 
 /// What became of a body, as the sender reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,6 +84,14 @@ pub(super) struct WaitingRows {
     pub(super) nudges: u32,
     /// When it did so last.
     pub(super) nudged_at: Option<DateTime<Utc>>,
+}
+
+impl WaitingRows {
+    /// When it is looked for again, should its message have been lost: ever more seldom.
+    pub(super) fn next_look(&self) -> DateTime<Utc> {
+        let patience = ROWS_PATIENCE * 2_i32.saturating_pow(self.nudges.min(10));
+        self.nudged_at.unwrap_or(self.received_at) + patience
+    }
 }
 
 /// Is this failed run, whose id leads to this ticket, the ticket's own healing?
@@ -173,49 +184,50 @@ impl Flow {
                 run_id: failure.run_id.clone(),
                 source: failure.source,
             };
-        if let Some(healing) = self.healing_ticket(&failure).await? {
-            self.remediation_run_failed(&healing, &failure, now).await?;
-            return Ok(answer(healing.id, AcceptStatus::Duplicate, &failure));
-        }
-        let (key, follows) = match self.place(&failure).await? {
-            Place::Known(owner) => {
-                self.reported_again(&owner, &failure, now).await?;
-                self.look_at_run(&owner, &failure).await?;
-                return Ok(answer(owner, AcceptStatus::Duplicate, &failure));
+        let failure = &failure;
+        self.with_run(failure, |rows| async move {
+            if let Some(healing) = self.healing_ticket(&rows, failure).await? {
+                self.remediation_run_failed(&healing, failure, now).await?;
+                return Ok(Some(answer(healing.id, AcceptStatus::Duplicate, failure)));
             }
-            Place::New { key, follows } => (key, follows),
-        };
-        let waiting = Waiting {
-            claim: Some(key.clone()),
-            follows,
-            ..Waiting::new(failure.clone(), trace::here(), now)
-        };
-        let offer = self.offer(&waiting, now).await?;
-        match self.store.claim(&key, &offer).await? {
-            Claim::Ours => {
-                self.put_failure(&offer, Duration::ZERO).await?;
-                self.look_at_run(&offer, &failure).await?;
-                tracing::info!(ticket.id = %offer, failure.source = %failure.source, "failure accepted");
-                Ok(answer(offer, AcceptStatus::Accepted, &failure))
-            }
-            Claim::Theirs(owner) => {
-                self.store.drop_active(offer.as_str()).await?;
-                self.reported_again(&owner, &failure, now).await?;
-                self.look_at_run(&owner, &failure).await?;
-                Ok(answer(owner, AcceptStatus::Duplicate, &failure))
-            }
-        }
-    }
-
-    /// A fresh ticket id with the failure waiting under it.
-    async fn offer(&self, waiting: &Waiting, now: DateTime<Utc>) -> Result<TicketId, Fault> {
-        for _ in 0..8 {
-            let id = TicketId::new(waiting.failure.source, now, fastrand::u32(..));
-            if self.store.put_waiting_if_absent(&id, waiting).await? {
-                return Ok(id);
-            }
-        }
-        Err(Fault::transient("no free ticket id in this second"))
+            let (place, units) = self.place(&rows, failure).await?;
+            let owner = match place {
+                Place::Known(owner) => {
+                    if !self.note_units(&rows, units.as_ref()).await? {
+                        return Ok(None);
+                    }
+                    owner
+                }
+                Place::New { key, follows } => {
+                    let offer = TicketId::new(failure.source, now, rows.suffix());
+                    let waiting = Waiting {
+                        claim: Some(key.clone()),
+                        follows,
+                        ..Waiting::new(failure.clone(), trace::here(), now)
+                    };
+                    let new = NewClaim {
+                        key: &key,
+                        offer: &offer,
+                        waiting: Some(&waiting),
+                        units: units.as_ref(),
+                    };
+                    match self.store.claim(&rows, new).await? {
+                        Claim::Theirs(owner) => owner,
+                        Claim::Changed => return Ok(None),
+                        Claim::Ours => {
+                            self.put_failure(&offer, Duration::ZERO).await?;
+                            self.look_at_run(&offer, failure).await?;
+                            tracing::info!(ticket.id = %offer, failure.source = %failure.source, "failure accepted");
+                            return Ok(Some(answer(offer, AcceptStatus::Accepted, failure)));
+                        }
+                    }
+                }
+            };
+            self.reported_again(&owner, failure, now).await?;
+            self.look_at_run(&owner, failure).await?;
+            Ok(Some(answer(owner, AcceptStatus::Duplicate, failure)))
+        })
+        .await
     }
 
     pub(super) async fn put_failure(&self, id: &TicketId, delay: Duration) -> Result<(), Fault> {
@@ -265,16 +277,23 @@ impl Flow {
         self.put(Task::Recheck { ticket }, delay).await
     }
 
-    /// The ticket this run was started to heal, if it was started by a playbook.
-    pub(super) async fn healing_ticket(&self, failure: &Failure) -> Result<Option<Ticket>, Fault> {
+    /// The ticket this run was started to heal, if it was started by a playbook. `rows`: of the run that the failure is of.
+    pub(super) async fn healing_ticket(
+        &self,
+        rows: &RunRows,
+        failure: &Failure,
+    ) -> Result<Option<Ticket>, Fault> {
         let Some(run) = &failure.run_id else {
             return Ok(None);
         };
-        let Some(id) = self
-            .store
-            .by_remediation_run(&reruns::key(failure, run))
-            .await?
-        else {
+        let (key, rerun) = (reruns::key(failure, run), rerun_of(failure, run));
+        let found = if rerun == *rows.run() {
+            self.store.by_remediation_run(rows, &key).await?
+        } else {
+            let rows = self.store.run(&rerun).await?;
+            self.store.by_remediation_run(&rows, &key).await?
+        };
+        let Some(id) = found else {
             return Ok(None);
         };
         Ok(self
@@ -322,7 +341,7 @@ impl Flow {
         self.try_apply(ticket, event, now).await
     }
 
-    /// Keeps the alert under a row of the active index, then enqueues its expansion.
+    /// Keeps the alert, then enqueues its expansion.
     async fn accept_rows(&self, request: RowsRequest, now: DateTime<Utc>) -> Result<(), Fault> {
         let digest = sha256(format!(
             "{}\n{}\n{}",
@@ -345,6 +364,6 @@ impl Flow {
     pub(super) async fn keep_rows(&self, row: &str, waiting: &WaitingRows) -> Result<(), Fault> {
         let document = serde_json::to_string(waiting)
             .map_err(|_| Fault::permanent("an alert could not be written as JSON"))?;
-        self.store.put_active(row, &document).await
+        self.store.keep(row, &document, waiting.next_look()).await
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::accept::{WaitingRows, is_run_of_attempt};
-use super::claims::Adopted;
+use super::claims::{Adopted, run_of};
 use super::{Flow, Task, append};
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
@@ -52,7 +52,6 @@ impl Flow {
         trace::note("ticket.id", id.to_string());
         if let Some(ticket) = self.store.load(id).await? {
             let ticket = self.analyse_again(ticket, now).await?;
-            self.store.mark_active(id).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
         let Some(mut waiting) = self.store.waiting(id).await? else {
@@ -65,7 +64,7 @@ impl Flow {
             trace::step("collect evidence", self.collector.collect(&failure, now)).await;
         if let Some(why) = &collected.no_failure {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
-            return self.store.drop_active(id.as_str()).await;
+            return self.store.drop_waiting(id.as_str()).await;
         }
         if let Some(how) = &collected.not_final {
             return self.wait_for_the_end(id, waiting, how, now).await;
@@ -74,11 +73,11 @@ impl Flow {
         if collected.none_failed && waiting.follows.is_some() && !units::is_timeout_of_run(&failure)
         {
             tracing::info!(ticket.id = %id, "no task of the run is failed any more");
-            return self.store.drop_active(id.as_str()).await;
+            return self.store.drop_waiting(id.as_str()).await;
         }
         let known = self.placed(collected.refine(failure.clone()));
         if self.is_remediation_run(&known, now).await? {
-            return self.store.drop_active(id.as_str()).await;
+            return self.store.drop_waiting(id.as_str()).await;
         }
         if units::is_about_run(&failure) && units::names_task(&known) {
             match self.adopt(id, &waiting, known).await? {
@@ -89,13 +88,15 @@ impl Flow {
                         // The run failed of more than that.
                         self.look_for_others(&ticket, now).await?;
                     }
-                    return self.store.drop_active(id.as_str()).await;
+                    return self.store.drop_waiting(id.as_str()).await;
                 }
             }
         }
-        let change = trace::step("diagnose", self.open(id, &waiting, collected, now)).await?;
-        let mut ticket = change.ticket;
-        if self.store.insert(&ticket).await? {
+        let opening = self.open(id, &waiting, collected, now);
+        let (mut opened, evidence) = trace::step("diagnose", opening).await?;
+        let is_new = self.store.open(&mut opened, &evidence).await?;
+        let mut ticket = opened.ticket;
+        if is_new {
             tracing::info!(
                 ticket.id = %id,
                 failure.source = %ticket.failure.source,
@@ -104,8 +105,9 @@ impl Flow {
                 "ticket opened"
             );
         }
-        // A better report may have come in while this one was analysed.
-        if let Some(better) = self.store.waiting(id).await?
+        // A better report of a task may have come in while this one was analysed.
+        if units::run_of(&failure).is_some()
+            && let Some(better) = self.store.waiting(id).await?
             && better.failure != failure
         {
             let event = Event::NamedBetter(Box::new(better.failure));
@@ -114,7 +116,6 @@ impl Flow {
                 ticket = self.analyse_again(named, now).await?;
             }
         }
-        self.store.mark_active(id).await?;
         self.put_deliveries(&ticket, Sink::ALL, now).await
     }
 
@@ -129,7 +130,7 @@ impl Flow {
         let waited = now - waiting.received_at;
         if waited > LONGEST_WAIT {
             tracing::info!(ticket.id = %id, reason = %how, "not final after a day: its end will be reported");
-            return self.store.drop_active(id.as_str()).await;
+            return self.store.drop_waiting(id.as_str()).await;
         }
         let delay = (waited / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         if waiting.nudged_at.is_some_and(|at| now - at < delay / 2) {
@@ -161,26 +162,27 @@ impl Flow {
         let failure = ticket.failure.clone();
         let collected =
             trace::step("collect evidence", self.collector.collect(&failure, now)).await;
-        let (examined, _) = self
-            .examine(&ticket.id, failure, ticket.received_at, collected, now)
+        let (examined, evidence, _) = self
+            .examine(failure, ticket.received_at, collected, now)
             .await?;
+        self.store.put_evidence(&ticket.id, &evidence).await?;
         self.try_apply(&ticket.id, Event::DiagnosedAgain(Box::new(examined)), now)
             .await?;
         Ok(self.store.load(&ticket.id).await?.unwrap_or(ticket))
     }
 
-    /// Diagnoses and decides: the ticket's first version, not yet stored; its evidence is stored.
+    /// Diagnoses and decides: the ticket's first version and its evidence, not yet stored.
     async fn open(
         &self,
         id: &TicketId,
         waiting: &Waiting,
         collected: Collected,
         now: DateTime<Utc>,
-    ) -> Result<Change, Fault> {
+    ) -> Result<(Change, Vec<Evidence>), Fault> {
         let mut latest = Latest::of(&waiting.failure);
         let received_at = waiting.received_at;
-        let (examined, past) = self
-            .examine(id, waiting.failure.clone(), received_at, collected, now)
+        let (examined, evidence, past) = self
+            .examine(waiting.failure.clone(), received_at, collected, now)
             .await?;
         latest.learn(&Latest::of(&examined.failure));
         let opening = Opening {
@@ -196,30 +198,28 @@ impl Flow {
             trace: waiting.trace.clone().or_else(trace::here),
             sinks_off: self.sinks_off(),
         };
-        let ticket = machine::open(opening, now);
-        let facts = if remediation::needs_facts(&ticket, &self.remediation, &past, now) {
-            self.facts(&ticket, None, now).await
+        let mut opened = machine::opened(opening, now);
+        let ticket = &mut opened.ticket;
+        ticket.looked_at_by(waiting.next_look());
+        let facts = if remediation::needs_facts(ticket, &self.remediation, &past, now) {
+            self.facts(ticket, None, now).await
         } else {
             Facts::assumed()
         };
-        let decision = remediation::decide(&ticket, &self.remediation, &past, &facts, now);
-        let opened = Change {
-            ticket,
-            visible: true,
-        };
-        append(&opened, &Event::Decided(decision), now)
-            .map_err(|refusal| Fault::permanent(refusal.to_string()))
+        let decision = remediation::decide(ticket, &self.remediation, &past, &facts, now);
+        let decided = append(&opened, &Event::Decided(decision), now)
+            .map_err(|refusal| Fault::permanent(refusal.to_string()))?;
+        Ok((decided, evidence))
     }
 
-    /// Diagnoses a failure, and stores the evidence for it. With it: how healing such a failure ended before.
+    /// Diagnoses a failure. With it: the evidence, and how healing such a failure ended before.
     async fn examine(
         &self,
-        id: &TicketId,
         failure: Failure,
         received_at: DateTime<Utc>,
         collected: Collected,
         now: DateTime<Utc>,
-    ) -> Result<(Examined, Vec<PastRemediation>), Fault> {
+    ) -> Result<(Examined, Vec<Evidence>, Vec<PastRemediation>), Fault> {
         let failure = self.placed(collected.refine(failure));
         let mut evidence = vec![Evidence {
             id: "e0".to_owned(),
@@ -269,18 +269,20 @@ impl Flow {
         }
         trace::note("diagnosis.category", diagnosis.category.words());
         trace::note("diagnosis.rule", diagnosis.rule.clone());
-        let past = self
-            .store
-            .past_remediations(&failure.asset_id(), &diagnosis.fingerprint)
-            .await?;
-        self.store.put_evidence(id, &evidence).await?;
+        let past = match &self.sinks.playbook {
+            Some(_) => {
+                let (asset, cause) = (failure.asset_id(), &diagnosis.fingerprint);
+                self.store.past_remediations(&asset, cause).await?
+            }
+            None => Vec::new(),
+        };
         let examined = Examined {
             failure,
             diagnosis,
             evidence_count: u32::try_from(evidence.len()).unwrap_or(u32::MAX),
             gaps,
         };
-        Ok((examined, past))
+        Ok((examined, evidence, past))
     }
 
     /// Lets the model word the diagnosis; whatever goes wrong, the deterministic one stands and says so.
@@ -336,8 +338,12 @@ impl Flow {
         failure: &Failure,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
+        if self.sinks.playbook.is_none() {
+            return Ok(false);
+        }
         // Since the report was accepted, the playbook may have named its run.
-        if let Some(healing) = self.healing_ticket(failure).await? {
+        let rows = self.store.run(&run_of(failure)).await?;
+        if let Some(healing) = self.healing_ticket(&rows, failure).await? {
             self.remediation_run_failed(&healing, failure, now).await?;
             return Ok(true);
         }
@@ -379,7 +385,7 @@ impl Flow {
         round: u32,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let Some(document) = self.store.active_document(row).await? else {
+        let Some(document) = self.store.kept(row).await? else {
             return Ok(());
         };
         let Ok(WaitingRows { request, .. }) = serde_json::from_str(&document) else {
@@ -415,7 +421,7 @@ impl Flow {
             expanded.failures
         };
         self.accept_failures(failures, now).await?;
-        self.store.drop_active(row).await
+        self.store.drop_waiting(row).await
     }
 
     async fn ask_again(&self, row: &str, round: u32) -> Result<(), Fault> {

@@ -12,9 +12,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Flow;
 use crate::failure::{Failure, RunKey};
 use crate::fault::Fault;
-use crate::sources::airflow::units::{self, Latest};
+use crate::sources::airflow::units::{self, Latest, Units};
+use crate::sources::reruns;
 use crate::ticket::machine::Event;
-use crate::ticket::store::{Claim, UpdateError, Waiting};
+use crate::ticket::store::{Claim, NewClaim, RunRows, UpdateError, Waiting};
 use crate::ticket::{Attempt, Ticket, TicketId};
 
 /// Airflow's clock and ours: an end this much before the call of an attempt may still be that attempt's.
@@ -24,6 +25,9 @@ const LATE: TimeDelta = TimeDelta::seconds(60);
 /// When a deployment that did not answer is asked again for the tasks of a run, and for how long.
 const ASK_AGAIN: Duration = Duration::from_secs(300);
 const ASKED_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// How often a run is read again that others report at the same time.
+const ROUNDS: u32 = 20;
 
 /// Where a failure belongs.
 pub(super) enum Place {
@@ -53,43 +57,79 @@ enum Step {
     Free(RunKey, Option<TicketId>),
 }
 
+/// The run that a report is about: what is known of it lies side by side.
+pub(super) fn run_of(failure: &Failure) -> RunKey {
+    units::run_of(failure).unwrap_or_else(|| failure.key.clone())
+}
+
+/// The run under which the one is known that was started to heal this failure.
+pub(super) fn rerun_of(failure: &Failure, run_id: &str) -> RunKey {
+    let rerun = Failure {
+        run_id: Some(run_id.to_owned()),
+        ..failure.clone()
+    };
+    units::run_of(&rerun).unwrap_or_else(|| reruns::key(failure, run_id))
+}
+
 impl Flow {
-    pub(super) async fn place(&self, failure: &Failure) -> Result<Place, Fault> {
-        let Some(run) = units::run_of(failure) else {
-            let owner = self.store.claimed(&failure.key).await?;
-            return Ok(owner.map_or_else(
-                || Place::New {
-                    key: failure.key.clone(),
-                    follows: None,
-                },
-                Place::Known,
-            ));
-        };
+    /// Where a failure belongs by what is known of its run; and the tasks of the run, if the report adds one.
+    pub(super) async fn place(
+        &self,
+        rows: &RunRows,
+        failure: &Failure,
+    ) -> Result<(Place, Option<Units>), Fault> {
+        if units::run_of(failure).is_none() {
+            let owner = self.store.owner(rows, &failure.key).await?;
+            let new = || Place::New {
+                key: failure.key.clone(),
+                follows: None,
+            };
+            return Ok((owner.map_or_else(new, Place::Known), None));
+        }
+        let before = rows.units();
+        let mut units = before.clone();
         let keys = if units::names_task(failure) {
-            let note = |units: &mut units::Units| vec![units.key_of_task(failure)];
-            self.store.note_units(&run, note).await?
+            vec![units.key_of_task(failure)]
         } else {
-            let note = |units: &mut units::Units| units.keys_of_dag(failure);
-            self.store.note_units(&run, note).await?
+            units.keys_of_dag(failure)
         };
+        let units = Some(units).filter(|units| *units != before);
         let (mut repeated, mut free) = (None, None);
         for key in keys {
-            match self.walk(key, failure).await? {
-                Step::Open(owner) => return Ok(Place::Known(owner)),
+            match self.walk(rows, key, failure).await? {
+                Step::Open(owner) => return Ok((Place::Known(owner), units)),
                 Step::Repeated(owner) => repeated = repeated.or(Some(owner)),
                 Step::Free(key, follows) => free = free.or(Some((key, follows))),
             }
         }
         let (key, follows) = free.unwrap_or_else(|| (failure.key.clone(), None));
-        Ok(repeated.map_or(Place::New { key, follows }, Place::Known))
+        let place = repeated.map_or(Place::New { key, follows }, Place::Known);
+        Ok((place, units))
+    }
+
+    /// Stores the tasks of a run, if a report added one; `false`: read the run again.
+    pub(super) async fn note_units(
+        &self,
+        rows: &RunRows,
+        units: Option<&Units>,
+    ) -> Result<bool, Fault> {
+        match units {
+            Some(units) => self.store.store_units(rows, units).await,
+            None => Ok(true),
+        }
     }
 
     /// From the first ticket of this key to the one that the report belongs to.
-    async fn walk(&self, mut key: RunKey, failure: &Failure) -> Result<Step, Fault> {
+    async fn walk(
+        &self,
+        rows: &RunRows,
+        mut key: RunKey,
+        failure: &Failure,
+    ) -> Result<Step, Fault> {
         let report = Latest::of(failure);
         let mut follows = None;
         loop {
-            let Some(owner) = self.store.claimed(&key).await? else {
+            let Some(owner) = self.store.owner(rows, &key).await? else {
                 return Ok(Step::Free(key, follows));
             };
             let Some(ticket) = self.store.load(&owner).await?.filter(Ticket::is_closed) else {
@@ -102,6 +142,27 @@ impl Flow {
             key = key.after(&owner);
             follows = Some(owner);
         }
+    }
+
+    /// Reads a run and works on it, and again if it changed meanwhile: `work` then says nothing.
+    pub(super) async fn with_run<T, W>(
+        &self,
+        failure: &Failure,
+        mut work: impl FnMut(RunRows) -> W,
+    ) -> Result<T, Fault>
+    where
+        W: Future<Output = Result<Option<T>, Fault>>,
+    {
+        let run = run_of(failure);
+        for round in 0..ROUNDS {
+            let rows = self.store.run(&run).await?;
+            if let Some(done) = work(rows).await? {
+                return Ok(done);
+            }
+            let pause = u64::from(round) * 5 + fastrand::u64(0..10);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        Err(Fault::transient("a run is reported too often right now"))
     }
 
     /// One more report of a task instance, or of its run, for a ticket that exists: what it says that was not known.
@@ -157,13 +218,34 @@ impl Flow {
             key: units::instance_key(&named),
             ..named
         };
-        let owner = match self.place(&instance).await? {
-            Place::Known(owner) => owner,
-            Place::New { key, follows } => match self.store.claim(&key, id).await? {
-                Claim::Ours => return Ok(Adopted::Ours(follows)),
-                Claim::Theirs(owner) => owner,
-            },
-        };
+        let adopted = self.with_run(&instance, |rows| {
+            let instance = &instance;
+            async move {
+                let (place, units) = self.place(&rows, instance).await?;
+                let (key, follows) = match place {
+                    Place::Known(owner) => {
+                        let noted = self.note_units(&rows, units.as_ref()).await?;
+                        return Ok(noted.then_some((owner, None)));
+                    }
+                    Place::New { key, follows } => (key, follows),
+                };
+                let new = NewClaim {
+                    key: &key,
+                    offer: id,
+                    waiting: None,
+                    units: units.as_ref(),
+                };
+                Ok(match self.store.claim(&rows, new).await? {
+                    Claim::Ours => Some((id.clone(), Some(follows))),
+                    Claim::Theirs(owner) => Some((owner, None)),
+                    Claim::Changed => None,
+                })
+            }
+        });
+        let (owner, claimed) = adopted.await?;
+        if let Some(follows) = claimed {
+            return Ok(Adopted::Ours(follows));
+        }
         Ok(if owner == *id {
             Adopted::Ours(waiting.follows.clone())
         } else {
@@ -201,9 +283,10 @@ impl Flow {
 
     /// Does no ticket know of this failure?
     async fn is_news(&self, failure: &Failure) -> Result<bool, Fault> {
-        let owner = match self.place(failure).await? {
-            Place::New { .. } => return Ok(true),
-            Place::Known(owner) => owner,
+        let rows = self.store.run(&run_of(failure)).await?;
+        let owner = match self.place(&rows, failure).await? {
+            (Place::New { .. }, _) => return Ok(true),
+            (Place::Known(owner), _) => owner,
         };
         let Some(ticket) = self.store.load(&owner).await? else {
             // What was reported before may have been no failure: then nothing waits under its claim.

@@ -12,9 +12,6 @@ use crate::ticket::machine::Event;
 use crate::ticket::store::{DeadLetter, UpdateError};
 use crate::ticket::{DeliveryFault, Sink, Ticket, TicketId};
 
-/// Rows read at once.
-const ROWS_AT_ONCE: u32 = 300;
-
 impl Flow {
     /// Records a message from the poison queue of `queue` (a bare name).
     pub async fn record_dead_letter(
@@ -117,22 +114,15 @@ impl Flow {
     /// Every delivery that a fault has stopped, blocked or not, of the tickets that are looked after.
     pub async fn stopped(&self) -> Result<Vec<(Ticket, Sink)>, Fault> {
         let mut stopped = Vec::new();
-        let mut after = None;
-        loop {
-            let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
-            for id in rows.iter().filter_map(|row| TicketId::parse(&row.row)) {
-                let Some(ticket) = self.store.load(&id).await? else {
-                    continue;
-                };
-                let sinks = Sink::showing()
-                    .filter(|sink| ticket.lags(*sink) && ticket.fault(*sink).is_some());
-                stopped.extend(sinks.map(|sink| (ticket.clone(), sink)));
-            }
-            after = next;
-            if after.is_none() {
-                return Ok(stopped);
-            }
+        for id in self.store.open_tickets().await? {
+            let Some(ticket) = self.store.load(&id).await? else {
+                continue;
+            };
+            let sinks =
+                Sink::showing().filter(|sink| ticket.lags(*sink) && ticket.fault(*sink).is_some());
+            stopped.extend(sinks.map(|sink| (ticket.clone(), sink)));
         }
+        Ok(stopped)
     }
 
     /// The sink has to look again although the ticket has not changed since it was given up.

@@ -1,4 +1,5 @@
-//! Deliver: bring one sink of one ticket up to date, step by step, each step recorded before the next.
+//! Deliver: bring one sink of one ticket up to date, step by step, each step recorded before the next: one read, then one
+//! write before the first call, and one after each.
 //!
 //! A lease on the ticket keeps two deliveries from working on one sink at once; it runs out when its holder
 //! dies. Transient faults put the message again with our own delay; the host's dequeue count is for crashes. Each sink has a
@@ -10,10 +11,10 @@ use chrono::{DateTime, Utc};
 
 use super::{Delivery, Flow, Task};
 use crate::fault::Fault;
-use crate::sinks::Step;
 use crate::sinks::lanes::{Heard, Wait};
-use crate::ticket::machine::{Change, Event, Refusal};
-use crate::ticket::store::{Outage, UpdateError};
+use crate::sinks::{Next, Step};
+use crate::ticket::machine::{self, Change, Event, Refusal};
+use crate::ticket::store::{Loaded, Outage, Stuck, UpdateError};
 use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};
 use crate::trace;
 
@@ -21,12 +22,16 @@ use crate::trace;
 const MAX_STEPS: u32 = 400;
 /// A wait that is slept: the queue would make it longer.
 const SHORT: Duration = Duration::from_millis(400);
+/// A place in line that is waited for: with the messages before it on their way, coming back would cost more.
+const SLEPT: Duration = Duration::from_secs(3);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
 pub(super) enum End {
     /// The sink shows this version.
     UpToDate(u64),
+    /// The sink shows the ticket, and that is recorded.
+    Recorded,
     /// Again after this time.
     Later(Duration),
     /// It failed.
@@ -45,39 +50,64 @@ impl Flow {
         let id = &delivery.ticket;
         trace::note("ticket.id", id.to_string());
         trace::note("sink.name", delivery.sink.name());
-        let Some(ticket) = self.store.load(id).await? else {
+        let Some(mut loaded) = self.store.find(id).await? else {
             tracing::warn!(ticket.id = %id, "a delivery for a ticket that does not exist");
             return Ok(());
         };
-        if !ticket.lags(delivery.sink) {
+        if !loaded.ticket.lags(delivery.sink) {
             return Ok(());
         }
         let place = match self.sinks.lanes.enter(delivery.sink, now()) {
             Ok(place) => place,
             Err(Wait::Full(wait)) => return self.put(Task::Delivery(delivery), wait).await,
-            Err(Wait::Down(outage)) => return self.sit_out(&delivery, &outage, now()).await,
+            Err(Wait::Down(outage)) => {
+                return self.sit_out(&delivery, &mut loaded, &outage, now()).await;
+            }
         };
+        // Known before anything is recorded: a wait then costs no write.
+        match self
+            .sinks
+            .place_in_line(delivery.sink, &loaded.ticket, now())
+        {
+            Some(wait) if wait > SLEPT => return self.put(Task::Delivery(delivery), wait).await,
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => {}
+        }
+        let was_stuck = Stuck::of(&loaded.ticket, delivery.sink).is_some();
         let holder = format!("{:016x}", fastrand::u64(..));
-        let ticket = match self.lease(&delivery, &holder, now()).await? {
-            Ok(ticket) => ticket,
-            Err(wait) => return self.put(Task::Delivery(delivery), wait).await,
-        };
+        if !self.lease(&delivery, &mut loaded, &holder, now()).await? {
+            // Soon enough to pick up what the holder may have missed, late enough not to spin.
+            let task = Task::Delivery(delivery);
+            return self.put(task, Duration::from_secs(5)).await;
+        }
         let end = if delivery.sink.shows() {
-            self.run_steps(delivery.sink, ticket, &holder, &now).await
+            self.run_steps(delivery.sink, &mut loaded, &holder, &now)
+                .await?
         } else {
-            self.run_playbook(ticket, &holder, &now).await
+            let end = self
+                .run_playbook(loaded.ticket.clone(), &holder, &now)
+                .await?;
+            if let Some(now) = self.store.find(id).await? {
+                loaded = now;
+            }
+            end
         };
-        let end = end?;
         if let Some(outage) = place.leave(heard(delivery.sink, &end), now()) {
             self.note_outage(delivery.sink, &outage).await;
         }
-        self.end_delivery(&delivery, &holder, end, now()).await
+        self.end_delivery(&delivery, &mut loaded, &holder, end, now())
+            .await?;
+        if was_stuck || Stuck::of(&loaded.ticket, delivery.sink).is_some() {
+            self.store.note_stuck(&loaded.ticket, delivery.sink).await?;
+        }
+        Ok(())
     }
 
     /// The vendor does not answer: the ticket says so, and is not tried before the vendor is.
     async fn sit_out(
         &self,
         delivery: &Delivery,
+        loaded: &mut Loaded,
         outage: &Outage,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
@@ -90,7 +120,8 @@ impl Flow {
         );
         let wait = until.max(backoff(delivery.attempt));
         let end = End::Failed(Fault::transient_after(reason, Some(wait)));
-        self.end_delivery(delivery, "", end, now).await
+        self.end_delivery(delivery, loaded, "", end, now).await?;
+        self.store.note_stuck(&loaded.ticket, delivery.sink).await
     }
 
     /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
@@ -109,20 +140,23 @@ impl Flow {
         }
     }
 
-    /// Takes the sink; `Err(wait)` when another delivery has it.
+    /// Takes the sink, and records what the first call will be about; `false` when another delivery has it.
     async fn lease(
         &self,
         delivery: &Delivery,
+        loaded: &mut Loaded,
         holder: &str,
         now: DateTime<Utc>,
-    ) -> Result<Result<Ticket, Duration>, Fault> {
-        let leased = self.store.update(&delivery.ticket, |ticket| {
-            crate::ticket::machine::apply(ticket, &leased(delivery.sink, holder, now), now)
+    ) -> Result<bool, Fault> {
+        let sink = delivery.sink;
+        let leased = self.store.change(loaded, |ticket| {
+            let change = machine::apply(ticket, &leased(sink, holder, now), now)?;
+            match self.sinks.next(sink, &change.ticket, now) {
+                Next::Intend(record) => super::append(&change, &Event::Recorded(record), now),
+                Next::AtRest | Next::Step => Ok(change),
+            }
         });
-        // Soon enough to pick up what the holder may have missed, late enough not to spin.
-        Ok(UpdateError::unless_refused(leased.await)?
-            .map(|change| change.ticket)
-            .ok_or(Duration::from_secs(5)))
+        Ok(UpdateError::unless_refused(leased.await)?.is_some())
     }
 
     /// Stores a record together with a prolonged lease; `None` when the lease was lost.
@@ -141,7 +175,7 @@ impl Flow {
                 if !held {
                     return Err(Refusal::Contradicts("the lease was lost".to_owned()));
                 }
-                let change = crate::ticket::machine::apply(ticket, event, now)?;
+                let change = machine::apply(ticket, event, now)?;
                 super::append(&change, &leased(sink, holder, now), now)
             })
             .await;
@@ -159,14 +193,14 @@ impl Flow {
     async fn run_steps(
         &self,
         sink: Sink,
-        mut ticket: Ticket,
+        loaded: &mut Loaded,
         holder: &str,
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
         let mut slept = false;
         for _ in 0..MAX_STEPS {
-            let record = match self.sinks.step(sink, &ticket, now()).await {
-                Ok(Step::UpToDate) => return Ok(End::UpToDate(ticket.version)),
+            let record = match self.sinks.step(sink, &loaded.ticket, now()).await {
+                Ok(Step::UpToDate) => return Ok(End::UpToDate(loaded.ticket.version)),
                 Ok(Step::Wait(delay, _)) if delay <= SHORT && !slept => {
                     tokio::time::sleep(delay).await;
                     slept = true;
@@ -176,17 +210,62 @@ impl Flow {
                 Err(fault) => return Ok(End::Failed(fault)),
                 Ok(Step::Recorded(record)) => record,
             };
-            self.index(&ticket, &record).await?;
-            let event = Event::Recorded(record);
-            match self.record(&ticket, sink, holder, &event, now()).await? {
-                Some(stored) => ticket = stored,
-                None => return Ok(End::LostLease),
+            self.index(&loaded.ticket, &record).await?;
+            if let Some(end) = self
+                .record_step(sink, loaded, holder, &record, now())
+                .await?
+            {
+                return Ok(end);
             }
         }
         Ok(End::Failed(Fault::permanent(format!(
             "the sink {} does not come to rest",
             sink.name()
         ))))
+    }
+
+    /// Stores what a step did, and with it what comes next: the intent of the next call, or that nothing is left to do.
+    async fn record_step(
+        &self,
+        sink: Sink,
+        loaded: &mut Loaded,
+        holder: &str,
+        record: &Record,
+        now: DateTime<Utc>,
+    ) -> Result<Option<End>, Fault> {
+        let mut end = None;
+        let recorded = self.store.change(loaded, |ticket| {
+            if ticket.lease(sink).is_none_or(|lease| lease.by != holder) {
+                return Err(Refusal::Contradicts("the lease was lost".to_owned()));
+            }
+            let change = machine::apply(ticket, &Event::Recorded(record.clone()), now)?;
+            end = None;
+            let change = match self.sinks.next(sink, &change.ticket, now) {
+                Next::AtRest => {
+                    end = Some(End::Recorded);
+                    let ended = Event::DeliveryEnded {
+                        sink,
+                        holder: holder.to_owned(),
+                        shown: Some(change.ticket.version),
+                        fault: None,
+                        settings: self.sinks.settings_digest(sink),
+                        again: None,
+                    };
+                    return super::append(&change, &ended, now);
+                }
+                Next::Intend(intended) => super::append(&change, &Event::Recorded(intended), now)?,
+                Next::Step => change,
+            };
+            super::append(&change, &leased(sink, holder, now), now)
+        });
+        let Some(change) = UpdateError::unless_refused(recorded.await)? else {
+            return Ok(Some(End::LostLease));
+        };
+        if change.visible {
+            let others = Sink::showing().filter(|other| *other != sink);
+            self.put_deliveries(&change.ticket, others, now).await?;
+        }
+        Ok(end)
     }
 
     /// Before it is recorded: what will lead from the vendor back to the ticket.
@@ -208,6 +287,7 @@ impl Flow {
     async fn end_delivery(
         &self,
         delivery: &Delivery,
+        loaded: &mut Loaded,
         holder: &str,
         end: End,
         now: DateTime<Utc>,
@@ -223,7 +303,7 @@ impl Flow {
             trace::fail(fault.reason().to_owned());
         }
         let (shown, fault, again) = match end {
-            End::LostLease => return Ok(()),
+            End::LostLease | End::Recorded => return Ok(()),
             End::UpToDate(version) => (Some(version), None, None),
             End::Later(delay) => (None, None, Some((delay, delivery.attempt))),
             End::Failed(Fault::Transient {
@@ -239,22 +319,14 @@ impl Flow {
                 )
             }
             End::Failed(permanent) => {
-                let ticket = self.store.load(&delivery.ticket).await?;
-                let known = ticket
-                    .as_ref()
-                    .is_some_and(|ticket| ticket.blocked(delivery.sink).is_some());
-                if known {
+                if loaded.ticket.blocked(delivery.sink).is_some() {
                     tracing::warn!(ticket.id = %delivery.ticket, sink.name = delivery.sink.name(), reason = permanent.reason(), "delivery is blocked as before");
                 } else {
                     tracing::error!(ticket.id = %delivery.ticket, sink.name = delivery.sink.name(), reason = permanent.reason(), "delivery is blocked: somebody has to fix something");
                 }
                 // A sink that shows the ticket lags until it does; one that acts is left to the watchdog.
-                let given_up = ticket.filter(|_| !delivery.sink.shows());
-                (
-                    given_up.map(|ticket| ticket.version),
-                    fault(&permanent, false),
-                    None,
-                )
+                let given_up = (!delivery.sink.shows()).then_some(loaded.ticket.version);
+                (given_up, fault(&permanent, false), None)
             }
         };
         let again = again.map(|(delay, attempt)| (delay.min(MAX_DELAY), attempt));
@@ -268,12 +340,12 @@ impl Flow {
             again: due,
         };
         let mut another_waits = false;
-        let ended = self.store.update(&delivery.ticket, |ticket| {
+        let ended = self.store.change(loaded, |ticket| {
             another_waits = ticket
                 .waiting(delivery.sink, now)
                 .zip(due)
                 .is_some_and(|(waiting, due)| waiting <= due + SinkState::SOON);
-            crate::ticket::machine::apply(ticket, &event, now)
+            machine::apply(ticket, &event, now)
         });
         let Some(Change { ticket: ended, .. }) = UpdateError::unless_refused(ended.await)? else {
             return Ok(());
@@ -311,7 +383,7 @@ fn heard(sink: Sink, end: &End) -> Heard<'_> {
             reason,
             retry_after: None,
         }) => Heard::Silence(reason),
-        End::UpToDate(_) | End::Failed(_) => Heard::Answer,
+        End::UpToDate(_) | End::Recorded | End::Failed(_) => Heard::Answer,
     }
 }
 

@@ -9,10 +9,7 @@ use crate::fault::Fault;
 use crate::sinks::jira::webhook::{JiraEvent, Naming};
 use crate::ticket::machine::Event;
 use crate::ticket::store::UpdateError;
-use crate::ticket::{Actor, Channel, Sink, Ticket, TicketId};
-
-/// How often an issue is read back for a change whose webhook was lost.
-const COMPARE_EVERY: chrono::Duration = chrono::Duration::minutes(10);
+use crate::ticket::{Actor, Channel, Ticket, TicketId};
 
 /// What an event of JIRA came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,9 +173,7 @@ impl Flow {
         let Some(jira) = &self.sinks.jira else {
             return Ok(false);
         };
-        let last = ticket.books.jira_compared_at.unwrap_or(ticket.received_at);
-        let at_rest = ticket.jira.key.is_some() && !ticket.jira.deleted && !ticket.lags(Sink::Jira);
-        if !at_rest || now - last < COMPARE_EVERY {
+        if ticket.compare_due().is_none_or(|due| due > now) {
             return Ok(false);
         }
         if questions

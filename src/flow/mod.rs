@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
@@ -36,6 +36,8 @@ pub mod sweep;
 
 pub use message::{DELIVERIES, Delivery, FAILURES, Message, QUEUES, Task};
 
+/// How long Slack waits for JIRA, which is faster as a rule.
+const BEHIND_JIRA: Duration = Duration::from_secs(2);
 /// By then the lease of what was cut has run out.
 const PUT_BACK: Duration = Duration::from_secs(30);
 
@@ -108,17 +110,21 @@ impl Flow {
         sinks: impl IntoIterator<Item = Sink>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
+        let jira_comes = ticket.lags(Sink::Jira) && ticket.fault(Sink::Jira).is_none();
         for sink in sinks.into_iter().filter(|sink| ticket.lags(*sink)) {
-            let due = ticket
-                .current_attempt()
-                .filter(|_| sink == Sink::Playbook)
-                .map(|attempt| attempt.due_at - now);
-            self.put_delivery(
-                ticket,
-                sink,
-                due.and_then(|due| due.to_std().ok()).unwrap_or_default(),
-            )
-            .await?;
+            let delay = match sink {
+                Sink::Playbook => ticket
+                    .current_attempt()
+                    .and_then(|attempt| (attempt.due_at - now).to_std().ok()),
+                // Its first message then names the issue, and the two do not change the ticket at the same moment.
+                Sink::Slack if jira_comes && ticket.slack.ts.is_none() => Some(BEHIND_JIRA),
+                Sink::Slack if jira_comes => Some(BEHIND_JIRA / 2),
+                // It is put already, behind the issue that was just made.
+                Sink::Slack if is_just_opened(ticket, now) => continue,
+                Sink::Slack | Sink::Jira => None,
+            };
+            self.put_delivery(ticket, sink, delay.unwrap_or_default())
+                .await?;
         }
         Ok(())
     }
@@ -144,16 +150,14 @@ impl Flow {
         event: &Event,
         now: DateTime<Utc>,
     ) -> Result<Ticket, UpdateError> {
-        let loaded = self.store.load_to_change(id).await?;
+        let mut loaded = self.store.load_to_change(id).await?;
         let ticket = &loaded.ticket;
         let (past, facts) = match event {
             Event::AttemptReported { report, run_id, .. } => {
                 machine::apply(ticket, event, now)?;
                 // Before the attempt can end: from then on the run's own failure alert may come.
                 if let Some(run) = run_id {
-                    self.store
-                        .index_remediation_run(&reruns::key(&ticket.failure, run), id)
-                        .await?;
+                    self.index_rerun(ticket, run).await?;
                 }
                 match report {
                     Report::Failed(_) => {
@@ -172,21 +176,13 @@ impl Flow {
             }
             _ => (Vec::new(), Facts::assumed()),
         };
-        if let Event::StatusChanged { .. } = event
-            && ticket.is_closed()
-        {
-            // Before the change: a crash after it must not leave a reopened ticket that nobody looks after.
-            self.store.mark_active(id).await?;
-        }
         let change = self
             .store
-            .update_loaded(loaded, |ticket| {
+            .change(&mut loaded, |ticket| {
                 follow_through(ticket, event, &self.remediation, (&past, &facts), now)
             })
             .await?;
         if change.visible {
-            // Closing may settle a ticket that was settled before it was reopened.
-            self.store.mark_active(id).await?;
             self.put_deliveries(&change.ticket, Sink::ALL, now).await?;
         }
         self.after_attempts(&change.ticket).await?;
@@ -218,15 +214,22 @@ impl Flow {
         UpdateError::unless_refused(self.apply(id, &event, now).await).map(drop)
     }
 
+    /// The run was started to heal the ticket.
+    async fn index_rerun(&self, ticket: &Ticket, run: &str) -> Result<(), Fault> {
+        let failure = &ticket.failure;
+        let (rerun, key) = (claims::rerun_of(failure, run), reruns::key(failure, run));
+        self.store
+            .index_remediation_run(&rerun, &key, &ticket.id)
+            .await
+    }
+
     /// Bookkeeping of attempts outside the ticket; repeating it is harmless, and the sweep repeats it after a crash.
     async fn after_attempts(&self, ticket: &Ticket) -> Result<(), Fault> {
         let attempts = &ticket.remediation.attempts;
         // The one before the last ended with the change that planned the last.
         for attempt in attempts.iter().rev().take(2) {
             if let Some(run) = &attempt.run_id {
-                self.store
-                    .index_remediation_run(&reruns::key(&ticket.failure, run), &ticket.id)
-                    .await?;
+                self.index_rerun(ticket, run).await?;
             }
             if attempt.ended_at.is_some() {
                 self.store
@@ -248,6 +251,13 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+/// Does the first delivery to Slack still wait behind JIRA's?
+fn is_just_opened(ticket: &Ticket, now: DateTime<Utc>) -> bool {
+    let waits = TimeDelta::from_std(BEHIND_JIRA).unwrap_or_default() - TimeDelta::milliseconds(500);
+    let untouched = ticket.delivered(Sink::Slack) == 0 && ticket.lease(Sink::Slack).is_none();
+    untouched && ticket.story.is_empty() && now - ticket.status_at < waits
 }
 
 /// The runs that the ticket's own attempts started.

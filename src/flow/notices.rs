@@ -5,7 +5,6 @@
 //! and closes it once nothing is blocked any more. Somebody who closes it earlier hears no more of this outage.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
 
@@ -15,8 +14,8 @@ use crate::failure::{AssetKind, Failure, RunKey, Source};
 use crate::fault::Fault;
 use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
-use crate::ticket::store::Claim;
-use crate::ticket::{Actor, BlockedSinks, ChapterKind, Sink, Status, Ticket, TicketId, Waits};
+use crate::ticket::store::{Claim, NewClaim, StuckRows};
+use crate::ticket::{Actor, BlockedSinks, ChapterKind, Sink, Status, TicketId, Waits};
 
 /// How many tickets waited when the notice was opened, in its failure's context.
 const WAITING: &str = "waiting";
@@ -25,52 +24,24 @@ const TRIES: u32 = 2;
 /// Outages of one sink, one after the other; more than that in a lifetime, and the oldest are looked through in vain.
 const OUTAGES: usize = 500;
 
-/// What one round of the sweep saw.
-#[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Round>);
-
-#[derive(Debug, Default)]
-struct Round {
-    blocked: BlockedSinks,
-    open: Vec<(TicketId, Sink)>,
-}
-
-impl Seen {
-    /// Notes what is blocked on a ticket, or that the ticket is itself a notice.
-    pub(super) fn note(&self, ticket: &Ticket) {
-        let Ok(mut round) = self.0.lock() else { return };
-        if ticket.failure.source == Source::System {
-            let about = |sink: &Sink| sink.title() == ticket.failure.asset;
-            if let Some(sink) = Sink::ALL.into_iter().find(about)
-                && !ticket.is_closed()
-            {
-                round.open.push((ticket.id.clone(), sink));
-            }
-            return;
-        }
-        round.blocked.add(ticket);
-    }
-}
-
 impl Flow {
-    /// Opens, updates and closes notices by what a round saw; `whole`: it saw every ticket that is looked after.
+    /// Opens, updates and closes notices by what is stopped.
     pub(super) async fn announce_blocked_sinks(
         &self,
-        seen: Seen,
-        whole: bool,
+        stuck: &StuckRows,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let round = seen.0.into_inner().unwrap_or_default();
-        for (sink, waits) in &round.blocked.0 {
-            let open = round.open.iter().find(|(_, about)| about == sink);
+        let blocked = BlockedSinks::of(stuck);
+        for (sink, waits) in &blocked.0 {
+            let open = stuck.notices.iter().find(|(about, _)| about == sink);
             match open {
-                Some((id, _)) => self.announce_more(id, waits, now).await?,
+                Some((_, id)) => self.announce_more(*sink, id, waits, now).await?,
                 None if waits.tries >= TRIES => self.open_notice(*sink, waits, now).await?,
                 None => {}
             }
         }
-        for (id, sink) in round.open {
-            if whole && !round.blocked.0.contains_key(&sink) {
+        for (sink, id) in &stuck.notices {
+            if stuck.whole && !blocked.0.contains_key(sink) {
                 tracing::info!(ticket.id = %id, sink.name = sink.name(), "nothing is blocked any more");
                 let closed = Event::StatusChanged {
                     to: Status::Acknowledged,
@@ -78,7 +49,8 @@ impl Flow {
                     at: now,
                     jira_status: None,
                 };
-                self.try_apply(&id, closed, now).await?;
+                self.try_apply(id, closed, now).await?;
+                self.store.note_notice(*sink, None).await?;
             }
         }
         Ok(())
@@ -92,11 +64,19 @@ impl Flow {
     ) -> Result<(), Fault> {
         let mut key = RunKey::new(Source::System, "", sink.name(), "", "");
         let offer = TicketId::new(Source::System, now, fastrand::u32(..));
+        let rows = self.store.run(&key).await?;
         let mut follows = None;
         for _ in 0..OUTAGES {
-            let owner = match self.store.claim(&key, &offer).await? {
+            let new = NewClaim {
+                key: &key,
+                offer: &offer,
+                waiting: None,
+                units: None,
+            };
+            let owner = match self.store.claim(&rows, new).await? {
                 Claim::Ours => offer.clone(),
                 Claim::Theirs(owner) => owner,
+                Claim::Changed => return Ok(()),
             };
             let Some(known) = self.store.load(&owner).await? else {
                 // Ours, or that of a sweep that died right here.
@@ -105,7 +85,8 @@ impl Flow {
                     .await;
             };
             if !known.is_closed() || known.status_at >= waits.since {
-                return self.store.mark_active(&owner).await;
+                // Somebody who closes it earlier hears no more of this outage.
+                return self.store.note_notice(sink, Some(&owner)).await;
             }
             key = key.after(&owner);
             follows = Some(owner);
@@ -148,7 +129,7 @@ impl Flow {
             "Fix the setting or the right that it names, and restart the app: what waits is tried again at once.".to_owned(),
             "`aiops-rca replay` lists what waits, and `aiops-rca replay --all` tries it again without a restart.".to_owned(),
         ];
-        let ticket = machine::open(
+        let mut opened = machine::opened(
             Opening {
                 id: id.clone(),
                 failure,
@@ -163,16 +144,18 @@ impl Flow {
             },
             now,
         );
-        if self.store.insert(&ticket).await? {
+        if self.store.open(&mut opened, &[]).await? {
             tracing::error!(ticket.id = %id, sink.name = sink.name(), sink.waiting = waits.tickets, reason = %waits.reason, "a sink is blocked: somebody has to fix something");
         }
-        self.store.mark_active(&id).await?;
-        self.put_deliveries(&ticket, Sink::showing(), now).await
+        self.store.note_notice(sink, Some(&id)).await?;
+        self.put_deliveries(&opened.ticket, Sink::showing(), now)
+            .await
     }
 
     /// Twice as many as were told before are news.
     async fn announce_more(
         &self,
+        sink: Sink,
         id: &TicketId,
         waits: &Waits,
         now: DateTime<Utc>,
@@ -180,6 +163,10 @@ impl Flow {
         let Some(ticket) = self.store.load(id).await? else {
             return Ok(());
         };
+        if ticket.is_closed() {
+            // Of this outage, or of one before.
+            return self.open_notice(sink, waits, now).await;
+        }
         let told = ticket.story.iter().rev();
         let told = told.filter(|chapter| chapter.kind == ChapterKind::Recurrence);
         let told: Option<u32> = told.map(|chapter| chapter.text.as_str()).find_map(number);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::claims::rerun_of;
 use super::deliver::End;
 use super::{Flow, own_runs};
 use crate::diagnosis::Action;
@@ -310,9 +311,11 @@ impl Flow {
         }
         let of_another =
             |other: &Attempt| other.id != attempt.id && other.run_id.as_ref() == Some(&run);
+        let failure = &ticket.failure;
+        let rows = self.store.run(&rerun_of(failure, &run)).await?;
         let owner = self
             .store
-            .by_remediation_run(&reruns::key(&ticket.failure, &run))
+            .by_remediation_run(&rows, &reruns::key(failure, &run))
             .await?;
         let foreign = owner.is_some_and(|owner| owner != ticket.id)
             || ticket.remediation.attempts.iter().any(of_another);

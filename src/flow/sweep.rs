@@ -1,49 +1,51 @@
-//! Sweep: every minute, look after what waits. Bounded work per tick; it resumes where it stopped.
+//! Sweep: every minute, look after what is due. Bounded work per tick; the next one goes on where it stopped.
 //!
-//! SLA breaches, questions nobody answered, attempts without callback, tickets whose sinks lag, claims
-//! without tickets, alerts never expanded. Everything it does could also be done by a report or a delivery:
-//! the sweep only makes sure that it happens.
+//! SLA breaches, questions nobody answered, attempts without callback, tickets whose sinks lag, failures without
+//! tickets, alerts never expanded. Everything it does could also be done by a report or a delivery: the sweep only makes
+//! sure that it happens. It reads what is due and what a fault has stopped, and nothing else: a tick with nothing due
+//! costs nine requests, whatever is open.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU32;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use futures::{FutureExt, StreamExt};
 
 use super::accept::WaitingRows;
-use super::notices::Seen;
+use super::claims::run_of;
 use super::{Flow, QUEUES, Task};
 use crate::fault::Fault;
+use crate::ticket::due::{COMPARE_EVERY, PATIENCE, RETRY_PATIENCE, SETTLING};
 use crate::ticket::machine::{self, Event};
-use crate::ticket::store::{ActiveRow, Outage, UpdateError};
-use crate::ticket::{AttemptState, DeliveryFault, Sink, Ticket, TicketId};
+use crate::ticket::store::{Claim, DueRow, NewClaim, Outage, Stuck, StuckRows, UpdateError};
+use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
 use crate::trace;
 
-/// Rows looked at before the place is noted.
-const ROWS_AT_ONCE: u32 = 300;
+/// Rows of each shard that are read at once.
+const ROWS_AT_ONCE: u32 = 200;
 /// After that the next tick goes on: thousands of open tickets must not keep a watchdog waiting for long.
 const TICK: Duration = Duration::from_secs(30);
 /// One row must not keep the others waiting: a call to a vendor takes ten seconds at most.
 const ROW: Duration = Duration::from_secs(12);
-/// How long the ordinary way may take before the sweep steps in.
-const PATIENCE: chrono::Duration = chrono::Duration::minutes(1);
-/// Longer than all the rounds in which an alert's rows are looked for.
-const ROWS_PATIENCE: chrono::Duration = chrono::Duration::minutes(45);
 /// How many issues are read back per tick; no more once JIRA is down, or the tick would wait for it row by row.
 const QUESTIONS: u32 = 100;
-/// How long after an attempt's end its bookkeeping is repeated, should it have died.
-const SETTLING: chrono::Duration = chrono::Duration::minutes(10);
+/// Stopped deliveries that are woken in one tick.
+const WOKEN_AT_ONCE: usize = 500;
 /// How long after a vendor's outage those that waited for its end are looked for.
-const WAKING: chrono::Duration = chrono::Duration::minutes(5);
-/// How long after its close a ticket is looked after.
-const LINGER: chrono::Duration = chrono::Duration::minutes(30);
+const WAKING: TimeDelta = TimeDelta::minutes(5);
 /// A visible message that is older is reported (infra/queries/watch-waiting.kql looks for the line).
-const WAITING: chrono::Duration = chrono::Duration::minutes(10);
-const CURSOR: &str = "sweep";
+const WAITING: TimeDelta = TimeDelta::minutes(10);
 
 /// Vendors that answer again: since when.
 type Answering = BTreeMap<Sink, DateTime<Utc>>;
+
+/// What a tick still may ask JIRA, and how many rows it has seen.
+#[derive(Debug)]
+struct Budget {
+    questions: AtomicU32,
+    seen: AtomicU32,
+}
 
 /// What one tick did, for the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,28 +63,58 @@ impl Flow {
     pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, Fault> {
         let started = std::time::Instant::now();
         self.store.probe(now).await?;
-        let mut swept = Swept::default();
+        self.store.move_old_rows(now).await?;
         let outages = self.store.outages().await?;
         let jira_is_down = outages
             .iter()
             .any(|(sink, outage)| *sink == Sink::Jira && outage.lasts(now));
-        let questions = &AtomicU32::new(if jira_is_down { 0 } else { QUESTIONS });
+        let budget = Budget {
+            questions: AtomicU32::new(if jira_is_down { 0 } else { QUESTIONS }),
+            seen: AtomicU32::new(0),
+        };
         let ended = |(sink, outage): (Sink, Outage)| Some((sink, outage.ended?));
-        let answering: &Answering = &(outages.into_iter().filter_map(ended))
+        let answering: Answering = (outages.into_iter().filter_map(ended))
             .filter(|(_, at)| now - *at < WAKING)
             .collect();
-        let mut after = self.store.cursor(CURSOR).await?;
-        let from_the_start = after.is_none();
-        let seen = Seen::default();
+        let mut swept = Swept::default();
+        self.look_after_due_rows(&budget, started, &mut swept, now)
+            .await?;
+        let stuck = self.store.stuck().await?;
+        swept.acted += self.wake_stopped(&stuck, &answering, now).await?;
+        self.announce_blocked_sinks(&stuck, now).await?;
+        self.free_assets(now).await?;
+        self.look_at_queues(now).await?;
+        Ok(swept)
+    }
+
+    /// Looks at what is due until nothing is, or until the tick is over.
+    async fn look_after_due_rows(
+        &self,
+        budget: &Budget,
+        started: std::time::Instant,
+        swept: &mut Swept,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let mut seen = BTreeSet::new();
         loop {
-            let (rows, next) = self.store.active(ROWS_AT_ONCE, after.as_ref()).await?;
+            let (mut rows, more) = self.store.due(now, ROWS_AT_ONCE).await?;
+            rows.retain(|row| seen.insert(row.clone()));
+            if rows.is_empty() {
+                return Ok(());
+            }
             swept.rows += rows.len();
             let looks = rows.into_iter().map(|row| {
-                let seen = &seen;
                 async move {
-                    let look = self.look_after(&row, seen, (questions, answering), now);
+                    let look = self.look(&row, budget, now);
                     let late = |_| Fault::transient("it did not end in time");
-                    tokio::time::timeout(ROW, look).await.map_err(late)?
+                    match tokio::time::timeout(ROW, look).await.map_err(late) {
+                        Ok(Ok(acted)) => Ok(acted),
+                        Ok(Err(fault)) | Err(fault) => {
+                            // It must not stand in the way of the others.
+                            self.store.move_on(&row, Some(now + PATIENCE), true).await?;
+                            Err(fault)
+                        }
+                    }
                 }
                 .boxed()
             });
@@ -102,107 +134,98 @@ impl Flow {
                     }
                 }
             }
-            self.store.set_cursor(CURSOR, next.as_ref()).await?;
-            after = next;
-            if after.is_none() || started.elapsed() > TICK {
-                break;
+            if !more || started.elapsed() > TICK {
+                return Ok(());
             }
         }
-        let whole = from_the_start && after.is_none() && swept.failed == 0;
-        self.announce_blocked_sinks(seen, whole, now).await?;
-        self.free_assets(now).await?;
-        for queue in QUEUES {
-            let depth = self.storage().depth(queue).await?;
-            if depth > 1000 {
-                tracing::warn!(queue.name = queue, queue.depth = depth, "a queue grows");
-            }
-            if depth > 0
-                && let Some(put_at) = self.storage().oldest_waiting(queue).await?
-                && now - put_at > WAITING
-            {
-                let minutes = (now - put_at).num_minutes();
-                tracing::warn!(
-                    queue.name = queue,
-                    queue.oldest_minutes = minutes,
-                    "a message waits for long"
-                );
-            }
-        }
-        Ok(swept)
     }
 
-    async fn look_after(
-        &self,
-        row: &ActiveRow,
-        seen: &Seen,
-        vendors: (&AtomicU32, &Answering),
-        now: DateTime<Utc>,
-    ) -> Result<bool, Fault> {
-        if row.row.starts_with("rows-") {
-            return self.look_after_rows(row, now).await;
+    /// Looks at one thing that is due, and has it looked at again when something is next due.
+    async fn look(&self, row: &DueRow, budget: &Budget, now: DateTime<Utc>) -> Result<bool, Fault> {
+        if row.name.starts_with("rows-") {
+            let (acted, next) = self.look_after_rows(&row.name, now).await?;
+            self.store.move_on(row, next, true).await?;
+            return Ok(acted);
         }
-        let Some(id) = TicketId::parse(&row.row) else {
-            self.store.drop_active(&row.row).await?;
+        let Some(id) = TicketId::parse(&row.name) else {
+            self.store.move_on(row, None, false).await?;
             return Ok(true);
         };
-        match self.store.load(&id).await? {
-            Some(ticket) => {
-                seen.note(&ticket);
-                trace::for_report(
-                    ticket.trace.as_deref(),
-                    self.look_after_ticket(&ticket, vendors, now),
-                )
-                .await
+        let Some(ticket) = self.store.load(&id).await? else {
+            let (acted, next) = self.look_after_waiting(&id, now).await?;
+            self.store.move_on(row, next, next.is_some()).await?;
+            return Ok(acted);
+        };
+        let looking = self.look_after_ticket(&ticket, budget, now);
+        let (acted, next) = trace::for_report(ticket.trace.as_deref(), looking).await?;
+        self.store.move_on(row, next, false).await?;
+        if next.is_none() {
+            // Somebody may have reopened it at this very moment.
+            let again = self.store.load(&id).await?;
+            if again.is_some_and(|ticket| !ticket.is_closed()) {
+                self.store.look_at(id.as_str(), now + PATIENCE).await?;
             }
-            None => self.look_after_claim(&id, row, now).await,
         }
+        Ok(acted)
     }
 
     /// An alert that was never expanded: its message was lost or given up. It is looked for once more, as the last time.
-    async fn look_after_rows(&self, row: &ActiveRow, now: DateTime<Utc>) -> Result<bool, Fault> {
-        let Ok(mut waiting) = serde_json::from_str::<WaitingRows>(&row.document) else {
+    async fn look_after_rows(
+        &self,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(bool, Option<DateTime<Utc>>), Fault> {
+        let Some(document) = self.store.kept(name).await? else {
+            return Ok((false, None));
+        };
+        let Ok(mut waiting) = serde_json::from_str::<WaitingRows>(&document) else {
             return Err(Fault::permanent("a waiting alert cannot be read"));
         };
-        let patience = ROWS_PATIENCE * 2_i32.saturating_pow(waiting.nudges.min(10));
-        if now - waiting.nudged_at.unwrap_or(waiting.received_at) < patience {
-            return Ok(false);
+        if now < waiting.next_look() {
+            return Ok((false, Some(waiting.next_look())));
         }
         waiting.nudges = waiting.nudges.saturating_add(1);
         waiting.nudged_at = Some(now);
-        self.keep_rows(&row.row, &waiting).await?;
+        self.keep_rows(name, &waiting).await?;
         let task = Task::Rows {
-            row: row.row.clone(),
+            row: name.to_owned(),
             round: u32::MAX,
         };
         trace::for_report(waiting.trace.as_deref(), self.put(task, Duration::ZERO)).await?;
-        Ok(true)
+        Ok((true, Some(waiting.next_look())))
     }
 
-    /// A failure that waits: is its claim ours, then it is enqueued again, ever more seldom; else the row is left over
-    /// from a lost race.
-    async fn look_after_claim(
+    /// A failure that waits: is its claim ours, then it is enqueued again, ever more seldom; else it is left over from a
+    /// lost race.
+    async fn look_after_waiting(
         &self,
         id: &TicketId,
-        row: &ActiveRow,
         now: DateTime<Utc>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(bool, Option<DateTime<Utc>>), Fault> {
         let Some(mut waiting) = self.store.waiting(id).await? else {
-            self.store.drop_active(&row.row).await?;
-            return Ok(true);
+            return Ok((true, None));
         };
-        let patience = PATIENCE * 2_i32.saturating_pow(waiting.nudges.min(10));
-        if now - waiting.nudged_at.unwrap_or(waiting.received_at) < patience {
-            return Ok(false);
+        if now < waiting.next_look() {
+            return Ok((false, Some(waiting.next_look())));
         }
-        match self.store.claimed(waiting.claim()).await? {
+        let rows = self.store.run(&run_of(&waiting.failure)).await?;
+        match self.store.owner(&rows, waiting.claim()).await? {
             Some(owner) if owner != *id => {
-                self.store.drop_active(&row.row).await?;
-                return Ok(true);
+                self.store.drop_waiting(id.as_str()).await?;
+                return Ok((true, None));
             }
             Some(_) => {}
-            // Not claimed at all: the door died in between and told nobody. The failure is accepted now.
+            // Not claimed at all, as an older version could leave it. The failure is accepted now.
             None => {
-                self.store.claim(waiting.claim(), id).await?;
+                let new = NewClaim {
+                    key: waiting.claim(),
+                    offer: id,
+                    waiting: None,
+                    units: None,
+                };
+                if let Claim::Changed = self.store.claim(&rows, new).await? {
+                    return Ok((false, Some(now + PATIENCE)));
+                }
             }
         }
         trace::for_report(
@@ -212,19 +235,16 @@ impl Flow {
         .await?;
         waiting.nudges = waiting.nudges.saturating_add(1);
         waiting.nudged_at = Some(now);
-        // The ticket may have been opened meanwhile: then the row is its own again.
-        if !self.store.exists(id).await? {
-            self.store.update_waiting(id, &waiting).await?;
-        }
-        Ok(true)
+        self.store.update_waiting(id, &waiting).await?;
+        Ok((true, Some(waiting.next_look())))
     }
 
     async fn look_after_ticket(
         &self,
         ticket: &Ticket,
-        (questions, answering): (&AtomicU32, &Answering),
+        budget: &Budget,
         now: DateTime<Utc>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(bool, Option<DateTime<Utc>>), Fault> {
         let mut acted = false;
         for event in [Event::SlaBreached, Event::ApprovalExpired] {
             // Most tickets need neither: that is known without asking the store again.
@@ -257,35 +277,86 @@ impl Flow {
             self.after_attempts(ticket).await?;
         }
         for sink in Sink::showing() {
-            let settings = self.sinks.settings_digest(sink);
-            let waited = answering.get(&sink).copied();
-            if ticket.lags(sink)
-                && (nobody_works_on(ticket, sink, settings.as_deref(), now)
-                    || waited
-                        .is_some_and(|answers| waits_for_an_answer(ticket, sink, answers, now)))
-            {
+            if Stuck::of(ticket, sink).is_some() {
+                self.store.note_stuck(ticket, sink).await?;
+            }
+            if ticket.lags(sink) && nobody_works_on(ticket, sink, now) {
                 self.put_delivery(ticket, sink, Duration::ZERO).await?;
                 acted = true;
             }
         }
-        acted |= self.compare_with_jira(ticket, questions, now).await?;
-        let shown = !Sink::showing().any(|sink| ticket.lags(sink));
-        // Reopened in JIRA soon after its close, with the webhook lost, it is still compared.
-        let watched = self.sinks.jira.is_some() && now - ticket.status_at < LINGER;
-        if !acted && !watched && ticket.is_closed() && shown && ticket.current_attempt().is_none() {
-            self.store.drop_active(ticket.id.as_str()).await?;
-            // Somebody may have reopened it at this very moment.
-            if self
-                .store
-                .load(&ticket.id)
-                .await?
-                .is_some_and(|ticket| !ticket.is_closed())
-            {
-                self.store.mark_active(&ticket.id).await?;
-            }
-            acted = true;
+        let seen = budget.seen.fetch_add(1, Ordering::Relaxed);
+        let asks = ticket.compare_due().is_some_and(|due| due <= now);
+        let left = budget.questions.load(Ordering::Relaxed) > 0;
+        acted |= self
+            .compare_with_jira(ticket, &budget.questions, now)
+            .await?;
+        if acted || !ticket.is_closed() && asks && left {
+            return Ok((acted, Some(now + PATIENCE)));
         }
-        Ok(acted)
+        let soonest = now + PATIENCE;
+        Ok(match ticket.next_look(now) {
+            // JIRA is not asked about all of them at once: what is over the budget is spread over the next minutes.
+            Some(at) if at <= now && asks => {
+                let minutes = COMPARE_EVERY.num_minutes() + i64::from(seen / QUESTIONS);
+                let later = TimeDelta::seconds(fastrand::i64(60..60 * minutes.max(2)));
+                (false, Some(now + later))
+            }
+            next => (false, next.map(|at| at.max(soonest))),
+        })
+    }
+
+    /// Deliveries that a fault has stopped, and that need wait no longer: their vendor answers again, or somebody changed
+    /// the settings under which it refused. How many were put.
+    async fn wake_stopped(
+        &self,
+        stuck: &StuckRows,
+        answering: &Answering,
+        now: DateTime<Utc>,
+    ) -> Result<usize, Fault> {
+        let mut woken = 0;
+        let wakes = |(sink, _, stuck): &&(Sink, TicketId, Stuck)| {
+            let answers = answering.get(sink).is_some_and(|at| stuck.at < *at);
+            let others = stuck.settings != self.sinks.settings_digest(*sink);
+            others || answers && !stuck.is_blocked()
+        };
+        let rows = stuck.deliveries.iter().filter(wakes);
+        for (sink, id, _) in rows.take(WOKEN_AT_ONCE) {
+            let ticket = self.store.load(id).await?;
+            let Some(ticket) = ticket.filter(|ticket| Stuck::of(ticket, *sink).is_some()) else {
+                self.store.drop_stuck(*sink, id).await?;
+                continue;
+            };
+            if !ticket.is_leased(*sink, now) {
+                self.put_delivery(&ticket, *sink, Duration::ZERO).await?;
+                woken += 1;
+            }
+        }
+        Ok(woken)
+    }
+
+    /// One queue for each tick, and the counts of large days.
+    async fn look_at_queues(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        let turn = usize::try_from(now.minute()).unwrap_or_default() % (QUEUES.len() + 1);
+        let Some(queue) = QUEUES.get(turn) else {
+            return self.store.count_large_days(now).await;
+        };
+        let depth = self.storage().depth(queue).await?;
+        if depth > 1000 {
+            tracing::warn!(queue.name = queue, queue.depth = depth, "a queue grows");
+        }
+        if depth > 0
+            && let Some(put_at) = self.storage().oldest_waiting(queue).await?
+            && now - put_at > WAITING
+        {
+            let minutes = (now - put_at).num_minutes();
+            tracing::warn!(
+                queue.name = queue,
+                queue.oldest_minutes = minutes,
+                "a message waits for long"
+            );
+        }
+        Ok(())
     }
 
     /// Frees assets whose attempt is over: its delivery died between its end and this, or took the asset too late.
@@ -325,49 +396,24 @@ fn waits(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
     ticket.due(sink).is_some_and(|due| now < due + PATIENCE)
 }
 
-/// Was it last tried before the vendor answered again? Then its next try may be an hour away.
-fn waits_for_an_answer(
-    ticket: &Ticket,
-    sink: Sink,
-    answers: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> bool {
-    let waits = |fault: &DeliveryFault| fault.retrying && fault.at < answers;
-    !ticket.is_leased(sink, now) && ticket.fault(sink).is_some_and(waits)
-}
-
 /// No live lease, no retry under way, and the last change is not fresh; a blocked sink has its own times.
-fn nobody_works_on(
-    ticket: &Ticket,
-    sink: Sink,
-    settings: Option<&str>,
-    now: DateTime<Utc>,
-) -> bool {
-    let fault = ticket.fault(sink);
-    let leased = ticket.is_leased(sink, now);
-    if ticket.stopped_under_others(sink, settings) {
-        return !leased;
+fn nobody_works_on(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
+    if ticket.is_leased(sink, now) {
+        return false;
     }
     if let Some(blocked) = ticket.blocked(sink) {
-        return !leased && blocked.next_try <= now;
+        return blocked.next_try <= now;
     }
     if ticket.due(sink).is_some() {
-        return !leased && !waits(ticket, sink, now);
+        return !waits(ticket, sink, now);
     }
-    // A retry waits at most an hour and a half in the queue; after that its message is taken for lost.
-    let rest = |fault: &DeliveryFault| {
-        if fault.retrying {
-            chrono::Duration::minutes(90)
+    let retrying = ticket.fault(sink).is_some_and(|fault| {
+        let rest = if fault.retrying {
+            RETRY_PATIENCE
         } else {
             PATIENCE
-        }
-    };
-    let retrying = fault.is_some_and(|fault| now - fault.at < rest(fault));
-    let fresh = now
-        - ticket
-            .status_at
-            .max(ticket.last_seen)
-            .max(ticket.story.last().map_or(ticket.received_at, |c| c.at))
-        < PATIENCE;
-    !leased && !retrying && !fresh
+        };
+        now - fault.at < rest
+    });
+    !retrying && now - ticket.last_change() >= PATIENCE
 }

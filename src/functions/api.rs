@@ -13,8 +13,8 @@ use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::storage::Trouble;
 use crate::ticket::machine::Event;
-use crate::ticket::store::{Newest, last_days};
-use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
+use crate::ticket::store::Listed;
+use crate::ticket::{Actor, Channel, Status, TicketId};
 
 /// How many a page of a list or a CSV has, if `limit` does not ask for fewer.
 const IN_A_LIST: usize = 5000;
@@ -97,19 +97,12 @@ impl Handler {
             .parameter("limit")
             .and_then(|limit| limit.parse().ok());
         let limit = limit.map_or(IN_A_LIST, |limit| limit.clamp(1, IN_A_LIST));
-        let mut newest = Newest::new(limit, before(flow, request).await?.as_ref());
-        for day in last_days(now, filter.days) {
-            let each = |ticket: Ticket| {
-                if filter.shows(&ticket) {
-                    newest.offer(ticket);
-                }
-            };
-            flow.store.each_of_day(&day, each).await?;
-            if newest.is_full() {
-                break;
-            }
-        }
-        let (tickets, cut) = newest.finish();
+        let before = before(request);
+        let shows = |ticket: &Listed| filter.shows(ticket);
+        let (tickets, cut) = flow
+            .store
+            .list(now, filter.days, before.as_ref(), limit, shows)
+            .await?;
         let next = next_page(request, &tickets).filter(|_| cut);
         if csv {
             let table = Response::text(
@@ -244,19 +237,12 @@ impl Handler {
 }
 
 /// The ticket after which a page of a list begins, if it is not the first page.
-pub(super) async fn before(flow: &Flow, request: &Request) -> Result<Option<Ticket>, Fault> {
-    match request
-        .parameter("before")
-        .as_deref()
-        .and_then(TicketId::parse)
-    {
-        Some(id) => flow.store.load(&id).await,
-        None => Ok(None),
-    }
+pub(super) fn before(request: &Request) -> Option<TicketId> {
+    TicketId::parse(&request.parameter("before")?)
 }
 
 /// The same list from the ticket on that is the last of these.
-pub(super) fn next_page(request: &Request, tickets: &[Ticket]) -> Option<String> {
+pub(super) fn next_page(request: &Request, tickets: &[Listed]) -> Option<String> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for name in Filter::PARAMETERS.into_iter().chain(["limit"]) {
         if let Some(value) = request.parameter(name) {

@@ -16,8 +16,8 @@ use crate::dashboard::{self, Filter};
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::storage::Trouble;
-use crate::ticket::store::{Newest, last_days};
-use crate::ticket::{Ticket, TicketId};
+use crate::ticket::store::Listed;
+use crate::ticket::{BlockedSinks, TicketId};
 
 /// How many tickets a page of the overview shows; it counts all of them.
 const ON_A_PAGE: usize = 2000;
@@ -154,18 +154,13 @@ impl Handler {
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
         let filter = Filter::from_parameters(|name| request.parameter(name));
-        let mut newest = Newest::new(ON_A_PAGE, before(flow, request).await?.as_ref());
-        let mut counts = dashboard::Counts::default();
-        for day in last_days(now, filter.days) {
-            let each = |ticket: Ticket| {
-                counts.add(&ticket);
-                if filter.shows(&ticket) {
-                    newest.offer(ticket);
-                }
-            };
-            flow.store.each_of_day(&day, each).await?;
-        }
-        let (tickets, cut) = newest.finish();
+        let before = before(request);
+        let shows = |ticket: &Listed| filter.shows(ticket);
+        let list = flow
+            .store
+            .list(now, filter.days, before.as_ref(), ON_A_PAGE, shows);
+        let counts = flow.store.counts(now, filter.days);
+        let ((tickets, cut), counts, stuck) = futures::try_join!(list, counts, flow.store.stuck())?;
         let dead_letters = flow.store.dead_letters().await?;
         let mut outages = flow.store.outages().await?;
         outages.retain(|(_, outage)| outage.lasts(now));
@@ -173,7 +168,7 @@ impl Handler {
         problems.extend(self.unwritten(flow, now).await?);
         let keys = tickets
             .iter()
-            .filter_map(|ticket| ticket.jira.key.as_deref());
+            .filter_map(|ticket| ticket.jira_key.as_deref());
         let issue_urls = flow.sinks.jira.iter().flat_map(|jira| {
             keys.clone()
                 .map(|key| (key, jira.browse_link(key).to_string()))
@@ -181,6 +176,7 @@ impl Handler {
         let overview = dashboard::Overview {
             tickets: &tickets,
             counts: &counts,
+            blocked: &BlockedSinks::of(&stuck),
             older: next_page(request, &tickets).filter(|_| cut),
             filter: &filter,
             problems: &problems,

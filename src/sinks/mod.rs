@@ -35,6 +35,28 @@ pub enum Step<R> {
     Wait(Duration, String),
 }
 
+/// What a sink would do next by what is recorded: asked of nobody, and without a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next<R> {
+    /// Nothing: it shows the ticket as it is.
+    AtRest,
+    /// A call that has to be intended first: store this record.
+    Intend(R),
+    /// Whatever the next step comes to.
+    Step,
+}
+
+impl<R> Next<R> {
+    /// The same with another record.
+    pub fn map<S>(self, other: impl FnOnce(R) -> S) -> Next<S> {
+        match self {
+            Self::AtRest => Next::AtRest,
+            Self::Intend(record) => Next::Intend(other(record)),
+            Self::Step => Next::Step,
+        }
+    }
+}
+
 impl<R> Step<R> {
     /// The same step with another record.
     pub fn map<S>(self, other: impl FnOnce(R) -> S) -> Step<S> {
@@ -82,6 +104,31 @@ impl Sinks {
             Sink::Jira => Some(self.jira.as_ref()?.settings().digest()),
             Sink::Slack => Some(self.slack.as_ref()?.settings().digest()),
             Sink::Playbook => None,
+        }
+    }
+
+    /// What a sink that shows the ticket would do next: stored with what was done before, it saves a write.
+    pub fn next(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Next<Record> {
+        let next = match sink {
+            Sink::Jira => (self.jira.as_ref()).map(|jira| jira.next(ticket, now).map(Record::Jira)),
+            Sink::Slack => {
+                (self.slack.as_ref()).map(|slack| slack.next(ticket, now).map(Record::Slack))
+            }
+            Sink::Playbook => None,
+        };
+        next.unwrap_or(Next::AtRest)
+    }
+
+    /// How long the ticket has to wait before anything can be shown in this sink.
+    pub fn place_in_line(
+        &self,
+        sink: Sink,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Option<Duration> {
+        match sink {
+            Sink::Slack => self.slack.as_ref()?.place_in_line(ticket, now),
+            Sink::Jira | Sink::Playbook => None,
         }
     }
 

@@ -26,7 +26,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal};
+use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal, refused};
 use self::document::Properties;
 use self::group::Group;
 use self::transport::{Credential, RESOURCE, Transport};
@@ -309,9 +309,7 @@ impl AzureStorage {
                 Some(status @ (408 | 429 | 500..)) => {
                     Err(Fault::transient(format!("{TABLES} answered {status}")))
                 }
-                Some(status) => Err(Fault::permanent(format!(
-                    "{TABLES} refused a transaction ({status})"
-                ))),
+                Some(status) => Err(refused(TABLES, status, "in a transaction")),
                 None => Err(Fault::transient(format!(
                     "{TABLES} answered a part of a transaction"
                 ))),

@@ -1,7 +1,7 @@
 //! One SQLite file: the store of `aiops-rca local`, opened by the stand-in host and the handler at the same time.
 //!
-//! Same promises as Azure Storage, kept by the same contract test. One thread writes: what waits is committed together
-//! (`writer`), in WAL mode, so two processes take turns. An ETag is the number of a file-wide counter, so it is never
+//! Same promises as Azure Storage, kept by the same contract test. One writer at a time commits what waits
+//! together (`writer`), in WAL mode, so two processes take turns. An ETag is the number of a file-wide counter, so it is never
 //! reused, not even by an entity that was deleted and inserted again. Reads run on the blocking pool.
 
 use std::path::Path;

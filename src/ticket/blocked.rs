@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Sink, Ticket};
+use super::Sink;
+use super::store::StuckRows;
 
 /// Sinks that take nothing until somebody repairs something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,26 +26,25 @@ pub struct Waits {
 }
 
 impl BlockedSinks {
-    /// What this ticket waits for.
-    pub fn add(&mut self, ticket: &Ticket) {
-        for sink in Sink::showing().filter(|sink| ticket.lags(*sink)) {
-            let (Some(blocked), Some(fault)) = (ticket.blocked(sink), ticket.fault(sink)) else {
-                continue;
-            };
-            let waits = self.0.entry(sink).or_insert_with(|| Waits {
+    /// Of all that is stopped, what waits for somebody.
+    pub fn of(stuck: &StuckRows) -> Self {
+        let mut blocked = Self::default();
+        for (sink, _, stuck) in stuck.deliveries.iter().filter(|(.., row)| row.is_blocked()) {
+            let waits = blocked.0.entry(*sink).or_insert_with(|| Waits {
                 tickets: 0,
-                since: blocked.since,
+                since: stuck.since,
                 tries: 0,
-                reason: fault.reason.clone(),
-                at: fault.at,
+                reason: stuck.reason.clone(),
+                at: stuck.at,
             });
             waits.tickets = waits.tickets.saturating_add(1);
-            waits.since = waits.since.min(blocked.since);
-            waits.tries = waits.tries.max(blocked.tries);
-            if fault.at > waits.at {
-                waits.at = fault.at;
-                waits.reason.clone_from(&fault.reason);
+            waits.since = waits.since.min(stuck.since);
+            waits.tries = waits.tries.max(stuck.tries);
+            if stuck.at > waits.at {
+                waits.at = stuck.at;
+                waits.reason.clone_from(&stuck.reason);
             }
         }
+        blocked
     }
 }

@@ -276,4 +276,7 @@ pub struct Bookkeeping {
     pub named_better: bool,
     /// The status before the last change of status.
     pub status_from: Option<Status>,
+    /// When the sweep looks at it next, as far as the ticket knows: at the latest then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_look: Option<DateTime<Utc>>,
 }

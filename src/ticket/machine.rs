@@ -244,6 +244,8 @@ pub struct Change {
     pub ticket: Ticket,
     /// Can people see the change? Then the sinks are brought up to date.
     pub visible: bool,
+    /// When it was made.
+    pub at: DateTime<Utc>,
 }
 
 /// Why an event changed nothing.
@@ -301,6 +303,15 @@ pub struct Opening {
     pub trace: Option<String>,
     /// Sinks that are switched off, by name, with the reason.
     pub sinks_off: std::collections::BTreeMap<String, String>,
+}
+
+/// [`open`], as a change.
+pub fn opened(opening: Opening, now: DateTime<Utc>) -> Change {
+    Change {
+        ticket: open(opening, now),
+        visible: true,
+        at: now,
+    }
 }
 
 /// Opens a ticket: its first version, with its first audit entry.
@@ -431,6 +442,7 @@ impl Draft {
         Change {
             ticket: self.ticket,
             visible: self.visible,
+            at: self.now,
         }
     }
 }

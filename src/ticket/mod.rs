@@ -15,6 +15,7 @@ use crate::failure::Failure;
 
 mod blocked;
 mod bookkeeping;
+pub mod due;
 mod id;
 mod intent;
 pub mod machine;

@@ -1,50 +1,72 @@
 //! Where tickets, claims, indexes, audit and evidence are kept.
 //!
-//! In: tickets and small index rows. Out: the same, by point reads. The ticket is the truth; index rows
+//! In: tickets and small index rows. Out: the same, by point reads and short ranges. The ticket is the truth; index rows
 //! are hints, and stale ones are skipped and cleaned. Every change of a ticket is one compare-and-set
-//! ([`TicketStore::update`]), retried on conflict. The room knows tables and keys, not what is decided.
+//! ([`TicketStore::change`]), retried on conflict. The room knows tables and keys, not what is decided.
 //!
-//! | table | partition | row | holds |
-//! |---|---|---|---|
-//! | tickets | day of the id | ticket id | the ticket |
-//! | index | `claim-xx` | SHA-256 of the run key | the ticket id of that run |
-//! | index | `active` | ticket id, or `rows-…` | what waits to be analysed, or `{}` for a ticket that is not settled |
-//! | index | `run-xx` | SHA-256 of a DAG run | which of its tasks were reported |
-//! | index | `spent-xx` | SHA-256 of asset and run | the attempts that were spent on it |
-//! | index | `jira` | issue key | ticket id |
-//! | index | `remrun` | SHA-256 of the run key | the ticket a remediation run belongs to |
-//! | index | `asset` | SHA-256 of the asset | the attempt that runs on it |
-//! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it |
-//! | index | `worded` | cache key of the model | what the model said about such a failure |
-//! | index | `cursor` | name of a walk, `probe` | where it goes on; when the store could be written last |
-//! | index | `outage` | sink | its vendor does not answer: since when; or that it does again |
-//! | audit | ticket id | counter | what happened |
-//! | evidence | ticket id | `e0`, `e1` … | proofs |
-//! | deadletters | `dead` | time and id | messages nobody could handle |
+//! What a failure costs is a matter of what lies side by side: rows of one partition are read at once and written in one
+//! transaction. What every failure writes to is spread over four shards (`0` to `3`), by the last digit of a ticket's id,
+//! which is that of its run's hash.
+//!
+//! | table | partition | row | holds | written | read |
+//! |---|---|---|---|---|---|
+//! | tickets | day and shard | `t:` id | the ticket | with each change | with each change, by its page |
+//! | tickets | day and shard | `l:` time backwards, id | what a list shows of it | with each change that a list shows | by lists, newest first |
+//! | tickets | day and shard | `a:` id, counter | what happened | with the change after it | by its page |
+//! | tickets | day and shard | `e:` id, number | proofs | with the ticket | by its page |
+//! | index | `shard-n` | run hash, `1` | which tasks of a DAG run were reported | with the first report of each | with each report |
+//! | index | `shard-n` | run hash, `2`, key hash | the ticket that a remediation run belongs to | by each attempt | with each report |
+//! | index | `shard-n` | run hash, `3`, key hash | whose run it is (the claim) | once | with each report |
+//! | index | `shard-n` | `wait:` id | a failure that waits for its analysis, an alert without rows | with the claim | by the analysis |
+//! | index | `shard-n` | `due:` time, id | what has to be looked at then | with the claim, seldom after it | by each sweep, up to now |
+//! | index | `spent-xx` | SHA-256 of asset and run | the attempts that were spent on it | by each attempt | by each attempt |
+//! | index | `jira-xx` | issue number or key | ticket id | once | by webhooks |
+//! | index | `asset` | SHA-256 of the asset | the attempt that runs on it | by each attempt | by each analysis |
+//! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it | by the last attempt | by each analysis |
+//! | index | `worded` | cache key of the model | what the model said about such a failure | by each new answer | by each analysis, if it is on |
+//! | index | `stuck` | sink, ticket id | a delivery that a fault has stopped | at its begin and end | by each sweep |
+//! | index | `counted` | day | counts of its tickets | now and then | by the overview |
+//! | index | `cursor` | `probe`, `layout` | when the store could be written last; whether it holds rows of older versions | by each sweep | by health checks; once for each process |
+//! | index | `outage` | sink | its vendor does not answer: since when; or that it does again | at its begin and end | by each sweep |
+//! | deadletters | `dead` | time and id | messages nobody could handle | by the poison queues | by pages |
+//!
+//! What versions before kept elsewhere: see `before`.
 
-mod dead_letters;
+mod before;
 mod budget;
+mod claims;
+mod dead_letters;
+mod due;
 mod index;
+mod list;
 mod locks;
 mod outages;
 mod runs;
+mod stuck;
 mod waiting;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use super::machine::{Change, Refusal};
 use super::{AuditEntry, Ticket, TicketId};
 use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::storage::{ETag, Inserted, Storage, Swapped, UNREADABLE};
+use crate::storage::{ETag, Storage, Swapped, UNREADABLE, WRITES_CAP, Write};
 
+pub use claims::{Claim, NewClaim, RunRows};
 pub use dead_letters::DeadLetter;
+pub use due::DueRow;
 pub use index::PastRemediation;
+pub use list::{Counts, Listed};
 pub use locks::AssetLock;
 pub use outages::Outage;
-pub use waiting::{ActiveRow, Claim, Waiting};
+pub use stuck::{Stuck, StuckRows};
+pub use waiting::Waiting;
 
 /// All tables, by bare name.
 pub const TABLES: [&str; 5] = [TICKETS, INDEX, AUDIT, EVIDENCE, DEADLETTERS];
@@ -59,84 +81,60 @@ const CURSOR: &str = "cursor";
 /// In the same partition: when the store could be written last.
 const PROBE: &str = "probe";
 
+/// Bytes of proofs in one transaction: written as ASCII they may be three times as long, and 4 MiB is the most.
+const EVIDENCE_AT_ONCE: usize = 512 * 1024;
+
 /// How often a compare-and-set is tried again before the store is called too busy.
 const SWAP_TRIES: u32 = 20;
 
-/// The last days, newest first, as the store names them. One day ahead: a sender's midnight and ours may differ by a little.
-pub fn last_days(now: DateTime<Utc>, days: u32) -> impl Iterator<Item = String> {
-    (-1..i64::from(days)).map(move |back| {
-        let day = now - chrono::Duration::days(back);
-        day.format("%Y%m%d").to_string()
-    })
+/// Over how many partitions each day's rows are spread: each takes 2,000 writes a second.
+const SHARDS: u32 = 4;
+
+/// The last digit of a ticket's id, or of a hash.
+fn last_digit(name: &str) -> u32 {
+    name.chars()
+        .next_back()
+        .and_then(|digit| digit.to_digit(16))
+        .unwrap_or_default()
 }
 
-/// The newest of many tickets, without keeping all of them in memory.
-#[derive(Debug)]
-pub struct Newest {
-    limit: usize,
-    before: Option<(DateTime<Utc>, TicketId)>,
-    kept: Vec<Ticket>,
-    cut: bool,
+fn shard_of(shard: u32) -> String {
+    format!("shard-{shard}")
 }
 
-impl Newest {
-    /// At most `limit` of them, all older than `before`.
-    pub fn new(limit: usize, before: Option<&Ticket>) -> Self {
-        Self {
-            limit,
-            before: before.map(|ticket| (ticket.received_at, ticket.id.clone())),
-            kept: Vec::new(),
-            cut: false,
-        }
-    }
+/// The partition of index rows of this name: of a ticket, an alert or a run.
+fn shard_partition(name: &str) -> String {
+    shard_of(last_digit(name) % SHARDS)
+}
 
-    /// One more.
-    pub fn offer(&mut self, ticket: Ticket) {
-        let place = (ticket.received_at, &ticket.id);
-        let newer = |(at, id): &(DateTime<Utc>, TicketId)| place >= (*at, id);
-        if self.before.as_ref().is_some_and(newer) {
-            return;
-        }
-        self.kept.push(ticket);
-        if self.kept.len() >= self.limit.saturating_add(500) {
-            self.keep_newest();
-        }
-    }
+/// The partition of a ticket's rows.
+fn home(id: &TicketId) -> String {
+    format!("{}-{}", id.day(), last_digit(id.as_str()) % SHARDS)
+}
 
-    /// Are there enough of them, and more?
-    pub fn is_full(&self) -> bool {
-        self.cut || self.kept.len() > self.limit
-    }
+fn ticket_row(id: &TicketId) -> String {
+    format!("t:{id}")
+}
 
-    /// The newest first, and whether there are more.
-    pub fn finish(mut self) -> (Vec<Ticket>, bool) {
-        self.keep_newest();
-        (self.kept, self.cut)
-    }
-
-    fn keep_newest(&mut self) {
-        self.kept.sort_by(|a, b| {
-            b.received_at
-                .cmp(&a.received_at)
-                .then_with(|| b.id.cmp(&a.id))
-        });
-        self.cut |= self.kept.len() > self.limit;
-        self.kept.truncate(self.limit);
-    }
+fn audit_row(id: &TicketId, number: u32) -> String {
+    format!("a:{id}:{number:08}")
 }
 
 /// Reads and writes everything about tickets.
 #[derive(Debug, Clone)]
 pub struct TicketStore {
     storage: Storage,
+    old_rows: Arc<OnceCell<bool>>,
 }
 
-/// A ticket that is about to be changed, as it was loaded.
-#[derive(Debug)]
+/// A ticket as it was loaded, to be changed.
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// The ticket.
     pub ticket: Ticket,
     etag: ETag,
+    /// Was it written by a version before the shards?
+    old: bool,
 }
 
 /// Why an update did not happen.
@@ -181,7 +179,10 @@ fn decode<T: DeserializeOwned>(what: &str, document: &str) -> Result<T, Fault> {
 impl TicketStore {
     /// Over this storage.
     pub fn new(storage: Storage) -> Self {
-        Self { storage }
+        Self {
+            storage,
+            old_rows: Arc::default(),
+        }
     }
 
     /// The storage below, for queues.
@@ -206,43 +207,56 @@ impl TicketStore {
 
     /// Point read.
     pub async fn load(&self, id: &TicketId) -> Result<Option<Ticket>, Fault> {
-        Ok(self.load_versioned(id).await?.map(|(ticket, _)| ticket))
+        Ok(self.find(id).await?.map(|loaded| loaded.ticket))
     }
 
-    async fn load_versioned(&self, id: &TicketId) -> Result<Option<(Ticket, ETag)>, Fault> {
+    /// Reads a ticket that may be changed.
+    pub async fn find(&self, id: &TicketId) -> Result<Option<Loaded>, Fault> {
+        let row = ticket_row(id);
+        if let Some(entity) = self.storage.get(TICKETS, &home(id), &row).await? {
+            return Ok(Some(Loaded {
+                ticket: decode("ticket", &entity.document)?,
+                etag: entity.etag,
+                old: false,
+            }));
+        }
+        if !self.has_old_rows().await? {
+            return Ok(None);
+        }
         match self.storage.get(TICKETS, id.day(), id.as_str()).await? {
-            Some(entity) => Ok(Some((decode("ticket", &entity.document)?, entity.etag))),
+            Some(entity) => Ok(Some(Loaded {
+                ticket: decode("ticket", &entity.document)?,
+                etag: entity.etag,
+                old: true,
+            })),
             None => Ok(None),
         }
     }
 
     /// Loads a ticket that is about to be changed.
     pub async fn load_to_change(&self, id: &TicketId) -> Result<Loaded, UpdateError> {
-        let (ticket, etag) = self.load_versioned(id).await?.ok_or(UpdateError::Missing)?;
-        Ok(Loaded { ticket, etag })
+        Ok(self.find(id).await?.ok_or(UpdateError::Missing)?)
     }
 
-    /// Does the ticket exist?
-    pub async fn exists(&self, id: &TicketId) -> Result<bool, Fault> {
-        Ok(self
-            .storage
-            .get(TICKETS, id.day(), id.as_str())
-            .await?
-            .is_some())
-    }
-
-    /// Inserts a new ticket; `false` when it is there already.
-    pub async fn insert(&self, ticket: &Ticket) -> Result<bool, Fault> {
-        let outcome = self
-            .storage
-            .insert(
-                TICKETS,
-                ticket.id.day(),
-                ticket.id.as_str(),
-                &encode(ticket)?,
-            )
+    /// Inserts a new ticket with its proofs; `false` when it is there already.
+    pub async fn open(&self, opened: &mut Change, evidence: &[Evidence]) -> Result<bool, Fault> {
+        self.have_looked_at(opened).await?;
+        let ticket = &opened.ticket;
+        let rest = self
+            .put_evidence_but_for_the_last(&ticket.id, evidence)
             .await?;
-        Ok(matches!(outcome, Inserted::Created(_)))
+        let (row, document) = (ticket_row(&ticket.id), encode(ticket)?);
+        let listed = Listed::of(ticket);
+        let (list_row, summary) = (list::row(&ticket.id), encode(&listed)?);
+        let mut writes = vec![
+            Write::Insert(&row, &document),
+            Write::Upsert(&list_row, &summary),
+        ];
+        writes.extend(rest.iter().map(|(row, proof)| Write::Upsert(row, proof)));
+        let home = home(&ticket.id);
+        let outcome = self.storage.commit(TICKETS, &home, &writes).await?;
+        self.count_again(&ticket.id, opened.at).await?;
+        Ok(outcome != Swapped::Conflict)
     }
 
     /// Changes a ticket by compare-and-set; `change` is called again with the fresh ticket on conflict.
@@ -251,137 +265,186 @@ impl TicketStore {
         id: &TicketId,
         change: impl FnMut(&Ticket) -> Result<Change, Refusal>,
     ) -> Result<Change, UpdateError> {
-        self.update_loaded(self.load_to_change(id).await?, change)
-            .await
+        let mut loaded = self.load_to_change(id).await?;
+        self.change(&mut loaded, change).await
     }
 
-    /// [`update`](Self::update) of a ticket that was loaded already.
-    pub async fn update_loaded(
+    /// [`update`](Self::update) of a ticket that was loaded already, and is then what it was changed to.
+    pub async fn change(
         &self,
-        mut loaded: Loaded,
+        loaded: &mut Loaded,
         mut change: impl FnMut(&Ticket) -> Result<Change, Refusal>,
     ) -> Result<Change, UpdateError> {
         for round in 0..SWAP_TRIES {
-            let Loaded { ticket, etag } = &loaded;
-            let (changed, id) = (change(ticket)?, &ticket.id);
-            self.flush_audit(ticket).await?;
-            let document = encode(&changed.ticket)?;
-            match self
-                .storage
-                .swap(TICKETS, id.day(), id.as_str(), etag, &document)
-                .await?
-            {
-                Swapped::Done(_) => return Ok(changed),
+            let mut changed = change(&loaded.ticket)?;
+            self.have_looked_at(&mut changed).await?;
+            match self.swap(loaded, &changed).await? {
+                Swapped::Done(etag) => {
+                    loaded.etag = etag;
+                    loaded.ticket = changed.ticket.clone();
+                    return Ok(changed);
+                }
                 Swapped::Conflict => {
                     let pause = u64::from(round) * 5 + fastrand::u64(0..10);
                     tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
-                    loaded = self.load_to_change(id).await?;
+                    *loaded = self.load_to_change(&loaded.ticket.id).await?;
                 }
             }
         }
         Err(Fault::transient("the ticket changes too often right now").into())
     }
 
-    /// Writes the audit entries the ticket still carries; writing them twice is harmless.
-    async fn flush_audit(&self, ticket: &Ticket) -> Result<(), Fault> {
+    /// The ticket, what a list shows of it, and the audit entries that it carried until now.
+    async fn swap(&self, loaded: &Loaded, changed: &Change) -> Result<Swapped, Fault> {
+        let (before, ticket) = (&loaded.ticket, &changed.ticket);
+        let id = &ticket.id;
+        let document = encode(ticket)?;
+        let audit = self.flush_audit(before).await?;
+        let listed = Some(Listed::of(ticket)).filter(|listed| *listed != Listed::of(before));
+        if loaded.old {
+            for (row, entry) in &audit {
+                self.storage.upsert(TICKETS, &home(id), row, entry).await?;
+            }
+            let outcome = self
+                .storage
+                .swap(TICKETS, id.day(), id.as_str(), &loaded.etag, &document)
+                .await?;
+            if let (Some(listed), Swapped::Done(_)) = (&listed, &outcome) {
+                self.list_again(id, listed).await?;
+                self.count_again(id, changed.at).await?;
+            }
+            return Ok(outcome);
+        }
+        let (row, list_row) = (ticket_row(id), list::row(id));
+        let summary = listed.as_ref().map(encode).transpose()?;
+        let mut writes = vec![Write::Swap(&row, &loaded.etag, &document)];
+        if let Some(summary) = &summary {
+            writes.push(Write::Upsert(&list_row, summary));
+        }
+        writes.extend(audit.iter().map(|(row, entry)| Write::Upsert(row, entry)));
+        let outcome = match writes.as_slice() {
+            [_] => {
+                let etag = &loaded.etag;
+                self.storage
+                    .swap(TICKETS, &home(id), &row, etag, &document)
+                    .await?
+            }
+            _ => self.storage.commit(TICKETS, &home(id), &writes).await?,
+        };
+        if listed.is_some() && outcome != Swapped::Conflict {
+            self.count_again(id, changed.at).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// The audit entries that the ticket still carries, as rows for the next transaction; more than fit into it are
+    /// written now. Writing them twice is harmless.
+    async fn flush_audit(&self, ticket: &Ticket) -> Result<Vec<(String, String)>, Fault> {
+        let mut rows = Vec::new();
         for (number, entry) in (ticket.books.audited..).zip(&ticket.books.audit) {
+            rows.push((audit_row(&ticket.id, number), encode(entry)?));
+        }
+        while rows.len() > WRITES_CAP / 2 {
+            let now: Vec<_> = rows.drain(..WRITES_CAP / 2).collect();
+            let writes: Vec<_> = now
+                .iter()
+                .map(|(row, entry)| Write::Upsert(row, entry))
+                .collect();
             self.storage
-                .upsert(
-                    AUDIT,
-                    ticket.id.as_str(),
-                    &format!("{number:08}"),
-                    &encode(entry)?,
-                )
+                .commit(TICKETS, &home(&ticket.id), &writes)
                 .await?;
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// The whole history, oldest first.
     pub async fn audit(&self, ticket: &Ticket) -> Result<Vec<AuditEntry>, Fault> {
-        let end = format!("{:08}", ticket.books.audited);
-        let mut entries = Vec::new();
-        let mut after = None;
+        let (id, audited) = (&ticket.id, ticket.books.audited);
+        let written = (audit_row(id, 0), audit_row(id, audited));
+        let mut entries = self.audit_between(TICKETS, &home(id), written).await?;
+        if entries.len() < usize::try_from(audited).unwrap_or(usize::MAX) {
+            // Versions before kept it in a table of its own.
+            let written = (String::new(), format!("{audited:08}"));
+            let mut first = self.audit_between(AUDIT, id.as_str(), written).await?;
+            first.append(&mut entries);
+            entries = first;
+        }
+        entries.extend(ticket.books.audit.iter().cloned());
+        Ok(entries)
+    }
+
+    async fn audit_between(
+        &self,
+        table: &str,
+        partition: &str,
+        (from, to): (String, String),
+    ) -> Result<Vec<AuditEntry>, Fault> {
+        let (mut entries, mut after) = (Vec::new(), None);
         loop {
             let page = self
                 .storage
-                .scan(AUDIT, ticket.id.as_str(), "", &end, 500, after.as_ref())
+                .scan(table, partition, &from, &to, 500, after.as_ref())
                 .await?;
             for entity in &page.entities {
                 entries.push(decode("audit entry", &entity.document)?);
             }
             after = page.next;
             if after.is_none() {
-                break;
+                return Ok(entries);
             }
         }
-        entries.extend(ticket.books.audit.iter().cloned());
-        Ok(entries)
-    }
-
-    /// Hands on every ticket of one day (`20251212`), in no order.
-    pub async fn each_of_day(
-        &self,
-        day: &str,
-        mut each: impl FnMut(Ticket) + Send,
-    ) -> Result<(), Fault> {
-        let mut after = None;
-        loop {
-            let page = self
-                .storage
-                .scan(TICKETS, day, "", "", 500, after.as_ref())
-                .await?;
-            for entity in &page.entities {
-                match decode("ticket", &entity.document) {
-                    Ok(ticket) => each(ticket),
-                    Err(fault) => {
-                        tracing::error!(ticket.id = %entity.row, fault = fault.reason(), "a stored ticket cannot be read");
-                    }
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Tickets of the last `days` days, newest first, at most `limit`.
-    pub async fn recent(
-        &self,
-        now: DateTime<Utc>,
-        days: u32,
-        limit: usize,
-    ) -> Result<Vec<Ticket>, Fault> {
-        let mut newest = Newest::new(limit, None);
-        for day in last_days(now, days) {
-            self.each_of_day(&day, |ticket| newest.offer(ticket))
-                .await?;
-            if newest.is_full() {
-                break;
-            }
-        }
-        Ok(newest.finish().0)
     }
 
     // ── evidence ────────────────────────────────────────────────────────────────────────────────
 
     /// Stores proofs; storing them again is harmless.
     pub async fn put_evidence(&self, id: &TicketId, evidence: &[Evidence]) -> Result<(), Fault> {
-        for piece in evidence {
-            self.storage
-                .upsert(EVIDENCE, id.as_str(), &piece.id, &encode(piece)?)
-                .await?;
+        let rest = self.put_evidence_but_for_the_last(id, evidence).await?;
+        let writes: Vec<_> = rest
+            .iter()
+            .map(|(row, proof)| Write::Upsert(row, proof))
+            .collect();
+        if !writes.is_empty() {
+            self.storage.commit(TICKETS, &home(id), &writes).await?;
         }
         Ok(())
     }
 
-    /// All proofs of a ticket, in order of their ids.
+    /// Stores as many proofs as do not fit into one transaction beside the ticket, and gives back the rows of the others.
+    async fn put_evidence_but_for_the_last(
+        &self,
+        id: &TicketId,
+        evidence: &[Evidence],
+    ) -> Result<Vec<(String, String)>, Fault> {
+        let (mut rows, mut size) = (Vec::<(String, String)>::new(), 0);
+        for (number, piece) in evidence.iter().enumerate() {
+            let row = (format!("e:{id}:{number:04}"), encode(piece)?);
+            if rows.len() >= WRITES_CAP / 2 || size + row.1.len() > EVIDENCE_AT_ONCE {
+                let writes: Vec<_> = rows
+                    .iter()
+                    .map(|(row, proof)| Write::Upsert(row, proof))
+                    .collect();
+                if !writes.is_empty() {
+                    self.storage.commit(TICKETS, &home(id), &writes).await?;
+                }
+                (rows, size) = (Vec::new(), 0);
+            }
+            size += row.1.len();
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// All proofs of a ticket, in their order.
     pub async fn evidence(&self, id: &TicketId) -> Result<Vec<Evidence>, Fault> {
+        let (from, to) = (format!("e:{id}:"), format!("e:{id};"));
         let page = self
             .storage
-            .scan(EVIDENCE, id.as_str(), "", "", 100, None)
+            .scan(TICKETS, &home(id), &from, &to, 1000, None)
             .await?;
+        if page.entities.is_empty() {
+            return self.evidence_before(id).await;
+        }
         page.entities
             .iter()
             .map(|entity| decode("evidence", &entity.document))

@@ -467,17 +467,18 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
 #[tokio::test]
 async fn a_tick_looks_after_more_than_one_page() {
     let corridor = Corridor::build().await;
-    for number in 0..650_u32 {
+    for number in 0..1650_u32 {
         let id = TicketId::new(Source::Adf, at(0), number);
-        corridor.flow.store.mark_active(&id).await.unwrap();
+        let store = &corridor.flow.store;
+        store.look_at(id.as_str(), at(0)).await.unwrap();
     }
     let swept = corridor
         .flow
         .sweep(at(0) + TimeDelta::minutes(5))
         .await
         .unwrap();
-    assert_eq!((swept.rows, swept.failed), (650, 0));
-    let (left, _) = corridor.flow.store.active(1000, None).await.unwrap();
+    assert_eq!((swept.rows, swept.failed), (1650, 0));
+    let left = corridor.flow.store.open_tickets().await.unwrap();
     assert!(
         left.is_empty(),
         "rows without a ticket and without a waiting failure go"
@@ -561,10 +562,17 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
             .message
             .contains("2 failed pipeline run(s)")
     );
-    let (rows, _) = corridor.flow.store.active(10, None).await.unwrap();
+    corridor
+        .flow
+        .sweep(later + TimeDelta::days(1))
+        .await
+        .unwrap();
+    let mut open = Vec::new();
+    let store = &corridor.flow.store;
+    store.each_open(|name| open.push(name)).await.unwrap();
     assert!(
-        rows.iter().all(|row| !row.row.starts_with("rows-")),
-        "it is looked for no more"
+        open.iter().all(|name| !name.starts_with("rows-")),
+        "it is looked for no more: {open:?}"
     );
 }
 
@@ -590,8 +598,8 @@ async fn a_reopened_ticket_is_looked_after_again() {
             .unwrap()
     };
     let is_active = async || {
-        let (rows, _) = corridor.flow.store.active(10, None).await.unwrap();
-        rows.iter().any(|row| row.row == ticket.id.as_str())
+        let open = corridor.flow.store.open_tickets().await.unwrap();
+        open.contains(&ticket.id)
     };
     to(Status::Acknowledged, 10).await;
     corridor.flow.sweep(at(120)).await.unwrap();

@@ -15,7 +15,8 @@ use aiops_rca::functions::secure_webhook::{
 };
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
-use aiops_rca::ticket::store::TicketStore;
+use aiops_rca::ticket::machine::Change;
+use aiops_rca::ticket::store::{Listed, TicketStore};
 use aiops_rca::ticket::{Actor, Channel, Status, Ticket};
 use chrono::{TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -449,8 +450,13 @@ impl House {
         ticket.id = aiops_rca::ticket::TicketId::new(ticket.failure.source, now, fastrand::u32(..));
         (ticket.received_at, ticket.first_seen) = (now, now);
         change(&mut ticket);
-        assert!(self.store.insert(&ticket).await.unwrap());
-        ticket
+        let mut opened = Change {
+            ticket,
+            visible: true,
+            at: now,
+        };
+        assert!(self.store.open(&mut opened, &[]).await.unwrap());
+        opened.ticket
     }
 }
 
@@ -913,7 +919,7 @@ fn no_cell_is_a_formula() {
             channel: Channel::Jira,
             name: cell.to_owned(),
         };
-        let text = dashboard::csv(std::slice::from_ref(&ticket));
+        let text = dashboard::csv(&[Listed::of(&ticket)]);
         let mut reader = csv::Reader::from_reader(text.as_slice());
         let row = reader.records().next().unwrap().unwrap();
         for column in [2, 11] {

@@ -368,9 +368,8 @@ fn a_redirect_is_an_outage_and_another_refusal_is_none() {
 impl App {
     /// The tool's own tickets, as far as the sweep looks after them.
     async fn notices(&self) -> Vec<Ticket> {
-        let (rows, _) = self.flow.store.active(100, None).await.unwrap();
         let mut notices = Vec::new();
-        for id in rows.iter().filter_map(|row| TicketId::parse(&row.row)) {
+        for id in self.flow.store.open_tickets().await.unwrap() {
             let known = self.flow.store.load(&id).await.unwrap();
             notices.extend(known.filter(|ticket| ticket.failure.source == Source::System));
         }

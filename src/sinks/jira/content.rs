@@ -155,7 +155,12 @@ impl Jira {
         }
     }
 
-    fn commenting(&self, record: &JiraRecord, number: u32, now: DateTime<Utc>) -> JiraRecord {
+    pub(super) fn commenting(
+        &self,
+        record: &JiraRecord,
+        number: u32,
+        now: DateTime<Utc>,
+    ) -> JiraRecord {
         JiraRecord {
             intent: Some(self.intents.open(Work::Comment(number), now)),
             ..record.clone()

@@ -219,7 +219,7 @@ impl Jira {
             }))
     }
 
-    fn creating(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
+    pub(super) fn creating(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {
         JiraRecord {
             intent: Some(self.intents.open(Work::Create, now)),
             ..record.clone()

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Intents, Standing, Step};
+use super::{Intents, Next, Standing, Step};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::ticket::{DeliveryFault, Intent, JiraRecord, Status, Ticket, Work};
@@ -160,6 +160,32 @@ impl Jira {
         asked
             .cloned()
             .map_err(|failed| failed.fault("asking who we are"))
+    }
+
+    /// What the next step will be about, by what is recorded.
+    pub fn next(&self, ticket: &Ticket, now: DateTime<Utc>) -> Next<JiraRecord> {
+        let record = &ticket.jira;
+        if record.deleted {
+            return Next::AtRest;
+        }
+        if record.intent.is_some() {
+            return Next::Step;
+        }
+        if record.key.is_none() {
+            return Next::Intend(self.creating(record, now));
+        }
+        let untold = ticket.story.iter().map(|chapter| chapter.number);
+        let untold = untold.filter(|number| *number > record.told).min();
+        let is_shown =
+            record.shown.as_deref() == Some(self.page(ticket, &record.left_out).hash.as_str());
+        match untold {
+            Some(number) if is_shown => Next::Intend(self.commenting(record, number, now)),
+            None if is_shown && record.status_version >= ticket.status_version => Next::AtRest,
+            _ => Next::Intend(JiraRecord {
+                intent: Some(self.intents.open(Work::Change, now)),
+                ..record.clone()
+            }),
+        }
     }
 
     /// Does the next thing that the issue lacks: at most one writing call. Store the record, then call again.

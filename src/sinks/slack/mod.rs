@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::sinks::{Intents, Standing, Step};
+use crate::sinks::{Intents, Next, Standing, Step};
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
@@ -117,6 +117,63 @@ impl Slack {
     /// The settings it was made with.
     pub fn settings(&self) -> &SlackSettings {
         &self.settings
+    }
+
+    /// What the next step will be about, by what is recorded.
+    pub fn next(&self, ticket: &Ticket, now: DateTime<Utc>) -> Next<SlackRecord> {
+        let record = &ticket.slack;
+        if record.deleted {
+            return Next::AtRest;
+        }
+        if record.ts.is_none() {
+            let channel = self.shared().channel.clone();
+            return match channel.filter(|_| intended(record, Work::Create).is_none()) {
+                Some(channel) => Next::Intend(SlackRecord {
+                    channel: Some(channel),
+                    ..self.intend(record, Work::Create, now)
+                }),
+                None => Next::Step,
+            };
+        }
+        let message = blocks::message(ticket, &self.settings.look());
+        if record.shown.as_deref() != Some(&message.hash()) {
+            return Next::Step;
+        }
+        let untold = ticket.story.iter().map(|chapter| chapter.number);
+        match untold.into_iter().find(|number| *number > record.told) {
+            None => Next::AtRest,
+            Some(number) => {
+                let work = Work::Comment(number);
+                match intended(record, work) {
+                    None => Next::Intend(self.intend(record, work, now)),
+                    Some(_) => Next::Step,
+                }
+            }
+        }
+    }
+
+    /// How long a message about this ticket has to wait for its place in the channel; `None`: not at all, or nothing is to
+    /// be posted. The place is kept.
+    pub fn place_in_line(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Option<std::time::Duration> {
+        let record = &ticket.slack;
+        let untold = ticket
+            .story
+            .iter()
+            .any(|chapter| chapter.number > record.told);
+        if record.deleted || record.ts.is_some() && !untold {
+            return None;
+        }
+        let who = ticket.id.as_str();
+        let posts = &mut self.shared().posts;
+        let wait = posts.claim(who, now);
+        if wait.is_none() {
+            posts.give_back(who, now);
+        }
+        wait
     }
 
     /// One step towards Slack showing this ticket; at most one writing call.

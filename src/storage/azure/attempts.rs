@@ -91,13 +91,20 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
         (_, "AccountQuotaExceeded" | "InsufficientStorage") | (507, _) => {
             Fault::transient(format!("{what} {FULL} ({status} {code})"))
         }
-        (401 | 403, _) => Fault::permanent(format!(
+        _ => refused(what, status, code),
+    }
+}
+
+/// An answer that no repetition helps; `code`: the service's own word, where it is known.
+pub(super) fn refused(what: &str, status: u16, code: &str) -> Fault {
+    Fault::permanent(match status {
+        401 | 403 => format!(
             "{what} refused us ({status} {code}): check the key or SAS of AzureWebJobsStorage, or that the identity has the role \
              {}, and the account's firewall",
             role(what)
-        )),
-        _ => Fault::permanent(format!("{what} answered {status} ({code})")),
-    }
+        ),
+        _ => format!("{what} answered {status} ({code})"),
+    })
 }
 
 /// The role that a service asks for.

@@ -98,7 +98,7 @@ impl File {
             })?;
         }
         keep_to_owner(path)?;
-        let writer = Writer::start(create(path).map_err(|error| fault(&error))?)?;
+        let writer = Writer::new(create(path).map_err(|error| fault(&error))?);
         let inner = Inner {
             path: path.to_owned(),
             writer,

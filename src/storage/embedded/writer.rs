@@ -1,10 +1,11 @@
-//! One thread that writes: what waits when it is free is committed in one transaction.
+//! One writer at a time: what waits when it is free is committed in one transaction.
 //!
 //! A commit costs about the same for one write as for a hundred, so a burst is written in a few transactions. Nobody is
 //! answered before the commit. Where one of the writes fails, each is tried in a transaction of its own, so that the
 //! others do not share its fault.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -15,22 +16,32 @@ use crate::fault::Fault;
 /// Writes of one transaction: others, of another process, wait as long.
 const AT_ONCE: usize = 256;
 
-/// Hands writes to the thread, which ends with it.
-#[derive(Debug)]
-pub(super) struct Writer(Sender<Box<dyn Job>>);
+/// The connection that writes, and what waits for it; cloning shares both.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    connection: Arc<Mutex<Connection>>,
+    line: Arc<Mutex<Line>>,
+}
+
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Box<dyn Job>>,
+    /// Somebody writes until nothing waits any more.
+    served: bool,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} writes wait", self.jobs.len())
+    }
+}
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, Fault> {
-        let (sender, jobs) = channel();
-        std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || run(connection, &jobs))
-            .map_err(|error| {
-                Fault::transient(format!(
-                    "the embedded store cannot start its thread: {error}"
-                ))
-            })?;
-        Ok(Self(sender))
+    pub(super) fn new(connection: Connection) -> Self {
+        Self {
+            connection: Arc::new(Mutex::new(connection)),
+            line: Arc::default(),
+        }
     }
 
     pub(super) async fn write<T: Send + 'static>(
@@ -38,14 +49,51 @@ impl Writer {
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Piece {
+        let job = Piece {
             work,
             done: None,
             answer,
-        });
-        let interrupted = || Fault::transient("the embedded store was interrupted");
-        self.0.send(job).map_err(|_| interrupted())?;
-        answered.await.map_err(|_| interrupted())?
+        };
+        let serves = {
+            let mut line = lock(&self.line);
+            line.jobs.push_back(Box::new(job));
+            !std::mem::replace(&mut line.served, true)
+        };
+        if serves {
+            let writer = self.clone();
+            tokio::task::spawn_blocking(move || writer.serve());
+        }
+        answered
+            .await
+            .map_err(|_| Fault::transient("the embedded store was interrupted"))?
+    }
+
+    /// Writes until nothing waits.
+    fn serve(&self) {
+        let mut connection = lock(&self.connection);
+        loop {
+            let mut waiting: Vec<_> = {
+                let mut line = lock(&self.line);
+                let many = line.jobs.len().min(AT_ONCE);
+                line.served = many > 0;
+                line.jobs.drain(..many).collect()
+            };
+            if waiting.is_empty() {
+                return;
+            }
+            match commit(&mut connection, &mut waiting) {
+                Ok(false) if waiting.len() > 1 => {
+                    for job in waiting {
+                        alone(&mut connection, job);
+                    }
+                }
+                Ok(_) => waiting.into_iter().for_each(|job| job.answer(None)),
+                Err(error) => {
+                    let fault = fault(&error);
+                    waiting.into_iter().for_each(|job| job.answer(Some(&fault)));
+                }
+            }
+        }
     }
 }
 
@@ -86,27 +134,6 @@ where
     }
 }
 
-fn run(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>) {
-    while let Ok(first) = jobs.recv() {
-        let mut waiting: Vec<_> = std::iter::once(first)
-            .chain(jobs.try_iter().take(AT_ONCE - 1))
-            .collect();
-        match commit(&mut connection, &mut waiting) {
-            Ok(true) => waiting.into_iter().for_each(|job| job.answer(None)),
-            Ok(false) if waiting.len() > 1 => {
-                for job in waiting {
-                    alone(&mut connection, job);
-                }
-            }
-            Ok(false) => waiting.into_iter().for_each(|job| job.answer(None)),
-            Err(error) => {
-                let fault = fault(&error);
-                waiting.into_iter().for_each(|job| job.answer(Some(&fault)));
-            }
-        }
-    }
-}
-
 fn alone(connection: &mut Connection, job: Box<dyn Job>) {
     let mut job = [job];
     let outcome = commit(connection, &mut job);
@@ -125,4 +152,8 @@ fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::R
     }
     transaction.commit()?;
     Ok(true)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

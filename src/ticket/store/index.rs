@@ -1,6 +1,7 @@
 //! What leads from the outside back to a ticket: issues, runs of remediations, and how those ended. Hints; the ticket is the truth.
 
 use chrono::{DateTime, Utc};
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{INDEX, TicketStore, decode, encode};
@@ -9,7 +10,6 @@ use crate::fault::Fault;
 use crate::ticket::{Ticket, TicketId};
 
 const JIRA: &str = "jira";
-const REMEDIATION_RUN: &str = "remrun";
 
 /// How healing a cause on an asset ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +28,15 @@ impl TicketStore {
         number: Option<&str>,
         id: &TicketId,
     ) -> Result<(), Fault> {
-        let document = encode(id)?;
-        if let Some(number) = number.filter(|number| is_number(number)) {
-            let row = by_number(number);
-            self.storage.upsert(INDEX, JIRA, &row, &document).await?;
-        }
-        self.storage.upsert(INDEX, JIRA, key, &document).await
+        let number = number.filter(|number| is_number(number)).map(by_number);
+        let document = &encode(id)?;
+        let rows = number.into_iter().chain([key.to_owned()]);
+        let writes = rows.map(|row| async move {
+            self.storage
+                .upsert(INDEX, &issue_partition(&row), &row, document)
+                .await
+        });
+        try_join_all(writes).await.map(drop)
     }
 
     /// Whose issue has this number?
@@ -47,29 +50,14 @@ impl TicketStore {
 
     /// Whose issue is this?
     pub async fn by_issue(&self, key: &str) -> Result<Option<TicketId>, Fault> {
-        match self.storage.get(INDEX, JIRA, key).await? {
-            Some(entity) => Ok(Some(decode("issue index", &entity.document)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// Remembers that a run was started to heal a ticket: its failure opens no ticket of its own.
-    pub async fn index_remediation_run(&self, key: &RunKey, id: &TicketId) -> Result<(), Fault> {
-        self.storage
-            .upsert(INDEX, REMEDIATION_RUN, &key.hash(), &encode(id)?)
-            .await
-    }
-
-    /// The ticket that this run was started to heal, if any.
-    pub async fn by_remediation_run(&self, key: &RunKey) -> Result<Option<TicketId>, Fault> {
-        match self
-            .storage
-            .get(INDEX, REMEDIATION_RUN, &key.hash())
-            .await?
-        {
-            Some(entity) => Ok(Some(decode("remediation run index", &entity.document)?)),
-            None => Ok(None),
-        }
+        let found = self.storage.get(INDEX, &issue_partition(key), key).await?;
+        let document = match found {
+            Some(entity) => Some(entity.document),
+            None => self.document_before(INDEX, JIRA, key).await?,
+        };
+        document
+            .map(|document| decode("issue index", &document))
+            .transpose()
     }
 
     /// Remembers how healing this cause on this asset ended.
@@ -92,9 +80,11 @@ impl TicketStore {
         cause: &str,
     ) -> Result<Vec<PastRemediation>, Fault> {
         let mut past = self.remediations_of(&asset.fingerprint(cause)).await?;
-        // What was recorded before assets had scopes.
-        let before = RunKey::new(asset.source, &asset.name, cause, "", "").hash();
-        past.extend(self.remediations_of(&before).await?);
+        if self.has_old_rows().await? {
+            // What was recorded before assets had scopes.
+            let before = RunKey::new(asset.source, &asset.name, cause, "", "").hash();
+            past.extend(self.remediations_of(&before).await?);
+        }
         Ok(past)
     }
 
@@ -117,6 +107,11 @@ fn healing_partition(fingerprint: &str) -> String {
         .get(..40)
         .map(|hash| format!("fp-{hash}"))
         .unwrap_or_default()
+}
+
+fn issue_partition(row: &str) -> String {
+    let hash = crate::digest::sha256(row);
+    format!("{JIRA}-{}", hash.get(..2).unwrap_or("00"))
 }
 
 /// No key looks like this: a key has a hyphen.

@@ -62,7 +62,7 @@ impl TicketStore {
 
     /// A lock that was taken before assets had scopes.
     async fn lock_before_scopes(&self, asset: &Asset) -> Result<Option<AssetLock>, Fault> {
-        if asset.scope.is_empty() {
+        if asset.scope.is_empty() || !self.has_old_rows().await? {
             return Ok(None);
         }
         self.lock_in(&asset.without_scope().key()).await
@@ -70,7 +70,10 @@ impl TicketStore {
 
     /// Gives the asset back, if this attempt has it.
     pub async fn unlock_asset(&self, asset: &Asset, attempt: &str) -> Result<(), Fault> {
-        let mut rows = vec![asset.key(), asset.without_scope().key()];
+        let mut rows = vec![asset.key()];
+        if self.has_old_rows().await? {
+            rows.push(asset.without_scope().key());
+        }
         rows.dedup();
         for row in rows {
             if let Some(entity) = self.storage.get(INDEX, ASSET, &row).await?

@@ -1,30 +1,13 @@
-//! What is known of a run across its tickets: which tasks of it were reported, which attempts were spent on it.
+//! Which attempts were spent on an asset in its run, across its tickets.
 
 use std::time::Duration;
 
 use super::{INDEX, SWAP_TRIES, TicketStore, decode, encode};
 use crate::failure::{AssetKind, Failure, RunKey};
 use crate::fault::Fault;
-use crate::sources::airflow::units::Units;
 use crate::storage::{Inserted, Swapped};
 
 impl TicketStore {
-    /// Reads what was reported about a run of a DAG, lets `note` change it, and stores it if it did.
-    pub async fn note_units<T>(
-        &self,
-        run: &RunKey,
-        mut note: impl FnMut(&mut Units) -> T,
-    ) -> Result<T, Fault> {
-        let hash = run.hash();
-        self.change_row(&partition("run", &hash), &hash, |units: Option<Units>| {
-            let before = units.unwrap_or_default();
-            let mut after = before.clone();
-            let told = note(&mut after);
-            (told, (after != before).then_some(after))
-        })
-        .await
-    }
-
     /// Spends one attempt on this asset in this run: `false` when `limit` of them were spent, whatever ticket they were
     /// made for. Spending the same attempt twice is one.
     pub async fn spend_attempt(
@@ -113,7 +96,9 @@ impl TicketStore {
             let pause = u64::from(round) * 5 + fastrand::u64(0..10);
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        Err(Fault::transient("a run is reported too often right now"))
+        Err(Fault::transient(
+            "attempts of a run change too often right now",
+        ))
     }
 }
 

@@ -1,15 +1,17 @@
-//! What waits: claims on runs, failures without a ticket yet, tickets that are not settled.
+//! What waits: failures without a ticket yet, and alerts whose rows are still to be found.
+//!
+//! Each lies beside the row that has it looked at, in the shard of its name.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{CURSOR, INDEX, TicketStore, decode, encode};
+use super::due::{WITH_WAITING, due_row};
+use super::{INDEX, TicketStore, decode, encode, shard_partition};
 use crate::failure::{Failure, RunKey};
 use crate::fault::Fault;
-use crate::storage::{Continuation, Inserted, Page};
+use crate::storage::{Swapped, Write};
 use crate::ticket::TicketId;
-
-const ACTIVE: &str = "active";
+use crate::ticket::due::PATIENCE;
 
 /// A failure waiting for its analysis, kept until its ticket exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,154 +55,93 @@ impl Waiting {
     pub fn claim(&self) -> &RunKey {
         self.claim.as_ref().unwrap_or(&self.failure.key)
     }
+
+    /// When it is enqueued again if it still waits: ever more seldom.
+    pub fn next_look(&self) -> DateTime<Utc> {
+        let patience = PATIENCE * 2_i32.saturating_pow(self.nudges.min(10));
+        self.nudged_at.unwrap_or(self.received_at) + patience
+    }
 }
 
-/// Who holds the claim on a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// We do, with the id we offered.
-    Ours,
-    /// Somebody was first, with this id.
-    Theirs(TicketId),
-}
-
-/// A row of the `active` index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActiveRow {
-    /// Ticket id, or `rows-…`.
-    pub row: String,
-    /// Its document.
-    pub document: String,
+/// Where what waits under this name lies.
+pub(super) fn row(name: &str) -> String {
+    format!("wait:{name}")
 }
 
 impl TicketStore {
-    /// The ticket that owns this run, if any.
-    pub async fn claimed(&self, key: &RunKey) -> Result<Option<TicketId>, Fault> {
-        let hash = key.hash();
-        match self
-            .storage
-            .get(INDEX, &claim_partition(&hash), &hash)
-            .await?
-        {
-            Some(entity) => Ok(Some(decode("claim", &entity.document)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// First writer wins.
-    pub async fn claim(&self, key: &RunKey, offer: &TicketId) -> Result<Claim, Fault> {
-        let hash = key.hash();
-        match self
-            .storage
-            .insert(INDEX, &claim_partition(&hash), &hash, &encode(offer)?)
-            .await?
-        {
-            Inserted::Created(_) => Ok(Claim::Ours),
-            Inserted::Exists => match self.claimed(key).await? {
-                Some(owner) if owner == *offer => Ok(Claim::Ours),
-                Some(owner) => Ok(Claim::Theirs(owner)),
-                None => Err(Fault::transient("a claim vanished while it was read")),
-            },
-        }
-    }
-
     /// Keeps a failure until its ticket exists; `false` when one is kept under this id already.
     pub async fn put_waiting_if_absent(
         &self,
         id: &TicketId,
         waiting: &Waiting,
     ) -> Result<bool, Fault> {
+        let name = id.as_str();
+        let due = due_row(waiting.next_look(), name);
         let outcome = self
             .storage
-            .insert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?)
+            .commit(
+                INDEX,
+                &shard_partition(name),
+                &[
+                    Write::Insert(&row(name), &encode(waiting)?),
+                    Write::Upsert(&due, WITH_WAITING),
+                ],
+            )
             .await?;
-        Ok(matches!(outcome, Inserted::Created(_)))
+        Ok(outcome != Swapped::Conflict)
     }
 
     /// Writes a waiting failure back.
     pub async fn update_waiting(&self, id: &TicketId, waiting: &Waiting) -> Result<(), Fault> {
+        let name = id.as_str();
         self.storage
-            .upsert(INDEX, ACTIVE, id.as_str(), &encode(waiting)?)
+            .upsert(INDEX, &shard_partition(name), &row(name), &encode(waiting)?)
             .await
     }
 
-    /// The failure that waits for this ticket; `None` once the ticket exists.
+    /// The failure that waits for this ticket. It may be there for a while after the ticket exists.
     pub async fn waiting(&self, id: &TicketId) -> Result<Option<Waiting>, Fault> {
-        match self.storage.get(INDEX, ACTIVE, id.as_str()).await? {
-            Some(entity) if entity.document != "{}" => {
-                Ok(Some(decode("waiting failure", &entity.document)?))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Marks a ticket as not settled: the sweep looks after it.
-    pub async fn mark_active(&self, id: &TicketId) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, ACTIVE, id.as_str(), "{}").await
-    }
-
-    /// The document of a row of the active index.
-    pub async fn active_document(&self, row: &str) -> Result<Option<String>, Fault> {
-        Ok(self
-            .storage
-            .get(INDEX, ACTIVE, row)
-            .await?
-            .map(|entity| entity.document))
-    }
-
-    /// Keeps a text under a row of the active index (`rows-…`).
-    pub async fn put_active(&self, row: &str, document: &str) -> Result<(), Fault> {
-        self.storage.upsert(INDEX, ACTIVE, row, document).await
-    }
-
-    /// The sweep need not look at this row any more.
-    pub async fn drop_active(&self, row: &str) -> Result<(), Fault> {
-        self.storage
-            .delete(INDEX, ACTIVE, row, None)
-            .await
-            .map(|_| ())
-    }
-
-    /// Rows of the active index in order.
-    pub async fn active(
-        &self,
-        limit: u32,
-        after: Option<&Continuation>,
-    ) -> Result<(Vec<ActiveRow>, Option<Continuation>), Fault> {
-        let Page { entities, next } = self
-            .storage
-            .scan(INDEX, ACTIVE, "", "", limit, after)
-            .await?;
-        Ok((
-            entities
-                .into_iter()
-                .map(|e| ActiveRow {
-                    row: e.row,
-                    document: e.document,
-                })
-                .collect(),
-            next,
-        ))
-    }
-
-    /// Where a long walk goes on at the next tick.
-    pub async fn cursor(&self, name: &str) -> Result<Option<Continuation>, Fault> {
-        match self.storage.get(INDEX, CURSOR, name).await? {
-            Some(entity) => {
-                Ok(decode::<Option<Continuation>>("cursor", &entity.document).unwrap_or(None))
-            }
+        match self.kept(id.as_str()).await? {
+            Some(document) => Ok(Some(decode("waiting failure", &document)?)),
             None => Ok(None),
         }
     }
 
-    /// Stores where a long walk goes on.
-    pub async fn set_cursor(&self, name: &str, at: Option<&Continuation>) -> Result<(), Fault> {
-        self.storage
-            .upsert(INDEX, CURSOR, name, &encode(&at)?)
-            .await
+    /// What is kept under this name.
+    pub async fn kept(&self, name: &str) -> Result<Option<String>, Fault> {
+        let found = self
+            .storage
+            .get(INDEX, &shard_partition(name), &row(name))
+            .await?;
+        match found {
+            Some(entity) => Ok(Some(entity.document)),
+            None => self.kept_before(name).await,
+        }
     }
-}
 
-fn claim_partition(hash: &str) -> String {
-    format!("claim-{}", hash.get(..2).unwrap_or("00"))
+    /// Keeps a document under this name, and has it looked at.
+    pub async fn keep(
+        &self,
+        name: &str,
+        document: &str,
+        look_at: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let due = due_row(look_at, name);
+        let writes = [
+            Write::Upsert(&row(name), document),
+            Write::Upsert(&due, WITH_WAITING),
+        ];
+        self.storage
+            .commit(INDEX, &shard_partition(name), &writes)
+            .await
+            .map(drop)
+    }
+
+    /// Nothing waits under this name any more.
+    pub async fn drop_waiting(&self, name: &str) -> Result<(), Fault> {
+        self.storage
+            .delete(INDEX, &shard_partition(name), &row(name), None)
+            .await?;
+        self.drop_kept_before(name).await
+    }
 }

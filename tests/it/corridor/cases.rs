@@ -5,6 +5,7 @@ use aiops_rca::diagnosis::Category;
 use aiops_rca::failure::{Failure, RunKey, Source};
 use aiops_rca::flow::{Flow, Task};
 use aiops_rca::sources::Parsed;
+use aiops_rca::ticket::machine::Change;
 use aiops_rca::ticket::{RemediationState, TicketId};
 
 use crate::machine::{at, failure, ticket};
@@ -38,7 +39,12 @@ async fn what_is_undetermined_or_contradicted_is_exported_without_secrets_and_la
         let mut helpless = ticket();
         helpless.id = TicketId::parse("ADF-20251212T100001-0a0a0a").unwrap();
         helpless.remediation.state = RemediationState::Exhausted;
-        assert!(flow.store.insert(&helpless).await.unwrap());
+        let mut opened = Change {
+            ticket: helpless.clone(),
+            visible: true,
+            at: at(0),
+        };
+        assert!(flow.store.open(&mut opened, &[]).await.unwrap());
 
         let cases = flow.cases(at(60), 1, 100).await.unwrap();
         let ids: Vec<&str> = cases.iter().map(|case| case.id.as_str()).collect();

@@ -186,21 +186,12 @@ impl Story<'_> {
                 ticket: ticket.clone(),
             })
             .await;
-            let waits = self.stage.corridor.flow.store.waiting(&ticket).await;
-            if waits.unwrap().is_some() {
+            if self.is_waiting(&ticket).await {
                 self.looked_at.push(ticket);
             }
         }
-        let (rows, _) = self
-            .stage
-            .corridor
-            .flow
-            .store
-            .active(1000, None)
-            .await
-            .unwrap();
-        let rows = rows.iter().filter_map(|row| TicketId::parse(&row.row));
-        self.tickets.extend(rows);
+        let open = self.stage.corridor.flow.store.open_tickets().await;
+        self.tickets.extend(open.unwrap());
         for ticket in self.tickets.clone() {
             let known = self.load(&ticket).await;
             if known.is_none_or(|ticket| !ticket.is_closed()) {
@@ -369,10 +360,15 @@ impl Story<'_> {
         panic!("{}: it does not come to an end", self.name);
     }
 
+    /// Is there a failure that has no ticket yet?
+    async fn is_waiting(&self, id: &TicketId) -> bool {
+        let waiting = self.stage.corridor.flow.store.waiting(id).await.unwrap();
+        waiting.is_some() && self.load(id).await.is_none()
+    }
+
     async fn waits(&self) -> bool {
         for id in &self.tickets {
-            let waiting = self.stage.corridor.flow.store.waiting(id).await.unwrap();
-            if waiting.is_some() {
+            if self.is_waiting(id).await {
                 return true;
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aiops_rca::fault::Fault;
-use aiops_rca::storage::{Inserted, Storage, StorageSettings};
+use aiops_rca::storage::{Inserted, Storage, StorageSettings, Write};
 use chrono::Utc;
 use regex::Regex;
 use serde_json::json;
@@ -158,6 +158,15 @@ impl Entered {
         faults.extend(storage.get(T, "p", "r").await.err());
         faults.extend(storage.swap(T, "p", "r", &etag, "{}").await.err());
         faults.extend(storage.upsert(T, "p", "r", "{}").await.err());
+        let writes = [
+            Write::Insert("a", "{}"),
+            Write::Swap("r", &etag, "{}"),
+            Write::Upsert("b", "{}"),
+        ];
+        let committed = storage.commit(T, "p", &writes).await;
+        faults.extend(committed.err());
+        let deleted = storage.commit(T, "p", &[Write::Delete("b")]).await;
+        faults.extend(deleted.err());
         faults.extend(storage.scan(T, "p", "", "", 10, None).await.err());
         faults.extend(storage.delete(T, "p", "r", None).await.err());
         faults.extend(storage.put(Q, "m", Duration::ZERO).await.err());

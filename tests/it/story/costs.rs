@@ -84,6 +84,9 @@ async fn a_failure_costs_what_the_readme_says() {
     .await;
     until_quiet(wire).await;
 
+    for request in wire.iter().flat_map(|proxy| proxy.requests()) {
+        println!("REQ {}", request.lines().next().unwrap_or_default());
+    }
     let [table_requests, messages] = wire.map(|proxy| proxy.requests().len());
     let (table_requests, messages) = (table_requests - before[0], messages - before[1]);
     let called = |event: &HostEvent| matches!(event, HostEvent::Invoked(call) if !matches!(call.function.as_str(), "Health" | "Sweep"));

@@ -143,16 +143,90 @@ impl TableSite {
     }
 }
 
-impl Site for TableSite {
-    fn answer(&self, request: &Request) -> Answer {
+/// A transaction as the client sends it: the requests of its one set of changes, each with the headers that all share.
+fn parts(batch: &Request) -> Vec<Request> {
+    let text = String::from_utf8_lossy(&batch.body);
+    let part = |part: &str| {
+        let (head, body) = part.split_once("HTTP/1.1\n")?;
+        let (method, url) = head.lines().last()?.trim().split_once(' ')?;
+        let path = url.splitn(4, '/').nth(3)?;
+        let (headers, body) = body.split_once("\n\n")?;
+        let mut all = batch.headers.clone();
+        all.extend(headers.lines().filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_lowercase(), value.to_owned()))
+        }));
+        Some(Request {
+            method: method.to_owned(),
+            path: format!("/{path}"),
+            query: Vec::new(),
+            headers: all,
+            body: body.trim_end().to_owned().into(),
+        })
+    };
+    text.split("--changeset_").filter_map(part).collect()
+}
+
+/// The answer to a transaction: that of each of its requests, or that of the one that failed.
+fn batch_answer(answers: &[Answer]) -> Answer {
+    let mut body = String::from(
+        "--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n",
+    );
+    for answer in answers {
+        body.push_str("\n--changesetresponse_1\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n");
+        body.push_str(&format!("HTTP/1.1 {} Answer\r\n", answer.status));
+        for (name, value) in &answer.headers {
+            let name = if name == "etag" { "ETag" } else { name };
+            body.push_str(&format!("{name}: {value}\r\n"));
+        }
+        body.push_str("\r\n\r\n");
+    }
+    body.push_str("\n--changesetresponse_1--\r\n--batchresponse_1--\r\n");
+    let mut answer =
+        Answer::empty(202).with_header("content-type", "multipart/mixed; boundary=batchresponse_1");
+    answer.body = body.into();
+    answer
+}
+
+impl TableSite {
+    /// All requests of a transaction, or none.
+    fn batch(&self, batch: &Request) -> Answer {
+        let before = {
+            let state = lock(&self.state);
+            (state.rows.clone(), state.versions)
+        };
+        let mut answers = Vec::new();
+        for request in parts(batch) {
+            let answer = self.one(&request);
+            if answer.status >= 400 {
+                let mut state = lock(&self.state);
+                state.rows = before.0;
+                return batch_answer(&[answer]);
+            }
+            answers.push(answer);
+        }
+        batch_answer(&answers)
+    }
+
+    fn one(&self, request: &Request) -> Answer {
         let target = target(request);
         let known = target.and_then(|target| Some((operation(request, &target)?, target)));
-        let answer = match known {
+        match known {
             None => refuse((501, "NotImplemented", "Not known to this stand-in.")),
             Some((operation, target)) => match self.account.refusal(request, operation) {
                 Some(refusal) => refuse(refusal),
                 None => self.done(request, target).unwrap_or_else(refuse),
             },
+        }
+    }
+}
+
+impl Site for TableSite {
+    fn answer(&self, request: &Request) -> Answer {
+        let answer = if request.path.ends_with("/$batch") {
+            self.batch(request)
+        } else {
+            self.one(request)
         };
         stamped(answer, request)
     }

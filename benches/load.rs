@@ -1,0 +1,315 @@
+//! The handler under load, against the ceiling of its own store, measured in the same run.
+//!
+//! `cargo bench --bench load` uses an embedded store; with `AIOPS_RCA_LOAD_STORE` set to a connection string it uses that
+//! account (Azurite: start a fresh one, in memory). It prints
+//! - accepted failures a second, beside how often the store does one insert and one put a second, at 64 connections;
+//! - with `AIOPS_RCA_LOAD_TICKETS` tickets in the store (20,000; a tenth of them open): the first page, ten lists at
+//!   once, a tick of the sweep, and the memory of the handler through it all.
+//!
+//! Ratios of one run can be compared; the figures themselves are this machine's.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "a bench stops when it cannot go on"
+)]
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use aiops_rca::diagnosis::{Case, diagnose};
+use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
+use aiops_rca::http::Http;
+use aiops_rca::sources::airflow::units::Latest;
+use aiops_rca::storage::{Inserted, Storage, StorageSettings};
+use aiops_rca::ticket::machine::{self, Event, Opening};
+use aiops_rca::ticket::store::{TABLES, TicketStore};
+use aiops_rca::ticket::{Actor, Channel, Status, TicketId};
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+
+const CONNECTIONS: u32 = 64;
+const LOCAL_KEY: &str = "load";
+
+/// `cargo test --all-targets` runs this too, without `--bench`: then briefly, as a check that it works.
+fn measured() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+struct Handler {
+    child: Child,
+    url: String,
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Handler {
+    async fn start(store: &str, client: &reqwest::Client) -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aiops-rca"));
+        command
+            .env_clear()
+            .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
+            .env("AIOPS_RCA_LOCAL", "true")
+            .env("DASHBOARD_KEY", LOCAL_KEY)
+            .env("RUST_LOG", "error")
+            .stdout(Stdio::null());
+        if store.contains("AccountName=") {
+            command.env("AzureWebJobsStorage", store);
+        } else {
+            command.env("AIOPS_RCA_STORE", store);
+        }
+        let handler = Self {
+            child: command.spawn().unwrap(),
+            url: format!("http://127.0.0.1:{port}"),
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while client
+            .get(format!("{}/health", handler.url))
+            .send()
+            .await
+            .is_err()
+        {
+            assert!(Instant::now() < until, "the handler does not answer");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        handler
+    }
+
+    fn megabytes(&self) -> f64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+        kilobytes.map_or(0.0, |kilobytes| kilobytes.parse::<f64>().unwrap() / 1024.0)
+    }
+}
+
+/// How often a second `work` is done by all connections together, and how long one of them takes (p99).
+async fn rate<W>(seconds: u64, work: impl Fn(u32) -> W + Clone + Send + 'static) -> (f64, Duration)
+where
+    W: Future<Output = ()> + Send,
+{
+    let (began, number) = (Instant::now(), Arc::new(AtomicU32::new(0)));
+    let end = began + Duration::from_secs(seconds);
+    let workers: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (work, number) = (work.clone(), Arc::clone(&number));
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                while Instant::now() < end {
+                    let sent = Instant::now();
+                    work(number.fetch_add(1, Ordering::Relaxed)).await;
+                    took.push(sent.elapsed());
+                }
+                took
+            })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for worker in workers {
+        took.extend(worker.await.unwrap());
+    }
+    let rate = took.len() as f64 / began.elapsed().as_secs_f64();
+    took.sort();
+    (rate, took[took.len() * 99 / 100])
+}
+
+fn failure(number: u32) -> Failure {
+    Failure {
+        source: Source::Adf,
+        key: RunKey::new(Source::Adf, "", &format!("stored-{number}"), "", ""),
+        kind: AssetKind::Pipeline,
+        asset: format!("pl_{}", number % 500),
+        run_id: Some(format!("stored-{number}")),
+        run_url: None,
+        error_code: Some("2200".to_owned()),
+        message: "ErrorCode=AdlsGen2OperationFailed, the specified path does not exist.".to_owned(),
+        context: std::collections::BTreeMap::new(),
+        occurred_at: Some(Utc::now()),
+        source_severity: None,
+        alert: None,
+    }
+}
+
+/// Tickets of the last seven days; nine of ten are closed.
+async fn fill(store: &TicketStore, tickets: u32) {
+    let sample = failure(0);
+    let diagnosis = diagnose(&Case::of(&sample, &[]));
+    let workers = (0..16).map(|worker| {
+        let (store, diagnosis) = (store.clone(), diagnosis.clone());
+        tokio::spawn(async move {
+            for number in (worker..tickets).step_by(16) {
+                let at = Utc::now() - TimeDelta::seconds(i64::from(number % (7 * 86_000)));
+                let id = TicketId::new(Source::Adf, at, number);
+                let opening = Opening {
+                    id: id.clone(),
+                    failure: failure(number),
+                    diagnosis: diagnosis.clone(),
+                    evidence_count: 0,
+                    gaps: Vec::new(),
+                    latest: Latest::default(),
+                    follows: None,
+                    received_at: at,
+                    trace: None,
+                    sinks_off: ["jira", "slack", "playbook"]
+                        .map(|sink| (sink.to_owned(), "not configured".to_owned()))
+                        .into(),
+                };
+                let mut opened = machine::opened(opening, at);
+                opened.ticket.sla.due_at = Utc::now() + TimeDelta::days(1);
+                if number % 10 != 0 {
+                    let closed = Event::StatusChanged {
+                        to: Status::Acknowledged,
+                        by: Actor {
+                            channel: Channel::Dashboard,
+                            name: "Jane Roe".to_owned(),
+                        },
+                        at,
+                        jira_status: None,
+                    };
+                    opened = machine::apply(&opened.ticket, &closed, at).unwrap();
+                    opened.ticket.looked_at_by(Utc::now() + TimeDelta::days(1));
+                }
+                store.open(&mut opened, &[]).await.unwrap();
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+}
+
+async fn ready(store: &str) -> Storage {
+    let settings = if store.contains("AccountName=") {
+        StorageSettings::from_connection_string(store).unwrap()
+    } else {
+        StorageSettings::embedded(store)
+    };
+    let storage = Storage::open(&settings, &Http::new(None).unwrap()).unwrap();
+    storage.prepare(&TABLES, &["failures"]).await.unwrap();
+    storage
+}
+
+#[tokio::main]
+async fn main() {
+    let (seconds, tickets) = if measured() { (5, 20_000) } else { (1, 200) };
+    let asked = std::env::var("AIOPS_RCA_LOAD_TICKETS").ok();
+    let tickets = asked.map_or(tickets, |tickets| tickets.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let embedded = folder.path().join("store.db");
+    let store = std::env::var("AIOPS_RCA_LOAD_STORE")
+        .unwrap_or_else(|_| embedded.to_string_lossy().into_owned());
+    let client = reqwest::Client::builder().build().unwrap();
+    let storage = ready(&store).await;
+
+    // The store's own ceiling, and what the handler makes of it.
+    let ceiling = {
+        let storage = storage.clone();
+        let one = move |number: u32| {
+            let storage = storage.clone();
+            async move {
+                let (partition, row) = (format!("ceiling-{}", number % 4), number.to_string());
+                let document = r#"{"of":"about the size of a claim and of what waits under it"}"#;
+                let inserted = storage.insert("index", &partition, &row, document);
+                let put = storage.put("failures", document, Duration::from_hours(24));
+                let (inserted, put) = (inserted.await.unwrap(), put.await);
+                assert!(matches!(inserted, Inserted::Created(_)));
+                put.unwrap();
+            }
+        };
+        rate(seconds, one).await
+    };
+    let handler = Arc::new(Handler::start(&store, &client).await);
+    let (run, door) = (
+        Utc::now().timestamp(),
+        format!("{}/airflow-monitor", handler.url),
+    );
+    let accepted = {
+        let client = client.clone();
+        let one = move |number: u32| {
+            let (client, door) = (client.clone(), door.clone());
+            async move {
+                let body = json!({"dag_id": "load_test", "task_id": "task", "run_id": format!("manual__{run}_{number}"),
+                    "state": "failed", "try_number": 1, "max_tries": 0, "operator": "PythonOperator",
+                    "exception": "psycopg2.OperationalError: could not connect to server: Connection refused"});
+                let answer = client.post(door).json(&body).send().await.unwrap();
+                assert_eq!(answer.status().as_u16(), 200);
+            }
+        };
+        rate(seconds, one).await
+    };
+    println!(
+        "at {CONNECTIONS} connections: the store does one insert and one put {:.0} times a second (p99 {:.1} ms)",
+        ceiling.0,
+        millis(ceiling.1)
+    );
+    println!(
+        "accepted failures a second: {:.0} (p99 {:.1} ms), {:.0} % of the store's ceiling",
+        accepted.0,
+        millis(accepted.1),
+        accepted.0 * 100.0 / ceiling.0
+    );
+
+    let filled = Instant::now();
+    fill(&TicketStore::new(storage), tickets).await;
+    println!(
+        "{tickets} tickets stored in {:.1} s",
+        filled.elapsed().as_secs_f64()
+    );
+    sweep(&handler, &client).await;
+    let took = sweep(&handler, &client).await;
+    println!("a tick with nothing due: {:.0} ms", millis(took));
+    let page = format!("{}/dashboard", handler.url);
+    let _first = get(&client, &page).await;
+    let mut pages = Vec::new();
+    for _ in 0..10 {
+        pages.push(get(&client, &page).await);
+    }
+    pages.sort();
+    println!(
+        "the first page: median {:.0} ms, slowest {:.0} ms of 10",
+        millis(pages[5]),
+        millis(pages[9])
+    );
+    let list = format!("{}/api/tickets", handler.url);
+    let lists = (0..10).map(|_| get(&client, &list));
+    let slowest = futures::future::join_all(lists).await.into_iter().max();
+    println!("ten lists at once: {:.0} ms", millis(slowest.unwrap()));
+    println!("most memory of the handler: {:.0} MB", handler.megabytes());
+}
+
+async fn get(client: &reqwest::Client, url: &str) -> Duration {
+    let began = Instant::now();
+    let asked = client.get(url).header("x-dashboard-key", LOCAL_KEY);
+    let answer = asked.send().await.unwrap();
+    let status = answer.status();
+    assert!(status.is_success(), "{url}: {status}");
+    answer.bytes().await.unwrap();
+    began.elapsed()
+}
+
+/// A tick of the timer, as the host calls it.
+async fn sweep(handler: &Handler, client: &reqwest::Client) -> Duration {
+    let began = Instant::now();
+    let call = json!({"Data": {"timer": {}}, "Metadata": {}});
+    let door = format!("{}/Sweep", handler.url);
+    let answer = client.post(door).json(&call).send().await.unwrap();
+    assert!(answer.status().is_success());
+    began.elapsed()
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

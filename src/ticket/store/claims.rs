@@ -1,0 +1,223 @@
+//! Whose a run is: the claims on it, the tickets that its reruns heal, and which of its tasks were reported.
+//!
+//! All rows of a run lie side by side, so that a report costs one read; and in the shard of the ticket that the run gets,
+//! so that claiming it and keeping its failure is one transaction.
+
+use std::collections::BTreeMap;
+
+use super::due::{WITH_WAITING, due_row};
+use super::waiting::{self, Waiting};
+use super::{INDEX, TicketStore, decode, encode, shard_partition};
+use crate::failure::RunKey;
+use crate::fault::Fault;
+use crate::sources::airflow::units::Units;
+use crate::storage::{ETag, Inserted, Swapped, Write};
+use crate::ticket::TicketId;
+
+/// A run with more claims than this is asked for each of them: thousands of mapped tasks of one DAG run may fail.
+const ROWS: u32 = 60;
+
+/// The rows of a run, as they were read.
+#[derive(Debug, Clone)]
+pub struct RunRows {
+    run: RunKey,
+    claims: BTreeMap<String, TicketId>,
+    healing: BTreeMap<String, TicketId>,
+    units: Option<(Units, ETag)>,
+    /// Are all rows here?
+    whole: bool,
+}
+
+/// Who holds the claim on a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// We do, with the id we offered.
+    Ours,
+    /// Somebody was first, with this id.
+    Theirs(TicketId),
+    /// Something else of the run changed since it was read: read it again.
+    Changed,
+}
+
+/// A claim that is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewClaim<'a> {
+    /// What is claimed.
+    pub key: &'a RunKey,
+    /// The id that is offered.
+    pub offer: &'a TicketId,
+    /// What waits for that ticket, if it is not kept already.
+    pub waiting: Option<&'a Waiting>,
+    /// The tasks of the run, if the report added one.
+    pub units: Option<&'a Units>,
+}
+
+impl RunRows {
+    /// Which run.
+    pub fn run(&self) -> &RunKey {
+        &self.run
+    }
+
+    /// The tasks of the run that were reported.
+    pub fn units(&self) -> Units {
+        self.units
+            .as_ref()
+            .map(|(units, _)| units.clone())
+            .unwrap_or_default()
+    }
+
+    /// A fresh suffix for a ticket id, which puts the ticket into the shard of its run.
+    pub fn suffix(&self) -> u32 {
+        fastrand::u32(..) & !0xf | super::last_digit(&self.run.hash())
+    }
+}
+
+impl TicketStore {
+    /// What is known of this run.
+    pub async fn run(&self, run: &RunKey) -> Result<RunRows, Fault> {
+        let hash = run.hash();
+        let (from, to) = (format!("{hash}:"), format!("{hash};"));
+        let page = self
+            .storage
+            .scan(INDEX, &shard_partition(&hash), &from, &to, ROWS, None)
+            .await?;
+        let mut rows = RunRows {
+            run: run.clone(),
+            claims: BTreeMap::new(),
+            healing: BTreeMap::new(),
+            units: None,
+            whole: page.next.is_none(),
+        };
+        for entity in page.entities {
+            let mut parts = entity.row.splitn(3, ':').skip(1);
+            match (parts.next(), parts.next()) {
+                (Some(UNITS), None) => {
+                    let units = decode("units of a run", &entity.document)?;
+                    rows.units = Some((units, entity.etag));
+                }
+                (Some(HEALING), Some(key)) => {
+                    let ticket = decode("remediation run", &entity.document)?;
+                    rows.healing.insert(key.to_owned(), ticket);
+                }
+                (Some(CLAIM), Some(key)) => {
+                    let ticket = decode("claim", &entity.document)?;
+                    rows.claims.insert(key.to_owned(), ticket);
+                }
+                _ => {}
+            }
+        }
+        if rows.units.is_none()
+            && let Some(units) = self.units_before(run).await?
+        {
+            let row = format!("{hash}:{UNITS}");
+            let document = encode(&units)?;
+            let inserted = self
+                .storage
+                .insert(INDEX, &shard_partition(&hash), &row, &document)
+                .await?;
+            if let Inserted::Created(etag) = inserted {
+                rows.units = Some((units, etag));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The ticket that this key of the run belongs to, if any.
+    pub async fn owner(&self, rows: &RunRows, key: &RunKey) -> Result<Option<TicketId>, Fault> {
+        let hash = key.hash();
+        if let Some(owner) = rows.claims.get(&hash) {
+            return Ok(Some(owner.clone()));
+        }
+        if !rows.whole {
+            let run = rows.run.hash();
+            let row = format!("{run}:{CLAIM}:{hash}");
+            let found = self
+                .storage
+                .get(INDEX, &shard_partition(&run), &row)
+                .await?;
+            if let Some(entity) = found {
+                return Ok(Some(decode("claim", &entity.document)?));
+            }
+        }
+        self.claimed_before(key).await
+    }
+
+    /// Claims a key of the run: the first writer wins. What waits, and when it is looked at, is kept with the claim.
+    pub async fn claim(&self, rows: &RunRows, new: NewClaim<'_>) -> Result<Claim, Fault> {
+        let run = rows.run.hash();
+        let partition = shard_partition(&run);
+        let claim = format!("{run}:{CLAIM}:{}", new.key.hash());
+        let offer = encode(new.offer)?;
+        let mut writes = vec![Write::Insert(&claim, &offer)];
+        let name = new.offer.as_str();
+        let wait = waiting::row(name);
+        let kept = new.waiting.map(encode).transpose()?;
+        let due = new.waiting.map(|kept| due_row(kept.next_look(), name));
+        if let (Some(kept), Some(due)) = (&kept, &due) {
+            writes.push(Write::Insert(&wait, kept));
+            writes.push(Write::Upsert(due, WITH_WAITING));
+        }
+        let row = format!("{run}:{UNITS}");
+        let units = new.units.map(encode).transpose()?;
+        if let Some(units) = &units {
+            writes.push(match &rows.units {
+                Some((_, etag)) => Write::Swap(&row, etag, units),
+                None => Write::Insert(&row, units),
+            });
+        }
+        if self.storage.commit(INDEX, &partition, &writes).await? != Swapped::Conflict {
+            return Ok(Claim::Ours);
+        }
+        let rows = self.run(&rows.run).await?;
+        Ok(match self.owner(&rows, new.key).await? {
+            Some(owner) if owner == *new.offer => Claim::Ours,
+            Some(owner) => Claim::Theirs(owner),
+            None => Claim::Changed,
+        })
+    }
+
+    /// Stores the tasks of a run; `false` when somebody changed them since they were read.
+    pub async fn store_units(&self, rows: &RunRows, units: &Units) -> Result<bool, Fault> {
+        let run = rows.run.hash();
+        let (partition, row) = (shard_partition(&run), format!("{run}:{UNITS}"));
+        let document = encode(units)?;
+        let write = match &rows.units {
+            Some((_, etag)) => Write::Swap(&row, etag, &document),
+            None => Write::Insert(&row, &document),
+        };
+        let outcome = self.storage.commit(INDEX, &partition, &[write]).await?;
+        Ok(outcome != Swapped::Conflict)
+    }
+
+    /// Remembers that a run was started to heal a ticket: its failure opens no ticket of its own. `key`: under which its
+    /// reports come; `run`: of which run they are.
+    pub async fn index_remediation_run(
+        &self,
+        run: &RunKey,
+        key: &RunKey,
+        id: &TicketId,
+    ) -> Result<(), Fault> {
+        let hash = run.hash();
+        let row = format!("{hash}:{HEALING}:{}", key.hash());
+        self.storage
+            .upsert(INDEX, &shard_partition(&hash), &row, &encode(id)?)
+            .await
+    }
+
+    /// The ticket that this run was started to heal, if any.
+    pub async fn by_remediation_run(
+        &self,
+        rows: &RunRows,
+        key: &RunKey,
+    ) -> Result<Option<TicketId>, Fault> {
+        match rows.healing.get(&key.hash()) {
+            Some(id) => Ok(Some(id.clone())),
+            None => self.healing_before(key).await,
+        }
+    }
+}
+
+/// The rows of a run in their order: what there are few of comes first.
+const UNITS: &str = "1";
+const HEALING: &str = "2";
+const CLAIM: &str = "3";
