@@ -22,6 +22,7 @@ use crate::functions::secure_webhook::{SecureWebhook, SecureWebhookSettings};
 use crate::http::Http;
 use crate::identity::{Identity, IdentitySettings};
 use crate::model::{Model, ModelSettings, Provider};
+use crate::patrol::PatrolSettings;
 use crate::remediation::RemediationSettings;
 use crate::sinks::Sinks;
 use crate::sinks::jira::Jira;
@@ -32,6 +33,7 @@ use crate::storage::{Storage, StorageSettings};
 use crate::telemetry::OtlpSettings;
 use crate::ticket::store::TicketStore;
 
+mod patrol;
 mod reader;
 mod remediation;
 mod scopes;
@@ -86,6 +88,8 @@ pub struct Config {
     pub sinks: Sinks,
     /// What remediation may do.
     pub remediation: RemediationSettings,
+    /// Whether, and how far back, platforms are asked.
+    pub patrol: PatrolSettings,
     /// The optional lock of `/azure-monitor`.
     pub secure_webhook: Option<SecureWebhook>,
     /// The lock of dashboard and API.
@@ -134,6 +138,7 @@ impl Config {
             collector,
             model: model(&mut r, &http, identity.as_ref()),
             remediation: remediation::remediation(&mut r, actions, &scopes),
+            patrol: patrol::patrol(&mut r),
             secure_webhook: secure_webhook(&mut r, &http),
             dashboard: dashboard(&mut r, local),
             sinks: Sinks {
@@ -165,6 +170,7 @@ impl Config {
             model: self.model,
             sinks: self.sinks,
             remediation: self.remediation,
+            patrol: self.patrol,
         });
         Doors {
             flow,

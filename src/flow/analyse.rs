@@ -61,6 +61,7 @@ impl Flow {
         if let Some(ticket) = self.store.load(id).await? {
             let ticket = self.analyse_again(ticket, now).await?;
             self.store.mark_active(id).await?;
+            self.note_unit(&ticket).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
         let Some(mut waiting) = self.store.waiting(id).await? else {
@@ -124,6 +125,7 @@ impl Flow {
             }
         }
         self.store.mark_active(id).await?;
+        self.note_unit(&ticket).await?;
         self.put_deliveries(&ticket, Sink::ALL, now).await
     }
 

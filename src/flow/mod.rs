@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
 use crate::model::Model;
+use crate::patrol::PatrolSettings;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
 use crate::sources::reruns;
@@ -31,6 +32,7 @@ pub mod dead_letters;
 pub mod deliver;
 pub mod jira;
 mod notices;
+pub mod patrol;
 pub mod remediate;
 pub mod sweep;
 
@@ -103,6 +105,8 @@ pub struct Flow {
     pub sinks: Sinks,
     /// What remediation may do.
     pub remediation: RemediationSettings,
+    /// Whether, and how far back, platforms are asked.
+    pub patrol: PatrolSettings,
 }
 
 impl Flow {

@@ -277,6 +277,7 @@ impl Handler {
                 self.invoke(door, job, &request, now).await
             }
             Door::Sweep => self.invoke(door, Job::Sweep, &request, now).await,
+            Door::Patrol => self.invoke(door, Job::Patrol, &request, now).await,
         }
     }
 
@@ -384,7 +385,8 @@ fn tries_a_credential(door: Door, request: &Request) -> bool {
         | Door::DeliverTicket
         | Door::RecordPoisonFailure
         | Door::RecordPoisonDelivery
-        | Door::Sweep => true,
+        | Door::Sweep
+        | Door::Patrol => true,
     }
 }
 

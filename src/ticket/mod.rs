@@ -122,6 +122,7 @@ pub enum ChapterKind {
     Reopened,
     InProgress,
     Recurrence,
+    Recovered,
 }
 
 /// One failed run, from report to close.
