@@ -110,8 +110,8 @@ impl Flow {
             calls: answer.calls,
             ..Patrolled::default()
         };
-        let (failed, others): (Vec<End>, Vec<End>) = (new.into_iter())
-            .partition(|end| matches!(end.outcome, Outcome::Failed(_)));
+        let (failed, others): (Vec<End>, Vec<End>) =
+            (new.into_iter()).partition(|end| matches!(end.outcome, Outcome::Failed(_)));
         done.failed = failed.len();
         let handled = self
             .accept_ends(scope, &mut stored, failed, &others, started, now)
@@ -162,7 +162,10 @@ impl Flow {
         let freed = stored.watch.release(&bad, &good, now);
         // Those that wait for their callers, or belong to them, are kept in the row by now.
         let is_ready: BTreeSet<&str> = ready.iter().map(|end| end.mark.as_str()).collect();
-        for end in all.iter().filter(|end| !is_ready.contains(end.mark.as_str())) {
+        for end in all
+            .iter()
+            .filter(|end| !is_ready.contains(end.mark.as_str()))
+        {
             stored.watch.mark(end, now);
         }
         if !freed.is_empty() {
@@ -311,7 +314,9 @@ impl Flow {
     /// in the configuration, however a report or the patrol names it.
     pub(super) fn deployed(&self, mut failure: Failure) -> Failure {
         let several = self.collector.scopes(Source::Airflow).len() > 1;
-        if several && failure.source == Source::Airflow && failure.run_id.is_some()
+        if several
+            && failure.source == Source::Airflow
+            && failure.run_id.is_some()
             && let Some(scope) = self.collector.place(&failure).scope()
         {
             let named = failure.field(field::DEPLOYMENT).map(str::to_owned);

@@ -333,7 +333,12 @@ impl Watch {
 
     /// Which of the failed ends wait for their callers: they are kept, the others are handed back. A run whose caller has
     /// failed as well belongs to the caller's ticket, which looks for its cause in it.
-    pub fn hold(&mut self, failed: Vec<End>, bad: &BTreeSet<String>, now: DateTime<Utc>) -> Vec<End> {
+    pub fn hold(
+        &mut self,
+        failed: Vec<End>,
+        bad: &BTreeSet<String>,
+        now: DateTime<Utc>,
+    ) -> Vec<End> {
         let mut ready = Vec::new();
         for end in failed {
             let Outcome::Failed(failure) = &end.outcome else {

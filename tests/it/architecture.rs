@@ -165,7 +165,7 @@ fn siblings_are_strangers() {
 }
 
 /// What is not pure, by the beginnings of its files' paths; everything else is, also what comes new.
-const IMPURE: [&str; 48] = [
+const IMPURE: [&str; 51] = [
     // Pipes.
     "trace.rs",
     "http.rs",
@@ -180,10 +180,13 @@ const IMPURE: [&str; 48] = [
     "evidence/collector.rs",
     "evidence/airflow/instances.rs",
     "evidence/airflow/mod.rs",
+    "evidence/airflow/patrol.rs",
     "evidence/data_factory/mod.rs",
+    "evidence/data_factory/patrol.rs",
     "evidence/data_factory/questions.rs",
     "evidence/databricks/collect.rs",
     "evidence/databricks/mod.rs",
+    "evidence/databricks/patrol.rs",
     "evidence/databricks/questions.rs",
     "evidence/log_analytics/mod.rs",
     "model/mod.rs",
@@ -339,7 +342,8 @@ fn every_setting_that_is_read_is_in_the_table_and_the_other_way_round() {
         .filter(|code| code.file.starts_with("config/") && code.file != "config/settings.rs");
     let read: BTreeSet<String> = readers
         .flat_map(|code| &code.texts)
-        .filter(|text| is_setting_name(text))
+        // A word without an underscore is a name only where the table says so.
+        .filter(|text| is_setting_name(text) || table.contains(*text))
         .cloned()
         .collect();
     assert_eq!(read, table);

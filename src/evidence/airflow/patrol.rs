@@ -59,8 +59,10 @@ impl Airflow {
             query.push(("order_by", "end_date"));
         }
         let rows: Vec<wire::TaskInstances> = self.pages(TASKS, window, &query, answer).await;
-        let mut tasks: Vec<TaskInstance> =
-            rows.into_iter().flat_map(|page| page.task_instances).collect();
+        let mut tasks: Vec<TaskInstance> = rows
+            .into_iter()
+            .flat_map(|page| page.task_instances)
+            .collect();
         tasks.retain(|task| task.state == "failed");
         tasks
     }
@@ -80,7 +82,10 @@ impl Airflow {
     }
 
     fn ends(&self, tasks: &[TaskInstance], runs: &[DagRun]) -> Vec<End> {
-        let mut ends: Vec<End> = tasks.iter().filter_map(|task| self.end_of_task(task)).collect();
+        let mut ends: Vec<End> = tasks
+            .iter()
+            .filter_map(|task| self.end_of_task(task))
+            .collect();
         let told: BTreeSet<(&str, &str)> = tasks
             .iter()
             .map(|task| (task.dag_id.as_str(), task.dag_run_id.as_str()))

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::wire::{Page, PipelineRun, Query, TriggerRun};
 use super::{DataFactory, render};
-use crate::fault::Fault;
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
+use crate::fault::Fault;
 use crate::patrol::{self, Answer, End, Outcome, Question, Unit};
 use crate::sources::rows::Origin;
 
@@ -60,7 +60,7 @@ impl DataFactory {
     async fn runs_of(
         &self,
         (from, to): (DateTime<Utc>, DateTime<Utc>),
-        statuses: &[&str],
+        statuses: &str,
         main: bool,
         answer: &mut Answer,
     ) {
@@ -166,7 +166,10 @@ impl DataFactory {
     }
 
     /// Has the run that called another one ended, and how? `None`: not yet.
-    pub(in crate::evidence) async fn ended_well(&self, run_id: &str) -> Result<Option<bool>, Fault> {
+    pub(in crate::evidence) async fn ended_well(
+        &self,
+        run_id: &str,
+    ) -> Result<Option<bool>, Fault> {
         Ok(match self.run(run_id).await? {
             Some(run) => match super::progress(&run) {
                 super::Progress::Succeeded => Some(true),
@@ -236,8 +239,8 @@ impl DataFactory {
     }
 }
 
-const ENDED: &[&str] = &["Succeeded", "Failed", "Cancelled"];
-const FAILED: &[&str] = &["Failed"];
+const ENDED: &str = "Succeeded Failed Cancelled";
+const FAILED: &str = "Failed";
 
 struct Asked<T> {
     rows: Vec<T>,
@@ -245,8 +248,8 @@ struct Asked<T> {
     fault: Option<Fault>,
 }
 
-fn words(statuses: &[&str]) -> Vec<String> {
-    statuses.iter().map(|status| (*status).to_owned()).collect()
+fn words(statuses: &str) -> Vec<String> {
+    statuses.split(' ').map(str::to_owned).collect()
 }
 
 /// In words that follow "started by".

@@ -96,6 +96,13 @@ pub(super) fn run(run: &PipelineRun, scope: &Scope, now: DateTime<Utc>, found: &
         "cancelled" | "canceled" => Some("the pipeline run was cancelled".to_owned()),
         _ => None,
     };
+    // An activity has retries, and its pipeline may handle its failure.
+    if matches!(
+        run.status.to_ascii_lowercase().as_str(),
+        "queued" | "inprogress" | "canceling"
+    ) {
+        found.not_final = Some(format!("the pipeline run is {}", run.status));
+    }
 }
 
 /// Tells apart runs of a pipeline for different slices of time.

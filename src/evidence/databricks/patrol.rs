@@ -42,13 +42,18 @@ impl Databricks {
     }
 
     async fn ended_runs(&self, question: &Question, answer: &mut Answer) {
-        let active = self.list(&[("active_only", "true")], &mut answer.calls).await;
+        let active = self
+            .list(&[("active_only", "true")], &mut answer.calls)
+            .await;
         if let Some(fault) = active.fault {
             return answer.fail(fault);
         }
         let from = question.from.timestamp_millis().to_string();
         let to = question.to.timestamp_millis().to_string();
-        let mut query = vec![("completed_only", "true"), ("start_time_from", from.as_str())];
+        let mut query = vec![
+            ("completed_only", "true"),
+            ("start_time_from", from.as_str()),
+        ];
         query.extend(question.narrow.then_some(("start_time_to", to.as_str())));
         let completed = self.list(&query, &mut answer.calls).await;
         let mut known: BTreeSet<String> = active
@@ -65,7 +70,10 @@ impl Databricks {
         answer.too_long = !completed.whole;
         if question.deep {
             let from = (question.now - REPAIRED).timestamp_millis().to_string();
-            let query = [("completed_only", "true"), ("start_time_from", from.as_str())];
+            let query = [
+                ("completed_only", "true"),
+                ("start_time_from", from.as_str()),
+            ];
             let repaired = self.list(&query, &mut answer.calls).await;
             answer.ends.extend(self.ends_of(&repaired.runs));
             if let Some(fault) = repaired.fault {
@@ -135,8 +143,7 @@ impl Databricks {
                 Some(failed) => {
                     let mut failure = failed.failure(&Origin::default())?;
                     failure.set_scope(scope);
-                    failure.run_url =
-                        Some(run.run_page_url.clone()).filter(|page| self.owns(page));
+                    failure.run_url = Some(run.run_page_url.clone()).filter(|page| self.owns(page));
                     Outcome::Failed(Box::new(failure.sealed()))
                 }
                 None => Outcome::Neither,
@@ -164,7 +171,10 @@ impl Databricks {
     }
 
     /// Has the run that called another one ended, and how? `None`: not yet.
-    pub(in crate::evidence) async fn ended_well(&self, run_id: &str) -> Result<Option<bool>, Fault> {
+    pub(in crate::evidence) async fn ended_well(
+        &self,
+        run_id: &str,
+    ) -> Result<Option<bool>, Fault> {
         Ok(match self.run(run_id).await? {
             Some(run) => match standing(&run.state, &run.status) {
                 Standing::Running => None,
@@ -218,7 +228,9 @@ impl Databricks {
         answer.calls += 1;
         match self.clusters().await {
             Ok(clusters) => {
-                let ends = clusters.iter().filter_map(|c| self.end_of_cluster(c, question));
+                let ends = clusters
+                    .iter()
+                    .filter_map(|c| self.end_of_cluster(c, question));
                 answer.ends.extend(ends);
             }
             Err(fault) => answer.miss(format!("clusters: {}", fault.reason())),
@@ -243,7 +255,8 @@ impl Databricks {
             (Outcome::Succeeded, started)
         } else {
             let window = (question.from.max(question.since), DateTime::<Utc>::MAX_UTC);
-            let mut failure = render::failed_cluster(cluster, window, None)?.failure(&Origin::default());
+            let mut failure =
+                render::failed_cluster(cluster, window, None)?.failure(&Origin::default());
             failure.set_scope(scope);
             let ended = from_millis(cluster.terminated_time);
             (Outcome::Failed(Box::new(failure)), ended)
@@ -280,7 +293,9 @@ impl Databricks {
             answer.calls += 1;
             let page: wire::Pipelines = match self.get("api/2.0/pipelines", &query).await {
                 Ok(page) => page.unwrap_or_default(),
-                Err(fault) => return answer.miss(format!("Lakeflow pipelines: {}", fault.reason())),
+                Err(fault) => {
+                    return answer.miss(format!("Lakeflow pipelines: {}", fault.reason()));
+                }
             };
             for pipeline in &page.statuses {
                 self.ended_updates(pipeline, question, answer).await;
@@ -310,7 +325,11 @@ impl Databricks {
                 .latest
                 .insert(pipeline.pipeline_id.clone(), newest.update_id.clone());
         }
-        for (number, update) in fresh.iter().enumerate().filter(|(_, update)| update.is_over()) {
+        for (number, update) in fresh
+            .iter()
+            .enumerate()
+            .filter(|(_, update)| update.is_over())
+        {
             let began = update.began();
             // An update has no end: what began before the patrol is left alone.
             if began.is_none_or(|began| began < question.since) {
@@ -376,7 +395,12 @@ impl Databricks {
             .filter(|event| event.origin.update_id == update.update_id)
             .find(|event| !event.text().is_empty());
         let message = error.map_or_else(
-            || format!("The update {} failed; its events name no error.", update.update_id),
+            || {
+                format!(
+                    "The update {} failed; its events name no error.",
+                    update.update_id
+                )
+            },
             |event| event.text(),
         );
         let mut failure = crate::sources::rows::databricks::JobRun {

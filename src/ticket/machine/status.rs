@@ -149,7 +149,10 @@ pub(super) fn recovered(d: &mut Draft, recovery: &Recovery) -> Result<(), Refusa
     if !is_recovery(recovery, &ticket.failure, failed_at) {
         return Err(contradicts("that run began before the failure"));
     }
-    let person = ticket.status_by.is_person().then(|| ticket.status_by.name.clone());
+    let person = ticket
+        .status_by
+        .is_person()
+        .then(|| ticket.status_by.name.clone());
     let words = recovery.words();
     let run = Some(recovery.run_id.as_str());
     let again = ticket.books.recovered_by.as_deref() == run;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{INDEX, TicketStore, decode, encode};
+use crate::digest::sha256;
 use crate::fault::Fault;
 use crate::patrol::{Unit, Watch};
 use crate::storage::{ETag, Inserted, Swapped};
-use crate::digest::sha256;
 use crate::ticket::TicketId;
 
 const PATROL: &str = "patrol";
