@@ -27,7 +27,7 @@ use std::ops::Range;
 
 use crate::digest::sha256;
 
-pub use clean::clean;
+pub use clean::{clean, one_line};
 
 /// What stands where a secret was.
 const MASK: &str = "***";
@@ -55,11 +55,6 @@ pub fn redact(text: &str) -> String {
         }
     }
     text.into_owned()
-}
-
-/// The text without what could hide, reorder or overwrite it; nothing is masked.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    clean::clean(text)
 }
 
 /// Like [`redact`], for the name of an asset or a run: masks only what is surely secret by its own shape (tokens, private keys,

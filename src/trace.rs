@@ -199,9 +199,14 @@ pub fn current() -> Option<Traceparent> {
     Context::map_current(|context| Traceparent::of(context.span().span_context()))
 }
 
-/// The traceparent for a message about a report: what is under way here as long as it is the same trace, else
-/// the report's own. `stored` may be anything that an older version has kept.
-pub fn of_report(stored: Option<&str>) -> Option<Traceparent> {
+/// The traceparent of what is under way here, as messages and tickets keep it.
+pub fn here() -> Option<String> {
+    current().map(|current| current.to_string())
+}
+
+/// What is under way here as long as it is the report's trace, else the report's own. `stored` may be anything that an
+/// older version has kept.
+fn of_report(stored: Option<&str>) -> Option<Traceparent> {
     match (current(), stored.and_then(Traceparent::parse)) {
         (Some(current), Some(stored)) if current.0.trace_id() != stored.0.trace_id() => {
             Some(stored)

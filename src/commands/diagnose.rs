@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::diagnosis::{Case, Diagnosis, Quote, Severity, diagnose};
 use crate::failure::Source;
+use crate::redaction::{clean, one_line};
 
 /// The longest line or text that is read, in bytes; a longer one is an error of its own.
 const LINE_CAP: usize = 4 * 1024 * 1024;
@@ -383,18 +384,18 @@ fn page(
         Severity::Low => Style::new().green().bold(),
     });
     if let Some(name) = name {
-        writeln!(out, "{}", clean(name).style(dim))?;
+        writeln!(out, "{}", one_line(name).style(dim))?;
     }
     writeln!(
         out,
         "{}  {}",
-        clean(&found.error_type).style(tone),
+        one_line(&found.error_type).style(tone),
         word(&found.category).style(dim)
     )?;
-    writeln!(out, "{}", clean(&found.root_cause).style(bold))?;
+    writeln!(out, "{}", one_line(&found.root_cause).style(bold))?;
     writeln!(out)?;
     for (number, step) in found.recommendations.iter().enumerate() {
-        writeln!(out, "  {}. {}", number + 1, clean(step))?;
+        writeln!(out, "  {}. {}", number + 1, one_line(step))?;
     }
     writeln!(out)?;
     let verdict = if found.remediable {
@@ -426,7 +427,7 @@ fn page(
     writeln!(
         out,
         "{}",
-        format!("rule: {}", clean(&found.rule)).style(dim)
+        format!("rule: {}", one_line(&found.rule)).style(dim)
     )
 }
 
@@ -436,17 +437,4 @@ fn word(value: &impl Serialize) -> String {
         .ok()
         .and_then(|v| v.as_str().map(|s| s.replace('_', " ")))
         .unwrap_or_default()
-}
-
-/// A terminal must not obey the text.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::claims::Place;
-use super::{FAILURES, FailureMessage, Flow};
+use super::{Flow, Task};
 use crate::digest::sha256;
 use crate::failure::{Failure, Source};
 use crate::fault::Fault;
@@ -20,6 +20,7 @@ use crate::sources::{Parsed, RowsRequest, reruns};
 use crate::ticket::machine::{Event, Report};
 use crate::ticket::store::{Claim, Waiting};
 use crate::ticket::{Ticket, TicketId};
+use crate::trace;
 
 /// How many failures of one alert are claimed at once.
 const AT_ONCE: usize = 16;
@@ -96,12 +97,7 @@ pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
 
 impl Flow {
     /// Makes a parsed body durable.
-    pub async fn accept(
-        &self,
-        parsed: Parsed,
-        trace: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<Accepted, Fault> {
+    pub async fn accept(&self, parsed: Parsed, now: DateTime<Utc>) -> Result<Accepted, Fault> {
         match parsed {
             Parsed::Ignored(reason) => {
                 tracing::info!(accept.reason = %reason, "ignored: understood and no failure");
@@ -113,7 +109,7 @@ impl Flow {
                 })
             }
             Parsed::NeedsRows(request) => {
-                self.accept_rows(request, trace, now).await?;
+                self.accept_rows(request, now).await?;
                 Ok(Accepted {
                     status: AcceptStatus::Pending,
                     ticket_id: None,
@@ -131,7 +127,7 @@ impl Flow {
                 })
             }
             Parsed::Failures(failures) => {
-                let tickets = self.accept_failures(failures, trace, now).await?;
+                let tickets = self.accept_failures(failures, now).await?;
                 let new = tickets
                     .iter()
                     .any(|ticket| ticket.status == AcceptStatus::Accepted);
@@ -153,13 +149,12 @@ impl Flow {
     pub(super) async fn accept_failures(
         &self,
         failures: Vec<Failure>,
-        trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Vec<AcceptedTicket>, Fault> {
         let accepts = failures
             .into_iter()
             .map(|failure| self.deployed(self.placed(failure.sealed())))
-            .map(|failure| self.accept_failure(failure, trace, now).boxed());
+            .map(|failure| self.accept_failure(failure, now).boxed());
         futures::stream::iter(accepts)
             .buffered(AT_ONCE)
             .try_collect()
@@ -169,7 +164,6 @@ impl Flow {
     async fn accept_failure(
         &self,
         failure: Failure,
-        trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<AcceptedTicket, Fault> {
         let answer =
@@ -185,8 +179,8 @@ impl Flow {
         }
         let (key, follows) = match self.place(&failure).await? {
             Place::Known(owner) => {
-                self.reported_again(&owner, &failure, trace, now).await?;
-                self.look_at_run(&owner, &failure, trace).await?;
+                self.reported_again(&owner, &failure, now).await?;
+                self.look_at_run(&owner, &failure).await?;
                 return Ok(answer(owner, AcceptStatus::Duplicate, &failure));
             }
             Place::New { key, follows } => (key, follows),
@@ -194,20 +188,20 @@ impl Flow {
         let waiting = Waiting {
             claim: Some(key.clone()),
             follows,
-            ..Waiting::new(failure.clone(), trace, now)
+            ..Waiting::new(failure.clone(), trace::here(), now)
         };
         let offer = self.offer(&waiting, now).await?;
         match self.store.claim(&key, &offer).await? {
             Claim::Ours => {
-                self.put_failure(&offer, trace).await?;
-                self.look_at_run(&offer, &failure, trace).await?;
+                self.put_failure(&offer, Duration::ZERO).await?;
+                self.look_at_run(&offer, &failure).await?;
                 tracing::info!(ticket.id = %offer, failure.source = %failure.source, "failure accepted");
                 Ok(answer(offer, AcceptStatus::Accepted, &failure))
             }
             Claim::Theirs(owner) => {
                 self.store.drop_active(offer.as_str()).await?;
-                self.reported_again(&owner, &failure, trace, now).await?;
-                self.look_at_run(&owner, &failure, trace).await?;
+                self.reported_again(&owner, &failure, now).await?;
+                self.look_at_run(&owner, &failure).await?;
                 Ok(answer(owner, AcceptStatus::Duplicate, &failure))
             }
         }
@@ -224,16 +218,9 @@ impl Flow {
         Err(Fault::transient("no free ticket id in this second"))
     }
 
-    pub(super) async fn put_failure(
-        &self,
-        id: &TicketId,
-        trace: Option<&str>,
-    ) -> Result<(), Fault> {
-        let message = FailureMessage::Failure {
-            ticket: id.clone(),
-            trace: trace.map(str::to_owned),
-        };
-        self.put(FAILURES, &message, Duration::ZERO).await
+    pub(super) async fn put_failure(&self, id: &TicketId, delay: Duration) -> Result<(), Fault> {
+        let ticket = id.clone();
+        self.put(Task::Failure { ticket }, delay).await
     }
 
     /// Counts the report; heals a claim whose ticket does not exist (a crash between claim and enqueue).
@@ -241,7 +228,6 @@ impl Flow {
         &self,
         owner: &TicketId,
         failure: &Failure,
-        trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         if failure.source == Source::Airflow {
@@ -251,45 +237,32 @@ impl Flow {
                 found => found,
             };
             if let Some(ticket) = ticket {
-                return self.report_try(&ticket, failure, trace, now).await;
+                return self.report_try(&ticket, failure, now).await;
             }
         }
         let Some(ticket) = self.count_report(owner, now).await? else {
-            let waiting = Waiting::new(failure.clone(), trace, now);
+            let waiting = Waiting::new(failure.clone(), trace::here(), now);
             self.store.put_waiting_if_absent(owner, &waiting).await?;
-            return self.put_failure(owner, trace).await;
+            return self.put_failure(owner, Duration::ZERO).await;
         };
         if failure.source == Source::Databricks && ticket.is_closed() {
             // A failed repair keeps its run id: the queue function asks Databricks which it is.
-            self.put_recheck(owner, trace, Duration::ZERO).await?;
+            self.put_recheck(owner, Duration::ZERO).await?;
         }
         Ok(())
     }
 
     /// A DAG-level report says that tasks failed, and not which: the queue function asks for all of them.
-    async fn look_at_run(
-        &self,
-        owner: &TicketId,
-        failure: &Failure,
-        trace: Option<&str>,
-    ) -> Result<(), Fault> {
+    async fn look_at_run(&self, owner: &TicketId, failure: &Failure) -> Result<(), Fault> {
         if units::is_about_run(failure) && self.collector.can_ask(failure) {
-            self.put_recheck(owner, trace, ANALYSED).await?;
+            self.put_recheck(owner, ANALYSED).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn put_recheck(
-        &self,
-        owner: &TicketId,
-        trace: Option<&str>,
-        delay: Duration,
-    ) -> Result<(), Fault> {
-        let message = FailureMessage::Recheck {
-            ticket: owner.clone(),
-            trace: trace.map(str::to_owned),
-        };
-        self.put(FAILURES, &message, delay).await
+    pub(super) async fn put_recheck(&self, owner: &TicketId, delay: Duration) -> Result<(), Fault> {
+        let ticket = owner.clone();
+        self.put(Task::Recheck { ticket }, delay).await
     }
 
     /// The ticket this run was started to heal, if it was started by a playbook.
@@ -350,12 +323,7 @@ impl Flow {
     }
 
     /// Keeps the alert under a row of the active index, then enqueues its expansion.
-    async fn accept_rows(
-        &self,
-        request: RowsRequest,
-        trace: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<(), Fault> {
+    async fn accept_rows(&self, request: RowsRequest, now: DateTime<Utc>) -> Result<(), Fault> {
         let digest = sha256(format!(
             "{}\n{}\n{}",
             request.rows_of.name(),
@@ -363,25 +331,15 @@ impl Flow {
             request.asset.as_deref().unwrap_or_default()
         ));
         let row = format!("rows-{}", digest.get(..40).unwrap_or_default());
-        let trace = trace.map(str::to_owned);
         let waiting = WaitingRows {
             request,
             received_at: now,
-            trace: trace.clone(),
+            trace: trace::here(),
             nudges: 0,
             nudged_at: None,
         };
         self.keep_rows(&row, &waiting).await?;
-        self.put(
-            FAILURES,
-            &FailureMessage::Rows {
-                row,
-                round: 0,
-                trace,
-            },
-            Duration::ZERO,
-        )
-        .await
+        self.put(Task::Rows { row, round: 0 }, Duration::ZERO).await
     }
 
     pub(super) async fn keep_rows(&self, row: &str, waiting: &WaitingRows) -> Result<(), Fault> {

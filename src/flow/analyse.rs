@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::accept::{WaitingRows, is_run_of_attempt};
 use super::claims::Adopted;
-use super::{DELIVERIES, FAILURES, FailureMessage, Flow, append};
+use super::{Flow, Task, append};
 use crate::diagnosis::{Case, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
 use crate::failure::{Failure, Source, field};
@@ -41,20 +41,12 @@ const NOT_ANALYSED: Duration = Duration::from_secs(60);
 const NUDGES_OF_A_PAUSE: u32 = 4;
 
 impl Flow {
-    /// Handles one message of the queue `failures`. An error means: deliver it again.
-    pub async fn analyse(&self, message: FailureMessage, now: DateTime<Utc>) -> Result<(), Fault> {
-        match message {
-            FailureMessage::Failure { ticket, .. } => self.analyse_failure(&ticket, now).await,
-            FailureMessage::Rows { row, round, trace } => {
-                self.expand_rows(&row, round, trace, now).await
-            }
-            FailureMessage::Recheck { ticket, trace } => {
-                self.recheck(&ticket, trace.as_deref(), now).await
-            }
-        }
-    }
-
-    async fn analyse_failure(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
+    /// Opens the ticket of a failure that waits under this id.
+    pub(super) async fn analyse_failure(
+        &self,
+        id: &TicketId,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
         trace::note("ticket.id", id.to_string());
         if let Some(ticket) = self.store.load(id).await? {
             let ticket = self.analyse_again(ticket, now).await?;
@@ -98,11 +90,10 @@ impl Flow {
             match self.adopt(id, &waiting, known).await? {
                 Adopted::Ours(follows) => waiting.follows = follows,
                 Adopted::Theirs(owner, instance) => {
-                    let trace = waiting.trace.as_deref();
-                    self.reported_again(&owner, &instance, trace, now).await?;
+                    self.reported_again(&owner, &instance, now).await?;
                     if let Some(ticket) = self.store.load(&owner).await? {
                         // The run failed of more than that.
-                        self.look_for_others(&ticket, trace, now).await?;
+                        self.look_for_others(&ticket, now).await?;
                     }
                     return self.store.drop_active(id.as_str()).await;
                 }
@@ -154,14 +145,9 @@ impl Flow {
         // The sweep leaves it alone as long as these messages go on.
         waiting.nudges = waiting.nudges.max(NUDGES_OF_A_PAUSE);
         waiting.nudged_at = Some(now);
-        let trace = waiting.trace.clone();
         self.store.update_waiting(id, &waiting).await?;
-        let message = FailureMessage::Failure {
-            ticket: id.clone(),
-            trace,
-        };
-        let delay = delay.to_std().unwrap_or_default();
-        self.put(FAILURES, &message, delay).await
+        self.put_failure(id, delay.to_std().unwrap_or_default())
+            .await
     }
 
     /// The failure under the one name that its scope has in the configuration, whichever way the report named it.
@@ -212,10 +198,7 @@ impl Flow {
             latest,
             follows: waiting.follows.clone(),
             // A failure that an older version took in has no trace: it gets the one that it is analysed in.
-            trace: waiting
-                .trace
-                .clone()
-                .or_else(|| trace::current().map(|trace| trace.to_string())),
+            trace: waiting.trace.clone().or_else(trace::here),
             sinks_off: self.sinks_off(),
         };
         let ticket = machine::open(opening, now);
@@ -395,11 +378,10 @@ impl Flow {
     }
 
     /// Asks the vendor for the runs behind an alert and accepts each of them.
-    async fn expand_rows(
+    pub(super) async fn expand_rows(
         &self,
         row: &str,
         round: u32,
-        trace: Option<String>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let Some(document) = self.store.active_document(row).await? else {
@@ -408,12 +390,11 @@ impl Flow {
         let Ok(WaitingRows { request, .. }) = serde_json::from_str(&document) else {
             return Err(Fault::permanent("a waiting alert cannot be read"));
         };
-        let here = trace::of_report(trace.as_deref()).map(|trace| trace.to_string());
         let last = usize::try_from(round).is_ok_and(|round| round >= INGESTION_LAG.len());
         let expanded = match self.collector.expand(&request, now).await {
             Ok(expanded) => expanded,
             Err(fault) if fault.is_transient() && !last => {
-                return self.ask_again(row, round, trace).await;
+                return self.ask_again(row, round).await;
             }
             Err(fault) => {
                 let gap = Gap {
@@ -429,53 +410,42 @@ impl Flow {
         };
         if expanded.ask_again && !last {
             if !expanded.failures.is_empty() {
-                self.accept_failures(expanded.failures, here.as_deref(), now)
-                    .await?;
+                self.accept_failures(expanded.failures, now).await?;
             }
-            return self.ask_again(row, round, trace).await;
+            return self.ask_again(row, round).await;
         }
         let failures = if expanded.failures.is_empty() {
             vec![nameless(&request, &expanded.gaps)]
         } else {
             expanded.failures
         };
-        self.accept_failures(failures, here.as_deref(), now).await?;
+        self.accept_failures(failures, now).await?;
         self.store.drop_active(row).await
     }
 
-    async fn ask_again(&self, row: &str, round: u32, trace: Option<String>) -> Result<(), Fault> {
+    async fn ask_again(&self, row: &str, round: u32) -> Result<(), Fault> {
         let delay = usize::try_from(round)
             .ok()
             .and_then(|round| INGESTION_LAG.get(round))
             .copied()
             .unwrap_or(Duration::from_secs(600));
-        self.put(
-            FAILURES,
-            &FailureMessage::Rows {
-                row: row.to_owned(),
-                round: round + 1,
-                trace,
-            },
-            delay,
-        )
-        .await
+        let task = Task::Rows {
+            row: row.to_owned(),
+            round: round + 1,
+        };
+        self.put(task, delay).await
     }
 
     /// A known run was reported again: is there more to it than its ticket says?
-    async fn recheck(
-        &self,
-        id: &TicketId,
-        trace: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<(), Fault> {
+    pub(super) async fn recheck(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
         let Some(ticket) = self.store.load(id).await? else {
             if self.store.waiting(id).await?.is_some() {
-                return self.put_recheck(id, trace, NOT_ANALYSED).await;
+                return self.put_recheck(id, NOT_ANALYSED).await;
             }
             return Ok(());
         };
         match ticket.failure.source {
-            Source::Airflow => self.look_for_others(&ticket, trace, now).await,
+            Source::Airflow => self.look_for_others(&ticket, now).await,
             Source::Databricks => self.recheck_repair(&ticket, now).await,
             Source::Adf | Source::System => Ok(()),
         }
@@ -499,10 +469,7 @@ impl Flow {
         }
         let mut failure = collected.refine(ticket.failure.clone());
         failure.key = reruns::repair_key(&failure, &repair);
-        let trace = trace::current().map(|trace| trace.to_string());
-        self.accept_failures(vec![failure], trace.as_deref(), now)
-            .await
-            .map(|_| ())
+        self.accept_failures(vec![failure], now).await.map(|_| ())
     }
 
     /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.
@@ -522,15 +489,6 @@ impl Flow {
                 .is_some_and(|called| called - skew <= began)
                 && attempt.ended_at.is_none_or(|end| began <= end + skew)
         }))
-    }
-
-    /// Puts a delivery message back with a delay.
-    pub(super) async fn put_later(
-        &self,
-        message: &super::DeliveryMessage,
-        delay: Duration,
-    ) -> Result<(), Fault> {
-        self.put(DELIVERIES, message, delay).await
     }
 }
 

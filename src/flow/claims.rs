@@ -109,7 +109,6 @@ impl Flow {
         &self,
         ticket: &Ticket,
         failure: &Failure,
-        trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let report = Latest::of(failure);
@@ -119,7 +118,7 @@ impl Flow {
         if units::names_task(failure) && !units::names_task(&ticket.failure) {
             let event = Event::NamedBetter(Box::new(failure.clone()));
             self.try_apply(&ticket.id, event, now).await?;
-            self.put_failure(&ticket.id, trace).await?;
+            self.put_failure(&ticket.id, Duration::ZERO).await?;
             return self.note_try(ticket, report, None, now).await;
         }
         if units::is_about_run(failure)
@@ -177,7 +176,6 @@ impl Flow {
     pub(super) async fn look_for_others(
         &self,
         ticket: &Ticket,
-        trace: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let mut news = Vec::new();
@@ -190,7 +188,7 @@ impl Flow {
                 }
             }
             Err(fault) if fault.is_transient() && now - ticket.last_seen < ASKED_FOR => {
-                return self.put_recheck(&ticket.id, trace, ASK_AGAIN).await;
+                return self.put_recheck(&ticket.id, ASK_AGAIN).await;
             }
             Err(fault) => tracing::warn!(
                 ticket.id = %ticket.id,
@@ -198,7 +196,7 @@ impl Flow {
                 "it could not be found out which tasks of the run failed"
             ),
         }
-        self.accept_failures(news, trace, now).await.map(|_| ())
+        self.accept_failures(news, now).await.map(|_| ())
     }
 
     /// Does no ticket know of this failure?

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
+use super::{DELIVERIES, Delivery, FAILURES, Flow, Message};
 use crate::digest::sha256;
 use crate::fault::Fault;
 use crate::redaction::{cap, redact};
@@ -23,11 +23,16 @@ impl Flow {
         text: &str,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
+        let message = Message::decode(text);
         let digest = sha256(format!("{queue}\n{text}"));
         let letter = DeadLetter {
             id: format!("{}-{}", now.format("%Y%m%dT%H%M"), digest.get(..16).unwrap_or_default()),
             queue: queue.to_owned(),
-            text: if is_ours(text) { text.to_owned() } else { cap(&redact(text), 32 * 1024) },
+            // Our own messages hold ids only, and have to be put back as they were.
+            text: match &message {
+                Some(_) if text.len() < 4096 => text.to_owned(),
+                _ => cap(&redact(text), 32 * 1024),
+            },
             reason: "the function failed on it more often than the host tries, or it could not be decoded".to_owned(),
             at: now,
             replayed_at: None,
@@ -35,7 +40,7 @@ impl Flow {
         if self.store.record_dead_letter(&letter).await? {
             tracing::error!(queue.name = queue, letter.id = %letter.id, "a message was given up: see the dashboard, then `aiops-rca replay`");
         }
-        if let Ok(message) = serde_json::from_str::<DeliveryMessage>(text) {
+        if let Some(delivery) = message.as_ref().and_then(Message::delivery) {
             let fault = DeliveryFault {
                 reason: format!(
                     "given up after repeated crashes (dead letter {})",
@@ -48,19 +53,19 @@ impl Flow {
             // ticket is blocked, and tried ever more seldom.
             let shown = self
                 .store
-                .load(&message.ticket)
+                .load(&delivery.ticket)
                 .await?
-                .filter(|_| !message.sink.shows())
+                .filter(|_| !delivery.sink.shows())
                 .map(|ticket| ticket.version);
             let event = Event::DeliveryEnded {
-                sink: message.sink,
+                sink: delivery.sink,
                 holder: String::new(),
                 shown,
                 fault: Some(fault),
-                settings: self.sinks.settings_digest(message.sink),
+                settings: self.sinks.settings_digest(delivery.sink),
                 again: None,
             };
-            let ended = self.store.update(&message.ticket, |ticket: &Ticket| {
+            let ended = self.store.update(&delivery.ticket, |ticket: &Ticket| {
                 crate::ticket::machine::apply(ticket, &event, now)
             });
             UpdateError::unless_refused(ended.await)?;
@@ -81,8 +86,11 @@ impl Flow {
             if !wanted || !known {
                 continue;
             }
-            if let Ok(message) = serde_json::from_str::<DeliveryMessage>(&letter.text) {
-                self.wake(&message, now).await?;
+            if let Some(delivery) = Message::decode(&letter.text)
+                .as_ref()
+                .and_then(Message::delivery)
+            {
+                self.wake(delivery, now).await?;
             }
             self.storage()
                 .put(&letter.queue, &letter.text, Duration::ZERO)
@@ -128,18 +136,13 @@ impl Flow {
     }
 
     /// The sink has to look again although the ticket has not changed since it was given up.
-    async fn wake(&self, message: &DeliveryMessage, now: DateTime<Utc>) -> Result<(), Fault> {
-        let event = Event::Woken { sink: message.sink };
-        let woken = self.store.update(&message.ticket, |ticket| {
+    async fn wake(&self, delivery: &Delivery, now: DateTime<Utc>) -> Result<(), Fault> {
+        let event = Event::Woken {
+            sink: delivery.sink,
+        };
+        let woken = self.store.update(&delivery.ticket, |ticket| {
             crate::ticket::machine::apply(ticket, &event, now)
         });
         UpdateError::unless_refused(woken.await).map(drop)
     }
-}
-
-/// Our own messages hold ids only, and have to be put back as they were.
-fn is_ours(text: &str) -> bool {
-    text.len() < 4096
-        && (serde_json::from_str::<DeliveryMessage>(text).is_ok()
-            || serde_json::from_str::<FailureMessage>(text).is_ok())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{DeliveryMessage, Flow};
+use super::{Delivery, Flow, Task};
 use crate::fault::Fault;
 use crate::sinks::Step;
 use crate::sinks::lanes::{Heard, Wait};
@@ -36,61 +36,61 @@ pub(super) enum End {
 }
 
 impl Flow {
-    /// Handles one message of the queue `deliveries`. An error means: deliver it again.
-    pub async fn deliver(
+    /// Brings one sink of one ticket up to date. An error means: deliver the message again.
+    pub(super) async fn deliver(
         &self,
-        message: DeliveryMessage,
+        delivery: Delivery,
         now: impl Fn() -> DateTime<Utc> + Send + Sync,
     ) -> Result<(), Fault> {
-        let id = &message.ticket;
+        let id = &delivery.ticket;
         trace::note("ticket.id", id.to_string());
-        trace::note("sink.name", message.sink.name());
+        trace::note("sink.name", delivery.sink.name());
         let Some(ticket) = self.store.load(id).await? else {
             tracing::warn!(ticket.id = %id, "a delivery for a ticket that does not exist");
             return Ok(());
         };
-        if !ticket.lags(message.sink) {
+        if !ticket.lags(delivery.sink) {
             return Ok(());
         }
-        let place = match self.sinks.lanes.enter(message.sink, now()) {
+        let place = match self.sinks.lanes.enter(delivery.sink, now()) {
             Ok(place) => place,
-            Err(Wait::Full(wait)) => return self.put_later(&message, wait).await,
-            Err(Wait::Down(outage)) => return self.sit_out(&message, &outage, now()).await,
+            Err(Wait::Full(wait)) => return self.put(Task::Delivery(delivery), wait).await,
+            Err(Wait::Down(outage)) => return self.sit_out(&delivery, &outage, now()).await,
         };
         let holder = format!("{:016x}", fastrand::u64(..));
-        let ticket = match self.lease(&message, &holder, now()).await? {
+        let ticket = match self.lease(&delivery, &holder, now()).await? {
             Ok(ticket) => ticket,
-            Err(wait) => return self.put_later(&message, wait).await,
+            Err(wait) => return self.put(Task::Delivery(delivery), wait).await,
         };
-        let end = if message.sink.shows() {
-            self.run_steps(message.sink, ticket, &holder, &now).await
+        let end = if delivery.sink.shows() {
+            self.run_steps(delivery.sink, ticket, &holder, &now).await
         } else {
             self.run_playbook(ticket, &holder, &now).await
         };
         let end = end?;
-        if let Some(outage) = place.leave(heard(message.sink, &end), now()) {
-            self.note_outage(message.sink, &outage).await;
+        if let Some(outage) = place.leave(heard(delivery.sink, &end), now()) {
+            self.note_outage(delivery.sink, &outage).await;
         }
-        self.end_delivery(&message, &holder, end, now()).await
+        self.end_delivery(&delivery, &holder, end, now()).await
     }
 
     /// The vendor does not answer: the ticket says so, and is not tried before the vendor is.
     async fn sit_out(
         &self,
-        message: &DeliveryMessage,
+        delivery: &Delivery,
         outage: &Outage,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let until = (outage.next_call - now).to_std().unwrap_or_default();
         let reason = format!(
             "{} does not answer since {}: {}",
-            message.sink.title(),
+            delivery.sink.title(),
             outage.since.format("%Y-%m-%d %H:%M UTC"),
             outage.reason
         );
-        let wait = until.max(backoff(message.attempt));
+        let wait = until.max(backoff(delivery.attempt));
         let end = End::Failed(Fault::transient_after(reason, Some(wait)));
-        self.end_delivery(message, "", end, now).await
+        self.end_delivery(delivery, "", end, now).await
     }
 
     /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
@@ -112,12 +112,12 @@ impl Flow {
     /// Takes the sink; `Err(wait)` when another delivery has it.
     async fn lease(
         &self,
-        message: &DeliveryMessage,
+        delivery: &Delivery,
         holder: &str,
         now: DateTime<Utc>,
     ) -> Result<Result<Ticket, Duration>, Fault> {
-        let leased = self.store.update(&message.ticket, |ticket| {
-            crate::ticket::machine::apply(ticket, &leased(message.sink, holder, now), now)
+        let leased = self.store.update(&delivery.ticket, |ticket| {
+            crate::ticket::machine::apply(ticket, &leased(delivery.sink, holder, now), now)
         });
         // Soon enough to pick up what the holder may have missed, late enough not to spin.
         Ok(UpdateError::unless_refused(leased.await)?
@@ -207,7 +207,7 @@ impl Flow {
 
     async fn end_delivery(
         &self,
-        message: &DeliveryMessage,
+        delivery: &Delivery,
         holder: &str,
         end: End,
         now: DateTime<Utc>,
@@ -225,31 +225,31 @@ impl Flow {
         let (shown, fault, again) = match end {
             End::LostLease => return Ok(()),
             End::UpToDate(version) => (Some(version), None, None),
-            End::Later(delay) => (None, None, Some((delay, message.attempt))),
+            End::Later(delay) => (None, None, Some((delay, delivery.attempt))),
             End::Failed(Fault::Transient {
                 reason,
                 retry_after,
             }) => {
-                let delay = retry_after.unwrap_or_else(|| backoff(message.attempt));
-                tracing::warn!(ticket.id = %message.ticket, sink.name = message.sink.name(), attempt = message.attempt, reason = %reason, "delivery will be tried again");
+                let delay = retry_after.unwrap_or_else(|| backoff(delivery.attempt));
+                tracing::warn!(ticket.id = %delivery.ticket, sink.name = delivery.sink.name(), attempt = delivery.attempt, reason = %reason, "delivery will be tried again");
                 (
                     None,
                     fault(&Fault::transient(reason), true),
-                    Some((delay, message.attempt.saturating_add(1))),
+                    Some((delay, delivery.attempt.saturating_add(1))),
                 )
             }
             End::Failed(permanent) => {
-                let ticket = self.store.load(&message.ticket).await?;
+                let ticket = self.store.load(&delivery.ticket).await?;
                 let known = ticket
                     .as_ref()
-                    .is_some_and(|ticket| ticket.blocked(message.sink).is_some());
+                    .is_some_and(|ticket| ticket.blocked(delivery.sink).is_some());
                 if known {
-                    tracing::warn!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is blocked as before");
+                    tracing::warn!(ticket.id = %delivery.ticket, sink.name = delivery.sink.name(), reason = permanent.reason(), "delivery is blocked as before");
                 } else {
-                    tracing::error!(ticket.id = %message.ticket, sink.name = message.sink.name(), reason = permanent.reason(), "delivery is blocked: somebody has to fix something");
+                    tracing::error!(ticket.id = %delivery.ticket, sink.name = delivery.sink.name(), reason = permanent.reason(), "delivery is blocked: somebody has to fix something");
                 }
                 // A sink that shows the ticket lags until it does; one that acts is left to the watchdog.
-                let given_up = ticket.filter(|_| !message.sink.shows());
+                let given_up = ticket.filter(|_| !delivery.sink.shows());
                 (
                     given_up.map(|ticket| ticket.version),
                     fault(&permanent, false),
@@ -260,17 +260,17 @@ impl Flow {
         let again = again.map(|(delay, attempt)| (delay.min(MAX_DELAY), attempt));
         let due = again.and_then(|(delay, _)| Some(now + chrono::Duration::from_std(delay).ok()?));
         let event = Event::DeliveryEnded {
-            sink: message.sink,
+            sink: delivery.sink,
             holder: holder.to_owned(),
             shown,
             fault,
-            settings: self.sinks.settings_digest(message.sink),
+            settings: self.sinks.settings_digest(delivery.sink),
             again: due,
         };
         let mut another_waits = false;
-        let ended = self.store.update(&message.ticket, |ticket| {
+        let ended = self.store.update(&delivery.ticket, |ticket| {
             another_waits = ticket
-                .waiting(message.sink, now)
+                .waiting(delivery.sink, now)
                 .zip(due)
                 .is_some_and(|(waiting, due)| waiting <= due + SinkState::SOON);
             crate::ticket::machine::apply(ticket, &event, now)
@@ -282,27 +282,18 @@ impl Flow {
             // One waiting message a sink is enough: without this every event would leave another one behind.
             Some(_) if another_waits => Ok(()),
             Some((delay, attempt)) => {
-                self.put_later(
-                    &DeliveryMessage {
-                        attempt,
-                        ..message.clone()
-                    },
-                    delay,
-                )
-                .await
+                let again = Delivery {
+                    attempt,
+                    ..delivery.clone()
+                };
+                self.put(Task::Delivery(again), delay).await
             }
             // The sweep tries it again.
-            None if ended.blocked(message.sink).is_some() => Ok(()),
+            None if ended.blocked(delivery.sink).is_some() => Ok(()),
             // Something changed while this version was being shown.
-            None if ended.lags(message.sink) => {
-                self.put_later(
-                    &DeliveryMessage {
-                        attempt: 0,
-                        ..message.clone()
-                    },
-                    Duration::ZERO,
-                )
-                .await
+            None if ended.lags(delivery.sink) => {
+                self.put_delivery(&ended, delivery.sink, Duration::ZERO)
+                    .await
             }
             None => Ok(()),
         }

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
@@ -31,66 +30,16 @@ mod claims;
 pub mod dead_letters;
 pub mod deliver;
 pub mod jira;
+mod message;
 mod notices;
 pub mod patrol;
 pub mod remediate;
 pub mod sweep;
 
-/// The queue of failures to analyse, by bare name.
-pub const FAILURES: &str = "failures";
-/// The queue of deliveries, by bare name.
-pub const DELIVERIES: &str = "deliveries";
-/// All queues, poison queues included, by bare name.
-pub const QUEUES: [&str; 4] = [FAILURES, DELIVERIES, "failures-poison", "deliveries-poison"];
+pub use message::{DELIVERIES, Delivery, FAILURES, Message, QUEUES, Task};
 
 /// By then the lease of what was cut has run out.
 const PUT_BACK: Duration = Duration::from_secs(30);
-
-/// What the queue `failures` carries. Small on purpose: the failure itself waits in the active index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum FailureMessage {
-    /// Analyse the failure that waits for this ticket.
-    Failure {
-        /// The ticket's id.
-        ticket: TicketId,
-        /// W3C traceparent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        trace: Option<String>,
-    },
-    /// Expand the alert kept under this row of the active index.
-    Rows {
-        /// `rows-…`.
-        row: String,
-        /// How often the vendor was asked already.
-        round: u32,
-        /// W3C traceparent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        trace: Option<String>,
-    },
-    /// A known run was reported again. Databricks: is it a new repair? Airflow: which tasks of the run failed?
-    Recheck {
-        /// Whose run.
-        ticket: TicketId,
-        /// W3C traceparent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        trace: Option<String>,
-    },
-}
-
-/// What the queue `deliveries` carries: bring this sink of this ticket up to date.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryMessage {
-    /// Which ticket.
-    pub ticket: TicketId,
-    /// Which sink.
-    pub sink: Sink,
-    /// How often it failed transiently before.
-    pub attempt: u32,
-    /// W3C traceparent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace: Option<String>,
-}
 
 /// Everything the corridor works with.
 #[derive(Debug, Clone)]
@@ -130,15 +79,25 @@ impl Flow {
             .collect()
     }
 
-    async fn put<T: Serialize>(
-        &self,
-        queue: &str,
-        message: &T,
-        delay: Duration,
-    ) -> Result<(), Fault> {
-        let text = message_text(message)
-            .ok_or_else(|| Fault::permanent("a message could not be written as JSON"))?;
+    /// Puts a message about the task, which belongs to what is under way here.
+    async fn put(&self, task: Task, delay: Duration) -> Result<(), Fault> {
+        let queue = task.queue();
+        let text = Message::here(task).encode()?;
         self.storage().put(queue, &text, delay).await
+    }
+
+    /// Works on one message of a queue. An error means: deliver it again.
+    pub async fn work(
+        &self,
+        task: Task,
+        now: impl Fn() -> DateTime<Utc> + Send + Sync,
+    ) -> Result<(), Fault> {
+        match task {
+            Task::Failure { ticket } => self.analyse_failure(&ticket, now()).await,
+            Task::Rows { row, round } => self.expand_rows(&row, round, now()).await,
+            Task::Recheck { ticket } => self.recheck(&ticket, now()).await,
+            Task::Delivery(delivery) => self.deliver(delivery, now).await,
+        }
     }
 
     /// Puts a message back whose work was cut at its deadline: the next invocation goes on where this one stopped.
@@ -174,14 +133,12 @@ impl Flow {
         sink: Sink,
         delay: Duration,
     ) -> Result<(), Fault> {
-        let trace = trace::of_report(ticket.trace.as_deref()).map(|trace| trace.to_string());
-        let message = DeliveryMessage {
+        let task = Task::Delivery(Delivery {
             ticket: ticket.id.clone(),
             sink,
             attempt: 0,
-            trace,
-        };
-        self.put(DELIVERIES, &message, delay).await
+        });
+        trace::for_report(ticket.trace.as_deref(), self.put(task, delay)).await
     }
 
     /// Applies one event: state machine, then what the policy makes of it, in one compare-and-set; then deliveries.
@@ -297,36 +254,6 @@ impl Flow {
     }
 }
 
-/// JSON that stays the same in the XML of a queue: plain ASCII without `<`, `>` and `&`.
-fn message_text<T: Serialize>(message: &T) -> Option<String> {
-    struct Plain;
-    impl serde_json::ser::Formatter for Plain {
-        fn write_string_fragment<W: std::io::Write + ?Sized>(
-            &mut self,
-            writer: &mut W,
-            fragment: &str,
-        ) -> std::io::Result<()> {
-            for c in fragment.chars() {
-                if matches!(c, ' '..='~') && !matches!(c, '<' | '>' | '&') {
-                    write!(writer, "{c}")?;
-                } else {
-                    for unit in c.encode_utf16(&mut [0; 2]) {
-                        write!(writer, "\\u{unit:04x}")?;
-                    }
-                }
-            }
-            Ok(())
-        }
-    }
-    let mut text = Vec::new();
-    message
-        .serialize(&mut serde_json::Serializer::with_formatter(
-            &mut text, Plain,
-        ))
-        .ok()?;
-    String::from_utf8(text).ok()
-}
-
 /// The runs that the ticket's own attempts started.
 fn own_runs(ticket: &Ticket, rerun: Option<&str>) -> Vec<String> {
     let attempts = ticket.remediation.attempts.iter();
@@ -370,22 +297,4 @@ fn append(change: &Change, event: &Event, now: DateTime<Utc>) -> Result<Change, 
     next.ticket.books.audited = audited;
     next.visible |= change.visible;
     Ok(next)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_json_that_xml_carries_as_it_is() {
-        let hostile = "<b>&amp;\"\u{0}\u{7f}é\u{fffe}😱]]>";
-        let text = message_text(&serde_json::json!({ "t": hostile })).unwrap();
-        assert!(
-            text.bytes()
-                .all(|b| matches!(b, b' '..=b'~') && !b"<>&".contains(&b)),
-            "{text}"
-        );
-        let back: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(back["t"], hostile);
-    }
 }

@@ -169,7 +169,7 @@ impl Flow {
             stored.watch.mark(end, now);
         }
         if !freed.is_empty() {
-            self.accept_failures(freed, None, now).await?;
+            self.accept_failures(freed, now).await?;
         }
         for batch in ready.chunks(BATCH) {
             if started.elapsed() > WORKING {
@@ -183,7 +183,7 @@ impl Flow {
                     failures.push((**failure).clone());
                 }
             }
-            self.accept_failures(failures, None, now).await?;
+            self.accept_failures(failures, now).await?;
             for end in batch {
                 stored.watch.mark(end, now);
             }

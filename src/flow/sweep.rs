@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::accept::WaitingRows;
 use super::notices::Seen;
-use super::{FAILURES, FailureMessage, Flow, QUEUES};
+use super::{Flow, QUEUES, Task};
 use crate::fault::Fault;
 use crate::ticket::machine::{self, Event};
 use crate::ticket::store::{ActiveRow, Outage, UpdateError};
@@ -170,12 +170,11 @@ impl Flow {
         waiting.nudges = waiting.nudges.saturating_add(1);
         waiting.nudged_at = Some(now);
         self.keep_rows(&row.row, &waiting).await?;
-        let message = FailureMessage::Rows {
+        let task = Task::Rows {
             row: row.row.clone(),
             round: u32::MAX,
-            trace: waiting.trace,
         };
-        self.put(FAILURES, &message, Duration::ZERO).await?;
+        trace::for_report(waiting.trace.as_deref(), self.put(task, Duration::ZERO)).await?;
         Ok(true)
     }
 
@@ -206,11 +205,11 @@ impl Flow {
                 self.store.claim(waiting.claim(), id).await?;
             }
         }
-        let message = FailureMessage::Failure {
-            ticket: id.clone(),
-            trace: waiting.trace.clone(),
-        };
-        self.put(FAILURES, &message, Duration::ZERO).await?;
+        trace::for_report(
+            waiting.trace.as_deref(),
+            self.put_failure(id, Duration::ZERO),
+        )
+        .await?;
         waiting.nudges = waiting.nudges.saturating_add(1);
         waiting.nudged_at = Some(now);
         // The ticket may have been opened meanwhile: then the row is its own again.

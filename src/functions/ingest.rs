@@ -41,10 +41,7 @@ impl Handler {
             }
         };
         let accepted = match self.flow().await {
-            Ok(flow) => {
-                let trace = trace::current().map(|trace| trace.to_string());
-                flow.accept(parsed, trace.as_deref(), now).await
-            }
+            Ok(flow) => flow.accept(parsed, now).await,
             Err(fault) => Err(fault),
         };
         match accepted {

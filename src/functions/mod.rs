@@ -266,8 +266,11 @@ impl Handler {
             Door::Dashboard => self.dashboard(path, &request, now).await,
             Door::Api => self.api(path, &request, now).await,
             Door::Health => self.health().await,
-            Door::AnalyseFailure => self.invoke(door, Job::Analyse, &request, now).await,
-            Door::DeliverTicket => self.invoke(door, Job::Deliver, &request, now).await,
+            Door::AnalyseFailure => self.invoke(door, Job::Work(FAILURES), &request, now).await,
+            Door::DeliverTicket => {
+                self.invoke(door, Job::Work(DELIVERIES), &request, now)
+                    .await
+            }
             Door::RecordPoisonFailure => {
                 let job = Job::Record(FAILURES);
                 self.invoke(door, job, &request, now).await

@@ -1,28 +1,21 @@
 //! Queue and timer functions: decode the envelope, call the corridor, answer with a JSON object always.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 
 use super::envelope::{done, failed, queue_text};
 use super::wire::{Request, Response};
 use super::{Door, Handler, QUEUE_DEADLINE, TIMER_DEADLINE};
 use crate::fault::Fault;
-use crate::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
+use crate::flow::{Flow, Message};
 use crate::storage::Trouble;
-use crate::trace::{Kind, Traceparent, Work};
-
-/// What all messages have in common.
-#[derive(Deserialize)]
-struct Traced {
-    trace: Option<String>,
-}
+use crate::trace::{Kind, Work};
 
 /// What a function of a queue or the timer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Job {
-    Analyse,
-    Deliver,
-    /// Keeps what a queue gave up.
+    /// Works on a message of this queue.
+    Work(&'static str),
+    /// Keeps what this queue gave up.
     Record(&'static str),
     Sweep,
     Patrol,
@@ -99,18 +92,11 @@ impl Handler {
     ) -> Result<(), Fault> {
         let text = || text.ok_or_else(|| Fault::permanent("the envelope holds no message"));
         match job {
-            Job::Analyse => {
+            Job::Work(queue) => {
                 let text = text()?;
-                match serde_json::from_str::<FailureMessage>(&text) {
-                    Ok(message) => flow.analyse(message, now).await,
-                    Err(_) => flow.record_dead_letter(FAILURES, &text, now).await,
-                }
-            }
-            Job::Deliver => {
-                let text = text()?;
-                match serde_json::from_str::<DeliveryMessage>(&text) {
-                    Ok(message) => flow.deliver(message, Utc::now).await,
-                    Err(_) => flow.record_dead_letter(DELIVERIES, &text, now).await,
+                match Message::decode(&text) {
+                    Some(message) => flow.work(message.task, Utc::now).await,
+                    None => flow.record_dead_letter(queue, &text, now).await,
                 }
             }
             Job::Record(queue) => flow.record_dead_letter(queue, &text()?, now).await,
@@ -152,12 +138,11 @@ impl Handler {
 fn begin(door: Door, text: Option<&str>, request: &Request) -> Work {
     let queue = door.queue();
     let (kind, trigger, trace) = if queue.is_some() {
-        let message = text.and_then(|text| serde_json::from_str::<Traced>(text).ok());
-        let stored = message.and_then(|message| message.trace);
+        let message = text.and_then(Message::decode);
         (
             Kind::Consumer,
             "pubsub",
-            stored.as_deref().and_then(Traceparent::parse),
+            message.and_then(|message| message.trace()),
         )
     } else {
         (Kind::Internal, "timer", request.trace())

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::host::event::{EventStream, HostEvent, Invocation, LineLevel, Outcome, StopReason};
 use super::host::manifest::{App, AuthLevel, Trigger};
 use super::host::{HOST_VERSION, RunningHost};
+use crate::redaction::clean;
 
 /// Writes lines; whether in colours is decided once.
 #[derive(Debug, Clone, Copy)]
@@ -133,29 +134,29 @@ impl Console {
             }
             HostEvent::ChildExited { group, how, counted, last_errors } => {
                 let count = counted.map_or_else(|| "restart".to_owned(), |count| format!("error {count} of 3"));
-                let said = last_errors.iter().map(|line| visible(line)).collect::<Vec<_>>().join("\n          ");
+                let said = last_errors.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n          ");
                 let said = if said.is_empty() { said } else { format!("\n          {said}") };
                 self.paint(&format!("{group}: {how} ({count}){said}"), bad)
             }
             HostEvent::ChildLine { level, text, .. } => self.child_line(*level, text),
             HostEvent::Invoked(call) => self.invocation(call),
-            HostEvent::FunctionLog { function, text } => self.paint(&format!("{function}: {}", visible(text)), dim),
+            HostEvent::FunctionLog { function, text } => self.paint(&format!("{function}: {}", clean(text)), dim),
             HostEvent::Hang { function, why } => {
                 self.paint(&format!(" HANG in {function}: {why}; Azure would wait for the timeout, then kill the handler "), loud)
             }
             HostEvent::Poisoned { function, queue, message, why } => {
-                self.paint(&format!("{function}: message {message} moved to {queue}: {}", visible(why)), bad)
+                self.paint(&format!("{function}: message {message} moved to {queue}: {}", clean(why)), bad)
             }
             HostEvent::Stuck { function, message, why } => {
-                self.paint(&format!("{function}: message {message} stays, hidden for now: {}", visible(why)), bad)
+                self.paint(&format!("{function}: message {message} stays, hidden for now: {}", clean(why)), bad)
             }
             HostEvent::InError { function, why } => {
-                self.paint(&format!("{function} does not run: {}", visible(why)), bad)
+                self.paint(&format!("{function} does not run: {}", clean(why)), bad)
             }
             HostEvent::Refused { method, path, status } => {
-                self.paint(&format!("{method} {} → {status}, the handler was not called", visible(path)), dim)
+                self.paint(&format!("{method} {} → {status}, the handler was not called", clean(path)), dim)
             }
-            HostEvent::StoreTrouble { queue, why } => self.paint(&format!("queue {queue}: {}", visible(why)), bad),
+            HostEvent::StoreTrouble { queue, why } => self.paint(&format!("queue {queue}: {}", clean(why)), bad),
             HostEvent::Stopped(reason) => match reason {
                 StopReason::Asked => self.paint("stopped", dim),
                 StopReason::TooManyCrashes => self.paint("the handler crashed too often: the host ends, as in Azure", bad),
@@ -179,20 +180,20 @@ impl Console {
         };
         let why = match &call.outcome {
             Outcome::Succeeded => String::new(),
-            Outcome::Failed(reason) => format!("  failed: {}", visible(reason)),
+            Outcome::Failed(reason) => format!("  failed: {}", clean(reason)),
         };
         format!(
             "{}  {:<20} {:>5} ms  {}{}",
             self.paint(&status, style),
             call.function,
             took,
-            self.paint(&visible(&call.detail), Style::new().dimmed()),
+            self.paint(&clean(&call.detail), Style::new().dimmed()),
             self.paint(&why, style)
         )
     }
 
     fn child_line(self, level: LineLevel, text: &str) -> String {
-        let compact = compact(text).unwrap_or_else(|| visible(text));
+        let compact = compact(text).unwrap_or_else(|| clean(text).into_owned());
         let style = match level {
             LineLevel::Information | LineLevel::System => Style::new().dimmed(),
             LineLevel::Warning => Style::new().yellow(),
@@ -245,9 +246,9 @@ fn compact(text: &str) -> Option<String> {
         .remove("message")
         .map(|message| scalar(&message))
         .unwrap_or_default();
-    let mut out = format!("{level} {}", visible(&message));
+    let mut out = format!("{level} {}", clean(&message));
     for (name, value) in &fields {
-        let _infallible = write!(out, " {name}={}", visible(&scalar(value)));
+        let _infallible = write!(out, " {name}={}", clean(&scalar(value)));
     }
     Some(out)
 }
@@ -256,19 +257,6 @@ fn scalar(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Control characters cannot play with the terminal.
-fn visible(text: &str) -> String {
-    text.chars()
-        .map(|letter| {
-            if letter.is_control() && letter != '\t' {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
 }
 
 /// Columns as wide as their widest cell.
@@ -320,6 +308,6 @@ mod tests {
             text: "a\u{1b}[2Jb".to_owned(),
         };
         let line = Console::plain().line(&event, DateTime::UNIX_EPOCH);
-        assert_eq!(line, "00:00:00  │ a\u{fffd}[2Jb");
+        assert_eq!(line, "00:00:00  │ ab");
     }
 }

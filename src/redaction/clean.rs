@@ -30,6 +30,12 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The text without such characters, on one line, its words one space apart.
+pub fn one_line(text: &str) -> String {
+    let text = clean(text);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Can this character stay as it is?
 fn is_plain(c: char) -> bool {
     match c {
@@ -90,7 +96,7 @@ fn skip_csi(chars: &mut Chars<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::{clean, one_line};
 
     #[test]
     fn what_hides_text_goes_and_the_text_stays() {
@@ -111,5 +117,9 @@ mod tests {
         ] {
             assert_eq!(clean(dirty), plain);
         }
+    }
+    #[test]
+    fn one_line_is_one_line() {
+        assert_eq!(one_line(" a\r\n\tb\u{2028}\u{202e}c\u{a0} "), "a b c");
     }
 }

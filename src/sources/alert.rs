@@ -16,7 +16,7 @@ use super::rows::Origin;
 use super::time::instant;
 use super::{Malformed, Parsed, RowsOf, RowsRequest};
 use crate::failure::{AlertRef, NAME_CAP};
-use crate::redaction::{cap, redact};
+use crate::redaction::{cap, one_line, redact};
 
 mod log;
 mod metric;
@@ -310,13 +310,8 @@ fn severity(text: &str) -> Option<u8> {
 
 /// A name from outside, fit for a reason.
 fn named(text: Option<&str>) -> String {
-    let plain: String = text
-        .unwrap_or_default()
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(80)
-        .collect();
-    format!("\"{}\"", redact(&plain))
+    let plain: String = text.unwrap_or_default().chars().take(80).collect();
+    format!("\"{}\"", one_line(&redact(&plain)))
 }
 
 /// The custom properties we understand. Words that any rule may use in its own sense (status, type …) are left.

@@ -18,7 +18,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Unexpecte
 use serde_json::Value;
 
 use super::Malformed;
-use crate::redaction::visible;
+use crate::redaction::clean;
 
 use crate::digest::sha256;
 use crate::tolerant;
@@ -118,7 +118,7 @@ pub(super) fn prose(value: &Value) -> Option<String> {
     match value {
         Value::Array(items) if items.iter().all(Value::is_string) => {
             let lines: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            Some(lines.join("\n")).filter(|text| !visible(text).trim().is_empty())
+            Some(lines.join("\n")).filter(|text| !clean(text).trim().is_empty())
         }
         Value::Array(items) if items.is_empty() => None,
         Value::Object(members) if members.is_empty() => None,
@@ -141,7 +141,7 @@ pub(super) fn embedded(value: &Value) -> Option<Value> {
 /// Words that senders write for "nothing": stringified nulls of Python, JSON and pandas; and what nobody can see.
 pub(super) fn is_nothing(text: &str) -> bool {
     matches!(
-        visible(text).trim(),
+        clean(text).trim(),
         "" | "None"
             | "none"
             | "null"

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use aiops_rca::diagnosis::Action;
 use aiops_rca::failure::{AlertRef, AssetKind, Failure, RunKey, Source, field};
 use aiops_rca::flow::accept::AcceptStatus;
-use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
+use aiops_rca::flow::{DELIVERIES, FAILURES, Flow, Message, Task};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::playbook::{PlaybookSettings, Playbooks, SecretUrl};
@@ -86,7 +86,7 @@ impl Corridor {
     async fn accept(&self, failure: &Failure, now: DateTime<Utc>) -> (TicketId, AcceptStatus) {
         let accepted = self
             .flow
-            .accept(Parsed::Failures(vec![failure.clone()]), None, now)
+            .accept(Parsed::Failures(vec![failure.clone()]), now)
             .await
             .unwrap();
         (accepted.ticket_id.unwrap(), accepted.status)
@@ -96,13 +96,7 @@ impl Corridor {
         let (id, status) = self.accept(failure, now).await;
         assert_eq!(status, AcceptStatus::Accepted);
         self.flow
-            .analyse(
-                FailureMessage::Failure {
-                    ticket: id.clone(),
-                    trace: None,
-                },
-                now,
-            )
+            .work(Task::Failure { ticket: id.clone() }, || now)
             .await
             .unwrap();
         self.load(&id).await
@@ -114,8 +108,8 @@ impl Corridor {
 
     async fn deliver(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
         let text = format!(r#"{{"ticket":"{id}","sink":"playbook","attempt":0}}"#);
-        let message: DeliveryMessage = serde_json::from_str(&text).unwrap();
-        self.flow.deliver(message, move || now).await.unwrap();
+        let task = Message::decode(&text).unwrap().task;
+        self.flow.work(task, move || now).await.unwrap();
         self.load(id).await
     }
 
@@ -391,7 +385,7 @@ async fn a_body_without_failures_is_ignored() {
     let corridor = Corridor::build().await;
     let accepted = corridor
         .flow
-        .accept(Parsed::Failures(Vec::new()), None, at(0))
+        .accept(Parsed::Failures(Vec::new()), at(0))
         .await
         .unwrap();
     assert_eq!(
@@ -511,7 +505,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
     };
     let accepted = corridor
         .flow
-        .accept(Parsed::NeedsRows(request), None, at(0))
+        .accept(Parsed::NeedsRows(request), at(0))
         .await
         .unwrap();
     assert_eq!(accepted.status, AcceptStatus::Pending);
@@ -522,10 +516,10 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
             .unwrap()
             .pop()?;
         assert!(storage.delete_message(FAILURES, &message).await.unwrap());
-        Some(serde_json::from_str::<FailureMessage>(&message.text).unwrap())
+        Some(Message::decode(&message.text).unwrap().task)
     };
     assert!(
-        matches!(next().await, Some(FailureMessage::Rows { round: 0, .. })),
+        matches!(next().await, Some(Task::Rows { round: 0, .. })),
         "and here it is lost"
     );
     corridor
@@ -542,21 +536,20 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
     corridor.flow.sweep(later).await.unwrap();
     corridor
         .flow
-        .analyse(next().await.unwrap(), later)
+        .work(next().await.unwrap(), || later)
         .await
         .unwrap();
     // Nobody can be asked here: the alert itself is the failure.
-    let Some(FailureMessage::Failure { ticket, .. }) = next().await else {
+    let Some(Task::Failure { ticket, .. }) = next().await else {
         unreachable!("it was accepted")
     };
     corridor
         .flow
-        .analyse(
-            FailureMessage::Failure {
+        .work(
+            Task::Failure {
                 ticket: ticket.clone(),
-                trace: None,
             },
-            later,
+            || later,
         )
         .await
         .unwrap();

@@ -10,7 +10,7 @@ use crate::support::build;
 use aiops_rca::dashboard;
 use aiops_rca::failure::{RunKey, Source};
 use aiops_rca::fault::Fault;
-use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FailureMessage, Flow};
+use aiops_rca::flow::{DELIVERIES, Flow, Task};
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::{Event, apply};
@@ -42,15 +42,14 @@ impl App {
     async fn open(&self, now: DateTime<Utc>) -> TicketId {
         let accepted = self
             .flow
-            .accept(Parsed::Failures(vec![failure()]), None, now)
+            .accept(Parsed::Failures(vec![failure()]), now)
             .await
             .unwrap();
         let ticket = accepted.ticket_id.unwrap();
-        let message = FailureMessage::Failure {
+        let task = Task::Failure {
             ticket: ticket.clone(),
-            trace: None,
         };
-        self.flow.analyse(message, now).await.unwrap();
+        self.flow.work(task, || now).await.unwrap();
         ticket
     }
 
@@ -60,8 +59,8 @@ impl App {
 
     async fn deliver_again(&self, id: &TicketId, attempt: u32, now: DateTime<Utc>) -> Ticket {
         let message = json!({"ticket": id, "sink": "jira", "attempt": attempt});
-        let message: DeliveryMessage = serde_json::from_value(message).unwrap();
-        self.flow.deliver(message, move || now).await.unwrap();
+        let task: Task = serde_json::from_value(message).unwrap();
+        self.flow.work(task, move || now).await.unwrap();
         self.flow.store.load(id).await.unwrap().unwrap()
     }
 
@@ -196,15 +195,12 @@ async fn an_outage_is_probed_and_its_end_wakes_what_waits() {
     app.jira.faults().stands(None);
     let mut second = failure();
     second.key = RunKey::new(Source::Adf, "", "another", "", "");
-    let accepted = app
-        .flow
-        .accept(Parsed::Failures(vec![second]), None, at(301));
+    let accepted = app.flow.accept(Parsed::Failures(vec![second]), at(301));
     let other = accepted.await.unwrap().ticket_id.unwrap();
-    let message = FailureMessage::Failure {
+    let task = Task::Failure {
         ticket: other.clone(),
-        trace: None,
     };
-    app.flow.analyse(message, at(301)).await.unwrap();
+    app.flow.work(task, || at(301)).await.unwrap();
     let shown = app.deliver(&other, at(302)).await;
     assert!(!shown.lags(Sink::Jira), "the probe is a delivery");
     let outages = app.flow.store.outages().await.unwrap();
@@ -441,15 +437,12 @@ async fn a_notice_is_closed_for_one_outage_and_counts_what_waits() {
         other.key = RunKey::new(Source::Adf, "", &format!("other-{number}"), "", "");
         let accepted = app
             .flow
-            .accept(Parsed::Failures(vec![other]), None, at(304))
+            .accept(Parsed::Failures(vec![other]), at(304))
             .await
             .unwrap();
         let id = accepted.ticket_id.unwrap();
-        let message = FailureMessage::Failure {
-            ticket: id.clone(),
-            trace: None,
-        };
-        app.flow.analyse(message, at(304)).await.unwrap();
+        let task = Task::Failure { ticket: id.clone() };
+        app.flow.work(task, || at(304)).await.unwrap();
         refused(&id, 305).await;
         waiting.push(id);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aiops_rca::config::{Config, Environment};
 use aiops_rca::diagnosis::Action;
-use aiops_rca::flow::{DeliveryMessage, FailureMessage, Flow};
+use aiops_rca::flow::{Flow, Message, Task};
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::wire::Request;
 use aiops_rca::functions::{Doors, Handler};
@@ -170,12 +170,12 @@ impl House {
             error_code: Some("GatewayTimeout".to_owned()),
             ..failure()
         };
-        self.flow
-            .accept(Parsed::Failures(vec![failure]), trace, now)
-            .await
-            .unwrap()
-            .ticket_id
-            .unwrap()
+        let accept = self.flow.accept(Parsed::Failures(vec![failure]), now);
+        let accepted = match trace {
+            Some(trace) => work(trace).run(accept).await,
+            None => accept.await,
+        };
+        accepted.unwrap().ticket_id.unwrap()
     }
 
     /// Calls a function of the host's as the host does.
@@ -237,18 +237,12 @@ async fn the_sweep_asks_about_each_ticket_in_the_tickets_own_trace() {
     let id = house.accept(Some(GIVEN), began).await;
     house
         .flow
-        .analyse(
-            FailureMessage::Failure {
-                ticket: id.clone(),
-                trace: None,
-            },
-            began,
-        )
+        .work(Task::Failure { ticket: id.clone() }, || began)
         .await
         .unwrap();
-    let message: DeliveryMessage =
+    let task: Task =
         serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 0})).unwrap();
-    house.flow.deliver(message, move || began).await.unwrap();
+    house.flow.work(task, move || began).await.unwrap();
     assert!(!house.load(&id).await.lags(aiops_rca::ticket::Sink::Jira));
     let before = house.jira.requests().len();
     let swept = work(OTHER)
@@ -273,7 +267,7 @@ async fn what_an_older_version_stored_is_read_and_gets_a_trace() {
         r#"{"kind":"rows","row":"rows-1","round":2}"#,
         r#"{"kind":"recheck","ticket":"ADF-20251212T100000-abc123"}"#,
     ] {
-        let message: FailureMessage = serde_json::from_str(stored).unwrap();
+        let message: Message = serde_json::from_str(stored).unwrap();
         assert_eq!(serde_json::to_string(&message).unwrap(), stored);
     }
     let house = House::build().await;
@@ -316,7 +310,7 @@ fn configured(settings: &[(&str, &str)]) -> Config {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    Config::read(&environment).unwrap()
+    Config::read(&environment)
 }
 
 /// Settings, the names in the problems they lead to, and whether anything is exported.

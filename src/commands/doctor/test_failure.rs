@@ -10,7 +10,7 @@ use crate::flow::Flow;
 use crate::sources::Parsed;
 use crate::ticket::machine::Event;
 use crate::ticket::{Actor, Channel, Sink, Status, Ticket, TicketId};
-use crate::trace::Traceparent;
+use crate::trace::{Kind, Work};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -32,9 +32,8 @@ pub(super) async fn send(flow: &Flow) -> Result<String, Fault> {
         source_severity: Some(4),
         alert: None,
     };
-    let trace = Traceparent::fresh().to_string();
-    let accepted = flow
-        .accept(Parsed::Failures(vec![failure]), Some(&trace), now)
+    let accepted = Work::begin(Kind::Internal, "test failure", None)
+        .run(flow.accept(Parsed::Failures(vec![failure]), now))
         .await?;
     let Some(id) = accepted.ticket_id else {
         return Err(Fault::permanent("the test failure was not accepted"));

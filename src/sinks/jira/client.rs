@@ -18,7 +18,7 @@ use url::Url;
 use super::{StatusCategory, wire};
 use crate::fault::Fault;
 use crate::http::{Http, Reply};
-use crate::redaction::{cap, redact};
+use crate::redaction::{cap, one_line, redact};
 
 const JIRA: &str = "JIRA";
 
@@ -52,7 +52,7 @@ impl Invalid {
             .iter()
             .map(|(name, why)| format!("{name}: {why}"));
         let all: Vec<String> = fields.chain(self.messages.iter().cloned()).collect();
-        let all = all.join("; ").replace(char::is_control, " ");
+        let all = one_line(&all.join("; "));
         if all.is_empty() {
             "no reason given".to_owned()
         } else {

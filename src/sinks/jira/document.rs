@@ -12,7 +12,7 @@ use url::Url;
 use crate::diagnosis::{Quote, pieces};
 use crate::digest::sha256;
 use crate::failure::Failure;
-use crate::redaction::clean;
+use crate::redaction::{clean, one_line};
 use crate::ticket::{Chapter, Ticket, TicketId};
 
 /// JIRA's limit of a summary, in UTF-16 units.
@@ -401,15 +401,6 @@ fn bullets(items: &[&str]) -> Option<Value> {
         .map(|paragraph| json!({"type": "listItem", "content": [paragraph]}))
         .collect();
     (!items.is_empty()).then(|| json!({"type": "bulletList", "content": items}))
-}
-
-fn one_line(text: &str) -> String {
-    let spaced = clean(text).replace(|c: char| c.is_whitespace(), " ");
-    spaced
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 /// At most `limit` UTF-16 units, cut between characters, the cut marked.

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{StatusCategory, ticket_status};
-use crate::redaction::{cap, redact};
+use crate::redaction::{cap, one_line, redact};
 use crate::sources::Malformed;
 use crate::sources::time::instant;
 use crate::ticket::{Status, TicketId};
@@ -313,8 +313,7 @@ pub(super) fn person(name: Option<&str>) -> String {
 
 /// Outside text as people may see it.
 fn shown(text: &str, limit: usize) -> String {
-    let text = redact(text).replace(|c: char| c.is_control(), " ");
-    cap(text.trim(), limit)
+    cap(&one_line(&redact(text)), limit)
 }
 
 /// Texts that may be numbers, null or missing.

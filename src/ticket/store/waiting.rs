@@ -37,13 +37,13 @@ pub struct Waiting {
 
 impl Waiting {
     /// Just received.
-    pub fn new(failure: Failure, trace: Option<&str>, now: DateTime<Utc>) -> Self {
+    pub fn new(failure: Failure, trace: Option<String>, now: DateTime<Utc>) -> Self {
         Self {
             failure,
             claim: None,
             follows: None,
             received_at: now,
-            trace: trace.map(str::to_owned),
+            trace,
             nudges: 0,
             nudged_at: None,
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aiops_rca::failure::Failure;
-use aiops_rca::flow::FailureMessage;
+use aiops_rca::flow::Task;
 use aiops_rca::sinks::playbook::callback;
 use aiops_rca::sources::{Parsed, airflow};
 use aiops_rca::ticket::machine::{Event, Report};
@@ -50,11 +50,8 @@ impl Corridor {
     }
 
     pub(super) async fn analysed(&self, id: &TicketId, now: DateTime<Utc>) -> Ticket {
-        let message = FailureMessage::Failure {
-            ticket: id.clone(),
-            trace: None,
-        };
-        self.flow.analyse(message, now).await.unwrap();
+        let task = Task::Failure { ticket: id.clone() };
+        self.flow.work(task, || now).await.unwrap();
         self.load(id).await
     }
 

@@ -3,7 +3,7 @@
 use crate::support::build;
 use aiops_rca::diagnosis::Category;
 use aiops_rca::failure::{Failure, RunKey, Source};
-use aiops_rca::flow::{FailureMessage, Flow};
+use aiops_rca::flow::{Flow, Task};
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::{RemediationState, TicketId};
 
@@ -12,15 +12,12 @@ use crate::support;
 
 async fn analysed(flow: &Flow, failure: Failure) -> TicketId {
     let accepted = flow
-        .accept(Parsed::Failures(vec![failure]), None, at(0))
+        .accept(Parsed::Failures(vec![failure]), at(0))
         .await
         .unwrap();
     let id = accepted.ticket_id.unwrap();
-    let message = FailureMessage::Failure {
-        ticket: id.clone(),
-        trace: None,
-    };
-    flow.analyse(message, at(0)).await.unwrap();
+    let task = Task::Failure { ticket: id.clone() };
+    flow.work(task, || at(0)).await.unwrap();
     id
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aiops_rca::flow::FailureMessage;
+use aiops_rca::flow::Task;
 use aiops_rca::sinks::playbook::callback;
 use aiops_rca::sources::{Parsed, airflow};
 use aiops_rca::ticket::store::TicketStore;
@@ -166,11 +166,11 @@ impl Story<'_> {
         }
     }
 
-    async fn analyse(&self, message: FailureMessage) {
+    async fn analyse(&self, task: Task) {
         self.stage
             .corridor
             .flow
-            .analyse(message, self.now())
+            .work(task, || self.now())
             .await
             .unwrap();
     }
@@ -182,9 +182,8 @@ impl Story<'_> {
     /// What the queue `failures` would do: open tickets, look at runs, read what was named better.
     async fn queue(&mut self) {
         for ticket in std::mem::take(&mut self.looked_at) {
-            self.analyse(FailureMessage::Recheck {
+            self.analyse(Task::Recheck {
                 ticket: ticket.clone(),
-                trace: None,
             })
             .await;
             let waits = self.stage.corridor.flow.store.waiting(&ticket).await;
@@ -205,11 +204,7 @@ impl Story<'_> {
         for ticket in self.tickets.clone() {
             let known = self.load(&ticket).await;
             if known.is_none_or(|ticket| !ticket.is_closed()) {
-                self.analyse(FailureMessage::Failure {
-                    ticket,
-                    trace: None,
-                })
-                .await;
+                self.analyse(Task::Failure { ticket }).await;
             }
         }
     }

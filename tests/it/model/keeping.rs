@@ -1,7 +1,7 @@
 //! A wording is kept and used again, as far as it still holds.
 
 use crate::support::build;
-use aiops_rca::flow::{FailureMessage, Flow};
+use aiops_rca::flow::{Flow, Task};
 use aiops_rca::model::{Worded, cache_key};
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::Ticket;
@@ -108,16 +108,15 @@ async fn ticket_of(flow: &Flow, run: &str, message: &str) -> Ticket {
         ..failure(message)
     };
     let accepted = flow
-        .accept(Parsed::Failures(vec![failure]), None, now())
+        .accept(Parsed::Failures(vec![failure]), now())
         .await
         .unwrap();
     let ticket = accepted.ticket_id.unwrap();
-    Box::pin(flow.analyse(
-        FailureMessage::Failure {
+    Box::pin(flow.work(
+        Task::Failure {
             ticket: ticket.clone(),
-            trace: None,
         },
-        now(),
+        || now(),
     ))
     .await
     .unwrap();

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 
-use aiops_rca::flow::{DELIVERIES, DeliveryMessage, FAILURES, FailureMessage, Flow};
+use aiops_rca::flow::{DELIVERIES, FAILURES, Flow, Message};
 use aiops_rca::storage::{Storage, StorageSettings};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -195,20 +195,11 @@ impl<A> House<A> {
         }
         // On the heap: a debug build's futures fill the stack of a test's thread.
         let work = Box::pin(async {
-            if queue.ends_with(FAILURES) {
-                flow.analyse(serde_json::from_str::<FailureMessage>(&text).unwrap(), now)
-                    .await
-            } else {
-                // No two steps of a delivery happen at the same time.
-                let steps = AtomicI64::new(0);
-                let clock =
-                    || now + TimeDelta::microseconds(steps.fetch_add(50, Ordering::Relaxed));
-                flow.deliver(
-                    serde_json::from_str::<DeliveryMessage>(&text).unwrap(),
-                    clock,
-                )
-                .await
-            }
+            let task = Message::decode(&text).unwrap().task;
+            // No two steps of a delivery happen at the same time.
+            let steps = AtomicI64::new(0);
+            let clock = || now + TimeDelta::microseconds(steps.fetch_add(50, Ordering::Relaxed));
+            flow.work(task, clock).await
         });
         let outcome = Self::cut(left, work).await;
         if !matches!(outcome, Some(Ok(()))) {

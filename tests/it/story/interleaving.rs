@@ -292,7 +292,7 @@ impl Town {
                     code,
                     message,
                 );
-                let work = pipeline.accept(Parsed::Failures(vec![failure]), None, now);
+                let work = pipeline.accept(Parsed::Failures(vec![failure]), now);
                 let accepted = House::<Act>::survive(kills, dice, work).await;
                 if let Some(Ok(accepted)) = &accepted {
                     self.ids.insert(story, accepted.ticket_id.clone().unwrap());

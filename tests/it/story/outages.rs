@@ -217,7 +217,7 @@ impl Night {
                 );
                 let flow = self.house.flow.clone();
                 let accepted = flow
-                    .accept(Parsed::Failures(vec![failure]), None, self.house.now)
+                    .accept(Parsed::Failures(vec![failure]), self.house.now)
                     .await;
                 self.accepted.extend(accepted.unwrap().ticket_id);
             }

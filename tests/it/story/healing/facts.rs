@@ -353,7 +353,7 @@ async fn an_alert_of_another_factory_calls_nothing() {
     ] {
         let mut world = world(vendor, &[]).await;
         let (flow, now) = (&world.house.flow, world.house.now);
-        let accepted = flow.accept(alert(report), None, now).await.unwrap();
+        let accepted = flow.accept(alert(report), now).await.unwrap();
         world.pass(minutes(5)).await;
         assert_eq!(world.outskirts.state().calls.len(), 0);
         let ticket = world.ticket(&accepted.ticket_id.unwrap()).await;
@@ -379,7 +379,7 @@ async fn an_alert_about_a_run_that_the_factory_does_not_know_calls_nothing() {
         world.outskirts.state().lost.insert(run.to_owned());
         let text = report.replace("Rate limit exceeded report", name);
         let (flow, now) = (&world.house.flow, world.house.now);
-        flow.accept(alert(&text), None, now).await.unwrap();
+        flow.accept(alert(&text), now).await.unwrap();
         world.pass(minutes(5)).await;
         assert_eq!(world.outskirts.state().calls.len(), 0, "{name}");
     }
@@ -394,10 +394,7 @@ async fn an_alert_without_runs_calls_nothing() {
         let mut body: serde_json::Value = serde_json::from_str(fixture).unwrap();
         body["data"]["essentials"]["alertRule"] = json!(rule);
         let (flow, now) = (&world.house.flow, world.house.now);
-        let accepted = flow
-            .accept(alert(&body.to_string()), None, now)
-            .await
-            .unwrap();
+        let accepted = flow.accept(alert(&body.to_string()), now).await.unwrap();
         assert_eq!(accepted.ticket_id, None);
         world.pass(minutes(30)).await;
         assert_eq!(world.outskirts.state().calls.len(), 0, "{rule}");

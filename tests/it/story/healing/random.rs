@@ -304,7 +304,7 @@ impl Town {
             }
             Act::Report(failure) | Act::Outside(Outside::Alert(failure)) => {
                 let run = failure.run_id.clone().unwrap();
-                let work = flow.accept(Parsed::Failures(vec![failure]), None, now);
+                let work = flow.accept(Parsed::Failures(vec![failure]), now);
                 let accepted = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
                 if let Some(Ok(accepted)) = &accepted {
                     let id = accepted.ticket_id.clone().unwrap();

@@ -480,7 +480,7 @@ impl<A> World<A> {
         let accepted = self
             .house
             .flow
-            .accept(Parsed::Failures(vec![failure]), None, self.house.now)
+            .accept(Parsed::Failures(vec![failure]), self.house.now)
             .await
             .unwrap();
         accepted.ticket_id.unwrap()
