@@ -36,7 +36,7 @@ impl DataFactory {
         if question.rare && answer.fault.is_none() {
             let back = question.from.min(question.now - TRIGGERS_BACK);
             let query = Query {
-                from: back.max(question.since - TimeDelta::minutes(1)),
+                from: back.max(question.since),
                 to: question.to,
                 filters: vec![("Status", words(FAILED))],
                 order_by: "TriggerRunTimestamp",

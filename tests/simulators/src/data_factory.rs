@@ -151,13 +151,21 @@ impl DataFactorySite {
         lock(&self.state).pipelines.insert(name.to_owned());
     }
 
-    /// A run as the API sends it; its pipeline comes with it.
+    /// A run as the API sends it, or how it stands by now; its pipeline comes with it.
     pub fn put_run(&self, run: Value) {
         let mut state = lock(&self.state);
         state
             .pipelines
             .insert(text(&run, "pipelineName").to_owned());
-        state.runs.push(run);
+        let id = text(&run, "runId").to_owned();
+        match state
+            .runs
+            .iter_mut()
+            .find(|known| text(known, "runId") == id)
+        {
+            Some(known) => *known = run,
+            None => state.runs.push(run),
+        }
     }
 
     /// A run of a trigger as the API sends it.
