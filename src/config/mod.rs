@@ -18,6 +18,7 @@ use crate::functions::secure_webhook::SecureWebhookSettings;
 use crate::http;
 use crate::identity::IdentitySettings;
 use crate::model::ModelSettings;
+use crate::patrol::PatrolSettings;
 use crate::remediation::RemediationSettings;
 use crate::sinks::jira::JiraSettings;
 use crate::sinks::playbook::PlaybookSettings;
@@ -27,6 +28,7 @@ use crate::telemetry::OtlpSettings;
 
 mod locks;
 mod model;
+mod patrol;
 mod reader;
 mod remediation;
 mod scopes;
@@ -90,6 +92,8 @@ pub struct Config {
     pub playbook_audience: String,
     /// What remediation may do.
     pub remediation: RemediationSettings,
+    /// Whether, and how far back, platforms are asked.
+    pub patrol: PatrolSettings,
     /// The optional lock of `/azure-monitor`.
     pub secure_webhook: Option<SecureWebhookSettings>,
     /// The lock of dashboard and API.
@@ -133,6 +137,7 @@ impl Config {
             extra_roots: extra_roots(&mut r),
             model: model::model(&mut r, identity.is_some()),
             remediation: remediation::remediation(&mut r, actions, &vendors.scopes()),
+            patrol: patrol::patrol(&mut r),
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),
             dashboard: locks::dashboard(&mut r),

@@ -118,6 +118,7 @@ impl Config {
                 model: parts.model,
                 sinks: parts.sinks,
                 remediation: self.remediation,
+                patrol: self.patrol,
             }),
             dashboard: self.dashboard,
             problems: self.problems.iter().map(ToString::to_string).collect(),

@@ -18,6 +18,8 @@
 //! | index | `worded` | cache key of the model | what the model said about such a failure |
 //! | index | `cursor` | name of a walk, `probe` | where it goes on; when the store could be written last |
 //! | index | `outage` | sink | its vendor does not answer: since when; or that it does again |
+//! | index | `patrol` | SHA-256 of a scope | what the patrol remembers of it |
+//! | index | `unit-x` | unit and ticket id | which tickets a good run of the unit may close |
 //! | audit | ticket id | counter | what happened |
 //! | evidence | ticket id | `e0`, `e1` … | proofs |
 //! | deadletters | `dead` | time and id | messages nobody could handle |
@@ -29,6 +31,7 @@ mod locks;
 mod outages;
 mod runs;
 mod waiting;
+mod watches;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -45,6 +48,7 @@ pub use index::PastRemediation;
 pub use locks::AssetLock;
 pub use outages::Outage;
 pub use waiting::{ActiveRow, Claim, Waiting};
+pub use watches::StoredWatch;
 
 /// All tables, by bare name.
 pub const TABLES: [&str; 5] = [TICKETS, INDEX, AUDIT, EVIDENCE, DEADLETTERS];

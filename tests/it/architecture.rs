@@ -215,7 +215,7 @@ fn no_files_of_a_room_name_each_other_in_a_circle() {
 }
 
 /// What is not pure, by the beginnings of its files' paths; everything else is, also what comes new.
-const IMPURE: [&str; 49] = [
+const IMPURE: &[&str] = &[
     // Pipes.
     "trace.rs",
     "http.rs",
@@ -230,10 +230,13 @@ const IMPURE: [&str; 49] = [
     "evidence/collector.rs",
     "evidence/airflow/instances.rs",
     "evidence/airflow/mod.rs",
+    "evidence/airflow/patrol.rs",
     "evidence/data_factory/mod.rs",
+    "evidence/data_factory/patrol.rs",
     "evidence/data_factory/questions.rs",
     "evidence/databricks/collect.rs",
     "evidence/databricks/mod.rs",
+    "evidence/databricks/patrol.rs",
     "evidence/databricks/questions.rs",
     "evidence/log_analytics/mod.rs",
     "model/mod.rs",
@@ -318,17 +321,14 @@ fn the_core_has_no_io_no_clock_and_no_environment() {
         core.into_iter().flat_map(impurities).collect::<Vec<_>>(),
         Vec::<String>::new()
     );
-    let has_reason = |start: &&str| {
+    let has_reason = |start: &&&str| {
         let files = Code::of_library().iter();
         files
-            .filter(|code| code.file.starts_with(start))
+            .filter(|code| code.file.starts_with(**start))
             .any(|code| !impurities(code).is_empty())
     };
-    let needless: Vec<&str> = IMPURE
-        .into_iter()
-        .filter(|start| !has_reason(start))
-        .collect();
-    assert_eq!(needless, Vec::<&str>::new(), "they are pure by now");
+    let needless: Vec<&&str> = IMPURE.iter().filter(|start| !has_reason(start)).collect();
+    assert_eq!(needless, Vec::<&&str>::new(), "they are pure by now");
     for impure in [
         "async fn f() {}",
         "trait T { async fn f(); }",
@@ -390,7 +390,8 @@ fn every_setting_that_is_read_is_in_the_table_and_the_other_way_round() {
         .filter(|code| code.file.starts_with("config/") && code.file != "config/settings.rs");
     let read: BTreeSet<String> = readers
         .flat_map(|code| &code.texts)
-        .filter(|text| is_setting_name(text))
+        // A word without an underscore is a name only where the table says so.
+        .filter(|text| is_setting_name(text) || table.contains(*text))
         .cloned()
         .collect();
     assert_eq!(read, table);

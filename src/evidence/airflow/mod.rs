@@ -27,6 +27,7 @@ use crate::redaction::clean;
 
 mod instances;
 mod log;
+mod patrol;
 mod reader;
 mod wire;
 

@@ -24,6 +24,7 @@ use crate::http::{Http, Reply};
 use crate::sources::RowsRequest;
 
 mod questions;
+mod patrol;
 mod cause;
 mod render;
 mod wire;

@@ -22,6 +22,7 @@ use crate::sources::{RowsOf, RowsRequest};
 
 mod state;
 mod questions;
+mod patrol;
 mod collect;
 mod render;
 mod wire;
