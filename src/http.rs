@@ -54,6 +54,22 @@ impl From<NoReply> for Fault {
     }
 }
 
+/// The trusted roots: the public ones and those of a PEM text. A fault: that text holds no usable certificate.
+pub(crate) fn roots(extra_pem: Option<&[u8]>) -> Result<rustls::RootCertStore, Fault> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let mut roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    for certificate in CertificateDer::pem_slice_iter(extra_pem.unwrap_or_default()) {
+        let certificate =
+            certificate.map_err(|_| Fault::permanent("extra root certificate is not PEM"))?;
+        roots
+            .add(certificate)
+            .map_err(|_| Fault::permanent("extra root certificate is not usable"))?;
+    }
+    Ok(roots)
+}
+
 impl Http {
     /// Builds the client. `extra_roots_pem`: further trusted roots (a company's proxy, tests).
     pub fn new(extra_roots_pem: Option<&[u8]>) -> Result<Self, Fault> {
@@ -67,21 +83,8 @@ impl Http {
     )]
     pub fn with_timeout(extra_roots_pem: Option<&[u8]>, timeout: Duration) -> Result<Self, Fault> {
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let mut roots = rustls::RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        if let Some(pem) = extra_roots_pem {
-            use rustls::pki_types::{CertificateDer, pem::PemObject};
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate
-                    .map_err(|_| Fault::permanent("extra root certificate is not PEM"))?;
-                roots
-                    .add(certificate)
-                    .map_err(|_| Fault::permanent("extra root certificate is not usable"))?;
-            }
-        }
         let tls = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
+            .with_root_certificates(roots(extra_roots_pem)?)
             .with_no_client_auth();
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)

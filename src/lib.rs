@@ -56,6 +56,7 @@ pub mod telemetry;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod failure;
 pub mod sources;
+pub mod patrol;
 pub mod evidence;
 pub mod diagnosis;
 pub mod model;

@@ -94,12 +94,12 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
     if let Some(demo) = &demo {
         settings.extend(demo.settings());
     }
-    let config = Config::read(&settings)?;
+    let config = Config::read(&settings);
     for problem in &config.problems {
         writeln!(std::io::stdout(), "setting {problem}")?;
     }
     let prefix = settings.get("STORAGE_PREFIX").cloned().unwrap_or_default();
-    let storage = Storage::open(&config.storage?, &config.http)?;
+    let storage = Storage::open(&config.storage.clone()?, &config.wire()?.http)?;
     let options = HostOptions {
         executable: Some(match &arguments.executable {
             // The handler runs in the app's directory; the path is meant from here.

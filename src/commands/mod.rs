@@ -53,7 +53,9 @@ enum Command {
 
 /// The flow of these settings, with its tables and queues.
 async fn flow(environment: &Environment) -> anyhow::Result<Flow> {
-    let flow = Config::read(environment)?.into_doors().flow?;
+    let config = Config::read(environment);
+    let parts = config.wire()?;
+    let flow = config.into_doors(parts).flow?;
     flow.prepare().await?;
     Ok(flow)
 }

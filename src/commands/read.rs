@@ -20,14 +20,15 @@ pub struct ReadArguments {
 
 /// Answers GETs until the handler ends.
 pub async fn run(arguments: ReadArguments, environment: Environment) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&environment)?;
-    let telemetry = telemetry::start(&config.log_filter, config.otlp.as_ref(), &config.http);
+    let config = Config::read(&environment);
+    let parts = config.wire()?;
+    let telemetry = telemetry::start(&config.log_filter, config.otlp.as_ref(), &parts.http);
     let gone = watch::start()?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let mut line = TcpStream::connect(("127.0.0.1", arguments.line)).await?;
     line.write_u16(listener.local_addr()?.port()).await?;
     let faults = config.faults.clone();
-    let handler = Handler::new(config.into_doors())
+    let handler = Handler::new(config.into_doors(parts))
         .as_reader()
         .with_faults(faults);
     let serving = wire::serve(

@@ -13,8 +13,9 @@ use crate::telemetry;
 
 /// Serves until the process is killed or asked to stop.
 pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&environment)?;
-    let telemetry = telemetry::start(&config.log_filter, config.otlp.as_ref(), &config.http);
+    let config = Config::read(&environment);
+    let parts = config.wire()?;
+    let telemetry = telemetry::start(&config.log_filter, config.otlp.as_ref(), &parts.http);
     let Some(port) = config.port else {
         anyhow::bail!(
             "FUNCTIONS_CUSTOMHANDLER_PORT is not set: the Functions host starts this program. To try it here: aiops-rca local --demo"
@@ -34,9 +35,9 @@ pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
         tracing::error!(setting.name = %idle.name, "the Functions host does not call every function: {}", idle.text);
     }
     tracing::info!(port, version = env!("CARGO_PKG_VERSION"), "ready");
-    let reader = Reader::new(std::env::current_exe()?, &config.http);
+    let reader = Reader::new(std::env::current_exe()?, &parts.http);
     let faults = config.faults.clone();
-    let handler = Handler::new(config.into_doors())
+    let handler = Handler::new(config.into_doors(parts))
         .with_reader(reader)
         .with_faults(faults);
     let gone = watch::start()?;

@@ -4,13 +4,10 @@
 use secrecy::SecretString;
 
 use super::reader::{Reader, address, list, name_of_scope};
-use super::vendors::api;
+use super::vendors::{Configured, NO_IDENTITY, Pipelines, Vendors, Workspace, api};
 use crate::evidence::airflow::{AirflowLogin, AirflowSettings};
 use crate::evidence::data_factory::{DataFactorySettings, SynapseSettings};
 use crate::evidence::databricks::DatabricksSettings;
-use crate::evidence::{Airflow, Collector, DataFactory, Databricks, Key};
-use crate::failure::Scope;
-use crate::http::Http;
 
 const FACTORIES: &str = "AZURE_DATA_FACTORIES";
 const WORKSPACES: &str = "DATABRICKS_WORKSPACES";
@@ -18,94 +15,60 @@ const DEPLOYMENTS: &str = "AIRFLOW_DEPLOYMENTS";
 const SERVED: &str = "PLAYBOOK_SCOPES";
 
 /// Adds what the lists name, and says where the playbooks act.
-pub(super) fn add(
-    r: &mut Reader<'_>,
-    http: &Http,
-    managed: Option<&Key>,
-    collector: &mut Collector,
-) {
-    let single = [
-        collector.data_factory.len(),
-        collector.databricks.len(),
-        collector.airflow.len(),
-    ];
-    for (number, entry) in (1..).zip(list(r.text(FACTORIES), ',')) {
-        match factory(r, http, managed, &entry) {
-            Ok(factory) => push(r, FACTORIES, number, &mut collector.data_factory, factory),
-            Err(why) => r.problem(FACTORIES, of_entry(number, &why)),
-        }
-    }
-    for (number, entry) in (1..).zip(list(r.text(WORKSPACES), ',')) {
-        match workspace(r, http, managed, &entry) {
-            Ok(workspace) => push(r, WORKSPACES, number, &mut collector.databricks, workspace),
-            Err(why) => r.problem(WORKSPACES, of_entry(number, &why)),
-        }
-    }
-    for (number, entry) in (1..).zip(list(r.text(DEPLOYMENTS), ',')) {
-        match deployment(r, http, &entry) {
-            Ok(deployment) => push(r, DEPLOYMENTS, number, &mut collector.airflow, deployment),
-            Err(why) => r.problem(DEPLOYMENTS, of_entry(number, &why)),
-        }
-    }
-    serve(r, collector, single);
-}
-
-fn of_entry(number: usize, why: &str) -> String {
-    format!("entry {number} {why}")
-}
-
-/// One of the clients that have a scope.
-trait Scoped {
-    fn of(&self) -> &Scope;
-}
-
-impl Scoped for DataFactory {
-    fn of(&self) -> &Scope {
-        self.scope()
+pub(super) fn add(r: &mut Reader<'_>, identity: bool, vendors: &mut Vendors) {
+    let mut serving = Serving {
+        named: list(r.text(SERVED), ','),
+        known: Vec::new(),
+    };
+    let all = &mut vendors.data_factory;
+    let single = all.len();
+    extend(r, FACTORIES, all, |r, entry| factory(r, identity, entry));
+    serving.mark(all, single);
+    let all = &mut vendors.databricks;
+    let single = all.len();
+    extend(r, WORKSPACES, all, |r, entry| workspace(r, identity, entry));
+    serving.mark(all, single);
+    let all = &mut vendors.airflow;
+    let single = all.len();
+    extend(r, DEPLOYMENTS, all, |r, entry| deployment(r, entry));
+    serving.mark(all, single);
+    for name in serving.unknown() {
+        r.problem(SERVED, format!("{name} is no configured scope"));
     }
 }
 
-impl Scoped for Databricks {
-    fn of(&self) -> &Scope {
-        self.scope()
-    }
-}
-
-impl Scoped for Airflow {
-    fn of(&self) -> &Scope {
-        self.scope()
-    }
-}
-
-/// Adds a client unless its scope is there already; two scopes may not share a short name.
-fn push<T: Scoped>(
+/// Adds the entries of a list. One whose scope is there already adds nothing; two scopes may not share a short name.
+fn extend<S>(
     r: &mut Reader<'_>,
     setting: &'static str,
-    number: usize,
-    clients: &mut Vec<T>,
-    client: T,
+    all: &mut Vec<Configured<S>>,
+    read: impl Fn(&mut Reader<'_>, &str) -> Result<Configured<S>, String>,
 ) {
-    let scope = client.of();
-    if clients.iter().any(|other| other.of().id == scope.id) {
-        return;
+    for (number, entry) in (1..).zip(list(r.text(setting), ',')) {
+        let why = match read(r, &entry) {
+            Err(why) => why,
+            Ok(new) => {
+                let name = new.scope.name.clone();
+                let is_named = |other: &Configured<S>| other.scope.name.eq_ignore_ascii_case(&name);
+                if all.iter().any(|other| other.scope.id == new.scope.id) {
+                    continue;
+                } else if all.iter().any(is_named) {
+                    format!("is called {name} like another scope")
+                } else {
+                    all.push(new);
+                    continue;
+                }
+            }
+        };
+        r.problem(setting, format!("entry {number} {why}"));
     }
-    if clients
-        .iter()
-        .any(|other| other.of().name.eq_ignore_ascii_case(&scope.name))
-    {
-        let why = format!("is called {} like another scope", scope.name);
-        r.problem(setting, of_entry(number, &why));
-        return;
-    }
-    clients.push(client);
 }
 
 fn factory(
     r: &mut Reader<'_>,
-    http: &Http,
-    managed: Option<&Key>,
+    identity: bool,
     entry: &str,
-) -> Result<DataFactory, String> {
+) -> Result<Configured<Pipelines>, String> {
     let pieces: Vec<&str> = entry.trim_matches('/').split('/').collect();
     let [
         subscriptions,
@@ -133,10 +96,9 @@ fn factory(
     if !fixed || ![subscription, resource_group, name].iter().all(plain) {
         return Err(NO_RESOURCE_ID.to_owned());
     }
-    let key = managed.cloned().ok_or_else(|| {
-        "needs a managed identity (IDENTITY_ENDPOINT, IDENTITY_HEADER), which this process does not have"
-            .to_owned()
-    })?;
+    if !identity {
+        return Err(NO_IDENTITY.to_owned());
+    }
     if is(provider, "Microsoft.DataFactory") && is(kind, "factories") {
         let base_url = r.url("AZURE_MANAGEMENT_URL");
         let settings = DataFactorySettings {
@@ -145,7 +107,7 @@ fn factory(
             factory: (*name).to_owned(),
             base_url: base_url.ok_or("needs AZURE_MANAGEMENT_URL")?,
         };
-        return Ok(DataFactory::new(settings, http.clone(), key));
+        return Ok(settings.into());
     }
     if is(provider, "Microsoft.Synapse") && is(kind, "workspaces") {
         let domain = r.text("AZURE_SYNAPSE_DOMAIN").unwrap_or_default();
@@ -153,36 +115,30 @@ fn factory(
             resource_id: format!("/{}", pieces.join("/")),
             base_url: address(&format!("{name}.{domain}")).map_err(str::to_owned)?,
         };
-        return Ok(DataFactory::synapse(settings, http.clone(), key));
+        return Ok(settings.into());
     }
     Err(NO_RESOURCE_ID.to_owned())
 }
 
 const NO_RESOURCE_ID: &str = "is not a resource id: /subscriptions/…/resourceGroups/…/providers/Microsoft.DataFactory/factories/<name>, or …/Microsoft.Synapse/workspaces/<name>";
 
-fn workspace(
-    r: &Reader<'_>,
-    http: &Http,
-    managed: Option<&Key>,
-    entry: &str,
-) -> Result<Databricks, String> {
+fn workspace(r: &Reader<'_>, identity: bool, entry: &str) -> Result<Configured<Workspace>, String> {
     let workspace_url = address(entry).map_err(str::to_owned)?;
-    let settings = DatabricksSettings { workspace_url };
-    let name = Databricks::name_of(&settings);
-    let token = r.of_scope("DATABRICKS_TOKEN", &name);
-    let key = token
-        .map(|token| Key::Token(SecretString::from(token)))
-        .or(managed.cloned());
-    let key = key.ok_or_else(|| {
-        format!(
-            "needs {}, and there is no managed identity instead",
-            name_of_scope("DATABRICKS_TOKEN", &name)
-        )
-    })?;
-    Ok(Databricks::new(settings, http.clone(), key))
+    let workspace = DatabricksSettings { workspace_url };
+    let name = workspace.scope().name;
+    let token = r
+        .of_scope("DATABRICKS_TOKEN", &name)
+        .map(SecretString::from);
+    if token.is_none() && !identity {
+        let variable = name_of_scope("DATABRICKS_TOKEN", &name);
+        return Err(format!(
+            "needs {variable}, and there is no managed identity instead"
+        ));
+    }
+    Ok(Workspace { workspace, token }.into())
 }
 
-fn deployment(r: &Reader<'_>, http: &Http, entry: &str) -> Result<Airflow, String> {
+fn deployment(r: &Reader<'_>, entry: &str) -> Result<Configured<AirflowSettings>, String> {
     let named = entry.split_once('=').filter(|(name, _)| {
         let name = name.trim();
         !name.is_empty() && !name.contains([':', '/', '?'])
@@ -206,47 +162,42 @@ fn deployment(r: &Reader<'_>, http: &Http, entry: &str) -> Result<Airflow, Strin
         },
         (None, None) => AirflowLogin::Open,
     };
-    let settings = AirflowSettings {
+    let mut deployment = Configured::from(AirflowSettings {
         base_url,
         api,
         login,
-    };
-    Ok(Airflow::new(settings, http.clone()).named(name))
+    });
+    name.clone_into(&mut deployment.scope.name);
+    Ok(deployment)
 }
 
 /// Where the playbooks act: in the single settings' scopes, or the only one of a platform (a Synapse workspace is none
 /// that the playbooks that ship can act in), and wherever `PLAYBOOK_SCOPES` says.
-fn serve(r: &mut Reader<'_>, collector: &mut Collector, single: [usize; 3]) {
-    let named = list(r.text(SERVED), ',');
-    let mut known = Vec::new();
-    let mut serves = |scope: &Scope, place: usize, single: usize, all: usize| {
-        known.push(scope.name.clone());
-        let alone = all == 1 && !scope.is_synapse();
-        place < single
-            || single == 0 && alone
-            || named
-                .iter()
-                .any(|name| name == "*" || name.eq_ignore_ascii_case(&scope.name))
-    };
-    let [of_adf, of_databricks, of_airflow] = single;
-    let all = collector.data_factory.len();
-    for (place, client) in collector.data_factory.iter_mut().enumerate() {
-        let served = serves(client.scope(), place, of_adf, all);
-        *client = client.clone().served(served);
-    }
-    let all = collector.databricks.len();
-    for (place, client) in collector.databricks.iter_mut().enumerate() {
-        let served = serves(client.scope(), place, of_databricks, all);
-        *client = client.clone().served(served);
-    }
-    let all = collector.airflow.len();
-    for (place, client) in collector.airflow.iter_mut().enumerate() {
-        let served = serves(client.scope(), place, of_airflow, all);
-        *client = client.clone().served(served);
-    }
-    for name in named.iter().filter(|name| *name != "*") {
-        if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            r.problem(SERVED, format!("{name} is no configured scope"));
+struct Serving {
+    named: Vec<String>,
+    known: Vec<String>,
+}
+
+impl Serving {
+    /// Marks the scopes of a platform, of which the first `single` come from the single settings.
+    fn mark<S>(&mut self, all: &mut [Configured<S>], single: usize) {
+        let alone = single == 0 && all.len() == 1;
+        for (place, Configured { scope, .. }) in all.iter_mut().enumerate() {
+            let is_named = |name: &String| name == "*" || name.eq_ignore_ascii_case(&scope.name);
+            scope.served =
+                place < single || alone && !scope.is_synapse() || self.named.iter().any(is_named);
+            self.known.push(scope.name.clone());
         }
+    }
+
+    /// Names that no scope has.
+    fn unknown(&self) -> impl Iterator<Item = &String> {
+        let is_known = |name: &str| {
+            self.known
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let named = self.named.iter().filter(|name| *name != "*");
+        named.filter(move |name| !is_known(name))
     }
 }

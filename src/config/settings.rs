@@ -46,6 +46,7 @@ const SLACK: &str = "Slack";
 const AZURE: &str = "Azure";
 const DATABRICKS: &str = "Databricks";
 const AIRFLOW: &str = "Airflow";
+const PATROL: &str = "Patrol";
 const REMEDIATION: &str = "Remediation";
 const ACCESS: &str = "Access";
 const MODEL: &str = "Language model";
@@ -256,6 +257,24 @@ pub const SETTINGS: &[Setting] = &[
         "AIRFLOW_DEPLOYMENTS",
         "",
         "Further deployments `<name>=<URL>`, separated by commas. The credentials of `prod-eu` are `AIRFLOW_TOKEN_PROD_EU`, or `AIRFLOW_USERNAME_PROD_EU` and `AIRFLOW_PASSWORD_PROD_EU`",
+    ),
+    setting(
+        PATROL,
+        "PATROL",
+        "on",
+        "Every minute the configured platforms are asked which runs ended: failed ones become tickets without any alert, good ones close tickets. `off` waits for reports only",
+    ),
+    setting(
+        PATROL,
+        "PATROL_RESUME_HOURS",
+        "24",
+        "After a pause (an outage, a deployment) runs that ended up to this many hours ago are still looked for",
+    ),
+    setting(
+        PATROL,
+        "PATROL_SILENCE_MINUTES",
+        "15",
+        "A platform that cannot be asked for longer than this is a ticket of its own",
     ),
     setting(
         REMEDIATION,

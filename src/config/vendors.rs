@@ -1,39 +1,112 @@
 //! The vendors' APIs that are asked for evidence, each on when its own settings are there.
 
+use secrecy::SecretString;
+
 use super::reader::Reader;
-use super::scopes;
 use crate::evidence::airflow::{AirflowApi, AirflowLogin, AirflowSettings};
-use crate::evidence::data_factory::DataFactorySettings;
+use crate::evidence::data_factory::{DataFactorySettings, SynapseSettings};
 use crate::evidence::databricks::DatabricksSettings;
 use crate::evidence::log_analytics::LogAnalyticsSettings;
-use crate::evidence::{Airflow, Collector, DataFactory, Databricks, Key, LogAnalytics};
-use crate::http::Http;
-use crate::identity::Identity;
+use crate::failure::Scope;
 
-pub(super) fn collector(r: &mut Reader<'_>, http: &Http, identity: Option<&Identity>) -> Collector {
-    let managed = identity.map(|identity| Key::Identity(identity.clone()));
-    let mut collector = Collector {
-        data_factory: data_factory(r, managed.clone())
-            .map(|(settings, key)| DataFactory::new(settings, http.clone(), key))
-            .into_iter()
-            .collect(),
-        log_analytics: log_analytics(r, managed.clone())
-            .map(|(settings, key)| LogAnalytics::new(settings, http.clone(), key)),
-        databricks: databricks(r, managed.clone())
-            .map(|(settings, key)| Databricks::new(settings, http.clone(), key))
-            .into_iter()
-            .collect(),
-        airflow: airflow(r)
-            .map(|settings| Airflow::new(settings, http.clone()))
-            .into_iter()
-            .collect(),
-        ..Collector::default()
-    };
-    scopes::add(r, http, managed.as_ref(), &mut collector);
-    collector
+/// Everything that can be asked.
+#[derive(Debug, Clone, Default)]
+pub struct Vendors {
+    /// Data factories and Synapse workspaces; the managed identity reads them.
+    pub data_factory: Vec<Configured<Pipelines>>,
+    /// Log Analytics; the managed identity reads it.
+    pub log_analytics: Option<LogAnalyticsSettings>,
+    /// Databricks workspaces.
+    pub databricks: Vec<Configured<Workspace>>,
+    /// Airflow deployments.
+    pub airflow: Vec<Configured<AirflowSettings>>,
 }
 
-fn data_factory(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DataFactorySettings, Key)> {
+/// One scope of a platform.
+#[derive(Debug, Clone)]
+pub struct Configured<S> {
+    /// How it is reached.
+    pub settings: S,
+    /// What it is called, and whether the playbooks act there.
+    pub scope: Scope,
+}
+
+/// Where pipelines live.
+#[derive(Debug, Clone)]
+pub enum Pipelines {
+    /// A data factory.
+    Factory(DataFactorySettings),
+    /// A Synapse workspace.
+    Synapse(SynapseSettings),
+}
+
+/// A Databricks workspace.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    /// Which.
+    pub workspace: DatabricksSettings,
+    /// A token; without one the managed identity reads it.
+    pub token: Option<SecretString>,
+}
+
+impl From<DataFactorySettings> for Configured<Pipelines> {
+    fn from(settings: DataFactorySettings) -> Self {
+        let scope = settings.scope();
+        let settings = Pipelines::Factory(settings);
+        Self { settings, scope }
+    }
+}
+
+impl From<SynapseSettings> for Configured<Pipelines> {
+    fn from(settings: SynapseSettings) -> Self {
+        let scope = settings.scope();
+        let settings = Pipelines::Synapse(settings);
+        Self { settings, scope }
+    }
+}
+
+impl From<Workspace> for Configured<Workspace> {
+    fn from(settings: Workspace) -> Self {
+        let scope = settings.workspace.scope();
+        Self { settings, scope }
+    }
+}
+
+impl From<AirflowSettings> for Configured<AirflowSettings> {
+    fn from(settings: AirflowSettings) -> Self {
+        let scope = settings.scope();
+        Self { settings, scope }
+    }
+}
+
+impl Vendors {
+    /// All scopes, platform by platform.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let factories = self.data_factory.iter().map(|one| &one.scope);
+        let workspaces = self.databricks.iter().map(|one| &one.scope);
+        let deployments = self.airflow.iter().map(|one| &one.scope);
+        let all = factories.chain(workspaces).chain(deployments);
+        all.cloned().collect()
+    }
+}
+
+/// What the single settings name.
+pub(super) fn vendors(r: &mut Reader<'_>, identity: bool) -> Vendors {
+    Vendors {
+        data_factory: data_factory(r, identity)
+            .map(Into::into)
+            .into_iter()
+            .collect(),
+        log_analytics: log_analytics(r, identity),
+        databricks: databricks(r, identity)
+            .map(Into::into)
+            .into_iter()
+            .collect(),
+        airflow: airflow(r).map(Into::into).into_iter().collect(),
+    }
+}
+
+fn data_factory(r: &mut Reader<'_>, identity: bool) -> Option<DataFactorySettings> {
     let names = [
         "AZURE_SUBSCRIPTION_ID",
         "AZURE_RESOURCE_GROUP",
@@ -49,17 +122,20 @@ fn data_factory(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DataFactory
         factory: factory?,
         base_url: r.url("AZURE_MANAGEMENT_URL")?,
     };
-    needs_identity(r, "AZURE_DATA_FACTORY_NAME", managed).map(|key| (settings, key))
+    needs_identity(r, "AZURE_DATA_FACTORY_NAME", identity).then_some(settings)
 }
 
-fn needs_identity(r: &mut Reader<'_>, name: &'static str, managed: Option<Key>) -> Option<Key> {
-    if managed.is_none() {
-        r.problem(name, "needs a managed identity (IDENTITY_ENDPOINT, IDENTITY_HEADER), which this process does not have");
+fn needs_identity(r: &mut Reader<'_>, name: &'static str, identity: bool) -> bool {
+    if !identity {
+        r.problem(name, NO_IDENTITY);
     }
-    managed
+    identity
 }
 
-fn log_analytics(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(LogAnalyticsSettings, Key)> {
+/// What is wrong where the managed identity alone could read.
+pub(super) const NO_IDENTITY: &str = "needs a managed identity (IDENTITY_ENDPOINT, IDENTITY_HEADER), which this process does not have";
+
+fn log_analytics(r: &mut Reader<'_>, identity: bool) -> Option<LogAnalyticsSettings> {
     let text = r.text("LOG_ANALYTICS_WORKSPACE_ID")?;
     let Ok(workspace) = uuid::Uuid::parse_str(&text) else {
         r.problem(
@@ -69,18 +145,13 @@ fn log_analytics(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(LogAnalyti
         return None;
     };
     let base_url = r.url("LOG_ANALYTICS_URL")?;
-    needs_identity(r, "LOG_ANALYTICS_WORKSPACE_ID", managed).map(|key| {
-        (
-            LogAnalyticsSettings {
-                workspace,
-                base_url,
-            },
-            key,
-        )
+    needs_identity(r, "LOG_ANALYTICS_WORKSPACE_ID", identity).then_some(LogAnalyticsSettings {
+        workspace,
+        base_url,
     })
 }
 
-fn databricks(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DatabricksSettings, Key)> {
+fn databricks(r: &mut Reader<'_>, identity: bool) -> Option<Workspace> {
     let name = if r.has("DATABRICKS_WORKSPACE_URL") {
         "DATABRICKS_WORKSPACE_URL"
     } else {
@@ -90,14 +161,18 @@ fn databricks(r: &mut Reader<'_>, managed: Option<Key>) -> Option<(DatabricksSet
         r.required("DATABRICKS_WORKSPACE_URL", "DATABRICKS_TOKEN is set");
     }
     let workspace_url = r.url(name)?;
-    let key = r.secret("DATABRICKS_TOKEN").map(Key::Token).or(managed);
-    if key.is_none() {
+    let token = r.secret("DATABRICKS_TOKEN");
+    if token.is_none() && !identity {
         r.problem(
             "DATABRICKS_TOKEN",
             "is missing, and there is no managed identity instead",
         );
+        return None;
     }
-    key.map(|key| (DatabricksSettings { workspace_url }, key))
+    Some(Workspace {
+        workspace: DatabricksSettings { workspace_url },
+        token,
+    })
 }
 
 fn airflow(r: &mut Reader<'_>) -> Option<AirflowSettings> {

@@ -90,13 +90,8 @@ impl Filter {
 
     /// Reads the parameters `status`, `source`, `owner`, `q`, `days`; unknown values filter nothing.
     pub fn from_parameters(parameter: impl Fn(&str) -> Option<String>) -> Self {
-        let status = parameter("status").and_then(|name| {
-            [Status::Open, Status::InProgress, Status::Acknowledged]
-                .into_iter()
-                .find(|status| status.name() == name)
-        });
         Self {
-            status,
+            status: parameter("status").and_then(|name| Status::from_name(&name)),
             source: parameter("source").and_then(|name| Source::from_name(&name)),
             owner: parameter("owner")
                 .map(|owner| typed(&owner))

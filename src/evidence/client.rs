@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome, Standing};
 use crate::failure::{Failure, Scope};
 use crate::fault::Fault;
+use crate::patrol::{Answer, Question};
 use crate::sources::RowsRequest;
 
 /// A client of one scope.
@@ -117,6 +118,36 @@ impl Client<'_> {
             Self::DataFactory(factory) => factory.standing(failure, own, now).await,
             Self::Databricks(workspace) => workspace.standing(failure, action, own).await,
             Self::Airflow(deployment) => deployment.standing(failure, own).await,
+        }
+    }
+
+    /// What ended in the window of the patrol's question.
+    pub(super) async fn ended(&self, question: &Question) -> Answer {
+        match self {
+            Self::DataFactory(factory) => factory.ended(question).await,
+            Self::Databricks(workspace) => workspace.ended(question).await,
+            Self::Airflow(deployment) => deployment.ended(question).await,
+        }
+    }
+
+    /// Has this run ended, and well? `None`: not yet.
+    pub(super) async fn ended_well(&self, run_id: &str) -> Result<Option<bool>, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.ended_well(run_id).await,
+            Self::Databricks(workspace) => workspace.ended_well(run_id).await,
+            Self::Airflow(_) => Ok(Some(true)),
+        }
+    }
+
+    /// Did what failed succeed in that good run?
+    pub(super) async fn has_succeeded_in(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+    ) -> Result<bool, Fault> {
+        match self {
+            Self::DataFactory(_) | Self::Databricks(_) => Ok(true),
+            Self::Airflow(deployment) => deployment.has_succeeded_in(failure, run_id).await,
         }
     }
 

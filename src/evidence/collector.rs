@@ -7,6 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 
 use super::client::Client;
 use super::databricks::Repair;
@@ -19,6 +20,7 @@ use super::{
 use crate::failure::remote::{self, remote_run};
 use crate::failure::{AssetKind, Failure, Place, Scope, Source, field};
 use crate::fault::Fault;
+use crate::patrol::{Answer, Question};
 use crate::redaction::cap;
 use crate::sources::{RowsOf, RowsRequest};
 
@@ -451,6 +453,59 @@ impl Collector {
             }
         }
         Ok(None)
+    }
+
+    /// Every configured scope, platform by platform.
+    pub fn every_scope(&self) -> Vec<Scope> {
+        let sources = Source::ALL.into_iter();
+        sources.flat_map(|source| self.scopes(source)).collect()
+    }
+
+    /// What ended in this scope, within `budget`. Never a fault of its own: the answer carries it.
+    pub async fn ended(&self, scope: &Scope, question: &Question, budget: Duration) -> Answer {
+        let Some(client) = self.client_of(scope) else {
+            return Answer::default();
+        };
+        let late = |_| {
+            let mut answer = Answer {
+                memory: question.memory.clone(),
+                ..Answer::default()
+            };
+            answer.fail(Fault::transient(format!(
+                "{} did not answer within {} seconds",
+                client.platform(),
+                budget.as_secs()
+            )));
+            answer
+        };
+        tokio::time::timeout(budget, client.ended(question).boxed())
+            .await
+            .unwrap_or_else(late)
+    }
+
+    /// Has this run of the scope ended, and well? `None`: not yet.
+    pub async fn ended_well(&self, scope: &Scope, run_id: &str) -> Result<Option<bool>, Fault> {
+        match self.client_of(scope) {
+            Some(client) => {
+                self.answered(client.platform(), client.ended_well(run_id))
+                    .await
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Did what failed succeed in that good run of the same asset?
+    pub async fn has_succeeded_in(&self, failure: &Failure, run_id: &str) -> Result<bool, Fault> {
+        for client in self.clients(failure) {
+            let asking = client.has_succeeded_in(failure, run_id);
+            return self.answered(client.platform(), asking).await;
+        }
+        Ok(false)
+    }
+
+    fn client_of(&self, scope: &Scope) -> Option<Client<'_>> {
+        let mut clients = self.all(scope.source).into_iter();
+        clients.find(|client| client.scope().id == scope.id)
     }
 
     /// All task instances that failed in the DAG run of this failure; none, where nobody can be asked.

@@ -164,7 +164,7 @@ impl Flow {
     ) -> Result<Vec<AcceptedTicket>, Fault> {
         let accepts = failures
             .into_iter()
-            .map(|failure| self.placed(failure.sealed()))
+            .map(|failure| self.deployed(self.placed(failure.sealed())))
             .map(|failure| self.accept_failure(failure, now).boxed());
         futures::stream::iter(accepts)
             .buffered(AT_ONCE)

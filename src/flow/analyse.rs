@@ -21,7 +21,7 @@ use crate::sources::airflow::units::{self, Latest};
 use crate::sources::{RowsRequest, reruns};
 use crate::ticket::machine::{self, Change, Event, Examined, Opening};
 use crate::ticket::store::{PastRemediation, Waiting};
-use crate::ticket::{Sink, Ticket, TicketId};
+use crate::ticket::{Priority, Sink, Ticket, TicketId};
 use crate::trace;
 
 /// Delays before Log Analytics or ADF is asked again for rows that are not there yet.
@@ -39,8 +39,6 @@ const LONGEST_PAUSE: chrono::Duration = chrono::Duration::minutes(10);
 const NOT_ANALYSED: Duration = Duration::from_secs(60);
 /// With this many nudges the sweep waits longer than the longest pause.
 const NUDGES_OF_A_PAUSE: u32 = 4;
-/// After that a failure that never became final is nobody's.
-const LONGEST_WAIT: chrono::Duration = chrono::Duration::hours(24);
 
 impl Flow {
     /// Opens the ticket of a failure that waits under this id.
@@ -52,6 +50,7 @@ impl Flow {
         trace::note("ticket.id", id.to_string());
         if let Some(ticket) = self.store.load(id).await? {
             let ticket = self.analyse_again(ticket, now).await?;
+            self.note_unit(&ticket).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
         let Some(mut waiting) = self.store.waiting(id).await? else {
@@ -60,14 +59,21 @@ impl Flow {
         };
         let failure = waiting.failure.clone();
         trace::note("failure.source", failure.source.name());
-        let collected =
+        let mut collected =
             trace::step("collect evidence", self.collector.collect(&failure, now)).await;
         if let Some(why) = &collected.no_failure {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
             return self.store.drop_waiting(id.as_str()).await;
         }
-        if let Some(how) = &collected.not_final {
-            return self.wait_for_the_end(id, waiting, how, now).await;
+        if let Some(how) = collected.not_final.take() {
+            let until = waiting.received_at + sla_of(&failure, &collected);
+            if now < until {
+                return self.wait_for_the_end(id, waiting, (&how, until), now).await;
+            }
+            collected.miss(
+                failure.source.name(),
+                format!("it had not ended within its SLA: {how}"),
+            );
         }
         // Its tickets are closed, and nothing has failed since: tasks behind what had failed still hold the run down.
         if collected.none_failed && waiting.follows.is_some() && !units::is_timeout_of_run(&failure)
@@ -116,23 +122,22 @@ impl Flow {
                 ticket = self.analyse_again(named, now).await?;
             }
         }
+        self.note_unit(&ticket).await?;
         self.put_deliveries(&ticket, Sink::ALL, now).await
     }
 
-    /// What has not ended opens nothing: the vendor is asked again, ever more seldom, for a day.
+    /// What has not ended opens nothing, as long as its SLA allows: the vendor is asked again, ever more seldom.
     async fn wait_for_the_end(
         &self,
         id: &TicketId,
         mut waiting: Waiting,
-        how: &str,
+        (how, until): (&str, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
         let waited = now - waiting.received_at;
-        if waited > LONGEST_WAIT {
-            tracing::info!(ticket.id = %id, reason = %how, "not final after a day: its end will be reported");
-            return self.store.drop_waiting(id.as_str()).await;
-        }
-        let delay = (waited / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let delay = (waited / 2)
+            .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+            .min((until - now).max(SHORTEST_PAUSE));
         if waiting.nudged_at.is_some_and(|at| now - at < delay / 2) {
             // Another message of the same failure asks already.
             return Ok(());
@@ -538,4 +543,11 @@ fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
         alert: Some(request.alert.clone()),
     }
     .sealed()
+}
+
+/// How long somebody may be left untold of this failure, by what is known of it so far.
+fn sla_of(failure: &Failure, collected: &Collected) -> chrono::Duration {
+    let known = collected.refine(failure.clone());
+    let severity = diagnose(&Case::of(&known, &collected.evidence)).severity;
+    chrono::Duration::seconds(i64::from(Priority::of(severity).sla_seconds()))
 }

@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
 use crate::model::Model;
+use crate::patrol::PatrolSettings;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
 use crate::sources::reruns;
@@ -31,6 +32,7 @@ pub mod deliver;
 pub mod jira;
 mod message;
 mod notices;
+pub mod patrol;
 pub mod remediate;
 pub mod sweep;
 
@@ -54,6 +56,8 @@ pub struct Flow {
     pub sinks: Sinks,
     /// What remediation may do.
     pub remediation: RemediationSettings,
+    /// Whether, and how far back, platforms are asked.
+    pub patrol: PatrolSettings,
 }
 
 impl Flow {

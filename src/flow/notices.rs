@@ -14,7 +14,7 @@ use crate::failure::{AssetKind, Failure, RunKey, Source};
 use crate::fault::Fault;
 use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
-use crate::ticket::store::{Claim, NewClaim, StuckRows};
+use crate::ticket::store::{Claim, NewClaim, RunRows, StuckRows};
 use crate::ticket::{Actor, BlockedSinks, ChapterKind, Sink, Status, TicketId, Waits};
 
 /// How many tickets waited when the notice was opened, in its failure's context.
@@ -56,6 +56,26 @@ impl Flow {
         Ok(())
     }
 
+    /// Whose a ticket of the tool's own is: ours, or that of a sweep that was faster, or died.
+    pub(super) async fn claim_own(
+        &self,
+        rows: &RunRows,
+        key: &RunKey,
+        offer: &TicketId,
+    ) -> Result<TicketId, Fault> {
+        let new = NewClaim {
+            key,
+            offer,
+            waiting: None,
+            units: None,
+        };
+        match self.store.claim(rows, new).await? {
+            Claim::Ours => Ok(offer.clone()),
+            Claim::Theirs(owner) => Ok(owner),
+            Claim::Changed => Err(Fault::transient("a claim vanished while it was read")),
+        }
+    }
+
     async fn open_notice(
         &self,
         sink: Sink,
@@ -67,17 +87,7 @@ impl Flow {
         let rows = self.store.run(&key).await?;
         let mut follows = None;
         for _ in 0..OUTAGES {
-            let new = NewClaim {
-                key: &key,
-                offer: &offer,
-                waiting: None,
-                units: None,
-            };
-            let owner = match self.store.claim(&rows, new).await? {
-                Claim::Ours => offer.clone(),
-                Claim::Theirs(owner) => owner,
-                Claim::Changed => return Ok(()),
-            };
+            let owner = self.claim_own(&rows, &key, &offer).await?;
             let Some(known) = self.store.load(&owner).await? else {
                 // Ours, or that of a sweep that died right here.
                 return self

@@ -67,11 +67,13 @@ pub enum Door {
     RecordPoisonDelivery,
     /// Every minute.
     Sweep,
+    /// Every minute: the platforms are asked what ended.
+    Patrol,
 }
 
 impl Door {
     /// Every door, in the order of the README's table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AzureMonitor,
         Self::DatabricksMonitor,
         Self::AirflowMonitor,
@@ -86,6 +88,7 @@ impl Door {
         Self::RecordPoisonFailure,
         Self::RecordPoisonDelivery,
         Self::Sweep,
+        Self::Patrol,
     ];
 
     /// The function's name: its folder in `functions/`.
@@ -105,6 +108,7 @@ impl Door {
             Self::RecordPoisonFailure => "RecordPoisonFailure",
             Self::RecordPoisonDelivery => "RecordPoisonDelivery",
             Self::Sweep => "Sweep",
+            Self::Patrol => "Patrol",
         }
     }
 
@@ -125,6 +129,7 @@ impl Door {
             Self::RecordPoisonFailure => Trigger::Queue("failures-poison"),
             Self::RecordPoisonDelivery => Trigger::Queue("deliveries-poison"),
             Self::Sweep => Trigger::Timer("0 * * * * *"),
+            Self::Patrol => Trigger::Timer("20 * * * * *"),
         }
     }
 
@@ -143,7 +148,8 @@ impl Door {
             | Self::DeliverTicket
             | Self::RecordPoisonFailure
             | Self::RecordPoisonDelivery
-            | Self::Sweep => Lock::Host,
+            | Self::Sweep
+            | Self::Patrol => Lock::Host,
         }
     }
 

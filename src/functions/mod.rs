@@ -280,6 +280,7 @@ impl Handler {
                 self.invoke(door, job, &request, now).await
             }
             Door::Sweep => self.invoke(door, Job::Sweep, &request, now).await,
+            Door::Patrol => self.invoke(door, Job::Patrol, &request, now).await,
         }
     }
 
@@ -387,7 +388,8 @@ fn tries_a_credential(door: Door, request: &Request) -> bool {
         | Door::DeliverTicket
         | Door::RecordPoisonFailure
         | Door::RecordPoisonDelivery
-        | Door::Sweep => true,
+        | Door::Sweep
+        | Door::Patrol => true,
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) enum Job {
     /// Keeps what this queue gave up.
     Record(&'static str),
     Sweep,
+    Patrol,
 }
 
 impl Handler {
@@ -113,6 +114,20 @@ impl Handler {
                     "swept"
                 );
                 self.metrics.swept();
+                Ok(())
+            }
+            Job::Patrol => {
+                let patrolled = flow.patrol(now).await?;
+                if patrolled.asked > 0 {
+                    tracing::info!(
+                        patrol.scopes = patrolled.asked,
+                        patrol.faults = patrolled.faults,
+                        patrol.failed = patrolled.failed,
+                        patrol.succeeded = patrolled.succeeded,
+                        patrol.calls = patrolled.calls,
+                        "patrolled"
+                    );
+                }
                 Ok(())
             }
         }

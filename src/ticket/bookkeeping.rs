@@ -274,6 +274,9 @@ pub struct Bookkeeping {
     pub latest: Latest,
     /// A report named what failed better than the one it was opened with: it is analysed again.
     pub named_better: bool,
+    /// The good run by which it recovered, or that was told to the person who works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_by: Option<String>,
     /// The status before the last change of status.
     pub status_from: Option<Status>,
     /// When the sweep looks at it next, as far as the ticket knows: at the latest then.

@@ -21,11 +21,12 @@ use super::{
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
 use crate::failure::{Failure, field};
+use crate::patrol::Recovery;
 use crate::sources::airflow::units::Latest;
 use attempts::{abandon, call_off_attempt, called, calling, healed_meanwhile, postpone, reported};
 use deciding::{answer, decide, expire};
 use deliveries::{end_delivery, lease_sink, next_delivery, record_jira};
-use status::{breach, change_status, delete_issue};
+use status::{breach, change_status, delete_issue, recovered};
 
 /// Everything that can happen to a ticket after it was opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +60,8 @@ pub enum Event {
         /// Who.
         by: Actor,
     },
+    /// A good run of the same asset, begun after the failure, was seen.
+    Recovered(Box<Recovery>),
     /// The SLA ran out while the ticket was open.
     SlaBreached,
     /// The policy decided.
@@ -476,6 +479,7 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
             jira_status,
         } => change_status(d, *to, by, *at, jira_status.as_deref())?,
         Event::IssueDeleted { by } => delete_issue(d, by)?,
+        Event::Recovered(recovery) => recovered(d, recovery)?,
         Event::SlaBreached => breach(d)?,
         Event::Decided(decision) => decide(d, decision)?,
         Event::ApprovalAnswered {

@@ -123,6 +123,7 @@ pub enum ChapterKind {
     Reopened,
     InProgress,
     Recurrence,
+    Recovered,
 }
 
 /// One failed run, from report to close.
@@ -228,6 +229,16 @@ impl Status {
             Self::InProgress => "in_progress",
             Self::Acknowledged => "acknowledged",
         }
+    }
+
+    /// The inverse of [`Status::name`], without regard to case; `closed` is what people call an acknowledged ticket.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("closed") {
+            return Some(Self::Acknowledged);
+        }
+        [Self::Open, Self::InProgress, Self::Acknowledged]
+            .into_iter()
+            .find(|status| status.name().eq_ignore_ascii_case(name))
     }
 }
 

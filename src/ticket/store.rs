@@ -28,6 +28,8 @@
 //! | index | `counted` | day | counts of its tickets | now and then | by the overview |
 //! | index | `cursor` | `probe`, `layout` | when the store could be written last; whether it holds rows of older versions | by each sweep | by health checks; once for each process |
 //! | index | `outage` | sink | its vendor does not answer: since when; or that it does again | at its begin and end | by each sweep |
+//! | index | `patrol` | SHA-256 of a scope | what the patrol remembers of it | by each round | by each round |
+//! | index | `unit-x` | unit and ticket id | which tickets a good run of the unit may close | by the analysis | by each good run |
 //! | deadletters | `dead` | time and id | messages nobody could handle | by the poison queues | by pages |
 //!
 //! What versions before kept elsewhere: see `before`.
@@ -44,6 +46,7 @@ mod outages;
 mod runs;
 mod stuck;
 mod waiting;
+mod watches;
 
 use std::sync::Arc;
 
@@ -67,6 +70,7 @@ pub use locks::AssetLock;
 pub use outages::Outage;
 pub use stuck::{Stuck, StuckRows};
 pub use waiting::Waiting;
+pub use watches::StoredWatch;
 
 /// All tables, by bare name.
 pub const TABLES: [&str; 5] = [TICKETS, INDEX, AUDIT, EVIDENCE, DEADLETTERS];

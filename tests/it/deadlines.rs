@@ -99,10 +99,10 @@ fn fixture(name: &str) -> String {
 async fn queues_and_timer_keep_their_deadlines_while_every_vendor_hangs() {
     let vendor = hanging().await;
     let (store, prefix) = (support::embedded_path(), support::prefix());
-    let config = Config::read(&settings(&vendor, &store, &prefix)).unwrap();
+    let config = Config::read(&settings(&vendor, &store, &prefix));
     let storage = StorageSettings::embedded(&store).with_prefix(prefix);
     let storage = Storage::open(&storage, &support::http()).unwrap();
-    let handler = Handler::new(config.into_doors());
+    let handler = Handler::new(support::doors(config));
     for (door, body) in [
         ("/azure-monitor", "azmon-logv2-adf-fired-dimensions.json"),
         (
@@ -168,7 +168,7 @@ async fn doors_keep_their_deadline_while_keys_and_store_hang() {
     ] {
         environment.insert(name.to_owned(), value.to_owned());
     }
-    let handler = Handler::new(Config::read(&environment).unwrap().into_doors());
+    let handler = Handler::new(support::doors(Config::read(&environment)));
     for door in ["/azure-monitor", "/databricks-monitor", "/airflow-monitor"] {
         let body = fixture("airflow3-callback-scheduled.json");
         let (status, took) = ask(&handler, door, body).await;

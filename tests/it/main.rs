@@ -20,6 +20,7 @@ mod model;
 mod mutations;
 mod nothing_given_up;
 mod package;
+mod patrol;
 mod playbooks;
 mod policy;
 mod redaction;

@@ -4,6 +4,7 @@
 
 mod scopes;
 
+use crate::support;
 use aiops_rca::config::{Config, Environment, SETTINGS};
 use aiops_rca::functions::Handler;
 use aiops_rca::functions::access::DashboardLock;
@@ -16,7 +17,7 @@ fn read(settings: &[(&str, &str)]) -> Config {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    Config::read(&environment).unwrap()
+    Config::read(&environment)
 }
 
 fn problems(settings: &[(&str, &str)]) -> Vec<&'static str> {
@@ -135,7 +136,7 @@ fn an_unresolved_key_vault_reference_is_no_secret() {
         ("JIRA_API_TOKEN", reference),
     ];
     let config = read(&jira);
-    assert!(config.sinks.jira.is_none());
+    assert!(config.jira.is_none());
     let told = config
         .problems
         .iter()
@@ -160,24 +161,8 @@ fn an_unresolved_key_vault_reference_is_no_secret() {
             config.problems.iter().any(|problem| problem.name == name),
             "{name}"
         );
-        assert!(
-            config
-                .sinks
-                .jira
-                .unwrap()
-                .settings()
-                .webhook_secret
-                .is_none()
-        );
-        assert!(
-            config
-                .sinks
-                .slack
-                .unwrap()
-                .settings()
-                .signing_secret
-                .is_none()
-        );
+        assert!(config.jira.unwrap().webhook_secret.is_none());
+        assert!(config.slack.unwrap().signing_secret.is_none());
         assert!(matches!(config.dashboard, DashboardLock::Closed));
     }
 }
@@ -327,16 +312,17 @@ fn no_secret_is_printed() {
     ] {
         environment.insert(name.to_owned(), value.to_owned());
     }
-    let config = Config::read(&environment).unwrap();
+    let config = Config::read(&environment);
     assert_eq!(config.problems, [], "everything is configured");
     assert!(
-        config.sinks.jira.is_some()
-            && config.sinks.slack.is_some()
-            && config.sinks.playbook.is_some()
+        config.jira.is_some()
+            && config.slack.is_some()
+            && config.playbooks.is_some()
             && config.model.is_some()
     );
     let shown = format!("{config:?}");
-    let doors = format!("{:?}", config.into_doors());
+    let parts = config.wire().unwrap();
+    let doors = format!("{:?}", config.into_doors(parts));
     for secret in ["secret-of-test", "c2VjcmV0LW9mLXRlc3Q"] {
         assert!(
             !shown.contains(secret) && !doors.contains(secret),
@@ -442,7 +428,7 @@ async fn every_door_that_stores_answers_503_while_two_accounts_are_named() {
     let named = |problem: &str| problem.contains("AzureWebJobsStorage__accountName");
     let problems = config.problems.iter();
     assert!(problems.clone().any(|problem| named(&problem.to_string())));
-    let handler = Handler::new(config.into_doors());
+    let handler = Handler::new(support::doors(config));
     let ask = |method: Method, path: &str, body: &str| {
         let mut headers = HeaderMap::new();
         let key = "a key of the dashboard that is long enough";

@@ -310,7 +310,7 @@ fn configured(settings: &[(&str, &str)]) -> Config {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    Config::read(&environment).unwrap()
+    Config::read(&environment)
 }
 
 /// Settings, the names in the problems they lead to, and whether anything is exported.

@@ -5,11 +5,12 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::of;
-use crate::config::{Config, PLAYBOOKS};
+use crate::config::{Config, PLAYBOOKS, Parts};
 use crate::evidence::LogAnalytics;
 use crate::failure::Scope;
 use crate::fault::Fault;
-use crate::http::Reply;
+use crate::http::{Http, Reply};
+use crate::identity::Identity;
 use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
@@ -28,29 +29,32 @@ const OTLP_FIX: &str =
     "check OTEL_EXPORTER_OTLP_ENDPOINT (a base URL, OTLP over HTTP) and OTEL_EXPORTER_OTLP_HEADERS";
 
 /// Checks every connection, in the order in which people read them.
-pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
-    let Config {
+pub(super) async fn check(config: &Config, parts: &Parts, now: DateTime<Utc>) -> Vec<Check> {
+    let Parts {
+        http,
+        identity: signed_in,
         collector,
         model,
-        otlp,
-        http,
-        ..
-    } = config;
+        sinks,
+    } = parts;
     // Named one by one: a new sink that is not checked does not compile.
     let Sinks {
         jira: jira_sink,
         slack: slack_sink,
         playbook,
         lanes: _,
-    } = &config.sinks;
+    } = sinks;
     let logs = collector.log_analytics.as_ref().map(LogAnalytics::check);
     let factories = (collector.data_factory.iter()).map(|one| (one.scope(), one.check(now)));
     let workspaces = (collector.databricks.iter()).map(|one| (one.scope(), one.check(now)));
     let deployments = (collector.airflow.iter()).map(|one| (one.scope(), one.check()));
     let model = model.as_ref().map(|model| model.check(now));
-    let otlp = otlp.as_ref().map(|otlp| telemetry::check(otlp, http));
+    let otlp = config
+        .otlp
+        .as_ref()
+        .map(|otlp| telemetry::check(otlp, http));
     let checks: [BoxFuture<'_, Vec<Check>>; 11] = [
-        identity(config).boxed(),
+        identity(signed_in.as_ref()).boxed(),
         jira(config, jira_sink.as_ref(), now).boxed(),
         slack(config, slack_sink.as_ref()).boxed(),
         each(
@@ -87,8 +91,8 @@ pub(super) async fn check(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         .boxed(),
         one(config, "Language model", "AI_", model, MODEL_FIX).boxed(),
         one(config, "Telemetry", "OTEL_EXPORTER_OTLP_", otlp, OTLP_FIX).boxed(),
-        playbooks(config, playbook.as_ref()).boxed(),
-        outside(config, now).boxed(),
+        playbooks(config, http, playbook.as_ref()).boxed(),
+        outside(config, http, now).boxed(),
     ];
     futures::future::join_all(checks).await.concat()
 }
@@ -144,8 +148,8 @@ fn off(config: &Config, name: &str, settings: &str) -> Vec<Check> {
     vec![good(name, why)]
 }
 
-async fn identity(config: &Config) -> Vec<Check> {
-    let Some(identity) = &config.identity else {
+async fn identity(identity: Option<&Identity>) -> Vec<Check> {
+    let Some(identity) = identity else {
         return vec![good(
             "Identity",
             "none: this process has no managed identity (outside Azure that is normal)",
@@ -177,7 +181,7 @@ async fn slack(config: &Config, sink: Option<&Slack>) -> Vec<Check> {
 }
 
 /// Playbooks cannot be tried without running them: their URLs are looked at, and their hosts are reached.
-async fn playbooks(config: &Config, sink: Option<&Playbooks>) -> Vec<Check> {
+async fn playbooks(config: &Config, http: &Http, sink: Option<&Playbooks>) -> Vec<Check> {
     let Some(playbooks) = sink else {
         return off(config, "Playbooks", "PLAYBOOK_");
     };
@@ -201,7 +205,7 @@ async fn playbooks(config: &Config, sink: Option<&Playbooks>) -> Vec<Check> {
             return bad(name, "carries no signature (sig=…), so the Logic App will refuse it", fix);
         };
         let state = if token.is_some() { format!("as the app's identity; {state}") } else { state.to_owned() };
-        match config.http.send(&url.host(), config.http.request(reqwest::Method::GET, &root)).await {
+        match http.send(&url.host(), http.request(reqwest::Method::GET, &root)).await {
             Ok(_) => good(name, format!("set, for \"{}\"; {} is there; {state}", action.words(), url.host())),
             Err(silent) => {
                 bad(name, silent.fault.reason(), "is the URL that of the Logic App's trigger, and may this app reach it?")
@@ -212,7 +216,7 @@ async fn playbooks(config: &Config, sink: Option<&Playbooks>) -> Vec<Check> {
 }
 
 /// Is the app reached where playbooks, JIRA and Slack will call it, and do the clocks agree?
-async fn outside(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
+async fn outside(config: &Config, http: &Http, now: DateTime<Utc>) -> Vec<Check> {
     let Some(base) = &config.public_base else {
         return vec![good(
             "Public address",
@@ -227,11 +231,10 @@ async fn outside(config: &Config, now: DateTime<Utc>) -> Vec<Check> {
         )];
     };
     let fix = "playbooks, JIRA and Slack must reach this address: is the app running, and PUBLIC_BASE_URL right?";
-    match config
-        .http
+    match http
         .send(
             "the public address",
-            config.http.request(reqwest::Method::GET, &health),
+            http.request(reqwest::Method::GET, &health),
         )
         .await
     {

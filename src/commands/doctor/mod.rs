@@ -46,10 +46,11 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     let now = Utc::now();
     #[cfg(feature = "local")]
     let environment = super::local::settings_if(arguments.local, environment)?;
-    let config = Config::read(&here(environment))?;
+    let config = Config::read(&here(environment));
+    let parts = config.wire()?;
     let mut checks = settings(&config);
     checks.extend(functions(&config));
-    checks.extend(connections::check(&config, now).await);
+    checks.extend(connections::check(&config, &parts, now).await);
     let send = arguments.send_test;
     checks.push(match &config.dashboard {
         DashboardLock::Closed => bad(
@@ -62,7 +63,7 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
         DashboardLock::Entra { .. } => good("Dashboard", "people sign in with Entra"),
         DashboardLock::Key { .. } => good("Dashboard", "people sign in with the key"),
     });
-    let flow = config.into_doors().flow;
+    let flow = config.into_doors(parts).flow;
     checks.push(match &flow {
         Ok(flow) => of(
             "Storage",

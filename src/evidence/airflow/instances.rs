@@ -100,7 +100,7 @@ impl Airflow {
     }
 
     /// The page that people look at.
-    fn page(&self, at: &Place<'_>, task: &TaskInstance) -> Result<Url, Fault> {
+    pub(super) fn page(&self, at: &Place<'_>, task: &TaskInstance) -> Result<Url, Fault> {
         let base = &self.settings.base_url;
         let index = task.map_index.filter(|index| *index >= 0);
         let index = index.map(|index| index.to_string());

@@ -27,6 +27,7 @@ use crate::redaction::clean;
 
 mod instances;
 mod log;
+mod patrol;
 mod reader;
 mod wire;
 
@@ -87,6 +88,18 @@ pub struct AirflowSettings {
     pub login: AirflowLogin,
 }
 
+impl AirflowSettings {
+    /// The deployment, named by its host unless the configuration names it.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            source: Source::Airflow,
+            id: host_and_path(&self.base_url).unwrap_or_default(),
+            name: self.base_url.host_str().unwrap_or_default().to_owned(),
+            served: true,
+        }
+    }
+}
+
 /// A reader of one deployment. Clones share what was found out and the token.
 #[derive(Debug, Clone)]
 pub struct Airflow {
@@ -103,15 +116,9 @@ impl Airflow {
         let api = settings
             .api
             .map_or_else(OnceCell::new, |api| OnceCell::new_with(Some(api)));
-        let scope = Scope {
-            source: Source::Airflow,
-            id: host_and_path(&settings.base_url).unwrap_or_default(),
-            name: settings.base_url.host_str().unwrap_or_default().to_owned(),
-            served: true,
-        };
         Self {
+            scope: settings.scope(),
             settings,
-            scope,
             http,
             api: Arc::new(api),
             jwt: Arc::default(),

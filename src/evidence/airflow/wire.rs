@@ -13,6 +13,8 @@ pub(super) struct TaskInstance {
     #[serde(deserialize_with = "text")]
     pub(super) dag_id: String,
     #[serde(deserialize_with = "text")]
+    pub(super) dag_run_id: String,
+    #[serde(deserialize_with = "text")]
     pub(super) task_id: String,
     #[serde(deserialize_with = "number")]
     pub(super) map_index: Option<i64>,
@@ -41,19 +43,26 @@ pub(super) struct TaskInstance {
 #[serde(default)]
 pub(super) struct TaskInstances {
     pub(super) task_instances: Vec<TaskInstance>,
+    #[serde(deserialize_with = "number")]
+    pub(super) total_entries: Option<i64>,
 }
 
 /// A run of a DAG.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 pub(super) struct DagRun {
+    #[serde(deserialize_with = "text")]
+    pub(super) dag_id: String,
     #[serde(deserialize_with = "text")]
     pub(super) dag_run_id: String,
     #[serde(deserialize_with = "text")]
     pub(super) state: String,
     #[serde(deserialize_with = "moment")]
     pub(super) start_date: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "moment")]
+    pub(super) end_date: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "text")]
+    pub(super) run_type: String,
 }
 
 /// The runs of a DAG.
@@ -61,6 +70,8 @@ pub(super) struct DagRun {
 #[serde(default)]
 pub(super) struct DagRuns {
     pub(super) dag_runs: Vec<DagRun>,
+    #[serde(deserialize_with = "number")]
+    pub(super) total_entries: Option<i64>,
 }
 
 /// The number of DAGs that we may see.

@@ -24,6 +24,7 @@ use crate::http::{Http, Reply};
 use crate::sources::RowsRequest;
 
 mod questions;
+mod patrol;
 mod cause;
 mod render;
 mod wire;
@@ -69,6 +70,16 @@ impl DataFactorySettings {
         )
         .to_lowercase()
     }
+
+    /// The factory, served unless the configuration says otherwise.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            source: Source::Adf,
+            id: self.resource_id(),
+            name: self.factory.clone(),
+            served: true,
+        }
+    }
 }
 
 /// Which Synapse workspace, whose pipelines are read from its own development endpoint.
@@ -78,6 +89,20 @@ pub struct SynapseSettings {
     pub resource_id: String,
     /// `https://<workspace>.dev.azuresynapse.net`, or another cloud's.
     pub base_url: Url,
+}
+
+impl SynapseSettings {
+    /// The workspace; no playbook acts there unless the configuration says so.
+    pub fn scope(&self) -> Scope {
+        let id = self.resource_id.to_lowercase();
+        let name = id.rsplit('/').next().unwrap_or_default().to_owned();
+        Scope {
+            source: Source::Adf,
+            id,
+            name,
+            served: false,
+        }
+    }
 }
 
 /// Where the pipelines live.
@@ -99,33 +124,19 @@ pub struct DataFactory {
 impl DataFactory {
     /// A factory. Nothing is asked yet.
     pub fn new(settings: DataFactorySettings, http: Http, key: Key) -> Self {
-        let scope = Scope {
-            source: Source::Adf,
-            id: settings.resource_id(),
-            name: settings.factory.clone(),
-            served: true,
-        };
         Self {
+            scope: settings.scope(),
             home: Home::Factory(settings),
-            scope,
             http,
             key,
         }
     }
 
-    /// A Synapse workspace. Nothing is asked yet; no playbook acts there unless its scope says so.
+    /// A Synapse workspace. Nothing is asked yet.
     pub fn synapse(settings: SynapseSettings, http: Http, key: Key) -> Self {
-        let id = settings.resource_id.to_lowercase();
-        let name = id.rsplit('/').next().unwrap_or_default().to_owned();
-        let scope = Scope {
-            source: Source::Adf,
-            id,
-            name,
-            served: false,
-        };
         Self {
+            scope: settings.scope(),
             home: Home::Synapse(settings),
-            scope,
             http,
             key,
         }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::wire::{ActivityRun, Factory, PipelineRun, Query};
+use super::wire::{ActivityRun, Factory, PipelineRun, Query, TriggerRun};
 use super::{DataFactory, Home};
 use crate::evidence::asking::none_refused;
 use crate::evidence::values::around;
@@ -31,19 +31,22 @@ impl DataFactory {
         }
         let (runs_of, activities_of) = (query("RunStart"), query("ActivityRunEnd"));
         let activity_pieces = ["pipelineruns", nil.as_str(), "queryActivityruns"];
-        let (factory, run, runs, activities) = tokio::join!(
+        let triggers_of = query("TriggerRunTimestamp");
+        let (factory, run, runs, triggers, activities) = tokio::join!(
             async {
                 let request = self.request(Method::GET, &[], None).await?;
                 self.json::<Factory>(request).await
             },
             self.run(&nil),
             self.pages::<PipelineRun>(&["queryPipelineRuns"], &runs_of),
+            self.pages::<TriggerRun>(&["queryTriggerRuns"], &triggers_of),
             self.pages::<ActivityRun>(&activity_pieces, &activities_of),
         );
         none_refused([
             factory.as_ref().err(),
             run.as_ref().err(),
             runs.as_ref().err(),
+            triggers.as_ref().err(),
             activities.as_ref().err(),
         ])?;
         let factory = factory?.ok_or_else(|| self.unknown())?;

@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::super::{Collected, Text, Voice};
 use super::cause;
 use super::wire::{ActivityRun, PipelineRun};
+use crate::digest::sha256;
 use crate::failure::{Scope, field};
+use crate::patrol::WINDOW;
 use crate::redaction::cap;
 use crate::sources::rows::adf;
 
@@ -77,6 +79,15 @@ pub(super) fn run(run: &PipelineRun, scope: &Scope, now: DateTime<Utc>, found: &
         utf8_percent_encode(&run.run_id, NON_ALPHANUMERIC),
         utf8_percent_encode(&scope.id, NON_ALPHANUMERIC)
     ));
+    if run
+        .invoked_by
+        .invoked_by_type
+        .eq_ignore_ascii_case("TumblingWindowTrigger")
+    {
+        better
+            .context
+            .insert(WINDOW.to_owned(), digest_of_parameters(run));
+    }
     found.no_failure = match run.status.to_ascii_lowercase().as_str() {
         "succeeded" => Some(
             "the pipeline run succeeded: the failed activity was handled inside the pipeline"
@@ -85,6 +96,19 @@ pub(super) fn run(run: &PipelineRun, scope: &Scope, now: DateTime<Utc>, found: &
         "cancelled" | "canceled" => Some("the pipeline run was cancelled".to_owned()),
         _ => None,
     };
+    // An activity has retries, and its pipeline may handle its failure.
+    if matches!(
+        run.status.to_ascii_lowercase().as_str(),
+        "queued" | "inprogress" | "canceling"
+    ) {
+        found.not_final = Some(format!("the pipeline run is {}", run.status));
+    }
+}
+
+/// Tells apart runs of a pipeline for different slices of time.
+pub(super) fn digest_of_parameters(run: &PipelineRun) -> String {
+    let text = serde_json::to_string(&run.parameters).unwrap_or_default();
+    sha256(text).get(..16).unwrap_or_default().to_owned()
 }
 
 /// The cause, or the run's own message when no activity failed.

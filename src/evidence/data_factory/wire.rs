@@ -133,6 +133,25 @@ pub(super) struct Page<T> {
     pub(super) continuation_token: Option<String>,
 }
 
+/// A run of a trigger.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct TriggerRun {
+    #[serde(deserialize_with = "text")]
+    pub(super) trigger_run_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) trigger_name: String,
+    #[serde(deserialize_with = "moment")]
+    pub(super) trigger_run_timestamp: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "text")]
+    pub(super) status: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
+    /// Pipeline → run.
+    #[serde(deserialize_with = "object")]
+    pub(super) triggered_pipelines: Map<String, Value>,
+}
+
 /// The factory itself.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -22,6 +22,7 @@ use crate::sources::{RowsOf, RowsRequest};
 
 mod state;
 mod questions;
+mod patrol;
 mod collect;
 mod render;
 mod wire;
@@ -42,6 +43,28 @@ const SKEW: TimeDelta = TimeDelta::seconds(60);
 pub struct DatabricksSettings {
     /// `DATABRICKS_WORKSPACE_URL` (alias `DATABRICKS_HOST`).
     pub workspace_url: Url,
+}
+
+impl DatabricksSettings {
+    /// The workspace. Its short name: the first label of its host; of a bare address, address and port.
+    pub fn scope(&self) -> Scope {
+        let port = self.workspace_url.port();
+        let with_port = |host: &str| match port {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let host = self.workspace_url.host_str().unwrap_or_default();
+        let name = match self.workspace_url.domain() {
+            Some(domain) => domain.split('.').next().unwrap_or_default().to_owned(),
+            None => with_port(host),
+        };
+        Scope {
+            source: Source::Databricks,
+            id: with_port(host),
+            name,
+            served: true,
+        }
+    }
 }
 
 /// A reader of one workspace.
@@ -67,32 +90,11 @@ pub struct Repair {
 impl Databricks {
     /// Nothing is asked yet.
     pub fn new(settings: DatabricksSettings, http: Http, key: Key) -> Self {
-        let host = settings.workspace_url.host_str().unwrap_or_default();
-        let port = settings.workspace_url.port();
-        let scope = Scope {
-            source: Source::Databricks,
-            id: port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
-            name: Self::name_of(&settings),
-            served: true,
-        };
         Self {
+            scope: settings.scope(),
             settings,
-            scope,
             http,
             key,
-        }
-    }
-
-    /// A workspace's short name: the first label of its host; of a bare address, address and port.
-    pub fn name_of(settings: &DatabricksSettings) -> String {
-        let url = &settings.workspace_url;
-        match url.host() {
-            Some(url::Host::Domain(host)) => host.split('.').next().unwrap_or_default().to_owned(),
-            Some(address) => {
-                let port = url.port().map(|port| format!(":{port}"));
-                format!("{address}{}", port.unwrap_or_default())
-            }
-            None => String::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::values::from_millis;
-use crate::tolerant::{or_default, text};
+use crate::tolerant::{moment, or_default, text};
 
 /// A job run, or a task run asked for by its own id.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,6 +24,12 @@ pub(super) struct Run {
     pub(super) run_page_url: String,
     #[serde(deserialize_with = "text")]
     pub(super) trigger: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) trigger_info: TriggerInfo,
+    #[serde(deserialize_with = "text")]
+    pub(super) run_type: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) original_attempt_run_id: String,
     #[serde(deserialize_with = "text")]
     pub(super) creator_user_name: String,
     #[serde(deserialize_with = "or_default")]
@@ -44,6 +50,14 @@ pub(super) struct Run {
     pub(super) cluster_instance: ClusterInstance,
     #[serde(deserialize_with = "text")]
     pub(super) next_page_token: String,
+}
+
+/// Which run's task started this one.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TriggerInfo {
+    #[serde(deserialize_with = "text")]
+    pub(super) run_id: String,
 }
 
 /// A task of a run, or an iteration of a loop task.
@@ -260,6 +274,129 @@ pub(super) struct Clusters {
     pub(super) clusters: Vec<Cluster>,
     #[serde(deserialize_with = "text")]
     pub(super) next_page_token: String,
+}
+
+/// One page of Lakeflow pipelines.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Pipelines {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) statuses: Vec<Pipeline>,
+    #[serde(deserialize_with = "text")]
+    pub(super) next_page_token: String,
+}
+
+/// A Lakeflow pipeline with its latest updates, newest first.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Pipeline {
+    #[serde(deserialize_with = "text")]
+    pub(super) pipeline_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) latest_updates: Vec<Update>,
+}
+
+/// A run of a Lakeflow pipeline. Its creation comes as text or as milliseconds.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Update {
+    #[serde(deserialize_with = "text")]
+    pub(super) update_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) state: String,
+    pub(super) creation_time: Value,
+    #[serde(deserialize_with = "text")]
+    pub(super) cause: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) validate_only: bool,
+}
+
+impl Update {
+    pub(super) fn is_over(&self) -> bool {
+        ["COMPLETED", "FAILED", "CANCELED", "CANCELLED"]
+            .iter()
+            .any(|state| self.state.eq_ignore_ascii_case(state))
+    }
+
+    pub(super) fn began(&self) -> Option<DateTime<Utc>> {
+        match &self.creation_time {
+            Value::String(text) => match DateTime::parse_from_rfc3339(text) {
+                Ok(at) => Some(at.with_timezone(&Utc)),
+                Err(_) => from_millis(text.parse().ok()),
+            },
+            other => from_millis(other.as_i64()),
+        }
+    }
+}
+
+/// One update in full.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct UpdateInfo {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) update: Update,
+}
+
+/// One page of a Lakeflow pipeline's events.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PipelineEvents {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) events: Vec<PipelineEvent>,
+}
+
+/// Something that a Lakeflow pipeline said.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PipelineEvent {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) origin: EventOrigin,
+    #[serde(deserialize_with = "moment")]
+    pub(super) timestamp: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) error: EventError,
+}
+
+/// Which update an event belongs to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EventOrigin {
+    #[serde(deserialize_with = "text")]
+    pub(super) update_id: String,
+}
+
+/// The exceptions behind an event.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EventError {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) exceptions: Vec<EventException>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EventException {
+    #[serde(deserialize_with = "text")]
+    pub(super) class_name: String,
+    #[serde(deserialize_with = "text")]
+    pub(super) message: String,
+}
+
+impl PipelineEvent {
+    /// The innermost exception, else the event's own words.
+    pub(super) fn text(&self) -> String {
+        let said = |exception: &&EventException| !exception.message.trim().is_empty();
+        match self.error.exceptions.iter().rev().find(said) {
+            Some(exception) if exception.class_name.is_empty() => exception.message.clone(),
+            Some(exception) => format!("{}: {}", exception.class_name, exception.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 /// The API's error body.

@@ -139,7 +139,7 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
     let sign = match chapter.kind {
         ChapterKind::RemediationPlanned => "🗓️",
         ChapterKind::RemediationStarted => "🔧",
-        ChapterKind::RemediationSucceeded | ChapterKind::Closed => "✅",
+        ChapterKind::RemediationSucceeded | ChapterKind::Closed | ChapterKind::Recovered => "✅",
         ChapterKind::RemediationFailed => "❌",
         ChapterKind::RemediationUnknown => "❔",
         ChapterKind::RemediationExhausted => "🧑‍🔧",

@@ -135,6 +135,11 @@ impl Units {
         known.into_iter().map(|unit| unit.key.clone()).collect()
     }
 
+    /// Was a task of the run reported?
+    pub fn name_a_task(&self) -> bool {
+        self.units.iter().any(|unit| unit.task.is_some())
+    }
+
     fn list(&mut self, failure: &Failure) {
         if self.units.len() < LISTED {
             self.units.push(Unit {

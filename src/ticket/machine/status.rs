@@ -3,6 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 
 use super::{Draft, Refusal, contradicts, nothing};
+use crate::patrol::recovery::{Recovery, failed_at, is_recovery};
 use crate::ticket::{Actor, AttemptState, Channel, ChapterKind, RemediationState, Status};
 
 /// How far ahead of ours another system's clock may be. An event dated later counts as of now: one from 2036 would
@@ -131,6 +132,55 @@ pub(super) fn delete_issue(d: &mut Draft, by: &Actor) -> Result<(), Refusal> {
     d.ticket.jira.deleted = true;
     d.visible = true;
     d.audit(by, "JIRA Issue Deleted", "it is not created again");
+    Ok(())
+}
+
+/// A good run closes the ticket, unless a person works on it: then it is told, once.
+pub(super) fn recovered(d: &mut Draft, recovery: &Recovery) -> Result<(), Refusal> {
+    let ticket = &d.ticket;
+    if ticket.is_closed() {
+        return Err(nothing("the ticket is closed"));
+    }
+    let failed_at = ticket
+        .books
+        .latest
+        .at()
+        .unwrap_or_else(|| failed_at(&ticket.failure, ticket.first_seen));
+    if !is_recovery(recovery, &ticket.failure, failed_at) {
+        return Err(contradicts("that run began before the failure"));
+    }
+    let person = ticket
+        .status_by
+        .is_person()
+        .then(|| ticket.status_by.name.clone());
+    let words = recovery.words();
+    let run = Some(recovery.run_id.as_str());
+    let again = ticket.books.recovered_by.as_deref() == run;
+    if ticket.status == Status::InProgress {
+        if ticket.books.recovered_by.is_some() {
+            return Err(nothing("its recovery was told already"));
+        }
+        let who = person.unwrap_or_else(|| "somebody".to_owned());
+        d.ticket.books.recovered_by = Some(recovery.run_id.clone());
+        d.audit(&Actor::system(), "Recovered", words.clone());
+        d.add_chapter(
+            ChapterKind::Recovered,
+            format!("It {words}. The ticket stays open: {who} works on it"),
+        );
+        return Ok(());
+    }
+    // Reopened by a person, it stays open until a run that began after that.
+    let since = ticket.status_at;
+    if person.is_some() && (again || recovery.began.is_none_or(|began| began < since)) {
+        return Err(contradicts("a person set it back to open after that run"));
+    }
+    let (by, now) = (Actor::system(), d.now);
+    d.ticket.books.recovered_by = Some(recovery.run_id.clone());
+    d.audit(&by, "Recovered", words.clone());
+    d.status(Status::Acknowledged, &by, now);
+    d.audit(&by, "Status Changed", "closed: recovered by itself");
+    call_off(d, &format!("the failure {words}"));
+    d.add_chapter(ChapterKind::Recovered, format!("Closed: {words}"));
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aiops_rca::failure::{AlertRef, Source};
+use aiops_rca::patrol::{Memory, Question};
 use aiops_rca::sources::{RowsOf, RowsRequest};
 use regex::Regex;
 use serde_json::{Value, json};
@@ -109,6 +110,10 @@ fn furnish(world: &World) {
         task["cluster_instance"] = json!({"cluster_id": CLUSTER});
     }
     world.databricks_site.put_run(run);
+    world.databricks_site.put_pipeline("p-1", "sales");
+    let update =
+        json!({"update_id": "u-1", "state": "FAILED", "creation_time": "2026-07-27T09:10:00Z"});
+    world.databricks_site.put_update("p-1", update, &[]);
     let mut broken = fixture("dbx-clusters-get-driver");
     broken["cluster_id"] = json!(CLUSTER);
     world.databricks_site.put_cluster(broken);
@@ -148,8 +153,34 @@ async fn ask_everything(world: &World) -> Vec<String> {
             .await;
         gaps.extend(found.err().map(|fault| fault.reason().to_owned()));
     }
+    gaps.extend(patrol(world).await);
     gaps.extend(doctor(world).await.err());
     gaps
+}
+
+/// What the patrol misses in factory and workspace.
+async fn patrol(world: &World) -> Vec<String> {
+    let question = Question {
+        since: at("2026-07-27T00:00:00Z"),
+        from: at("2026-07-27T09:00:00Z"),
+        to: now(),
+        now: now(),
+        narrow: false,
+        deep: true,
+        rare: true,
+        memory: Memory {
+            active: vec![JOB_RUN.to_owned()],
+            ..Memory::default()
+        },
+    };
+    let mut missed = Vec::new();
+    for scope in world.collector.every_scope() {
+        let budget = std::time::Duration::from_secs(10);
+        let answer = world.collector.ended(&scope, &question, budget).await;
+        missed.extend(answer.gaps);
+        missed.extend(answer.fault.map(|fault| fault.reason().to_owned()));
+    }
+    missed
 }
 
 /// What `doctor` says about factory and workspace.

@@ -32,7 +32,9 @@ fn scopes(config: &Config, source: Source) -> Vec<String> {
             format!("({})", scope.name)
         }
     };
-    config.collector.scopes(source).iter().map(label).collect()
+    let mut scopes = config.vendors.scopes();
+    scopes.retain(|scope| scope.source == source);
+    scopes.iter().map(label).collect()
 }
 
 #[test]
@@ -91,9 +93,14 @@ fn workspaces_and_deployments_have_credentials_of_their_own() {
     let config = read(&settings);
     assert_eq!(scopes(&config, Source::Databricks), ["(adb-1)", "(adb-3)"]);
     assert_eq!(scopes(&config, Source::Airflow), ["(prod-eu)", "(dev)"]);
-    let ids: Vec<String> = (config.collector.scopes(Source::Airflow).into_iter())
-        .map(|scope| scope.id)
-        .collect();
+    let ids: Vec<String> = (config
+        .wire()
+        .unwrap()
+        .collector
+        .scopes(Source::Airflow)
+        .into_iter())
+    .map(|scope| scope.id)
+    .collect();
     assert_eq!(ids, ["airflow.example.com/eu", "dev.example.com"]);
     let shown = format!("{config:?}");
     assert!(!shown.contains("dapi1") && !shown.contains("dapi3"));

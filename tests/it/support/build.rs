@@ -86,5 +86,6 @@ pub(crate) fn flow(storage: Storage) -> Flow {
         model: None,
         sinks: Sinks::default(),
         remediation: RemediationSettings::default(),
+        patrol: aiops_rca::patrol::PatrolSettings::default(),
     }
 }

@@ -60,6 +60,12 @@ pub(crate) fn http() -> Http {
     Http::new(None).expect("a client")
 }
 
+/// The doors of a configuration.
+pub(crate) fn doors(config: aiops_rca::config::Config) -> aiops_rca::functions::Doors {
+    let parts = config.wire().expect("parts");
+    config.into_doors(parts)
+}
+
 /// Leads to this JIRA, as the account that may write there.
 pub(crate) fn jira_settings(simulator: &JiraSimulator) -> JiraSettings {
     let site = Config::default();

@@ -49,6 +49,14 @@ pub const CALLS: &[Call] = &[
     },
     Call {
         method: "POST",
+        path: "queryTriggerRuns",
+        needs: &[
+            "Microsoft.DataFactory/factories/querytriggerruns/read",
+            "Microsoft.DataFactory/factories/querytriggerruns/action",
+        ],
+    },
+    Call {
+        method: "POST",
         path: "pipelines/*/createRun",
         needs: &["Microsoft.DataFactory/factories/pipelines/createrun/action"],
     },
@@ -86,6 +94,7 @@ struct State {
     pipelines: BTreeSet<String>,
     scripts: BTreeMap<String, VecDeque<Script>>,
     runs: Vec<Value>,
+    trigger_runs: Vec<Value>,
     going: BTreeMap<String, Script>,
     activities: BTreeMap<String, Vec<Value>>,
 }
@@ -142,13 +151,26 @@ impl DataFactorySite {
         lock(&self.state).pipelines.insert(name.to_owned());
     }
 
-    /// A run as the API sends it; its pipeline comes with it.
+    /// A run as the API sends it, or how it stands by now; its pipeline comes with it.
     pub fn put_run(&self, run: Value) {
         let mut state = lock(&self.state);
         state
             .pipelines
             .insert(text(&run, "pipelineName").to_owned());
-        state.runs.push(run);
+        let id = text(&run, "runId").to_owned();
+        match state
+            .runs
+            .iter_mut()
+            .find(|known| text(known, "runId") == id)
+        {
+            Some(known) => *known = run,
+            None => state.runs.push(run),
+        }
+    }
+
+    /// A run of a trigger as the API sends it.
+    pub fn put_trigger_run(&self, run: Value) {
+        lock(&self.state).trigger_runs.push(run);
     }
 
     /// Activity runs of a run as the API sends them.
@@ -550,6 +572,10 @@ impl Site for DataFactorySite {
             }
             ("POST", [query]) if query.eq_ignore_ascii_case("queryPipelineRuns") => {
                 self.query(&self.runs(), |item| text(item, "lastUpdated"), request)
+            }
+            ("POST", [query]) if query.eq_ignore_ascii_case("queryTriggerRuns") => {
+                let runs = lock(&self.state).trigger_runs.clone();
+                self.query(&runs, |item| text(item, "triggerRunTimestamp"), request)
             }
             _ => refusal(404, "NotFound", "No such operation."),
         }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Clock, Request, Site, lock};
 
+mod lists;
 pub mod scheduler;
 
 use scheduler::{Planned, Release, RunPlan};
@@ -543,6 +544,7 @@ fn without_mark(mut task: Value) -> Value {
     if let Some(map) = task.as_object_mut() {
         map.remove("cleared");
         map.remove("told");
+        map.remove("updated_at");
     }
     task
 }
@@ -582,6 +584,8 @@ impl Site for AirflowSite {
             }
             ("POST", ["dags", dag, "clearTaskInstances"]) => self.clear(dag, request),
             ("POST", ["dags", dag, "dagRuns"]) => self.trigger(dag, request),
+            ("GET", ["dags", "~", "dagRuns"]) => self.all_runs(request),
+            ("GET", ["dags", "~", "dagRuns", "~", "taskInstances"]) => self.all_tasks(request),
             ("GET", ["dags", dag, "dagRuns", run]) => self.run(dag, run),
             ("GET", ["dags", dag, "dagRuns", run, "taskInstances"]) => {
                 self.tasks_of(dag, run, request)

@@ -14,6 +14,7 @@ use super::rights::{Call, Rights};
 use super::{Answer, Clock, Request, Site, lock};
 
 mod clusters;
+mod pipelines;
 mod runs;
 
 /// The calls below `api/<version>` and the permission that each needs, as the workspace's dialogs name them
@@ -102,6 +103,21 @@ pub const CALLS: &[Call] = &[
     },
     Call {
         method: "GET",
+        path: "pipelines",
+        needs: &["workspace access"],
+    },
+    Call {
+        method: "GET",
+        path: "pipelines/*/updates/*",
+        needs: &["CAN VIEW"],
+    },
+    Call {
+        method: "GET",
+        path: "pipelines/*/events",
+        needs: &["CAN VIEW"],
+    },
+    Call {
+        method: "GET",
         path: "libraries/cluster-status",
         needs: &["CAN ATTACH TO"],
     },
@@ -159,6 +175,10 @@ struct State {
     libraries: BTreeMap<String, Vec<Value>>,
     /// Libraries that cannot be installed: text of the library, message.
     broken: BTreeMap<String, String>,
+    /// Lakeflow pipelines, the updates of each (newest first), and their events.
+    pipelines: BTreeMap<String, Value>,
+    updates: BTreeMap<String, Vec<Value>>,
+    pipeline_events: BTreeMap<String, Vec<Value>>,
     next_id: i64,
 }
 
@@ -389,6 +409,11 @@ impl Site for DatabricksSite {
             }
             ("POST", ["jobs", "runs", "repair"]) => runs::repair(&mut state, &request.json(), now),
             ("POST", ["jobs", "runs", "cancel"]) => runs::cancel(&mut state, &request.json(), now),
+            ("GET", ["pipelines"]) => pipelines::list(&state, request),
+            ("GET", ["pipelines", pipeline, "updates", update]) => {
+                pipelines::update(&state, pipeline, update)
+            }
+            ("GET", ["pipelines", pipeline, "events"]) => pipelines::events(&state, pipeline),
             ("GET", ["clusters", "get"]) => clusters::get(
                 &mut state,
                 request.query("cluster_id").unwrap_or_default(),

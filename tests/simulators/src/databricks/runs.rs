@@ -191,6 +191,9 @@ pub(super) fn list(state: &State, request: &Request, page: usize) -> Answer {
         .query("page_token")
         .and_then(|token| token.parse().ok())
         .unwrap_or(0);
+    // Documented: 20 without a limit, at most 25.
+    let limit = number("limit").and_then(|limit| usize::try_from(limit).ok());
+    let page = page.min(limit.unwrap_or(20)).min(25);
     let more = start + page < runs.len();
     let token = if more {
         (start + page).to_string()

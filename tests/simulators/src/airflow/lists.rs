@@ -1,0 +1,111 @@
+//! The lists over all DAGs, as the servers of both APIs filter, sort and cut them.
+//!
+//! Rows can be filtered by a time that no answer shows: `updated_at` of a stored row is taken out again.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{AirflowSite, Api, text, without_mark};
+use crate::{Answer, Request, lock};
+
+/// What API v1 takes as a query of these lists; it refuses the rest.
+const KEYS: [&str; 11] = [
+    "state",
+    "limit",
+    "offset",
+    "order_by",
+    "updated_at_gte",
+    "updated_at_lte",
+    "start_date_gte",
+    "start_date_lte",
+    "end_date_gte",
+    "end_date_lte",
+    "run_type",
+];
+
+impl AirflowSite {
+    /// A DAG run as the API sends it; `updated_at`, which no answer shows, may stand beside the rest.
+    pub fn put_run(&self, run: Value) {
+        let key = (
+            text(&run, "dag_id").to_owned(),
+            text(&run, "dag_run_id").to_owned(),
+        );
+        lock(&self.state).runs.insert(key, run);
+    }
+
+    pub(super) fn all_runs(&self, request: &Request) -> Answer {
+        let rows: Vec<Value> = lock(&self.state).runs.values().cloned().collect();
+        self.listed("dag_runs", rows, request, true)
+    }
+
+    pub(super) fn all_tasks(&self, request: &Request) -> Answer {
+        let rows: Vec<Value> = lock(&self.state).tasks.clone();
+        // API v1 has no order for them.
+        self.listed("task_instances", rows, request, self.api == Api::V2)
+    }
+
+    fn listed(&self, what: &str, mut rows: Vec<Value>, request: &Request, sorts: bool) -> Answer {
+        let query = &request.query;
+        let unknown = query.iter().find(|(key, _)| !KEYS.contains(&key.as_str()));
+        let unsorted = query.iter().find(|(key, _)| !sorts && key == "order_by");
+        if self.api == Api::V1
+            && let Some((key, _)) = unknown.or(unsorted)
+        {
+            return self.refusal(400, &format!("Extra query parameter(s) {key} not in spec"));
+        }
+        for (key, bound) in query {
+            let (Some((field, side)), Some(bound)) = (key.rsplit_once('_'), time(bound)) else {
+                continue;
+            };
+            rows.retain(|row| {
+                let at = time(text(row, field)).or_else(|| {
+                    let by_update = field == "updated_at";
+                    by_update.then(|| time(text(row, "end_date"))).flatten()
+                });
+                match side {
+                    "gte" => at.is_some_and(|at| at >= bound),
+                    "lte" => at.is_some_and(|at| at <= bound),
+                    _ => true,
+                }
+            });
+        }
+        let states: Vec<&str> = query
+            .iter()
+            .filter(|(key, _)| key == "state")
+            .map(|(_, state)| state.as_str())
+            .collect();
+        rows.retain(|row| states.is_empty() || states.contains(&text(row, "state")));
+        if let Some(order) = request.query("order_by") {
+            let field = order.trim_start_matches('-');
+            rows.sort_by_key(|row| text(row, field).to_owned());
+            if order.starts_with('-') {
+                rows.reverse();
+            }
+        }
+        let number = |key: &str| request.query(key).and_then(|text| text.parse().ok());
+        let (total, offset) = (rows.len(), number("offset").unwrap_or(0));
+        // API v1 cuts a page at its `maximum_page_limit`.
+        let most = if self.api == Api::V1 { 100 } else { usize::MAX };
+        let limit = number("limit").unwrap_or(50).min(most);
+        let page: Vec<Value> = rows
+            .into_iter()
+            .skip(offset)
+            .take(limit)
+            .map(without_mark)
+            .map(without_update)
+            .collect();
+        Answer::json(200, &json!({what: page, "total_entries": total}))
+    }
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let at = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(at.with_timezone(&Utc))
+}
+
+fn without_update(mut row: Value) -> Value {
+    if let Some(map) = row.as_object_mut() {
+        map.remove("updated_at");
+    }
+    row
+}
