@@ -50,6 +50,10 @@ impl Flow {
         let id = &delivery.ticket;
         trace::note("ticket.id", id.to_string());
         trace::note("sink.name", delivery.sink.name());
+        let lane = self.sinks.lanes.enter(delivery.sink, now());
+        if let Err(Wait::Full(wait)) = lane {
+            return self.put(Task::Delivery(delivery), wait).await;
+        }
         let Some(mut loaded) = self.store.find(id).await? else {
             tracing::warn!(ticket.id = %id, "a delivery for a ticket that does not exist");
             return Ok(());
@@ -57,7 +61,7 @@ impl Flow {
         if !loaded.ticket.lags(delivery.sink) {
             return Ok(());
         }
-        let place = match self.sinks.lanes.enter(delivery.sink, now()) {
+        let place = match lane {
             Ok(place) => place,
             Err(Wait::Full(wait)) => return self.put(Task::Delivery(delivery), wait).await,
             Err(Wait::Down(outage)) => {

@@ -18,6 +18,7 @@ use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
 use crate::sources::reruns;
 use crate::storage::Storage;
+use crate::ticket::due::PATIENCE;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
 use crate::ticket::store::{PastRemediation, TABLES, TicketStore, UpdateError};
 use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
@@ -127,7 +128,9 @@ impl Flow {
                 Sink::Slack if is_just_opened(ticket, now) => continue,
                 Sink::Slack | Sink::Jira => None,
             };
-            self.put_delivery(ticket, sink, delay.unwrap_or_default())
+            // It comes when its place in line does, as far as this process knows.
+            let line = self.sinks.place_in_line(sink, ticket, now);
+            self.put_delivery(ticket, sink, delay.max(line).unwrap_or_default())
                 .await?;
         }
         Ok(())
@@ -257,11 +260,10 @@ impl Flow {
     }
 }
 
-/// Does the first delivery to Slack still wait behind JIRA's?
+/// Does the first delivery to Slack still wait, behind JIRA's or in line? Should it be lost, the sweep puts another one.
 fn is_just_opened(ticket: &Ticket, now: DateTime<Utc>) -> bool {
-    let waits = TimeDelta::from_std(BEHIND_JIRA).unwrap_or_default() - TimeDelta::milliseconds(500);
-    let untouched = ticket.delivered(Sink::Slack) == 0 && ticket.lease(Sink::Slack).is_none();
-    untouched && ticket.story.is_empty() && now - ticket.status_at < waits
+    let state = ticket.books.sinks.get(Sink::Slack);
+    state.is_none() && now - ticket.last_change() < PATIENCE
 }
 
 /// The runs that the ticket's own attempts started.

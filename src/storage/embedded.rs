@@ -20,6 +20,7 @@ use super::names::{Prefix, encode_key};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped, Write};
 use crate::fault::Fault;
 
+mod error;
 mod file;
 mod writer;
 

@@ -25,7 +25,7 @@
 //! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it | by the last attempt | by each analysis |
 //! | index | `worded` | cache key of the model | what the model said about such a failure | by each new answer | by each analysis, if it is on |
 //! | index | `stuck` | sink, ticket id | a delivery that a fault has stopped | at its begin and end | by each sweep |
-//! | index | `counted` | day | counts of its tickets | now and then | by the overview |
+//! | index | `counted` | day | counts of its tickets, if it has very many | now and then by a sweep | by the overview |
 //! | index | `cursor` | `probe`, `layout` | when the store could be written last; whether it holds rows of older versions | by each sweep | by health checks; once for each process |
 //! | index | `outage` | sink | its vendor does not answer: since when; or that it does again | at its begin and end | by each sweep |
 //! | index | `patrol` | SHA-256 of a scope | what the patrol remembers of it | by each round | by each round |
@@ -114,6 +114,11 @@ fn shard_partition(name: &str) -> String {
 /// The partition of a ticket's rows.
 fn home(id: &TicketId) -> String {
     format!("{}-{}", id.day(), last_digit(id.as_str()) % SHARDS)
+}
+
+/// Where what waits under this name lies, in the shard of the name.
+fn waiting_row(name: &str) -> String {
+    format!("wait:{name}")
 }
 
 fn ticket_row(id: &TicketId) -> String {
@@ -259,7 +264,6 @@ impl TicketStore {
         writes.extend(rest.iter().map(|(row, proof)| Write::Upsert(row, proof)));
         let home = home(&ticket.id);
         let outcome = self.storage.commit(TICKETS, &home, &writes).await?;
-        self.count_again(&ticket.id, opened.at).await?;
         Ok(outcome != Swapped::Conflict)
     }
 
@@ -315,7 +319,6 @@ impl TicketStore {
                 .await?;
             if let (Some(listed), Swapped::Done(_)) = (&listed, &outcome) {
                 self.list_again(id, listed).await?;
-                self.count_again(id, changed.at).await?;
             }
             return Ok(outcome);
         }
@@ -326,19 +329,15 @@ impl TicketStore {
             writes.push(Write::Upsert(&list_row, summary));
         }
         writes.extend(audit.iter().map(|(row, entry)| Write::Upsert(row, entry)));
-        let outcome = match writes.as_slice() {
+        match writes.as_slice() {
             [_] => {
                 let etag = &loaded.etag;
                 self.storage
                     .swap(TICKETS, &home(id), &row, etag, &document)
-                    .await?
+                    .await
             }
-            _ => self.storage.commit(TICKETS, &home(id), &writes).await?,
-        };
-        if listed.is_some() && outcome != Swapped::Conflict {
-            self.count_again(id, changed.at).await?;
+            _ => self.storage.commit(TICKETS, &home(id), &writes).await,
         }
-        Ok(outcome)
     }
 
     /// The audit entries that the ticket still carries, as rows for the next transaction; more than fit into it are

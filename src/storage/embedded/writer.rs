@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::file::fault;
+use super::error::fault;
 use crate::fault::Fault;
 
 /// Writes of one transaction: others, of another process, wait as long.

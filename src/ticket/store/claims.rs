@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::due::{WITH_WAITING, due_row};
-use super::waiting::{self, Waiting};
-use super::{INDEX, TicketStore, decode, encode, shard_partition};
+use super::waiting::Waiting;
+use super::{INDEX, TicketStore, decode, encode, shard_partition, waiting_row};
 use crate::failure::RunKey;
 use crate::fault::Fault;
 use crate::sources::airflow::units::Units;
@@ -150,7 +150,7 @@ impl TicketStore {
         let offer = encode(new.offer)?;
         let mut writes = vec![Write::Insert(&claim, &offer)];
         let name = new.offer.as_str();
-        let wait = waiting::row(name);
+        let wait = waiting_row(name);
         let kept = new.waiting.map(encode).transpose()?;
         let due = new.waiting.map(|kept| due_row(kept.next_look(), name));
         if let (Some(kept), Some(due)) = (&kept, &due) {

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{INDEX, SHARDS, TicketStore, decode, encode, shard_of, shard_partition};
+use super::{INDEX, SHARDS, TicketStore, decode, encode, shard_of, shard_partition, waiting_row};
 use crate::fault::Fault;
 use crate::storage::{Entity, Swapped, Write};
 use crate::ticket::machine::Change;
@@ -92,7 +92,7 @@ impl TicketStore {
         if next.as_ref() == Some(&due.row) {
             return Ok(());
         }
-        let waiting = super::waiting::row(&due.name);
+        let waiting = waiting_row(&due.name);
         let document = encode(&Due {
             waits: due.waits && keep_waiting,
         })?;

@@ -24,11 +24,10 @@ const LISTED: (&str, &str) = ("l:", "l;");
 /// Rows of one request.
 const AT_ONCE: u32 = 500;
 /// A day with more tickets is not counted while somebody waits: the sweep counts it.
-const COUNTED_AT_ONCE: usize = 2000;
-/// Counts of a day that is over are true until one of its tickets changes; should that have been missed, so long.
-const KEPT: TimeDelta = TimeDelta::minutes(10);
-/// How often the sweep counts the tickets of a large day that is not over.
-const COUNTED_EVERY: TimeDelta = TimeDelta::minutes(2);
+const LARGE: usize = 2000;
+/// How often the sweep counts a large day again: today, and one that is over.
+const COUNTED_EVERY: TimeDelta = TimeDelta::minutes(4);
+const KEPT: TimeDelta = TimeDelta::hours(1);
 /// Characters of a root cause in a list.
 const CAUSE: usize = 300;
 
@@ -305,49 +304,50 @@ impl TicketStore {
             .await
     }
 
-    /// Counts of all tickets of the last `days` days. Those of a day with very many may be some minutes old.
+    /// Counts of all tickets of the last `days` days. Those of a day with very many may be some minutes old. Nothing is
+    /// written.
     pub async fn counts(&self, now: DateTime<Utc>, days: u32) -> Result<Counts, Fault> {
-        let kept = self.kept_counts().await?;
+        let kept = &self.kept_counts().await?;
         let mut counts = Counts::default();
-        let today = now.format("%Y%m%d").to_string();
         let days: Vec<String> = last_days(now, days).collect();
-        let counted = days.iter().map(|day| {
-            let kept = kept.get(day);
-            let today = &today;
-            async move {
-                let large = kept.is_some_and(|kept| kept.counts.all >= COUNTED_AT_ONCE);
-                let over = day < today && kept.is_some_and(|kept| now - kept.at < KEPT);
-                match kept {
-                    Some(kept) if large || over => Ok(kept.counts.clone()),
-                    _ => {
-                        let counts = self.count_day(day, COUNTED_AT_ONCE).await?;
-                        if counts.partial || day < today {
-                            self.keep_counts(day, &counts, now).await?;
-                        }
-                        Ok::<_, Fault>(counts)
-                    }
-                }
-            }
-        });
         // A few days at a time: each asks all its shards at once.
-        let mut counted = counted.collect::<VecDeque<_>>();
-        while !counted.is_empty() {
-            let few = counted.drain(..counted.len().min(8)).collect::<Vec<_>>();
-            for day in try_join_all(few).await? {
+        for few in days.chunks(8) {
+            let counted = few.iter().map(|day| async move {
+                match kept.get(day) {
+                    Some(kept) => Ok(kept.counts.clone()),
+                    None => self.count_day(day, LARGE).await,
+                }
+            });
+            for day in try_join_all(counted).await? {
                 counts.join(&day);
             }
         }
         Ok(counts)
     }
 
-    /// Counts the days that are too large to be counted while somebody waits, as far as they may have changed.
+    /// Counts days that are too large to be counted while somebody waits: today, yesterday, one more of the last 90 in
+    /// its turn, and those that were found to be large before.
     pub async fn count_large_days(&self, now: DateTime<Utc>) -> Result<(), Fault> {
-        let today = now.format("%Y%m%d").to_string();
-        for (day, kept) in self.kept_counts().await? {
-            let old = now - kept.at >= if day < today { KEPT } else { COUNTED_EVERY };
-            if kept.counts.partial || (old && kept.counts.all >= COUNTED_AT_ONCE) {
+        let mut kept = self.kept_counts().await?;
+        let day = |back| (now - TimeDelta::days(back)).format("%Y%m%d").to_string();
+        let in_turn = day(now.timestamp().div_euclid(300).rem_euclid(90));
+        let today = day(0);
+        let mut days = vec![today.clone(), day(1), in_turn];
+        days.extend(kept.keys().cloned());
+        days.sort();
+        days.dedup();
+        for day in days {
+            let old = kept.remove(&day).is_none_or(|kept| {
+                let often = if day == today { COUNTED_EVERY } else { KEPT };
+                now - kept.at >= often
+            });
+            if old {
                 let counts = self.count_day(&day, usize::MAX).await?;
-                self.keep_counts(&day, &counts, now).await?;
+                if counts.all >= LARGE {
+                    self.keep_counts(&day, &counts, now).await?;
+                } else {
+                    self.storage.delete(INDEX, COUNTED, &day, None).await?;
+                }
             }
         }
         Ok(())
@@ -387,13 +387,5 @@ impl TicketStore {
             counts.add(&next);
         }
         Ok(counts)
-    }
-
-    /// A ticket of a day that is over has changed: what was counted of that day no longer holds.
-    pub(super) async fn count_again(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
-        if id.day() < now.format("%Y%m%d").to_string().as_str() {
-            self.storage.delete(INDEX, COUNTED, id.day(), None).await?;
-        }
-        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::due::{WITH_WAITING, due_row};
-use super::{INDEX, TicketStore, decode, encode, shard_partition};
+use super::{INDEX, TicketStore, decode, encode, shard_partition, waiting_row};
 use crate::failure::{Failure, RunKey};
 use crate::fault::Fault;
 use crate::storage::{Swapped, Write};
@@ -63,11 +63,6 @@ impl Waiting {
     }
 }
 
-/// Where what waits under this name lies.
-pub(super) fn row(name: &str) -> String {
-    format!("wait:{name}")
-}
-
 impl TicketStore {
     /// Keeps a failure until its ticket exists; `false` when one is kept under this id already.
     pub async fn put_waiting_if_absent(
@@ -83,7 +78,7 @@ impl TicketStore {
                 INDEX,
                 &shard_partition(name),
                 &[
-                    Write::Insert(&row(name), &encode(waiting)?),
+                    Write::Insert(&waiting_row(name), &encode(waiting)?),
                     Write::Upsert(&due, WITH_WAITING),
                 ],
             )
@@ -95,7 +90,7 @@ impl TicketStore {
     pub async fn update_waiting(&self, id: &TicketId, waiting: &Waiting) -> Result<(), Fault> {
         let name = id.as_str();
         self.storage
-            .upsert(INDEX, &shard_partition(name), &row(name), &encode(waiting)?)
+            .upsert(INDEX, &shard_partition(name), &waiting_row(name), &encode(waiting)?)
             .await
     }
 
@@ -111,7 +106,7 @@ impl TicketStore {
     pub async fn kept(&self, name: &str) -> Result<Option<String>, Fault> {
         let found = self
             .storage
-            .get(INDEX, &shard_partition(name), &row(name))
+            .get(INDEX, &shard_partition(name), &waiting_row(name))
             .await?;
         match found {
             Some(entity) => Ok(Some(entity.document)),
@@ -128,7 +123,7 @@ impl TicketStore {
     ) -> Result<(), Fault> {
         let due = due_row(look_at, name);
         let writes = [
-            Write::Upsert(&row(name), document),
+            Write::Upsert(&waiting_row(name), document),
             Write::Upsert(&due, WITH_WAITING),
         ];
         self.storage
@@ -140,7 +135,7 @@ impl TicketStore {
     /// Nothing waits under this name any more.
     pub async fn drop_waiting(&self, name: &str) -> Result<(), Fault> {
         self.storage
-            .delete(INDEX, &shard_partition(name), &row(name), None)
+            .delete(INDEX, &shard_partition(name), &waiting_row(name), None)
             .await?;
         self.drop_kept_before(name).await
     }
