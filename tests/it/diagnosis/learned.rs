@@ -38,7 +38,7 @@ fn the_weights_are_those_of_the_recorded_cases() {
     for file in files {
         cases.update(std::fs::read(file).unwrap());
     }
-    let weights = std::fs::read(root.join("src/diagnosis/classifier/weights.bin")).unwrap();
+    let weights = std::fs::read(root.join("src/diagnosis/learned/weights.bin")).unwrap();
     let fitted = Classifier::get().fitted();
     assert_eq!(fitted.cases, hex::encode(cases.finalize()));
     let examples = examples::listed(Catalog::get());
@@ -87,7 +87,7 @@ fn training_twice_gives_the_same_bytes_and_learns_what_it_was_shown() {
 }
 
 #[test]
-fn a_lone_word_does_not_beat_the_judge_and_a_number_does() {
+fn a_lone_word_does_not_beat_the_classifier_and_a_number_does() {
     let classifier = Classifier::get();
     let mut sure = [0.02; CATEGORIES.len()];
     sure[4] = 0.7;
