@@ -1,14 +1,14 @@
-//! The corridor: accept → analyse → apply → deliver → sweep.
+//! The flow: accept → analyse → apply → deliver → sweep.
 //!
 //! In: parsed bodies, events of people and playbooks, queue messages, the timer. Out: durable changes, and
 //! calls of the rooms above in the right order. Everything here may be killed at any point and is healed by
 //! running it again (law L9): claims are insert-if-absent, tickets change by compare-and-set, deliveries
-//! reconcile. The corridor knows no vendor's wire format and no page; `now` comes from the doors.
+//! reconcile. The flow knows no vendor's wire format and no page; `now` comes from the doors.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
@@ -44,7 +44,7 @@ const BEHIND_JIRA: Duration = Duration::from_secs(2);
 /// By then the lease of what was cut has run out.
 const PUT_BACK: Duration = Duration::from_secs(30);
 
-/// Everything the corridor works with.
+/// Everything the flow works with.
 #[derive(Debug, Clone)]
 pub struct Flow {
     /// Tickets, claims, evidence.

@@ -26,7 +26,7 @@ pub(super) struct Id(pub(super) String);
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        tolerant::text(deserializer).map(Self)
+        tolerant::field(deserializer).map(Self)
     }
 }
 

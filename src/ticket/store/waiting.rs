@@ -90,7 +90,12 @@ impl TicketStore {
     pub async fn update_waiting(&self, id: &TicketId, waiting: &Waiting) -> Result<(), Fault> {
         let name = id.as_str();
         self.storage
-            .upsert(INDEX, &shard_partition(name), &waiting_row(name), &encode(waiting)?)
+            .upsert(
+                INDEX,
+                &shard_partition(name),
+                &waiting_row(name),
+                &encode(waiting)?,
+            )
             .await
     }
 
