@@ -37,7 +37,7 @@ pub enum Task {
         /// The ticket's id.
         ticket: TicketId,
     },
-    /// Expand the alert kept under this row of the active index.
+    /// Expand the alert kept under this name.
     Rows {
         /// `rows-…`.
         row: String,

@@ -167,7 +167,8 @@ impl World {
     pub(super) async fn tickets(&self) -> Vec<Ticket> {
         let later = self.now + TimeDelta::hours(1);
         let mut all = self.flow.store.recent(later, 9, 10_000).await.unwrap();
-        all.reverse();
+        // Those of one tick come in any order.
+        all.sort_by_key(|ticket| (ticket.received_at, ticket.failure.asset.clone()));
         all
     }
 
