@@ -18,11 +18,13 @@ use crate::patrol::recovery::needs_proof;
 use crate::patrol::{End, Outcome, Question, Recovery, Unit, Watch};
 use crate::sources::airflow::units;
 use crate::sources::reruns;
-use crate::ticket::machine::{Event, Report};
+use crate::ticket::machine::Event;
 use crate::ticket::store::StoredWatch;
 use crate::ticket::{Ticket, machine};
 
+mod expected;
 mod scopes;
+mod volumes;
 
 /// Scopes that are asked at the same time.
 const SCOPES: usize = 8;
@@ -113,6 +115,9 @@ impl Flow {
         let (failed, others): (Vec<End>, Vec<End>) =
             (new.into_iter()).partition(|end| matches!(end.outcome, Outcome::Failed(_)));
         done.failed = failed.len();
+        for end in failed.iter().chain(&others) {
+            stored.watch.note_start(end, &self.patrol.expect);
+        }
         let handled = self
             .accept_ends(scope, &mut stored, failed, &others, started, now)
             .await?;
@@ -123,7 +128,9 @@ impl Flow {
             }
             stored.watch.mark(end, now);
         }
+        self.weigh(scope, &mut stored.watch, &others, now).await?;
         self.recover(&stored.watch, now).await?;
+        self.announce_missing(scope, &mut stored.watch, now).await?;
         if !handled {
             // What is left is asked for again.
             answer.whole = false;
@@ -299,7 +306,7 @@ impl Flow {
         if known.is_some_and(|known| known.eq_ignore_ascii_case(run)) && began_since {
             let event = Event::AttemptReported {
                 attempt: attempt.id.clone(),
-                report: Report::Succeeded,
+                report: self.report_of_rerun(ticket, run, now).await,
                 run_id: Some(run.to_owned()),
             };
             self.try_apply(&ticket.id, event, now).await?;

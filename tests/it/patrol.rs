@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod expected;
 mod hostile;
 mod platforms;
 mod recorded;

@@ -5,20 +5,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 
 use super::wire::{self, DagRun, TaskInstance};
 use super::{Airflow, AirflowApi, Place, WHAT};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
 use crate::fault::Fault;
-use crate::patrol::{self, Answer, End, Outcome, Question, Unit};
+use crate::patrol::{self, Answer, Due, End, Outcome, Question, Unit};
 use crate::sources::airflow::units;
 
 /// Pages of one question in one tick.
 const PAGES: usize = 20;
 /// Rows of one page; a server may send fewer.
 const LIMIT: &str = "100";
+/// A start is remembered in whole seconds.
+const SAME_SECOND: TimeDelta = TimeDelta::seconds(1);
 /// From when, and to when if the window has to be short.
 type Window = (DateTime<Utc>, Option<DateTime<Utc>>);
 const RUNS: &[&str] = &["dags", "~", "dagRuns"];
@@ -139,6 +141,8 @@ impl Airflow {
             ),
             run_id: task.dag_run_id.clone(),
             unit: self.unit(&task.dag_id),
+            kind: patrol::DAG,
+            id: task.dag_id.clone(),
             name: asset,
             outcome: Outcome::Failed(Box::new(failure.sealed())),
             began: task.start_date,
@@ -179,6 +183,8 @@ impl Airflow {
             ),
             run_id: run.dag_run_id.clone(),
             unit: self.unit(&run.dag_id),
+            kind: patrol::DAG,
+            id: run.dag_id.clone(),
             name: run.dag_id.clone(),
             outcome,
             began: run.start_date,
@@ -212,6 +218,32 @@ impl Airflow {
             source_severity: None,
             alert: None,
         }
+    }
+
+    /// Has a run of this DAG begun since, or is it not due at all?
+    pub(in crate::evidence) async fn due(
+        &self,
+        dag: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Due, Fault> {
+        let at = Place {
+            dag,
+            run: "",
+            task: None,
+            map_index: None,
+        };
+        let runs = self.runs_since(&at, since).await?;
+        let begun = runs.iter().filter_map(|run| run.start_date);
+        if let Some(at) = begun.filter(|at| *at > since + SAME_SECOND).max() {
+            return Ok(Due::Begun(at));
+        }
+        let known: Option<wire::Dag> = self.get(&["dags", dag], &[]).await?;
+        let gone = known.is_none_or(|dag| {
+            dag.is_paused == Some(true)
+                || dag.is_stale == Some(true)
+                || dag.is_active == Some(false)
+        });
+        Ok(if gone { Due::Paused } else { Due::Missing })
     }
 
     /// Did the failed task of this failure succeed in that run? `false` also where the run had no such task.

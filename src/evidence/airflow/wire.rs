@@ -82,6 +82,15 @@ pub(super) struct Dags {
     pub(super) total_entries: Option<i64>,
 }
 
+/// A DAG; `is_active` is API v1's word, `is_stale` that of v2.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Dag {
+    pub(super) is_paused: Option<bool>,
+    pub(super) is_active: Option<bool>,
+    pub(super) is_stale: Option<bool>,
+}
+
 /// What runs there.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::patrol::volume::{Moved, SINK};
 use crate::tolerant::{moment, object, or_default, text};
 
 /// A run of a pipeline.
@@ -94,6 +95,37 @@ impl ActivityRun {
             .and_then(Value::as_str)
     }
 
+    /// What it moved, by its own name and that of a data flow's sink. Only figures that apply are there: what is absent is
+    /// not zero.
+    pub(super) fn moved(&self) -> Vec<(String, Moved)> {
+        let number = |value: Option<&Value>| {
+            let value = value?;
+            value
+                .as_u64()
+                .or_else(|| value.as_str()?.trim().parse().ok())
+        };
+        let name = &self.activity_name;
+        let sinks = self
+            .output
+            .get("runStatus")
+            .and_then(|status| status.get("metrics"))
+            .and_then(Value::as_object);
+        if let Some(sinks) = sinks {
+            let of = |(sink, figures): (&String, &Value)| {
+                let rows = number(figures.get("rowsWritten"));
+                let moved = Moved { rows, bytes: None };
+                (format!("{name}{SINK}{sink}"), moved)
+            };
+            return sinks.iter().map(of).collect();
+        }
+        let moved = Moved {
+            rows: number(self.output.get("rowsCopied")),
+            bytes: number(self.output.get("dataWritten")),
+        };
+        let said = moved != Moved::default();
+        said.then(|| (name.clone(), moved)).into_iter().collect()
+    }
+
     /// Further errors that a Copy activity lists in its output.
     pub(super) fn listed_errors(&self) -> impl Iterator<Item = &str> {
         let listed = self
@@ -150,6 +182,51 @@ pub(super) struct TriggerRun {
     /// Pipeline → run.
     #[serde(deserialize_with = "object")]
     pub(super) triggered_pipelines: Map<String, Value>,
+}
+
+/// All triggers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Triggers {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) value: Vec<Trigger>,
+    #[serde(rename = "nextLink", deserialize_with = "text")]
+    next_link: String,
+}
+
+impl Triggers {
+    /// Where the next page begins. Only that is taken from the link, which may lead anywhere.
+    pub(super) fn next(&self) -> Option<(String, String)> {
+        let link = url::Url::parse(&self.next_link).ok()?;
+        let mut pairs = link.query_pairs();
+        let place = pairs.find(|(name, _)| name.to_ascii_lowercase().contains("skiptoken"))?;
+        Some((place.0.into_owned(), place.1.into_owned()))
+    }
+}
+
+/// A trigger, and what it starts: several pipelines, or one (a tumbling window).
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Trigger {
+    properties: Value,
+}
+
+impl Trigger {
+    pub(super) fn starts(&self, pipeline: &str) -> bool {
+        let several = self.properties.get("pipelines").and_then(Value::as_array);
+        let one = self.properties.get("pipeline");
+        several.into_iter().flatten().chain(one).any(|started| {
+            started
+                .pointer("/pipelineReference/referenceName")
+                .and_then(Value::as_str)
+                .is_some_and(|name| name.eq_ignore_ascii_case(pipeline))
+        })
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        let state = self.properties.get("runtimeState").and_then(Value::as_str);
+        state.is_some_and(|state| state.eq_ignore_ascii_case("Started"))
+    }
 }
 
 /// The factory itself.

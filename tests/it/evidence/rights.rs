@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aiops_rca::failure::{AlertRef, Source};
-use aiops_rca::patrol::{Memory, Question};
+use aiops_rca::patrol::{self, Memory, Question};
 use aiops_rca::sources::{RowsOf, RowsRequest};
 use regex::Regex;
 use serde_json::{Value, json};
@@ -153,13 +153,13 @@ async fn ask_everything(world: &World) -> Vec<String> {
             .await;
         gaps.extend(found.err().map(|fault| fault.reason().to_owned()));
     }
-    gaps.extend(patrol(world).await);
+    gaps.extend(what_the_patrol_misses(world).await);
     gaps.extend(doctor(world).await.err());
     gaps
 }
 
 /// What the patrol misses in factory and workspace.
-async fn patrol(world: &World) -> Vec<String> {
+async fn what_the_patrol_misses(world: &World) -> Vec<String> {
     let question = Question {
         since: at("2026-07-27T00:00:00Z"),
         from: at("2026-07-27T09:00:00Z"),
@@ -179,6 +179,17 @@ async fn patrol(world: &World) -> Vec<String> {
         let answer = world.collector.ended(&scope, &question, budget).await;
         missed.extend(answer.gaps);
         missed.extend(answer.fault.map(|fault| fault.reason().to_owned()));
+        for unit in [(patrol::PIPELINE, "pl_sales"), (patrol::JOB, "1")] {
+            let due = world.collector.due(&scope, unit, now(), now()).await;
+            missed.extend(due.err().map(|fault| fault.reason().to_owned()));
+        }
+        for run in [ADF_RUN, JOB_RUN] {
+            let moved = world.collector.moved(&scope, run, now()).await;
+            let known = moved
+                .err()
+                .filter(|fault| fault.reason().contains("answered"));
+            missed.extend(known.map(|fault| fault.reason().to_owned()));
+        }
     }
     missed
 }
