@@ -36,6 +36,8 @@ const WORKING: Duration = Duration::from_secs(32);
 const BATCH: usize = 64;
 /// Callers that are asked about in one tick, for runs that wait for them.
 const CALLERS: usize = 10;
+/// A hint does not have the platforms asked again within this time.
+const JUST_ASKED: chrono::Duration = chrono::Duration::seconds(20);
 /// A ticket that was closed this long is no longer looked at when its unit runs well.
 const OVER: chrono::Duration = chrono::Duration::hours(24);
 
@@ -55,12 +57,27 @@ pub struct Patrolled {
 }
 
 impl Flow {
+    /// Is any platform asked at all?
+    pub(super) fn is_patrolled(&self) -> bool {
+        self.patrol.on && !self.collector.every_scope().is_empty()
+    }
+
+    /// A tick out of turn, unless one has just been.
+    pub(super) async fn patrol_soon(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        let watches = self.watches().await?;
+        let just = |watch: &Watch| watch.asked_at.is_some_and(|at| now - at < JUST_ASKED);
+        if watches.iter().all(just) {
+            return Ok(());
+        }
+        self.patrol(now).await.map(drop)
+    }
+
     /// One tick.
     pub async fn patrol(&self, now: DateTime<Utc>) -> Result<Patrolled, Fault> {
-        let scopes = self.collector.every_scope();
-        if !self.patrol.on || scopes.is_empty() {
+        if !self.is_patrolled() {
             return Ok(Patrolled::default());
         }
+        let scopes = self.collector.every_scope();
         let started = std::time::Instant::now();
         let known = self.store.watches().await?;
         let mut looks = Vec::new();

@@ -185,3 +185,25 @@ async fn a_dag_recovers_when_the_failed_task_has_run_well() {
     world.tick().await;
     assert!(world.the_ticket().await.is_closed());
 }
+
+#[tokio::test]
+async fn an_alert_that_is_resolved_proves_nothing_and_has_the_platform_asked() {
+    let mut world = World::build().await;
+    world.tick().await;
+    world.pipeline_run(1, "pl_sales", "Failed", 3);
+    world.tick().await;
+    let body = include_bytes!("../../fixtures/vendor/azmon-logv2-adf-resolved.json");
+    let resolved = || aiops_rca::sources::azure_monitor::parse(body).unwrap();
+    world.pass(1);
+    world.flow.accept(resolved(), world.now).await.unwrap();
+    world.work().await;
+    assert!(!world.the_ticket().await.is_closed());
+    world.pass(1);
+    world.pipeline_run(2, "pl_sales", "Succeeded", 1);
+    world.flow.accept(resolved(), world.now).await.unwrap();
+    world.work().await;
+    assert!(
+        world.the_ticket().await.is_closed(),
+        "the good run was seen without a tick"
+    );
+}
