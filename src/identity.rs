@@ -181,7 +181,8 @@ struct Answer {
 
 /// A number, a number in a string, or nothing usable.
 fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Ok(tolerant::number(deserializer)?.filter(|seconds| (0..=253_402_300_799).contains(seconds)))
+    let seconds: Option<i64> = tolerant::field(deserializer)?;
+    Ok(seconds.filter(|seconds| (0..=253_402_300_799).contains(seconds)))
 }
 
 fn refusal(reply: &Reply, user_assigned: bool, now: DateTime<Utc>) -> Fault {

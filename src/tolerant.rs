@@ -1,11 +1,10 @@
 //! Reads vendors' JSON as it comes (law L12): numbers as text, text as numbers, null, parts of another shape.
 //!
-//! [`scalar`], and functions for `#[serde(deserialize_with = …)]`. They know no vendor and never fail on well-formed JSON.
+//! They know no vendor and never fail on well-formed JSON.
 
-use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The text of a text, a number or a boolean; `None` for null and structures.
 pub(crate) fn scalar(value: &Value) -> Option<String> {
@@ -32,51 +31,88 @@ fn whole(number: f64) -> String {
     }
 }
 
-/// A whole number, also one written as text.
-pub(crate) fn whole_number(value: &Value) -> Option<i64> {
-    value
-        .as_i64()
-        .or_else(|| value.as_str()?.trim().parse().ok())
-}
-
-/// Text, whatever scalar the vendor wrote; null and structures are empty.
-pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        // A vendor's own text may be indented.
-        Value::String(text) => text,
-        other => scalar(&other).unwrap_or_default(),
-    })
-}
-
-/// A whole number, also one written as text.
-pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Ok(whole_number(&Value::deserialize(deserializer)?))
-}
-
-/// A time in RFC 3339, with any number of digits of the second.
-pub(crate) fn moment<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<DateTime<Utc>>, D::Error> {
+/// For `#[serde(deserialize_with = …)]`: a scalar of another type is read as the field's, as far as that can be; null and what
+/// has another shape are as good as absent.
+pub(crate) fn field<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
     let value = Value::deserialize(deserializer)?;
-    Ok(value
-        .as_str()
-        .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-        .map(|at| at.with_timezone(&Utc)))
+    let written = || match &value {
+        // A number or a boolean, written as text.
+        Value::String(text) => serde_json::from_str(text).ok(),
+        // A text, written as a number or a boolean.
+        other => scalar(other).map(Value::String),
+    };
+    let read = T::deserialize(&value).ok();
+    Ok(read
+        .or_else(|| T::deserialize(&written()?).ok())
+        .unwrap_or_default())
 }
 
-/// An object; anything else is an empty one.
-pub(crate) fn object<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Map<String, Value>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    })
+/// Structs of a vendor's JSON: any field may be missing, null, or of another type than it should be.
+macro_rules! lenient {
+    ($($(#[$of_struct:meta])* struct $name:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)* })*) => {$(
+        #[derive(Debug, Clone, Default, serde::Deserialize)]
+        #[serde(default)]
+        $(#[$of_struct])*
+        pub(super) struct $name {
+            $(
+                #[serde(deserialize_with = "crate::tolerant::field")]
+                $(#[$of_field])*
+                pub(super) $field: $type,
+            )*
+        }
+    )*};
 }
+pub(crate) use lenient;
 
-/// A part of another shape than we know is as good as absent.
-pub(crate) fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Value;
+
+    lenient! {
+        struct Thing {
+            name: String,
+            #[serde(rename = "type")]
+            kind: Option<String>,
+            count: Option<i64>,
+            size: i64,
+            good: bool,
+            parts: Vec<Thing>,
+            rest: Value,
+        }
+    }
+
+    #[test]
+    fn fields_are_read_as_far_as_they_can_be() {
+        let read = |value: Value| serde_json::from_value::<Thing>(value).unwrap();
+        let thing = read(json!({
+            "name": 12, "type": 7, "count": " 5 ", "size": "6", "good": "true",
+            "parts": [{"name": " a ", "count": 1.5, "more": 1}], "rest": {"x": [null]}
+        }));
+        assert_eq!(
+            (thing.name.as_str(), thing.kind.as_deref()),
+            ("12", Some("7"))
+        );
+        assert_eq!((thing.count, thing.size, thing.good), (Some(5), 6, true));
+        assert_eq!(
+            (thing.parts[0].name.as_str(), thing.parts[0].count),
+            (" a ", None)
+        );
+        assert_eq!(thing.rest, json!({"x": [null]}));
+        for nothing in [
+            json!({}),
+            json!({"name": null, "type": null, "count": null, "size": null, "good": null, "parts": null}),
+            json!({"name": [1], "type": {}, "count": "five", "size": {}, "good": 2, "parts": "x"}),
+        ] {
+            let thing = read(nothing);
+            assert_eq!((thing.name.as_str(), thing.kind), ("", None));
+            assert_eq!((thing.count, thing.size, thing.good), (None, 0, false));
+            assert!(thing.parts.is_empty());
+        }
+    }
 }

@@ -127,7 +127,8 @@ impl Config {
             .as_ref()
             .map(|settings| settings.urls.keys().copied().collect())
             .unwrap_or_default();
-        let vendors = vendors::vendors(&mut r, identity.is_some());
+        let mut vendors = vendors::vendors(&mut r, identity.is_some());
+        scopes::add(&mut r, identity.is_some(), &mut vendors);
         Self {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),

@@ -3,7 +3,6 @@
 use secrecy::SecretString;
 
 use super::reader::Reader;
-use super::scopes;
 use crate::evidence::airflow::{AirflowApi, AirflowLogin, AirflowSettings};
 use crate::evidence::data_factory::{DataFactorySettings, SynapseSettings};
 use crate::evidence::databricks::DatabricksSettings;
@@ -91,8 +90,9 @@ impl Vendors {
     }
 }
 
+/// What the single settings name.
 pub(super) fn vendors(r: &mut Reader<'_>, identity: bool) -> Vendors {
-    let mut vendors = Vendors {
+    Vendors {
         data_factory: data_factory(r, identity)
             .map(Into::into)
             .into_iter()
@@ -103,9 +103,7 @@ pub(super) fn vendors(r: &mut Reader<'_>, identity: bool) -> Vendors {
             .into_iter()
             .collect(),
         airflow: airflow(r).map(Into::into).into_iter().collect(),
-    };
-    scopes::add(r, identity, &mut vendors);
-    vendors
+    }
 }
 
 fn data_factory(r: &mut Reader<'_>, identity: bool) -> Option<DataFactorySettings> {

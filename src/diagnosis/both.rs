@@ -6,11 +6,13 @@
 
 use std::fmt::Write as _;
 
-use super::catalog::{Act, Catalog, rank};
-use super::classify::{self, Candidate, Place, Verdict};
+use super::catalog::Catalog;
+use super::classify::{self, Candidate, Verdict};
+use super::entry::{Act, rank};
 use super::judge::{Judge, Judgement, Opinion, Rule, features};
-use super::scan::Span;
-use super::{Action, Case, Category, Diagnosis, Risk, Severity, wording};
+use super::place::Place;
+use super::span::Span;
+use super::{Action, Case, Category, Diagnosis, Risk, Severity, rules, steps, wording};
 use crate::evidence::Voice;
 use crate::failure::Source;
 
@@ -27,9 +29,11 @@ const DISPUTED: f32 = 0.6;
 const OUTVOTED: &str = "the rules alone say something else";
 const FORBIDDEN: &str = "; does not act because the wording speaks of ";
 
-/// Do rules and judge disagree, by the diagnosis's rule?
-pub(super) fn is_disputed(rule: &str) -> bool {
-    rule.contains(OUTVOTED) || rule.contains(FORBIDDEN)
+impl Diagnosis {
+    /// Do the rules and the learned judge disagree about the category, or about acting?
+    pub fn is_disputed(&self) -> bool {
+        self.rule.contains(OUTVOTED) || self.rule.contains(FORBIDDEN)
+    }
 }
 
 /// What rules and judge are given of a case: for training and for measuring.
@@ -206,7 +210,7 @@ fn holds(catalog: &Catalog, verdict: &Verdict<'_>, class: usize, judged: Categor
 pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>) -> Diagnosis {
     let heard = heard(&verdict);
     if is_silent(catalog, &verdict, &heard) {
-        return super::of_rules(catalog, case, &verdict);
+        return rules::of_rules(catalog, case, &verdict);
     }
     let Signals { buckets, rule } = signals_of(catalog, case, &verdict, &heard);
     let judge = Judge::get();
@@ -228,15 +232,15 @@ pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>)
         confidence,
     } = judgement;
     let mut found = if confidence < UNDETERMINED {
-        super::undetermined(catalog, case, &verdict)
+        rules::undetermined(catalog, case, &verdict)
     } else if of_rule(category) {
-        super::of_rules(catalog, case, &verdict)
+        rules::of_rules(catalog, case, &verdict)
     } else if prefer(catalog, &mut verdict, category) {
-        super::of_cause(catalog, case, &verdict)
+        rules::of_cause(catalog, case, &verdict)
     } else if (verdict.guess.as_ref()).is_some_and(|guess| guess.category == category) {
-        super::of_guess(catalog, case, &verdict)
+        rules::of_guess(catalog, case, &verdict)
     } else if confidence < UNNAMED {
-        super::undetermined(catalog, case, &verdict)
+        rules::undetermined(catalog, case, &verdict)
     } else {
         of_wording(catalog, case, &verdict, judgement)
     };
@@ -309,11 +313,11 @@ fn of_wording(
             .defaults(category)
             .map_or(Severity::Medium, |defaults| defaults.severity),
         confidence: judgement.confidence,
-        root_cause: super::sentence(case, &root_cause, &entities),
-        recommendations: super::steps(catalog, category, &[], &entities),
+        root_cause: rules::sentence(case, &root_cause, &entities),
+        recommendations: steps::steps(catalog, category, &[], &entities),
         evidence: proof.quotes,
         rule: "wording: no cause of the catalog".into(),
-        fingerprint: super::print(case, "wording", verdict, line),
+        fingerprint: rules::print(case, "wording", verdict, line),
         entities,
         worded_by: "catalog".into(),
     }

@@ -25,28 +25,16 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use super::amounts;
-use super::catalog::{Act, Catalog, Cause, Weight, rank};
+use super::catalog::Catalog;
+use super::entry::{Cause, Weight, rank};
+use super::place::Place;
 use super::reading;
-use super::scan::{Hits, Span};
-use super::shape;
+use super::scan::Hits;
+use super::shape::{self, Guess};
+use super::span::Span;
 use super::{Case, Category};
 use crate::evidence::{Passage, Voice};
 use crate::failure::{Source, field};
-
-/// A text in one voice, and what stands in it.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    /// `message`, `error_code`, `context.<name>` or the id of an evidence.
-    pub(super) source: Cow<'a, str>,
-    pub(super) voice: Voice,
-    /// The whole text, whatever of it is in this voice.
-    pub(super) text: &'a str,
-    pub(super) hits: Hits,
-    /// Which parts of the text are in this voice, and the names in them.
-    pub(super) window: reading::Window,
-    /// Does it have a say in the cause? What does not is still worth a quote.
-    pub(super) heard: bool,
-}
 
 /// One sign of a cause.
 #[derive(Debug, Clone)]
@@ -56,18 +44,6 @@ pub(super) struct Candidate {
     pub(super) place: usize,
     pub(super) span: Span,
     pub(super) sign: String,
-}
-
-/// A cause guessed from the shape of a name.
-#[derive(Debug, Clone)]
-pub(super) struct Guess {
-    pub(super) name: String,
-    pub(super) category: Category,
-    pub(super) act: Act,
-    pub(super) text: String,
-    pub(super) rank: u8,
-    pub(super) place: usize,
-    pub(super) span: Span,
 }
 
 /// What the classifier says.
@@ -348,7 +324,7 @@ fn from_text(catalog: &Catalog, place: &Place<'_>, number: usize) -> Vec<Candida
 }
 
 /// Numbers whose beginning says enough: SQLSTATE classes, HTTP hundreds.
-fn family(catalog: &Catalog, space: &str, value: &str) -> Option<super::catalog::CodeEntry> {
+fn family(catalog: &Catalog, space: &str, value: &str) -> Option<super::entry::CodeEntry> {
     let head = match space {
         "sqlstate" => value.get(..2)?,
         "http" => value.get(..1)?,
@@ -356,7 +332,7 @@ fn family(catalog: &Catalog, space: &str, value: &str) -> Option<super::catalog:
     };
     catalog
         .code(&format!("{space}:{}xx", head.to_ascii_lowercase()))
-        .map(|entry| super::catalog::CodeEntry {
+        .map(|entry| super::entry::CodeEntry {
             rank: rank::HINT,
             ..entry
         })
@@ -392,7 +368,7 @@ fn from_field(
 }
 
 /// Looks a code up as vendors write it: whole, without its sub-class, as the class name of an exception.
-fn lookup(catalog: &Catalog, source: Source, code: &str) -> Option<super::catalog::CodeEntry> {
+fn lookup(catalog: &Catalog, source: Source, code: &str) -> Option<super::entry::CodeEntry> {
     let key = code.to_ascii_lowercase();
     if code.bytes().all(|b| b.is_ascii_digit()) {
         let space = if source == Source::Adf { "adf" } else { "http" };

@@ -4,8 +4,8 @@
 //! span of the value beside it. Which anchors there are is data (`catalog/entities.toml`). The readers look
 //! at a small window only, allocate nothing and cannot fail; what they cannot read they leave alone.
 
-use super::catalog::Take;
-use super::scan::Span;
+use super::entry::Take;
+use super::span::Span;
 
 /// How far from its anchor a value may reach, in bytes.
 const WINDOW: usize = 300;

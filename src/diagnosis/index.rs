@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::RangeInclusive;
 
-use super::catalog::{Cause, CodeEntry, EntityRule, Weight, rank};
+use super::entry::{Cause, CodeEntry, EntityRule, Weight, rank};
 use super::scan::{Scanner, ScannerBuilder};
 
 /// Indexes the causes and the entities; what is wrong with them is added to `problems`.

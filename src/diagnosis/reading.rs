@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::scan::Span;
+use super::span::Span;
 use crate::evidence::{Passage, Voice};
 use crate::failure::own_words;
 

@@ -8,29 +8,16 @@ use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use super::catalog::EntityRule;
 use super::entities;
+use super::entry::EntityRule;
 use super::reading::Window;
+use super::span::Span;
 
 /// The longest distance between two parts of a sequence (`a … b`), in bytes.
 const GAP: usize = 240;
 /// How many values of one entity are kept, and how many anchors of it are tried.
 const VALUES: usize = 6;
 const TRIES: u16 = 64;
-
-/// A byte range of the scanned text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
-
-impl Span {
-    /// Does the other one stand inside?
-    pub(super) fn holds(self, other: Self) -> bool {
-        self.start <= other.start && other.end <= self.end
-    }
-}
 
 /// A phrase with its demands on the characters around it.
 #[derive(Debug)]

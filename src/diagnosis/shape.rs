@@ -3,9 +3,23 @@
 //! In: the places of a case. Out: at most one guess, from the last such name. A guess never acts (L8): it
 //! only says where a person should look.
 
-use super::catalog::{Catalog, rank};
-use super::classify::{Guess, Place};
-use super::scan::Span;
+use super::Category;
+use super::catalog::Catalog;
+use super::entry::{Act, rank};
+use super::place::Place;
+use super::span::Span;
+
+/// A cause guessed from the shape of a name.
+#[derive(Debug, Clone)]
+pub(super) struct Guess {
+    pub(super) name: String,
+    pub(super) category: Category,
+    pub(super) act: Act,
+    pub(super) text: String,
+    pub(super) rank: u8,
+    pub(super) place: usize,
+    pub(super) span: Span,
+}
 
 /// Names that only wrap others, or are ordinary words.
 const EMPTY: [&str; 28] = [

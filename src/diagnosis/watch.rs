@@ -128,7 +128,7 @@ fn sentence(found: &Diagnosis) -> &str {
 fn without_reruns(steps: &[String], most: usize) -> Vec<String> {
     steps
         .iter()
-        .filter(|step| !super::speaks_of_a_rerun(step))
+        .filter(|step| !super::steps::speaks_of_a_rerun(step))
         .take(most)
         .cloned()
         .collect()

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use super::Quote;
 use super::catalog::Catalog;
-use super::classify::{Candidate, Place, Verdict};
-use super::scan::Span;
+use super::classify::{Candidate, Verdict};
+use super::place::Place;
 use super::shape;
+use super::span::Span;
 use crate::evidence::Voice;
 
 /// A sentence of ours in pieces: the first is prose, the second stood between back-ticks and is code, and so on. A

@@ -5,8 +5,8 @@ use std::sync::{LazyLock, OnceLock};
 
 use regex::Regex;
 
-use super::hints::pattern;
-use super::secrets::Spot;
+use super::pattern::pattern;
+use super::spot::Spot;
 use super::values;
 
 /// A command, and where behind it the secret stands: the group `value`; `VALUE` is a word or a quoted text.

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::commands::COMMANDS;
 use super::names::PHRASES;
+use super::pattern::pattern;
 use super::tokens::TOKENS;
 
 /// What a hint may be the beginning, the middle or the name of.
@@ -177,15 +178,6 @@ pub(super) static ALL: LazyLock<Hints> = LazyLock::new(|| {
         meanings,
     }
 });
-
-/// Compiles a constant pattern.
-#[expect(
-    clippy::expect_used,
-    reason = "constant patterns, compiled in every test run"
-)]
-pub(super) fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a constant pattern")
-}
 
 /// From the end of a name to the beginning of its value: `=`, `": "`, `\":\"`, `%3D`, `","value":"`, `" value="`, `</name><value>`.
 pub(super) static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {

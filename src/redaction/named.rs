@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::hints::{ARGUMENT, BARE, CALL, ELEMENT, QUOTE, SAID, SEPARATOR};
 use super::names::{self, Strength};
-use super::secrets::{Spot, is_name};
+use super::secrets::is_name;
+use super::spot::Spot;
 use super::values;
 
 /// A name in its text, and how it goes on.

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::hints::pattern;
-use super::secrets::Spot;
+use super::pattern::pattern;
+use super::spot::Spot;
 
 /// `+49 151 23456789`, `(425) 555-0100`, `tel. 0151 2345678`.
 static PHONE: LazyLock<Regex> = LazyLock::new(|| {

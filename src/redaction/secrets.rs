@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::hints::{self, BARE, Hint, LOGIN, ORACLE};
+use super::spot::Spot;
 use super::{is_mask, values};
 
 /// No secret on one line is longer; a bound keeps the time linear.
@@ -53,13 +54,6 @@ fn found(text: &str, wanted: fn(Hint) -> bool) -> Vec<Range<usize>> {
         }
     }
     secrets
-}
-
-/// A hint in its text; nothing before `done` may be touched.
-pub(super) struct Spot<'a> {
-    pub(super) text: &'a str,
-    pub(super) done: usize,
-    pub(super) hint: Range<usize>,
 }
 
 impl<'a> Spot<'a> {

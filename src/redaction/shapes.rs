@@ -8,8 +8,10 @@ use base64::engine::GeneralPurposeConfig;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD};
 use regex::Regex;
 
-use super::hints::{PEM, PEM_BODY, PEM_LINE, PEM_NEXT, SCHEME_VALUE, pattern, shape};
-use super::secrets::{Spot, hinted, is_name};
+use super::hints::{PEM, PEM_BODY, PEM_LINE, PEM_NEXT, SCHEME_VALUE, shape};
+use super::pattern::pattern;
+use super::secrets::{hinted, is_name};
+use super::spot::Spot;
 use super::{people, tokens, values};
 
 /// No private key is longer.

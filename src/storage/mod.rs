@@ -14,6 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::fault::Fault;
+use crate::http::Http;
 
 pub mod azure;
 #[cfg(feature = "local")]
@@ -190,6 +191,21 @@ macro_rules! on_backend {
 }
 
 impl Storage {
+    /// Opens the store. For an account nothing is asked over the network yet; the embedded file is created.
+    pub fn open(settings: &StorageSettings, http: &Http) -> Result<Self, Fault> {
+        match &settings.backend {
+            StorageBackend::Account(account) => Ok(Self::Azure(azure::AzureStorage::open(
+                account,
+                &settings.prefix,
+                http,
+            )?)),
+            #[cfg(feature = "local")]
+            StorageBackend::Embedded { path } => Ok(Self::Embedded(
+                embedded::EmbeddedStorage::open(path, &settings.prefix)?,
+            )),
+        }
+    }
+
     /// Creates tables and queues that are missing. Queue names get no `-poison` sibling by themselves.
     pub async fn prepare(&self, tables: &[&str], queues: &[&str]) -> Result<(), Fault> {
         on_backend!(self, backend => backend.prepare(tables, queues))

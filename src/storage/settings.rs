@@ -7,12 +7,6 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use url::Url;
 
-use super::Storage;
-use super::azure::AzureStorage;
-#[cfg(feature = "local")]
-use super::embedded::EmbeddedStorage;
-use crate::fault::Fault;
-use crate::http::Http;
 use crate::identity::IdentitySettings;
 
 /// The account and key that every Azurite knows; no secret.
@@ -196,24 +190,6 @@ impl StorageSettings {
         Self {
             prefix: DEFAULT_PREFIX.to_owned(),
             backend,
-        }
-    }
-}
-
-impl Storage {
-    /// Opens the store. For an account nothing is asked over the network yet; the embedded file is created.
-    pub fn open(settings: &StorageSettings, http: &Http) -> Result<Self, Fault> {
-        match &settings.backend {
-            StorageBackend::Account(account) => Ok(Self::Azure(AzureStorage::open(
-                account,
-                &settings.prefix,
-                http,
-            )?)),
-            #[cfg(feature = "local")]
-            StorageBackend::Embedded { path } => Ok(Self::Embedded(EmbeddedStorage::open(
-                path,
-                &settings.prefix,
-            )?)),
         }
     }
 }

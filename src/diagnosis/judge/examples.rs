@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 
 use super::super::Category;
-use super::super::catalog::{Catalog, Cause};
+use super::super::catalog::Catalog;
+use super::super::entry::Cause;
 
 /// The catalog's examples.
 pub fn of(catalog: &Catalog) -> Vec<(Category, String)> {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::wire::{self, DagRun, TaskInstance};
 use super::{Airflow, AirflowApi, Place, WHAT};
@@ -262,7 +263,7 @@ impl Airflow {
 
     /// All pages of a list within the calls of one tick. Rows may move while they are read: a page is no longer than what the
     /// server says there is, and the next question overlaps.
-    async fn pages<T: Listed + DeserializeOwned>(
+    async fn pages<T: Listed>(
         &self,
         path: &[&str],
         window: Window,
@@ -303,7 +304,7 @@ impl Airflow {
         pages
     }
 
-    async fn rows<T: DeserializeOwned>(
+    async fn rows<T: Listed>(
         &self,
         path: &[&str],
         (from, to): Window,
@@ -330,7 +331,9 @@ impl Airflow {
             reply = self.send(path, &ended).await?;
         }
         if reply.is_success() {
-            return reply.json(WHAT);
+            return T::of(reply.json(WHAT)?).ok_or_else(|| {
+                Fault::transient("Airflow answered without the list that was asked for")
+            });
         }
         if reply.status == 404 {
             return Err(Fault::permanent(
@@ -342,7 +345,10 @@ impl Airflow {
 }
 
 /// A page of a list.
-trait Listed {
+trait Listed: Sized {
+    /// Without the list it is no answer. A row of another shape than we know is left out.
+    fn of(page: Value) -> Option<Self>;
+
     fn count(&self) -> usize;
     fn total(&self) -> Option<i64>;
     /// Names the first row.
@@ -350,6 +356,13 @@ trait Listed {
 }
 
 impl Listed for wire::TaskInstances {
+    fn of(page: Value) -> Option<Self> {
+        Some(Self {
+            task_instances: rows(page.get("task_instances")?)?,
+            total_entries: page.get("total_entries").and_then(Value::as_i64),
+        })
+    }
+
     fn count(&self) -> usize {
         self.task_instances.len()
     }
@@ -372,6 +385,13 @@ impl Listed for wire::TaskInstances {
 }
 
 impl Listed for wire::DagRuns {
+    fn of(page: Value) -> Option<Self> {
+        Some(Self {
+            dag_runs: rows(page.get("dag_runs")?)?,
+            total_entries: page.get("total_entries").and_then(Value::as_i64),
+        })
+    }
+
     fn count(&self) -> usize {
         self.dag_runs.len()
     }
@@ -384,6 +404,11 @@ impl Listed for wire::DagRuns {
         let run = self.dag_runs.first()?;
         Some(format!("{}/{}", run.dag_id, run.dag_run_id))
     }
+}
+
+fn rows<T: DeserializeOwned>(list: &Value) -> Option<Vec<T>> {
+    let rows = list.as_array()?.iter();
+    Some(rows.filter_map(|row| T::deserialize(row).ok()).collect())
 }
 
 /// In words that follow "started by".

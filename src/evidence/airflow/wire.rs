@@ -1,124 +1,80 @@
 //! Airflow's JSON, of API v1 (2.x) and v2 (3.x): every field name of it is in this file.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::tolerant::{moment, number, text};
+use crate::tolerant::lenient;
 
-/// A task instance.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TaskInstance {
-    #[serde(deserialize_with = "text")]
-    pub(super) dag_id: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) dag_run_id: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) task_id: String,
-    #[serde(deserialize_with = "number")]
-    pub(super) map_index: Option<i64>,
-    #[serde(deserialize_with = "text")]
-    pub(super) state: String,
-    #[serde(deserialize_with = "number")]
-    pub(super) try_number: Option<i64>,
-    #[serde(deserialize_with = "number")]
-    pub(super) max_tries: Option<i64>,
-    #[serde(deserialize_with = "text")]
-    pub(super) operator: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) hostname: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) pool: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) queue: String,
-    #[serde(deserialize_with = "moment")]
-    pub(super) start_date: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "moment")]
-    pub(super) end_date: Option<DateTime<Utc>>,
-}
+lenient! {
+    /// A task instance.
+    struct TaskInstance {
+        dag_id: String,
+        dag_run_id: String,
+        task_id: String,
+        map_index: Option<i64>,
+        state: String,
+        try_number: Option<i64>,
+        max_tries: Option<i64>,
+        operator: String,
+        hostname: String,
+        pool: String,
+        queue: String,
+        start_date: Option<DateTime<Utc>>,
+        end_date: Option<DateTime<Utc>>,
+    }
 
-/// The task instances of a run.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TaskInstances {
-    pub(super) task_instances: Vec<TaskInstance>,
-    #[serde(deserialize_with = "number")]
-    pub(super) total_entries: Option<i64>,
-}
+    /// The task instances of a run.
+    struct TaskInstances {
+        task_instances: Vec<TaskInstance>,
+        total_entries: Option<i64>,
+    }
 
-/// A run of a DAG.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct DagRun {
-    #[serde(deserialize_with = "text")]
-    pub(super) dag_id: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) dag_run_id: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) state: String,
-    #[serde(deserialize_with = "moment")]
-    pub(super) start_date: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "moment")]
-    pub(super) end_date: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "text")]
-    pub(super) run_type: String,
-}
+    /// A run of a DAG.
+    struct DagRun {
+        dag_id: String,
+        dag_run_id: String,
+        state: String,
+        start_date: Option<DateTime<Utc>>,
+        end_date: Option<DateTime<Utc>>,
+        run_type: String,
+    }
 
-/// The runs of a DAG.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct DagRuns {
-    pub(super) dag_runs: Vec<DagRun>,
-    #[serde(deserialize_with = "number")]
-    pub(super) total_entries: Option<i64>,
-}
+    /// The runs of a DAG.
+    struct DagRuns {
+        dag_runs: Vec<DagRun>,
+        total_entries: Option<i64>,
+    }
 
-/// The number of DAGs that we may see.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Dags {
-    #[serde(deserialize_with = "number")]
-    pub(super) total_entries: Option<i64>,
-}
+    /// The number of DAGs that we may see.
+    struct Dags {
+        total_entries: Option<i64>,
+    }
 
-/// A DAG; `is_active` is API v1's word, `is_stale` that of v2.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Dag {
-    pub(super) is_paused: Option<bool>,
-    pub(super) is_active: Option<bool>,
-    pub(super) is_stale: Option<bool>,
-}
+    /// A DAG; `is_active` is API v1's word, `is_stale` that of v2.
+    struct Dag {
+        is_paused: Option<bool>,
+        is_active: Option<bool>,
+        is_stale: Option<bool>,
+    }
 
-/// What runs there.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Version {
-    #[serde(deserialize_with = "text")]
-    pub(super) version: String,
-}
+    /// What runs there.
+    struct Version {
+        version: String,
+    }
 
-/// Why a request was refused.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Refused {
-    #[serde(deserialize_with = "text")]
-    pub(super) detail: String,
-}
+    /// Why a request was refused.
+    struct Refused {
+        detail: String,
+    }
 
-/// A token of API v2.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct AccessToken {
-    #[serde(deserialize_with = "text")]
-    pub(super) access_token: String,
-}
+    /// A token of API v2.
+    struct AccessToken {
+        access_token: String,
+    }
 
-/// One page of a task's log.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct LogPage {
-    pub(super) content: Value,
-    pub(super) continuation_token: Option<String>,
+    /// One page of a task's log.
+    struct LogPage {
+        content: Value,
+        continuation_token: Option<String>,
+    }
 }

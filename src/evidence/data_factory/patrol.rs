@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use super::wire::{Page, PipelineRun, Query, Trigger, TriggerRun, Triggers};
+use super::wire::{Listed, PipelineRun, Query, Trigger, TriggerRun, Triggers};
 use super::{DataFactory, render};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
 use crate::fault::Fault;
@@ -322,11 +321,11 @@ impl DataFactory {
         what: &str,
         query: &Query,
         token: Option<&str>,
-    ) -> Result<Page<Value>, Fault> {
+    ) -> Result<Listed, Fault> {
         let request = self
             .request(Method::POST, &[what], Some(&query.body(token)))
             .await?;
-        self.json::<Page<Value>>(request)
+        self.json::<Listed>(request)
             .await?
             .ok_or_else(|| self.unknown())
     }

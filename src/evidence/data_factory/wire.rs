@@ -6,72 +6,96 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::patrol::volume::{Moved, SINK};
-use crate::tolerant::{moment, object, or_default, text};
+use crate::tolerant::lenient;
 
-/// A run of a pipeline.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct PipelineRun {
-    #[serde(deserialize_with = "text")]
-    pub(super) run_id: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) run_group_id: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) pipeline_name: String,
-    #[serde(deserialize_with = "object")]
-    pub(super) parameters: Map<String, Value>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) invoked_by: InvokedBy,
-    #[serde(deserialize_with = "moment")]
-    pub(super) run_start: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "moment")]
-    pub(super) run_end: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "moment")]
-    pub(super) last_updated: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "text")]
-    pub(super) status: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) message: String,
-}
+lenient! {
+    /// A run of a pipeline.
+    #[serde(rename_all = "camelCase")]
+    struct PipelineRun {
+        run_id: String,
+        run_group_id: String,
+        pipeline_name: String,
+        parameters: Map<String, Value>,
+        invoked_by: InvokedBy,
+        run_start: Option<DateTime<Utc>>,
+        run_end: Option<DateTime<Utc>>,
+        last_updated: Option<DateTime<Utc>>,
+        status: String,
+        message: String,
+    }
 
-/// Who started a run.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct InvokedBy {
-    #[serde(deserialize_with = "text")]
-    pub(super) name: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) invoked_by_type: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) pipeline_run_id: String,
-}
+    /// Who started a run.
+    #[serde(rename_all = "camelCase")]
+    struct InvokedBy {
+        name: String,
+        invoked_by_type: String,
+        pipeline_run_id: String,
+    }
 
-/// A run of an activity within a pipeline run.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct ActivityRun {
-    #[serde(deserialize_with = "text")]
-    pub(super) activity_name: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) activity_type: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) pipeline_name: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) status: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) iteration_hash: String,
-    #[serde(deserialize_with = "moment")]
-    pub(super) activity_run_start: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "moment")]
-    pub(super) activity_run_end: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) retry_attempt: Option<i64>,
-    #[serde(deserialize_with = "text")]
-    pub(super) linked_service_name: String,
-    #[serde(deserialize_with = "object")]
-    pub(super) output: Map<String, Value>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) error: ActivityError,
+    /// A run of an activity within a pipeline run.
+    #[serde(rename_all = "camelCase")]
+    struct ActivityRun {
+        activity_name: String,
+        activity_type: String,
+        pipeline_name: String,
+        status: String,
+        iteration_hash: String,
+        activity_run_start: Option<DateTime<Utc>>,
+        activity_run_end: Option<DateTime<Utc>>,
+        retry_attempt: Option<i64>,
+        linked_service_name: String,
+        output: Map<String, Value>,
+        error: ActivityError,
+    }
+
+    /// An activity's error; an object of empty strings when there was none.
+    #[serde(rename_all = "camelCase")]
+    struct ActivityError {
+        error_code: String,
+        message: String,
+        failure_type: String,
+    }
+
+    /// A run of a trigger.
+    #[serde(rename_all = "camelCase")]
+    struct TriggerRun {
+        trigger_run_id: String,
+        trigger_name: String,
+        trigger_run_timestamp: Option<DateTime<Utc>>,
+        status: String,
+        message: String,
+        /// Pipeline → run.
+        triggered_pipelines: Map<String, Value>,
+    }
+
+    /// All triggers.
+    #[serde(rename_all = "camelCase")]
+    struct Triggers {
+        value: Vec<Trigger>,
+        next_link: String,
+    }
+
+    /// A trigger, and what it starts: several pipelines, or one (a tumbling window).
+    struct Trigger {
+        properties: Value,
+    }
+
+    /// The factory itself.
+    struct Factory {
+        name: String,
+        location: String,
+    }
+
+    /// ARM's error body.
+    struct Refusal {
+        error: RefusalError,
+    }
+
+    struct RefusalError {
+        code: String,
+        /// Only ever searched for the name of an operation.
+        message: String,
+    }
 }
 
 impl ActivityRun {
@@ -143,16 +167,13 @@ impl ActivityRun {
     }
 }
 
-/// An activity's error; an object of empty strings when there was none.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct ActivityError {
-    #[serde(deserialize_with = "text")]
-    pub(super) error_code: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) message: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) failure_type: String,
+/// One page of the patrol's query. Without a list it is no answer, whatever its status.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed {
+    pub(super) value: Vec<Value>,
+    #[serde(default)]
+    pub(super) continuation_token: Option<String>,
 }
 
 /// One page of a query.
@@ -165,33 +186,14 @@ pub(super) struct Page<T> {
     pub(super) continuation_token: Option<String>,
 }
 
-/// A run of a trigger.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct TriggerRun {
-    #[serde(deserialize_with = "text")]
-    pub(super) trigger_run_id: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) trigger_name: String,
-    #[serde(deserialize_with = "moment")]
-    pub(super) trigger_run_timestamp: Option<DateTime<Utc>>,
-    #[serde(deserialize_with = "text")]
-    pub(super) status: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) message: String,
-    /// Pipeline → run.
-    #[serde(deserialize_with = "object")]
-    pub(super) triggered_pipelines: Map<String, Value>,
-}
-
-/// All triggers.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Triggers {
-    #[serde(deserialize_with = "or_default")]
-    pub(super) value: Vec<Trigger>,
-    #[serde(rename = "nextLink", deserialize_with = "text")]
-    next_link: String,
+/// What a query asks for; the window is required by the API.
+#[derive(Debug, Clone)]
+pub(super) struct Query {
+    pub(super) from: DateTime<Utc>,
+    pub(super) to: DateTime<Utc>,
+    /// Operand and accepted values.
+    pub(super) filters: Vec<(&'static str, Vec<String>)>,
+    pub(super) order_by: &'static str,
 }
 
 impl Triggers {
@@ -202,13 +204,6 @@ impl Triggers {
         let place = pairs.find(|(name, _)| name.to_ascii_lowercase().contains("skiptoken"))?;
         Some((place.0.into_owned(), place.1.into_owned()))
     }
-}
-
-/// A trigger, and what it starts: several pipelines, or one (a tumbling window).
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Trigger {
-    properties: Value,
 }
 
 impl Trigger {
@@ -227,43 +222,6 @@ impl Trigger {
         let state = self.properties.get("runtimeState").and_then(Value::as_str);
         state.is_some_and(|state| state.eq_ignore_ascii_case("Started"))
     }
-}
-
-/// The factory itself.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Factory {
-    #[serde(deserialize_with = "text")]
-    pub(super) name: String,
-    #[serde(deserialize_with = "text")]
-    pub(super) location: String,
-}
-
-/// ARM's error body.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Refusal {
-    pub(super) error: RefusalError,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct RefusalError {
-    #[serde(deserialize_with = "text")]
-    pub(super) code: String,
-    /// Only ever searched for the name of an operation.
-    #[serde(deserialize_with = "text")]
-    pub(super) message: String,
-}
-
-/// What a query asks for; the window is required by the API.
-#[derive(Debug, Clone)]
-pub(super) struct Query {
-    pub(super) from: DateTime<Utc>,
-    pub(super) to: DateTime<Utc>,
-    /// Operand and accepted values.
-    pub(super) filters: Vec<(&'static str, Vec<String>)>,
-    pub(super) order_by: &'static str,
 }
 
 impl Query {

@@ -365,7 +365,7 @@ impl Core {
 
     /// A queue's name as the storage wants it: without the prefix.
     pub(super) fn bare(&self, queue: &str) -> Result<String, String> {
-        super::queue::bare_name(queue, &self.options.storage_prefix)
+        super::bare_name(queue, &self.options.storage_prefix)
     }
 }
 

@@ -228,6 +228,20 @@ async fn start_workers(
     Ok(workers)
 }
 
+/// `rca-failures` is `failures` to a storage with the prefix `rca`.
+fn bare_name(queue: &str, prefix: &str) -> Result<String, String> {
+    let prefix = prefix.to_ascii_lowercase();
+    let bare = if prefix.is_empty() {
+        Some(queue)
+    } else {
+        queue
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.strip_prefix('-'))
+    };
+    bare.map(str::to_owned)
+        .ok_or_else(|| format!("queue {queue} is outside of the storage's prefix `{prefix}`"))
+}
+
 /// The process that runs a function.
 fn group_of(instances: Instances, name: &str, trigger: &Trigger) -> String {
     match (instances, trigger) {

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::bare_name;
 use super::envelope::{self, CallIds, MessageFacts};
 use super::event::{HostEvent, Outcome};
 use super::invoke::{self, Core};
@@ -44,20 +45,6 @@ pub(super) fn names_in_storage(app: &App, options: &HostOptions) -> Result<Vec<S
         }
     }
     Ok(names.into_iter().collect())
-}
-
-/// `rca-failures` is `failures` to a storage with the prefix `rca`.
-pub(super) fn bare_name(queue: &str, prefix: &str) -> Result<String, String> {
-    let prefix = prefix.to_ascii_lowercase();
-    let bare = if prefix.is_empty() {
-        Some(queue)
-    } else {
-        queue
-            .strip_prefix(&prefix)
-            .and_then(|rest| rest.strip_prefix('-'))
-    };
-    bare.map(str::to_owned)
-        .ok_or_else(|| format!("queue {queue} is outside of the storage's prefix `{prefix}`"))
 }
 
 /// The queue for messages that cannot be handled, if there can be one.

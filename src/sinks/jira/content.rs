@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::client::Failed;
+use super::refusal::Failed;
 use super::{Jira, Step, document, field, noted};
 use crate::sinks::Standing;
 use crate::ticket::{Chapter, Intent, JiraRecord, Ticket, Work};

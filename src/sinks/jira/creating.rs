@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::client::{Failed, Invalid, Made};
+use super::refusal::{Failed, Invalid};
+use super::site::Made;
 use super::{DEFAULT_ISSUE_TYPE, Jira, SETTLE, Step, document, field, noted};
 use crate::fault::Fault;
 use crate::sinks::Standing;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::super::{Check, bad, good};
-use super::client::{CreateField, IssueType};
-use super::{Jira, field, ticket_status};
+use super::site::{CreateField, IssueType, ticket_status};
+use super::{Jira, field};
 use crate::ticket::Status;
 
 const PERMISSIONS: [&str; 5] = [

@@ -20,14 +20,18 @@ use url::Url;
 use super::{Intents, Standing, Step};
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::ticket::{DeliveryFault, Intent, JiraRecord, Status, Ticket, Work};
-use client::{Client, Failed};
+use crate::ticket::{DeliveryFault, Intent, JiraRecord, Ticket, Work};
+use client::Client;
+use refusal::Failed;
+pub use site::{StatusCategory, ticket_status};
 
 mod client;
 mod creating;
 mod doctor;
 pub mod document;
 mod moving;
+mod refusal;
+mod site;
 mod content;
 pub mod webhook;
 mod wire;
@@ -70,43 +74,6 @@ impl JiraSettings {
 
 /// The type of issues made when no other is configured.
 pub const DEFAULT_ISSUE_TYPE: &str = "Task";
-
-/// JIRA's three kinds of statuses; names are translated and customised, kinds are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StatusCategory {
-    /// `new`: to do.
-    New,
-    /// `indeterminate`: in progress.
-    Indeterminate,
-    /// `done`.
-    Done,
-}
-
-impl StatusCategory {
-    /// Reads `statusCategory.key`; `undefined` and unknown keys are none.
-    pub fn from_key(key: &str) -> Option<Self> {
-        match key {
-            "new" => Some(Self::New),
-            "indeterminate" => Some(Self::Indeterminate),
-            "done" => Some(Self::Done),
-            _ => None,
-        }
-    }
-}
-
-/// What a JIRA status means for a ticket: the guide's table by name, any other name by its kind.
-pub fn ticket_status(name: &str, category: Option<StatusCategory>) -> Option<Status> {
-    match name.trim().to_lowercase().as_str() {
-        "done" | "closed" => Some(Status::Acknowledged),
-        "in progress" | "reopened" => Some(Status::InProgress),
-        "to do" | "open" => Some(Status::Open),
-        _ => category.map(|category| match category {
-            StatusCategory::New => Status::Open,
-            StatusCategory::Indeterminate => Status::InProgress,
-            StatusCategory::Done => Status::Acknowledged,
-        }),
-    }
-}
 
 /// The JIRA sink; cloning is cheap and shares what is remembered.
 #[derive(Debug, Clone)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::client::{Failed, Issue, Move, Transition};
-use super::{Jira, StatusCategory, Step, noted, ticket_status};
+use super::refusal::Failed;
+use super::site::{Issue, Move, StatusCategory, Transition, ticket_status};
+use super::{Jira, Step, noted};
 use crate::ticket::{Channel, Intent, JiraRecord, Status, Ticket};
 
 /// No workflow needs more steps from anywhere to anywhere.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{StatusCategory, ticket_status};
+use super::site::{StatusCategory, ticket_status};
 use crate::redaction::{cap, one_line, redact};
 use crate::sources::Malformed;
 use crate::sources::time::instant;

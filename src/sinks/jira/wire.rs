@@ -1,7 +1,7 @@
 //! JIRA's JSON names, and the way from them to our types.
 //!
 //! In: JSON of the REST API, of any vendor's mood: fields missing, null, added; ids as numbers. Out: the
-//! types of [`client`]. Nothing outside these two files knows these names (webhooks have their own).
+//! types of [`site`]. Nothing outside these two files knows these names (webhooks have their own).
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::StatusCategory;
-use super::client;
+use super::site::{self, Move, StatusCategory};
 use crate::tolerant;
 
 #[derive(Deserialize, Default)]
@@ -27,7 +26,7 @@ pub(super) struct Id(pub(super) String);
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        tolerant::text(deserializer).map(Self)
+        tolerant::field(deserializer).map(Self)
     }
 }
 
@@ -168,13 +167,13 @@ struct Item {
 }
 
 impl History {
-    pub(super) fn moves(self) -> Vec<client::Move> {
+    pub(super) fn moves(self) -> Vec<Move> {
         let Some(at) = time(&self.created) else {
             return Vec::new();
         };
         let author = self.author.unwrap_or_default();
         let of_status = |item: &Item| item.field_id.as_deref().unwrap_or(&item.field) == "status";
-        let read = |item: Item| client::Move {
+        let read = |item: Item| Move {
             at,
             account_id: author.account_id.clone(),
             name: author.display_name.clone(),
@@ -234,7 +233,7 @@ struct Allowed {
 }
 
 impl Transition {
-    pub(super) fn read(self) -> client::Transition {
+    pub(super) fn read(self) -> site::Transition {
         let to = self.to.unwrap_or_default();
         let asked = self
             .fields
@@ -247,7 +246,7 @@ impl Transition {
                 .map(|value| (value.id.0, value.name.unwrap_or_default()))
                 .collect()
         };
-        client::Transition {
+        site::Transition {
             id: self.id.0,
             name: self.name.unwrap_or_default(),
             to: to.name.unwrap_or_default(),

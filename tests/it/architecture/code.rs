@@ -53,14 +53,7 @@ impl Code {
     }
 
     pub(super) fn read(file: String, text: &str) -> Self {
-        let mut module: Named = vec!["crate".to_owned()];
-        module.extend(file.trim_end_matches(".rs").split('/').map(str::to_owned));
-        if module
-            .last()
-            .is_some_and(|name| name == "mod" || name == "lib")
-        {
-            module.pop();
-        }
+        let module = module_of(&file);
         let tree = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
         let mut reader = Reader {
             module,
@@ -73,6 +66,11 @@ impl Code {
         };
         reader.visit_file(&tree);
         reader.code
+    }
+
+    /// The path of its module, from `crate` on.
+    pub(super) fn module(&self) -> Named {
+        module_of(&self.file)
     }
 
     /// The room the file belongs to.
@@ -92,6 +90,18 @@ impl Code {
             .iter()
             .any(|name| name.windows(steps.len()).any(|window| window == steps))
     }
+}
+
+fn module_of(file: &str) -> Named {
+    let mut module: Named = vec!["crate".to_owned()];
+    module.extend(file.trim_end_matches(".rs").split('/').map(str::to_owned));
+    if module
+        .last()
+        .is_some_and(|name| name == "mod" || name == "lib")
+    {
+        module.pop();
+    }
+    module
 }
 
 /// A path among tokens, however it is spaced.
