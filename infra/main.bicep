@@ -377,11 +377,9 @@ var baseSettings = {
 
 var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
 
-var patrolSettings = union(
-  { PATROL: patrol ? 'on' : 'off' },
-  empty(expect) ? {} : { EXPECT: expect },
-  empty(volume) ? {} : { VOLUME: volume }
-)
+var patrolSettings = { PATROL: patrol ? 'on' : 'off' }
+var expectSettings = empty(expect) ? {} : { EXPECT: expect }
+var volumeSettings = empty(volume) ? {} : { VOLUME: volume }
 
 var standInNodeTypes = [for rule in nodeTypes: rule.to]
 var nodeTypeRules = [for rule in nodeTypes: '${rule.from}=${join(rule.to, ',')}']
@@ -471,6 +469,8 @@ var otherSettings = union(
   empty(airflowToken) ? {} : airflowTokenSettings,
   assetSettings,
   patrolSettings,
+  expectSettings,
+  volumeSettings,
   nodeTypeSettings
 )
 var ticketSettings = union(

@@ -259,7 +259,9 @@ async fn clusters_and_lakeflow_pipelines_that_end_badly_are_failures() {
     let failed = json!({"update_id": "u-1", "state": "FAILED", "creation_time": began(&world), "cause": "USER_ACTION"});
     world.databricks_site.put_update("p-1", failed, &[error]);
     world.tick().await;
-    let tickets = world.tickets().await;
+    let mut tickets = world.tickets().await;
+    // The ids of one second are in no order.
+    tickets.sort_by(|one, other| one.failure.asset.cmp(&other.failure.asset));
     let assets: Vec<&str> = tickets
         .iter()
         .map(|ticket| ticket.failure.asset.as_str())
