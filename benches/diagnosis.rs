@@ -1,4 +1,4 @@
-//! How fast the diagnosis engine is: rules and judge together at least 8,000 messages of 1 KB per second on one core and at
+//! How fast the diagnosis engine is: rules and classifier together at least 8,000 messages of 1 KB per second on one core and at
 //! least 40 % of the rules alone, a 64 KB trace in under 1.5 ms, the catalog compiled in under 20 ms.
 
 use std::hint::black_box;
@@ -55,7 +55,7 @@ fn benches(c: &mut Criterion) {
         let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Bytes(case.message.len() as u64));
         group.bench_function("rules alone", |b| b.iter(|| by_rules(black_box(&case))));
-        group.bench_function("rules and judge", |b| {
+        group.bench_function("rules and classifier", |b| {
             b.iter(|| diagnose(black_box(&case)));
         });
         group.finish();

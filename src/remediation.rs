@@ -4,7 +4,7 @@
 //! settings say what is allowed on this asset, the history says what was tried, the facts say whether the run is known,
 //! failed and the latest in a place that the playbooks serve (law L13). Wrongly acting is the worst
 //! error (law L8), so every guard that does not hold ends in a question or in leaving it, never in acting.
-//! This room calls nothing: attempts are recorded by the machine and made by the corridor.
+//! This room calls nothing: attempts are recorded by the machine and made by the flow.
 
 mod facts;
 mod node_types;

@@ -1,7 +1,7 @@
 //! Trace context: whose report a piece of work belongs to, from the door through the queues to every call.
 //!
 //! A pipe: it imports nothing of ours. In: W3C traceparents, from headers and from stored messages. Out: the
-//! traceparent of whatever is under way here, which [`crate::http`] sends along and the corridor stores in its
+//! traceparent of whatever is under way here, which [`crate::http`] sends along and the flow stores in its
 //! messages; the log's `trace.id`; and, when spans are exported, a span for each [`Work`].
 //!
 //! The context is OpenTelemetry's own and travels with the future, not with the thread. Without an exporter
@@ -179,7 +179,7 @@ fn within<T>(context: Context, part: impl Future<Output = T>) -> impl Future<Out
         Some(known) => tracing::error_span!("work", trace.id = known.trace_id()),
         None => tracing::Span::none(),
     };
-    // On the heap: the futures of the corridor are large, and each layer around one would copy it.
+    // On the heap: the futures of the flow are large, and each layer around one would copy it.
     Box::pin(part).instrument(line).with_context(context)
 }
 

@@ -16,9 +16,9 @@ pub fn scopes(watches: &[Watch], on: bool, caller: &str, now: DateTime<Utc>) -> 
         } @else if watches.is_empty() {
             section.card.empty { p { "No platform is configured. Set " code { "AZURE_DATA_FACTORIES" } ", " code { "DATABRICKS_WORKSPACES" } " or " code { "AIRFLOW_DEPLOYMENTS" } "." } }
         } @else {
+            p.quiet { "Every minute each of them is asked which runs ended." }
             table {
-                caption.quiet { "Every minute each platform is asked which runs ended." }
-                thead { tr { th { "Platform" } th { "Name" } th { "Last answer" } th { "Failed" } th { "Succeeded" } th { "Last end" } th { "Seen after" } th { "State" } } }
+                thead { tr { th { "Platform" } th { "Seen" } th { "State" } } }
                 tbody {
                     @for watch in watches { (row(watch, now)) }
                 }
@@ -35,13 +35,15 @@ fn row(watch: &Watch, now: DateTime<Utc>) -> Markup {
     };
     html! {
         tr {
-            td { (watch.platform()) }
-            td { (watch.name) }
-            td { (moment(watch.answered_at)) }
-            td { (watch.failed) }
-            td { (watch.succeeded) }
-            td { (moment(watch.last_end)) }
-            td { @match watch.lag { Some(seconds) => { (seconds) " s" }, None => { "" } } }
+            td { strong { (watch.name) } div.quiet { (watch.platform()) } }
+            td {
+                (watch.failed) " failed, " (watch.succeeded) " succeeded"
+                div.quiet {
+                    "answered " (moment(watch.answered_at))
+                    @if watch.last_end.is_some() { ", last end " (moment(watch.last_end)) }
+                    @if let Some(seconds) = watch.lag { ", seen after " (seconds) " s" }
+                }
+            }
             td {
                 @if let Some(trouble) = &watch.trouble {
                     span.bad { "Since " (time(trouble.since)) ": " (trouble.reason) }

@@ -5,7 +5,7 @@
 //! One walk: `reading` finds in every text the terminal error, what is only log around it and what is only a name;
 //! `scan` reads each of these once against the whole catalog (as `index` compiled it), `classify` ranks the signs and
 //! picks one cause, `rules` makes the diagnosis of it, `wording` names the things and cuts the quotes, `steps` says what
-//! to do, `fingerprint` says what keeps failing; `both` weighs it against the learned judge.
+//! to do, `fingerprint` says what keeps failing; `both` weighs it against the learned classifier.
 //!
 //! **Facts before words.** Only the terminal error decides the cause: the message (the vendor's own error field), the
 //! code in its field, the passages of the evidence that `evidence` calls terminal, and the exception that ended the
@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 use crate::evidence::{Evidence, Passage};
 use crate::failure::{Failure, Source, field};
 
-pub mod judge;
+pub mod learned;
 mod amounts;
-mod both;
+mod combine;
 mod catalog;
 mod classify;
 mod entities;
@@ -41,8 +41,8 @@ mod vocabulary;
 mod watch;
 mod wording;
 
-pub use both::{Signals, signals};
 pub use catalog::Catalog;
+pub use combine::{Signals, signals};
 pub use fingerprint::stable;
 pub use vocabulary::{Action, Category, Diagnosis, Quote, Risk, Severity};
 pub use wording::pieces;
@@ -156,11 +156,11 @@ pub fn diagnose(case: &Case) -> Diagnosis {
     match watch::watched(case) {
         // What the watcher says is no error of the run.
         Some(run) => watch::of_watcher(&run, of_rules(catalog, case, &verdict)),
-        None => both::diagnose(catalog, case, verdict),
+        None => combine::diagnose(catalog, case, verdict),
     }
 }
 
-/// The root cause by the rules alone, to measure what the learned judge adds.
+/// The root cause by the rules alone, to measure what the learned classifier adds.
 pub fn by_rules(case: &Case) -> Diagnosis {
     let catalog = Catalog::get();
     let found = of_rules(catalog, case, &classify::classify(catalog, case));

@@ -37,12 +37,13 @@ impl Client<'_> {
         }
     }
 
+    /// Collects what is known about the failure into `found`.
     pub(super) async fn collect(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
         found: &mut Collected,
-    ) {
+    ) -> Result<(), Fault> {
         match self {
             Self::DataFactory(factory) => factory.collect(failure, now, found).await,
             Self::Databricks(workspace) => workspace.collect(failure, now, found).await,
@@ -101,11 +102,11 @@ impl Client<'_> {
         run_id: &str,
         now: DateTime<Utc>,
         found: &mut Collected,
-    ) {
+    ) -> Result<(), Fault> {
         match self {
-            Self::DataFactory(factory) => factory.collect_linked(run_id, now, found).await,
-            Self::Databricks(workspace) => workspace.collect_linked(run_id, now, found).await,
-            Self::Airflow(_) => {}
+            Self::DataFactory(factory) => factory.collect_run(run_id, now, found).await,
+            Self::Databricks(workspace) => workspace.collect_run(run_id, now, found).await,
+            Self::Airflow(_) => Ok(()),
         }
     }
 

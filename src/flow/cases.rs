@@ -147,7 +147,7 @@ fn doubts(ticket: &Ticket) -> Vec<String> {
         ),
         (
             found.is_disputed(),
-            "The rules and the learned judge disagree.",
+            "The rules and the learned classifier disagree.",
         ),
         (
             ticket.remediation.state == RemediationState::Exhausted,

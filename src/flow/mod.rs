@@ -1,9 +1,9 @@
-//! The corridor: accept → analyse → apply → deliver → sweep.
+//! The flow: accept → analyse → apply → deliver → sweep.
 //!
 //! In: parsed bodies, events of people and playbooks, queue messages, the timer. Out: durable changes, and
 //! calls of the rooms above in the right order. Everything here may be killed at any point and is healed by
 //! running it again (law L9): claims are insert-if-absent, tickets change by compare-and-set, deliveries
-//! reconcile. The corridor knows no vendor's wire format and no page; `now` comes from the doors.
+//! reconcile. The flow knows no vendor's wire format and no page; `now` comes from the doors.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub use message::{DELIVERIES, Delivery, FAILURES, Message, QUEUES, Task};
 /// By then the lease of what was cut has run out.
 const PUT_BACK: Duration = Duration::from_secs(30);
 
-/// Everything the corridor works with.
+/// Everything the flow works with.
 #[derive(Debug, Clone)]
 pub struct Flow {
     /// Tickets, claims, evidence.

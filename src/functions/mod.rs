@@ -1,6 +1,6 @@
 //! The doors: one row per `functions/<Name>/function.json`; the wire format of the host.
 //!
-//! In: the host's HTTP. Out: contract answers. A door authenticates, caps, parses, calls the corridor and
+//! In: the host's HTTP. Out: contract answers. A door authenticates, caps, parses, calls the flow and
 //! words the outcome; it decides nothing. HTTP and queue functions may run in different processes, so
 //! nothing is kept here that matters (law L9).
 
@@ -57,10 +57,10 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(150);
 const FREE_TRIES: u64 = 10;
 const SLOWED: Duration = Duration::from_millis(250);
 
-/// What the doors need besides the corridor.
+/// What the doors need besides the flow.
 #[derive(Debug, Clone)]
 pub struct Doors {
-    /// The corridor; `Err` when the store's settings are unusable: every door that needs it answers 503.
+    /// The flow; `Err` when the store's settings are unusable: every door that needs it answers 503.
     pub flow: Result<Flow, Fault>,
     /// The optional lock of secure webhooks on top of the function key.
     pub secure_webhook: Option<SecureWebhook>,
@@ -131,7 +131,7 @@ impl Handler {
             .await
     }
 
-    /// The corridor, with its tables and queues in place.
+    /// The flow, with its tables and queues in place.
     async fn flow(&self) -> Result<&Flow, Fault> {
         let flow = self.doors.flow.as_ref().map_err(Clone::clone)?;
         self.prepared.get_or_try_init(|| flow.prepare()).await?;

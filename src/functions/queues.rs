@@ -1,4 +1,4 @@
-//! Queue and timer functions: decode the envelope, call the corridor, answer with a JSON object always.
+//! Queue and timer functions: decode the envelope, call the flow, answer with a JSON object always.
 
 use chrono::{DateTime, Utc};
 

@@ -3,7 +3,7 @@
 //! [`Sinks`] is the one registry: which sinks are on, why the others are off, and the next step of each.
 //!
 //! In: the ticket as it stands. Out: one [`Step`]. A step makes at most one *writing* call and returns the
-//! sink's new record, which the corridor stores by compare-and-set before the next step: so a crash
+//! sink's new record, which the flow stores by compare-and-set before the next step: so a crash
 //! anywhere is healed by running it again, and a repeat does nothing (law L4). What must not be done twice is
 //! intended first ([`Intent`](crate::ticket::Intent)): one protocol for all sinks, each of which looks in its own
 //! way for the effect of a call that was not answered.

@@ -255,7 +255,7 @@ impl From<StoredSinks> for SinkStates {
     }
 }
 
-/// The ticket's bookkeeping: what the corridor needs and people do not see.
+/// The ticket's bookkeeping: what the flow needs and people do not see.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Bookkeeping {

@@ -35,10 +35,10 @@ async function scopes(stage, page) {
   stage.step("the platforms");
   await page.getByRole("link", { name: "Platforms that are asked" }).click();
   await page.getByRole("heading", { name: "Platforms", level: 1 }).waitFor();
-  const names = await page.locator("tbody td:nth-child(2)").allTextContents();
+  const names = await page.locator("tbody td:first-child strong").allTextContents();
   assert.equal(names.length, 2);
   assert.equal(names[0], "adf-prod");
-  assert.deepEqual(await page.locator("tbody td:nth-child(8)").allTextContents(), ["answers", "answers"]);
+  assert.deepEqual(await page.locator("tbody td:nth-child(3)").allTextContents(), ["answers", "answers"]);
   await stage.check(page, "the platforms");
   await page.getByRole("link", { name: "Back to all tickets" }).click();
 }

@@ -28,13 +28,13 @@ const KEY: &str = "the key of this very test";
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// The demo, with a pace of its own.
-struct Stage {
+struct Rig {
     demo: Demo,
     host: RunningHost,
     base: String,
 }
 
-impl Stage {
+impl Rig {
     async fn set(more: &[(&str, &str)]) -> Self {
         let port = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -185,28 +185,27 @@ fn are_kept() -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_look_around_the_demo_and_press_its_buttons() {
-    let stage = Stage::set(&[]).await;
-    let places = stage.play().await;
-    stage
-        .browse(
-            "demo.mjs",
-            json!({"jira": places["jira"], "slack": places["slack"]}),
-        )
-        .await;
-    stage.host.stop().await;
+    let rig = Rig::set(&[]).await;
+    let places = rig.play().await;
+    rig.browse(
+        "demo.mjs",
+        json!({"jira": places["jira"], "slack": places["slack"]}),
+    )
+    .await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_sign_in_and_answer_on_the_dashboard() {
-    let stage = Stage::set(&[("DASHBOARD_KEY", KEY)]).await;
+    let rig = Rig::set(&[("DASHBOARD_KEY", KEY)]).await;
     let alert = include_str!("../fixtures/vendor/azmon-logv1-common-adf-several-rows.json");
-    let url = format!("{}azure-monitor", stage.base).parse().unwrap();
+    let url = format!("{}azure-monitor", rig.base).parse().unwrap();
     let http = support::http();
     let request = http
         .request(reqwest::Method::POST, &url)
         .header("content-type", "application/json")
         .body(alert);
     assert_eq!(http.send("the app", request).await.unwrap().status, 200);
-    stage.browse("sign_in.mjs", json!({"key": KEY})).await;
-    stage.host.stop().await;
+    rig.browse("sign_in.mjs", json!({"key": KEY})).await;
+    rig.host.stop().await;
 }

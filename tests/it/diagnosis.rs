@@ -11,7 +11,7 @@ pub(crate) mod airflow;
 mod command;
 mod facts;
 mod guide;
-mod judge;
+mod learned;
 mod laws;
 mod metrics;
 mod proof;

@@ -377,16 +377,16 @@ fn key_lock(plain_http: bool) -> DashboardLock {
     }
 }
 
-struct House {
+struct Rig {
     handler: Handler,
     store: TicketStore,
 }
 
-fn house(dashboard: DashboardLock) -> House {
-    house_with(dashboard, Vec::new())
+fn rig(dashboard: DashboardLock) -> Rig {
+    rig_with(dashboard, Vec::new())
 }
 
-fn house_with(dashboard: DashboardLock, idle: Vec<Idle>) -> House {
+fn rig_with(dashboard: DashboardLock, idle: Vec<Idle>) -> Rig {
     let flow = build::flow(support::embedded());
     let store = flow.store.clone();
     let doors = Doors {
@@ -396,13 +396,13 @@ fn house_with(dashboard: DashboardLock, idle: Vec<Idle>) -> House {
         problems: Vec::new(),
         idle,
     };
-    House {
+    Rig {
         handler: Handler::new(doors),
         store,
     }
 }
 
-impl House {
+impl Rig {
     async fn ask(
         &self,
         method: Method,
@@ -464,26 +464,21 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn the_dashboards_key_is_exchanged_for_a_cookie() {
-    let house = house(key_lock(false));
-    assert_eq!(house.get("/dashboard", &[]).await.0, 401);
-    assert_eq!(house.get("/api/tickets", &[]).await.0, 401);
+    let rig = rig(key_lock(false));
+    assert_eq!(rig.get("/dashboard", &[]).await.0, 401);
+    assert_eq!(rig.get("/api/tickets", &[]).await.0, 401);
     assert_eq!(
-        house
-            .get("/api/tickets", &[("x-dashboard-key", "another key")])
+        rig.get("/api/tickets", &[("x-dashboard-key", "another key")])
             .await
             .0,
         401
     );
     assert_eq!(
-        house
-            .get("/api/tickets", &[("x-dashboard-key", KEY)])
-            .await
-            .0,
+        rig.get("/api/tickets", &[("x-dashboard-key", KEY)]).await.0,
         200
     );
     assert_eq!(
-        house
-            .ask(Method::POST, "/dashboard/login", &[], "key=wrong")
+        rig.ask(Method::POST, "/dashboard/login", &[], "key=wrong")
             .await
             .0,
         401
@@ -492,9 +487,7 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
         "key={}&next=%2Fdashboard%3Fticket%3DADF-1",
         KEY.replace(' ', "+")
     );
-    let (status, welcome) = house
-        .ask(Method::POST, "/dashboard/login", &[], &form)
-        .await;
+    let (status, welcome) = rig.ask(Method::POST, "/dashboard/login", &[], &form).await;
     let cookie = header(&welcome, "set-cookie").unwrap().to_owned();
     assert_eq!(status, 303);
     assert!(
@@ -513,7 +506,7 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
     assert_eq!(header(&welcome, "cache-control"), Some("no-store"));
     let session = cookie.split(';').next().unwrap().to_owned();
     let crowd = format!("theme=dark; {session}; aiops-rca-other=1");
-    assert_eq!(house.get("/dashboard", &[("cookie", &crowd)]).await.0, 200);
+    assert_eq!(rig.get("/dashboard", &[("cookie", &crowd)]).await.0, 200);
     let (value, signature) = session.split_once('.').unwrap();
     let longer = format!("{value}9.{signature}");
     for forged in [
@@ -524,7 +517,7 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
         session.trim_start_matches("__Host-"),
     ] {
         assert_eq!(
-            house.get("/dashboard", &[("cookie", forged)]).await.0,
+            rig.get("/dashboard", &[("cookie", forged)]).await.0,
             401,
             "{forged}"
         );
@@ -534,8 +527,7 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
         .cookie_for(KEY, Utc::now() - TimeDelta::hours(9))
         .unwrap();
     assert_eq!(
-        house
-            .get("/dashboard", &[("cookie", old.split(';').next().unwrap())])
+        rig.get("/dashboard", &[("cookie", old.split(';').next().unwrap())])
             .await
             .0,
         401,
@@ -553,7 +545,7 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
 /// Whatever page somebody came for, sign-in leads back to it, and nowhere else.
 #[tokio::test]
 async fn signing_in_leads_back_to_the_page() {
-    let by_key = house(key_lock(false));
+    let by_key = rig(key_lock(false));
     let (_, asks) = by_key
         .ask(Method::GET, "/dashboard?ticket=ADF-1&from=slack", &[], "")
         .await;
@@ -586,7 +578,7 @@ async fn signing_in_leads_back_to_the_page() {
             "{elsewhere}"
         );
     }
-    let by_entra = house(DashboardLock::Entra { key: None });
+    let by_entra = rig(DashboardLock::Entra { key: None });
     let (status, redirect) = by_entra
         .ask(Method::GET, "/dashboard?ticket=ADF-1", &[], "")
         .await;
@@ -605,25 +597,24 @@ async fn signing_in_leads_back_to_the_page() {
 /// Answers for one caller stay with that caller; wrong keys are counted and get slower, the right one does not.
 #[tokio::test(start_paused = true)]
 async fn wrong_keys_are_counted_and_slowed() {
-    let house = house(key_lock(false));
+    let rig = rig(key_lock(false));
     for path in [
         "/api/tickets",
         "/api/tickets.csv",
         "/api/metrics",
         "/api/tickets/ADF-1",
     ] {
-        let (_, answer) = house
+        let (_, answer) = rig
             .ask(Method::GET, path, &[("x-dashboard-key", KEY)], "")
             .await;
         assert_eq!(header(&answer, "cache-control"), Some("no-store"), "{path}");
     }
     let took = |wrong: bool| {
-        let house = &house;
+        let rig = &rig;
         async move {
             let started = tokio::time::Instant::now();
             let key = if wrong { "guess" } else { KEY };
-            house
-                .get("/api/deadletters", &[("x-dashboard-key", key)])
+            rig.get("/api/deadletters", &[("x-dashboard-key", key)])
                 .await;
             started.elapsed()
         }
@@ -633,7 +624,7 @@ async fn wrong_keys_are_counted_and_slowed() {
     }
     assert!(took(true).await >= std::time::Duration::from_millis(200));
     assert!(took(false).await < std::time::Duration::from_millis(200));
-    let (_, metrics) = house.get("/api/metrics", &[("x-dashboard-key", KEY)]).await;
+    let (_, metrics) = rig.get("/api/metrics", &[("x-dashboard-key", KEY)]).await;
     assert!(
         metrics.contains("aiops_rca_refused_total{door=\"Api\"} 11"),
         "{metrics}"
@@ -642,8 +633,8 @@ async fn wrong_keys_are_counted_and_slowed() {
 
 #[tokio::test]
 async fn nothing_changes_without_the_forms_token() {
-    let house = house(key_lock(false));
-    let ticket = house.open(|_| ()).await;
+    let rig = rig(key_lock(false));
+    let ticket = rig.open(|_| ()).await;
     let cookie = key_lock(false).cookie_for(KEY, Utc::now()).unwrap();
     let session = [
         ("cookie", cookie.split(';').next().unwrap()),
@@ -652,18 +643,18 @@ async fn nothing_changes_without_the_forms_token() {
     let close = format!("/dashboard/tickets/{}/acknowledge", ticket.id);
     for body in ["", "token=", "token=local"] {
         assert_eq!(
-            house.ask(Method::POST, &close, &session, body).await.0,
+            rig.ask(Method::POST, &close, &session, body).await.0,
             403,
             "{body}"
         );
     }
     let api = format!("/api/tickets/{}/acknowledge", ticket.id);
     assert_eq!(
-        house.ask(Method::POST, &api, &session, "").await.0,
+        rig.ask(Method::POST, &api, &session, "").await.0,
         403,
         "a form of another site is no API call"
     );
-    let (_, page) = house
+    let (_, page) = rig
         .get(&format!("/dashboard?ticket={}", ticket.id), &session)
         .await;
     let token = page
@@ -674,19 +665,17 @@ async fn nothing_changes_without_the_forms_token() {
         .next()
         .unwrap();
     assert_eq!(
-        house
-            .ask(Method::POST, &close, &session, &format!("token={token}"))
+        rig.ask(Method::POST, &close, &session, &format!("token={token}"))
             .await
             .0,
         303
     );
     assert_eq!(
-        house.store.load(&ticket.id).await.unwrap().unwrap().status,
+        rig.store.load(&ticket.id).await.unwrap().unwrap().status,
         Status::Acknowledged
     );
     assert_eq!(
-        house
-            .ask(Method::POST, &close, &session, &format!("token={token}"))
+        rig.ask(Method::POST, &close, &session, &format!("token={token}"))
             .await
             .0,
         409,
@@ -696,11 +685,11 @@ async fn nothing_changes_without_the_forms_token() {
 
 #[tokio::test]
 async fn in_local_no_other_site_can_press_a_button() {
-    let house = house(DashboardLock::Open);
-    let ticket = house.open(|_| ()).await;
+    let rig = rig(DashboardLock::Open);
+    let ticket = rig.open(|_| ()).await;
     let form = format!("/dashboard/tickets/{}/start", ticket.id);
     assert_eq!(
-        house.ask(Method::POST, &form, &[], "token=local").await.0,
+        rig.ask(Method::POST, &form, &[], "token=local").await.0,
         403
     );
     let api = format!("/api/tickets/{}/start", ticket.id);
@@ -708,9 +697,9 @@ async fn in_local_no_other_site_can_press_a_button() {
         ("origin", "https://evil.example"),
         ("content-type", "text/plain"),
     ];
-    assert_eq!(house.ask(Method::POST, &api, &foreign, "").await.0, 403);
+    assert_eq!(rig.ask(Method::POST, &api, &foreign, "").await.0, 403);
     assert_eq!(
-        house.ask(Method::POST, &api, &[], "").await.0,
+        rig.ask(Method::POST, &api, &[], "").await.0,
         200,
         "curl needs nothing"
     );
@@ -718,18 +707,17 @@ async fn in_local_no_other_site_can_press_a_button() {
 
 #[tokio::test]
 async fn whoever_signed_in_speaks_for_himself() {
-    let house = house(DashboardLock::Entra {
+    let rig = rig(DashboardLock::Entra {
         key: Some(SecretString::from(KEY)),
     });
     assert_eq!(
-        house
-            .get("/dashboard", &[("x-ms-client-principal-name", "me")])
+        rig.get("/dashboard", &[("x-ms-client-principal-name", "me")])
             .await
             .0,
         302,
         "a name alone is nobody: sign in first"
     );
-    let ticket = house.open(|_| ()).await;
+    let ticket = rig.open(|_| ()).await;
     let me = [
         ("x-ms-client-principal-id", "1"),
         ("x-ms-client-principal-name", "jane.doe@example.com"),
@@ -737,15 +725,13 @@ async fn whoever_signed_in_speaks_for_himself() {
     ];
     let act = |action: &str| format!("/api/tickets/{}/{action}", ticket.id);
     assert_eq!(
-        house
-            .ask(Method::POST, &act("start"), &me, r#"{"by": "The Boss"}"#)
+        rig.ask(Method::POST, &act("start"), &me, r#"{"by": "The Boss"}"#)
             .await
             .0,
         200
     );
     let name = async || {
-        house
-            .store
+        rig.store
             .load(&ticket.id)
             .await
             .unwrap()
@@ -756,15 +742,14 @@ async fn whoever_signed_in_speaks_for_himself() {
     assert_eq!(name().await, "jane.doe", "no mail address, and nobody else");
     let machine = [("x-dashboard-key", KEY)];
     assert_eq!(
-        house
-            .ask(
-                Method::POST,
-                &act("acknowledge"),
-                &machine,
-                r#"{"by": "Ops password=hunter2"}"#
-            )
-            .await
-            .0,
+        rig.ask(
+            Method::POST,
+            &act("acknowledge"),
+            &machine,
+            r#"{"by": "Ops password=hunter2"}"#
+        )
+        .await
+        .0,
         200
     );
     assert_eq!(name().await, "Ops password=***");
@@ -772,8 +757,8 @@ async fn whoever_signed_in_speaks_for_himself() {
 
 #[tokio::test]
 async fn paths_methods_and_status_codes() {
-    let house = house(key_lock(false));
-    let ticket = house.open(|_| ()).await;
+    let rig = rig(key_lock(false));
+    let ticket = rig.open(|_| ()).await;
     let key = [("x-dashboard-key", KEY)];
     let one = format!("/api/tickets/{}", ticket.id);
     for (target, expected) in [
@@ -791,33 +776,29 @@ async fn paths_methods_and_status_codes() {
         ("/azure-monitor".to_owned(), 405),
     ] {
         assert_eq!(
-            house.get(&target, &key).await.0,
+            rig.get(&target, &key).await.0,
             expected,
             "{}",
             target.get(..60.min(target.len())).unwrap()
         );
     }
-    assert_eq!(house.ask(Method::HEAD, &one, &key, "").await.0, 200);
-    assert_eq!(house.ask(Method::PUT, &one, &key, "").await.0, 405);
+    assert_eq!(rig.ask(Method::HEAD, &one, &key, "").await.0, 200);
+    assert_eq!(rig.ask(Method::PUT, &one, &key, "").await.0, 405);
     let act = |action: &str| format!("{one}/{action}");
     assert_eq!(
-        house.ask(Method::POST, &act("explode"), &key, "").await.0,
+        rig.ask(Method::POST, &act("explode"), &key, "").await.0,
         404
     );
+    assert_eq!(rig.ask(Method::POST, &act("start"), &key, "{").await.0, 400);
     assert_eq!(
-        house.ask(Method::POST, &act("start"), &key, "{").await.0,
-        400
-    );
-    assert_eq!(
-        house
-            .ask(
-                Method::POST,
-                &act("approve"),
-                &key,
-                r#"{"approval": "x", "plan": "y"}"#
-            )
-            .await
-            .0,
+        rig.ask(
+            Method::POST,
+            &act("approve"),
+            &key,
+            r#"{"approval": "x", "plan": "y"}"#
+        )
+        .await
+        .0,
         409
     );
     for door in [
@@ -826,12 +807,12 @@ async fn paths_methods_and_status_codes() {
         "/remediation-callback",
     ] {
         assert_eq!(
-            house.ask(Method::POST, door, &[], "{}").await.0,
+            rig.ask(Method::POST, door, &[], "{}").await.0,
             503,
             "{door} is closed without its secret"
         );
     }
-    let (status, body) = house.get("/health", &[]).await;
+    let (status, body) = rig.get("/health", &[]).await;
     assert_eq!(
         (status, body.as_str()),
         (200, r#"{"status":"ok"}"#),
@@ -841,13 +822,11 @@ async fn paths_methods_and_status_codes() {
 
 #[tokio::test]
 async fn lists_and_metrics_tell_what_is_there() {
-    let house = house(key_lock(false));
+    let rig = rig(key_lock(false));
     let key = [("x-dashboard-key", KEY)];
-    let sales = house
-        .open(|t| t.failure.asset = "pl_Sales".to_owned())
-        .await;
-    let closed = house.open(|t| t.status = Status::Acknowledged).await;
-    let old = house
+    let sales = rig.open(|t| t.failure.asset = "pl_Sales".to_owned()).await;
+    let closed = rig.open(|t| t.status = Status::Acknowledged).await;
+    let old = rig
         .open(|t| {
             let then = Utc::now() - TimeDelta::days(20);
             t.id = aiops_rca::ticket::TicketId::new(t.failure.source, then, 7);
@@ -855,7 +834,7 @@ async fn lists_and_metrics_tell_what_is_there() {
         })
         .await;
     let ids = async |query: &str| {
-        let (_, body) = house.get(&format!("/api/tickets{query}"), &key).await;
+        let (_, body) = rig.get(&format!("/api/tickets{query}"), &key).await;
         let list: Value = serde_json::from_str(&body).unwrap();
         let mut ids: Vec<String> = list["tickets"]
             .as_array()
@@ -881,7 +860,7 @@ async fn lists_and_metrics_tell_what_is_there() {
         sorted(&[&sales, &closed]),
         "what makes no sense filters nothing"
     );
-    let (_, metrics) = house.get("/api/metrics", &key).await;
+    let (_, metrics) = rig.get("/api/metrics", &key).await;
     for line in [
         "aiops_rca_requests_total{door=\"Api\",status=\"200\"}",
         "aiops_rca_queue_messages{queue=\"failures\"} 0",
@@ -925,12 +904,12 @@ fn no_cell_is_a_formula() {
 /// Where a list ends early it says so and where it goes on; nothing is on two pages, nothing on none.
 #[tokio::test]
 async fn lists_are_paged_and_the_overview_counts_what_it_does_not_show() {
-    let house = house(key_lock(false));
+    let rig = rig(key_lock(false));
     let key = [("x-dashboard-key", KEY)];
     let mut open = std::collections::BTreeSet::new();
     for number in 0..7_i64 {
         let then = Utc::now() - TimeDelta::minutes(number * 300);
-        let opened = house
+        let opened = rig
             .open(|t| {
                 t.id = aiops_rca::ticket::TicketId::new(t.failure.source, then, 7);
                 t.received_at = then;
@@ -946,7 +925,7 @@ async fn lists_are_paged_and_the_overview_counts_what_it_does_not_show() {
     let mut next = Some("/api/tickets?status=open&limit=4".to_owned());
     let (mut seen, mut pages) = (Vec::new(), 0);
     while let Some(target) = next {
-        let (status, body) = house.get(&target, &key).await;
+        let (status, body) = rig.get(&target, &key).await;
         assert_eq!(status, 200, "{target}");
         let list: Value = serde_json::from_str(&body).unwrap();
         let tickets = list["tickets"].as_array().unwrap();
@@ -965,7 +944,7 @@ async fn lists_are_paged_and_the_overview_counts_what_it_does_not_show() {
         open
     );
 
-    let (_, table) = house
+    let (_, table) = rig
         .ask(Method::GET, "/api/tickets.csv?limit=3", &key, "")
         .await;
     let link = table
@@ -978,7 +957,7 @@ async fn lists_are_paged_and_the_overview_counts_what_it_does_not_show() {
         link.starts_with("</api/tickets.csv?limit=3&before=") && link.ends_with("; rel=\"next\""),
         "{link}"
     );
-    let (_, page) = house.get("/dashboard?status=acknowledged", &key).await;
+    let (_, page) = rig.get("/dashboard?status=acknowledged", &key).await;
     assert!(
         page.contains("<strong>6</strong><span>open</span>"),
         "{page}"
@@ -988,21 +967,21 @@ async fn lists_are_paged_and_the_overview_counts_what_it_does_not_show() {
 #[tokio::test]
 async fn functions_that_the_host_does_not_call_are_said_and_health_says_only_that() {
     let nothing = std::collections::BTreeMap::new();
-    let house = house_with(key_lock(false), deployment::idle(&nothing, None));
+    let rig = rig_with(key_lock(false), deployment::idle(&nothing, None));
     let key = [("x-dashboard-key", KEY)];
-    let (status, body) = house.get("/health", &[]).await;
+    let (status, body) = rig.get("/health", &[]).await;
     assert_eq!((status, body.as_str()), (503, r#"{"status":"degraded"}"#));
-    let (status, body) = house.get("/api/status", &key).await;
+    let (status, body) = rig.get("/api/status", &key).await;
     let said: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &said["status"]), (200, &Value::from("degraded")));
     for shown in [
         said["problems"][0].as_str().unwrap().to_owned(),
-        house.get("/dashboard", &key).await.1,
+        rig.get("/dashboard", &key).await.1,
     ] {
         assert!(shown.contains("STORAGE_PREFIX"), "{shown}");
     }
     assert_eq!(
-        house.get("/api/status", &[]).await.0,
+        rig.get("/api/status", &[]).await.0,
         401,
         "for those with the key"
     );
@@ -1015,9 +994,9 @@ async fn functions_that_the_host_does_not_call_are_said_and_health_says_only_tha
             "1".to_owned(),
         ),
     ];
-    let house = house_with(key_lock(false), deployment::idle(&off.into(), None));
-    assert_eq!(house.get("/health", &[]).await.0, 200);
-    let (_, body) = house.get("/api/status", &key).await;
+    let rig = rig_with(key_lock(false), deployment::idle(&off.into(), None));
+    assert_eq!(rig.get("/health", &[]).await.0, 200);
+    let (_, body) = rig.get("/api/status", &key).await;
     assert!(
         body.contains("JiraWebhook") && body.contains(r#""status":"ok""#),
         "{body}"

@@ -65,7 +65,7 @@ fn now() -> DateTime<Utc> {
 }
 
 /// All vendors, and a collector that knows them.
-struct World {
+struct Rig {
     identity: Server,
     factory: Server,
     factory_site: Arc<DataFactorySite>,
@@ -78,7 +78,7 @@ struct World {
     collector: Collector,
 }
 
-impl World {
+impl Rig {
     async fn new() -> Self {
         Self::with_airflow(Api::V1).await
     }
@@ -336,19 +336,18 @@ async fn what_is_not_configured_is_a_gap_that_names_the_settings() {
 
 #[tokio::test]
 async fn a_slow_vendor_costs_no_more_than_its_budget_and_what_it_said_stays() {
-    let mut world = World::new().await;
-    world.collector.budget = Duration::from_millis(400);
-    world.put_adf("adf-queryactivityruns-failed-copy");
-    world
-        .logs_site
+    let mut rig = Rig::new().await;
+    rig.collector.budget = Duration::from_millis(400);
+    rig.put_adf("adf-queryactivityruns-failed-copy");
+    rig.logs_site
         .put_table("ADFActivityRun", &fixture("loganalytics-empty"));
-    world.factory.faults.next_on(
+    rig.factory.faults.next_on(
         "POST",
         "queryActivityruns",
         Fault::Delay(Duration::from_secs(5)),
     );
     let before = std::time::Instant::now();
-    let collected = world.collect(&adf()).await;
+    let collected = rig.collect(&adf()).await;
     assert!(before.elapsed() < Duration::from_secs(3));
     assert_eq!(sources(&collected), ["adf.pipeline_run"]);
     assert!(gap_of(&collected, "adf.activity_runs").contains("not all was answered"));
@@ -356,16 +355,16 @@ async fn a_slow_vendor_costs_no_more_than_its_budget_and_what_it_said_stays() {
         collected.refinement.asset.as_deref(),
         Some("pl_ingest_sales")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
-    let world = World::new().await;
-    world.airflow_site.put_task(
+    let rig = Rig::new().await;
+    rig.airflow_site.put_task(
         serde_json::json!({"dag_id": "a", "dag_run_id": "r", "task_id": "t", "state": "failed"}),
     );
-    let collector = &world.collector;
+    let collector = &rig.collector;
     assert_eq!(
         collector
             .data_factory
@@ -376,7 +375,7 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
             .unwrap(),
         "factory adf-prod in eastus; its runs and their activities can be read"
     );
-    let host = world.databricks.addr.ip();
+    let host = rig.databricks.addr.ip();
     assert_eq!(
         collector
             .databricks
@@ -408,33 +407,30 @@ async fn one_token_a_resource_is_enough_and_each_client_says_what_it_sees() {
         .check(now())
         .await
         .unwrap();
-    assert_eq!(world.identity.requests().len(), 3);
-    let resources: Vec<_> = world
+    assert_eq!(rig.identity.requests().len(), 3);
+    let resources: Vec<_> = rig
         .identity
         .requests()
         .iter()
         .map(|request| request.query("resource").unwrap().to_owned())
         .collect();
     assert!(resources.contains(&"2ff814a6-3304-4ab8-85cb-cd0e6f879c1d".to_owned()));
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_check_that_is_refused_says_what_to_do() {
-    let world = World::new().await;
-    world
-        .factory
+    let rig = Rig::new().await;
+    rig.factory
         .faults
         .next(Fault::from_fixture(&fixture("adf-http-403")));
-    world
-        .databricks
+    rig.databricks
         .faults
         .next(Fault::from_fixture(&fixture("dbx-http-401")));
-    world
-        .logs
+    rig.logs
         .faults
         .next(Fault::from_fixture(&fixture("loganalytics-http-403")));
-    let fault = world
+    let fault = rig
         .collector
         .data_factory
         .first()
@@ -449,7 +445,7 @@ async fn a_check_that_is_refused_says_what_to_do() {
                 .contains("403 AuthorizationFailed: the identity lacks"),
         "{fault}"
     );
-    let fault = world
+    let fault = rig
         .collector
         .databricks
         .first()
@@ -458,7 +454,7 @@ async fn a_check_that_is_refused_says_what_to_do() {
         .await
         .unwrap_err();
     assert!(fault.reason().contains("DATABRICKS_TOKEN"), "{fault}");
-    let fault = world
+    let fault = rig
         .collector
         .log_analytics
         .as_ref()
@@ -467,5 +463,5 @@ async fn a_check_that_is_refused_says_what_to_do() {
         .await
         .unwrap_err();
     assert!(fault.reason().contains("Log Analytics Reader"), "{fault}");
-    world.finish();
+    rig.finish();
 }

@@ -8,7 +8,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
-mod bench;
+mod rig;
 mod creating;
 mod documents;
 mod keeping;

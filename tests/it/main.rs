@@ -3,7 +3,7 @@
 mod airflow_callback;
 mod airflow_recorded;
 mod browser;
-mod corridor;
+mod flow;
 mod deadlines;
 mod diagnosis;
 mod doctor;

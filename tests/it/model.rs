@@ -125,7 +125,7 @@ impl Story {
 }
 
 /// A server and a client of it.
-struct Bench {
+struct Rig {
     server: Server,
     site: Arc<ModelSite>,
     model: Model,
@@ -133,7 +133,7 @@ struct Bench {
 
 const KEY: &str = "sk-of-the-test";
 
-impl Bench {
+impl Rig {
     async fn new(vendor: Vendor) -> Self {
         Self::with(ModelOptions::new(vendor, "gpt-4o", KEY)).await
     }
@@ -258,14 +258,14 @@ fn long_evidence_is_shown_within_limits_and_with_its_telling_places() {
 async fn each_vendor_is_asked_in_its_own_way() {
     let story = Story::of(REFUSED);
     for vendor in [Vendor::Azure, Vendor::OpenAi, Vendor::Ollama] {
-        let bench = Bench::new(vendor).await;
-        let (diagnosis, gap) = story.word(&bench.model).await;
+        let rig = Rig::new(vendor).await;
+        let (diagnosis, gap) = story.word(&rig.model).await;
         assert_eq!(
             (gap, diagnosis.worded_by.as_str()),
             (None, "model gpt-4o"),
             "{vendor:?}"
         );
-        let request = &bench.server.requests()[0];
+        let request = &rig.server.requests()[0];
         let body = request.json();
         assert_eq!(body["response_format"]["json_schema"]["strict"], true);
         assert_eq!(body.get("model").is_some(), vendor != Vendor::Azure);
@@ -308,14 +308,14 @@ async fn azure_is_entered_with_the_managed_identity_and_on_its_newer_surface() {
     };
     let identity = Identity::new(settings, Http::new(None).unwrap());
     let token = IdentitySite::token_for("https://cognitiveservices.azure.com");
-    let bench = Bench::with(ModelOptions {
+    let rig = Rig::with(ModelOptions {
         token: Some(token.clone()),
         ..ModelOptions::new(Vendor::Azure, "gpt-4o", KEY)
     })
     .await;
     let story = Story::of(REFUSED);
     for path in ["", "openai/v1"] {
-        let url = format!("{}{path}", bench.server.url());
+        let url = format!("{}{path}", rig.server.url());
         let model = client(
             Provider::AzureOpenAi,
             &url,
@@ -325,7 +325,7 @@ async fn azure_is_entered_with_the_managed_identity_and_on_its_newer_surface() {
         );
         assert_eq!(story.word(&model).await.1, None, "{path}");
     }
-    let requests = bench.server.requests();
+    let requests = rig.server.requests();
     assert_eq!(
         requests[0].path,
         "/openai/deployments/gpt-4o/chat/completions"
@@ -338,7 +338,7 @@ async fn azure_is_entered_with_the_managed_identity_and_on_its_newer_surface() {
     );
     let keyless = client(
         Provider::AzureOpenAi,
-        &bench.server.url(),
+        &rig.server.url(),
         "gpt-4o",
         None,
         None,
@@ -348,15 +348,15 @@ async fn azure_is_entered_with_the_managed_identity_and_on_its_newer_surface() {
 
 #[tokio::test]
 async fn the_doctor_asks_one_cheap_question() {
-    let bench = Bench::new(Vendor::Azure).await;
-    let said = bench.model.check(now()).await.unwrap();
+    let rig = Rig::new(Vendor::Azure).await;
+    let said = rig.model.check(now()).await.unwrap();
     assert!(
         said.starts_with("gpt-4o answers at 127.0.0.1 (Azure OpenAI)"),
         "{said}"
     );
-    let body = bench.server.requests()[0].json();
-    assert_eq!((bench.asked(), &body["max_tokens"]), (1, &json!(5)));
-    let thinks = Bench::with(ModelOptions {
+    let body = rig.server.requests()[0].json();
+    assert_eq!((rig.asked(), &body["max_tokens"]), (1, &json!(5)));
+    let thinks = Rig::with(ModelOptions {
         thinks: true,
         ..ModelOptions::new(Vendor::OpenAi, "o9", KEY)
     })
@@ -364,7 +364,7 @@ async fn the_doctor_asks_one_cheap_question() {
     thinks.model.check(now()).await.unwrap();
     let wrong = client(
         Provider::AzureOpenAi,
-        &bench.server.url(),
+        &rig.server.url(),
         "gpt-4o",
         Some("sk-wrong"),
         None,

@@ -11,4 +11,4 @@ mod hostile;
 mod platforms;
 mod recorded;
 mod recoveries;
-mod world;
+mod rig;

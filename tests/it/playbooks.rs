@@ -17,4 +17,4 @@ mod guide;
 mod interpreter;
 mod pipelines;
 mod support;
-mod world;
+mod rig;

@@ -13,4 +13,4 @@ mod deliveries;
 mod doctor;
 mod exactly_once;
 mod interactions;
-mod stage;
+mod rig;

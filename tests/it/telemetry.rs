@@ -114,13 +114,13 @@ async fn calls_tell_whose_they_are_and_those_to_our_own_store_do_not() {
     assert!(!told(&store).is_empty() && told(&store).iter().all(Option::is_none));
 }
 
-struct House {
+struct Rig {
     flow: Flow,
     jira: JiraSimulator,
     playbook: Server,
 }
 
-impl House {
+impl Rig {
     async fn build() -> Self {
         let (jira, playbook) = (
             JiraSimulator::start(0, jira::Config::default())
@@ -204,25 +204,23 @@ impl House {
 
 #[tokio::test]
 async fn a_queue_function_works_in_the_trace_of_its_message_not_in_the_hosts() {
-    let house = House::build().await;
-    let id = house.accept(Some(GIVEN), Utc::now()).await;
-    house
-        .invoke(
-            "AnalyseFailure",
-            &json!({"kind": "failure", "ticket": id, "trace": GIVEN}).to_string(),
+    let rig = Rig::build().await;
+    let id = rig.accept(Some(GIVEN), Utc::now()).await;
+    rig.invoke(
+        "AnalyseFailure",
+        &json!({"kind": "failure", "ticket": id, "trace": GIVEN}).to_string(),
+    )
+    .await;
+    assert_eq!(rig.load(&id).await.trace.as_deref(), Some(GIVEN));
+    for sink in ["playbook", "jira"] {
+        rig.invoke(
+            "DeliverTicket",
+            &json!({"ticket": id, "sink": sink, "attempt": 0, "trace": GIVEN}).to_string(),
         )
         .await;
-    assert_eq!(house.load(&id).await.trace.as_deref(), Some(GIVEN));
-    for sink in ["playbook", "jira"] {
-        house
-            .invoke(
-                "DeliverTicket",
-                &json!({"ticket": id, "sink": sink, "attempt": 0, "trace": GIVEN}).to_string(),
-            )
-            .await;
     }
-    assert_eq!(told(&house.playbook), [Some(GIVEN.to_owned())]);
-    let jira = house.jira.requests();
+    assert_eq!(told(&rig.playbook), [Some(GIVEN.to_owned())]);
+    let jira = rig.jira.requests();
     assert!(!jira.is_empty());
     assert!(
         jira.iter()
@@ -232,25 +230,24 @@ async fn a_queue_function_works_in_the_trace_of_its_message_not_in_the_hosts() {
 
 #[tokio::test]
 async fn the_sweep_asks_about_each_ticket_in_the_tickets_own_trace() {
-    let house = House::build().await;
+    let rig = Rig::build().await;
     let began = Utc::now();
-    let id = house.accept(Some(GIVEN), began).await;
-    house
-        .flow
+    let id = rig.accept(Some(GIVEN), began).await;
+    rig.flow
         .work(Task::Failure { ticket: id.clone() }, || began)
         .await
         .unwrap();
     let task: Task =
         serde_json::from_value(json!({"ticket": id, "sink": "jira", "attempt": 0})).unwrap();
-    house.flow.work(task, move || began).await.unwrap();
-    assert!(!house.load(&id).await.lags(aiops_rca::ticket::Sink::Jira));
-    let before = house.jira.requests().len();
+    rig.flow.work(task, move || began).await.unwrap();
+    assert!(!rig.load(&id).await.lags(aiops_rca::ticket::Sink::Jira));
+    let before = rig.jira.requests().len();
     let swept = work(OTHER)
-        .run(house.flow.sweep(began + TimeDelta::minutes(11)))
+        .run(rig.flow.sweep(began + TimeDelta::minutes(11)))
         .await
         .unwrap();
     assert_eq!((swept.rows, swept.failed), (1, 0));
-    let asked = house.jira.requests().split_off(before);
+    let asked = rig.jira.requests().split_off(before);
     assert!(!asked.is_empty(), "the issue was read back");
     assert!(
         asked
@@ -270,15 +267,14 @@ async fn what_an_older_version_stored_is_read_and_gets_a_trace() {
         let message: Message = serde_json::from_str(stored).unwrap();
         assert_eq!(serde_json::to_string(&message).unwrap(), stored);
     }
-    let house = House::build().await;
-    let id = house.accept(None, Utc::now()).await;
-    house
-        .invoke(
-            "AnalyseFailure",
-            &format!(r#"{{"kind":"failure","ticket":"{id}"}}"#),
-        )
-        .await;
-    let given = house.load(&id).await.trace.unwrap();
+    let rig = Rig::build().await;
+    let id = rig.accept(None, Utc::now()).await;
+    rig.invoke(
+        "AnalyseFailure",
+        &format!(r#"{{"kind":"failure","ticket":"{id}"}}"#),
+    )
+    .await;
+    let given = rig.load(&id).await.trace.unwrap();
     assert!(
         Traceparent::parse(&given).is_some() && given != OTHER,
         "{given}"
@@ -289,15 +285,14 @@ async fn what_an_older_version_stored_is_read_and_gets_a_trace() {
         "nonsense",
         "00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01",
     ] {
-        house
-            .invoke(
-                "DeliverTicket",
-                &json!({"ticket": id, "sink": "jira", "attempt": 0, "trace": trace}).to_string(),
-            )
-            .await;
+        rig.invoke(
+            "DeliverTicket",
+            &json!({"ticket": id, "sink": "jira", "attempt": 0, "trace": trace}).to_string(),
+        )
+        .await;
     }
-    assert_eq!(house.jira.issues().len(), 1);
-    assert!(house.jira.requests().iter().all(|request| {
+    assert_eq!(rig.jira.issues().len(), 1);
+    assert!(rig.jira.requests().iter().all(|request| {
         request
             .header("traceparent")
             .and_then(Traceparent::parse)

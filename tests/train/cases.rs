@@ -1,8 +1,8 @@
-//! The labelled cases of `tests/eval`, and what rules and judge are given of each.
+//! The labelled cases of `tests/eval`, and what rules and classifier are given of each.
 
 use std::path::Path;
 
-use aiops_rca::diagnosis::judge::{CATEGORIES, COUNT};
+use aiops_rca::diagnosis::learned::{CATEGORIES, COUNT};
 use aiops_rca::diagnosis::{Case, Category, Signals, signals};
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,8 @@
 //! What is fitted beside the weights, on answers that were given without having seen the case (ten folds by origin).
 
-use aiops_rca::diagnosis::judge::{CATEGORIES, CLASSES, Fitted, Judge, NEUTRAL, Opinion, logit};
+use aiops_rca::diagnosis::learned::{
+    CATEGORIES, CLASSES, Classifier, Fitted, NEUTRAL, Probabilities, logit,
+};
 use std::borrow::Cow;
 
 use crate::cases::{Labelled, place};
@@ -9,15 +11,15 @@ use crate::model::{Example, STEPS, Weights, train};
 /// How many folds there are.
 const FOLDS: u64 = 10;
 
-/// What the judge says of each case when it was trained without the cases of its fold, on one in `share` of the others.
+/// What the classifier says of each case when it was trained without the cases of its fold, on one in `share` of the others.
 pub(crate) fn unseen(
     cases: &[Labelled],
     examples: &[Example],
     weak: &[Example],
     share: usize,
-) -> Vec<Opinion> {
+) -> Vec<Probabilities> {
     let folds: Vec<u64> = cases.iter().map(|case| fold(&case.origin)).collect();
-    let mut opinions = vec![Opinion([0.0; CATEGORIES.len()]); cases.len()];
+    let mut opinions = vec![Probabilities([0.0; CATEGORIES.len()]); cases.len()];
     for number in 0..FOLDS {
         let mut others: Vec<Example> = examples
             .iter()
@@ -27,10 +29,10 @@ pub(crate) fn unseen(
             .map(|(_, (example, _))| example.clone())
             .collect();
         others.extend_from_slice(weak);
-        let judge = train(&others, STEPS).judge();
-        for ((case, fold), opinion) in cases.iter().zip(&folds).zip(&mut opinions) {
+        let classifier = train(&others, STEPS).predict();
+        for ((case, fold), probabilities) in cases.iter().zip(&folds).zip(&mut opinions) {
             if *fold == number {
-                *opinion = judge.opinion(&case.signals.buckets);
+                *probabilities = classifier.probabilities(&case.signals.buckets);
             }
         }
     }
@@ -46,30 +48,30 @@ fn fold(origin: &str) -> u64 {
     (hash >> 20) % FOLDS
 }
 
-/// A judge that differs from the trained one in what is fitted here.
+/// A classifier that differs from the trained one in what is fitted here.
 pub(crate) fn with(
     weights: &Weights,
     sharpness: f32,
     trust: [f32; CLASSES],
     curve: [f32; 2],
-) -> Judge {
-    Judge::new(
+) -> Classifier {
+    Classifier::new(
         Fitted {
             sharpness,
             trust,
             curve,
-            ..weights.judge().fitted().clone()
+            ..weights.predict().fitted().clone()
         },
         Cow::Owned(weights.bytes.clone()),
     )
 }
 
-/// How far the judge's logarithms and the rules are trusted: the most likely values on the cases that the rules were
+/// How far the classifier's logarithms and the rules are trusted: the most likely values on the cases that the rules were
 /// not written for, by coordinate descent over a grid.
 pub(crate) fn trust(
     weights: &Weights,
     cases: &[&Labelled],
-    opinions: &[Opinion],
+    opinions: &[Probabilities],
 ) -> (f32, [f32; CLASSES]) {
     let mut best = (1.0, [0.4, 0.6, 1.6, 1.8, 2.0]);
     let mut least = loss(&with(weights, best.0, best.1, NEUTRAL), cases, opinions);
@@ -94,9 +96,9 @@ pub(crate) fn trust(
 }
 
 /// The mean logarithm of the target's probability: the label's own category four fifths, the acceptable ones the rest.
-fn loss(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) -> f32 {
-    let of = |(case, opinion): (&&Labelled, &Opinion)| {
-        let both = judge.both(opinion, case.signals.rule);
+fn loss(classifier: &Classifier, cases: &[&Labelled], opinions: &[Probabilities]) -> f32 {
+    let of = |(case, probabilities): (&&Labelled, &Probabilities)| {
+        let both = classifier.both(probabilities, case.signals.rule);
         let own = both.0[case.category].max(1e-6).ln();
         let right: f32 = (0..CATEGORIES.len())
             .filter(|category| case.accepts(*category))
@@ -112,12 +114,16 @@ fn loss(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) -> f32 {
 const KNOWN: f64 = 0.25;
 
 /// The calibration: a logistic curve over the logit of the probability (Platt), the most likely one by Newton's method.
-pub(crate) fn curve(judge: &Judge, cases: &[Labelled], opinions: &[Opinion]) -> [f32; 2] {
+pub(crate) fn curve(
+    classifier: &Classifier,
+    cases: &[Labelled],
+    opinions: &[Probabilities],
+) -> [f32; 2] {
     let answers: Vec<(f64, f64, f64)> = cases
         .iter()
         .zip(opinions)
-        .filter_map(|(case, opinion)| {
-            let both = judge.both(opinion, case.signals.rule);
+        .filter_map(|(case, probabilities)| {
+            let both = classifier.both(probabilities, case.signals.rule);
             let answer = place(both.best())?;
             let right = f64::from(u8::from(case.accepts(answer)));
             let counts = if case.known { KNOWN } else { 1.0 };
@@ -146,13 +152,13 @@ pub(crate) fn curve(judge: &Judge, cases: &[Labelled], opinions: &[Opinion]) -> 
 }
 
 /// The least probability of "repetition may help" with which no case is acted on that must not be.
-pub(crate) fn permit(cases: &[Labelled], opinions: &[Opinion]) -> f32 {
+pub(crate) fn permit(cases: &[Labelled], opinions: &[Probabilities]) -> f32 {
     // Half of the cases on which a machine may act lie above this for the doubtful ones: wrong permits are dear.
     let mut allowed: Vec<f32> = cases
         .iter()
         .zip(opinions)
         .filter(|(case, _)| case.may_act)
-        .map(|(_, opinion)| opinion.may_pass())
+        .map(|(_, probabilities)| probabilities.may_pass())
         .collect();
     allowed.sort_by(f32::total_cmp);
     allowed.get(allowed.len() / 12).copied().unwrap_or(1.0)

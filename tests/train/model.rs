@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use aiops_rca::diagnosis::judge::features::BUCKETS;
-use aiops_rca::diagnosis::judge::{CLASSES, COUNT, Fitted, Judge, LEAST, NEUTRAL};
+use aiops_rca::diagnosis::learned::features::BUCKETS;
+use aiops_rca::diagnosis::learned::{CLASSES, COUNT, Classifier, Fitted, LEAST, NEUTRAL};
 
 /// The share of the target that acceptable categories get together.
 const SHARED: f32 = 0.2;
@@ -60,9 +60,9 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// A judge with these weights; what is fitted later stands at its neutral value.
-    pub(crate) fn judge(&self) -> Judge {
-        Judge::new(
+    /// A classifier with these weights; what is fitted later stands at its neutral value.
+    pub(crate) fn predict(&self) -> Classifier {
+        Classifier::new(
             Fitted {
                 cases: String::new(),
                 examples: String::new(),

@@ -1,6 +1,6 @@
-//! Trains the judge: `cargo run --release --example train` reads `tests/eval/*.jsonl` and the catalog, and writes
-//! `weights.bin` and `fitted.toml` in `src/diagnosis/judge`. Deterministic: the same cases and the same catalog give
-//! the same bytes. It prints what the evaluation's README tells: figures of rules, judge and both, and their
+//! Trains the classifier: `cargo run --release --example train` reads `tests/eval/*.jsonl` and the catalog, and writes
+//! `weights.bin` and `fitted.toml` in `src/diagnosis/classifier`. Deterministic: the same cases and the same catalog give
+//! the same bytes. It prints what the evaluation's README tells: figures of rules, classifier and both, and their
 //! reliability; with `--ablation` the same with fewer cases. With the names of files of labelled cases it writes nothing
 //! and measures on them instead.
 #![expect(
@@ -15,7 +15,9 @@
 use std::path::Path;
 
 use aiops_rca::diagnosis::Catalog;
-use aiops_rca::diagnosis::judge::{Fitted, Judge, NEUTRAL, Opinion, examples, features};
+use aiops_rca::diagnosis::learned::{
+    Classifier, Fitted, NEUTRAL, Probabilities, examples, features,
+};
 use sha2::{Digest, Sha256};
 
 mod cases;
@@ -49,7 +51,7 @@ fn train_all(root: &Path, ablation: bool) -> anyhow::Result<()> {
 
     let opinions = fit::unseen(&cases, &strong, &weak, 1);
     let weights = train(&[strong.as_slice(), &weak].concat(), STEPS);
-    let (fresh, fresh_opinions): (Vec<&Labelled>, Vec<Opinion>) = cases
+    let (fresh, fresh_opinions): (Vec<&Labelled>, Vec<Probabilities>) = cases
         .iter()
         .zip(&opinions)
         .filter(|(case, _)| !case.known)
@@ -60,28 +62,28 @@ fn train_all(root: &Path, ablation: bool) -> anyhow::Result<()> {
         &cases,
         &opinions,
     );
-    let judge = fit::with(&weights, sharpness, trust, curve);
+    let classifier = fit::with(&weights, sharpness, trust, curve);
     let fitted = Fitted {
         cases: hash,
         examples: hex::encode(Sha256::digest(examples::listed(Catalog::get()))),
         weights: hex::encode(Sha256::digest(&weights.bytes)),
         permit: fit::permit(&cases, &opinions),
-        ..judge.fitted().clone()
+        ..classifier.fitted().clone()
     };
-    let folder = root.join("src/diagnosis/judge");
+    let folder = root.join("src/diagnosis/classifier");
     std::fs::write(folder.join("weights.bin"), &weights.bytes)?;
     std::fs::write(folder.join("fitted.toml"), toml::to_string(&fitted)?)?;
     println!("unseen, by origin, on the files that the rules were not written for:");
-    report(&judge, &fresh, &fresh_opinions);
+    report(&classifier, &fresh, &fresh_opinions);
     for share in [2, 4].into_iter().filter(|_| ablation) {
         let opinions = fit::unseen(&cases, &strong, &weak, share);
-        let (fresh, opinions): (Vec<&Labelled>, Vec<Opinion>) = cases
+        let (fresh, opinions): (Vec<&Labelled>, Vec<Probabilities>) = cases
             .iter()
             .zip(opinions)
             .filter(|(case, _)| !case.known)
             .unzip();
         println!("with one case in {share}:");
-        report(&judge, &fresh, &opinions);
+        report(&classifier, &fresh, &opinions);
     }
     Ok(())
 }
@@ -106,7 +108,7 @@ fn example(case: &Labelled) -> Example {
     )
 }
 
-fn report(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) {
+fn report(classifier: &Classifier, cases: &[&Labelled], opinions: &[Probabilities]) {
     let share = |answers: &[Option<usize>], right: &dyn Fn(&Labelled, usize) -> bool| {
         let hits = cases
             .iter()
@@ -121,15 +123,19 @@ fn report(judge: &Judge, cases: &[&Labelled], opinions: &[Opinion]) {
         .collect();
     let alone: Vec<_> = opinions
         .iter()
-        .map(|opinion| place(opinion.best()))
+        .map(|probabilities| place(probabilities.best()))
         .collect();
     let both: Vec<_> = cases
         .iter()
         .zip(opinions)
-        .map(|(case, opinion)| judge.judge(opinion, case.signals.rule))
+        .map(|(case, probabilities)| classifier.predict(probabilities, case.signals.rule))
         .collect();
     let answers: Vec<_> = both.iter().map(|found| place(found.category)).collect();
-    for (name, answers) in [("rules", &rules), ("judge", &alone), ("both", &answers)] {
+    for (name, answers) in [
+        ("rules", &rules),
+        ("classifier", &alone),
+        ("both", &answers),
+    ] {
         println!(
             "  {name:6} {} cases: category {:.3}, exact {:.3}",
             cases.len(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use simulators::Fault;
 use simulators::airflow::Api;
 
-use super::{DAG_RUN, World, at, fixture, gap_of, sources, task, text_of};
+use super::{DAG_RUN, Rig, at, fixture, gap_of, sources, task, text_of};
 
 fn instance(task: &str, state: &str, try_number: i64) -> Value {
     json!({"dag_id": "sales_etl", "dag_run_id": DAG_RUN, "task_id": task, "map_index": -1, "state": state, "try_number": try_number,
@@ -15,26 +15,24 @@ fn instance(task: &str, state: &str, try_number: i64) -> Value {
         "end_date": "2026-07-27T09:15:32.1+00:00"})
 }
 
-fn put(world: &World, pages: &[Value]) {
-    world
-        .airflow_site
+fn put(rig: &Rig, pages: &[Value]) {
+    rig.airflow_site
         .put_task(instance("load_orders", "failed", 2));
-    world
-        .airflow_site
+    rig.airflow_site
         .put_log("sales_etl", DAG_RUN, "load_orders", -1, 2, pages);
 }
 
 #[tokio::test]
 async fn the_log_of_the_failed_try_on_airflow_2() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     put(
-        &world,
+        &rig,
         &[
             fixture("airflow-api-v1-logs")["content"].clone(),
             json!("[('worker-1', 'and the end\\n')]"),
         ],
     );
-    let collected = world.collect(&task(&[])).await;
+    let collected = rig.collect(&task(&[])).await;
     assert_eq!(collected.gaps, []);
     assert_eq!(
         sources(&collected),
@@ -54,7 +52,7 @@ async fn the_log_of_the_failed_try_on_airflow_2() {
     assert_eq!(refined.field(field::OPERATOR), Some("PythonOperator"));
     assert_eq!(refined.occurred_at, Some(at("2026-07-27T09:15:32.1Z")));
     // Two pages, and the empty one that ends a v1 log.
-    let asked = world.airflow.requests_to("GET", "/logs/2");
+    let asked = rig.airflow.requests_to("GET", "/logs/2");
     assert_eq!(asked.len(), 3);
     assert_eq!(
         asked[0].path,
@@ -66,20 +64,20 @@ async fn the_log_of_the_failed_try_on_airflow_2() {
             .unwrap()
             .starts_with("Basic ")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn structured_logs_of_airflow_3_and_a_token_that_expired() {
-    let world = World::with_airflow(Api::V2).await;
+    let rig = Rig::with_airflow(Api::V2).await;
     put(
-        &world,
+        &rig,
         &[
             fixture("airflow-api-v2-logs")["content"].clone(),
             fixture("airflow-api-v2-logs-strings")["content"].clone(),
         ],
     );
-    let collected = world.collect(&task(&[])).await;
+    let collected = rig.collect(&task(&[])).await;
     insta::assert_snapshot!(
         "evidence_airflow_v2_log",
         text_of(&collected, "airflow.log")
@@ -88,62 +86,61 @@ async fn structured_logs_of_airflow_3_and_a_token_that_expired() {
         collected.refinement.error_code.as_deref(),
         Some("ValueError")
     );
-    world.airflow_site.expire_tokens();
-    assert_eq!(world.collect(&task(&[])).await.gaps, []);
-    assert_eq!(world.airflow.requests_to("POST", "/auth/token").len(), 2);
+    rig.airflow_site.expire_tokens();
+    assert_eq!(rig.collect(&task(&[])).await.gaps, []);
+    assert_eq!(rig.airflow.requests_to("POST", "/auth/token").len(), 2);
     assert!(
-        world.airflow.requests_to("GET", "/logs/2")[0]
+        rig.airflow.requests_to("GET", "/logs/2")[0]
             .header("authorization")
             .unwrap()
             .starts_with("Bearer ")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_report_without_words_takes_the_logs() {
-    let world = World::new().await;
-    put(&world, &[fixture("airflow-api-v1-logs")["content"].clone()]);
+    let rig = Rig::new().await;
+    put(&rig, &[fixture("airflow-api-v1-logs")["content"].clone()]);
     let mut silent = task(&[]);
     silent.message =
         "Airflow task sales_etl.load_orders failed; the callback carried no exception text."
             .to_owned();
     assert_eq!(
-        world.collect(&silent).await.refinement.message.as_deref(),
+        rig.collect(&silent).await.refinement.message.as_deref(),
         Some("ValueError: bad row")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_dag_level_report_is_led_to_the_first_failed_task() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     let mut later = instance("after", "failed", 1);
     later["end_date"] = json!("2026-07-27T09:20:00+00:00");
-    world.airflow_site.put_task(later);
-    world
-        .airflow_site
+    rig.airflow_site.put_task(later);
+    rig.airflow_site
         .put_task(instance("report", "upstream_failed", 0));
-    put(&world, &[fixture("airflow-api-v1-logs")["content"].clone()]);
+    put(&rig, &[fixture("airflow-api-v1-logs")["content"].clone()]);
     let mut whole = task(&[]);
     whole.context.remove(field::TASK_ID);
     whole.context.remove(field::TRY_NUMBER);
     whole.asset = "sales_etl".to_owned();
-    let refined = world.collect(&whole).await.refine(whole);
+    let refined = rig.collect(&whole).await.refine(whole);
     assert_eq!(
         (refined.asset.as_str(), refined.field(field::TASK_ID)),
         ("sales_etl.load_orders", Some("load_orders"))
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_mapped_task_is_asked_for_by_its_index() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     let mut mapped = instance("load_orders", "failed", 2);
     mapped["map_index"] = json!(7);
-    world.airflow_site.put_task(mapped);
-    world.airflow_site.put_log(
+    rig.airflow_site.put_task(mapped);
+    rig.airflow_site.put_log(
         "sales_etl",
         DAG_RUN,
         "load_orders",
@@ -151,75 +148,70 @@ async fn a_mapped_task_is_asked_for_by_its_index() {
         2,
         &[json!("[('w', 'KeyError: 7')]")],
     );
-    let collected = world.collect(&task(&[(field::MAP_INDEX, "7")])).await;
+    let collected = rig.collect(&task(&[(field::MAP_INDEX, "7")])).await;
     assert!(text_of(&collected, "airflow.log").contains("KeyError: 7"));
     assert_eq!(
-        world.airflow.requests_to("GET", "/logs/2")[0].query("map_index"),
+        rig.airflow.requests_to("GET", "/logs/2")[0].query("map_index"),
         Some("7")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn the_end_of_a_long_log_is_kept() {
-    let world = World::with_airflow(Api::V2).await;
+    let rig = Rig::with_airflow(Api::V2).await;
     let filler: Vec<Value> = (0..2000)
         .map(|line| json!(format!("{line} {}", "é".repeat(60))))
         .collect();
     put(
-        &world,
+        &rig,
         &[json!(filler), json!(["ValueError: at the very end"])],
     );
-    let collected = world.collect(&task(&[])).await;
+    let collected = rig.collect(&task(&[])).await;
     let log = text_of(&collected, "airflow.log");
     assert!(
         log.len() <= 64 * 1024
             && log.len() > 60 * 1024
             && log.ends_with("ValueError: at the very end\n")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn what_cannot_be_had_is_a_gap() {
-    let world = World::new().await;
-    let reason = async || gap_of(&world.collect(&task(&[])).await, "airflow.log").to_owned();
+    let rig = Rig::new().await;
+    let reason = async || gap_of(&rig.collect(&task(&[])).await, "airflow.log").to_owned();
     assert!(reason().await.contains("does not know this task"));
-    world
-        .airflow_site
+    rig.airflow_site
         .put_task(instance("load_orders", "failed", 2));
     assert!(reason().await.contains("no log of try 2"));
-    world
-        .airflow
+    rig.airflow
         .faults
         .next_on("GET", "/logs/2", Fault::status(403));
     assert!(reason().await.contains("Viewer"));
-    world
-        .airflow
+    rig.airflow
         .faults
         .next_on("GET", "/taskInstances", Fault::status(401));
     assert!(reason().await.contains("AIRFLOW_PASSWORD"));
-    world
-        .airflow_site
+    rig.airflow_site
         .put_log("sales_etl", DAG_RUN, "load_orders", -1, 2, &[]);
     assert!(reason().await.contains("is empty"));
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn an_address_where_no_airflow_answers_is_said() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     for _ in 0..2 {
-        world
-            .airflow
+        rig.airflow
             .faults
             .next_on("GET", "/version", Fault::status(404));
     }
-    assert!(gap_of(&world.collect(&task(&[])).await, "airflow.log").contains("AIRFLOW_BASE_URL"));
+    assert!(gap_of(&rig.collect(&task(&[])).await, "airflow.log").contains("AIRFLOW_BASE_URL"));
     // It was not remembered as an answer.
-    put(&world, &[fixture("airflow-api-v1-logs")["content"].clone()]);
-    assert_eq!(world.collect(&task(&[])).await.gaps, []);
-    world.finish();
+    put(&rig, &[fixture("airflow-api-v1-logs")["content"].clone()]);
+    assert_eq!(rig.collect(&task(&[])).await.gaps, []);
+    rig.finish();
 }
 
 #[tokio::test]
@@ -231,23 +223,20 @@ async fn a_cleared_task_is_followed_to_its_end() {
             RunOutcome::Failed("Airflow says failed".to_owned()),
         ),
     ] {
-        let world = World::new().await;
-        world
-            .airflow_site
+        let rig = Rig::new().await;
+        rig.airflow_site
             .put_task(instance("load_orders", "failed", 2));
-        world.airflow_site.script("load_orders", ending);
+        rig.airflow_site.script("load_orders", ending);
         let called_at = at("2026-07-27T09:29:00Z");
         let find = async || {
-            world
-                .collector
+            rig.collector
                 .find_attempt_run(&task(&[]), "retry_task", "a1", called_at, super::now())
                 .await
                 .unwrap()
         };
         assert_eq!(find().await, None);
         assert_eq!(
-            world
-                .collector
+            rig.collector
                 .outcome(&task(&[]), DAG_RUN, None)
                 .await
                 .unwrap(),
@@ -256,7 +245,7 @@ async fn a_cleared_task_is_followed_to_its_end() {
 
         let url = format!(
             "{}api/v1/dags/sales_etl/clearTaskInstances",
-            world.airflow.url()
+            rig.airflow.url()
         )
         .parse()
         .unwrap();
@@ -281,29 +270,24 @@ async fn a_cleared_task_is_followed_to_its_end() {
 
         assert_eq!(find().await.as_deref(), Some(DAG_RUN));
         assert_eq!(
-            world
-                .collector
+            rig.collector
                 .outcome(&task(&[]), DAG_RUN, None)
                 .await
                 .unwrap(),
             RunOutcome::Running
         );
         assert_eq!(
-            world
-                .collector
+            rig.collector
                 .outcome(&task(&[]), DAG_RUN, None)
                 .await
                 .unwrap(),
             outcome
         );
         assert_eq!(
-            world
-                .airflow_site
-                .run_state("sales_etl", DAG_RUN)
-                .as_deref(),
+            rig.airflow_site.run_state("sales_etl", DAG_RUN).as_deref(),
             Some(ending)
         );
-        world.finish();
+        rig.finish();
     }
 }
 
@@ -316,11 +300,9 @@ async fn what_airflow_says_against_the_report_opens_nothing() {
         ("up_for_retry", false),
         ("deferred", false),
     ] {
-        let world = World::new().await;
-        world
-            .airflow_site
-            .put_task(instance("load_orders", state, 2));
-        let collected = world.collect(&task(&[])).await;
+        let rig = Rig::new().await;
+        rig.airflow_site.put_task(instance("load_orders", state, 2));
+        let collected = rig.collect(&task(&[])).await;
         let (no_failure, not_final) = (collected.no_failure, collected.not_final);
         let said = if well {
             no_failure.clone()
@@ -329,7 +311,7 @@ async fn what_airflow_says_against_the_report_opens_nothing() {
         };
         assert!(said.unwrap().contains(state), "{state}");
         assert_eq!((no_failure.is_some(), not_final.is_some()), (well, !well));
-        world.finish();
+        rig.finish();
     }
 }
 
@@ -339,11 +321,11 @@ async fn a_dag_level_report_takes_index_try_and_link_along() {
         (Api::V1, "/dags/sales_etl/grid?dag_run_id="),
         (Api::V2, "/tasks/load_orders/mapped/3?try_number=2"),
     ] {
-        let world = World::with_airflow(api).await;
+        let rig = Rig::with_airflow(api).await;
         let mut mapped = instance("load_orders", "failed", 2);
         mapped["map_index"] = json!(3);
-        world.airflow_site.put_task(mapped);
-        world.airflow_site.put_log(
+        rig.airflow_site.put_task(mapped);
+        rig.airflow_site.put_log(
             "sales_etl",
             DAG_RUN,
             "load_orders",
@@ -355,7 +337,7 @@ async fn a_dag_level_report_takes_index_try_and_link_along() {
         whole.context.remove(field::TASK_ID);
         whole.context.remove(field::TRY_NUMBER);
         whole.run_url = None;
-        let refined = world.collect(&whole).await.refine(whole);
+        let refined = rig.collect(&whole).await.refine(whole);
         assert_eq!(
             (
                 refined.field(field::MAP_INDEX),
@@ -365,7 +347,7 @@ async fn a_dag_level_report_takes_index_try_and_link_along() {
         );
         let url = refined.run_url.unwrap();
         assert!(url.contains(link), "{url}");
-        world.finish();
+        rig.finish();
     }
 }
 
@@ -375,9 +357,9 @@ async fn an_api_version_that_does_not_fit_is_said_with_the_one_that_does() {
         (Api::V2, AirflowApi::V1, "v2"),
         (Api::V1, AirflowApi::V2, "v1"),
     ] {
-        let world = World::with_airflow(site).await;
+        let rig = Rig::with_airflow(site).await;
         let settings = |api, password: &str| AirflowSettings {
-            base_url: world.airflow.url().parse().unwrap(),
+            base_url: rig.airflow.url().parse().unwrap(),
             api,
             login: AirflowLogin::Password {
                 username: "reader".to_owned(),
@@ -412,6 +394,6 @@ async fn an_api_version_that_does_not_fit_is_said_with_the_one_that_does() {
             bad.contains("AIRFLOW_TOKEN") && !bad.contains("role"),
             "{bad}"
         );
-        world.finish();
+        rig.finish();
     }
 }

@@ -5,7 +5,7 @@ use aiops_rca::failure::field;
 use serde_json::{Value, json};
 use simulators::Fault;
 
-use super::{ADF_RUN, JOB_RUN, World, adf, fixture, gap_of, sources, text_of};
+use super::{ADF_RUN, JOB_RUN, Rig, adf, fixture, gap_of, sources, text_of};
 
 const CHILD: &str = "11111111-5df1-4b8e-ac2f-064cfa58202b";
 
@@ -29,9 +29,9 @@ fn activity(name: &str, kind: &str, end: &str, message: &str) -> Value {
 
 #[tokio::test]
 async fn the_innermost_error_of_the_failed_activity_refines_the_failure() {
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-copy");
-    let collected = world.collect(&adf()).await;
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-copy");
+    let collected = rig.collect(&adf()).await;
     assert_eq!(collected.no_failure, None);
     let refined = collected.refine(adf());
     assert_eq!(refined.asset, "pl_ingest_sales");
@@ -51,14 +51,14 @@ async fn the_innermost_error_of_the_failed_activity_refines_the_failure() {
     assert_eq!(refined.occurred_at, Some(super::at("2026-07-27T09:12:38Z")));
     insta::assert_json_snapshot!("evidence_adf_copy", collected.evidence);
     insta::assert_snapshot!(refined.run_url.unwrap(), @"https://adf.azure.com/monitoring/pipelineruns/2f7fdb90%2D5df1%2D4b8e%2Dac2f%2D064cfa58202b?factory=%2Fsubscriptions%2Faaaa0a0a%2Dbb1b%2Dcc2c%2Ddd3d%2Deeeeee4e4e4e%2Fresourcegroups%2Frg%2Ddata%2Fproviders%2Fmicrosoft%2Edatafactory%2Ffactories%2Fadf%2Dprod");
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn all_pages_are_read_and_the_first_failed_leaf_is_chosen() {
-    let world = World::new().await;
-    world.factory_site.set_page_size(2);
-    world.put_adf("adf-queryactivityruns-failed-systemerror");
+    let rig = Rig::new().await;
+    rig.factory_site.set_page_size(2);
+    rig.put_adf("adf-queryactivityruns-failed-systemerror");
     let late = (10..19).map(|minute| {
         activity(
             &format!("Late_{minute}"),
@@ -67,10 +67,9 @@ async fn all_pages_are_read_and_the_first_failed_leaf_is_chosen() {
             "late",
         )
     });
-    world
-        .factory_site
+    rig.factory_site
         .put_activities(ADF_RUN, &late.collect::<Vec<_>>());
-    world.factory_site.put_activities(
+    rig.factory_site.put_activities(
         ADF_RUN,
         &[activity(
             "Each",
@@ -79,7 +78,7 @@ async fn all_pages_are_read_and_the_first_failed_leaf_is_chosen() {
             "An inner activity failed",
         )],
     );
-    world.factory_site.put_activities(
+    rig.factory_site.put_activities(
         ADF_RUN,
         &[activity(
             "First",
@@ -88,7 +87,7 @@ async fn all_pages_are_read_and_the_first_failed_leaf_is_chosen() {
             "ErrorCode=GatewayTimeout,'x",
         )],
     );
-    let collected = world.collect(&adf()).await;
+    let collected = rig.collect(&adf()).await;
     assert_eq!(
         collected.refinement.error_code.as_deref(),
         Some("GatewayTimeout")
@@ -104,21 +103,21 @@ async fn all_pages_are_read_and_the_first_failed_leaf_is_chosen() {
     assert!(text_of(&collected, "adf.activity_runs").contains("other failed activities: Late_10"));
     // 13 failed ones in seven pages, and one page of those that ended well after all.
     assert_eq!(
-        world.factory.requests_to("POST", "queryActivityruns").len(),
+        rig.factory.requests_to("POST", "queryActivityruns").len(),
         8
     );
-    let body = world.factory.requests_to("POST", "queryActivityruns")[1].json();
+    let body = rig.factory.requests_to("POST", "queryActivityruns")[1].json();
     assert_eq!(body["continuationToken"], "page-2");
     assert_eq!(body["lastUpdatedAfter"], "2026-07-26T09:11:02.100Z");
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn an_activity_saved_by_its_retry_is_not_the_cause() {
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-copy");
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-copy");
     let mut saved = activity("Flaky", "Copy", "2026-07-27T09:10:00Z", "");
-    world.factory_site.put_activities(
+    rig.factory_site.put_activities(
         ADF_RUN,
         &[activity(
             "Flaky",
@@ -128,22 +127,21 @@ async fn an_activity_saved_by_its_retry_is_not_the_cause() {
         )],
     );
     saved["status"] = json!("Succeeded");
-    world.factory_site.put_activities(ADF_RUN, &[saved]);
-    let collected = world.collect(&adf()).await;
+    rig.factory_site.put_activities(ADF_RUN, &[saved]);
+    let collected = rig.collect(&adf()).await;
     assert_eq!(
         collected.refinement.error_code.as_deref(),
         Some("UserErrorSourceBlobNotExist")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
-    let world = World::new().await;
-    world
-        .factory_site
+    let rig = Rig::new().await;
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
-    world.factory_site.put_run(run(CHILD, "pl_child"));
+    rig.factory_site.put_run(run(CHILD, "pl_child"));
     let mut calls = activity(
         "Run_Child",
         "ExecutePipeline",
@@ -151,8 +149,8 @@ async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
         "Operation on target Deep failed: x",
     );
     calls["output"] = json!({"pipelineRunId": CHILD});
-    world.factory_site.put_activities(ADF_RUN, &[calls.clone()]);
-    world.factory_site.put_activities(
+    rig.factory_site.put_activities(ADF_RUN, &[calls.clone()]);
+    rig.factory_site.put_activities(
         CHILD,
         &[activity(
             "Deep",
@@ -161,7 +159,7 @@ async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
             "ErrorCode=HttpConnectionFailed,'y",
         )],
     );
-    let collected = world.collect(&adf()).await;
+    let collected = rig.collect(&adf()).await;
     assert_eq!(
         collected.refinement.error_code.as_deref(),
         Some("HttpConnectionFailed")
@@ -173,7 +171,7 @@ async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
     assert!(text_of(&collected, "adf.activity_runs").contains("called through: Run_Child"));
 
     // A child that names its own caller as its child.
-    let circle = World::new().await;
+    let circle = Rig::new().await;
     circle
         .factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
@@ -189,17 +187,16 @@ async fn the_cause_is_found_inside_nested_pipelines_and_circles_end() {
         ["adf.activity_runs", "adf.pipeline_run"]
     );
     assert!(circle.factory.requests().len() < 10);
-    world.finish();
+    rig.finish();
     circle.finish();
 }
 
 #[tokio::test]
 async fn without_activity_runs_the_runs_own_message_is_read() {
-    let world = World::new().await;
-    world
-        .factory_site
+    let rig = Rig::new().await;
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
-    let collected = world.collect(&adf()).await;
+    let collected = rig.collect(&adf()).await;
     assert_eq!(
         collected.refinement.error_code.as_deref(),
         Some("UserErrorSourceBlobNotExist")
@@ -211,35 +208,27 @@ async fn without_activity_runs_the_runs_own_message_is_read() {
             .unwrap()
             .starts_with("ErrorCode=")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn runs_that_succeeded_or_were_cancelled_are_no_failures() {
     for (status, word) in [("Succeeded", "succeeded"), ("Cancelled", "cancelled")] {
-        let world = World::new().await;
+        let rig = Rig::new().await;
         let mut run = fixture("adf-pipelineruns-get-failed");
         run["status"] = json!(status);
-        world.factory_site.put_run(run);
-        assert!(
-            world
-                .collect(&adf())
-                .await
-                .no_failure
-                .unwrap()
-                .contains(word)
-        );
-        world.finish();
+        rig.factory_site.put_run(run);
+        assert!(rig.collect(&adf()).await.no_failure.unwrap().contains(word));
+        rig.finish();
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_had_is_a_gap() {
-    let world = World::new().await;
-    let reason = async || gap_of(&world.collect(&adf()).await, "adf.activity_runs").to_owned();
+    let rig = Rig::new().await;
+    let reason = async || gap_of(&rig.collect(&adf()).await, "adf.activity_runs").to_owned();
     assert!(reason().await.contains("does not know this run"));
-    world
-        .factory
+    rig.factory
         .faults
         .next(Fault::from_fixture(&fixture("adf-http-403")));
     let refused = reason().await;
@@ -250,24 +239,22 @@ async fn what_cannot_be_had_is_a_gap() {
     assert!(!refused.contains("00000000"), "bodies stay out of reasons");
     // Retry-After: 23 is longer than an analysis may wait.
     let before = std::time::Instant::now();
-    world
-        .factory
+    rig.factory
         .faults
         .next(Fault::from_fixture(&fixture("adf-http-429")));
     assert!(reason().await.contains("429"));
     assert!(before.elapsed().as_secs() < 5);
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_passing_fault_is_tried_once_more() {
     for fault in [Fault::status(503), Fault::DropBefore, Fault::AcceptThenDrop] {
-        let world = World::new().await;
-        world.put_adf("adf-queryactivityruns-failed-copy");
-        world.factory.faults.next(fault.clone());
+        let rig = Rig::new().await;
+        rig.put_adf("adf-queryactivityruns-failed-copy");
+        rig.factory.faults.next(fault.clone());
         assert_eq!(
-            world
-                .collect(&adf())
+            rig.collect(&adf())
                 .await
                 .gaps
                 .iter()
@@ -276,30 +263,30 @@ async fn a_passing_fault_is_tried_once_more() {
             0,
             "{fault:?}"
         );
-        world.finish();
+        rig.finish();
     }
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-copy");
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-copy");
     for _ in 0..2 {
-        world.factory.faults.next(Fault::DropBefore);
+        rig.factory.faults.next(Fault::DropBefore);
     }
     assert!(
-        gap_of(&world.collect(&adf()).await, "adf.activity_runs").contains("broke the connection")
+        gap_of(&rig.collect(&adf()).await, "adf.activity_runs").contains("broke the connection")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_huge_hostile_message_is_capped_and_cleaned() {
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-huge");
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-huge");
     let mut more = activity("Copy_More", "Copy", "2026-07-27T09:11:00Z", "");
     more["error"]["message"] = json!(format!(
         "AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0 {}",
         "x".repeat(400_000)
     ));
-    world.factory_site.put_activities(ADF_RUN, &[more]);
-    let collected = world.collect(&adf()).await;
+    rig.factory_site.put_activities(ADF_RUN, &[more]);
+    let collected = rig.collect(&adf()).await;
     let text = text_of(&collected, "adf.activity_runs");
     assert!(text.len() <= EVIDENCE_CAP && text.len() > EVIDENCE_CAP / 2);
     assert!(!text.contains("c2VjcmV0c2Vjcm") && !text.contains('\u{202e}'));
@@ -308,16 +295,16 @@ async fn a_huge_hostile_message_is_capped_and_cleaned() {
         refined.message.len() <= aiops_rca::failure::MESSAGE_CAP
             && !refined.message.contains("c2VjcmV0c2Vjcm")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_databricks_activity_is_followed_into_the_configured_workspace_only() {
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-databricks");
-    let elsewhere = world.collect(&adf()).await;
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-databricks");
+    let elsewhere = rig.collect(&adf()).await;
     assert!(gap_of(&elsewhere, "databricks.run").contains("another workspace"));
-    assert_eq!(world.databricks.requests().len(), 0);
+    assert_eq!(rig.databricks.requests().len(), 0);
     assert_eq!(
         elsewhere
             .refinement
@@ -327,29 +314,26 @@ async fn a_databricks_activity_is_followed_into_the_configured_workspace_only() 
         Some("998877665544")
     );
     assert_eq!(elsewhere.refinement.error_code.as_deref(), Some("3204"));
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn the_cause_of_a_databricks_activity_is_the_runs_cause() {
-    let world = World::new().await;
-    world
-        .factory_site
+    let rig = Rig::new().await;
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
     let mut notebook = fixture("adf-queryactivityruns-failed-databricks")["value"][0].clone();
     let page = format!(
         "https://{}/?o=1#job/516892700102118/run/{JOB_RUN}",
-        world.databricks.addr.ip()
+        rig.databricks.addr.ip()
     );
     notebook["output"]["runPageUrl"] = json!(page);
-    world.factory_site.put_activities(ADF_RUN, &[notebook]);
-    world
-        .databricks_site
+    rig.factory_site.put_activities(ADF_RUN, &[notebook]);
+    rig.databricks_site
         .put_run(fixture("dbx-runs-get-multitask-failed"));
-    world
-        .databricks_site
+    rig.databricks_site
         .put_output(222, fixture("dbx-runs-get-output-failed"));
-    let collected = world.collect(&adf()).await;
+    let collected = rig.collect(&adf()).await;
     let expected = [
         "databricks.run_output",
         "adf.activity_runs",
@@ -365,20 +349,20 @@ async fn the_cause_of_a_databricks_activity_is_the_runs_cause() {
     assert_eq!(refined.asset, "pl_ingest_sales");
     assert_eq!(refined.field(field::ACTIVITY), Some("Notebook"));
     assert_eq!(refined.field(field::TASK_KEY), Some("Load"));
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_run_of_another_factory_is_not_asked_for() {
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-copy");
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-copy");
     let mut failure = adf();
     failure.context.insert(
         field::FACTORY.to_owned(),
         "/subscriptions/x/resourcegroups/y/providers/microsoft.datafactory/factories/z".to_owned(),
     );
-    let collected = world.collect(&failure).await;
+    let collected = rig.collect(&failure).await;
     assert!(gap_of(&collected, "adf.activity_runs").contains("factories/z"));
-    assert_eq!(world.factory.requests().len(), 0);
-    world.finish();
+    assert_eq!(rig.factory.requests().len(), 0);
+    rig.finish();
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use simulators::Fault;
 
 use super::{
-    ADF_RUN, CLUSTER, JOB_RUN, World, adf, at, cluster, fixture, gap_of, job, now, sources, text_of,
+    ADF_RUN, CLUSTER, JOB_RUN, Rig, adf, at, cluster, fixture, gap_of, job, now, sources, text_of,
 };
 
 fn request(rows_of: RowsOf) -> RowsRequest {
@@ -33,18 +33,18 @@ fn request(rows_of: RowsOf) -> RowsRequest {
     }
 }
 
-async fn expand(world: &World, request: &RowsRequest) -> Expanded {
-    world.collector.expand(request, now()).await.unwrap()
+async fn expand(rig: &Rig, request: &RowsRequest) -> Expanded {
+    rig.collector.expand(request, now()).await.unwrap()
 }
 
-/// A world whose logs alone can be asked.
-async fn logs_only() -> World {
-    let mut world = World::new().await;
-    world.collector = Collector {
-        log_analytics: world.collector.log_analytics.take(),
+/// A rig whose logs alone can be asked.
+async fn logs_only() -> Rig {
+    let mut rig = Rig::new().await;
+    rig.collector = Collector {
+        log_analytics: rig.collector.log_analytics.take(),
         ..Collector::default()
     };
-    world
+    rig
 }
 
 fn run_ids(expanded: &Expanded) -> Vec<&str> {
@@ -57,20 +57,19 @@ fn run_ids(expanded: &Expanded) -> Vec<&str> {
 
 #[tokio::test]
 async fn the_factory_names_the_failed_runs_of_the_window_at_once() {
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-copy");
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-copy");
     let mut child = fixture("adf-pipelineruns-get-failed");
     child["runId"] = json!("c0000000-5df1-4b8e-ac2f-064cfa58202b");
     child["invokedBy"] = json!({"name": "x", "invokedByType": "PipelineActivity", "pipelineRunId": ADF_RUN.to_uppercase()});
-    world.factory_site.put_run(child);
+    rig.factory_site.put_run(child);
     let mut early = fixture("adf-pipelineruns-get-failed");
     early["runId"] = json!("e0000000-5df1-4b8e-ac2f-064cfa58202b");
     early["lastUpdated"] = json!("2026-07-27T07:12:39.6Z");
-    world.factory_site.put_run(early);
-    world
-        .factory_site
+    rig.factory_site.put_run(early);
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-inprogress"));
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert_eq!(
         run_ids(&expanded),
         [ADF_RUN],
@@ -92,33 +91,33 @@ async fn the_factory_names_the_failed_runs_of_the_window_at_once() {
             .unwrap()
             .ends_with("/factories/adf-prod")
     );
-    assert!(!expanded.ask_again && world.logs.requests().is_empty());
+    assert!(!expanded.ask_again && rig.logs.requests().is_empty());
 
     let other = RowsRequest {
         asset: Some("pl_other".to_owned()),
         ..request(RowsOf::AdfRuns)
     };
-    assert!(expand(&world, &other).await.ask_again);
+    assert!(expand(&rig, &other).await.ask_again);
     let named = RowsRequest {
         run_id: Some(ADF_RUN.to_owned()),
         from: None,
         to: None,
         ..request(RowsOf::AdfRuns)
     };
-    assert_eq!(run_ids(&expand(&world, &named).await), [ADF_RUN]);
-    world.finish();
+    assert_eq!(run_ids(&expand(&rig, &named).await), [ADF_RUN]);
+    rig.finish();
 }
 
 #[tokio::test]
 async fn logs_name_the_failed_runs_when_the_factory_cannot_be_asked() {
-    let world = logs_only().await;
-    world.logs_site.put_table(
+    let rig = logs_only().await;
+    rig.logs_site.put_table(
         "ADFPipelineRun",
         &fixture("loganalytics-adf-pipelinerun-rows"),
     );
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert_eq!(run_ids(&expanded), [ADF_RUN]);
-    let body = world.logs.requests()[0].json();
+    let body = rig.logs.requests()[0].json();
     assert_eq!(
         body["timespan"],
         "2026-07-27T08:55:00.000Z/2026-07-27T09:20:00.000Z"
@@ -130,18 +129,18 @@ async fn logs_name_the_failed_runs_when_the_factory_cannot_be_asked() {
         asset: Some("PL_Ingest_Sales".to_owned()),
         ..request(RowsOf::AdfRuns)
     };
-    assert_eq!(run_ids(&expand(&world, &ours).await), [ADF_RUN]);
+    assert_eq!(run_ids(&expand(&rig, &ours).await), [ADF_RUN]);
     let other = RowsRequest {
         resource: Some(resource.replace("prod", "test")),
         ..ours
     };
-    assert!(expand(&world, &other).await.ask_again);
-    world.finish();
+    assert!(expand(&rig, &other).await.ask_again);
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_missing_table_leads_to_the_older_one() {
-    let world = logs_only().await;
+    let rig = logs_only().await;
     let row = |category: &str, more: Value| {
         let mut row = json!({"TimeGenerated": "2026-07-27T09:12:40Z", "Category": category, "pipelineName_s": "pl_old",
             "status_s": "Failed", "_ResourceId": "/x/factories/adf-prod"});
@@ -150,11 +149,11 @@ async fn a_missing_table_leads_to_the_older_one() {
             .extend(more.as_object().unwrap().clone());
         row
     };
-    world.logs_site.put_row(
+    rig.logs_site.put_row(
         "AzureDiagnostics",
         &row("PipelineRuns", json!({"runId_g": ADF_RUN})),
     );
-    world.logs_site.put_row(
+    rig.logs_site.put_row(
         "AzureDiagnostics",
         &row(
             "ActivityRuns",
@@ -162,91 +161,83 @@ async fn a_missing_table_leads_to_the_older_one() {
         "activityType_s": "Copy", "errorCode_s": "2200", "errorMessage_s": "ErrorCode=GatewayTimeout,'x"}),
         ),
     );
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert_eq!(run_ids(&expanded), [ADF_RUN]);
     assert_eq!(expanded.failures[0].asset, "pl_old");
-    assert_eq!(world.logs.requests().len(), 2);
-    let collected = world.collect(&adf()).await;
+    assert_eq!(rig.logs.requests().len(), 2);
+    let collected = rig.collect(&adf()).await;
     assert_eq!(
         collected.refinement.error_code.as_deref(),
         Some("GatewayTimeout")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn no_table_at_all_is_a_gap_that_names_the_diagnostic_settings() {
-    let world = logs_only().await;
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    let rig = logs_only().await;
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert!(expanded.failures.is_empty() && !expanded.ask_again);
     assert!(
         expanded.gaps[0].reason.contains("diagnostic settings"),
         "{:?}",
         expanded.gaps
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn an_empty_answer_asks_again_and_a_partial_one_too() {
-    let world = logs_only().await;
-    world
-        .logs_site
+    let rig = logs_only().await;
+    rig.logs_site
         .put_table("ADFPipelineRun", &fixture("loganalytics-empty"));
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert!(expanded.failures.is_empty() && expanded.ask_again && !expanded.gaps.is_empty());
-    world.logs_site.put_table(
+    rig.logs_site.put_table(
         "ADFPipelineRun",
         &fixture("loganalytics-adf-pipelinerun-rows"),
     );
-    world.logs_site.set_partial(true);
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    rig.logs_site.set_partial(true);
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert_eq!((expanded.failures.len(), expanded.ask_again), (1, true));
     assert!(expanded.gaps[0].reason.contains("PartialError"));
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn throttling_is_transient_with_the_services_own_delay_and_a_refusal_is_a_gap() {
-    let world = logs_only().await;
-    world
-        .logs
+    let rig = logs_only().await;
+    rig.logs
         .faults
         .next(Fault::from_fixture(&fixture("loganalytics-http-429")));
-    match world
-        .collector
-        .expand(&request(RowsOf::AdfRuns), now())
-        .await
-    {
+    match rig.collector.expand(&request(RowsOf::AdfRuns), now()).await {
         Err(Trouble::Transient { retry_after, .. }) => {
             assert_eq!(retry_after.unwrap().as_secs(), 18);
         }
         other => panic!("{other:?}"),
     }
-    world
-        .logs
+    rig.logs
         .faults
         .next(Fault::from_fixture(&fixture("loganalytics-http-403")));
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert!(!expanded.ask_again && expanded.gaps[0].reason.contains("Log Analytics Reader"));
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn the_factorys_trouble_is_made_up_for_by_the_logs() {
-    let world = World::new().await;
-    world
-        .factory
+    let rig = Rig::new().await;
+    rig.factory
         .faults
         .next(Fault::from_fixture(&fixture("adf-http-429")));
-    world.logs_site.put_table(
+    rig.logs_site.put_table(
         "ADFPipelineRun",
         &fixture("loganalytics-adf-pipelinerun-rows"),
     );
-    let expanded = expand(&world, &request(RowsOf::AdfRuns)).await;
+    let expanded = expand(&rig, &request(RowsOf::AdfRuns)).await;
     assert_eq!(run_ids(&expanded), [ADF_RUN]);
     assert!(!expanded.ask_again && expanded.gaps[0].reason.contains("429"));
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
@@ -273,12 +264,12 @@ async fn nobody_to_ask_is_a_gap_that_names_the_settings() {
 
 #[tokio::test]
 async fn clusters_that_ended_badly_are_named_by_logs_or_by_the_workspace() {
-    let world = logs_only().await;
-    world.logs_site.put_table(
+    let rig = logs_only().await;
+    rig.logs_site.put_table(
         "DatabricksClusters",
         &fixture("loganalytics-databricksclusters-rows"),
     );
-    let expanded = expand(&world, &request(RowsOf::DatabricksClusters)).await;
+    let expanded = expand(&rig, &request(RowsOf::DatabricksClusters)).await;
     let named: Vec<_> = expanded
         .failures
         .iter()
@@ -298,41 +289,39 @@ async fn clusters_that_ended_badly_are_named_by_logs_or_by_the_workspace() {
             Some("CLOUD_PROVIDER_RESOURCE_STOCKOUT")
         )]
     );
-    let collected = world.collect(&cluster(None)).await;
+    let collected = rig.collect(&cluster(None)).await;
     assert_eq!(sources(&collected), ["log_analytics"]);
     assert_eq!(
         collected.refinement.error_code.as_deref(),
         Some("CLOUD_PROVIDER_RESOURCE_STOCKOUT")
     );
-    world.finish();
+    rig.finish();
 
-    let world = World::new().await;
-    world
-        .databricks_site
+    let rig = Rig::new().await;
+    rig.databricks_site
         .put_cluster(fixture("dbx-clusters-get-stockout"));
     let mut idle = fixture("dbx-clusters-get-inactivity");
     idle["cluster_id"] = json!("idle");
-    world.databricks_site.put_cluster(idle);
-    let expanded = expand(&world, &request(RowsOf::DatabricksClusters)).await;
+    rig.databricks_site.put_cluster(idle);
+    let expanded = expand(&rig, &request(RowsOf::DatabricksClusters)).await;
     assert_eq!(expanded.failures.len(), 1);
     assert_eq!(expanded.failures[0].field(field::CLUSTER_ID), Some(CLUSTER));
     assert_eq!(
         expanded.failures[0].field(field::TERMINATION_TYPE),
         Some("CLOUD_FAILURE")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn job_runs_that_failed_are_named_by_the_workspace_or_by_logs() {
-    let world = World::new().await;
-    world
-        .databricks_site
+    let rig = Rig::new().await;
+    rig.databricks_site
         .put_run(fixture("dbx-runs-get-multitask-failed"));
     let mut good = fixture("dbx-runs-get-user-canceled");
     good["run_id"] = json!(5);
-    world.databricks_site.put_run(good);
-    let expanded = expand(&world, &request(RowsOf::DatabricksJobs)).await;
+    rig.databricks_site.put_run(good);
+    let expanded = expand(&rig, &request(RowsOf::DatabricksJobs)).await;
     assert_eq!(run_ids(&expanded), [JOB_RUN]);
     assert_eq!(
         (
@@ -341,34 +330,33 @@ async fn job_runs_that_failed_are_named_by_the_workspace_or_by_logs() {
         ),
         (AssetKind::Job, "nightly ETL")
     );
-    world.finish();
+    rig.finish();
 
-    let world = logs_only().await;
+    let rig = logs_only().await;
     let params =
         json!({"jobId": "516892700102118", "runId": JOB_RUN, "jobTerminalState": "Failed"})
             .to_string();
-    world.logs_site.put_row(
+    rig.logs_site.put_row(
         "DatabricksJobs",
         &json!({"TimeGenerated": "2026-07-27T09:12:40Z", "ActionName": "runFailed",
         "ServiceName": "jobs", "RequestParams": params}),
     );
     assert_eq!(
-        run_ids(&expand(&world, &request(RowsOf::DatabricksJobs)).await),
+        run_ids(&expand(&rig, &request(RowsOf::DatabricksJobs)).await),
         [JOB_RUN]
     );
     assert!(
-        text_of(&world.collect(&job()).await, "log_analytics").contains("jobTerminalState: Failed")
+        text_of(&rig.collect(&job()).await, "log_analytics").contains("jobTerminalState: Failed")
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn logs_stand_in_for_a_factory_that_is_not_configured() {
-    let world = logs_only().await;
-    world
-        .logs_site
+    let rig = logs_only().await;
+    rig.logs_site
         .put_table("ADFActivityRun", &fixture("loganalytics-adf-rows"));
-    let collected = world.collect(&adf()).await;
+    let collected = rig.collect(&adf()).await;
     assert!(gap_of(&collected, "adf.activity_runs").contains("AZURE_DATA_FACTORY_NAME"));
     let refined = collected.refine(adf());
     assert_eq!(
@@ -383,17 +371,16 @@ async fn logs_stand_in_for_a_factory_that_is_not_configured() {
         collected.evidence[0].title.starts_with("2 rows"),
         "the other run's row is not there"
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn the_vendors_word_is_better_than_the_logs() {
-    let world = World::new().await;
-    world.put_adf("adf-queryactivityruns-failed-systemerror");
-    world
-        .logs_site
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-systemerror");
+    rig.logs_site
         .put_table("ADFActivityRun", &fixture("loganalytics-adf-rows"));
-    let collected = world.collect(&adf()).await;
+    let collected = rig.collect(&adf()).await;
     assert_eq!(
         sources(&collected),
         ["adf.activity_runs", "adf.pipeline_run", "log_analytics"]
@@ -403,5 +390,5 @@ async fn the_vendors_word_is_better_than_the_logs() {
         Some("AdlsGen2OperationFailed")
     );
     assert_eq!(collected.gaps, []);
-    world.finish();
+    rig.finish();
 }

@@ -6,7 +6,7 @@ use aiops_rca::sources::{RowsOf, RowsRequest};
 use serde_json::json;
 use simulators::Request;
 
-use super::{SUBSCRIPTION, WORKSPACE, World, adf, at, cluster, failure, now, task};
+use super::{Rig, SUBSCRIPTION, WORKSPACE, adf, at, cluster, failure, now, task};
 
 const HOSTILE: [&str; 16] = [
     "..",
@@ -33,14 +33,14 @@ fn pieces(request: &Request) -> Vec<String> {
 
 #[tokio::test]
 async fn factory_ids_stay_one_piece_of_the_path_or_one_value_of_the_body() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     for hostile in HOSTILE {
         let mut failure = adf();
         failure.run_id = Some(hostile.to_owned());
         failure.asset = hostile.to_owned();
-        let _collected = world.collect(&failure).await;
-        let _outcome = world.collector.outcome(&failure, hostile, None).await;
-        let _found = world
+        let _collected = rig.collect(&failure).await;
+        let _outcome = rig.collector.outcome(&failure, hostile, None).await;
+        let _found = rig
             .collector
             .find_attempt_run(&failure, "retry_pipeline", hostile, now(), now())
             .await;
@@ -55,7 +55,7 @@ async fn factory_ids_stay_one_piece_of_the_path_or_one_value_of_the_body() {
         "factories",
         "adf-prod",
     ];
-    let asked = world.factory.requests();
+    let asked = rig.factory.requests();
     assert!(asked.len() > HOSTILE.len());
     for request in asked {
         let pieces = pieces(&request);
@@ -80,18 +80,18 @@ async fn factory_ids_stay_one_piece_of_the_path_or_one_value_of_the_body() {
             [("api-version".to_owned(), "2018-06-01".to_owned())]
         );
     }
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn workspace_ids_stay_values_of_the_query() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     for hostile in HOSTILE {
         let mut ended = cluster(None);
         ended
             .context
             .insert(field::CLUSTER_ID.to_owned(), hostile.to_owned());
-        let _collected = world.collect(&ended).await;
+        let _collected = rig.collect(&ended).await;
         let job = failure(
             Source::Databricks,
             AssetKind::Job,
@@ -99,14 +99,14 @@ async fn workspace_ids_stay_values_of_the_query() {
             Some(hostile),
             &[(field::JOB_ID, hostile)],
         );
-        let _collected = world.collect(&job).await;
-        let _outcome = world.collector.outcome(&job, hostile, None).await;
-        let _found = world
+        let _collected = rig.collect(&job).await;
+        let _outcome = rig.collector.outcome(&job, hostile, None).await;
+        let _found = rig
             .collector
             .find_attempt_run(&job, "retry_job", hostile, now(), now())
             .await;
     }
-    for request in world.databricks.requests() {
+    for request in rig.databricks.requests() {
         match request.path.as_str() {
             "/api/2.1/clusters/get" => {
                 assert_eq!(request.query.len(), 1);
@@ -118,12 +118,12 @@ async fn workspace_ids_stay_values_of_the_query() {
             other => panic!("{other}"),
         }
     }
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn airflow_ids_stay_one_piece_of_the_path() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     for hostile in HOSTILE {
         let mut failed = task(&[
             (field::DAG_ID, hostile),
@@ -131,11 +131,11 @@ async fn airflow_ids_stay_one_piece_of_the_path() {
             (field::MAP_INDEX, hostile),
         ]);
         failed.run_id = Some(hostile.to_owned());
-        let _collected = world.collect(&failed).await;
-        let _outcome = world.collector.outcome(&failed, hostile, None).await;
+        let _collected = rig.collect(&failed).await;
+        let _outcome = rig.collector.outcome(&failed, hostile, None).await;
     }
     let mut asked = 0;
-    for request in world.airflow.requests() {
+    for request in rig.airflow.requests() {
         match pieces(&request)
             .iter()
             .map(String::as_str)
@@ -160,17 +160,17 @@ async fn airflow_ids_stay_one_piece_of_the_path() {
         }
     }
     assert_eq!(asked, 2 * (HOSTILE.len() - 2), "dots are asked for nowhere");
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn log_queries_keep_their_shape_and_find_the_value_itself() {
-    let mut world = World::new().await;
-    world.collector.data_factory = Vec::new();
-    world.collector.databricks = Vec::new();
+    let mut rig = Rig::new().await;
+    rig.collector.data_factory = Vec::new();
+    rig.collector.databricks = Vec::new();
     for hostile in HOSTILE {
         for table in ["ADFPipelineRun", "ADFActivityRun"] {
-            world.logs_site.put_row(
+            rig.logs_site.put_row(
                 table,
                 &json!({"TimeGenerated": "2026-07-27T09:12:40Z", "Status": "Failed", "PipelineName": hostile,
                 "RunId": hostile, "PipelineRunId": hostile, "_ResourceId": hostile}),
@@ -185,10 +185,10 @@ async fn log_queries_keep_their_shape_and_find_the_value_itself() {
     };
     let mut shapes = std::collections::BTreeSet::new();
     for hostile in HOSTILE {
-        let before = world.logs.requests().len();
+        let before = rig.logs.requests().len();
         let mut failure = adf();
         failure.run_id = Some(hostile.to_owned());
-        let collected = world.collect(&failure).await;
+        let collected = rig.collect(&failure).await;
         assert!(
             collected.evidence[0].title.starts_with("1 rows"),
             "{hostile:?}: {:?}",
@@ -209,13 +209,13 @@ async fn log_queries_keep_their_shape_and_find_the_value_itself() {
                 rule: None,
             },
         };
-        let _expanded = world.collector.expand(&request, now()).await.unwrap();
-        for sent in world.logs.requests().iter().skip(before) {
+        let _expanded = rig.collector.expand(&request, now()).await.unwrap();
+        for sent in rig.logs.requests().iter().skip(before) {
             assert_eq!(sent.path, format!("/v1/workspaces/{WORKSPACE}/query"));
             shapes.insert(shape(sent.json()["query"].as_str().unwrap()));
         }
     }
     // One shape for the evidence, and one for each of the three tables that are asked for runs.
     assert!(shapes.len() <= 5, "{shapes:#?}");
-    world.finish();
+    rig.finish();
 }

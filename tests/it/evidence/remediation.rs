@@ -11,11 +11,11 @@ use simulators::data_factory::Ending;
 use simulators::databricks::Ending as RunEnding;
 use simulators::identity::IdentitySite;
 
-use super::{ADF_RUN, CLUSTER, JOB_RUN, World, adf, at, cluster, fixture, job, now, task};
+use super::{ADF_RUN, CLUSTER, JOB_RUN, Rig, adf, at, cluster, fixture, job, now, task};
 
 const CALLED_AT: &str = "2026-07-27T09:30:00Z";
 
-impl World {
+impl Rig {
     async fn find(&self, failure: &Failure, action: &str) -> Option<String> {
         self.find_since(failure, action, at(CALLED_AT)).await
     }
@@ -89,11 +89,10 @@ fn pipeline() -> Failure {
 
 #[tokio::test]
 async fn a_rerun_joins_the_run_group_and_is_found_though_its_answer_was_lost() {
-    let world = World::new().await;
-    world
-        .factory_site
+    let rig = Rig::new().await;
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
-    world.factory_site.script(
+    rig.factory_site.script(
         "pl_ingest_sales",
         1,
         Ending::Fails {
@@ -101,165 +100,153 @@ async fn a_rerun_joins_the_run_group_and_is_found_though_its_answer_was_lost() {
             message: "ErrorCode=GatewayTimeout,'x".into(),
         },
     );
-    assert_eq!(world.find(&pipeline(), "retry_pipeline").await, None);
-    world
-        .factory
+    assert_eq!(rig.find(&pipeline(), "retry_pipeline").await, None);
+    rig.factory
         .faults
         .next_on("POST", "createRun", Fault::AcceptThenDrop);
     assert_eq!(
-        world
-            .create_run(&format!(
-                "&referencePipelineRunId={ADF_RUN}&isRecovery=true&startFromFailure=true"
-            ))
-            .await,
+        rig.create_run(&format!(
+            "&referencePipelineRunId={ADF_RUN}&isRecovery=true&startFromFailure=true"
+        ))
+        .await,
         None
     );
-    let run = world.find(&pipeline(), "retry_pipeline").await.unwrap();
+    let run = rig.find(&pipeline(), "retry_pipeline").await.unwrap();
     assert_ne!(run, ADF_RUN);
     assert_eq!(
-        world.factory_site.runs()[1]["parameters"]["runDate"],
+        rig.factory_site.runs()[1]["parameters"]["runDate"],
         "2026-07-27",
         "the original's parameters are kept"
     );
-    assert_eq!(world.outcome(&pipeline(), &run).await, RunOutcome::Running);
+    assert_eq!(rig.outcome(&pipeline(), &run).await, RunOutcome::Running);
     assert_eq!(
-        world.outcome(&pipeline(), &run).await,
+        rig.outcome(&pipeline(), &run).await,
         RunOutcome::Failed("ErrorCode=GatewayTimeout,'x".into())
     );
     // The next attempt is not mistaken for this one.
     let later = at(CALLED_AT) + TimeDelta::minutes(10);
     assert_eq!(
-        world.find_since(&pipeline(), "retry_pipeline", later).await,
+        rig.find_since(&pipeline(), "retry_pipeline", later).await,
         None
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn the_guides_playbook_gives_no_reference_and_its_run_is_found_all_the_same() {
-    let world = World::new().await;
-    world
-        .factory_site
+    let rig = Rig::new().await;
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
     let mut scheduled = fixture("adf-pipelineruns-get-inprogress");
     scheduled["runGroupId"] = scheduled["runId"].clone();
     scheduled["invokedBy"] = json!({"name": "tr_daily", "invokedByType": "ScheduleTrigger"});
     scheduled["runStart"] = json!("2026-07-27T09:30:01Z");
     scheduled["lastUpdated"] = json!("2026-07-27T09:30:02Z");
-    world.factory_site.put_run(scheduled);
+    rig.factory_site.put_run(scheduled);
     assert_eq!(
-        world.find(&pipeline(), "retry_pipeline").await,
+        rig.find(&pipeline(), "retry_pipeline").await,
         None,
         "a scheduled run is nobody's attempt"
     );
-    let run = world.create_run("").await.unwrap()["runId"]
+    let run = rig.create_run("").await.unwrap()["runId"]
         .as_str()
         .unwrap()
         .to_owned();
     assert_eq!(
-        world.find(&pipeline(), "retry_pipeline").await,
+        rig.find(&pipeline(), "retry_pipeline").await,
         Some(run.clone())
     );
-    assert_eq!(world.outcome(&pipeline(), &run).await, RunOutcome::Running);
+    assert_eq!(rig.outcome(&pipeline(), &run).await, RunOutcome::Running);
+    assert_eq!(rig.outcome(&pipeline(), &run).await, RunOutcome::Succeeded);
     assert_eq!(
-        world.outcome(&pipeline(), &run).await,
-        RunOutcome::Succeeded
-    );
-    assert_eq!(
-        world
-            .outcome(&pipeline(), "00000000-0000-0000-0000-000000000000")
+        rig.outcome(&pipeline(), "00000000-0000-0000-0000-000000000000")
             .await,
         RunOutcome::NotFound
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_cancelled_rerun_has_failed() {
-    let world = World::new().await;
-    world
-        .factory_site
+    let rig = Rig::new().await;
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
-    world
-        .factory_site
+    rig.factory_site
         .script("pl_ingest_sales", 0, Ending::Cancelled);
-    let run = world.create_run("").await.unwrap()["runId"]
+    let run = rig.create_run("").await.unwrap()["runId"]
         .as_str()
         .unwrap()
         .to_owned();
     assert_eq!(
-        world.outcome(&pipeline(), &run).await,
+        rig.outcome(&pipeline(), &run).await,
         RunOutcome::Failed("the run was cancelled".into())
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_repair_keeps_the_runs_id_and_is_judged_by_its_own_end() {
-    let world = World::new().await;
-    world
-        .databricks_site
+    let rig = Rig::new().await;
+    rig.databricks_site
         .put_run(fixture("dbx-runs-get-multitask-failed"));
     // It is looked at twice before its end.
-    world
-        .databricks_site
+    rig.databricks_site
         .script("516892700102118", RunEnding::well(2));
-    assert_eq!(world.find(&job(), "retry_job").await, None);
+    assert_eq!(rig.find(&job(), "retry_job").await, None);
     let body = json!({"run_id": JOB_RUN, "rerun_all_failed_tasks": true});
-    let (status, first) = world.call_workspace("2.2/jobs/runs/repair", &body).await;
+    let (status, first) = rig.call_workspace("2.2/jobs/runs/repair", &body).await;
     assert_eq!(status, 200);
     assert_eq!(
-        world.find(&job(), "retry_job").await.as_deref(),
+        rig.find(&job(), "retry_job").await.as_deref(),
         Some(JOB_RUN)
     );
     assert_eq!(
-        world.call_workspace("2.2/jobs/runs/repair", &body).await.0,
+        rig.call_workspace("2.2/jobs/runs/repair", &body).await.0,
         400,
         "a running run cannot be repaired"
     );
-    assert_eq!(world.outcome(&job(), JOB_RUN).await, RunOutcome::Running);
+    assert_eq!(rig.outcome(&job(), JOB_RUN).await, RunOutcome::Running);
     let repair = first["repair_id"].to_string();
     assert_eq!(
-        world.outcome(&job(), &repair).await,
+        rig.outcome(&job(), &repair).await,
         RunOutcome::Succeeded,
         "a playbook may name the repair instead"
     );
-    assert_eq!(world.outcome(&job(), JOB_RUN).await, RunOutcome::Succeeded);
-    assert_eq!(world.outcome(&job(), "123").await, RunOutcome::NotFound);
+    assert_eq!(rig.outcome(&job(), JOB_RUN).await, RunOutcome::Succeeded);
+    assert_eq!(rig.outcome(&job(), "123").await, RunOutcome::NotFound);
     assert_eq!(
-        world.databricks_site.run(JOB_RUN.parse().unwrap()).unwrap()["tasks"][0]["run_id"],
+        rig.databricks_site.run(JOB_RUN.parse().unwrap()).unwrap()["tasks"][0]["run_id"],
         111,
         "what succeeded is not run again"
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_second_repair_must_name_the_first() {
-    let world = World::new().await;
-    world
-        .databricks_site
+    let rig = Rig::new().await;
+    rig.databricks_site
         .put_run(fixture("dbx-runs-get-multitask-failed"));
-    world.databricks_site.script(
+    rig.databricks_site.script(
         "516892700102118",
         RunEnding::badly(0, "CLUSTER_ERROR", "CLOUD_FAILURE", "no machines"),
     );
     let mut body = json!({"run_id": JOB_RUN, "rerun_all_failed_tasks": true});
-    let (_, first) = world.call_workspace("2.2/jobs/runs/repair", &body).await;
+    let (_, first) = rig.call_workspace("2.2/jobs/runs/repair", &body).await;
     assert_eq!(
-        world.outcome(&job(), JOB_RUN).await,
+        rig.outcome(&job(), JOB_RUN).await,
         RunOutcome::Failed("CLUSTER_ERROR: no machines".into())
     );
     assert_eq!(
-        world.call_workspace("2.2/jobs/runs/repair", &body).await.0,
+        rig.call_workspace("2.2/jobs/runs/repair", &body).await.0,
         400
     );
     body["latest_repair_id"] = first["repair_id"].clone();
     assert_eq!(
-        world.call_workspace("2.2/jobs/runs/repair", &body).await.0,
+        rig.call_workspace("2.2/jobs/runs/repair", &body).await.0,
         200
     );
-    let repair = world
+    let repair = rig
         .collector
         .databricks
         .first()
@@ -269,130 +256,115 @@ async fn a_second_repair_must_name_the_first() {
         .unwrap()
         .unwrap();
     assert_eq!(repair.number, 2);
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_new_run_of_the_job_is_found_and_its_token_makes_it_one() {
-    let world = World::new().await;
-    world
-        .databricks_site
+    let rig = Rig::new().await;
+    rig.databricks_site
         .put_run(fixture("dbx-runs-get-multitask-failed"));
     let body = fixture("dbx-runnow-request");
-    let (_, first) = world.call_workspace("2.2/jobs/run-now", &body).await;
-    let (_, again) = world.call_workspace("2.2/jobs/run-now", &body).await;
+    let (_, first) = rig.call_workspace("2.2/jobs/run-now", &body).await;
+    let (_, again) = rig.call_workspace("2.2/jobs/run-now", &body).await;
     assert_eq!(first, again);
     let run = first["run_id"].to_string();
-    assert_eq!(world.find(&job(), "retry_job").await, Some(run.clone()));
-    assert_eq!(world.outcome(&job(), &run).await, RunOutcome::Running);
-    assert_eq!(world.outcome(&job(), &run).await, RunOutcome::Succeeded);
-    assert_eq!(world.databricks_site.runs().len(), 2);
-    world.finish();
+    assert_eq!(rig.find(&job(), "retry_job").await, Some(run.clone()));
+    assert_eq!(rig.outcome(&job(), &run).await, RunOutcome::Running);
+    assert_eq!(rig.outcome(&job(), &run).await, RunOutcome::Succeeded);
+    assert_eq!(rig.databricks_site.runs().len(), 2);
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_restarted_cluster_is_well_when_it_runs_and_its_libraries_are_there() {
-    let world = World::new().await;
-    world
-        .databricks_site
+    let rig = Rig::new().await;
+    rig.databricks_site
         .put_cluster(fixture("dbx-clusters-get-driver"));
     let library = json!({"pypi": {"package": "pandas==2.2"}});
-    world.databricks_site.put_libraries(
+    rig.databricks_site.put_libraries(
         CLUSTER,
         &[json!({"library": library, "status": "PENDING", "messages": []})],
     );
     let body = json!({"cluster_id": CLUSTER});
-    assert_eq!(world.find(&cluster(None), "restart_cluster").await, None);
+    assert_eq!(rig.find(&cluster(None), "restart_cluster").await, None);
     assert_eq!(
-        world.call_workspace("2.1/clusters/restart", &body).await.1["error_code"],
+        rig.call_workspace("2.1/clusters/restart", &body).await.1["error_code"],
         "INVALID_STATE"
     );
+    assert_eq!(rig.call_workspace("2.1/clusters/start", &body).await.0, 200);
     assert_eq!(
-        world.call_workspace("2.1/clusters/start", &body).await.0,
-        200
-    );
-    assert_eq!(
-        world
-            .find(&cluster(None), "restart_cluster")
-            .await
-            .as_deref(),
+        rig.find(&cluster(None), "restart_cluster").await.as_deref(),
         Some(CLUSTER),
         "it is being started"
     );
     assert_eq!(
-        world.outcome(&cluster(None), CLUSTER).await,
+        rig.outcome(&cluster(None), CLUSTER).await,
         RunOutcome::Running,
         "libraries are being installed"
     );
     assert_eq!(
-        world
-            .find(&cluster(None), "restart_cluster")
-            .await
-            .as_deref(),
+        rig.find(&cluster(None), "restart_cluster").await.as_deref(),
         Some(CLUSTER)
     );
     assert_eq!(
-        world.outcome(&cluster(None), CLUSTER).await,
+        rig.outcome(&cluster(None), CLUSTER).await,
         RunOutcome::Running
     );
     assert_eq!(
-        world.outcome(&cluster(None), CLUSTER).await,
+        rig.outcome(&cluster(None), CLUSTER).await,
         RunOutcome::Succeeded
     );
 
     assert_eq!(
-        world
-            .call_workspace(
-                "2.0/libraries/uninstall",
-                &json!({"cluster_id": CLUSTER, "libraries": [library]})
-            )
-            .await
-            .0,
+        rig.call_workspace(
+            "2.0/libraries/uninstall",
+            &json!({"cluster_id": CLUSTER, "libraries": [library]})
+        )
+        .await
+        .0,
         200
     );
-    world.databricks_site.script(CLUSTER, RunEnding::well(0));
+    rig.databricks_site.script(CLUSTER, RunEnding::well(0));
     assert_eq!(
-        world.call_workspace("2.1/clusters/restart", &body).await.0,
+        rig.call_workspace("2.1/clusters/restart", &body).await.0,
         200
     );
     assert_eq!(
-        world.databricks_site.libraries(CLUSTER),
+        rig.databricks_site.libraries(CLUSTER),
         Vec::<Value>::new(),
         "uninstalled at the restart"
     );
-    world
-        .databricks_site
+    rig.databricks_site
         .break_library(&library, "no such version");
     assert_eq!(
-        world
-            .call_workspace(
-                "2.0/libraries/install",
-                &json!({"cluster_id": CLUSTER, "libraries": [library]})
-            )
-            .await
-            .0,
+        rig.call_workspace(
+            "2.0/libraries/install",
+            &json!({"cluster_id": CLUSTER, "libraries": [library]})
+        )
+        .await
+        .0,
         200
     );
     for _ in 0..2 {
         assert_eq!(
-            world.outcome(&cluster(None), CLUSTER).await,
+            rig.outcome(&cluster(None), CLUSTER).await,
             RunOutcome::Running
         );
     }
-    match world.outcome(&cluster(None), CLUSTER).await {
+    match rig.outcome(&cluster(None), CLUSTER).await {
         RunOutcome::Failed(why) => assert!(why.contains("no such version")),
         other => panic!("{other:?}"),
     }
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_cluster_that_does_not_come_up_has_failed_and_a_jobs_own_cluster_cannot_be_started() {
-    let world = World::new().await;
-    world
-        .databricks_site
+    let rig = Rig::new().await;
+    rig.databricks_site
         .put_cluster(fixture("dbx-clusters-get-stockout"));
-    world.databricks_site.script(
+    rig.databricks_site.script(
         CLUSTER,
         RunEnding::badly(
             0,
@@ -402,37 +374,34 @@ async fn a_cluster_that_does_not_come_up_has_failed_and_a_jobs_own_cluster_canno
         ),
     );
     assert_eq!(
-        world
-            .call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER}))
+        rig.call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER}))
             .await
             .0,
         200
     );
-    match world.outcome(&cluster(None), CLUSTER).await {
+    match rig.outcome(&cluster(None), CLUSTER).await {
         RunOutcome::Failed(why) => assert!(why.contains("CLOUD_PROVIDER_RESOURCE_STOCKOUT")),
         other => panic!("{other:?}"),
     }
     let mut of_job = fixture("dbx-clusters-get-stockout");
     of_job["cluster_source"] = json!("JOB");
-    world.databricks_site.put_cluster(of_job);
+    rig.databricks_site.put_cluster(of_job);
     assert_eq!(
-        world
-            .call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER}))
+        rig.call_workspace("2.1/clusters/start", &json!({"cluster_id": CLUSTER}))
             .await
             .0,
         400
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_vendors_passing_trouble_is_transient_and_nobody_to_ask_is_said() {
-    let world = World::new().await;
-    world
-        .factory
+    let rig = Rig::new().await;
+    rig.factory
         .faults
         .next(Fault::from_fixture(&fixture("adf-http-429")));
-    let fault = world
+    let fault = rig
         .collector
         .outcome(&pipeline(), ADF_RUN, None)
         .await
@@ -451,6 +420,6 @@ async fn a_vendors_passing_trouble_is_transient_and_nobody_to_ask_is_said() {
             None
         );
     }
-    assert_eq!(world.find(&pipeline(), "check_upstream").await, None);
-    world.finish();
+    assert_eq!(rig.find(&pipeline(), "check_upstream").await, None);
+    rig.finish();
 }

@@ -18,7 +18,7 @@ use simulators::logic_app::SHIPPED;
 use simulators::rights::Call;
 use simulators::{data_factory, databricks, log_analytics};
 
-use super::{ADF_RUN, CLUSTER, JOB_RUN, World, adf, at, cluster, fixture, gap_of, job, now};
+use super::{ADF_RUN, CLUSTER, JOB_RUN, Rig, adf, at, cluster, fixture, gap_of, job, now};
 use crate::support::bicep;
 
 const RUN_READER: (&str, &str) = ("infra/modules/data-factory.bicep", "runReader");
@@ -65,10 +65,10 @@ fn compare(
     (&needed - role, role - &needed)
 }
 
-fn grant(world: &World, rights: &BTreeSet<String>) {
+fn grant(rig: &Rig, rights: &BTreeSet<String>) {
     let rights: Vec<&str> = rights.iter().map(String::as_str).collect();
     let token = IdentitySite::token_for(MANAGEMENT);
-    world.factory_site.rights.grant(&token, &rights);
+    rig.factory_site.rights.grant(&token, &rights);
 }
 
 fn rows(rows_of: RowsOf, run_id: Option<&str>) -> RowsRequest {
@@ -93,37 +93,36 @@ fn rows(rows_of: RowsOf, run_id: Option<&str>) -> RowsRequest {
 }
 
 /// A factory with a failed run inside a failed run, and a workspace with a failed run on a cluster.
-fn furnish(world: &World) {
+fn furnish(rig: &Rig) {
     let mut child = fixture("adf-pipelineruns-get-failed");
     child["runId"] = json!(CHILD);
     let mut nested = fixture("adf-queryactivityruns-failed-copy")["value"][0].clone();
     nested["activityType"] = json!("ExecutePipeline");
     nested["output"] = json!({"pipelineRunId": CHILD});
-    world
-        .factory_site
+    rig.factory_site
         .put_run(fixture("adf-pipelineruns-get-failed"));
-    world.factory_site.put_run(child);
-    world.factory_site.put_activities(ADF_RUN, &[nested]);
+    rig.factory_site.put_run(child);
+    rig.factory_site.put_activities(ADF_RUN, &[nested]);
     let mut run = fixture("dbx-runs-get-cluster-error");
     run["run_id"] = json!(JOB_RUN);
     for task in run["tasks"].as_array_mut().unwrap() {
         task["cluster_instance"] = json!({"cluster_id": CLUSTER});
     }
-    world.databricks_site.put_run(run);
-    world.databricks_site.put_pipeline("p-1", "sales");
+    rig.databricks_site.put_run(run);
+    rig.databricks_site.put_pipeline("p-1", "sales");
     let update =
         json!({"update_id": "u-1", "state": "FAILED", "creation_time": "2026-07-27T09:10:00Z"});
-    world.databricks_site.put_update("p-1", update, &[]);
+    rig.databricks_site.put_update("p-1", update, &[]);
     let mut broken = fixture("dbx-clusters-get-driver");
     broken["cluster_id"] = json!(CLUSTER);
-    world.databricks_site.put_cluster(broken);
+    rig.databricks_site.put_cluster(broken);
 }
 
 /// Everything that the program can ask its vendors; what is refused shows in the gaps.
-async fn ask_everything(world: &World) -> Vec<String> {
+async fn ask_everything(rig: &Rig) -> Vec<String> {
     let mut gaps = Vec::new();
     for failure in [adf(), job(), cluster(None)] {
-        let collected = world.collect(&failure).await;
+        let collected = rig.collect(&failure).await;
         gaps.extend(collected.gaps.into_iter().map(|gap| gap.reason));
     }
     for (rows_of, run) in [
@@ -133,7 +132,7 @@ async fn ask_everything(world: &World) -> Vec<String> {
         (RowsOf::DatabricksJobs, Some(JOB_RUN)),
         (RowsOf::DatabricksClusters, None),
     ] {
-        let expanded = world.collector.expand(&rows(rows_of, run), now()).await;
+        let expanded = rig.collector.expand(&rows(rows_of, run), now()).await;
         match expanded {
             Ok(expanded) => gaps.extend(expanded.gaps.into_iter().map(|gap| gap.reason)),
             Err(fault) => gaps.push(fault.reason().to_owned()),
@@ -145,21 +144,21 @@ async fn ask_everything(world: &World) -> Vec<String> {
         (cluster(None), "restart_cluster", CLUSTER),
         (cluster(None), "reinstall_libraries", CLUSTER),
     ] {
-        let outcome = world.collector.outcome(&failure, run, None).await;
+        let outcome = rig.collector.outcome(&failure, run, None).await;
         gaps.extend(outcome.err().map(|fault| fault.reason().to_owned()));
-        let found = world
+        let found = rig
             .collector
             .find_attempt_run(&failure, action, "a1", now(), now())
             .await;
         gaps.extend(found.err().map(|fault| fault.reason().to_owned()));
     }
-    gaps.extend(what_the_patrol_misses(world).await);
-    gaps.extend(doctor(world).await.err());
+    gaps.extend(what_the_patrol_misses(rig).await);
+    gaps.extend(doctor(rig).await.err());
     gaps
 }
 
 /// What the patrol misses in factory and workspace.
-async fn what_the_patrol_misses(world: &World) -> Vec<String> {
+async fn what_the_patrol_misses(rig: &Rig) -> Vec<String> {
     let question = Question {
         since: at("2026-07-27T00:00:00Z"),
         from: at("2026-07-27T09:00:00Z"),
@@ -174,17 +173,17 @@ async fn what_the_patrol_misses(world: &World) -> Vec<String> {
         },
     };
     let mut missed = Vec::new();
-    for scope in world.collector.every_scope() {
+    for scope in rig.collector.every_scope() {
         let budget = std::time::Duration::from_secs(10);
-        let answer = world.collector.ended(&scope, &question, budget).await;
+        let answer = rig.collector.ended(&scope, &question, budget).await;
         missed.extend(answer.gaps);
         missed.extend(answer.fault.map(|fault| fault.reason().to_owned()));
         for unit in [(patrol::PIPELINE, "pl_sales"), (patrol::JOB, "1")] {
-            let due = world.collector.due(&scope, unit, now(), now()).await;
+            let due = rig.collector.due(&scope, unit, now(), now()).await;
             missed.extend(due.err().map(|fault| fault.reason().to_owned()));
         }
         for run in [ADF_RUN, JOB_RUN] {
-            let moved = world.collector.moved(&scope, run, now()).await;
+            let moved = rig.collector.moved(&scope, run, now()).await;
             let known = moved
                 .err()
                 .filter(|fault| fault.reason().contains("answered"));
@@ -195,9 +194,9 @@ async fn what_the_patrol_misses(world: &World) -> Vec<String> {
 }
 
 /// What `doctor` says about factory and workspace.
-async fn doctor(world: &World) -> Result<String, String> {
-    let factory = world.collector.data_factory.first().unwrap();
-    let workspace = world.collector.databricks.first().unwrap();
+async fn doctor(rig: &Rig) -> Result<String, String> {
+    let factory = rig.collector.data_factory.first().unwrap();
+    let workspace = rig.collector.databricks.first().unwrap();
     let [factory, workspace] = [factory.check(now()).await, workspace.check(now()).await];
     let said = [factory, workspace].map(|said| said.map_err(|fault| fault.reason().to_owned()));
     said.into_iter()
@@ -214,12 +213,12 @@ fn recorded(requests: Vec<simulators::Request>, skip: usize) -> BTreeSet<Asked> 
     requests.into_iter().map(asked).collect()
 }
 
-fn factory_calls(world: &World) -> BTreeSet<Asked> {
-    recorded(world.factory.requests(), 8)
+fn factory_calls(rig: &Rig) -> BTreeSet<Asked> {
+    recorded(rig.factory.requests(), 8)
 }
 
-fn workspace_calls(world: &World) -> BTreeSet<Asked> {
-    recorded(world.databricks.requests(), 2)
+fn workspace_calls(rig: &Rig) -> BTreeSet<Asked> {
+    recorded(rig.databricks.requests(), 2)
 }
 
 /// Every literal of the pattern's groups in a folder's sources, tests left out.
@@ -286,13 +285,13 @@ fn runner_calls() -> BTreeSet<Asked> {
 
 #[tokio::test]
 async fn the_program_may_ask_everything_it_asks_and_nothing_else() {
-    let world = World::new().await;
-    furnish(&world);
+    let rig = Rig::new().await;
+    furnish(&rig);
     let role = role(RUN_READER);
-    grant(&world, &role);
-    let gaps = ask_everything(&world).await;
+    grant(&rig, &role);
+    let gaps = ask_everything(&rig).await;
     assert!(!gaps.iter().any(|gap| gap.contains("403")), "{gaps:#?}");
-    let calls = factory_calls(&world);
+    let calls = factory_calls(&rig);
     // Nothing that the client can ask was left out.
     let written = literals(
         "src/evidence/data_factory",
@@ -334,7 +333,7 @@ fn the_playbooks_may_call_everything_they_call_and_nothing_else() {
 
 #[test]
 fn the_roles_of_before_lack_exactly_the_actions() {
-    let world_calls: BTreeSet<Asked> = [
+    let all_calls: BTreeSet<Asked> = [
         ("GET", vec![]),
         ("GET", vec!["pipelineruns", "value"]),
         ("POST", vec!["queryPipelineRuns"]),
@@ -359,7 +358,7 @@ fn the_roles_of_before_lack_exactly_the_actions() {
         "querypipelineruns/read",
         "pipelineruns/queryactivityruns/read",
     ]);
-    let (missing, _) = compare(data_factory::CALLS, &world_calls, &reader);
+    let (missing, _) = compare(data_factory::CALLS, &all_calls, &reader);
     assert_eq!(
         missing,
         of(&[
@@ -380,23 +379,23 @@ fn the_roles_of_before_lack_exactly_the_actions() {
 async fn each_operation_that_is_taken_from_a_role_is_missed_and_named() {
     let role = role(RUN_READER);
     for operation in &role {
-        let world = World::new().await;
-        furnish(&world);
+        let rig = Rig::new().await;
+        furnish(&rig);
         let less: BTreeSet<String> = role
             .iter()
             .filter(|held| *held != operation)
             .cloned()
             .collect();
-        grant(&world, &less);
-        let said = doctor(&world).await.unwrap_err();
+        grant(&rig, &less);
+        let said = doctor(&rig).await.unwrap_err();
         assert!(
             said.contains(&format!("lacks {operation} on the factory")),
             "{said}"
         );
         assert_eq!(said.matches("lacks").count(), 1, "{said}");
-        let gaps = ask_everything(&world).await;
+        let gaps = ask_everything(&rig).await;
         assert!(gaps.iter().any(|gap| gap.contains(operation)), "{gaps:#?}");
-        let (missing, _) = compare(data_factory::CALLS, &factory_calls(&world), &less);
+        let (missing, _) = compare(data_factory::CALLS, &factory_calls(&rig), &less);
         assert_eq!(missing, BTreeSet::from([operation.clone()]));
     }
     let runner = self::role(RUNNER);
@@ -413,11 +412,11 @@ async fn each_operation_that_is_taken_from_a_role_is_missed_and_named() {
 
 #[tokio::test]
 async fn evidence_that_is_refused_is_a_gap_with_the_missing_operation() {
-    let world = World::new().await;
-    furnish(&world);
+    let rig = Rig::new().await;
+    furnish(&rig);
     let reader = BTreeSet::from(["Microsoft.DataFactory/factories/pipelineruns/read".to_owned()]);
-    grant(&world, &reader);
-    let collected = world.collect(&adf()).await;
+    grant(&rig, &reader);
+    let collected = rig.collect(&adf()).await;
     let gap = gap_of(&collected, "adf.activity_runs");
     assert!(
         gap.contains("lacks Microsoft.DataFactory/factories/pipelineruns/queryactivityruns/read"),
@@ -431,10 +430,10 @@ async fn evidence_that_is_refused_is_a_gap_with_the_missing_operation() {
 
 #[tokio::test]
 async fn every_call_to_a_workspace_has_its_permission_and_doctor_names_the_missing_ones() {
-    let world = World::new().await;
-    furnish(&world);
-    ask_everything(&world).await;
-    let calls = workspace_calls(&world);
+    let rig = Rig::new().await;
+    furnish(&rig);
+    ask_everything(&rig).await;
+    let calls = workspace_calls(&rig);
     for words in literals(
         "src/evidence/databricks",
         r#""api/[0-9.]+/([a-z0-9/A-Z-]+)""#,
@@ -462,8 +461,8 @@ async fn every_call_to_a_workspace_has_its_permission_and_doctor_names_the_missi
             &["CAN ATTACH TO on the cluster"],
         ),
     ] {
-        world.databricks_site.rights.grant(&token, held);
-        let said = doctor(&world).await.unwrap_err();
+        rig.databricks_site.rights.grant(&token, held);
+        let said = doctor(&rig).await.unwrap_err();
         assert!(
             named.iter().all(|named| said.contains(named)),
             "{held:?}: {said}"
@@ -475,8 +474,8 @@ async fn every_call_to_a_workspace_has_its_permission_and_doctor_names_the_missi
         "CAN MANAGE RUN",
         "CAN ATTACH TO",
     ];
-    world.databricks_site.rights.grant(&token, &all);
-    let said = doctor(&world).await.unwrap();
+    rig.databricks_site.rights.grant(&token, &all);
+    let said = doctor(&rig).await.unwrap();
     assert!(said.contains("its latest run could be read"), "{said}");
     let needed = calls
         .iter()

@@ -8,10 +8,10 @@ use aiops_rca::failure::{Failure, Place, field};
 use serde_json::{Value, json};
 use simulators::{Answer, Request, Site, serve};
 
-use super::{ADF_RUN, CLUSTER, DAG_RUN, JOB_RUN, World, adf, cluster, fixture, job, now, task};
+use super::{ADF_RUN, CLUSTER, DAG_RUN, JOB_RUN, Rig, adf, cluster, fixture, job, now, task};
 use crate::support;
 
-impl World {
+impl Rig {
     async fn standing(&self, failure: &Failure, action: &str, own: &[&str]) -> Standing {
         let own: Vec<String> = own.iter().map(|run| (*run).to_owned()).collect();
         let asked = self.collector.facts(failure, action, &own, now()).await;
@@ -34,15 +34,15 @@ fn newer(run: &str, progress: Progress) -> Standing {
 
 #[tokio::test]
 async fn a_pipeline_run_is_known_failed_and_the_latest_or_not() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     assert_eq!(
-        world.standing(&adf(), "retry_pipeline", &[]).await,
+        rig.standing(&adf(), "retry_pipeline", &[]).await,
         Standing::Unknown
     );
     let failed = fixture("adf-pipelineruns-get-failed");
-    world.factory_site.put_run(failed.clone());
+    rig.factory_site.put_run(failed.clone());
     assert_eq!(
-        world.standing(&adf(), "retry_pipeline", &[]).await,
+        rig.standing(&adf(), "retry_pipeline", &[]).await,
         Standing::Failed
     );
     let put = |id: &str, start: &str, status: &str| {
@@ -57,50 +57,50 @@ async fn a_pipeline_run_is_known_failed_and_the_latest_or_not() {
         ] {
             run[name] = json!(value);
         }
-        world.factory_site.put_run(run);
+        rig.factory_site.put_run(run);
     };
     // An older one that succeeded says nothing.
     put("old", "2026-07-27T09:00:00Z", "Succeeded");
     assert_eq!(
-        world.standing(&adf(), "retry_pipeline", &[]).await,
+        rig.standing(&adf(), "retry_pipeline", &[]).await,
         Standing::Failed
     );
     put("bad", "2026-07-27T09:20:00Z", "Failed");
     assert_eq!(
-        world.standing(&adf(), "retry_pipeline", &[]).await,
+        rig.standing(&adf(), "retry_pipeline", &[]).await,
         newer("bad", Progress::Failed)
     );
     assert_eq!(
-        world.standing(&adf(), "retry_pipeline", &["bad"]).await,
+        rig.standing(&adf(), "retry_pipeline", &["bad"]).await,
         Standing::Failed,
         "our own failed rerun is a part of the story"
     );
     put("waits", "2026-07-27T09:22:00Z", "Queued");
     assert_eq!(
-        world.standing(&adf(), "retry_pipeline", &["waits"]).await,
+        rig.standing(&adf(), "retry_pipeline", &["waits"]).await,
         newer("waits", Progress::Going),
         "our own rerun that goes on is waited for"
     );
     put("good", "2026-07-27T09:21:00Z", "Succeeded");
     assert_eq!(
-        world.standing(&adf(), "retry_pipeline", &[]).await,
+        rig.standing(&adf(), "retry_pipeline", &[]).await,
         newer("good", Progress::Succeeded)
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_job_run_is_known_failed_and_the_latest_or_not() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     assert_eq!(
-        world.standing(&job(), "retry_job", &[]).await,
+        rig.standing(&job(), "retry_job", &[]).await,
         Standing::Unknown
     );
     let mut failed = fixture("dbx-runs-get-cluster-error");
     failed["run_id"] = json!(JOB_RUN.parse::<i64>().unwrap());
-    world.databricks_site.put_run(failed.clone());
+    rig.databricks_site.put_run(failed.clone());
     assert_eq!(
-        world.standing(&job(), "retry_job", &[]).await,
+        rig.standing(&job(), "retry_job", &[]).await,
         Standing::Failed
     );
     let mut good = failed;
@@ -108,25 +108,25 @@ async fn a_job_run_is_known_failed_and_the_latest_or_not() {
     good["start_time"] = json!(1_785_143_900_000_i64);
     good["state"] = json!({"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"});
     good["status"] = json!({"state": "TERMINATED", "termination_details": {"code": "SUCCESS", "type": "SUCCESS"}});
-    world.databricks_site.put_run(good);
+    rig.databricks_site.put_run(good);
     assert_eq!(
-        world.standing(&job(), "retry_job", &[]).await,
+        rig.standing(&job(), "retry_job", &[]).await,
         newer("4711", Progress::Succeeded)
     );
-    world.finish();
+    rig.finish();
 }
 
 #[tokio::test]
 async fn a_cluster_that_was_used_since_is_left() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     let of = async |change: &dyn Fn(&mut Value)| {
         let mut found = fixture("dbx-clusters-get-stockout");
         change(&mut found);
-        world.databricks_site.put_cluster(found);
-        world.standing(&cluster(None), "restart_cluster", &[]).await
+        rig.databricks_site.put_cluster(found);
+        rig.standing(&cluster(None), "restart_cluster", &[]).await
     };
     assert_eq!(
-        world.standing(&cluster(None), "restart_cluster", &[]).await,
+        rig.standing(&cluster(None), "restart_cluster", &[]).await,
         Standing::Unknown
     );
     assert_eq!(of(&|_| {}).await, Standing::Failed);
@@ -141,7 +141,7 @@ async fn a_cluster_that_was_used_since_is_left() {
         of(&|found| found["termination_reason"] = json!({"code": "INACTIVITY", "type": "SUCCESS"}));
     assert!(matches!(normal.await, Standing::Over(how) if how.contains("INACTIVITY")));
     assert_eq!(cluster(None).field(field::CLUSTER_ID), Some(CLUSTER));
-    world.finish();
+    rig.finish();
 }
 
 /// An Airflow whose task instances and runs are what a test says.
@@ -268,11 +268,11 @@ async fn a_report_of_another_deployment_is_elsewhere() {
 
 #[tokio::test]
 async fn the_run_that_a_task_watched_is_asked_for_and_its_cause_is_the_cause() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     let mut failed = fixture("dbx-runs-get-cluster-error");
     failed["run_id"] = json!(JOB_RUN.parse::<i64>().unwrap());
-    world.databricks_site.put_run(failed);
-    world.put_adf("adf-queryactivityruns-failed-copy");
+    rig.databricks_site.put_run(failed);
+    rig.put_adf("adf-queryactivityruns-failed-copy");
     let watching = |operator: &str, message: String| {
         let mut failure = task(&[(field::OPERATOR, operator)]);
         failure.message = message;
@@ -282,7 +282,7 @@ async fn the_run_that_a_task_watched_is_asked_for_and_its_cause_is_the_cause() {
         "DatabricksRunNowOperator",
         format!("Task timed out. Run submitted with run_id: {JOB_RUN}"),
     );
-    let refined = world.collect(&of_job).await.refine(of_job);
+    let refined = rig.collect(&of_job).await.refine(of_job);
     assert_eq!(refined.field(field::REMOTE_STATE), Some("failed"));
     assert_eq!(refined.field(field::REMOTE_RUN_ID), Some(JOB_RUN));
     assert!(
@@ -294,7 +294,7 @@ async fn the_run_that_a_task_watched_is_asked_for_and_its_cause_is_the_cause() {
         "AzureDataFactoryRunPipelineOperator",
         format!("Timeout: The pipeline run {ADF_RUN} has InProgress."),
     );
-    let refined = world.collect(&of_pipeline).await.refine(of_pipeline);
+    let refined = rig.collect(&of_pipeline).await.refine(of_pipeline);
     assert_eq!(refined.field(field::REMOTE_STATE), Some("failed"));
     assert!(
         refined.message.contains("UserErrorSourceBlobNotExist")

@@ -210,14 +210,14 @@ fn unchunked(mut body: &[u8]) -> Vec<u8> {
 }
 
 /// The shipped functions around a recording handler.
-struct Stage {
+struct Rig {
     _folder: tempfile::TempDir,
     host: RunningHost,
     storage: Storage,
     got: Got,
 }
 
-impl Stage {
+impl Rig {
     async fn build(proxies: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -314,7 +314,7 @@ fn recorded(folder: &Path, case: &str) -> Vec<Vec<u8>> {
 
 async fn every_case(path: &str, proxies: bool) {
     let folder = fixtures().join(path);
-    let stage = Stage::build(proxies).await;
+    let rig = Rig::build(proxies).await;
     let (mut wrong, mut played) = (Vec::new(), 0);
     let mut cases: Vec<String> = std::fs::read_dir(&folder)
         .unwrap()
@@ -336,9 +336,9 @@ async fn every_case(path: &str, proxies: bool) {
         played += 1;
         let read = |part: &str| std::fs::read(folder.join(format!("{case}.{part}.bin"))).unwrap();
         let sent = read("1-client-sent");
-        let client_got = stage.play(&sent).await;
+        let client_got = rig.play(&sent).await;
         let expected = recorded(&folder, &case);
-        let handler_got = stage.take(expected.len()).await;
+        let handler_got = rig.take(expected.len()).await;
         if !NO_ANSWER_RECORDED.contains(&case.as_str()) {
             let (real, ours) = (alike(&read("3-client-got")), alike(&client_got));
             if real != ours {
@@ -358,7 +358,7 @@ async fn every_case(path: &str, proxies: bool) {
             ));
         }
     }
-    stage.host.stop().await;
+    rig.host.stop().await;
     assert!(played > 60, "{played} cases");
     assert!(
         wrong.is_empty(),
@@ -381,7 +381,7 @@ async fn requests_are_proxied_as_the_real_host_proxies_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_enveloped_as_the_real_host_envelops_them() {
     let folder = fixtures().join("envelopes");
-    let stage = Stage::build(true).await;
+    let rig = Rig::build(true).await;
     let mut wrong = Vec::new();
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
@@ -407,9 +407,9 @@ async fn messages_are_enveloped_as_the_real_host_envelops_them() {
         if name == "queue-base64-with-newline" {
             wire.push('\n');
         }
-        let put = stage.storage.put(queue, &wire, Duration::ZERO);
+        let put = rig.storage.put(queue, &wire, Duration::ZERO);
         put.await.unwrap();
-        let got = stage.take(1).await;
+        let got = rig.take(1).await;
         let ours: Vec<String> = got.iter().map(|wire| alike(wire)).collect();
         if ours != [alike(&real)] {
             wrong.push(format!(
@@ -418,7 +418,7 @@ async fn messages_are_enveloped_as_the_real_host_envelops_them() {
             ));
         }
     }
-    stage.host.stop().await;
+    rig.host.stop().await;
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n\n"));
 }
 

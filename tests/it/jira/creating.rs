@@ -7,37 +7,34 @@ use simulators::Fault as Script;
 use simulators::jira::Config;
 use std::time::Duration;
 
-use super::bench::{Bench, fixture_json, sink, sink_with, writes};
+use super::rig::{Rig, fixture_json, sink, sink_with, writes};
 
 #[tokio::test]
 async fn a_failure_becomes_one_issue_and_a_repeat_does_nothing() {
-    let mut bench = Bench::new().await;
-    bench.run().await.unwrap();
-    let issue = bench.only_issue();
-    assert_eq!(bench.key(), issue.key);
+    let mut rig = Rig::new().await;
+    rig.run().await.unwrap();
+    let issue = rig.only_issue();
+    assert_eq!(rig.key(), issue.key);
     assert_eq!(issue.labels, ["rca", "rca-ADF-20251212T100000-abc123"]);
     assert_eq!(
         (issue.issue_type.as_str(), issue.priority.as_deref()),
         ("Task", Some("Medium"))
     );
-    assert_eq!(writes(&bench.simulator), 1);
-    let request = bench
+    assert_eq!(writes(&rig.simulator), 1);
+    let request = rig
         .simulator
         .requests_to("POST", "/rest/api/3/issue")
         .pop()
         .unwrap();
     insta::assert_json_snapshot!("create_request", request.json());
-    assert!(
-        bench.waited.is_empty(),
-        "the first attempt waits for nothing"
-    );
+    assert!(rig.waited.is_empty(), "the first attempt waits for nothing");
 
-    let asked = bench.simulator.requests().len();
-    bench.run().await.unwrap();
-    bench.restart();
-    bench.run().await.unwrap();
+    let asked = rig.simulator.requests().len();
+    rig.run().await.unwrap();
+    rig.restart();
+    rig.run().await.unwrap();
     assert_eq!(
-        bench.simulator.requests().len(),
+        rig.simulator.requests().len(),
         asked,
         "an issue that is true needs no call at all"
     );
@@ -45,9 +42,9 @@ async fn a_failure_becomes_one_issue_and_a_repeat_does_nothing() {
 
 #[tokio::test]
 async fn the_search_is_bounded_by_project_and_label() {
-    let mut bench = Bench::new().await;
-    bench.run().await.unwrap();
-    let search = bench
+    let mut rig = Rig::new().await;
+    rig.run().await.unwrap();
+    let search = rig
         .simulator
         .requests_to("POST", "/rest/api/3/search/jql")
         .pop()
@@ -58,8 +55,7 @@ async fn the_search_is_bounded_by_project_and_label() {
         "project = \"APAIOPS\" AND labels = \"rca-ADF-20251212T100000-abc123\""
     );
     assert!(
-        bench
-            .simulator
+        rig.simulator
             .requests_to("GET", "/rest/api/3/search")
             .is_empty(),
         "the removed search is never asked"
@@ -74,59 +70,53 @@ async fn priorities_have_jiras_names() {
         (Priority::P3, "Medium"),
         (Priority::P4, "Low"),
     ] {
-        let mut bench = Bench::new().await;
-        bench.ticket.priority = ours;
-        bench.run().await.unwrap();
-        assert_eq!(bench.only_issue().priority.as_deref(), Some(theirs));
+        let mut rig = Rig::new().await;
+        rig.ticket.priority = ours;
+        rig.run().await.unwrap();
+        assert_eq!(rig.only_issue().priority.as_deref(), Some(theirs));
     }
 }
 
 #[tokio::test]
 async fn an_unanswered_creation_is_looked_for_until_the_index_knows_it() {
-    let mut bench = Bench::with(Config {
+    let mut rig = Rig::with(Config {
         index_lag: Duration::from_secs(25),
         ..Config::default()
     })
     .await;
-    bench
-        .simulator
+    rig.simulator
         .faults()
         .next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
-    bench.run().await.unwrap();
-    bench.only_issue();
-    assert!(
-        bench.waited.len() >= 2,
-        "the index lagged: {:?}",
-        bench.waited
-    );
-    bench.simulator.assert_drained();
+    rig.run().await.unwrap();
+    rig.only_issue();
+    assert!(rig.waited.len() >= 2, "the index lagged: {:?}", rig.waited);
+    rig.simulator.assert_drained();
 }
 
 #[tokio::test]
 async fn a_creation_that_never_happened_is_repeated_after_the_settling_time() {
-    let mut bench = Bench::new().await;
-    bench
-        .simulator
+    let mut rig = Rig::new().await;
+    rig.simulator
         .faults()
         .next_on("POST", "/rest/api/3/issue", Script::DropBefore);
-    let started = bench.now;
-    bench.run().await.unwrap();
-    bench.only_issue();
+    let started = rig.now;
+    rig.run().await.unwrap();
+    rig.only_issue();
     assert!(
-        bench.now - started >= TimeDelta::seconds(60),
+        rig.now - started >= TimeDelta::seconds(60),
         "not before the settling time"
     );
-    bench.simulator.assert_drained();
+    rig.simulator.assert_drained();
 }
 
 #[tokio::test]
 async fn limits_then_errors_then_a_lost_answer_make_one_issue() {
-    let mut bench = Bench::with(Config {
+    let mut rig = Rig::with(Config {
         index_lag: Duration::from_secs(5),
         ..Config::default()
     })
     .await;
-    let faults = bench.simulator.faults().clone();
+    let faults = rig.simulator.faults().clone();
     faults.next_on(
         "POST",
         "/rest/api/3/issue",
@@ -134,9 +124,9 @@ async fn limits_then_errors_then_a_lost_answer_make_one_issue() {
     );
     faults.next_on("POST", "/rest/api/3/issue", Script::status(500));
     faults.next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
-    bench.run().await.unwrap();
-    bench.only_issue();
-    let reasons: Vec<&str> = bench
+    rig.run().await.unwrap();
+    rig.only_issue();
+    let reasons: Vec<&str> = rig
         .faults
         .iter()
         .map(aiops_rca::fault::Fault::reason)
@@ -152,78 +142,73 @@ async fn limits_then_errors_then_a_lost_answer_make_one_issue() {
     );
     let limited =
         aiops_rca::fault::Fault::transient_after(reasons[0], Some(Duration::from_secs(5)));
-    assert_eq!(bench.faults[0], limited, "JIRA's own delay is kept");
-    bench.simulator.assert_drained();
+    assert_eq!(rig.faults[0], limited, "JIRA's own delay is kept");
+    rig.simulator.assert_drained();
 }
 
 #[tokio::test]
 async fn a_refused_creation_needs_no_settling_time() {
-    let mut bench = Bench::new().await;
-    bench
-        .simulator
+    let mut rig = Rig::new().await;
+    rig.simulator
         .faults()
         .next_on("POST", "/rest/api/3/issue", Script::status(429));
-    bench.run().await.unwrap();
-    assert!(
-        bench.waited.is_empty(),
-        "429 made nothing: {:?}",
-        bench.waited
-    );
-    bench.only_issue();
+    rig.run().await.unwrap();
+    assert!(rig.waited.is_empty(), "429 made nothing: {:?}", rig.waited);
+    rig.only_issue();
 }
 
 #[tokio::test]
 async fn a_crash_between_any_two_steps_doubles_nothing() {
     for (at, stored) in (0..6).flat_map(|at| [(at, false), (at, true)]) {
-        let mut bench = Bench::with(Config {
+        let mut rig = Rig::with(Config {
             index_lag: Duration::from_secs(8),
             ..Config::default()
         })
         .await;
         for _ in 0..at {
-            let outcome = bench.step().await;
-            bench.settle(outcome).unwrap();
+            let outcome = rig.step().await;
+            rig.settle(outcome).unwrap();
         }
-        let outcome = bench.step().await;
+        let outcome = rig.step().await;
         if stored {
-            bench.settle(outcome).unwrap();
+            rig.settle(outcome).unwrap();
         }
-        bench.restart();
-        bench.run().await.unwrap();
-        bench.only_issue();
+        rig.restart();
+        rig.run().await.unwrap();
+        rig.only_issue();
     }
 }
 
 #[tokio::test]
 async fn a_stored_record_that_was_lost_is_remembered_by_the_process_that_made_the_issue() {
-    let mut bench = Bench::with(Config {
+    let mut rig = Rig::with(Config {
         index_lag: Duration::from_hours(1),
         ..Config::default()
     })
     .await;
-    let claimed = bench.step().await;
-    bench.settle(claimed).unwrap();
-    let Ok(Step::Recorded(first)) = bench.step().await else {
+    let claimed = rig.step().await;
+    rig.settle(claimed).unwrap();
+    let Ok(Step::Recorded(first)) = rig.step().await else {
         panic!("it makes the issue")
     };
-    let Ok(Step::Recorded(again)) = bench.step().await else {
+    let Ok(Step::Recorded(again)) = rig.step().await else {
         panic!("it knows the issue")
     };
     assert_eq!(
         (first.key.clone(), again.key),
         (Some("APAIOPS-1".to_owned()), first.key)
     );
-    bench.only_issue();
+    rig.only_issue();
 }
 
 #[tokio::test]
 async fn an_issue_that_carries_the_label_is_taken_over() {
-    let mut bench = Bench::new().await;
-    bench.run().await.unwrap();
-    bench.ticket.jira = aiops_rca::ticket::JiraRecord::default();
-    bench.restart();
-    bench.run().await.unwrap();
-    assert_eq!(bench.only_issue().key, bench.key());
+    let mut rig = Rig::new().await;
+    rig.run().await.unwrap();
+    rig.ticket.jira = aiops_rca::ticket::JiraRecord::default();
+    rig.restart();
+    rig.run().await.unwrap();
+    assert_eq!(rig.only_issue().key, rig.key());
 }
 
 #[tokio::test]
@@ -233,11 +218,11 @@ async fn refused_fields_are_left_out_and_the_issue_says_so() {
         issue_types: vec!["Aufgabe".to_owned()],
         ..Config::default()
     };
-    let mut bench = Bench::with(config).await;
-    bench.run().await.unwrap();
-    let issue = bench.only_issue();
+    let mut rig = Rig::with(config).await;
+    rig.run().await.unwrap();
+    let issue = rig.only_issue();
     assert_eq!(
-        bench.ticket.jira.left_out,
+        rig.ticket.jira.left_out,
         ["priority", "labels", "issuetype"]
     );
     assert_eq!(
@@ -250,7 +235,7 @@ async fn refused_fields_are_left_out_and_the_issue_says_so() {
     );
     insta::assert_snapshot!(
         "left_out_fields",
-        bench.simulator.issues()[0].description_text()
+        rig.simulator.issues()[0].description_text()
     );
 }
 
@@ -260,30 +245,28 @@ async fn without_labels_an_unanswered_creation_is_found_by_its_text() {
         screen: vec!["description".to_owned()],
         ..Config::default()
     };
-    let mut bench = Bench::with(config).await;
-    bench.ticket.jira.left_out = vec!["priority".to_owned(), "labels".to_owned()];
-    bench
-        .simulator
+    let mut rig = Rig::with(config).await;
+    rig.ticket.jira.left_out = vec!["priority".to_owned(), "labels".to_owned()];
+    rig.simulator
         .faults()
         .next_on("POST", "/rest/api/3/issue", Script::AcceptThenDrop);
-    bench.run().await.unwrap();
-    bench.only_issue();
-    bench.simulator.assert_drained();
+    rig.run().await.unwrap();
+    rig.only_issue();
+    rig.simulator.assert_drained();
 }
 
 #[tokio::test]
 async fn a_refused_description_still_gives_an_issue() {
-    let mut bench = Bench::new().await;
+    let mut rig = Rig::new().await;
     let refusal = Script::from_fixture(&fixture_json("jira-http-400-invalid-input.json"));
-    bench
-        .simulator
+    rig.simulator
         .faults()
         .next_on("POST", "/rest/api/3/issue", refusal);
-    bench.run().await.unwrap();
-    let issue = bench.only_issue();
+    rig.run().await.unwrap();
+    let issue = rig.only_issue();
     assert_eq!(issue.summary, "ADF Pipeline Failure: pipeline-name");
     assert!(issue.description.is_null());
-    let fault = bench.ticket.jira.fault.unwrap();
+    let fault = rig.ticket.jira.fault.unwrap();
     assert_eq!(
         fault.reason,
         "JIRA refused the description, so the issue has none: INVALID_INPUT"
@@ -293,34 +276,32 @@ async fn a_refused_description_still_gives_an_issue() {
 
 #[tokio::test]
 async fn the_fixtures_field_errors_are_understood() {
-    let mut bench = Bench::new().await;
+    let mut rig = Rig::new().await;
     let refusal = Script::from_fixture(&fixture_json("jira-http-400-fields.json"));
-    bench
-        .simulator
+    rig.simulator
         .faults()
         .next_on("POST", "/rest/api/3/issue", refusal);
-    bench.run().await.unwrap();
-    assert_eq!(bench.ticket.jira.left_out, ["priority", "issuetype"]);
+    rig.run().await.unwrap();
+    assert_eq!(rig.ticket.jira.left_out, ["priority", "issuetype"]);
     assert_eq!(
-        bench.only_issue().issue_type,
+        rig.only_issue().issue_type,
         "Task",
         "asked for by its id then"
     );
 }
 
 async fn stopped_by(script: Script) -> String {
-    let mut bench = Bench::new().await;
-    bench
-        .simulator
+    let mut rig = Rig::new().await;
+    rig.simulator
         .faults()
         .next_on("POST", "/rest/api/3/issue", script);
-    let fault = bench.run().await.unwrap_err();
+    let fault = rig.run().await.unwrap_err();
     assert!(!fault.is_transient());
-    assert!(bench.simulator.issues().is_empty());
+    assert!(rig.simulator.issues().is_empty());
     // Once the cause is removed, the next run makes the issue, at once.
-    bench.run().await.unwrap();
-    bench.only_issue();
-    assert!(bench.waited.is_empty());
+    rig.run().await.unwrap();
+    rig.only_issue();
+    assert!(rig.waited.is_empty());
     fault.reason().to_owned()
 }
 
@@ -361,12 +342,12 @@ async fn permanent_refusals_say_what_to_do() {
 }
 
 async fn survived(method: &str, path: &str, script: Script) -> (String, Option<Duration>) {
-    let mut bench = Bench::new().await;
-    bench.simulator.faults().next_on(method, path, script);
-    bench.run().await.unwrap();
-    bench.only_issue();
-    bench.simulator.assert_drained();
-    match bench.faults.remove(0) {
+    let mut rig = Rig::new().await;
+    rig.simulator.faults().next_on(method, path, script);
+    rig.run().await.unwrap();
+    rig.only_issue();
+    rig.simulator.assert_drained();
+    match rig.faults.remove(0) {
         aiops_rca::fault::Fault::Transient {
             reason,
             retry_after,
@@ -480,30 +461,30 @@ async fn transient_refusals_pass() {
 
 #[tokio::test]
 async fn an_answer_that_comes_too_late_makes_no_second_issue() {
-    let mut bench = Bench::new().await;
+    let mut rig = Rig::new().await;
     let http = aiops_rca::http::Http::with_timeout(None, Duration::from_millis(700)).unwrap();
-    bench.jira = sink_with(&bench.simulator, &http);
-    bench.simulator.faults().next_on(
+    rig.jira = sink_with(&rig.simulator, &http);
+    rig.simulator.faults().next_on(
         "POST",
         "/rest/api/3/issue",
         Script::Delay(Duration::from_millis(900)),
     );
-    while bench.faults.is_empty() {
-        let outcome = bench.step().await;
-        bench.settle(outcome).unwrap();
+    while rig.faults.is_empty() {
+        let outcome = rig.step().await;
+        rig.settle(outcome).unwrap();
     }
-    assert_eq!(bench.faults[0].reason(), "JIRA did not answer in time");
-    bench.run().await.unwrap();
-    bench.only_issue();
+    assert_eq!(rig.faults[0].reason(), "JIRA did not answer in time");
+    rig.run().await.unwrap();
+    rig.only_issue();
 }
 
 #[tokio::test]
 async fn an_unreachable_jira_is_transient_and_nothing_was_sent() {
-    let mut bench = Bench::new().await;
-    let claimed = bench.step().await;
-    bench.settle(claimed).unwrap();
-    bench.simulator.stop();
-    while bench
+    let mut rig = Rig::new().await;
+    let claimed = rig.step().await;
+    rig.settle(claimed).unwrap();
+    rig.simulator.stop();
+    while rig
         .step()
         .await
         .err()
@@ -515,26 +496,26 @@ async fn an_unreachable_jira_is_transient_and_nothing_was_sent() {
 
 #[tokio::test]
 async fn our_account_is_asked_once() {
-    let bench = Bench::new().await;
+    let rig = Rig::new().await;
     let asked = [
-        bench.jira.account_id(bench.now).await.unwrap(),
-        bench.jira.account_id(bench.now).await.unwrap(),
+        rig.jira.account_id(rig.now).await.unwrap(),
+        rig.jira.account_id(rig.now).await.unwrap(),
     ];
     assert_eq!(
         asked,
         [
-            bench.simulator.bot().account_id.clone(),
-            bench.simulator.bot().account_id.clone()
+            rig.simulator.bot().account_id.clone(),
+            rig.simulator.bot().account_id.clone()
         ]
     );
-    assert_eq!(bench.simulator.requests_to("GET", "/myself").len(), 1);
+    assert_eq!(rig.simulator.requests_to("GET", "/myself").len(), 1);
 }
 
 #[tokio::test]
 async fn the_browse_link_leads_to_the_issue() {
-    let bench = Bench::new().await;
+    let rig = Rig::new().await;
     assert_eq!(
-        sink(&bench.simulator).browse_link("APAIOPS-1").as_str(),
-        bench.simulator.browse_url("APAIOPS-1")
+        sink(&rig.simulator).browse_link("APAIOPS-1").as_str(),
+        rig.simulator.browse_url("APAIOPS-1")
     );
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use url::Url;
 
-use super::bench::{chapter, ticket};
+use super::rig::{chapter, ticket};
 
 fn base() -> Url {
     "https://your-rca-server.com".parse().unwrap()

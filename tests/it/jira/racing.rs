@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use simulators::Fault as Script;
 use simulators::jira::{Comment, Config, JiraSimulator, Person};
 
-use super::bench::{chapter, noon, set_status, sink, ticket};
+use super::rig::{chapter, noon, set_status, sink, ticket};
 
 struct Race {
     random: fastrand::Rng,
@@ -166,7 +166,7 @@ impl Race {
             Ok(Step::Recorded(record)) if fresh => {
                 self.stored.0.jira = record;
                 self.stored.1 += 1;
-                // The corridor goes on with what it stored.
+                // The flow goes on with what it stored.
                 self.workers[worker].1 = Some(self.stored.clone());
             }
             Ok(Step::Recorded(_)) => {}

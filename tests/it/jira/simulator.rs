@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use simulators::jira::{Config, Hook, JiraSimulator, Person};
 use simulators::{Answer, Request, Server, Site, serve};
 
-use super::bench::{Bench, chapter, set_status};
+use super::rig::{Rig, chapter, set_status};
 
 const SECRET: &str = "your-random-secret";
 
@@ -47,7 +47,7 @@ impl Site for Door {
     }
 }
 
-async fn with_door(secret: Option<&str>, query: &str) -> (Bench, Arc<Door>, Server) {
+async fn with_door(secret: Option<&str>, query: &str) -> (Rig, Arc<Door>, Server) {
     let door = Arc::new(Door::default());
     let server = serve(0, Arc::clone(&door)).await.unwrap();
     let url = format!("{}jira-webhook{query}", server.url())
@@ -58,13 +58,13 @@ async fn with_door(secret: Option<&str>, query: &str) -> (Bench, Arc<Door>, Serv
         secret: secret.map(SecretString::from),
         retry_after: Duration::from_millis(20),
     };
-    let mut bench = Bench::with(Config {
+    let mut rig = Rig::with(Config {
         hook: Some(hook),
         ..Config::default()
     })
     .await;
-    bench.run().await.unwrap();
-    (bench, door, server)
+    rig.run().await.unwrap();
+    (rig, door, server)
 }
 
 fn heard(door: &Door) -> Vec<String> {
@@ -109,16 +109,16 @@ async fn fetch(
 
 #[tokio::test]
 async fn a_click_on_done_is_told_signed_with_name_and_ticket() {
-    let (bench, door, _server) = with_door(Some(SECRET), "").await;
+    let (rig, door, _server) = with_door(Some(SECRET), "").await;
     let (status, _) = fetch(
-        &bench.simulator,
+        &rig.simulator,
         Method::POST,
-        &format!("browse/{}/move", bench.key()),
+        &format!("browse/{}/move", rig.key()),
         Some("to=Done&who=Mia+Krystof"),
     )
     .await;
     assert_eq!(status, 303);
-    let deliveries = bench.simulator.deliveries().await;
+    let deliveries = rig.simulator.deliveries().await;
     assert_eq!(deliveries[0].answers, [Some(200)]);
     assert_eq!(heard(&door), ["APAIOPS-1 → Done by Mia Krystof"]);
     let heard = door.heard.lock().unwrap();
@@ -127,7 +127,7 @@ async fn a_click_on_done_is_told_signed_with_name_and_ticket() {
     };
     assert_eq!(
         (change.status, change.ticket.as_ref()),
-        (Status::Acknowledged, Some(&bench.ticket.id))
+        (Status::Acknowledged, Some(&rig.ticket.id))
     );
     assert_eq!(
         change.account_id.as_deref(),
@@ -141,20 +141,18 @@ async fn a_click_on_done_is_told_signed_with_name_and_ticket() {
 
 #[tokio::test]
 async fn the_guides_address_with_its_secret_works_and_a_wrong_one_does_not() {
-    let (bench, door, _server) = with_door(None, &format!("?secret={SECRET}")).await;
-    bench
-        .simulator
-        .moves(&bench.key(), "In Progress", &Person::named("John Doe"));
-    bench.simulator.deliveries().await;
+    let (rig, door, _server) = with_door(None, &format!("?secret={SECRET}")).await;
+    rig.simulator
+        .moves(&rig.key(), "In Progress", &Person::named("John Doe"));
+    rig.simulator.deliveries().await;
     assert_eq!(heard(&door), ["APAIOPS-1 → In Progress by John Doe"]);
 
-    let (bench, door, _server) =
+    let (rig, door, _server) =
         with_door(Some("another secret"), &format!("?secret={SECRET}")).await;
-    bench
-        .simulator
-        .moves(&bench.key(), "Done", &Person::named("John Doe"));
+    rig.simulator
+        .moves(&rig.key(), "Done", &Person::named("John Doe"));
     assert_eq!(
-        bench.simulator.deliveries().await[0].answers,
+        rig.simulator.deliveries().await[0].answers,
         [Some(401)],
         "refused, and not tried again"
     );
@@ -163,12 +161,11 @@ async fn the_guides_address_with_its_secret_works_and_a_wrong_one_does_not() {
 
 #[tokio::test]
 async fn a_door_out_of_order_is_tried_again_with_the_same_identifier() {
-    let (bench, door, _server) = with_door(Some(SECRET), "").await;
+    let (rig, door, _server) = with_door(Some(SECRET), "").await;
     *door.broken_for.lock().unwrap() = 2;
-    bench
-        .simulator
-        .moves(&bench.key(), "Done", &Person::named("John Doe"));
-    let deliveries = bench.simulator.deliveries().await;
+    rig.simulator
+        .moves(&rig.key(), "Done", &Person::named("John Doe"));
+    let deliveries = rig.simulator.deliveries().await;
     assert_eq!(deliveries[0].answers, [Some(503), Some(503), Some(200)]);
     let heard = door.heard.lock().unwrap();
     assert_eq!(heard[0].1.header("x-atlassian-webhook-retry"), Some("2"));
@@ -180,29 +177,26 @@ async fn a_door_out_of_order_is_tried_again_with_the_same_identifier() {
 
 #[tokio::test]
 async fn our_own_acts_come_back_as_echoes() {
-    let (mut bench, door, _server) = with_door(Some(SECRET), "").await;
-    bench.ticket.story.push(chapter(
+    let (mut rig, door, _server) = with_door(Some(SECRET), "").await;
+    rig.ticket.story.push(chapter(
         1,
         ChapterKind::RemediationSucceeded,
         "Auto-remediation attempt 1 succeeded.",
     ));
     set_status(
-        &mut bench.ticket,
+        &mut rig.ticket,
         Status::Acknowledged,
         Channel::Playbook,
-        bench.now,
+        rig.now,
     );
-    bench.run().await.unwrap();
-    bench
-        .simulator
-        .renames(&bench.key(), "Renamed", &Person::named("John Doe"));
-    bench
-        .simulator
-        .comments(&bench.key(), "hello", &Person::named("John Doe"));
-    bench
-        .simulator
-        .deletes(&bench.key(), &Person::named("John Doe"));
-    bench.simulator.deliveries().await;
+    rig.run().await.unwrap();
+    rig.simulator
+        .renames(&rig.key(), "Renamed", &Person::named("John Doe"));
+    rig.simulator
+        .comments(&rig.key(), "hello", &Person::named("John Doe"));
+    rig.simulator
+        .deletes(&rig.key(), &Person::named("John Doe"));
+    rig.simulator.deliveries().await;
     let mut told = heard(&door);
     told.sort();
     assert_eq!(
@@ -215,7 +209,7 @@ async fn our_own_acts_come_back_as_echoes() {
             "the status did not change",
         ]
     );
-    let us = bench.jira.account_id(bench.now).await.unwrap();
+    let us = rig.jira.account_id(rig.now).await.unwrap();
     let heard = door.heard.lock().unwrap();
     let echo = heard.iter().find_map(|(event, _)| match event {
         JiraEvent::StatusChanged(change) => change.account_id.clone(),
@@ -226,34 +220,33 @@ async fn our_own_acts_come_back_as_echoes() {
 
 #[tokio::test]
 async fn a_person_sees_the_issue_as_jira_shows_it() {
-    let mut bench = Bench::new().await;
-    bench.ticket.failure.asset = "<script>alert(1)</script> & co".to_owned();
-    bench.ticket.story.push(chapter(
+    let mut rig = Rig::new().await;
+    rig.ticket.failure.asset = "<script>alert(1)</script> & co".to_owned();
+    rig.ticket.story.push(chapter(
         1,
         ChapterKind::RemediationStarted,
         "Auto-remediation attempt 1 of 3 started.",
     ));
-    bench.run().await.unwrap();
-    bench
-        .simulator
-        .moves(&bench.key(), "Done", &Person::named("John Doe"));
-    let (status, page) = fetch(&bench.simulator, Method::GET, "browse/APAIOPS-1", None).await;
+    rig.run().await.unwrap();
+    rig.simulator
+        .moves(&rig.key(), "Done", &Person::named("John Doe"));
+    let (status, page) = fetch(&rig.simulator, Method::GET, "browse/APAIOPS-1", None).await;
     assert_eq!(status, 200);
     assert!(!page.contains("<script>"), "nothing escapes escaping");
     let body = page.split("</style>").nth(1).unwrap();
     insta::assert_snapshot!("browse_page", body.replace("><", ">\n<"));
-    let (status, board) = fetch(&bench.simulator, Method::GET, "", None).await;
+    let (status, board) = fetch(&rig.simulator, Method::GET, "", None).await;
     assert_eq!(status, 200);
     assert!(board.contains("/browse/APAIOPS-1") && !board.contains("<script>"));
     assert_eq!(
-        fetch(&bench.simulator, Method::GET, "browse/APAIOPS-9", None)
+        fetch(&rig.simulator, Method::GET, "browse/APAIOPS-9", None)
             .await
             .0,
         404
     );
     assert_eq!(
         fetch(
-            &bench.simulator,
+            &rig.simulator,
             Method::POST,
             "browse/NO-1/move",
             Some("to=Done")
@@ -264,10 +257,10 @@ async fn a_person_sees_the_issue_as_jira_shows_it() {
     );
 }
 
-async fn call(bench: &Bench, method: Method, path: &str, body: &Value) -> (u16, Value) {
+async fn call(rig: &Rig, method: Method, path: &str, body: &Value) -> (u16, Value) {
     let config = Config::default();
     let http = Http::new(None).unwrap();
-    let url = format!("{}rest/api/3/{path}", bench.simulator.base_url())
+    let url = format!("{}rest/api/3/{path}", rig.simulator.base_url())
         .parse()
         .unwrap();
     let request = http
@@ -283,7 +276,7 @@ async fn call(bench: &Bench, method: Method, path: &str, body: &Value) -> (u16, 
 
 #[tokio::test]
 async fn it_refuses_what_jira_refuses() {
-    let bench = Bench::new().await;
+    let rig = Rig::new().await;
     let doc = |content: Value| json!({"type": "doc", "version": 1, "content": content});
     let fields = |more: Value| {
         let mut fields =
@@ -330,27 +323,27 @@ async fn it_refuses_what_jira_refuses() {
             "CONTENT_LIMIT_EXCEEDED",
         ),
     ] {
-        let (status, answer) = call(&bench, Method::POST, "issue", &body).await;
+        let (status, answer) = call(&rig, Method::POST, "issue", &body).await;
         assert!(
             status == 400 && answer.to_string().contains(refusal),
             "{refusal}: {status} {answer}"
         );
     }
-    assert!(bench.simulator.issues().is_empty());
+    assert!(rig.simulator.issues().is_empty());
     let fits = fields(json!({"summary": "a".repeat(255), "description": text("x".repeat(32_767))}));
-    assert_eq!(call(&bench, Method::POST, "issue", &fits).await.0, 201);
-    let (status, gone) = call(&bench, Method::GET, "search", &Value::Null).await;
+    assert_eq!(call(&rig, Method::POST, "issue", &fits).await.0, 201);
+    let (status, gone) = call(&rig, Method::GET, "search", &Value::Null).await;
     assert_eq!(
         (status, &gone),
         (
             410,
-            &super::bench::fixture_json("jira-http-410-search.json")["body"]
+            &super::rig::fixture_json("jira-http-410-search.json")["body"]
         )
     );
-    let (status, unbounded) = call(&bench, Method::POST, "search/jql", &json!({"jql": ""})).await;
+    let (status, unbounded) = call(&rig, Method::POST, "search/jql", &json!({"jql": ""})).await;
     assert!(status == 400 && unbounded.to_string().contains("Unbounded JQL"));
     let (_, found) = call(
-        &bench,
+        &rig,
         Method::POST,
         "search/jql",
         &json!({"jql": "project = APAIOPS"}),
@@ -362,7 +355,7 @@ async fn it_refuses_what_jira_refuses() {
         "fields must be asked for"
     );
     let (status, _) = call(
-        &bench,
+        &rig,
         Method::POST,
         "issue/APAIOPS-1/transitions",
         &json!({"transition": {"id": "99"}}),
@@ -370,7 +363,7 @@ async fn it_refuses_what_jira_refuses() {
     .await;
     assert_eq!(status, 400);
     assert_eq!(
-        call(&bench, Method::GET, "issue/APAIOPS-7", &Value::Null)
+        call(&rig, Method::GET, "issue/APAIOPS-7", &Value::Null)
             .await
             .0,
         404
@@ -379,50 +372,46 @@ async fn it_refuses_what_jira_refuses() {
 
 #[tokio::test]
 async fn a_search_lags_unless_it_is_told_what_to_reconcile() {
-    let bench = Bench::with(Config {
+    let rig = Rig::with(Config {
         index_lag: Duration::from_secs(5),
         ..Config::default()
     })
     .await;
     let body = json!({"fields": {"project": {"key": "APAIOPS"}, "issuetype": {"name": "Task"}, "summary": "x", "labels": ["one"]}});
-    let (_, made) = call(&bench, Method::POST, "issue", &body).await;
+    let (_, made) = call(&rig, Method::POST, "issue", &body).await;
     let jql = json!({"jql": "labels = \"one\""});
     assert_eq!(
-        call(&bench, Method::POST, "search/jql", &jql).await.1["issues"],
+        call(&rig, Method::POST, "search/jql", &jql).await.1["issues"],
         json!([])
     );
     let id: u64 = made["id"].as_str().unwrap().parse().unwrap();
     let reconciled = json!({"jql": "labels = \"one\"", "reconcileIssues": [id]});
     assert_eq!(
-        call(&bench, Method::POST, "search/jql", &reconciled)
-            .await
-            .1["issues"][0]["key"],
+        call(&rig, Method::POST, "search/jql", &reconciled).await.1["issues"][0]["key"],
         "APAIOPS-1"
     );
 }
 
 #[tokio::test]
 async fn it_limits_the_rate_when_told() {
-    let mut bench = Bench::with(Config {
+    let mut rig = Rig::with(Config {
         calls_per_second: Some(2),
         ..Config::default()
     })
     .await;
-    bench.run().await.unwrap();
-    bench.only_issue();
+    rig.run().await.unwrap();
+    rig.only_issue();
     for n in 1..=4 {
-        bench
-            .ticket
+        rig.ticket
             .story
             .push(chapter(n, ChapterKind::Recurrence, "Again."));
     }
-    bench.run().await.unwrap();
-    assert_eq!(bench.only_issue().comments.len(), 4);
+    rig.run().await.unwrap();
+    assert_eq!(rig.only_issue().comments.len(), 4);
     assert!(
-        bench
-            .faults
+        rig.faults
             .iter()
             .all(|fault| fault.reason() == "JIRA limits our rate (429, jira-burst-based)")
     );
-    assert!(!bench.faults.is_empty());
+    assert!(!rig.faults.is_empty());
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::bench::{fixture, fixture_json};
+use super::rig::{fixture, fixture_json};
 
 fn received() -> DateTime<Utc> {
     "2026-11-29T03:00:00Z".parse().unwrap()

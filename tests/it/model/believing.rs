@@ -8,17 +8,17 @@ use super::*;
 const QUOTE: (&str, &str) = ("e0", "The login failed with error 18456.");
 
 async fn worded(story: &Story, answer: &Value) -> Diagnosis {
-    let bench = Bench::new(Vendor::OpenAi).await;
-    bench.site.think(mind(answer));
-    let (diagnosis, gap) = story.word(&bench.model).await;
+    let rig = Rig::new(Vendor::OpenAi).await;
+    rig.site.think(mind(answer));
+    let (diagnosis, gap) = story.word(&rig.model).await;
     assert_eq!(gap, None);
     diagnosis
 }
 
 async fn refused(story: &Story, answer: &Value) -> String {
-    let bench = Bench::new(Vendor::OpenAi).await;
-    bench.site.think(mind(answer));
-    story.falls_back(&bench.model).await
+    let rig = Rig::new(Vendor::OpenAi).await;
+    rig.site.think(mind(answer));
+    story.falls_back(&rig.model).await
 }
 
 /// The model's words taken away, nothing else differs.
@@ -226,9 +226,9 @@ async fn secrets_in_an_answer_are_masked() {
         &[("The login failed, password=Sommer2026!x", &[QUOTE])],
         &[],
     );
-    let bench = Bench::new(Vendor::OpenAi).await;
-    bench.site.think(mind(&answer));
-    let (diagnosis, _) = story.word(&bench.model).await;
+    let rig = Rig::new(Vendor::OpenAi).await;
+    rig.site.think(mind(&answer));
+    let (diagnosis, _) = story.word(&rig.model).await;
     assert!(!format!("{diagnosis:?}").contains("Sommer2026"));
 }
 

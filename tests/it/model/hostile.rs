@@ -45,9 +45,9 @@ async fn an_obedient_model_changes_nothing_but_words_and_names_no_link() {
             "{} {:?}",
             story.diagnosis.root_cause, story.diagnosis.recommendations
         ));
-        let bench = Bench::new(Vendor::OpenAi).await;
-        bench.site.think(Mind::Obedient);
-        let (diagnosis, _gap) = story.word(&bench.model).await;
+        let rig = Rig::new(Vendor::OpenAi).await;
+        rig.site.think(Mind::Obedient);
+        let (diagnosis, _gap) = story.word(&rig.model).await;
         let words = format!(
             "{} {:?} {}",
             diagnosis.root_cause, diagnosis.recommendations, diagnosis.worded_by

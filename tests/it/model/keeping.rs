@@ -11,16 +11,16 @@ use super::*;
 const CAUSE: &str = "The database server refused the login of `svc_etl`.";
 
 async fn kept(story: &Story) -> Worded {
-    let bench = Bench::new(Vendor::OpenAi).await;
+    let rig = Rig::new(Vendor::OpenAi).await;
     let dated = "The login failed on 2026-07-27 at night.";
-    bench.site.think(mind(&says(
+    rig.site.think(mind(&says(
         &[
             (CAUSE, &[("e0", "The login failed with error 18456.")]),
             (dated, &[("e0", "The login failed on 2026-07-27")]),
         ],
         &[],
     )));
-    let asked = bench
+    let asked = rig
         .model
         .ask(
             story.diagnosis.clone(),
@@ -91,8 +91,8 @@ fn the_key_forgets_times_and_ids_and_nothing_else() {
     );
 }
 
-/// A corridor over an embedded store, with the bench's model and nobody else.
-async fn corridor(model: Model) -> Flow {
+/// A flow over an embedded store, with the rig's model and nobody else.
+async fn flow_of(model: Model) -> Flow {
     let flow = Flow {
         model: Some(model),
         ..build::flow(crate::support::embedded())
@@ -125,19 +125,19 @@ async fn ticket_of(flow: &Flow, run: &str, message: &str) -> Ticket {
 
 #[tokio::test]
 async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
-    let bench = Bench::new(Vendor::OpenAi).await;
-    bench.site.think(mind(&says(
+    let rig = Rig::new(Vendor::OpenAi).await;
+    rig.site.think(mind(&says(
         &[(CAUSE, &[("e0", "The login failed with error 18456.")])],
         &[],
     )));
     let settings = ModelSettings {
         provider: Provider::OpenAiCompatible,
-        endpoint: bench.server.url().parse().unwrap(),
+        endpoint: rig.server.url().parse().unwrap(),
         model: "gpt-4o".to_owned(),
         api_key: Some(KEY.to_owned().into()),
         daily_budget: 2,
     };
-    let flow = corridor(Model::new(settings, Http::new(None).unwrap(), None)).await;
+    let flow = flow_of(Model::new(settings, Http::new(None).unwrap(), None)).await;
     for run in ["run-1", "run-2", "run-3"] {
         let ticket = ticket_of(&flow, run, &format!("{REFUSED} Activity id {run}")).await;
         assert_eq!(
@@ -150,7 +150,7 @@ async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
         );
         assert!(!ticket.gaps.iter().any(|gap| gap.source == "model"));
     }
-    assert_eq!(bench.asked(), 1);
+    assert_eq!(rig.asked(), 1);
     // Another cause: it is asked, and what it says does not hold there.
     let ticket = ticket_of(&flow, "run-4", THROTTLED).await;
     assert!(
@@ -175,5 +175,5 @@ async fn the_corridor_asks_once_for_one_cause_and_no_more_than_its_budget() {
             .iter()
             .any(|gap| gap.source == "model" && gap.reason.contains("AI_DAILY_BUDGET"))
     );
-    assert_eq!(bench.asked(), 2);
+    assert_eq!(rig.asked(), 2);
 }

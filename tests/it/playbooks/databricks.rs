@@ -8,14 +8,13 @@ use simulators::airflow::Api;
 use simulators::databricks::Ending;
 use simulators::logic_app::UntilLimit;
 
+use super::rig::{CLUSTER, JOB_RUN, Rig, failed_cluster, failed_job};
 use super::support::fixture;
-use super::world::{CLUSTER, JOB_RUN, World, failed_cluster, failed_job};
 
 const JOB: &str = "516892700102118";
 
-fn sent(world: &World, path: &str) -> Vec<Value> {
-    world
-        .databricks_server
+fn sent(rig: &Rig, path: &str) -> Vec<Value> {
+    rig.databricks_server
         .requests_to("POST", path)
         .iter()
         .map(simulators::Request::json)
@@ -24,11 +23,11 @@ fn sent(world: &World, path: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_failed_run_is_repaired() {
-    let world = World::new().await;
-    let ticket = failed_job(&world);
-    let story = world.heal(&ticket).await;
+    let rig = Rig::new().await;
+    let ticket = failed_job(&rig);
+    let story = rig.heal(&ticket).await;
     assert_eq!(
-        sent(&world, "/runs/repair"),
+        sent(&rig, "/runs/repair"),
         [json!({"run_id": JOB_RUN, "rerun_all_failed_tasks": true})]
     );
     assert_eq!(
@@ -36,32 +35,32 @@ async fn a_failed_run_is_repaired() {
         Some("998877665544332")
     );
     assert_eq!(
-        world.databricks.run(JOB_RUN).unwrap()["state"]["result_state"],
+        rig.databricks.run(JOB_RUN).unwrap()["state"]["result_state"],
         "SUCCESS"
     );
-    assert_eq!(sent(&world, "/run-now").len(), 0);
+    assert_eq!(sent(&rig, "/run-now").len(), 0);
 }
 
 #[tokio::test]
 async fn the_second_repair_names_the_first() {
-    let world = World::new().await;
-    let ticket = failed_job(&world);
-    world.databricks.script(
+    let rig = Rig::new().await;
+    let ticket = failed_job(&rig);
+    rig.databricks.script(
         JOB,
         Ending::badly(1, "RUN_EXECUTION_ERROR", "CLIENT_ERROR", "no luck"),
     );
     assert_eq!(
-        world.heal(&ticket).await.failed(),
+        rig.heal(&ticket).await.failed(),
         "The run ended as FAILED. no luck"
     );
-    let first = world.databricks.run(JOB_RUN).unwrap()["repair_history"][1]["id"].clone();
-    world.heal(&ticket).await;
+    let first = rig.databricks.run(JOB_RUN).unwrap()["repair_history"][1]["id"].clone();
+    rig.heal(&ticket).await;
     assert_eq!(
-        sent(&world, "/runs/repair")[1],
+        sent(&rig, "/runs/repair")[1],
         json!({"run_id": JOB_RUN, "rerun_all_failed_tasks": true, "latest_repair_id": first})
     );
     assert_eq!(
-        world.databricks.run(JOB_RUN).unwrap()["state"]["result_state"],
+        rig.databricks.run(JOB_RUN).unwrap()["state"]["result_state"],
         "SUCCESS"
     );
 }
@@ -79,15 +78,15 @@ async fn what_cannot_be_repaired_is_run_anew_with_its_parameters_and_a_token() {
         ),
         (json!({}), json!({})),
     ] {
-        let world = World::new().await;
+        let rig = Rig::new().await;
         let mut run = fixture("dbx-runs-get-multitask-failed");
         run.as_object_mut()
             .unwrap()
             .extend(parameters.as_object().unwrap().clone());
-        let ticket = failed_job(&world);
-        world.databricks.put_run(run);
+        let ticket = failed_job(&rig);
+        rig.databricks.put_run(run);
         let body = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "Repair is not supported for this run."});
-        world.databricks_server.faults.next_on(
+        rig.databricks_server.faults.next_on(
             "POST",
             "/runs/repair",
             Fault::Status {
@@ -96,17 +95,17 @@ async fn what_cannot_be_repaired_is_run_anew_with_its_parameters_and_a_token() {
                 body: body.to_string(),
             },
         );
-        let story = world.heal(&ticket).await;
+        let story = rig.heal(&ticket).await;
         let mut expected = json!({"job_id": 516_892_700_102_118_i64, "idempotency_token": format!("{}-a1", ticket.id)});
         expected
             .as_object_mut()
             .unwrap()
             .extend(wanted.as_object().unwrap().clone());
-        assert_eq!(sent(&world, "/run-now"), [expected]);
+        assert_eq!(sent(&rig, "/run-now"), [expected]);
         let new = story.succeeded().remediation_run_id.clone().unwrap();
         assert_ne!(new, "998877665544332");
         assert_eq!(
-            world.databricks.run(new.parse().unwrap()).unwrap()["state"]["result_state"],
+            rig.databricks.run(new.parse().unwrap()).unwrap()["state"]["result_state"],
             "SUCCESS"
         );
     }
@@ -116,13 +115,12 @@ async fn what_cannot_be_repaired_is_run_anew_with_its_parameters_and_a_token() {
 async fn a_repair_with_an_unknown_outcome_is_watched_not_repeated() {
     for fault in [Fault::AcceptThenDrop, Fault::status(502)] {
         let happened = fault == Fault::AcceptThenDrop;
-        let world = World::new().await;
-        let ticket = failed_job(&world);
-        world
-            .databricks_server
+        let rig = Rig::new().await;
+        let ticket = failed_job(&rig);
+        rig.databricks_server
             .faults
             .next_on("POST", "/runs/repair", fault);
-        let story = world.heal(&ticket).await;
+        let story = rig.heal(&ticket).await;
         if happened {
             story.succeeded();
         } else {
@@ -134,8 +132,8 @@ async fn a_repair_with_an_unknown_outcome_is_watched_not_repeated() {
         }
         assert_eq!(
             (
-                sent(&world, "/runs/repair").len(),
-                sent(&world, "/run-now").len()
+                sent(&rig, "/runs/repair").len(),
+                sent(&rig, "/run-now").len()
             ),
             (1, 0)
         );
@@ -144,20 +142,20 @@ async fn a_repair_with_an_unknown_outcome_is_watched_not_repeated() {
 
 #[tokio::test]
 async fn a_forbidden_repair_is_told() {
-    let world = World::new().await;
-    let ticket = failed_job(&world);
-    world.databricks_server.faults.next_on(
+    let rig = Rig::new().await;
+    let ticket = failed_job(&rig);
+    rig.databricks_server.faults.next_on(
         "POST",
         "/runs/repair",
         Fault::from_fixture(&fixture("dbx-http-403")),
     );
-    let story = world.heal(&ticket).await;
+    let story = rig.heal(&ticket).await;
     assert!(
         story.failed().starts_with("Databricks refused the repair"),
         "{}",
         story.failed()
     );
-    assert_eq!(sent(&world, "/run-now").len(), 0);
+    assert_eq!(sent(&rig, "/run-now").len(), 0);
 }
 
 #[tokio::test]
@@ -167,89 +165,83 @@ async fn a_run_that_somebody_else_repaired_meanwhile_is_not_run_a_second_time() 
     let mut active = fixture("dbx-http-invalid-state");
     active["headers"] = json!({"content-type": "application/json"});
     for refusal in [mismatch, active] {
-        let world = World::new().await;
-        let ticket = failed_job(&world);
-        world.databricks_server.faults.next_on(
-            "POST",
-            "/runs/repair",
-            Fault::from_fixture(&refusal),
-        );
+        let rig = Rig::new().await;
+        let ticket = failed_job(&rig);
+        rig.databricks_server
+            .faults
+            .next_on("POST", "/runs/repair", Fault::from_fixture(&refusal));
         assert!(
-            world
-                .heal(&ticket)
+            rig.heal(&ticket)
                 .await
                 .failed()
                 .starts_with("Databricks refused the repair")
         );
-        assert_eq!(sent(&world, "/run-now").len(), 0);
+        assert_eq!(sent(&rig, "/run-now").len(), 0);
     }
 }
 
 #[tokio::test]
 async fn cancelled_hanging_and_throttled_runs() {
-    let world = World::new().await;
-    world.databricks.script(
+    let rig = Rig::new().await;
+    rig.databricks.script(
         JOB,
         Ending::badly(2, "USER_CANCELED", "SUCCESS", "Run cancelled"),
     );
-    let story = world.heal(&failed_job(&world)).await;
+    let story = rig.heal(&failed_job(&rig)).await;
     assert_eq!(story.failed(), "The run ended as CANCELED. Run cancelled");
 
-    let world = World::with(Api::V2, UntilLimit::Succeeds).await;
-    world.databricks.script(JOB, Ending::well(100_000));
+    let rig = Rig::with(Api::V2, UntilLimit::Succeeds).await;
+    rig.databricks.script(JOB, Ending::well(100_000));
     assert_eq!(
-        world.heal(&failed_job(&world)).await.failed(),
+        rig.heal(&failed_job(&rig)).await.failed(),
         "The run did not end within the time this playbook watches it."
     );
 
-    let world = World::new().await;
-    world.databricks_server.faults.next_on(
+    let rig = Rig::new().await;
+    rig.databricks_server.faults.next_on(
         "GET",
         "/runs/get",
         Fault::from_fixture(&fixture("dbx-http-429")),
     );
-    world.heal(&failed_job(&world)).await.succeeded();
+    rig.heal(&failed_job(&rig)).await.succeeded();
 }
 
 #[tokio::test]
 async fn guards_keep_a_job_from_running_twice() {
-    let world = World::new().await;
-    let ticket = failed_job(&world);
+    let rig = Rig::new().await;
+    let ticket = failed_job(&rig);
     let mut active = fixture("dbx-runs-get-multitask-failed");
     (active["run_id"], active["state"]) = (json!(77), json!({"life_cycle_state": "RUNNING"}));
-    world.databricks.put_run(active);
+    rig.databricks.put_run(active);
     assert!(
-        world
-            .heal(&ticket)
+        rig.heal(&ticket)
             .await
             .failed()
             .contains("already running (run 77)")
     );
 
-    let world = World::new().await;
-    let mut ticket = failed_job(&world);
+    let rig = Rig::new().await;
+    let mut ticket = failed_job(&rig);
     ticket.failure.context.insert("job_id".into(), "1".into());
     assert!(
-        world
-            .heal(&ticket)
+        rig.heal(&ticket)
             .await
             .failed()
             .contains("belongs to another job")
     );
 
-    let world = World::new().await;
-    let ticket = failed_job(&world);
+    let rig = Rig::new().await;
+    let ticket = failed_job(&rig);
     let mut healed = fixture("dbx-runs-get-multitask-failed");
     healed["state"] = json!({"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"});
-    world.databricks.put_run(healed);
+    rig.databricks.put_run(healed);
     assert!(
-        world
-            .heal(&ticket)
+        rig.heal(&ticket)
             .await
             .failed()
             .contains("succeeded meanwhile")
     );
-    assert_eq!(sent(&world, "/runs/repair").len(), 0);
+    assert_eq!(sent(&rig, "/runs/repair").len(), 0);
 }
 
 #[tokio::test]
@@ -258,28 +250,25 @@ async fn a_running_cluster_is_restarted_and_a_terminated_one_started() {
         ("RUNNING", "/clusters/restart", "/clusters/start"),
         ("TERMINATED", "/clusters/start", "/clusters/restart"),
     ] {
-        let world = World::new().await;
-        world.databricks.script(CLUSTER, Ending::well(3));
-        let story = world
-            .heal(&failed_cluster(&world, state, Action::RestartCluster))
+        let rig = Rig::new().await;
+        rig.databricks.script(CLUSTER, Ending::well(3));
+        let story = rig
+            .heal(&failed_cluster(&rig, state, Action::RestartCluster))
             .await;
         assert_eq!(story.succeeded().remediation_run_id, None);
         assert_eq!(
-            (sent(&world, call), sent(&world, other).len()),
+            (sent(&rig, call), sent(&rig, other).len()),
             (vec![json!({"cluster_id": CLUSTER})], 0),
             "{state}"
         );
-        assert_eq!(
-            world.databricks.cluster(CLUSTER).unwrap()["state"],
-            "RUNNING"
-        );
+        assert_eq!(rig.databricks.cluster(CLUSTER).unwrap()["state"], "RUNNING");
     }
 }
 
 #[tokio::test]
 async fn a_cluster_that_does_not_come_up_is_a_failure() {
-    let world = World::new().await;
-    world.databricks.script(
+    let rig = Rig::new().await;
+    rig.databricks.script(
         CLUSTER,
         Ending::badly(
             2,
@@ -288,22 +277,18 @@ async fn a_cluster_that_does_not_come_up_is_a_failure() {
             "no machines",
         ),
     );
-    let story = world
-        .heal(&failed_cluster(
-            &world,
-            "TERMINATED",
-            Action::RestartCluster,
-        ))
+    let story = rig
+        .heal(&failed_cluster(&rig, "TERMINATED", Action::RestartCluster))
         .await;
     assert_eq!(
         story.failed(),
         "The cluster did not come up; its state is TERMINATED."
     );
 
-    let world = World::new().await;
-    world.databricks.script(CLUSTER, Ending::well(100_000));
-    let story = world
-        .heal(&failed_cluster(&world, "RUNNING", Action::RestartCluster))
+    let rig = Rig::new().await;
+    rig.databricks.script(CLUSTER, Ending::well(100_000));
+    let story = rig
+        .heal(&failed_cluster(&rig, "RUNNING", Action::RestartCluster))
         .await;
     assert!(
         story.failed().contains("its state is RESTARTING"),
@@ -311,18 +296,14 @@ async fn a_cluster_that_does_not_come_up_is_a_failure() {
         story.failed()
     );
 
-    let world = World::new().await;
-    world.databricks_server.faults.next_on(
+    let rig = Rig::new().await;
+    rig.databricks_server.faults.next_on(
         "POST",
         "/clusters/start",
         Fault::from_fixture(&fixture("dbx-http-invalid-state")),
     );
-    let story = world
-        .heal(&failed_cluster(
-            &world,
-            "TERMINATED",
-            Action::RestartCluster,
-        ))
+    let story = rig
+        .heal(&failed_cluster(&rig, "TERMINATED", Action::RestartCluster))
         .await;
     assert!(
         story.failed().contains("did not come up"),
@@ -333,41 +314,34 @@ async fn a_cluster_that_does_not_come_up_is_a_failure() {
 
 #[tokio::test]
 async fn a_restart_whose_answer_was_lost_is_watched_not_repeated() {
-    let world = World::new().await;
-    world
-        .databricks_server
+    let rig = Rig::new().await;
+    rig.databricks_server
         .faults
         .next_on("POST", "/clusters/start", Fault::AcceptThenDrop);
-    world
-        .heal(&failed_cluster(
-            &world,
-            "TERMINATED",
-            Action::RestartCluster,
-        ))
+    rig.heal(&failed_cluster(&rig, "TERMINATED", Action::RestartCluster))
         .await
         .succeeded();
-    assert_eq!(sent(&world, "/clusters/start").len(), 1);
+    assert_eq!(sent(&rig, "/clusters/start").len(), 1);
 }
 
 #[tokio::test]
 async fn job_clusters_and_broken_ones_are_left_alone() {
-    let world = World::new().await;
-    let ticket = failed_cluster(&world, "TERMINATED", Action::RestartCluster);
+    let rig = Rig::new().await;
+    let ticket = failed_cluster(&rig, "TERMINATED", Action::RestartCluster);
     let mut cluster = fixture("dbx-clusters-get-driver");
     cluster["cluster_source"] = json!("JOB");
-    world.databricks.put_cluster(cluster);
-    assert!(world.heal(&ticket).await.failed().contains("job cluster"));
+    rig.databricks.put_cluster(cluster);
+    assert!(rig.heal(&ticket).await.failed().contains("job cluster"));
     assert_eq!(
-        world
-            .databricks_server
+        rig.databricks_server
             .requests_to("POST", "/clusters/")
             .len(),
         0
     );
 
-    let world = World::new().await;
-    let story = world
-        .heal(&failed_cluster(&world, "ERROR", Action::RestartCluster))
+    let rig = Rig::new().await;
+    let story = rig
+        .heal(&failed_cluster(&rig, "ERROR", Action::RestartCluster))
         .await;
     assert!(
         story
@@ -378,24 +352,24 @@ async fn job_clusters_and_broken_ones_are_left_alone() {
     );
 }
 
-async fn change_node_type(world: &World, node_type: &str) {
+async fn change_node_type(rig: &Rig, node_type: &str) {
     let body = json!({"ticket_id": "DBX-20260727T091531-3f2a1c", "attempt_id": "a1", "attempt_number": 1, "cluster_id": CLUSTER, "node_type_id": node_type,
         "callback_url": "https://rca.example.com/remediation-callback?token=t", "requested_at": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)});
     let http = aiops_rca::http::Http::new(None).unwrap();
-    let url = world.playbooks.url("restart-cluster").unwrap();
+    let url = rig.playbooks.url("restart-cluster").unwrap();
     http.send("it", http.request(reqwest::Method::POST, &url).json(&body))
         .await
         .unwrap();
-    world.playbooks.settled().await;
+    rig.playbooks.settled().await;
 }
 
 #[tokio::test]
 async fn another_node_type_is_taken_only_when_it_is_allowed() {
     for state in ["TERMINATED", "RUNNING"] {
-        let world = World::new().await;
-        failed_cluster(&world, state, Action::RestartCluster);
-        change_node_type(&world, "Standard_D8ds_v5").await;
-        let cluster = world.databricks.cluster(CLUSTER).unwrap();
+        let rig = Rig::new().await;
+        failed_cluster(&rig, state, Action::RestartCluster);
+        change_node_type(&rig, "Standard_D8ds_v5").await;
+        let cluster = rig.databricks.cluster(CLUSTER).unwrap();
         assert_eq!(
             (
                 &cluster["node_type_id"],
@@ -409,24 +383,24 @@ async fn another_node_type_is_taken_only_when_it_is_allowed() {
             )
         );
         assert_eq!(
-            world.callbacks()[0].outcome,
+            rig.callbacks()[0].outcome,
             aiops_rca::sinks::playbook::callback::Outcome::Success
         );
     }
-    let world = World::new().await;
-    failed_cluster(&world, "TERMINATED", Action::RestartCluster);
-    change_node_type(&world, "Standard_ND96").await;
+    let rig = Rig::new().await;
+    failed_cluster(&rig, "TERMINATED", Action::RestartCluster);
+    change_node_type(&rig, "Standard_ND96").await;
     assert_eq!(
-        world.databricks.cluster(CLUSTER).unwrap()["state"],
+        rig.databricks.cluster(CLUSTER).unwrap()["state"],
         "TERMINATED"
     );
     assert!(
-        matches!(&world.callbacks()[0].outcome, aiops_rca::sinks::playbook::callback::Outcome::Failed(why) if why.contains("not one of those allowed"))
+        matches!(&rig.callbacks()[0].outcome, aiops_rca::sinks::playbook::callback::Outcome::Failed(why) if why.contains("not one of those allowed"))
     );
 }
 
-fn libraries(world: &World) {
-    world.databricks.put_libraries(
+fn libraries(rig: &Rig) {
+    rig.databricks.put_libraries(
         CLUSTER,
         fixture("dbx-libraries-cluster-status")["library_statuses"]
             .as_array()
@@ -437,18 +411,18 @@ fn libraries(world: &World) {
 #[tokio::test]
 async fn failed_libraries_are_taken_away_and_installed_anew() {
     for state in ["RUNNING", "TERMINATED"] {
-        let world = World::new().await;
-        let ticket = failed_cluster(&world, state, Action::ReinstallLibraries);
-        libraries(&world);
-        world.heal(&ticket).await.succeeded();
+        let rig = Rig::new().await;
+        let ticket = failed_cluster(&rig, state, Action::ReinstallLibraries);
+        libraries(&rig);
+        rig.heal(&ticket).await.succeeded();
         let failed = json!([{"pypi": {"package": "pandas==99.0"}}]);
         let wanted = json!({"cluster_id": CLUSTER, "libraries": failed});
         assert_eq!(
-            sent(&world, "/libraries/uninstall"),
+            sent(&rig, "/libraries/uninstall"),
             std::slice::from_ref(&wanted)
         );
-        assert_eq!(sent(&world, "/libraries/install"), [wanted]);
-        let order: Vec<String> = world
+        assert_eq!(sent(&rig, "/libraries/install"), [wanted]);
+        let order: Vec<String> = rig
             .databricks_server
             .requests()
             .into_iter()
@@ -469,8 +443,7 @@ async fn failed_libraries_are_taken_away_and_installed_anew() {
             ]
         );
         assert!(
-            world
-                .databricks
+            rig.databricks
                 .libraries(CLUSTER)
                 .iter()
                 .all(|library| library["status"] == "INSTALLED")
@@ -480,14 +453,14 @@ async fn failed_libraries_are_taken_away_and_installed_anew() {
 
 #[tokio::test]
 async fn a_library_that_fails_again_is_named() {
-    let world = World::new().await;
-    let ticket = failed_cluster(&world, "RUNNING", Action::ReinstallLibraries);
-    libraries(&world);
-    world.databricks.break_library(
+    let rig = Rig::new().await;
+    let ticket = failed_cluster(&rig, "RUNNING", Action::ReinstallLibraries);
+    libraries(&rig);
+    rig.databricks.break_library(
         &json!({"pypi": {"package": "pandas==99.0"}}),
         "No matching distribution found",
     );
-    let story = world.heal(&ticket).await;
+    let story = rig.heal(&ticket).await;
     assert!(
         story.failed().contains("pandas==99.0")
             && story.failed().contains("No matching distribution"),
@@ -498,10 +471,10 @@ async fn a_library_that_fails_again_is_named() {
 
 #[tokio::test]
 async fn when_the_cluster_does_not_come_up_the_libraries_are_put_back() {
-    let world = World::new().await;
-    let ticket = failed_cluster(&world, "RUNNING", Action::ReinstallLibraries);
-    libraries(&world);
-    world.databricks.script(
+    let rig = Rig::new().await;
+    let ticket = failed_cluster(&rig, "RUNNING", Action::ReinstallLibraries);
+    libraries(&rig);
+    rig.databricks.script(
         CLUSTER,
         Ending::badly(
             1,
@@ -510,16 +483,15 @@ async fn when_the_cluster_does_not_come_up_the_libraries_are_put_back() {
             "no machines",
         ),
     );
-    let story = world.heal(&ticket).await;
+    let story = rig.heal(&ticket).await;
     assert!(
         story.failed().contains("did not come up"),
         "{}",
         story.failed()
     );
-    assert_eq!(world.databricks.libraries(CLUSTER).len(), 2);
+    assert_eq!(rig.databricks.libraries(CLUSTER).len(), 2);
     assert!(
-        world
-            .databricks
+        rig.databricks
             .libraries(CLUSTER)
             .iter()
             .all(|library| library["status"] != "UNINSTALL_ON_RESTART")
@@ -528,22 +500,21 @@ async fn when_the_cluster_does_not_come_up_the_libraries_are_put_back() {
 
 #[tokio::test]
 async fn a_cluster_without_failed_libraries_is_left_alone() {
-    let world = World::new().await;
-    let ticket = failed_cluster(&world, "RUNNING", Action::ReinstallLibraries);
+    let rig = Rig::new().await;
+    let ticket = failed_cluster(&rig, "RUNNING", Action::ReinstallLibraries);
     assert!(
-        world
-            .heal(&ticket)
+        rig.heal(&ticket)
             .await
             .failed()
             .contains("No library of this cluster is in the state FAILED")
     );
-    assert_eq!(world.databricks_server.requests_to("POST", "/").len(), 0);
+    assert_eq!(rig.databricks_server.requests_to("POST", "/").len(), 0);
 }
 
 /// A job run that failed on an all-purpose cluster.
-fn job_on_cluster(world: &World, action: Action) -> aiops_rca::ticket::Ticket {
-    failed_cluster(world, "TERMINATED", action);
-    let mut ticket = failed_job(world);
+fn job_on_cluster(rig: &Rig, action: Action) -> aiops_rca::ticket::Ticket {
+    failed_cluster(rig, "TERMINATED", action);
+    let mut ticket = failed_job(rig);
     ticket.remediation.action = action;
     ticket
         .failure
@@ -555,22 +526,22 @@ fn job_on_cluster(world: &World, action: Action) -> aiops_rca::ticket::Ticket {
 #[tokio::test]
 async fn a_job_that_failed_on_the_cluster_is_repaired_once_the_cluster_is_well() {
     for action in [Action::RestartCluster, Action::ReinstallLibraries] {
-        let world = World::new().await;
-        let ticket = job_on_cluster(&world, action);
-        libraries(&world);
-        let story = world.heal(&ticket).await;
+        let rig = Rig::new().await;
+        let ticket = job_on_cluster(&rig, action);
+        libraries(&rig);
+        let story = rig.heal(&ticket).await;
         assert_eq!(
             story.succeeded().remediation_run_id.as_deref(),
             Some("998877665544332")
         );
         assert_eq!(
-            world.databricks.run(JOB_RUN).unwrap()["state"]["result_state"],
+            rig.databricks.run(JOB_RUN).unwrap()["state"]["result_state"],
             "SUCCESS"
         );
         assert_eq!(
             (
-                sent(&world, "/clusters/start").len(),
-                sent(&world, "/runs/repair").len()
+                sent(&rig, "/clusters/start").len(),
+                sent(&rig, "/runs/repair").len()
             ),
             (1, 1)
         );
@@ -579,20 +550,20 @@ async fn a_job_that_failed_on_the_cluster_is_repaired_once_the_cluster_is_well()
 
 #[tokio::test]
 async fn the_cluster_alone_is_not_called_a_success_when_its_job_fails_again() {
-    let world = World::new().await;
-    let ticket = job_on_cluster(&world, Action::RestartCluster);
-    world.databricks.script(
+    let rig = Rig::new().await;
+    let ticket = job_on_cluster(&rig, Action::RestartCluster);
+    rig.databricks.script(
         JOB,
         Ending::badly(1, "RUN_EXECUTION_ERROR", "CLIENT_ERROR", "still no luck"),
     );
     assert_eq!(
-        world.heal(&ticket).await.failed(),
+        rig.heal(&ticket).await.failed(),
         "The run ended as FAILED. still no luck"
     );
 
-    let world = World::new().await;
-    let ticket = job_on_cluster(&world, Action::RestartCluster);
-    world.databricks.script(
+    let rig = Rig::new().await;
+    let ticket = job_on_cluster(&rig, Action::RestartCluster);
+    rig.databricks.script(
         CLUSTER,
         Ending::badly(
             1,
@@ -601,14 +572,8 @@ async fn the_cluster_alone_is_not_called_a_success_when_its_job_fails_again() {
             "no machines",
         ),
     );
-    assert!(
-        world
-            .heal(&ticket)
-            .await
-            .failed()
-            .contains("did not come up")
-    );
-    assert_eq!(sent(&world, "/runs/repair").len(), 0);
+    assert!(rig.heal(&ticket).await.failed().contains("did not come up"));
+    assert_eq!(sent(&rig, "/runs/repair").len(), 0);
 }
 
 #[tokio::test]
@@ -625,12 +590,12 @@ async fn a_request_for_another_workspace_is_refused() {
             "restart-cluster",
             "reinstall-libraries",
         ] {
-            let world = World::new().await;
+            let rig = Rig::new().await;
             let cluster = playbook != "retry-databricks-job";
             let ticket = if cluster {
-                failed_cluster(&world, "TERMINATED", Action::RestartCluster)
+                failed_cluster(&rig, "TERMINATED", Action::RestartCluster)
             } else {
-                failed_job(&world)
+                failed_job(&rig)
             };
             let mut attempt = super::support::attempt(&ticket);
             attempt.called_at = Some(chrono::Utc::now());
@@ -639,8 +604,8 @@ async fn a_request_for_another_workspace_is_refused() {
                 .unwrap();
             let mut body = aiops_rca::sinks::playbook::request_body(&ticket, &attempt, &callback);
             body["scope"] = json!(scope);
-            world.trigger(playbook, &body).await;
-            let refused = format!("{:?}", world.callbacks()).contains("belongs to another place");
+            rig.trigger(playbook, &body).await;
+            let refused = format!("{:?}", rig.callbacks()).contains("belongs to another place");
             assert_eq!(refused, !ours, "{playbook}: {scope}");
         }
     }

@@ -39,12 +39,12 @@ fn definition(actions: &Value, trigger: &Value) -> Value {
     })
 }
 
-struct Bench {
+struct Rig {
     simulator: LogicAppSimulator,
     echo: Server,
 }
 
-impl Bench {
+impl Rig {
     async fn new(actions: Value) -> Self {
         Self::with(&actions, &json!({}), LogicAppSettings::default()).await
     }
@@ -109,14 +109,14 @@ fn http(path: &str, retry: &Value, after: &Value) -> Value {
 #[tokio::test]
 async fn what_runs_after_a_failure_runs_and_what_runs_after_success_is_skipped() {
     let none = json!({"type": "none"});
-    let bench = Bench::new(json!({
+    let rig = Rig::new(json!({
         "Bad": http("500", &none, &json!({})),
         "Good_path": compose("1", &json!({"Bad": ["Succeeded"]})),
         "Catch": compose("@outputs('Bad')?['statusCode']", &json!({"Bad": ["Failed"]})),
         "After_skipped": compose("2", &json!({"Good_path": ["Skipped"]})),
     }))
     .await;
-    let run = bench.run(json!({})).await;
+    let run = rig.run(json!({})).await;
     assert_eq!(
         (status(&run, "Bad"), status(&run, "Good_path")),
         (RunStatus::Failed, RunStatus::Skipped)
@@ -136,7 +136,7 @@ async fn what_runs_after_a_failure_runs_and_what_runs_after_success_is_skipped()
 #[tokio::test]
 async fn a_scope_fails_with_its_last_action_and_tells_what_failed() {
     let none = json!({"type": "none"});
-    let bench = Bench::new(json!({
+    let rig = Rig::new(json!({
         "Try": {"type": "Scope", "actions": {"Fine": compose("1", &json!({})), "Bad": http("404", &none, &json!({"Fine": ["Succeeded"]})), "Never": compose("1", &json!({"Bad": ["Succeeded"]}))}},
         "Which": {"type": "Query", "inputs": {"from": "@result('Try')", "where": "@equals(item()['status'], 'Failed')"}, "runAfter": {"Try": ["Failed"]}},
         "Name": compose("@first(body('Which'))['name']", &json!({"Which": ["Succeeded"]})),
@@ -144,7 +144,7 @@ async fn a_scope_fails_with_its_last_action_and_tells_what_failed() {
         "List": {"type": "Select", "inputs": {"from": "@result('Try')", "select": "@item()['status']"}, "runAfter": {"Code": ["Succeeded"]}},
     }))
     .await;
-    let run = bench.run(json!({})).await;
+    let run = rig.run(json!({})).await;
     assert_eq!(status(&run, "Try"), RunStatus::Failed);
     assert_eq!(
         (shown(&run, "Name"), shown(&run, "Code")),
@@ -159,7 +159,7 @@ async fn a_scope_fails_with_its_last_action_and_tells_what_failed() {
 #[tokio::test]
 async fn branches_loops_and_variables() {
     let set = |name: &str, value: &str, after: Value| json!({"type": "SetVariable", "inputs": {"name": name, "value": value}, "runAfter": after});
-    let bench = Bench::new(json!({
+    let rig = Rig::new(json!({
         "N": {"type": "InitializeVariable", "inputs": {"variables": [{"name": "n", "type": "integer"}]}},
         "L": {"type": "InitializeVariable", "inputs": {"variables": [{"name": "l", "type": "array", "value": []}]}, "runAfter": {"N": ["Succeeded"]}},
         "S": {"type": "InitializeVariable", "inputs": {"variables": [{"name": "s", "type": "string", "value": "@parameters('greeting')"}]}, "runAfter": {"L": ["Succeeded"]}},
@@ -177,7 +177,7 @@ async fn branches_loops_and_variables() {
         "Long_wait": {"type": "Wait", "inputs": {"interval": {"count": 30, "unit": "Day"}}, "runAfter": {"Wrong": ["Failed"]}},
     }))
     .await;
-    let run = bench.run(json!({"items": ["a", "b"]})).await;
+    let run = rig.run(json!({"items": ["a", "b"]})).await;
     assert_eq!(shown(&run, "Yes"), json!("a!,b!"));
     assert_eq!(
         (
@@ -204,13 +204,13 @@ async fn branches_loops_and_variables() {
 
 #[tokio::test]
 async fn a_variable_keeps_its_type_and_a_bad_expression_fails_its_action() {
-    let bench = Bench::new(json!({
+    let rig = Rig::new(json!({
         "N": {"type": "InitializeVariable", "inputs": {"variables": [{"name": "n", "type": "integer", "value": 1}]}},
         "Text": {"type": "SetVariable", "inputs": {"name": "n", "value": "x"}, "runAfter": {"N": ["Succeeded"]}},
         "Missing": compose("@triggerBody()['nothing']", &json!({"Text": ["Failed"]})),
     }))
     .await;
-    let run = bench.run(json!({})).await;
+    let run = rig.run(json!({})).await;
     assert_eq!(
         (status(&run, "Text"), status(&run, "Missing"), run.status),
         (RunStatus::Failed, RunStatus::Failed, RunStatus::Failed)
@@ -223,12 +223,12 @@ async fn a_variable_keeps_its_type_and_a_bad_expression_fails_its_action() {
 
 #[tokio::test]
 async fn terminate_ends_the_run_at_once() {
-    let bench = Bench::new(json!({
+    let rig = Rig::new(json!({
         "A": {"type": "Scope", "actions": {"Stop": {"type": "Terminate", "inputs": {"runStatus": "Cancelled"}}}},
         "B": compose("1", &json!({"A": ["Succeeded", "Failed", "Skipped", "TimedOut"]})),
     }))
     .await;
-    let run = bench.run(json!({})).await;
+    let run = rig.run(json!({})).await;
     assert_eq!(
         (run.status, run.action("B").is_none()),
         (RunStatus::Cancelled, true)
@@ -247,7 +247,7 @@ async fn loops_end_at_their_limits() {
         json!({"Loop": until})
     };
     for (timeout, naps) in [("PT1H", 5), ("PT150S", 3)] {
-        let run = Bench::new(forever(timeout, json!({})))
+        let run = Rig::new(forever(timeout, json!({})))
             .await
             .run(json!({}))
             .await;
@@ -260,14 +260,14 @@ async fn loops_end_at_their_limits() {
         until_limit: UntilLimit::Succeeds,
         ..LogicAppSettings::default()
     };
-    let bench = Bench::with(&forever("PT1H", json!({})), &json!({}), lenient).await;
+    let rig = Rig::with(&forever("PT1H", json!({})), &json!({}), lenient).await;
     assert_eq!(
-        status(&bench.run(json!({})).await, "Loop"),
+        status(&rig.run(json!({})).await, "Loop"),
         RunStatus::Succeeded
     );
     let strict = forever("PT1H", json!({"operationOptions": "FailWhenLimitsReached"}));
     assert_eq!(
-        status(&Bench::new(strict).await.run(json!({})).await, "Loop"),
+        status(&Rig::new(strict).await.run(json!({})).await, "Loop"),
         RunStatus::Failed
     );
 }
@@ -276,48 +276,42 @@ async fn loops_end_at_their_limits() {
 async fn the_default_policy_repeats_what_may_pass() {
     let default = json!({"Call": {"type": "Http", "inputs": {"method": "POST", "uri": "https://echo.example.com/200", "body": {"a": "@triggerBody()?['x']"},
         "authentication": {"type": "ManagedServiceIdentity", "audience": "https://vault.azure.net"}}}});
-    let bench = Bench::new(default).await;
+    let rig = Rig::new(default).await;
     for fault in [
         Fault::status(429),
         Fault::status(503),
         Fault::DropBefore,
         Fault::status(408),
     ] {
-        bench.echo.faults.next(fault);
+        rig.echo.faults.next(fault);
     }
-    let run = bench.run(json!({"x": 7})).await;
+    let run = rig.run(json!({"x": 7})).await;
     assert_eq!(
-        (status(&run, "Call"), bench.echo.requests().len()),
+        (status(&run, "Call"), rig.echo.requests().len()),
         (RunStatus::Succeeded, 5)
     );
     assert_eq!(
         shown(&run, "Call")["body"],
         json!({"got": {"a": 7}, "auth": "Bearer simulated"})
     );
-    bench.echo.faults.next(Fault::status(403));
-    assert_eq!(
-        status(&bench.run(json!({})).await, "Call"),
-        RunStatus::Failed
-    );
-    assert_eq!(bench.echo.requests().len(), 6);
+    rig.echo.faults.next(Fault::status(403));
+    assert_eq!(status(&rig.run(json!({})).await, "Call"), RunStatus::Failed);
+    assert_eq!(rig.echo.requests().len(), 6);
 }
 
 #[tokio::test]
 async fn unknown_hosts_are_not_reached_but_noted() {
-    let bench =
-        Bench::new(json!({"Call": {"type": "Http", "inputs": {"method": "GET", "uri": "https://evil.example.com/x?y"}}})).await;
-    assert_eq!(
-        status(&bench.run(json!({})).await, "Call"),
-        RunStatus::Failed
-    );
-    assert_eq!(bench.simulator.strangers(), ["https://evil.example.com"]);
+    let rig =
+        Rig::new(json!({"Call": {"type": "Http", "inputs": {"method": "GET", "uri": "https://evil.example.com/x?y"}}})).await;
+    assert_eq!(status(&rig.run(json!({})).await, "Call"), RunStatus::Failed);
+    assert_eq!(rig.simulator.strangers(), ["https://evil.example.com"]);
 }
 
 #[tokio::test]
 async fn a_response_action_answers_the_caller_and_a_late_one_is_a_504() {
     let answer = json!({"Answer": {"type": "Response", "kind": "Http", "inputs": {"statusCode": 201, "headers": {"x-a": "b"}, "body": {"runId": "@triggerBody()?['x']"}}}});
-    let bench = Bench::new(answer).await;
-    let reply = bench.post(&json!({"x": "r-1"})).await;
+    let rig = Rig::new(answer).await;
+    let reply = rig.post(&json!({"x": "r-1"})).await;
     assert_eq!(
         (reply.status, reply.json::<Value>("it").unwrap()),
         (201, json!({"runId": "r-1"}))
@@ -337,17 +331,17 @@ async fn a_response_action_answers_the_caller_and_a_late_one_is_a_504() {
         response_timeout: Some(Duration::from_millis(20)),
         ..LogicAppSettings::default()
     };
-    let bench = Bench::with(&late, &json!({}), settings).await;
-    assert_eq!(bench.post(&json!({})).await.status, 504);
-    bench.simulator.settled().await;
+    let rig = Rig::with(&late, &json!({}), settings).await;
+    assert_eq!(rig.post(&json!({})).await.status, 504);
+    rig.simulator.settled().await;
     assert_eq!(
-        bench.simulator.runs()[0].status,
+        rig.simulator.runs()[0].status,
         RunStatus::Succeeded,
         "the workflow went on"
     );
 
     let never = json!({"Bad": compose("@triggerBody()['x']", &json!({})), "Answer": {"type": "Response", "inputs": {"statusCode": 200}, "runAfter": {"Bad": ["Succeeded"]}}});
-    assert_eq!(Bench::new(never).await.post(&json!({})).await.status, 502);
+    assert_eq!(Rig::new(never).await.post(&json!({})).await.status, 502);
 }
 
 #[tokio::test]
@@ -360,15 +354,15 @@ async fn runs_wait_for_one_another_and_the_queue_is_bounded() {
         pace: Duration::from_millis(60),
         ..LogicAppSettings::default()
     };
-    let bench = Bench::with(&nap, &trigger, settings).await;
+    let rig = Rig::with(&nap, &trigger, settings).await;
     let mut statuses = Vec::new();
     for _call in 0..4 {
-        statuses.push(bench.post(&json!({})).await.status);
+        statuses.push(rig.post(&json!({})).await.status);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(statuses, [202, 202, 429, 429]);
-    bench.simulator.settled().await;
-    let runs = bench.simulator.runs();
+    rig.simulator.settled().await;
+    let runs = rig.simulator.runs();
     assert_eq!(runs.len(), 2);
     assert!(
         runs[1].actions[0].started_at
@@ -383,29 +377,25 @@ async fn a_cancelled_run_does_nothing_more() {
         pace: Duration::from_mins(1),
         ..LogicAppSettings::default()
     };
-    let bench = Bench::with(&actions, &json!({}), settings).await;
-    let reply = bench.post(&json!({})).await;
-    bench
-        .simulator
+    let rig = Rig::with(&actions, &json!({}), settings).await;
+    let reply = rig.post(&json!({})).await;
+    rig.simulator
         .cancel(reply.headers["x-ms-workflow-run-id"].to_str().unwrap());
-    bench.simulator.settled().await;
+    rig.simulator.settled().await;
     assert_eq!(
-        (
-            bench.simulator.runs()[0].status,
-            bench.echo.requests().len()
-        ),
+        (rig.simulator.runs()[0].status, rig.echo.requests().len()),
         (RunStatus::Cancelled, 0)
     );
 }
 
 #[tokio::test]
 async fn a_wrong_signature_starts_nothing_and_the_page_shows_the_runs() {
-    let bench = Bench::new(json!({"A": compose("<b>1</b>", &json!({}))})).await;
-    bench.run(json!({})).await;
+    let rig = Rig::new(json!({"A": compose("<b>1</b>", &json!({}))})).await;
+    rig.run(json!({})).await;
     let http = Http::new(None).unwrap();
     let get =
         async |url: url::Url, method| http.send("it", http.request(method, &url)).await.unwrap();
-    let mut url = bench.simulator.url("w").unwrap();
+    let mut url = rig.simulator.url("w").unwrap();
     url.query_pairs_mut().clear().append_pair("sig", "wrong");
     let refused = get(url, reqwest::Method::POST).await;
     assert_eq!(
@@ -415,8 +405,8 @@ async fn a_wrong_signature_starts_nothing_and_the_page_shows_the_runs() {
         ),
         (401, json!("DirectApiAuthorizationRequired"))
     );
-    assert_eq!(bench.simulator.runs().len(), 1);
-    let base = bench.simulator.url("w").unwrap();
+    assert_eq!(rig.simulator.runs().len(), 1);
+    let base = rig.simulator.url("w").unwrap();
     let page = get(base.join("/").unwrap(), reqwest::Method::GET).await;
     let page = String::from_utf8(page.body.to_vec()).unwrap();
     assert!(

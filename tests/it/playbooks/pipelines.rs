@@ -9,12 +9,11 @@ use simulators::airflow::Api;
 use simulators::data_factory::Ending;
 use simulators::logic_app::{PlaybookFault, RunStatus, UntilLimit};
 
+use super::rig::{RUN, Rig, failed_pipeline};
 use super::support::fixture;
-use super::world::{RUN, World, failed_pipeline};
 
-fn started(world: &World) -> Vec<Value> {
-    world
-        .factory
+fn started(rig: &Rig) -> Vec<Value> {
+    rig.factory
         .runs()
         .into_iter()
         .filter(|run| run["runId"] != RUN)
@@ -30,9 +29,9 @@ fn fails(message: &str) -> Ending {
 
 #[tokio::test]
 async fn a_failed_run_is_recovered_with_its_own_parameters() {
-    let world = World::new().await;
-    let story = world.heal(&failed_pipeline(&world)).await;
-    let runs = started(&world);
+    let rig = Rig::new().await;
+    let story = rig.heal(&failed_pipeline(&rig)).await;
+    let runs = started(&rig);
     let [new] = runs.as_slice() else {
         panic!("{runs:?}")
     };
@@ -40,7 +39,7 @@ async fn a_failed_run_is_recovered_with_its_own_parameters() {
         (&new["parameters"], &new["runGroupId"]),
         (&json!({"runDate": "2026-07-27"}), &json!(RUN))
     );
-    let requests = world.factory_server.requests_to("POST", "/createRun");
+    let requests = rig.factory_server.requests_to("POST", "/createRun");
     let wanted = fixture("adf-createrun-request-recovery")["url"]
         .as_str()
         .unwrap()
@@ -71,29 +70,26 @@ async fn a_failed_run_is_recovered_with_its_own_parameters() {
 
 #[tokio::test]
 async fn the_run_that_fails_again_says_why() {
-    let world = World::new().await;
-    world
-        .factory
+    let rig = Rig::new().await;
+    rig.factory
         .script("pl_ingest_sales", 3, fails("ErrorCode=GatewayTimeout"));
-    let story = world.heal(&failed_pipeline(&world)).await;
+    let story = rig.heal(&failed_pipeline(&rig)).await;
     assert_eq!(
         story.failed(),
         "Operation on target Copy_Sales failed: ErrorCode=GatewayTimeout"
     );
     assert_eq!(
         story.end().remediation_run_id.as_deref(),
-        started(&world)[0]["runId"].as_str()
+        started(&rig)[0]["runId"].as_str()
     );
 }
 
 #[tokio::test]
 async fn a_cancelled_run_is_a_failure() {
-    let world = World::new().await;
-    world
-        .factory
-        .script("pl_ingest_sales", 1, Ending::Cancelled);
+    let rig = Rig::new().await;
+    rig.factory.script("pl_ingest_sales", 1, Ending::Cancelled);
     assert_eq!(
-        world.heal(&failed_pipeline(&world)).await.failed(),
+        rig.heal(&failed_pipeline(&rig)).await.failed(),
         "the remediation run was cancelled"
     );
 }
@@ -101,9 +97,9 @@ async fn a_cancelled_run_is_a_failure() {
 #[tokio::test]
 async fn a_run_that_hangs_is_reported_whatever_the_loop_comes_to() {
     for limit in [UntilLimit::TimesOut, UntilLimit::Succeeds] {
-        let world = World::with(Api::V2, limit).await;
-        world.factory.script("pl_ingest_sales", 0, Ending::Hangs);
-        let story = world.heal(&failed_pipeline(&world)).await;
+        let rig = Rig::with(Api::V2, limit).await;
+        rig.factory.script("pl_ingest_sales", 0, Ending::Hangs);
+        let story = rig.heal(&failed_pipeline(&rig)).await;
         assert_eq!(
             story.failed(),
             "The run did not end within the time this playbook watches it."
@@ -118,9 +114,9 @@ async fn a_run_that_hangs_is_reported_whatever_the_loop_comes_to() {
 
 #[tokio::test]
 async fn when_its_time_is_over_a_playbook_stops_watching_and_says_so() {
-    let world = World::watching(Api::V2, UntilLimit::Succeeds, 0).await;
-    world.factory.script("pl_ingest_sales", 0, Ending::Hangs);
-    let story = world.heal(&failed_pipeline(&world)).await;
+    let rig = Rig::watching(Api::V2, UntilLimit::Succeeds, 0).await;
+    rig.factory.script("pl_ingest_sales", 0, Ending::Hangs);
+    let story = rig.heal(&failed_pipeline(&rig)).await;
     assert_eq!(
         story.failed(),
         "The run did not end within the time this playbook watches it."
@@ -143,8 +139,8 @@ async fn a_request_for_another_place_is_refused_and_one_for_this_place_is_not() 
         ("https://adb-1.12.azuredatabricks.net", false),
     ] {
         for playbook in ["retry-adf-pipeline", "rerun-upstream"] {
-            let world = World::new().await;
-            let ticket = failed_pipeline(&world);
+            let rig = Rig::new().await;
+            let ticket = failed_pipeline(&rig);
             let mut attempt = super::support::attempt(&ticket);
             attempt.called_at = Some(Utc::now());
             let callback = "https://rca.example.com/remediation-callback?x"
@@ -152,28 +148,28 @@ async fn a_request_for_another_place_is_refused_and_one_for_this_place_is_not() 
                 .unwrap();
             let mut body = aiops_rca::sinks::playbook::request_body(&ticket, &attempt, &callback);
             body["scope"] = json!(scope);
-            let run = world.trigger(playbook, &body).await;
-            let refused = format!("{:?}", world.callbacks()).contains("belongs to another place");
+            let run = rig.trigger(playbook, &body).await;
+            let refused = format!("{:?}", rig.callbacks()).contains("belongs to another place");
             assert_eq!(refused, !ours, "{playbook}: {scope}");
             assert_eq!(
                 run.action("Refuse_scope")
                     .is_some_and(|step| step.status.name() == "Succeeded"),
                 !ours
             );
-            assert!(ours || started(&world).is_empty());
+            assert!(ours || started(&rig).is_empty());
         }
     }
 }
 
 #[tokio::test]
 async fn a_refused_start_is_told_and_never_repeated() {
-    let world = World::new().await;
-    world.factory_server.faults.next_on(
+    let rig = Rig::new().await;
+    rig.factory_server.faults.next_on(
         "POST",
         "/createRun",
         Fault::from_fixture(&fixture("adf-http-403")),
     );
-    let story = world.heal(&failed_pipeline(&world)).await;
+    let story = rig.heal(&failed_pipeline(&rig)).await;
     assert!(
         story
             .failed()
@@ -182,12 +178,12 @@ async fn a_refused_start_is_told_and_never_repeated() {
         story.failed()
     );
     assert_eq!(
-        world.factory_server.requests_to("POST", "/createRun").len(),
+        rig.factory_server.requests_to("POST", "/createRun").len(),
         1
     );
     assert_eq!(
         (
-            started(&world).len(),
+            started(&rig).len(),
             story.end().remediation_run_id.as_deref()
         ),
         (0, None)
@@ -196,31 +192,29 @@ async fn a_refused_start_is_told_and_never_repeated() {
 
 #[tokio::test]
 async fn after_an_unknown_start_the_run_is_looked_for_and_watched() {
-    let world = World::new().await;
-    world
-        .factory_server
+    let rig = Rig::new().await;
+    rig.factory_server
         .faults
         .next_on("POST", "/createRun", Fault::AcceptThenDrop);
-    let story = world.heal(&failed_pipeline(&world)).await;
-    assert_eq!(started(&world).len(), 1);
+    let story = rig.heal(&failed_pipeline(&rig)).await;
+    assert_eq!(started(&rig).len(), 1);
     assert_eq!(
         story.succeeded().remediation_run_id.as_deref(),
-        started(&world)[0]["runId"].as_str()
+        started(&rig)[0]["runId"].as_str()
     );
     assert_eq!(
-        world.factory_server.requests_to("POST", "/createRun").len(),
+        rig.factory_server.requests_to("POST", "/createRun").len(),
         1
     );
 }
 
 #[tokio::test]
 async fn a_start_that_was_lost_is_not_repeated_either() {
-    let world = World::new().await;
-    world
-        .factory_server
+    let rig = Rig::new().await;
+    rig.factory_server
         .faults
         .next_on("POST", "/createRun", Fault::status(502));
-    let story = world.heal(&failed_pipeline(&world)).await;
+    let story = rig.heal(&failed_pipeline(&rig)).await;
     assert!(
         story
             .failed()
@@ -228,34 +222,33 @@ async fn a_start_that_was_lost_is_not_repeated_either() {
         "{}",
         story.failed()
     );
-    assert_eq!(started(&world).len(), 0);
+    assert_eq!(started(&rig).len(), 0);
 }
 
 #[tokio::test]
 async fn reading_survives_throttling_and_hiccups() {
-    let world = World::new().await;
-    world.factory_server.faults.next_on(
+    let rig = Rig::new().await;
+    rig.factory_server.faults.next_on(
         "GET",
         "/pipelineruns/",
         Fault::from_fixture(&fixture("adf-http-429")),
     );
-    world
-        .factory_server
+    rig.factory_server
         .faults
         .next_on("POST", "/queryPipelineRuns", Fault::status(500));
-    world.heal(&failed_pipeline(&world)).await.succeeded();
-    assert!(world.factory_server.faults.is_drained());
+    rig.heal(&failed_pipeline(&rig)).await.succeeded();
+    assert!(rig.factory_server.faults.is_drained());
 }
 
 #[tokio::test]
 async fn guards_refuse_what_no_longer_makes_sense() {
-    let world = World::new().await;
-    let ticket = failed_pipeline(&world);
+    let rig = Rig::new().await;
+    let ticket = failed_pipeline(&rig);
     let mut active = fixture("adf-pipelineruns-get-inprogress");
     active["pipelineName"] = json!("pl_ingest_sales");
     active["lastUpdated"] = json!(Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true));
-    world.factory.put_run(active.clone());
-    let story = world.heal(&ticket).await;
+    rig.factory.put_run(active.clone());
+    let story = rig.heal(&ticket).await;
     assert!(
         story.failed().contains("is already running")
             && story.failed().contains(active["runId"].as_str().unwrap()),
@@ -263,39 +256,37 @@ async fn guards_refuse_what_no_longer_makes_sense() {
         story.failed()
     );
 
-    let world = World::new().await;
-    let ticket = failed_pipeline(&world);
+    let rig = Rig::new().await;
+    let ticket = failed_pipeline(&rig);
     let mut healed = fixture("adf-pipelineruns-get-failed");
     (healed["runId"], healed["status"]) = (
         json!("0a0a0a0a-5df1-4b8e-ac2f-064cfa58202b"),
         json!("Succeeded"),
     );
-    world.factory.put_run(healed);
+    rig.factory.put_run(healed);
     let mut other = ticket.clone();
     other.failure.run_id = Some("0a0a0a0a-5df1-4b8e-ac2f-064cfa58202b".into());
     assert!(
-        world
-            .heal(&other)
+        rig.heal(&other)
             .await
             .failed()
             .contains("is Succeeded, not failed")
     );
 
-    let world = World::new().await;
-    let mut other = failed_pipeline(&world);
+    let rig = Rig::new().await;
+    let mut other = failed_pipeline(&rig);
     other.failure.asset = "pl_payroll".into();
     assert!(
-        world
-            .heal(&other)
+        rig.heal(&other)
             .await
             .failed()
             .contains("belongs to another pipeline")
     );
 
-    let world = World::new().await;
-    let mut other = failed_pipeline(&world);
+    let rig = Rig::new().await;
+    let mut other = failed_pipeline(&rig);
     other.failure.run_id = Some("ffffffff-5df1-4b8e-ac2f-064cfa58202b".into());
-    let story = world.heal(&other).await;
+    let story = rig.heal(&other).await;
     assert!(
         story
             .failed()
@@ -304,42 +295,40 @@ async fn guards_refuse_what_no_longer_makes_sense() {
         story.failed()
     );
     assert_eq!(
-        world.factory_server.requests_to("POST", "/createRun").len(),
+        rig.factory_server.requests_to("POST", "/createRun").len(),
         0
     );
 }
 
 /// Calls the trigger by hand, with a body that differs.
-async fn trigger(world: &World, change: impl Fn(&mut Value)) -> u16 {
+async fn trigger(rig: &Rig, change: impl Fn(&mut Value)) -> u16 {
     let mut body = json!({"ticket_id": "ADF-20260727T091531-3f2a1c", "attempt_id": "a1", "attempt_number": 1, "pipeline_name": "pl_ingest_sales",
         "original_run_id": RUN, "callback_url": "https://rca.example.com/remediation-callback?token=t",
         "requested_at": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)});
     change(&mut body);
     let http = aiops_rca::http::Http::new(None).unwrap();
-    let url = world.playbooks.url("retry-adf-pipeline").unwrap();
+    let url = rig.playbooks.url("retry-adf-pipeline").unwrap();
     let reply = http
         .send("it", http.request(reqwest::Method::POST, &url).json(&body))
         .await
         .unwrap();
-    world.playbooks.settled().await;
+    rig.playbooks.settled().await;
     reply.status
 }
 
 #[tokio::test]
 async fn a_stale_request_does_nothing_and_says_so() {
-    let world = World::new().await;
-    failed_pipeline(&world);
-    let status = trigger(&world, |body| {
+    let rig = Rig::new().await;
+    failed_pipeline(&rig);
+    let status = trigger(&rig, |body| {
         body["requested_at"] = json!(
             (Utc::now() - chrono::TimeDelta::minutes(31))
                 .to_rfc3339_opts(SecondsFormat::Millis, true)
         );
     })
     .await;
-    assert_eq!((status, started(&world).len()), (202, 0));
-    assert!(
-        matches!(&world.callbacks()[0].outcome, Outcome::Failed(why) if why.contains("too old"))
-    );
+    assert_eq!((status, started(&rig).len()), (202, 0));
+    assert!(matches!(&rig.callbacks()[0].outcome, Outcome::Failed(why) if why.contains("too old")));
 }
 
 #[tokio::test]
@@ -349,47 +338,43 @@ async fn a_callback_address_that_is_not_ours_is_never_called_and_nothing_is_done
         "https://rca.example.com.evil.com/remediation-callback?",
         "https://rca.example.com/azure-monitor?x=/remediation-callback?",
     ] {
-        let world = World::new().await;
-        failed_pipeline(&world);
+        let rig = Rig::new().await;
+        failed_pipeline(&rig);
         assert_eq!(
-            trigger(&world, |body| body["callback_url"] = json!(address)).await,
+            trigger(&rig, |body| body["callback_url"] = json!(address)).await,
             202
         );
         assert_eq!(
-            (started(&world).len(), world.door.requests().len()),
+            (started(&rig).len(), rig.door.requests().len()),
             (0, 0),
             "{address}"
         );
-        assert_eq!(
-            world.playbooks.strangers(),
-            Vec::<String>::new(),
-            "{address}"
-        );
-        assert_eq!(world.playbooks.runs()[0].status, RunStatus::Failed);
+        assert_eq!(rig.playbooks.strangers(), Vec::<String>::new(), "{address}");
+        assert_eq!(rig.playbooks.runs()[0].status, RunStatus::Failed);
     }
 }
 
 #[tokio::test]
 async fn a_body_that_lacks_what_is_needed_is_refused_at_the_door() {
-    let world = World::new().await;
+    let rig = Rig::new().await;
     assert_eq!(
-        trigger(&world, |body| drop(
+        trigger(&rig, |body| drop(
             body.as_object_mut().unwrap().remove("original_run_id")
         ))
         .await,
         400
     );
     assert_eq!(
-        trigger(&world, |body| body["attempt_number"] = json!("one")).await,
+        trigger(&rig, |body| body["attempt_number"] = json!("one")).await,
         400
     );
-    assert!(world.playbooks.runs().is_empty());
+    assert!(rig.playbooks.runs().is_empty());
 }
 
 #[tokio::test]
 async fn the_history_hides_what_the_definition_secures() {
-    let world = World::new().await;
-    let story = world.heal(&failed_pipeline(&world)).await;
+    let rig = Rig::new().await;
+    let story = rig.heal(&failed_pipeline(&rig)).await;
     let shown = serde_json::to_value(&story.run).unwrap();
     let call = shown["actions"]
         .as_array()
@@ -409,28 +394,28 @@ async fn the_history_hides_what_the_definition_secures() {
 
 #[tokio::test]
 async fn faults_of_the_service_itself() {
-    let world = World::new().await;
-    let ticket = failed_pipeline(&world);
-    world.playbooks.next_run(PlaybookFault::CallbackTwice);
-    world.heal(&ticket).await;
-    assert_eq!(world.callbacks().len(), 3, "the progress was told twice");
+    let rig = Rig::new().await;
+    let ticket = failed_pipeline(&rig);
+    rig.playbooks.next_run(PlaybookFault::CallbackTwice);
+    rig.heal(&ticket).await;
+    assert_eq!(rig.callbacks().len(), 3, "the progress was told twice");
 
-    let world = World::new().await;
-    failed_pipeline(&world);
-    world.playbooks.next_run(PlaybookFault::GatewayTimeout);
-    assert_eq!(trigger(&world, |_| ()).await, 504);
-    assert_eq!(started(&world).len(), 1, "504 and yet it ran");
+    let rig = Rig::new().await;
+    failed_pipeline(&rig);
+    rig.playbooks.next_run(PlaybookFault::GatewayTimeout);
+    assert_eq!(trigger(&rig, |_| ()).await, 504);
+    assert_eq!(started(&rig).len(), 1, "504 and yet it ran");
 
-    let world = World::new().await;
-    failed_pipeline(&world);
+    let rig = Rig::new().await;
+    failed_pipeline(&rig);
     for _both in 0..2 {
-        world.playbooks.next_run(PlaybookFault::CallbackLost);
+        rig.playbooks.next_run(PlaybookFault::CallbackLost);
     }
-    assert_eq!(trigger(&world, |_| ()).await, 202);
-    assert_eq!((started(&world).len(), world.callbacks().len()), (1, 0));
-    assert!(world.playbooks.is_drained());
-    world.playbooks.set_enabled("retry-adf-pipeline", false);
-    assert_eq!(trigger(&world, |_| ()).await, 404);
+    assert_eq!(trigger(&rig, |_| ()).await, 202);
+    assert_eq!((started(&rig).len(), rig.callbacks().len()), (1, 0));
+    assert!(rig.playbooks.is_drained());
+    rig.playbooks.set_enabled("retry-adf-pipeline", false);
+    assert_eq!(trigger(&rig, |_| ()).await, 404);
 }
 
 fn upstream_run(status: &str) -> Value {
@@ -445,13 +430,13 @@ fn upstream_run(status: &str) -> Value {
 
 #[tokio::test]
 async fn the_upstream_pipeline_runs_first_then_the_failed_one_is_recovered() {
-    let world = World::new().await;
-    let mut ticket = failed_pipeline(&world);
+    let rig = Rig::new().await;
+    let mut ticket = failed_pipeline(&rig);
     ticket.remediation.action = Action::CheckUpstream;
-    world.factory.put_run(upstream_run("Succeeded"));
-    let story = world.heal(&ticket).await;
+    rig.factory.put_run(upstream_run("Succeeded"));
+    let story = rig.heal(&ticket).await;
     let end = story.succeeded();
-    let runs: Vec<Value> = started(&world)
+    let runs: Vec<Value> = started(&rig)
         .into_iter()
         .filter(|run| run["runId"] != "up-1")
         .collect();
@@ -474,12 +459,12 @@ async fn the_upstream_pipeline_runs_first_then_the_failed_one_is_recovered() {
 
 #[tokio::test]
 async fn without_a_good_upstream_the_failed_pipeline_is_left_alone() {
-    let world = World::new().await;
-    let mut ticket = failed_pipeline(&world);
+    let rig = Rig::new().await;
+    let mut ticket = failed_pipeline(&rig);
     ticket.remediation.action = Action::CheckUpstream;
-    world.factory.put_run(upstream_run("Succeeded"));
-    world.factory.script("pl_export_sales", 1, fails("no disk"));
-    let story = world.heal(&ticket).await;
+    rig.factory.put_run(upstream_run("Succeeded"));
+    rig.factory.script("pl_export_sales", 1, fails("no disk"));
+    let story = rig.heal(&ticket).await;
     assert!(
         story
             .failed()
@@ -488,19 +473,17 @@ async fn without_a_good_upstream_the_failed_pipeline_is_left_alone() {
         story.failed()
     );
     assert_eq!(
-        world
-            .factory_server
+        rig.factory_server
             .requests_to("POST", "pl_ingest_sales/createRun")
             .len(),
         0
     );
 
-    let world = World::new().await;
-    let mut ticket = failed_pipeline(&world);
+    let rig = Rig::new().await;
+    let mut ticket = failed_pipeline(&rig);
     ticket.remediation.action = Action::CheckUpstream;
     assert!(
-        world
-            .heal(&ticket)
+        rig.heal(&ticket)
             .await
             .failed()
             .contains("no run in the last seven days")
@@ -510,11 +493,10 @@ async fn without_a_good_upstream_the_failed_pipeline_is_left_alone() {
     let mut run = fixture("adf-pipelineruns-get-failed");
     (run["runId"], run["pipelineName"]) = (json!("o-1"), json!("pl_other"));
     other.failure.run_id = Some("o-1".into());
-    let world = World::new().await;
-    world.factory.put_run(run);
+    let rig = Rig::new().await;
+    rig.factory.put_run(run);
     assert!(
-        world
-            .heal(&other)
+        rig.heal(&other)
             .await
             .failed()
             .contains("No upstream pipeline is configured")

@@ -10,7 +10,7 @@ use serde_json::Value;
 use simulators::slack::block_problems;
 use url::Url;
 
-use super::stage::{answer, ask, at, attempt, happen, healing, issue, person, status, ticket};
+use super::rig::{answer, ask, at, attempt, happen, healing, issue, person, status, ticket};
 
 struct Bases(Url, Url, Vec<String>);
 

@@ -7,25 +7,25 @@ use chrono::TimeDelta;
 
 use simulators::slack::{SlackChannel, SlackOptions};
 
-use super::stage::{Stage, ask, at, fixture, healing, issue, numbered, person, status, ticket};
+use super::rig::{Rig, ask, at, fixture, healing, issue, numbered, person, status, ticket};
 
 #[tokio::test]
 async fn one_message_follows_its_ticket() {
-    let mut stage = Stage::set(SlackOptions {
+    let mut rig = Rig::set(SlackOptions {
         one_a_second: true,
         ..SlackOptions::default()
     })
     .await;
-    let (sink, mut ticket) = (stage.sink(), ticket());
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+    let (sink, mut ticket) = (rig.sink(), ticket());
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
     let record = ticket.slack.clone();
     assert_eq!(record.channel.as_deref(), Some("C01234567AB"));
     assert_eq!(
         record.ts.as_deref(),
-        Some(stage.slack.messages()[0].ts.as_str())
+        Some(rig.slack.messages()[0].ts.as_str())
     );
     assert!(
-        stage.slack.messages()[0].blocks[1]["text"]["text"]
+        rig.slack.messages()[0].blocks[1]["text"]["text"]
             .as_str()
             .unwrap()
             .contains("ITSM Ticket: pending")
@@ -33,15 +33,15 @@ async fn one_message_follows_its_ticket() {
 
     issue(&mut ticket);
     healing(&mut ticket);
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-    let messages = stage.slack.messages();
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    let messages = rig.slack.messages();
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].edits, 1);
     assert_eq!(
         messages[0].metadata["event_payload"]["ticket_id"],
         ticket.id.as_str()
     );
-    let told = stage.told(&ticket);
+    let told = rig.told(&ticket);
     assert_eq!(told.len(), ticket.story.len());
     for (entry, chapter) in told.iter().zip(&ticket.story) {
         assert!(
@@ -51,14 +51,14 @@ async fn one_message_follows_its_ticket() {
         );
     }
 
-    let calls = stage.slack.requests().len();
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+    let calls = rig.slack.requests().len();
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
     assert_eq!(
-        stage.slack.requests().len(),
+        rig.slack.requests().len(),
         calls,
         "nothing changed: nothing is called"
     );
-    for call in stage.slack.calls("chat.postMessage") {
+    for call in rig.slack.calls("chat.postMessage") {
         assert_eq!(
             call.header("content-type"),
             Some("application/json; charset=utf-8")
@@ -66,62 +66,62 @@ async fn one_message_follows_its_ticket() {
         assert_eq!(call.json()["unfurl_links"], false);
         assert!(call.json().get("reply_broadcast").is_none());
     }
-    stage.slack.assert_drained();
+    rig.slack.assert_drained();
 }
 
 #[tokio::test]
 async fn at_most_one_writing_call_a_step() {
-    let mut stage = Stage::set(SlackOptions::default()).await;
-    let (sink, mut ticket) = (stage.sink(), ticket());
+    let mut rig = Rig::set(SlackOptions::default()).await;
+    let (sink, mut ticket) = (rig.sink(), ticket());
     issue(&mut ticket);
     healing(&mut ticket);
-    let writes = |stage: &Stage| {
-        stage.slack.calls("chat.postMessage").len() + stage.slack.calls("chat.update").len()
+    let writes = |rig: &Rig| {
+        rig.slack.calls("chat.postMessage").len() + rig.slack.calls("chat.update").len()
     };
     loop {
-        let before = writes(&stage);
-        let rest = stage.step(&sink, &mut ticket).await.unwrap();
-        assert!(writes(&stage) - before <= 1);
+        let before = writes(&rig);
+        let rest = rig.step(&sink, &mut ticket).await.unwrap();
+        assert!(writes(&rig) - before <= 1);
         if rest {
             break;
         }
     }
-    assert!(writes(&stage) > 3);
+    assert!(writes(&rig) > 3);
 }
 
 #[tokio::test]
 async fn a_deleted_message_is_posted_anew_once_then_left() {
-    let mut stage = Stage::set(SlackOptions::default()).await;
-    let (sink, mut ticket) = (stage.sink(), ticket());
-    stage.settle(&sink, &mut ticket).await;
+    let mut rig = Rig::set(SlackOptions::default()).await;
+    let (sink, mut ticket) = (rig.sink(), ticket());
+    rig.settle(&sink, &mut ticket).await;
     let first = ticket.slack.ts.clone().unwrap();
-    stage.slack.delete(&first);
+    rig.slack.delete(&first);
     assert_eq!(
-        stage.settle(&sink, &mut ticket).await,
+        rig.settle(&sink, &mut ticket).await,
         None,
         "nothing changed, nobody notices"
     );
     issue(&mut ticket);
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
     let second = ticket.slack.ts.clone().unwrap();
     assert_ne!(first, second);
-    assert_eq!(stage.slack.messages().len(), 1);
+    assert_eq!(rig.slack.messages().len(), 1);
 
-    stage.slack.delete(&second);
+    rig.slack.delete(&second);
     healing(&mut ticket);
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
     assert!(ticket.slack.deleted);
-    assert_eq!(stage.slack.messages().len(), 0, "a person does not want it");
-    let calls = stage.slack.requests().len();
-    stage.settle(&sink, &mut ticket).await;
-    assert_eq!(stage.slack.requests().len(), calls);
+    assert_eq!(rig.slack.messages().len(), 0, "a person does not want it");
+    let calls = rig.slack.requests().len();
+    rig.settle(&sink, &mut ticket).await;
+    assert_eq!(rig.slack.requests().len(), calls);
 }
 
 #[tokio::test]
 async fn a_thread_whose_message_is_gone_brings_the_message_back() {
-    let mut stage = Stage::set(SlackOptions::default()).await;
-    let (sink, mut ticket) = (stage.sink(), ticket());
-    stage.settle(&sink, &mut ticket).await;
+    let mut rig = Rig::set(SlackOptions::default()).await;
+    let (sink, mut ticket) = (rig.sink(), ticket());
+    rig.settle(&sink, &mut ticket).await;
     ticket.story.clear();
     status(
         &mut ticket,
@@ -131,32 +131,32 @@ async fn a_thread_whose_message_is_gone_brings_the_message_back() {
     );
     // The edit gets through; then somebody deletes the message.
     while ticket.slack.intent.is_none() {
-        stage.step(&sink, &mut ticket).await.unwrap();
+        rig.step(&sink, &mut ticket).await.unwrap();
     }
-    stage.slack.delete(ticket.slack.ts.as_deref().unwrap());
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-    assert_eq!(stage.slack.messages().len(), 1);
-    assert_eq!(stage.told(&ticket), ["🔄 Jane works on it"]);
+    rig.slack.delete(ticket.slack.ts.as_deref().unwrap());
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    assert_eq!(rig.slack.messages().len(), 1);
+    assert_eq!(rig.told(&ticket), ["🔄 Jane works on it"]);
 }
 
 #[tokio::test]
 async fn a_message_that_may_not_be_edited_goes_on_in_its_thread() {
     for error in ["cant_update_message", "edit_window_closed"] {
-        let mut stage = Stage::set(SlackOptions::default()).await;
-        let (sink, mut ticket) = (stage.sink(), ticket());
-        stage.settle(&sink, &mut ticket).await;
+        let mut rig = Rig::set(SlackOptions::default()).await;
+        let (sink, mut ticket) = (rig.sink(), ticket());
+        rig.settle(&sink, &mut ticket).await;
         status(
             &mut ticket,
             Status::Acknowledged,
             person("Jane", Channel::Dashboard),
             at("10:10:00"),
         );
-        stage.slack.refuse_next("chat.update", error);
-        assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+        rig.slack.refuse_next("chat.update", error);
+        assert_eq!(rig.settle(&sink, &mut ticket).await, None);
         let noted = ticket.slack.fault.clone().unwrap();
         assert!(noted.reason.contains("posted in its thread"), "{noted:?}");
         assert_eq!(
-            stage.told(&ticket),
+            rig.told(&ticket),
             ["✅ Closed by Jane on 2025-12-12 10:10:00 UTC"]
         );
         // The next change is tried again.
@@ -166,10 +166,10 @@ async fn a_message_that_may_not_be_edited_goes_on_in_its_thread() {
             person("Jane", Channel::Dashboard),
             at("10:20:00"),
         );
-        assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+        assert_eq!(rig.settle(&sink, &mut ticket).await, None);
         assert!(!ticket.slack.frozen);
-        assert_eq!(stage.slack.messages()[0].edits, 1);
-        stage.slack.assert_drained();
+        assert_eq!(rig.slack.messages()[0].edits, 1);
+        rig.slack.assert_drained();
     }
 }
 
@@ -192,10 +192,10 @@ async fn documented_errors_are_sorted() {
         ("an_error_of_tomorrow", ""),
     ];
     for (error, remedy) in config.into_iter().chain(permanent) {
-        let mut stage = Stage::set(SlackOptions::default()).await;
-        let (sink, mut ticket) = (stage.sink(), ticket());
-        stage.slack.refuse_next("chat.postMessage", error);
-        let fault = stage.settle(&sink, &mut ticket).await.unwrap();
+        let mut rig = Rig::set(SlackOptions::default()).await;
+        let (sink, mut ticket) = (rig.sink(), ticket());
+        rig.slack.refuse_next("chat.postMessage", error);
+        let fault = rig.settle(&sink, &mut ticket).await.unwrap();
         assert!(
             fault.reason().contains(error) && fault.reason().contains(remedy),
             "{fault}"
@@ -205,12 +205,12 @@ async fn documented_errors_are_sorted() {
             "the token is nowhere"
         );
         assert_eq!(
-            stage.settle(&sink, &mut ticket).await,
+            rig.settle(&sink, &mut ticket).await,
             None,
             "after the repair it goes on"
         );
-        assert_eq!(stage.slack.messages().len(), 1);
-        stage.slack.assert_drained();
+        assert_eq!(rig.slack.messages().len(), 1);
+        rig.slack.assert_drained();
     }
     for error in [
         "ratelimited",
@@ -219,21 +219,20 @@ async fn documented_errors_are_sorted() {
         "internal_error",
         "service_unavailable",
     ] {
-        let mut stage = Stage::set(SlackOptions::default()).await;
-        let (sink, mut ticket) = (stage.sink(), ticket());
-        stage.slack.refuse_next("chat.postMessage", error);
-        assert!(!stage.step(&sink, &mut ticket).await.unwrap());
+        let mut rig = Rig::set(SlackOptions::default()).await;
+        let (sink, mut ticket) = (rig.sink(), ticket());
+        rig.slack.refuse_next("chat.postMessage", error);
+        assert!(!rig.step(&sink, &mut ticket).await.unwrap());
         assert!(
-            stage
-                .step(&sink, &mut ticket)
+            rig.step(&sink, &mut ticket)
                 .await
                 .unwrap_err()
                 .is_transient(),
             "{error}"
         );
-        assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-        assert_eq!(stage.slack.messages().len(), 1, "{error}");
-        stage.slack.assert_drained();
+        assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+        assert_eq!(rig.slack.messages().len(), 1, "{error}");
+        rig.slack.assert_drained();
     }
 }
 
@@ -256,10 +255,10 @@ async fn the_vendors_error_bodies_are_understood() {
         ("token-revoked", "reinstall the app"),
     ];
     for (name, words) in expected {
-        let mut stage = Stage::set(SlackOptions::default()).await;
-        let (sink, mut ticket) = (stage.sink(), ticket());
+        let mut rig = Rig::set(SlackOptions::default()).await;
+        let (sink, mut ticket) = (rig.sink(), ticket());
         let body = fixture(&format!("slack-error-{name}")).to_string();
-        stage.slack.faults().next_on(
+        rig.slack.faults().next_on(
             "POST",
             "chat.postMessage",
             simulators::Fault::Status {
@@ -268,14 +267,14 @@ async fn the_vendors_error_bodies_are_understood() {
                 body,
             },
         );
-        let fault = stage.settle(&sink, &mut ticket).await.unwrap();
+        let fault = rig.settle(&sink, &mut ticket).await.unwrap();
         assert!(fault.reason().contains(words), "{name}: {fault}");
     }
     for name in ["slack-postmessage-ok", "slack-postmessage-ok-warning"] {
-        let mut stage = Stage::set(SlackOptions::default()).await;
-        let (sink, mut ticket) = (stage.sink(), ticket());
+        let mut rig = Rig::set(SlackOptions::default()).await;
+        let (sink, mut ticket) = (rig.sink(), ticket());
         let body = fixture(name).to_string();
-        stage.slack.faults().next_on(
+        rig.slack.faults().next_on(
             "POST",
             "chat.postMessage",
             simulators::Fault::Status {
@@ -284,7 +283,7 @@ async fn the_vendors_error_bodies_are_understood() {
                 body,
             },
         );
-        assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+        assert_eq!(rig.settle(&sink, &mut ticket).await, None);
         assert_eq!(
             ticket.slack.ts.as_deref(),
             Some("1785143731.000100"),
@@ -295,28 +294,28 @@ async fn the_vendors_error_bodies_are_understood() {
 
 #[tokio::test]
 async fn slacks_wish_for_silence_is_kept_for_every_ticket_and_costs_no_call() {
-    let mut stage = Stage::set(SlackOptions::default()).await;
-    let sink = stage.sink();
+    let mut rig = Rig::set(SlackOptions::default()).await;
+    let sink = rig.sink();
     let (mut one, mut other, mut old) = (numbered(1), numbered(2), numbered(3));
-    stage.settle(&sink, &mut old).await;
-    stage.pass(TimeDelta::seconds(5));
-    stage.slack.faults().next_on(
+    rig.settle(&sink, &mut old).await;
+    rig.pass(TimeDelta::seconds(5));
+    rig.slack.faults().next_on(
         "POST",
         "chat.postMessage",
         simulators::Fault::from_fixture(&fixture("slack-http-429")),
     );
-    stage.step(&sink, &mut one).await.unwrap();
-    let fault = stage.step(&sink, &mut one).await.unwrap_err();
+    rig.step(&sink, &mut one).await.unwrap();
+    let fault = rig.step(&sink, &mut one).await.unwrap_err();
     let thirty = std::time::Duration::from_secs(30);
     assert!(
         matches!(fault, Fault::Transient { retry_after: Some(wait), .. } if wait == thirty),
         "{fault:?}"
     );
-    let calls = stage.slack.calls("chat.postMessage").len();
-    stage.step(&sink, &mut other).await.unwrap();
+    let calls = rig.slack.calls("chat.postMessage").len();
+    rig.step(&sink, &mut other).await.unwrap();
     let waits = [
-        sink.step(&one, stage.now).await.unwrap(),
-        sink.step(&other, stage.now).await.unwrap(),
+        sink.step(&one, rig.now).await.unwrap(),
+        sink.step(&other, rig.now).await.unwrap(),
     ];
     assert!(
         matches!(waits[0], Step::Wait(wait, _) if wait == thirty),
@@ -328,16 +327,16 @@ async fn slacks_wish_for_silence_is_kept_for_every_ticket_and_costs_no_call() {
         "{:?}",
         waits[1]
     );
-    assert_eq!(stage.slack.calls("chat.postMessage").len(), calls);
+    assert_eq!(rig.slack.calls("chat.postMessage").len(), calls);
     // Editing has a limit of its own and is not held up.
     issue(&mut old);
-    assert_eq!(stage.settle(&sink, &mut old).await, None);
-    assert_eq!(stage.slack.messages()[0].edits, 1);
+    assert_eq!(rig.settle(&sink, &mut old).await, None);
+    assert_eq!(rig.slack.messages()[0].edits, 1);
     for ticket in [&mut one, &mut other] {
-        assert_eq!(stage.settle(&sink, ticket).await, None);
+        assert_eq!(rig.settle(&sink, ticket).await, None);
     }
-    assert_eq!(stage.slack.messages().len(), 3);
-    stage.slack.assert_drained();
+    assert_eq!(rig.slack.messages().len(), 3);
+    rig.slack.assert_drained();
 }
 
 #[tokio::test]
@@ -352,20 +351,20 @@ async fn forty_tickets_at_once_never_meet_the_limit() {
 }
 
 async fn a_crowd(size: u32) {
-    let mut stage = Stage::set(SlackOptions {
+    let mut rig = Rig::set(SlackOptions {
         one_a_second: true,
         ..SlackOptions::default()
     })
     .await;
-    let sink = stage.sink();
+    let sink = rig.sink();
     let mut tickets: Vec<_> = (0..size)
-        .map(|number| (numbered(number), stage.now))
+        .map(|number| (numbered(number), rig.now))
         .collect();
     // Each comes back when it was told to, as its queue message would.
     while let Some(next) = tickets.iter().map(|(_, due)| *due).min() {
         assert!(next < at("10:05:00"), "somebody waits for ever");
-        stage.now = next;
-        stage.clock.set(next);
+        rig.now = next;
+        rig.clock.set(next);
         for (ticket, due) in tickets.iter_mut().filter(|(_, due)| *due == next) {
             match sink.step(ticket, next).await.unwrap() {
                 Step::Recorded(record) => ticket.slack = record,
@@ -376,14 +375,14 @@ async fn a_crowd(size: u32) {
         tickets.retain(|(_, due)| *due != chrono::DateTime::<chrono::Utc>::MAX_UTC);
     }
     let all = usize::try_from(size).unwrap();
-    assert_eq!(stage.slack.messages().len(), all);
+    assert_eq!(rig.slack.messages().len(), all);
     assert_eq!(
-        stage.slack.calls("chat.postMessage").len(),
+        rig.slack.calls("chat.postMessage").len(),
         all,
         "no call was refused"
     );
     assert_eq!(
-        stage.now - at("10:00:02"),
+        rig.now - at("10:00:02"),
         TimeDelta::seconds(i64::from(size) - 1)
     );
 }
@@ -394,23 +393,23 @@ async fn a_channels_name_is_resolved_once() {
         .map(|n| SlackChannel::public(&format!("C0000000{n:02}"), &format!("other-{n}")))
         .collect();
     channels.push(SlackChannel::public("C01234567AB", "aiops-rca-alerts"));
-    let mut stage = Stage::set(SlackOptions {
+    let mut rig = Rig::set(SlackOptions {
         channels,
         page_size: 10,
         ..SlackOptions::default()
     })
     .await;
     for name in ["#aiops-rca-alerts", "aiops-rca-alerts"] {
-        stage.channel = name.into();
-        let sink = stage.sink();
-        let before = stage.slack.calls("conversations.list").len();
+        rig.channel = name.into();
+        let sink = rig.sink();
+        let before = rig.slack.calls("conversations.list").len();
         for number in 0..3 {
             let mut ticket = numbered(number);
-            assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+            assert_eq!(rig.settle(&sink, &mut ticket).await, None);
             assert_eq!(ticket.slack.channel.as_deref(), Some("C01234567AB"));
         }
         assert_eq!(
-            stage.slack.calls("conversations.list").len() - before,
+            rig.slack.calls("conversations.list").len() - before,
             3,
             "three pages, once"
         );
@@ -421,37 +420,37 @@ async fn a_channels_name_is_resolved_once() {
 async fn a_name_that_cannot_be_looked_up_goes_to_slack_as_it_is() {
     let mut options = SlackOptions::default();
     options.scopes.remove("channels:read");
-    let mut stage = Stage::set(options).await;
-    stage.channel = "aiops-rca-alerts".into();
-    let (sink, mut ticket) = (stage.sink(), ticket());
+    let mut rig = Rig::set(options).await;
+    rig.channel = "aiops-rca-alerts".into();
+    let (sink, mut ticket) = (rig.sink(), ticket());
     issue(&mut ticket);
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
     assert_eq!(
         ticket.slack.channel.as_deref(),
         Some("C01234567AB"),
         "the answer says the id"
     );
     ask(&mut ticket);
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-    assert_eq!(stage.slack.messages()[0].edits, 1, "and edits go to the id");
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    assert_eq!(rig.slack.messages()[0].edits, 1, "and edits go to the id");
 }
 
 #[tokio::test]
 async fn a_channel_that_is_not_there_says_what_to_do() {
-    let mut stage = Stage::set(SlackOptions {
+    let mut rig = Rig::set(SlackOptions {
         scopes: ["chat:write", "channels:read", "groups:read"]
             .map(str::to_owned)
             .into(),
         ..SlackOptions::default()
     })
     .await;
-    stage.channel = "no-such-channel".into();
-    let (sink, mut ticket) = (stage.sink(), ticket());
-    let fault = stage.settle(&sink, &mut ticket).await.unwrap();
+    rig.channel = "no-such-channel".into();
+    let (sink, mut ticket) = (rig.sink(), ticket());
+    let fault = rig.settle(&sink, &mut ticket).await.unwrap();
     assert!(
         fault.reason().contains("#no-such-channel")
             && fault.reason().contains("SLACK_ALERT_CHANNEL"),
         "{fault}"
     );
-    assert!(stage.slack.calls("chat.postMessage").is_empty());
+    assert!(rig.slack.calls("chat.postMessage").is_empty());
 }

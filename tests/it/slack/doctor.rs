@@ -5,15 +5,15 @@ use aiops_rca::sinks::slack::{Slack, SlackSettings};
 use simulators::Fault;
 use simulators::slack::SlackOptions;
 
-use super::stage::Stage;
+use super::rig::Rig;
 
-async fn lines(options: SlackOptions, change: impl FnOnce(&Stage, &mut SlackSettings)) -> String {
-    let stage = Stage::set(options).await;
-    let mut settings = stage.settings();
-    change(&stage, &mut settings);
+async fn lines(options: SlackOptions, change: impl FnOnce(&Rig, &mut SlackSettings)) -> String {
+    let rig = Rig::set(options).await;
+    let mut settings = rig.settings();
+    change(&rig, &mut settings);
     let checks = Slack::new(settings, Http::new(None).unwrap()).check().await;
     assert!(
-        stage.slack.calls("chat.postMessage").is_empty(),
+        rig.slack.calls("chat.postMessage").is_empty(),
         "reading calls only"
     );
     let line = |check: aiops_rca::sinks::Check| {
@@ -49,7 +49,7 @@ async fn every_finding_has_a_line_and_what_to_do() {
         })
         .await,
     ));
-    let bare = |_: &Stage, settings: &mut SlackSettings| {
+    let bare = |_: &Rig, settings: &mut SlackSettings| {
         settings.signing_secret = None;
         settings.approvers = Vec::new();
         settings.channel = "nowhere".into();
@@ -80,7 +80,7 @@ async fn every_finding_has_a_line_and_what_to_do() {
     let mut archived = SlackOptions::default();
     archived.channels[0].is_archived = true;
     said.push(("archived", lines(archived, |_, _| {}).await));
-    let down = |stage: &Stage, _: &mut SlackSettings| stage.slack.faults().next(Fault::status(503));
+    let down = |rig: &Rig, _: &mut SlackSettings| rig.slack.faults().next(Fault::status(503));
     said.push(("down", lines(SlackOptions::default(), down).await));
     let said: Vec<String> = said
         .into_iter()

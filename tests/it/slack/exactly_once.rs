@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use simulators::Fault;
 use simulators::slack::SlackOptions;
 
-use super::stage::{Stage, at, healing, issue, numbered, person, status, ticket};
+use super::rig::{Rig, at, healing, issue, numbered, person, status, ticket};
 
 /// The two ways in which Slack lets us find out; each must be enough alone.
 fn workspaces() -> [SlackOptions; 2] {
@@ -39,12 +39,12 @@ fn taken_by_jane(ticket: &mut Ticket) {
     );
 }
 
-fn assert_told_once(stage: &Stage, ticket: &Ticket, what: &str) {
-    let messages = stage.slack.messages();
+fn assert_told_once(rig: &Rig, ticket: &Ticket, what: &str) {
+    let messages = rig.slack.messages();
     assert_eq!(messages.len(), 1, "{what}: one message");
     assert_eq!(
         messages[0].blocks,
-        message(ticket, &stage.settings().look()).blocks,
+        message(ticket, &rig.settings().look()).blocks,
         "{what}: it shows the ticket"
     );
     assert_eq!(
@@ -52,7 +52,7 @@ fn assert_told_once(stage: &Stage, ticket: &Ticket, what: &str) {
         Some(messages[0].ts.as_str()),
         "{what}: it is the recorded one"
     );
-    let told = stage.told(ticket);
+    let told = rig.told(ticket);
     assert_eq!(told.len(), ticket.story.len(), "{what}: {told:#?}");
     for (entry, chapter) in told.iter().zip(&ticket.story) {
         assert!(
@@ -89,105 +89,100 @@ async fn every_fault_at_every_writing_call() {
     ];
     for options in workspaces() {
         for fault in &faults {
-            let mut stage = Stage::set(options.clone()).await;
-            let (sink, mut ticket) = (stage.sink(), story());
+            let mut rig = Rig::set(options.clone()).await;
+            let (sink, mut ticket) = (rig.sink(), story());
             let what = format!("{fault:?}, known repeats: {}", options.knows_repeats);
             // The message and its first two chapters meet the fault, each once; then an edit does.
             let mut hit = 0;
             while hit < 3 {
                 let intended = ticket.slack.intent.as_ref().map(|intent| intent.what);
                 if intended == Some(Work::Create) || intended == Some(Work::Comment(hit)) {
-                    stage.pass(TimeDelta::seconds(2));
-                    stage
-                        .slack
+                    rig.pass(TimeDelta::seconds(2));
+                    rig.slack
                         .faults()
                         .next_on("POST", "chat.postMessage", fault.clone());
                     hit += 1;
                     assert!(
-                        stage
-                            .step(&sink, &mut ticket)
+                        rig.step(&sink, &mut ticket)
                             .await
                             .unwrap_err()
                             .is_transient(),
                         "{what}"
                     );
-                    stage.pass(TimeDelta::seconds(3));
+                    rig.pass(TimeDelta::seconds(3));
                     while ticket.slack.told + 1 < hit || ticket.slack.ts.is_none() {
-                        if let Err(fault) = stage.step(&sink, &mut ticket).await {
+                        if let Err(fault) = rig.step(&sink, &mut ticket).await {
                             panic!("{what}: {fault}");
                         }
                     }
-                } else if stage.step(&sink, &mut ticket).await.unwrap() {
+                } else if rig.step(&sink, &mut ticket).await.unwrap() {
                     break;
                 }
             }
             assert_eq!(hit, 3, "{what}");
             issue(&mut ticket);
-            stage
-                .slack
+            rig.slack
                 .faults()
                 .next_on("POST", "chat.update", fault.clone());
-            assert_eq!(stage.settle(&sink, &mut ticket).await, None, "{what}");
-            assert_told_once(&stage, &ticket, &what);
-            stage.slack.assert_drained();
+            assert_eq!(rig.settle(&sink, &mut ticket).await, None, "{what}");
+            assert_told_once(&rig, &ticket, &what);
+            rig.slack.assert_drained();
         }
     }
 }
 
 #[tokio::test]
 async fn nobody_listens() {
-    let mut stage = Stage::set(SlackOptions::default()).await;
-    let mut settings = stage.settings();
+    let mut rig = Rig::set(SlackOptions::default()).await;
+    let mut settings = rig.settings();
     settings.api_base = "http://127.0.0.1:1/api/".parse().unwrap();
     let nowhere = Slack::new(settings, Http::new(None).unwrap());
     let mut ticket = ticket();
-    stage.step(&nowhere, &mut ticket).await.unwrap();
-    let fault = stage.step(&nowhere, &mut ticket).await.unwrap_err();
+    rig.step(&nowhere, &mut ticket).await.unwrap();
+    let fault = rig.step(&nowhere, &mut ticket).await.unwrap_err();
     assert!(
         fault.is_transient() && fault.reason().contains("could not be reached"),
         "{fault}"
     );
-    let sink = stage.sink();
-    assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-    assert_told_once(&stage, &ticket, "reached at last");
+    let sink = rig.sink();
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    assert_told_once(&rig, &ticket, "reached at last");
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_too_late() {
     for options in workspaces() {
-        let mut stage = Stage::set(options).await;
-        let (sink, mut ticket) = (stage.impatient_sink(), ticket());
-        stage.step(&sink, &mut ticket).await.unwrap();
-        stage
-            .slack
+        let mut rig = Rig::set(options).await;
+        let (sink, mut ticket) = (rig.impatient_sink(), ticket());
+        rig.step(&sink, &mut ticket).await.unwrap();
+        rig.slack
             .faults()
             .next(Fault::Delay(Duration::from_millis(150)));
         assert!(
-            stage
-                .step(&sink, &mut ticket)
+            rig.step(&sink, &mut ticket)
                 .await
                 .unwrap_err()
                 .is_transient()
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let patient = stage.sink();
-        assert_eq!(stage.settle(&patient, &mut ticket).await, None);
-        assert_told_once(&stage, &ticket, "late");
+        let patient = rig.sink();
+        assert_eq!(rig.settle(&patient, &mut ticket).await, None);
+        assert_told_once(&rig, &ticket, "late");
     }
 }
 
 #[tokio::test]
 async fn a_message_deleted_before_we_knew_of_it() {
     for options in workspaces() {
-        let mut stage = Stage::set(options).await;
-        let (sink, mut ticket) = (stage.sink(), ticket());
-        stage.step(&sink, &mut ticket).await.unwrap();
-        stage.slack.faults().next(Fault::AcceptThenDrop);
-        assert!(stage.step(&sink, &mut ticket).await.is_err());
-        stage.slack.delete(&stage.slack.messages()[0].ts);
-        stage.pass(TimeDelta::seconds(2));
-        assert_eq!(stage.settle(&sink, &mut ticket).await, None);
-        assert_told_once(&stage, &ticket, "posted again");
+        let mut rig = Rig::set(options).await;
+        let (sink, mut ticket) = (rig.sink(), ticket());
+        rig.step(&sink, &mut ticket).await.unwrap();
+        rig.slack.faults().next(Fault::AcceptThenDrop);
+        assert!(rig.step(&sink, &mut ticket).await.is_err());
+        rig.slack.delete(&rig.slack.messages()[0].ts);
+        rig.pass(TimeDelta::seconds(2));
+        assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+        assert_told_once(&rig, &ticket, "posted again");
     }
 }
 
@@ -196,23 +191,23 @@ async fn a_kill_after_every_single_step() {
     for options in workspaces() {
         let mut steps = 1;
         for killed_at in 0.. {
-            let mut stage = Stage::set(options.clone()).await;
+            let mut rig = Rig::set(options.clone()).await;
             let mut ticket = story();
-            let mut sink = stage.sink();
+            let mut sink = rig.sink();
             let mut step = 0;
             loop {
                 if step == killed_at {
                     // The call was made, what it came to was never stored; another process goes on.
-                    let _lost = sink.step(&ticket, stage.now).await.unwrap();
-                    sink = stage.sink();
-                    stage.pass(TimeDelta::seconds(2));
+                    let _lost = sink.step(&ticket, rig.now).await.unwrap();
+                    sink = rig.sink();
+                    rig.pass(TimeDelta::seconds(2));
                 }
                 step += 1;
-                if stage.step(&sink, &mut ticket).await.unwrap() {
+                if rig.step(&sink, &mut ticket).await.unwrap() {
                     break;
                 }
             }
-            assert_told_once(&stage, &ticket, &format!("killed at {killed_at}"));
+            assert_told_once(&rig, &ticket, &format!("killed at {killed_at}"));
             steps = steps.max(step);
             if killed_at > steps {
                 break;
@@ -226,42 +221,41 @@ async fn a_kill_after_every_single_step() {
 async fn seeded_stories_of_kills_and_faults() {
     for seed in 0..24 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut stage = Stage::set(random.choice(workspaces()).unwrap()).await;
-        let (mut sink, mut ticket) = (stage.sink(), numbered(u32::try_from(seed).unwrap()));
+        let mut rig = Rig::set(random.choice(workspaces()).unwrap()).await;
+        let (mut sink, mut ticket) = (rig.sink(), numbered(u32::try_from(seed).unwrap()));
         let mut planned: Vec<fn(&mut Ticket)> = vec![issue, healing, taken_by_jane];
         for _ in 0..400 {
             match random.u32(0..12) {
                 0 if !planned.is_empty() => planned.remove(0)(&mut ticket),
-                1 => sink = stage.sink(),
+                1 => sink = rig.sink(),
                 2 => {
-                    let _lost = sink.step(&ticket, stage.now).await;
-                    sink = stage.sink();
+                    let _lost = sink.step(&ticket, rig.now).await;
+                    sink = rig.sink();
                 }
-                3 => stage.slack.faults().next(Fault::AcceptThenDrop),
-                4 => stage.slack.faults().next(Fault::status(503)),
-                5 => stage
+                3 => rig.slack.faults().next(Fault::AcceptThenDrop),
+                4 => rig.slack.faults().next(Fault::status(503)),
+                5 => rig
                     .slack
                     .faults()
                     .next_on("POST", "chat", Fault::DropBefore),
                 _ => {
-                    if let Ok(Step::Recorded(record)) = sink.step(&ticket, stage.now).await {
+                    if let Ok(Step::Recorded(record)) = sink.step(&ticket, rig.now).await {
                         ticket.slack = record;
                     }
-                    stage.pass(TimeDelta::milliseconds(random.i64(0..1500)));
+                    rig.pass(TimeDelta::milliseconds(random.i64(0..1500)));
                 }
             }
         }
         for event in planned {
             event(&mut ticket);
         }
-        while !stage.slack.faults().is_drained() {
-            stage
-                .slack
+        while !rig.slack.faults().is_drained() {
+            rig.slack
                 .faults()
                 .take("POST", "/api/chat.postMessage")
-                .or_else(|| stage.slack.faults().take("GET", "/"));
+                .or_else(|| rig.slack.faults().take("GET", "/"));
         }
-        assert_eq!(stage.settle(&sink, &mut ticket).await, None, "seed {seed}");
-        assert_told_once(&stage, &ticket, &format!("seed {seed}"));
+        assert_eq!(rig.settle(&sink, &mut ticket).await, None, "seed {seed}");
+        assert_told_once(&rig, &ticket, &format!("seed {seed}"));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use simulators::slack::{SignedCall, SlackOptions};
 use simulators::{Answer, Request, Site};
 
-use super::stage::{Stage, ask, fixture, ticket};
+use super::rig::{Rig, ask, fixture, ticket};
 
 const SECRET: &str = "simulated-signing-secret";
 
@@ -236,20 +236,20 @@ fn malformed_bodies_name_the_place() {
 
 #[tokio::test]
 async fn our_own_buttons_come_back_as_decisions() {
-    let mut stage = Stage::set(SlackOptions::default()).await;
-    let (sink, mut ticket) = (stage.sink(), ticket());
+    let mut rig = Rig::set(SlackOptions::default()).await;
+    let (sink, mut ticket) = (rig.sink(), ticket());
     ask(&mut ticket);
-    stage.settle(&sink, &mut ticket).await;
+    rig.settle(&sink, &mut ticket).await;
     let ts = ticket.slack.ts.clone().unwrap();
     let approval = ticket.remediation.approval.clone().unwrap();
     for (action, yes) in [(APPROVE, true), (REJECT, false)] {
-        let call = stage.slack.signed_click(&ts, action, "U0JOHNDOE").unwrap();
+        let call = rig.slack.signed_click(&ts, action, "U0JOHNDOE").unwrap();
         let verified = verify(
             Some(&call.timestamp),
             Some(&call.signature),
             call.body.as_bytes(),
             &secret(SECRET),
-            stage.now,
+            rig.now,
         );
         assert_eq!(verified, Ok(()));
         let expected = Interaction::Decision {
@@ -264,7 +264,7 @@ async fn our_own_buttons_come_back_as_decisions() {
         };
         assert_eq!(parse(call.body.as_bytes()), Ok(expected));
     }
-    let link = stage
+    let link = rig
         .slack
         .signed_click(&ts, OPEN_DASHBOARD, "U0JOHNDOE")
         .unwrap();
@@ -272,7 +272,7 @@ async fn our_own_buttons_come_back_as_decisions() {
         parse(link.body.as_bytes()),
         Ok(Interaction::Acknowledge(_))
     ));
-    let settings = stage.settings();
+    let settings = rig.settings();
     assert!(settings.may_approve("U0JOHNDOE"));
     assert!(
         !settings.may_approve("U0STRANGER")
@@ -302,17 +302,17 @@ impl Site for Door {
 async fn the_page_shows_the_channel_and_its_buttons_work() {
     let door = Arc::new(Door(Mutex::default()));
     let server = simulators::serve(0, Arc::clone(&door)).await.unwrap();
-    let mut stage = Stage::set(SlackOptions {
+    let mut rig = Rig::set(SlackOptions {
         door: Some(server.url().parse().unwrap()),
         ..SlackOptions::default()
     })
     .await;
-    let (sink, mut ticket) = (stage.sink(), ticket());
+    let (sink, mut ticket) = (rig.sink(), ticket());
     ticket.failure.asset = "<script>alert(1)</script> & co".into();
     ask(&mut ticket);
-    stage.settle(&sink, &mut ticket).await;
+    rig.settle(&sink, &mut ticket).await;
     let http = aiops_rca::http::Http::new(None).unwrap();
-    let url: url::Url = stage.slack.url().parse().unwrap();
+    let url: url::Url = rig.slack.url().parse().unwrap();
     let page = http
         .send("the page", http.request(reqwest::Method::GET, &url))
         .await
@@ -346,11 +346,8 @@ async fn the_page_shows_the_channel_and_its_buttons_work() {
     );
 
     // The workspace's clock stands still in the past: the door does not believe it.
-    assert_eq!(
-        stage.slack.press(&ts, APPROVE, "U0JOHNDOE").await,
-        Some(401)
-    );
-    stage.clock.set(Utc::now());
+    assert_eq!(rig.slack.press(&ts, APPROVE, "U0JOHNDOE").await, Some(401));
+    rig.clock.set(Utc::now());
     let press = [
         ("ts", ts.as_str()),
         ("action_id", APPROVE),
@@ -377,7 +374,7 @@ async fn the_page_shows_the_channel_and_its_buttons_work() {
         matches!(&door.0.lock().unwrap()[0], Interaction::Decision { approved: true, user_id, .. } if user_id == "U0JOHNDOE")
     );
     assert_eq!(
-        stage.slack.press(&ts, "no_such_button", "U0JOHNDOE").await,
+        rig.slack.press(&ts, "no_such_button", "U0JOHNDOE").await,
         None
     );
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aiops_rca::local::host::event::HostEvent;
 
-use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
+use super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row, run};
 use crate::support::{self, proxy::Proxy};
 
 /// What a failure may cost that is shown in JIRA and Slack and then closed by a person: the figures of the README's table
@@ -49,45 +49,41 @@ async fn a_failure_costs_what_the_readme_says() {
     let through = connection
         .replace(&format!(":{tables}"), &format!(":{}", table_proxy.port()))
         .replace(&format!(":{queues}"), &format!(":{}", queue_proxy.port()));
-    let town = Town::build(&Ground::Account(through), &[]).await;
+    let rig = Rig::build(&Backend::Account(through), &[]).await;
     // The first call creates tables and queues.
-    assert_eq!(town.get("health").await.unwrap().status, 200);
+    assert_eq!(rig.get("health").await.unwrap().status, 200);
     let wire = [&table_proxy, &queue_proxy];
     let before = wire.map(|proxy| proxy.requests().len());
     let rows: Vec<_> = (0..FAILURES)
         .map(|number| row("pl_a", &run(number), "2200", BLOB_MISSING))
         .collect();
-    let answer = town.deliver("azure-monitor", &alert("costs", &rows)).await;
+    let answer = rig.deliver("azure-monitor", &alert("costs", &rows)).await;
     // Nobody may ask for tickets meanwhile: that would be counted as well.
-    town.until(
+    rig.until(
         "all are shown",
         Duration::from_mins(1),
-        async |town: &Town| {
-            town.issues().len() == rows.len() && town.messages().len() == rows.len()
-        },
+        async |rig: &Rig| rig.issues().len() == rows.len() && rig.messages().len() == rows.len(),
     )
     .await;
     until_quiet(wire).await;
     for id in ids(&answer) {
-        town.post(
+        rig.post(
             &format!("api/tickets/{id}/acknowledge"),
             r#"{"by":"Jane Roe"}"#,
         )
         .await
         .unwrap();
     }
-    town.until(
-        "all are done",
-        Duration::from_mins(1),
-        async |town: &Town| town.issues().iter().all(|issue| issue.status == "Done"),
-    )
+    rig.until("all are done", Duration::from_mins(1), async |rig: &Rig| {
+        rig.issues().iter().all(|issue| issue.status == "Done")
+    })
     .await;
     until_quiet(wire).await;
 
     let [table_requests, messages] = wire.map(|proxy| proxy.requests().len());
     let (table_requests, messages) = (table_requests - before[0], messages - before[1]);
     let called = |event: &HostEvent| matches!(event, HostEvent::Invoked(call) if !matches!(call.function.as_str(), "Health" | "Sweep"));
-    let executions = town
+    let executions = rig
         .host
         .events_so_far()
         .iter()
@@ -105,5 +101,5 @@ async fn a_failure_costs_what_the_readme_says() {
         executions <= EXECUTIONS * rows.len(),
         "{executions} executions"
     );
-    town.host.stop().await;
+    rig.host.stop().await;
 }

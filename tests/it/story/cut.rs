@@ -12,8 +12,8 @@ use simulators::Clock;
 use simulators::jira::{self, JiraSimulator};
 use simulators::slack::{SlackOptions, SlackSimulator};
 
-use super::healing::world::{Fate, Outside, Script, World, failure};
-use super::house::Task;
+use super::healing::rig::{Fate, Outside, Rig, Script, failure};
+use super::simulation::Task;
 
 /// As the host hides a message that it has fetched.
 const HIDDEN: TimeDelta = TimeDelta::minutes(10);
@@ -24,7 +24,7 @@ const OVER: TimeDelta = TimeDelta::minutes(25);
 
 /// A failure that its first attempt heals, on a virtual clock, in JIRA and in Slack.
 struct Story {
-    world: World<Outside>,
+    rig: Rig<Outside>,
     jira: JiraSimulator,
     slack: SlackSimulator,
     clock: Clock,
@@ -42,7 +42,7 @@ struct Cut {
 
 impl Story {
     async fn begin() -> Self {
-        let world = World::build(7, true, Script(vec![Fate::default()])).await;
+        let rig = Rig::build(7, true, Script(vec![Fate::default()])).await;
         let jira = JiraSimulator::start(0, jira::Config::default())
             .await
             .unwrap();
@@ -58,9 +58,9 @@ impl Story {
             "GatewayTimeout",
             "The gateway did not answer in time.",
         );
-        let id = world.accept(failed).await;
+        let id = rig.accept(failed).await;
         let mut story = Self {
-            world,
+            rig,
             jira,
             slack,
             clock,
@@ -68,8 +68,8 @@ impl Story {
             handled: 0,
         };
         story.start_process();
-        let first = story.world.house.now + TimeDelta::minutes(1);
-        story.world.house.plan(first, Task::Sweep);
+        let first = story.rig.simulation.now + TimeDelta::minutes(1);
+        story.rig.simulation.plan(first, Task::Sweep);
         story
     }
 
@@ -84,7 +84,7 @@ impl Story {
             dashboard_base: None,
             issue_base: None,
         };
-        let sinks = &mut self.world.house.flow.sinks;
+        let sinks = &mut self.rig.simulation.flow.sinks;
         sinks.slack = Some(Slack::new(settings, crate::support::http()));
         let settings = crate::support::jira_settings(&self.jira);
         sinks.jira = Some(Jira::new(settings, crate::support::http()));
@@ -92,9 +92,9 @@ impl Story {
 
     /// Goes on until this time; gives when it was cut.
     async fn play(&mut self, until: DateTime<Utc>, cut: Option<Cut>) -> Option<DateTime<Utc>> {
-        while let Some(task) = self.world.house.next() {
-            let now = self.world.house.now;
-            self.world.tick();
+        while let Some(task) = self.rig.simulation.next() {
+            let now = self.rig.simulation.now;
+            self.rig.tick();
             self.clock.set(now);
             self.jira.clock().set(now);
             match task {
@@ -107,29 +107,29 @@ impl Story {
                     self.handled += 1;
                     let message = (queue, text, dequeues);
                     let left = here.map(|cut| cut.waits);
-                    let house = &mut self.world.house;
-                    if Box::pin(house.handle_until(message, left, HIDDEN)).await {
+                    let simulation = &mut self.rig.simulation;
+                    if Box::pin(simulation.handle_until(message, left, HIDDEN)).await {
                         // What was under way arrives, or does not.
                         tokio::time::sleep(Duration::from_millis(10)).await;
                         self.start_process();
                         return Some(now);
                     }
                 }
-                Task::Sweep => Box::pin(self.world.house.sweep(TimeDelta::minutes(1))).await,
+                Task::Sweep => Box::pin(self.rig.simulation.sweep(TimeDelta::minutes(1))).await,
                 Task::Act(Outside::Callback {
                     ticket,
                     attempt,
                     body,
                 }) => {
-                    let flow = &self.world.house.flow;
+                    let flow = &self.rig.simulation.flow;
                     let _late_or_not =
-                        World::<Outside>::call_back(flow, &ticket, &attempt, &body, now).await;
+                        Rig::<Outside>::call_back(flow, &ticket, &attempt, &body, now).await;
                 }
-                Task::Act(Outside::Alert(failure)) => drop(self.world.accept(failure).await),
+                Task::Act(Outside::Alert(failure)) => drop(self.rig.accept(failure).await),
             }
-            let news = std::mem::take(&mut self.world.outskirts.state().news);
+            let news = std::mem::take(&mut self.rig.vendors.state().news);
             for (at, outside) in news {
-                self.world.house.plan(at, Task::Act(outside));
+                self.rig.simulation.plan(at, Task::Act(outside));
             }
             if now >= until {
                 break;
@@ -140,7 +140,7 @@ impl Story {
 
     /// Everything once, everywhere.
     async fn judge(&self, what: &str) -> Ticket {
-        let ticket = self.world.house.flow.store.load(&self.id).await.unwrap();
+        let ticket = self.rig.simulation.flow.store.load(&self.id).await.unwrap();
         let ticket = ticket.unwrap_or_else(|| panic!("{what}: there is no ticket"));
         for sink in [Sink::Jira, Sink::Slack] {
             assert!(!ticket.lags(sink), "{what}: {sink:?} lags: {ticket:#?}");
@@ -157,7 +157,7 @@ impl Story {
 /// Whether the story was cut there: `false` when that message takes fewer waits.
 async fn goes_on(cut: Cut) -> bool {
     let mut story = Story::begin().await;
-    let begun = story.world.house.now;
+    let begun = story.rig.simulation.now;
     let Some(at) = Box::pin(story.play(begun + OVER, Some(cut))).await else {
         return false;
     };
@@ -166,7 +166,7 @@ async fn goes_on(cut: Cut) -> bool {
     Box::pin(story.play(at + OVER, None)).await;
     let ticket = story.judge(&format!("{cut:?}, at the end")).await;
     assert!(ticket.current_attempt().is_none(), "{cut:?}: {ticket:#?}");
-    let calls = story.world.outskirts.state().calls.len();
+    let calls = story.rig.vendors.state().calls.len();
     assert!(calls <= 1, "{cut:?}: {calls} calls of the playbook");
     assert!(
         ticket.is_closed() || ticket.remediation.attempts.len() == 1,
@@ -178,7 +178,7 @@ async fn goes_on(cut: Cut) -> bool {
 #[tokio::test]
 async fn an_analysis_or_delivery_that_is_cut_at_any_step_is_gone_on_with() {
     let mut whole = Story::begin().await;
-    let begun = whole.world.house.now;
+    let begun = whole.rig.simulation.now;
     Box::pin(whole.play(begun + OVER, None)).await;
     let ticket = whole.judge("not cut").await;
     assert!(ticket.is_closed(), "{ticket:#?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use simulators::Fault;
 
-use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
+use super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row, run};
 use crate::support::{
     self,
     proxy::{Fate, Proxy},
@@ -30,10 +30,10 @@ fn three() -> Vec<serde_json::Value> {
     ]
 }
 
-async fn three_runs_in_two_alerts(ground: Ground) {
-    let town = Town::build(&ground, &[]).await;
-    let first = town.deliver("azure-monitor", &alert("a1", &three())).await;
-    let second = town
+async fn three_runs_in_two_alerts(backend: Backend) {
+    let rig = Rig::build(&backend, &[]).await;
+    let first = rig.deliver("azure-monitor", &alert("a1", &three())).await;
+    let second = rig
         .deliver("azure-monitor", &alert("a2", &three()[..1]))
         .await;
     assert_eq!(first["status"], "accepted");
@@ -41,11 +41,11 @@ async fn three_runs_in_two_alerts(ground: Ground) {
     assert_eq!(second["ticket_id"], first["tickets"][0]["ticket_id"]);
     let ids = ids(&first);
     assert_eq!(ids.len(), 3);
-    town.until_shown(&ids, Duration::from_secs(30)).await;
+    rig.until_shown(&ids, Duration::from_secs(30)).await;
 
-    let issues = town.issues();
+    let issues = rig.issues();
     assert_eq!(issues.len(), 3);
-    assert_eq!(town.messages().len(), 3);
+    assert_eq!(rig.messages().len(), 3);
     let labels: BTreeSet<String> = issues
         .iter()
         .flat_map(|issue| issue.labels.clone())
@@ -67,10 +67,10 @@ async fn three_runs_in_two_alerts(ground: Ground) {
     ] {
         assert!(text.contains(line), "{line} is missing in:\n{text}");
     }
-    let shown = serde_json::to_string(&town.messages()[0].blocks).unwrap();
+    let shown = serde_json::to_string(&rig.messages()[0].blocks).unwrap();
     assert!(shown.contains("🔴 ALERT: "), "{shown}");
     assert!(
-        town.messages()
+        rig.messages()
             .iter()
             .all(|m| serde_json::to_string(&m.blocks)
                 .unwrap()
@@ -79,7 +79,7 @@ async fn three_runs_in_two_alerts(ground: Ground) {
     );
 
     // A person closes one through the API: JIRA and Slack follow.
-    let closed = town
+    let closed = rig
         .post(
             &format!("api/tickets/{}/acknowledge", ids[0]),
             r#"{"by":"Jane Roe"}"#,
@@ -87,70 +87,65 @@ async fn three_runs_in_two_alerts(ground: Ground) {
         .await
         .unwrap();
     assert_eq!(closed.status, 200);
-    town.until_shown(&ids, Duration::from_secs(20)).await;
-    town.until(
+    rig.until_shown(&ids, Duration::from_secs(20)).await;
+    rig.until(
         "the issue is done",
         Duration::from_secs(10),
-        async |town: &Town| {
-            town.issues().iter().any(|issue| {
+        async |rig: &Rig| {
+            rig.issues().iter().any(|issue| {
                 issue.labels.contains(&format!("rca-{}", ids[0])) && issue.status == "Done"
             })
         },
     )
     .await;
-    let messages = serde_json::to_string(
-        &town
-            .messages()
-            .iter()
-            .map(|m| &m.blocks)
-            .collect::<Vec<_>>(),
-    )
-    .unwrap();
+    let messages =
+        serde_json::to_string(&rig.messages().iter().map(|m| &m.blocks).collect::<Vec<_>>())
+            .unwrap();
     assert!(messages.contains("Closed by Jane Roe on "), "{messages}");
-    town.assert_wire_laws();
-    town.jira.assert_drained();
-    town.slack.assert_drained();
-    town.host.stop().await;
+    rig.assert_wire_laws();
+    rig.jira.assert_drained();
+    rig.slack.assert_drained();
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_runs_reported_in_two_alerts_are_three_of_everything_on_the_embedded_store() {
-    three_runs_in_two_alerts(Ground::Embedded).await;
+    three_runs_in_two_alerts(Backend::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_runs_reported_in_two_alerts_are_three_of_everything_on_azurite() {
-    three_runs_in_two_alerts(Ground::azurite()).await;
+    three_runs_in_two_alerts(Backend::azurite()).await;
 }
 
 /// SIGKILL at random points of the story; the seed is printed on failure by its place in the name of the alert.
-async fn killed_twenty_times(ground: Ground, seed: u64) {
+async fn killed_twenty_times(backend: Backend, seed: u64) {
     let mut dice = fastrand::Rng::with_seed(seed);
-    let town = Town::build(&ground, &[]).await;
+    let rig = Rig::build(&backend, &[]).await;
     let mut wanted = BTreeSet::new();
     for round in 0..20_u32 {
         let rows = [row("pl_a", &run(100 + round), "2200", BLOB_MISSING)];
         let kill = async {
             tokio::time::sleep(Duration::from_millis(dice.u64(0..250))).await;
-            town.host.kill_child();
+            rig.host.kill_child();
         };
         let (answer, ()) = tokio::join!(
             async {
-                town.deliver("azure-monitor", &alert(&format!("s{seed}-{round}"), &rows))
+                rig.deliver("azure-monitor", &alert(&format!("s{seed}-{round}"), &rows))
                     .await
             },
             kill
         );
         wanted.insert(ids(&answer)[0].clone());
         assert!(
-            town.host.ready(Duration::from_secs(20)).await,
+            rig.host.ready(Duration::from_secs(20)).await,
             "round {round} of seed {seed}"
         );
     }
     let wanted: Vec<String> = wanted.into_iter().collect();
     assert_eq!(wanted.len(), 20, "seed {seed}");
-    town.until_shown(&wanted, Duration::from_secs(120)).await;
-    let mut labels: Vec<String> = town
+    rig.until_shown(&wanted, Duration::from_secs(120)).await;
+    let mut labels: Vec<String> = rig
         .issues()
         .iter()
         .flat_map(|issue| issue.labels.clone())
@@ -166,55 +161,55 @@ async fn killed_twenty_times(ground: Ground, seed: u64) {
         "one issue per ticket, seed {seed}"
     );
     assert_eq!(
-        town.messages().len(),
+        rig.messages().len(),
         20,
         "one message per ticket, seed {seed}"
     );
-    town.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_and_double_nothing_on_the_embedded_store() {
-    killed_twenty_times(Ground::Embedded, 7).await;
+    killed_twenty_times(Backend::Embedded, 7).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_and_double_nothing_on_azurite() {
-    killed_twenty_times(Ground::azurite(), 11).await;
+    killed_twenty_times(Backend::azurite(), 11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jira_in_trouble_gets_one_issue_and_does_not_hold_up_slack() {
-    let town = Town::build(&Ground::Embedded, &[]).await;
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
     let again = Fault::Status {
         code: 429,
         headers: vec![("Retry-After".to_owned(), "2".to_owned())],
         body: String::new(),
     };
-    town.jira
+    rig.jira
         .faults()
         .next_on("POST", "/rest/api/3/issue", again);
-    town.jira
+    rig.jira
         .faults()
         .next_on("POST", "/rest/api/3/issue", Fault::status(500));
-    town.jira
+    rig.jira
         .faults()
         .next_on("POST", "/rest/api/3/issue", Fault::AcceptThenDrop);
-    let answer = town
+    let answer = rig
         .deliver("azure-monitor", &alert("t1", &three()[..1]))
         .await;
-    town.until(
+    rig.until(
         "Slack shows it while JIRA is in trouble",
         Duration::from_secs(10),
-        async |town: &Town| town.messages().len() == 1,
+        async |rig: &Rig| rig.messages().len() == 1,
     )
     .await;
-    assert!(!town.jira.faults().is_drained(), "Slack was first");
-    town.until_shown(&ids(&answer), Duration::from_secs(90))
+    assert!(!rig.jira.faults().is_drained(), "Slack was first");
+    rig.until_shown(&ids(&answer), Duration::from_secs(90))
         .await;
-    assert_eq!(town.issues().len(), 1);
-    town.jira.assert_drained();
-    town.host.stop().await;
+    assert_eq!(rig.issues().len(), 1);
+    rig.jira.assert_drained();
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,36 +235,36 @@ async fn a_store_that_is_down_is_answered_503_and_the_next_try_succeeds() {
             &format!(":{}", queues.port().unwrap()),
             &format!(":{}", queue_proxy.port()),
         );
-    let town = Town::build(&Ground::Account(through), &[]).await;
+    let rig = Rig::build(&Backend::Account(through), &[]).await;
     table_proxy.always(Fate::Hang);
     let body = alert("d1", &three()[..1]);
-    let refused = town.post("azure-monitor", body.to_string()).await;
+    let refused = rig.post("azure-monitor", body.to_string()).await;
     // The answer may not come at all: the sender's own timeout counts as one it tries again.
     assert!(
         refused
             .is_none_or(|reply| reply.status == 503 && reply.headers.contains_key("retry-after"))
     );
     table_proxy.always(Fate::Pass);
-    let answer = town.deliver("azure-monitor", &body).await;
-    town.until_shown(&ids(&answer), Duration::from_secs(60))
+    let answer = rig.deliver("azure-monitor", &body).await;
+    rig.until_shown(&ids(&answer), Duration::from_secs(60))
         .await;
-    assert_eq!((town.issues().len(), town.messages().len()), (1, 1));
-    town.host.stop().await;
+    assert_eq!((rig.issues().len(), rig.messages().len()), (1, 1));
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_guides_airflow_callback_gets_its_ticket_id() {
-    let town = Town::build(&Ground::Embedded, &[]).await;
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
     let body = json!({"dag_id": "test_rca_integration", "task_id": "test_failure", "execution_date": "2026-07-27T00:00:00+00:00",
         "run_id": "manual__2026-07-27", "state": "failed", "try_number": 1, "max_tries": 0,
         "exception": "Test error for RCA integration", "log_url": "http://airflow/log", "operator": "PythonOperator"});
-    let answer = town.deliver("airflow-monitor", &body).await;
+    let answer = rig.deliver("airflow-monitor", &body).await;
     let id = answer["ticket_id"].as_str().unwrap().to_owned();
     assert!(id.starts_with("ARF-"), "{id}");
-    town.until_shown(&[id], Duration::from_secs(20)).await;
+    rig.until_shown(&[id], Duration::from_secs(20)).await;
     assert_eq!(
-        town.issues()[0].summary,
+        rig.issues()[0].summary,
         "Airflow Task Failure: test_rca_integration.test_failure"
     );
-    town.host.stop().await;
+    rig.host.stop().await;
 }

@@ -6,4 +6,4 @@ mod hosted;
 mod loud;
 mod random;
 mod vendors;
-pub(super) mod world;
+pub(super) mod rig;

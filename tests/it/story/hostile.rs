@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::town::{Ground, Town, alert, ids, row, run};
+use super::rig::{Backend, Rig, alert, ids, row, run};
 
 const SECRETS: [&str; 6] = [
     "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYg==",
@@ -17,7 +17,7 @@ const SECRETS: [&str; 6] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_text_is_shown_safely_and_secrets_stop_at_the_door() {
-    let town = Town::build(&Ground::Embedded, &[]).await;
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
     let message = format!(
         "<!channel> <script>alert(1)</script> \u{202e}evil\u{0} *bold* AccountKey={} Password={}; Bearer {} token {} https://h/?sv=1&{} of {}",
         SECRETS[0], SECRETS[1], SECRETS[5], SECRETS[2], SECRETS[3], SECRETS[4]
@@ -28,19 +28,18 @@ async fn hostile_text_is_shown_safely_and_secrets_stop_at_the_door() {
         "2200",
         &message,
     )];
-    let answer = town.deliver("azure-monitor", &alert("h1", &rows)).await;
+    let answer = rig.deliver("azure-monitor", &alert("h1", &rows)).await;
     let id = ids(&answer)[0].clone();
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
         .await;
 
-    let blocks = serde_json::to_string(&town.messages()[0].blocks).unwrap();
+    let blocks = serde_json::to_string(&rig.messages()[0].blocks).unwrap();
     assert!(
         !blocks.contains("<!channel>") && !blocks.contains("<@U123>"),
         "{blocks}"
     );
     let page = String::from_utf8_lossy(
-        &town
-            .get(&format!("dashboard?ticket={id}"))
+        &rig.get(&format!("dashboard?ticket={id}"))
             .await
             .unwrap()
             .body,
@@ -50,18 +49,18 @@ async fn hostile_text_is_shown_safely_and_secrets_stop_at_the_door() {
         !page.contains("<script") && !page.contains("<img src=x"),
         "{page}"
     );
-    let list = String::from_utf8_lossy(&town.get("dashboard").await.unwrap().body).into_owned();
+    let list = String::from_utf8_lossy(&rig.get("dashboard").await.unwrap().body).into_owned();
     assert!(!list.contains("<img src=x"), "{list}");
 
     let mut everywhere = vec![
-        ("log", town.log()),
+        ("log", rig.log()),
         ("page", page),
         ("slack", blocks),
-        ("jira", format!("{:?}", town.issues())),
-        ("api", town.ticket(&id).await.unwrap().to_string()),
+        ("jira", format!("{:?}", rig.issues())),
+        ("api", rig.ticket(&id).await.unwrap().to_string()),
     ];
-    let folder = town.store.parent().unwrap();
-    let name = town
+    let folder = rig.store.parent().unwrap();
+    let name = rig
         .store
         .file_name()
         .unwrap()
@@ -86,13 +85,13 @@ async fn hostile_text_is_shown_safely_and_secrets_stop_at_the_door() {
             assert!(!text.contains(secret), "{secret} stands in {place}");
         }
     }
-    town.assert_wire_laws();
-    town.host.stop().await;
+    rig.assert_wire_laws();
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_cannot_be_read_are_4xx_and_never_more() {
-    let town = Town::build(&Ground::Embedded, &[]).await;
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
     let deep = "[".repeat(200_000);
     let bodies: Vec<(Vec<u8>, u16)> = vec![
         (b"not json".to_vec(), 400),
@@ -110,7 +109,7 @@ async fn bodies_that_cannot_be_read_are_4xx_and_never_more() {
     ];
     for door in ["azure-monitor", "databricks-monitor", "airflow-monitor"] {
         for (body, expected) in &bodies {
-            let reply = town.post(door, body.clone()).await.unwrap();
+            let reply = rig.post(door, body.clone()).await.unwrap();
             let start = String::from_utf8_lossy(&body[..body.len().min(30)]).into_owned();
             assert_eq!(reply.status, *expected, "{door} {start}");
             let error: serde_json::Value = reply.json("the door").unwrap();
@@ -128,7 +127,7 @@ async fn bodies_that_cannot_be_read_are_4xx_and_never_more() {
     .flatten();
     for fixture in every.filter(|file| file.path().extension().is_some_and(|kind| kind == "json")) {
         for door in ["azure-monitor", "databricks-monitor", "airflow-monitor"] {
-            let reply = town
+            let reply = rig
                 .post(door, std::fs::read(fixture.path()).unwrap())
                 .await
                 .unwrap();
@@ -140,6 +139,6 @@ async fn bodies_that_cannot_be_read_are_4xx_and_never_more() {
             );
         }
     }
-    town.assert_wire_laws();
-    town.host.stop().await;
+    rig.assert_wire_laws();
+    rig.host.stop().await;
 }

@@ -19,8 +19,8 @@ use simulators::jira::{self, Issue, JiraSimulator, Person};
 use simulators::slack::{SlackOptions, SlackSimulator};
 use simulators::{Answer, Clock, Fault, Request, Server, Site, serve};
 
-use super::healing::world::{Fate, Fates, Outside, World, failure};
-use super::house::{House, Task};
+use super::healing::rig::{Fate, Fates, Outside, Rig, failure};
+use super::simulation::{Simulation, Task};
 
 const STORIES_A_TOWN: u32 = 10;
 /// Acts of people come within this time.
@@ -39,7 +39,7 @@ impl Fates for Luck {
     }
 }
 
-/// Takes webhooks at once; the town decides when and how often they arrive.
+/// Takes webhooks at once; the scenario decides when and how often they arrive.
 struct Letterbox;
 
 impl Site for Letterbox {
@@ -60,9 +60,9 @@ enum Act {
     Restart,
 }
 
-struct Town {
+struct Scenario {
     seed: u64,
-    world: World<Act>,
+    rig: Rig<Act>,
     jira: JiraSimulator,
     slack: SlackSimulator,
     clock: Clock,
@@ -102,10 +102,9 @@ fn trouble(dice: &mut fastrand::Rng) -> Fault {
     }
 }
 
-impl Town {
+impl Scenario {
     async fn build(seed: u64) -> Self {
-        let mut world: World<Act> =
-            World::build(seed, true, Luck(fastrand::Rng::with_seed(seed))).await;
+        let mut rig: Rig<Act> = Rig::build(seed, true, Luck(fastrand::Rng::with_seed(seed))).await;
         let letterbox = serve(0, Arc::new(Letterbox)).await.unwrap();
         let hook = jira::Hook {
             url: letterbox.url().parse().unwrap(),
@@ -131,10 +130,10 @@ impl Town {
         )
         .await
         .unwrap();
-        world.house.kills = world.house.dice.u32(0..12);
-        let mut town = Self {
+        rig.simulation.kills = rig.simulation.dice.u32(0..12);
+        let mut scenario = Self {
             seed,
-            world,
+            rig,
             jira,
             slack,
             clock,
@@ -143,16 +142,16 @@ impl Town {
             decisions: BTreeMap::new(),
             _letterbox: letterbox,
         };
-        town.restart();
-        town.script();
-        town
+        scenario.restart();
+        scenario.script();
+        scenario
     }
 
     /// A new process: what was only remembered is gone.
     fn restart(&mut self) {
         let workspace = SlackOptions::default();
         let settings = crate::support::jira_settings(&self.jira);
-        self.world.house.flow.sinks.jira = Some(Jira::new(settings, crate::support::http()));
+        self.rig.simulation.flow.sinks.jira = Some(Jira::new(settings, crate::support::http()));
         let settings = SlackSettings {
             bot_token: workspace.token.into(),
             channel: "C01234567AB".to_owned(),
@@ -162,51 +161,51 @@ impl Town {
             dashboard_base: None,
             issue_base: None,
         };
-        self.world.house.flow.sinks.slack = Some(Slack::new(settings, crate::support::http()));
+        self.rig.simulation.flow.sinks.slack = Some(Slack::new(settings, crate::support::http()));
     }
 
     fn script(&mut self) {
-        let house = &mut self.world.house;
-        let mut dice = house.dice.fork();
+        let simulation = &mut self.rig.simulation;
+        let mut dice = simulation.dice.fork();
         let within = |dice: &mut fastrand::Rng, from: i64| {
             TimeDelta::milliseconds(dice.i64(from * 1000..LIVELY * 1000))
         };
         for story in 0..STORIES_A_TOWN {
             let start = TimeDelta::seconds(dice.i64(0..200));
             for _ in 0..dice.u32(1..3) {
-                house.plan_act(
+                simulation.plan_act(
                     start + TimeDelta::milliseconds(dice.i64(0..90_000)),
                     Act::Report(story),
                 );
             }
             for _ in 0..dice.u32(0..4) {
-                house.plan_act(
+                simulation.plan_act(
                     within(&mut dice, 30),
                     Act::InJira(story, statuses(&mut dice).0),
                 );
             }
             for _ in 0..dice.u32(0..3) {
-                house.plan_act(
+                simulation.plan_act(
                     within(&mut dice, 30),
                     Act::OnDashboard(story, statuses(&mut dice).1),
                 );
             }
         }
         for _ in 0..dice.u32(0..12) {
-            house.plan_act(within(&mut dice, 0), Act::JiraFails(trouble(&mut dice)));
-            house.plan_act(within(&mut dice, 0), Act::SlackFails(trouble(&mut dice)));
+            simulation.plan_act(within(&mut dice, 0), Act::JiraFails(trouble(&mut dice)));
+            simulation.plan_act(within(&mut dice, 0), Act::SlackFails(trouble(&mut dice)));
         }
         for _ in 0..dice.u32(0..4) {
-            house.plan_act(within(&mut dice, 0), Act::Restart);
+            simulation.plan_act(within(&mut dice, 0), Act::Restart);
         }
-        house.plan(house.now + TimeDelta::minutes(1), Task::Sweep);
+        simulation.plan(simulation.now + TimeDelta::minutes(1), Task::Sweep);
     }
 
     async fn play(&mut self) {
-        let begin = self.world.house.now;
-        while let Some(task) = self.world.house.next() {
-            let now = self.world.house.now;
-            self.world.tick();
+        let begin = self.rig.simulation.now;
+        while let Some(task) = self.rig.simulation.next() {
+            let now = self.rig.simulation.now;
+            self.rig.tick();
             self.clock.set(now);
             self.jira.clock().set(now);
             let killed = match task {
@@ -214,12 +213,12 @@ impl Town {
                     queue,
                     text,
                     dequeues,
-                } => self.world.house.handle(queue, text, dequeues).await,
+                } => self.rig.simulation.handle(queue, text, dequeues).await,
                 Task::Sweep => {
-                    self.world.house.sweep(TimeDelta::minutes(2)).await;
+                    self.rig.simulation.sweep(TimeDelta::minutes(2)).await;
                     let late = now - begin;
                     if late > TimeDelta::hours(3)
-                        || late > TimeDelta::minutes(60) && self.world.house.is_idle()
+                        || late > TimeDelta::minutes(60) && self.rig.simulation.is_idle()
                     {
                         break;
                     }
@@ -236,36 +235,38 @@ impl Town {
         }
     }
 
-    /// Plans what the outside world sent meanwhile: late, twice, out of order, or never.
+    /// Plans what the outside rig sent meanwhile: late, twice, out of order, or never.
     async fn post(&mut self) {
-        let house = &mut self.world.house;
+        let simulation = &mut self.rig.simulation;
         let letters = self.jira.deliveries().await;
         for letter in letters.iter().skip(self.read) {
-            for _ in 0..*house
+            for _ in 0..*simulation
                 .dice
                 .choice(&[0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3])
                 .unwrap()
             {
-                let wait = TimeDelta::milliseconds(house.dice.i64(100..150_000));
-                house.plan_act(wait, Act::Webhook(letter.body.clone()));
+                let wait = TimeDelta::milliseconds(simulation.dice.i64(100..150_000));
+                simulation.plan_act(wait, Act::Webhook(letter.body.clone()));
             }
         }
         self.read = letters.len();
-        let news = std::mem::take(&mut self.world.outskirts.state().news);
+        let news = std::mem::take(&mut self.rig.vendors.state().news);
         for (at, outside) in news {
-            self.world.house.plan(at, Task::Act(Act::Outside(outside)));
+            self.rig
+                .simulation
+                .plan(at, Task::Act(Act::Outside(outside)));
         }
     }
 
     /// `true` when the process died of it.
     async fn act(&mut self, act: Act) -> bool {
         let (pipeline, now, kills) = (
-            self.world.house.flow.clone(),
-            self.world.house.now,
-            self.world.house.kills,
+            self.rig.simulation.flow.clone(),
+            self.rig.simulation.now,
+            self.rig.simulation.kills,
         );
         let again = act.clone();
-        let dice = &mut self.world.house.dice;
+        let dice = &mut self.rig.simulation.dice;
         let outcome = match act {
             Act::JiraFails(fault) => {
                 self.jira.faults().next(fault);
@@ -293,7 +294,7 @@ impl Town {
                     message,
                 );
                 let work = pipeline.accept(Parsed::Failures(vec![failure]), now);
-                let accepted = House::<Act>::survive(kills, dice, work).await;
+                let accepted = Simulation::<Act>::survive(kills, dice, work).await;
                 if let Some(Ok(accepted)) = &accepted {
                     self.ids.insert(story, accepted.ticket_id.clone().unwrap());
                 }
@@ -304,8 +305,8 @@ impl Town {
                 attempt,
                 body,
             }) => {
-                let work = World::<Act>::call_back(&pipeline, &ticket, &attempt, &body, now);
-                let answered = House::<Act>::survive(kills, dice, work).await;
+                let work = Rig::<Act>::call_back(&pipeline, &ticket, &attempt, &body, now);
+                let answered = Simulation::<Act>::survive(kills, dice, work).await;
                 answered.map(|answered| {
                     matches!(
                         answered,
@@ -317,7 +318,7 @@ impl Town {
             Act::Webhook(body) => {
                 let event = webhook::parse(body.as_bytes(), now).unwrap();
                 let taken =
-                    House::<Act>::survive(kills, dice, pipeline.jira_event(event, now)).await;
+                    Simulation::<Act>::survive(kills, dice, pipeline.jira_event(event, now)).await;
                 taken.map(|taken| taken.is_ok())
             }
             Act::InJira(story, status) => {
@@ -330,8 +331,8 @@ impl Town {
             }
         };
         if outcome != Some(true) {
-            let wait = TimeDelta::milliseconds(self.world.house.dice.i64(2_000..60_000));
-            self.world.house.plan_act(wait, again);
+            let wait = TimeDelta::milliseconds(self.rig.simulation.dice.i64(2_000..60_000));
+            self.rig.simulation.plan_act(wait, again);
         }
         outcome.is_none()
     }
@@ -369,7 +370,14 @@ impl Town {
             at: now,
             jira_status: None,
         };
-        if self.world.house.flow.apply(&id, &event, now).await.is_ok() {
+        if self
+            .rig
+            .simulation
+            .flow
+            .apply(&id, &event, now)
+            .await
+            .is_ok()
+        {
             self.decisions.entry(id).or_default().insert(now, to);
         }
     }
@@ -393,8 +401,13 @@ impl Town {
 
     async fn judge(&self) {
         let seed = self.seed;
-        let house = &self.world.house;
-        let tickets = house.flow.store.recent(house.now, 2, 1000).await.unwrap();
+        let simulation = &self.rig.simulation;
+        let tickets = simulation
+            .flow
+            .store
+            .recent(simulation.now, 2, 1000)
+            .await
+            .unwrap();
         assert_eq!(tickets.len(), STORIES_A_TOWN as usize, "seed {seed}");
         let (issues, messages) = (self.issues(), self.slack.messages());
         assert_eq!(
@@ -433,7 +446,14 @@ impl Town {
                 .unwrap();
             let expected = blocks::message(
                 ticket,
-                &house.flow.sinks.slack.as_ref().unwrap().settings().look(),
+                &simulation
+                    .flow
+                    .sinks
+                    .slack
+                    .as_ref()
+                    .unwrap()
+                    .settings()
+                    .look(),
             );
             assert_eq!(
                 message.blocks,
@@ -493,10 +513,11 @@ async fn jira_slack_and_ticket_agree_whatever_happens() {
     );
     let towns = stories.div_ceil(u64::from(STORIES_A_TOWN));
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {
-        let mut town = Town::build(seed).await;
-        town.play().await;
-        town.judge().await;
-        town.decisions
+        let mut scenario = Scenario::build(seed).await;
+        scenario.play().await;
+        scenario.judge().await;
+        scenario
+            .decisions
             .keys()
             .cloned()
             .collect::<BTreeSet<_>>()

@@ -9,21 +9,21 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use simulators::jira::{self, Issue, JiraSimulator, Person};
 
-use super::healing::world::{Fate, Outside, Script, World};
-use super::town::{BLOB_MISSING, Ground, Town, WEBHOOK_SECRET, alert, ids, row, run};
+use super::healing::rig::{Fate, Outside, Rig as SimulatedRig, Script};
+use super::rig::{BLOB_MISSING, Backend, Rig, WEBHOOK_SECRET, alert, ids, row, run};
 use crate::support;
 
 /// Tickets in JIRA, with their issues in the same order.
-async fn town_of(names: &[&str]) -> (Town, Vec<String>, Vec<Issue>) {
-    let town = Town::build(&Ground::Embedded, &[]).await;
+async fn rig_of(names: &[&str]) -> (Rig, Vec<String>, Vec<Issue>) {
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
     let rows: Vec<Value> = (1..)
         .zip(names)
         .map(|(number, name)| row(name, &run(number), "2200", BLOB_MISSING))
         .collect();
-    let tickets = ids(&town.deliver("azure-monitor", &alert("moved", &rows)).await);
+    let tickets = ids(&rig.deliver("azure-monitor", &alert("moved", &rows)).await);
     assert_eq!(tickets.len(), names.len());
-    town.until_shown(&tickets, Duration::from_secs(60)).await;
-    let issues = town.issues();
+    rig.until_shown(&tickets, Duration::from_secs(60)).await;
+    let issues = rig.issues();
     let of = |ticket: &String| {
         let label = format!("rca-{ticket}");
         let mut issues = issues.iter();
@@ -33,50 +33,50 @@ async fn town_of(names: &[&str]) -> (Town, Vec<String>, Vec<Issue>) {
             .clone()
     };
     let issues = tickets.iter().map(of).collect();
-    (town, tickets, issues)
+    (rig, tickets, issues)
 }
 
-async fn until_status(town: &Town, ticket: &str, status: &str) {
+async fn until_status(rig: &Rig, ticket: &str, status: &str) {
     let what = format!("{ticket} is {status}");
-    town.until(&what, Duration::from_secs(30), async |town: &Town| {
-        town.ticket(ticket).await.unwrap_or_default()["status"] == status
+    rig.until(&what, Duration::from_secs(30), async |rig: &Rig| {
+        rig.ticket(ticket).await.unwrap_or_default()["status"] == status
     })
     .await;
 }
 
 /// JIRA is silent while this happens.
-fn unheard<T>(town: &Town, act: impl FnOnce() -> T) -> T {
+fn unheard<T>(rig: &Rig, act: impl FnOnce() -> T) -> T {
     let mut hook = None;
-    town.jira
+    rig.jira
         .configure(|config| std::mem::swap(&mut config.hook, &mut hook));
     let done = act();
-    town.jira.configure(|config| config.hook = hook);
+    rig.jira.configure(|config| config.hook = hook);
     done
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moved_issue_stays_the_tickets_issue() {
     let names = ["pl_heard", "pl_unheard", "pl_by_label", "pl_deleted"];
-    let (town, tickets, issues) = town_of(&names).await;
+    let (rig, tickets, issues) = rig_of(&names).await;
     let ina = Person::named("Ina Moser");
     let moved: Vec<String> = (0..)
         .zip(&issues)
         .map(|(number, issue)| {
-            let act = || town.jira.transfers(&issue.key, "INDEV", &ina).unwrap();
+            let act = || rig.jira.transfers(&issue.key, "INDEV", &ina).unwrap();
             if number == 0 {
                 act()
             } else {
-                unheard(&town, act)
+                unheard(&rig, act)
             }
         })
         .collect();
     for (issue, key) in issues.iter().zip(&moved) {
         assert!(key.starts_with("INDEV-") && *key != issue.key);
-        assert_eq!(town.jira.issue(key).unwrap().id, issue.id);
+        assert_eq!(rig.jira.issue(key).unwrap().id, issue.id);
     }
-    town.jira.deliveries().await;
+    rig.jira.deliveries().await;
     // As an older version left the store: it knows no numbers.
-    let store = rusqlite::Connection::open(&town.store).unwrap();
+    let store = rusqlite::Connection::open(&rig.store).unwrap();
     let gone = store
         .execute(
             "DELETE FROM entity WHERE row = ?1",
@@ -85,15 +85,15 @@ async fn a_moved_issue_stays_the_tickets_issue() {
         .unwrap();
     assert_eq!(gone, 1, "the row of the issue's number");
     for (ticket, key) in tickets.iter().zip(&moved).take(3) {
-        assert!(town.jira.moves(key, "Done", &ina));
-        until_status(&town, ticket, "acknowledged").await;
+        assert!(rig.jira.moves(key, "Done", &ina));
+        until_status(&rig, ticket, "acknowledged").await;
     }
-    town.until(
+    rig.until(
         "Slack says who closed it",
         Duration::from_secs(30),
-        async |town: &Town| {
+        async |rig: &Rig| {
             let closed = |blocks: String| blocks.contains("Closed by Ina Moser on ");
-            let messages = town.messages();
+            let messages = rig.messages();
             let blocks = messages.iter().map(|message| &message.blocks);
             blocks
                 .filter(|blocks| closed(serde_json::to_string(blocks).unwrap()))
@@ -104,43 +104,39 @@ async fn a_moved_issue_stays_the_tickets_issue() {
     .await;
     // What we do follows it as well: by its old key or its new one.
     let reopened = format!("api/tickets/{}/reopen", tickets[0]);
-    let reply = town.post(&reopened, r#"{"by":"Jane Roe"}"#).await.unwrap();
+    let reply = rig.post(&reopened, r#"{"by":"Jane Roe"}"#).await.unwrap();
     assert_eq!(reply.status, 200);
-    town.until(
+    rig.until(
         "the moved issue is open",
         Duration::from_secs(30),
-        async |town: &Town| town.jira.issue(&moved[0]).unwrap().status == "To Do",
+        async |rig: &Rig| rig.jira.issue(&moved[0]).unwrap().status == "To Do",
     )
     .await;
-    assert_eq!(
-        town.issues().len(),
-        names.len(),
-        "nothing was created again"
-    );
+    assert_eq!(rig.issues().len(), names.len(), "nothing was created again");
     // Deleted after its move.
-    assert!(town.jira.deletes(&moved[3], &ina));
-    town.until(
+    assert!(rig.jira.deletes(&moved[3], &ina));
+    rig.until(
         "the ticket knows that its issue is gone",
         Duration::from_secs(30),
-        async |town: &Town| {
-            let ticket = town.ticket(&tickets[3]).await.unwrap_or_default();
+        async |rig: &Rig| {
+            let ticket = rig.ticket(&tickets[3]).await.unwrap_or_default();
             ticket["jira"]["deleted"] == true
         },
     )
     .await;
-    town.assert_wire_laws();
-    town.host.stop().await;
+    rig.assert_wire_laws();
+    rig.host.stop().await;
 }
 
 /// Bodies of JIRA's kin: times as texts or missing, a workflow's post function, an automation that posts the issue itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_bodies_about_a_moved_issue_are_understood() {
     let names = ["pl_text_time", "pl_no_time", "pl_function", "pl_automation"];
-    let (town, tickets, issues) = town_of(&names).await;
+    let (rig, tickets, issues) = rig_of(&names).await;
     let ina = Person::named("Ina Moser");
     for (number, ticket) in tickets.iter().enumerate() {
         let old = &issues[number];
-        let key = unheard(&town, || town.jira.transfers(&old.key, "INDEV", &ina)).unwrap();
+        let key = unheard(&rig, || rig.jira.transfers(&old.key, "INDEV", &ina)).unwrap();
         let issue = json!({"id": old.id.to_string(), "key": key, "fields": {
             "status": {"name": "Done", "statusCategory": {"key": "done"}}, "labels": old.labels}});
         let items = json!([{"field": "status", "fieldId": "status", "fromString": "To Do", "toString": "Done"}]);
@@ -160,43 +156,44 @@ async fn other_bodies_about_a_moved_issue_are_understood() {
             _ => issue,
         };
         let door = format!("jira-webhook?secret={WEBHOOK_SECRET}");
-        let reply = town.post(&door, body.to_string()).await.unwrap();
+        let reply = rig.post(&door, body.to_string()).await.unwrap();
         let answer = String::from_utf8_lossy(&reply.body).into_owned();
         assert_eq!(reply.status, 200, "{}: {answer}", names[number]);
-        until_status(&town, ticket, "acknowledged").await;
+        until_status(&rig, ticket, "acknowledged").await;
     }
     // Somebody else's issue is not ours because it carries the label.
     let label = format!("rca-{}", tickets[0]);
     let body = json!({"id": "77001", "key": "OTHER-1", "fields": {"status": {"name": "To Do", "statusCategory": {"key": "new"}}, "labels": [label]}});
     let door = format!("jira-webhook?secret={WEBHOOK_SECRET}");
-    let reply = town.post(&door, body.to_string()).await.unwrap();
+    let reply = rig.post(&door, body.to_string()).await.unwrap();
     let answer = String::from_utf8_lossy(&reply.body).into_owned();
     assert!(
         answer.contains("not one of ours"),
         "{} {answer}",
         reply.status
     );
-    until_status(&town, &tickets[0], "acknowledged").await;
-    town.host.stop().await;
+    until_status(&rig, &tickets[0], "acknowledged").await;
+    rig.host.stop().await;
 }
 
 /// No event at all: the sweep reads the issue back, by the key that it had.
 #[tokio::test]
 async fn a_move_that_nobody_told_is_found_by_the_sweep() {
-    let mut world: World<Outside> = World::build(3, true, Script(vec![Fate::default()])).await;
+    let mut rig: SimulatedRig<Outside> =
+        SimulatedRig::build(3, true, Script(vec![Fate::default()])).await;
     let jira = JiraSimulator::start(0, jira::Config::default())
         .await
         .unwrap();
     let settings = support::jira_settings(&jira);
-    world.house.flow.sinks.jira = Some(Jira::new(settings, support::http()));
-    let id: TicketId = Box::pin(world.story("never_mind", TimeDelta::minutes(3))).await;
+    rig.simulation.flow.sinks.jira = Some(Jira::new(settings, support::http()));
+    let id: TicketId = Box::pin(rig.story("never_mind", TimeDelta::minutes(3))).await;
     let key = jira.issues()[0].key.clone();
     let ina = Person::named("Ina Moser");
-    jira.clock().set(world.house.now);
+    jira.clock().set(rig.simulation.now);
     let key = jira.transfers(&key, "INDEV", &ina).unwrap();
     assert!(jira.moves(&key, "Done", &ina));
-    Box::pin(world.pass(TimeDelta::minutes(15))).await;
-    let ticket = world.ticket(&id).await;
+    Box::pin(rig.pass(TimeDelta::minutes(15))).await;
+    let ticket = rig.ticket(&id).await;
     assert_eq!(ticket.status, Status::Acknowledged, "{ticket:#?}");
     assert_eq!(ticket.status_by.name, "Ina Moser");
 }

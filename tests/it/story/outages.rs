@@ -21,8 +21,8 @@ use simulators::jira::{self, JiraSimulator};
 use simulators::slack::{SlackOptions, SlackSimulator};
 use simulators::{Clock, Fault};
 
-use super::healing::world::failure;
-use super::house::{House, Task};
+use super::healing::rig::failure;
+use super::simulation::{Simulation, Task};
 
 const FAILURES: u32 = 12;
 /// A vendor that hangs costs this much, not the ten seconds of production.
@@ -39,7 +39,7 @@ enum Act {
 
 struct Night {
     seed: u64,
-    house: House<Act>,
+    simulation: Simulation<Act>,
     jira: JiraSimulator,
     slack: SlackSimulator,
     clock: Clock,
@@ -93,17 +93,17 @@ impl Night {
             ..SlackOptions::default()
         };
         let slack = SlackSimulator::start_with(0, options).await.unwrap();
-        let house = House::build(seed, build::flow).await;
+        let simulation = Simulation::build(seed, build::flow).await;
         let mut night = Self {
             seed,
-            house,
+            simulation,
             jira,
             slack,
             clock,
             accepted: BTreeSet::new(),
             blocked: 0,
         };
-        night.house.kills = night.house.dice.u32(0..6);
+        night.simulation.kills = night.simulation.dice.u32(0..6);
         night.restart();
         night.script();
         night
@@ -112,7 +112,7 @@ impl Night {
     fn restart(&mut self) {
         let http = Http::with_timeout(None, PATIENCE).unwrap();
         let settings = crate::support::jira_settings(&self.jira);
-        self.house.flow.sinks.jira = Some(Jira::new(settings, http.clone()));
+        self.simulation.flow.sinks.jira = Some(Jira::new(settings, http.clone()));
         let settings = SlackSettings {
             bot_token: SlackOptions::default().token.into(),
             channel: "C01234567AB".to_owned(),
@@ -122,15 +122,15 @@ impl Night {
             dashboard_base: None,
             issue_base: None,
         };
-        self.house.flow.sinks.slack = Some(Slack::new(settings, http));
+        self.simulation.flow.sinks.slack = Some(Slack::new(settings, http));
     }
 
     fn script(&mut self) {
-        let mut dice = self.house.dice.fork();
+        let mut dice = self.simulation.dice.fork();
         let seconds = |dice: &mut fastrand::Rng, most: i64| TimeDelta::seconds(dice.i64(0..most));
         for number in 0..FAILURES {
             let at = seconds(&mut dice, 2 * 3600);
-            self.house.plan_act(at, Act::Report(number));
+            self.simulation.plan_act(at, Act::Report(number));
         }
         for sink in Sink::showing() {
             for _ in 0..dice.u32(1..4) {
@@ -148,26 +148,26 @@ impl Night {
                     2 => moved(),
                     _ => page(),
                 };
-                self.house.plan_act(begins, Act::Begins(sink, fault));
-                self.house.plan_act(begins + lasts, Act::Ends(sink));
+                self.simulation.plan_act(begins, Act::Begins(sink, fault));
+                self.simulation.plan_act(begins + lasts, Act::Ends(sink));
             }
         }
         for _ in 0..dice.u32(0..3) {
-            self.house
+            self.simulation
                 .plan_act(seconds(&mut dice, 3 * 3600), Act::Restart);
         }
         for _ in 0..8 {
-            self.house
+            self.simulation
                 .plan_act(seconds(&mut dice, 12 * 3600), Act::Look);
         }
-        self.house
-            .plan(self.house.now + TimeDelta::minutes(1), Task::Sweep);
+        self.simulation
+            .plan(self.simulation.now + TimeDelta::minutes(1), Task::Sweep);
     }
 
     async fn pass(&mut self) {
-        let begin = self.house.now;
-        while let Some(task) = self.house.next() {
-            let now = self.house.now;
+        let begin = self.simulation.now;
+        while let Some(task) = self.simulation.next() {
+            let now = self.simulation.now;
             self.clock.set(now);
             self.jira.clock().set(now);
             let killed = match task {
@@ -175,13 +175,13 @@ impl Night {
                     queue,
                     text,
                     dequeues,
-                } => self.house.handle(queue, text, dequeues).await,
+                } => self.simulation.handle(queue, text, dequeues).await,
                 Task::Sweep => {
                     let late = now - begin;
                     let every = if late > TimeDelta::hours(4) { 10 } else { 2 };
-                    self.house.sweep(TimeDelta::minutes(every)).await;
+                    self.simulation.sweep(TimeDelta::minutes(every)).await;
                     if late > TimeDelta::hours(40)
-                        || late > TimeDelta::hours(14) && self.house.is_idle()
+                        || late > TimeDelta::hours(14) && self.simulation.is_idle()
                     {
                         break;
                     }
@@ -215,9 +215,9 @@ impl Night {
                     "2200",
                     "ErrorCode=UserErrorSourceBlobNotExist,'Message=The required Blob is missing.'",
                 );
-                let flow = self.house.flow.clone();
+                let flow = self.simulation.flow.clone();
                 let accepted = flow
-                    .accept(Parsed::Failures(vec![failure]), self.house.now)
+                    .accept(Parsed::Failures(vec![failure]), self.simulation.now)
                     .await;
                 self.accepted.extend(accepted.unwrap().ticket_id);
             }
@@ -232,7 +232,7 @@ impl Night {
     /// What nobody can see yet is not called delivered; what is blocked says why, and `replay` lists it.
     async fn look(&mut self) {
         let seed = self.seed;
-        let stopped: BTreeSet<(TicketId, Sink)> = (self.house.flow.stopped().await.unwrap())
+        let stopped: BTreeSet<(TicketId, Sink)> = (self.simulation.flow.stopped().await.unwrap())
             .into_iter()
             .map(|(ticket, sink)| (ticket.id, sink))
             .collect();
@@ -268,8 +268,8 @@ impl Night {
 
     /// Those of failures; the tool's own are told apart by their source.
     async fn tickets(&self) -> Vec<Ticket> {
-        let store = &self.house.flow.store;
-        let mut tickets = store.recent(self.house.now, 3, 1000).await.unwrap();
+        let store = &self.simulation.flow.store;
+        let mut tickets = store.recent(self.simulation.now, 3, 1000).await.unwrap();
         tickets.retain(|ticket| ticket.failure.source != Source::System);
         tickets
     }
@@ -312,7 +312,12 @@ impl Night {
                 );
             }
         }
-        let open = self.house.flow.store.recent(self.house.now, 3, 1000).await;
+        let open = self
+            .simulation
+            .flow
+            .store
+            .recent(self.simulation.now, 3, 1000)
+            .await;
         let open: Vec<Ticket> = (open.unwrap().into_iter())
             .filter(|ticket| ticket.failure.source == Source::System && !ticket.is_closed())
             .collect();

@@ -12,10 +12,10 @@ use simulators::databricks::DatabricksSite;
 use simulators::identity::IdentitySite;
 use simulators::{Server, serve};
 
-use super::town::{Ground, Town};
+use super::rig::{Backend, Rig};
 
 const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
-const TOKEN: &str = "dapi-town";
+const TOKEN: &str = "dapi-story";
 
 struct Platforms {
     factory: Arc<DataFactorySite>,
@@ -131,13 +131,13 @@ fn report(number: u32) -> (&'static str, Value) {
     }
 }
 
-async fn tick(town: &Town) {
-    let reply = town.post("admin/functions/Patrol", "{}").await.unwrap();
+async fn tick(rig: &Rig) {
+    let reply = rig.post("admin/functions/Patrol", "{}").await.unwrap();
     assert_eq!(reply.status, 202);
 }
 
-async fn tickets(town: &Town) -> Vec<Value> {
-    let Some(reply) = town.get("api/tickets?limit=1000").await else {
+async fn tickets(rig: &Rig) -> Vec<Value> {
+    let Some(reply) = rig.get("api/tickets?limit=1000").await else {
         return Vec::new();
     };
     let body: Value = reply.json("the app").unwrap_or_default();
@@ -156,22 +156,22 @@ fn assets(tickets: &[Value]) -> BTreeSet<String> {
 }
 
 /// The platforms are asked for the first time, and nothing has ended yet.
-async fn begin(ground: &Ground) -> (Platforms, Town) {
+async fn begin(backend: &Backend) -> (Platforms, Rig) {
     let (platforms, settings) = Platforms::build().await;
-    let town = Town::build_around(ground, async |_| settings).await;
-    tick(&town).await;
-    let asked = async |_: &Town| {
+    let rig = Rig::build_around(backend, async |_| settings).await;
+    tick(&rig).await;
+    let asked = async |_: &Rig| {
         let all = platforms.servers.iter().skip(1);
         all.map(|server| server.requests().len())
             .all(|asked| asked > 0)
     };
-    town.until("all platforms are asked", Duration::from_secs(30), asked)
+    rig.until("all platforms are asked", Duration::from_secs(30), asked)
         .await;
-    town.until(
+    rig.until(
         "the first tick is over",
         Duration::from_secs(30),
-        async |town| {
-            let reply = town.get("api/scopes").await;
+        async |rig| {
+            let reply = rig.get("api/scopes").await;
             let body: Value = reply
                 .and_then(|reply| reply.json("the app").ok())
                 .unwrap_or_default();
@@ -181,76 +181,76 @@ async fn begin(ground: &Ground) -> (Platforms, Town) {
         },
     )
     .await;
-    (platforms, town)
+    (platforms, rig)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_any_alert_every_failed_run_becomes_one_ticket() {
-    for ground in [Ground::Embedded, Ground::azurite()] {
-        let (platforms, town) = begin(&ground).await;
+    for backend in [Backend::Embedded, Backend::azurite()] {
+        let (platforms, rig) = begin(&backend).await;
         for number in 0..300 {
             platforms.fail(number);
         }
         // Two ticks, the second while the first may still be at work.
-        tick(&town).await;
+        tick(&rig).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        tick(&town).await;
-        town.until("300 tickets", Duration::from_secs(150), async |town| {
-            tickets(town).await.len() >= 300
+        tick(&rig).await;
+        rig.until("300 tickets", Duration::from_secs(150), async |rig| {
+            tickets(rig).await.len() >= 300
         })
         .await;
-        assert_eq!(assets(&tickets(&town).await).len(), 300);
+        assert_eq!(assets(&tickets(&rig).await).len(), 300);
         // A good run closes its ticket, in JIRA and Slack as well.
         let before = platforms.servers[1].requests().len();
         platforms.succeed(3);
-        tick(&town).await;
-        let closed = async |town: &Town| {
-            tickets(town)
+        tick(&rig).await;
+        let closed = async |rig: &Rig| {
+            tickets(rig)
                 .await
                 .iter()
                 .any(|ticket| ticket["asset"] == "pl_3" && ticket["status"] == "acknowledged")
         };
-        town.until("the ticket is closed", Duration::from_secs(60), closed)
+        rig.until("the ticket is closed", Duration::from_secs(60), closed)
             .await;
         assert!(platforms.servers[1].requests().len() > before);
-        town.assert_wire_laws();
-        town.host.stop().await;
+        rig.assert_wire_laws();
+        rig.host.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_the_doors_race_and_whoever_is_killed_each_failure_is_one_ticket() {
-    let (platforms, town) = begin(&Ground::Embedded).await;
+    let (platforms, rig) = begin(&Backend::Embedded).await;
     let seed = crate::support::number("AIOPS_RCA_SEED", 7);
     let mut dice = fastrand::Rng::with_seed(seed);
     for number in 0..45 {
         platforms.fail(number);
         let (door, body) = report(number);
         match dice.u32(..5) {
-            0 => tick(&town).await,
+            0 => tick(&rig).await,
             1 => {
-                town.host.kill_child();
-                let _lost = town.post(door, body.to_string()).await;
+                rig.host.kill_child();
+                let _lost = rig.post(door, body.to_string()).await;
             }
             2 => {}
             _ => {
-                town.deliver(door, &body).await;
+                rig.deliver(door, &body).await;
             }
         }
     }
     for _ in 0..3 {
-        tick(&town).await;
+        tick(&rig).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        town.sweep().await;
+        rig.sweep().await;
     }
-    town.until(
+    rig.until(
         &format!("45 tickets (seed {seed})"),
         Duration::from_secs(120),
-        async |town| tickets(town).await.len() >= 45,
+        async |rig| tickets(rig).await.len() >= 45,
     )
     .await;
-    tick(&town).await;
+    tick(&rig).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(assets(&tickets(&town).await).len(), 45, "seed {seed}");
-    town.host.stop().await;
+    assert_eq!(assets(&tickets(&rig).await).len(), 45, "seed {seed}");
+    rig.host.stop().await;
 }

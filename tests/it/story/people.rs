@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use simulators::jira::Person;
 
-use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
+use super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row, run};
 
-async fn status(town: &Town, id: &str) -> String {
-    town.ticket(id)
+async fn status(rig: &Rig, id: &str) -> String {
+    rig.ticket(id)
         .await
         .map(|ticket| ticket["status"].as_str().unwrap().to_owned())
         .unwrap_or_default()
@@ -15,8 +15,8 @@ async fn status(town: &Town, id: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guides_end_to_end_test_steps_1_to_6() {
-    let town = Town::build(&Ground::azurite(), &[]).await;
-    let answer = town
+    let rig = Rig::build(&Backend::azurite(), &[]).await;
+    let answer = rig
         .deliver(
             "azure-monitor",
             &alert(
@@ -26,50 +26,50 @@ async fn the_guides_end_to_end_test_steps_1_to_6() {
         )
         .await;
     let id = ids(&answer)[0].clone();
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
         .await;
-    let key = town.issues()[0].key.clone();
+    let key = rig.issues()[0].key.clone();
     let john = Person::named("John Doe");
 
-    assert!(town.jira.moves(&key, "In Progress", &john));
-    town.until(
+    assert!(rig.jira.moves(&key, "In Progress", &john));
+    rig.until(
         "the ticket is in progress",
         Duration::from_secs(10),
-        async |town: &Town| status(town, &id).await == "in_progress",
+        async |rig: &Rig| status(rig, &id).await == "in_progress",
     )
     .await;
-    assert!(town.jira.moves(&key, "Done", &john));
-    town.until(
+    assert!(rig.jira.moves(&key, "Done", &john));
+    rig.until(
         "the ticket is acknowledged",
         Duration::from_secs(10),
-        async |town: &Town| status(town, &id).await == "acknowledged",
+        async |rig: &Rig| status(rig, &id).await == "acknowledged",
     )
     .await;
-    town.until(
+    rig.until(
         "the message says so",
         Duration::from_secs(10),
-        async |town: &Town| {
-            let shown = serde_json::to_string(&town.messages()[0].blocks).unwrap();
+        async |rig: &Rig| {
+            let shown = serde_json::to_string(&rig.messages()[0].blocks).unwrap();
             shown.contains("pl_ingest_sales - CLOSED") && shown.contains("Closed by John Doe on ")
         },
     )
     .await;
-    assert_eq!(town.messages().len(), 1, "one message, edited in place");
-    assert_eq!(town.issues()[0].status, "Done");
+    assert_eq!(rig.messages().len(), 1, "one message, edited in place");
+    assert_eq!(rig.issues()[0].status, "Done");
 
     // Reopened by a person: nothing of ours closes it again.
-    assert!(town.jira.moves(&key, "To Do", &john));
-    town.until(
+    assert!(rig.jira.moves(&key, "To Do", &john));
+    rig.until(
         "the ticket is open again",
         Duration::from_secs(10),
-        async |town: &Town| status(town, &id).await == "open",
+        async |rig: &Rig| status(rig, &id).await == "open",
     )
     .await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
         .await;
-    assert_eq!(town.issues()[0].status, "To Do");
-    town.assert_wire_laws();
-    town.host.stop().await;
+    assert_eq!(rig.issues()[0].status, "To Do");
+    rig.assert_wire_laws();
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,8 +79,8 @@ async fn without_jira_and_slack_there_is_a_ticket_and_a_dashboard() {
         ("SLACK_BOT_TOKEN", String::new()),
         ("SLACK_ALERT_CHANNEL", String::new()),
     ];
-    let town = Town::build(&Ground::Embedded, &off).await;
-    let answer = town
+    let rig = Rig::build(&Backend::Embedded, &off).await;
+    let answer = rig
         .deliver(
             "azure-monitor",
             &alert(
@@ -90,24 +90,24 @@ async fn without_jira_and_slack_there_is_a_ticket_and_a_dashboard() {
         )
         .await;
     let id = ids(&answer)[0].clone();
-    town.until(
+    rig.until(
         "the ticket is there",
         Duration::from_secs(10),
-        async |town: &Town| status(town, &id).await == "open",
+        async |rig: &Rig| status(rig, &id).await == "open",
     )
     .await;
-    let page = town.get(&format!("dashboard?ticket={id}")).await.unwrap();
+    let page = rig.get(&format!("dashboard?ticket={id}")).await.unwrap();
     let text = String::from_utf8_lossy(&page.body).into_owned();
     assert!(text.contains("JIRA is not configured"), "{text}");
     assert!(text.contains("Slack is not configured"), "{text}");
-    assert!(town.issues().is_empty() && town.messages().is_empty());
-    town.host.stop().await;
+    assert!(rig.issues().is_empty() && rig.messages().is_empty());
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_webhooks_and_clicks_change_nothing() {
-    let town = Town::build(&Ground::Embedded, &[]).await;
-    let answer = town
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
+    let answer = rig
         .deliver(
             "azure-monitor",
             &alert(
@@ -117,7 +117,7 @@ async fn forged_webhooks_and_clicks_change_nothing() {
         )
         .await;
     let id = ids(&answer)[0].clone();
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
         .await;
     let done = include_str!("../../fixtures/vendor/jira-webhook-issue-updated-done.json");
     for door in [
@@ -126,10 +126,10 @@ async fn forged_webhooks_and_clicks_change_nothing() {
         "jira-webhook?secret=wrong",
         "slack/interactions",
     ] {
-        let reply = town.post(door, done).await.unwrap();
+        let reply = rig.post(door, done).await.unwrap();
         assert_eq!(reply.status, 401, "{door}");
     }
-    let reply = town
+    let reply = rig
         .post(
             &format!("remediation-callback?ticket={id}&attempt={id}-a1&token=00"),
             "{}",
@@ -140,6 +140,6 @@ async fn forged_webhooks_and_clicks_change_nothing() {
         reply.status, 503,
         "no playbook is configured: the door is closed"
     );
-    assert_eq!(status(&town, &id).await, "open");
-    town.host.stop().await;
+    assert_eq!(status(&rig, &id).await, "open");
+    rig.host.stop().await;
 }

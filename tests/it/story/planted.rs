@@ -9,7 +9,7 @@ use simulators::Request;
 use simulators::databricks::DatabricksSite;
 use simulators::jira::Person;
 
-use super::town::{Ground, Town, WEBHOOK_SECRET, alert, ids, row, run};
+use super::rig::{Backend, Rig, WEBHOOK_SECRET, alert, ids, row, run};
 use crate::redaction::tables;
 use crate::support;
 use crate::support::collector::Collector;
@@ -18,7 +18,7 @@ use crate::support::proxy::Proxy;
 const JOB_RUN: i64 = 998_877_665_544_332;
 /// Every text is long, and every word of it is logged.
 const PATIENCE: Duration = Duration::from_secs(240);
-const TOKEN: &str = "token-of-the-town";
+const TOKEN: &str = "token-of-the-rig";
 
 /// All texts of the table, with those of its secrets that can only stand somewhere because they were planted.
 struct Planted {
@@ -80,7 +80,7 @@ fn sent(requests: Vec<Request>) -> String {
 }
 
 /// Reports failures at the three doors of sources, with the texts wherever a sender has words; the tickets.
-async fn report(town: &Town, messages: &[String]) -> Vec<String> {
+async fn report(rig: &Rig, messages: &[String]) -> Vec<String> {
     let [adf, airflow @ ..] = messages else {
         panic!("no messages");
     };
@@ -89,36 +89,36 @@ async fn report(town: &Town, messages: &[String]) -> Vec<String> {
         .to_vec();
     let mut body = alert("planted", &rows);
     body["data"]["essentials"]["description"] = json!(adf);
-    let mut tickets = ids(&town.deliver("azure-monitor", &body).await);
+    let mut tickets = ids(&rig.deliver("azure-monitor", &body).await);
     let webhook = json!({"event_type": "jobs.on_failure", "workspace_id": "6280049833385130",
         "run": {"run_id": JOB_RUN, "run_name": adf}, "job": {"job_id": 516_892_700_102_118_i64, "name": "nightly"}});
-    tickets.extend(ids(&town.deliver("databricks-monitor", &webhook).await));
+    tickets.extend(ids(&rig.deliver("databricks-monitor", &webhook).await));
     for (number, message) in airflow.iter().enumerate() {
         let callback = json!({"dag_id": "sales_etl", "task_id": "load", "run_id": format!("manual__{number}"),
             "state": "failed", "try_number": 1, "max_tries": 0, "operator": "PythonOperator", "exception": message,
             "note": message, "log_tail": message, "reason": message});
-        let answer = town.deliver("airflow-monitor", &callback).await;
+        let answer = rig.deliver("airflow-monitor", &callback).await;
         tickets.push(answer["ticket_id"].as_str().unwrap().to_owned());
     }
     tickets
 }
 
 /// The doors through which people and playbooks answer, and bodies that no door can read.
-async fn answer(town: &Town, planted: &Planted, ticket: &str) {
-    let key = town.ticket(ticket).await.unwrap()["jira"]["key"]
+async fn answer(rig: &Rig, planted: &Planted, ticket: &str) {
+    let key = rig.ticket(ticket).await.unwrap()["jira"]["key"]
         .as_str()
         .unwrap()
         .to_owned();
     for text in planted.texts.iter().step_by(40) {
         let person = Person::named(text);
-        assert!(town.jira.comments(&key, text, &person));
-        town.jira.moves(&key, "In Progress", &person);
-        town.jira.moves(&key, "To Do", &person);
+        assert!(rig.jira.comments(&key, text, &person));
+        rig.jira.moves(&key, "In Progress", &person);
+        rig.jira.moves(&key, "To Do", &person);
     }
     for message in planted.messages(4) {
         let callback = format!("remediation-callback?ticket={ticket}&attempt=a1&token=forged");
         let body = json!({"status": "failed", "error_message": message, "ticket_id": ticket});
-        let reply = town.post(&callback, body.to_string()).await.unwrap();
+        let reply = rig.post(&callback, body.to_string()).await.unwrap();
         assert!((400..500).contains(&reply.status), "{}", reply.status);
         for door in [
             "azure-monitor",
@@ -126,7 +126,7 @@ async fn answer(town: &Town, planted: &Planted, ticket: &str) {
             "airflow-monitor",
             "slack/interactions",
         ] {
-            let reply = town.post(door, message.clone()).await.unwrap();
+            let reply = rig.post(door, message.clone()).await.unwrap();
             assert!(
                 (400..500).contains(&reply.status),
                 "{door}: {}",
@@ -136,14 +136,14 @@ async fn answer(town: &Town, planted: &Planted, ticket: &str) {
         let hook = format!("jira-webhook?secret={WEBHOOK_SECRET}");
         let event = json!({"webhookEvent": message, "user": {"displayName": message}, "comment": {"body": message}});
         assert_eq!(
-            town.post(&hook, event.to_string()).await.unwrap().status,
+            rig.post(&hook, event.to_string()).await.unwrap().status,
             200
         );
     }
 }
 
 /// Plants, waits until everything is shown, and collects every place where a secret could be.
-async fn places(ground: &Ground, planted: &Planted) -> Vec<(String, String)> {
+async fn places(backend: &Backend, planted: &Planted) -> Vec<(String, String)> {
     let collector = Collector::start().await;
     let databricks = Arc::new(DatabricksSite::new(TOKEN));
     let messages = planted.messages(5);
@@ -165,22 +165,22 @@ async fn places(ground: &Ground, planted: &Planted) -> Vec<(String, String)> {
         ("CALLBACK_SIGNING_KEY", "a".repeat(64)),
         ("PLAYBOOK_RETRY_JOB", server.url()),
     ];
-    let town = Town::build(ground, &settings).await;
-    let tickets = report(&town, &messages[..4]).await;
+    let rig = Rig::build(backend, &settings).await;
+    let tickets = report(&rig, &messages[..4]).await;
     assert_eq!(tickets.len(), 6);
-    town.until_shown(&tickets, PATIENCE).await;
+    rig.until_shown(&tickets, PATIENCE).await;
     assert!(
         !server.requests_to("GET", "runs/get").is_empty(),
         "the run was looked at"
     );
-    answer(&town, planted, &tickets[0]).await;
-    town.sweep().await;
-    town.until_shown(&tickets, PATIENCE).await;
+    answer(&rig, planted, &tickets[0]).await;
+    rig.sweep().await;
+    rig.until_shown(&tickets, PATIENCE).await;
 
     let mut places = vec![
-        ("log".to_owned(), town.log()),
-        ("JIRA".to_owned(), sent(town.jira.requests())),
-        ("Slack".to_owned(), sent(town.slack.requests())),
+        ("log".to_owned(), rig.log()),
+        ("JIRA".to_owned(), sent(rig.jira.requests())),
+        ("Slack".to_owned(), sent(rig.slack.requests())),
     ];
     let mut pages = vec![
         "dashboard",
@@ -199,12 +199,12 @@ async fn places(ground: &Ground, planted: &Planted) -> Vec<(String, String)> {
         ]);
     }
     for page in pages {
-        let reply = town.get(&page).await.unwrap();
+        let reply = rig.get(&page).await.unwrap();
         assert_eq!(reply.status, 200, "{page}");
         places.push((page, String::from_utf8_lossy(&reply.body).into_owned()));
     }
-    let folder = town.store.parent().unwrap();
-    let name = town
+    let folder = rig.store.parent().unwrap();
+    let name = rig
         .store
         .file_name()
         .unwrap()
@@ -219,10 +219,10 @@ async fn places(ground: &Ground, planted: &Planted) -> Vec<(String, String)> {
             ));
         }
     }
-    town.assert_wire_laws();
-    town.host.stop().await;
+    rig.assert_wire_laws();
+    rig.host.stop().await;
     // The last batch is sent at the end.
-    places.push(("log at the end".to_owned(), town.log()));
+    places.push(("log at the end".to_owned(), rig.log()));
     places.push(("traces".to_owned(), sent(collector.requests())));
     places
 }
@@ -254,7 +254,7 @@ async fn no_planted_secret_is_found_anywhere() {
         planted.secrets.len(),
         "the search finds what is there"
     );
-    let places = places(&Ground::Embedded, &planted).await;
+    let places = places(&Backend::Embedded, &planted).await;
     let store = places.iter().filter(|(place, _)| place == "store");
     assert!(
         store.clone().any(|(_, text)| text.contains("pl_sales")),
@@ -281,7 +281,7 @@ async fn no_planted_secret_is_written_to_an_account() {
         through = through.replace(&at, &format!("127.0.0.1:{}", proxy.port()));
         proxies.push(proxy);
     }
-    let mut places = places(&Ground::Account(through), &planted).await;
+    let mut places = places(&Backend::Account(through), &planted).await;
     for proxy in &proxies {
         let bodies = proxy.bodies().concat();
         let heads = proxy.requests().join("\n");

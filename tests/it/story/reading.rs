@@ -28,13 +28,13 @@ pub(super) const GETS: [&str; 11] = [
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The real binary under the stand-in host, with an open dashboard and nothing around it.
-struct Stage {
+struct Rig {
     host: RunningHost,
     storage: Storage,
     settings: Vec<(String, String)>,
 }
 
-impl Stage {
+impl Rig {
     async fn build(settings: &[(&str, &str)], change: impl FnOnce(&mut HostOptions)) -> Self {
         let (store, prefix) = (support::embedded_path(), support::prefix());
         let storage = StorageSettings::embedded(&store).with_prefix(prefix.clone());
@@ -110,7 +110,7 @@ fn every_door_that_takes_gets_is_walked() {
 }
 
 async fn no_get_ends_the_handler(older_host: bool) {
-    let stage = Stage::build(&[("AIOPS_RCA_FAULTS", "deadline=6")], |options| {
+    let rig = Rig::build(&[("AIOPS_RCA_FAULTS", "deadline=6")], |options| {
         options.older_host = older_host;
     })
     .await;
@@ -121,25 +121,25 @@ async fn no_get_ends_the_handler(older_host: bool) {
             ("allocation", 503),
             ("panic", 500),
         ] {
-            let (answered, body) = stage.ask("GET", &format!("{path}?fault={fault}"), "").await;
+            let (answered, body) = rig.ask("GET", &format!("{path}?fault={fault}"), "").await;
             assert_eq!(answered, status, "{path} {fault}: {body}");
         }
     }
     for fault in ["hang", "spin"] {
         let asked = Instant::now();
         let path = format!("/health?fault={fault}");
-        assert_eq!(stage.ask("GET", &path, "").await.0, 503, "{fault}");
+        assert_eq!(rig.ask("GET", &path, "").await.0, 503, "{fault}");
         assert!(asked.elapsed() < Duration::from_secs(25), "{fault}");
     }
     // All the time it was the same process, and it is well.
-    stage.assert_never_ended();
-    assert_eq!(stage.ask("GET", "/health", "").await.0, 200);
+    rig.assert_never_ended();
+    assert_eq!(rig.ask("GET", "/health", "").await.0, 200);
     let alert = json!({"dag_id": "d", "task_id": "t", "run_id": "r", "exception": "boom"});
-    let (status, body) = stage
+    let (status, body) = rig
         .ask("POST", "/airflow-monitor", &alert.to_string())
         .await;
     assert!(matches!(status, 200 | 400), "{status} {body}");
-    stage.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +154,7 @@ async fn no_get_ends_the_handler_of_a_host_that_forwards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_get_has_an_effect() {
-    let stage = Stage::build(
+    let rig = Rig::build(
         &[
             ("AzureWebJobs.Sweep.Disabled", "true"),
             ("AzureWebJobs.AnalyseFailure.Disabled", "true"),
@@ -166,13 +166,12 @@ async fn no_get_has_an_effect() {
     )
     .await;
     // The first request makes tables and queues.
-    assert_eq!(stage.ask("GET", "/api/tickets", "").await.0, 200);
-    stage
-        .storage
+    assert_eq!(rig.ask("GET", "/api/tickets", "").await.0, 200);
+    rig.storage
         .put("failures", "{}", Duration::ZERO)
         .await
         .unwrap();
-    let store = stage
+    let store = rig
         .settings
         .iter()
         .find(|(name, _)| name == "AIOPS_RCA_STORE")
@@ -201,15 +200,15 @@ async fn no_get_has_an_effect() {
     let before = dump();
     for path in GETS {
         for more in ["", "?ticket=x", "?days=90&status=open"] {
-            stage.ask("GET", &format!("{path}{more}"), "").await;
+            rig.ask("GET", &format!("{path}{more}"), "").await;
         }
     }
     for id in ["acknowledge", "reopen", "start", "approve"] {
         let path = format!("/api/tickets/ADF-20251212T100000-abc123/{id}");
-        assert_eq!(stage.ask("GET", &path, "").await.0, 404);
+        assert_eq!(rig.ask("GET", &path, "").await.0, 404);
     }
     assert_eq!(dump(), before);
-    stage.host.stop().await;
+    rig.host.stop().await;
 }
 
 /// Each door and each queue and timer hangs; two calls that reached the function's timeout together would stop the host.
@@ -217,7 +216,7 @@ async fn no_get_has_an_effect() {
 async fn no_stuck_call_stops_the_host_and_nothing_is_lost() {
     let names: Vec<String> = Door::ALL.map(|door| format!("hang={}", door.name())).into();
     let faults = format!("deadline=1&{}", names.join("&"));
-    let stage = Stage::build(&[("AIOPS_RCA_FAULTS", &faults)], |options| {
+    let rig = Rig::build(&[("AIOPS_RCA_FAULTS", &faults)], |options| {
         options.knobs.function_timeout = Some(Duration::from_secs(8));
     })
     .await;
@@ -239,28 +238,24 @@ async fn no_stuck_call_stops_the_host_and_nothing_is_lost() {
         if let Some(queue) = door.queue() {
             for number in 0..3 {
                 let text = json!({ "number": number }).to_string();
-                stage
-                    .storage
-                    .put(queue, &text, Duration::ZERO)
-                    .await
-                    .unwrap();
+                rig.storage.put(queue, &text, Duration::ZERO).await.unwrap();
             }
             queues.push(queue);
         }
     }
-    let swept = stage.ask("POST", "/admin/functions/Sweep", "{}").await;
+    let swept = rig.ask("POST", "/admin/functions/Sweep", "{}").await;
     assert_eq!(swept.0, 202);
-    let stage = &stage;
+    let rig = &rig;
     let asked = doors.iter().map(|door| async move {
         let (method, path) = door.split_once(' ').unwrap();
         let body = if method == "POST" { "{}" } else { "" };
-        (door, stage.ask(method, path, body).await.0)
+        (door, rig.ask(method, path, body).await.0)
     });
     for (door, status) in futures::future::join_all(asked).await {
         assert_eq!(status, 503, "{door}");
     }
     let expected = 3 * queues.len() + 1;
-    let mut events = stage.host.events();
+    let mut events = rig.host.events();
     let mut called = 0;
     events
         .find(PATIENCE, |event| {
@@ -274,11 +269,11 @@ async fn no_stuck_call_stops_the_host_and_nothing_is_lost() {
         })
         .await
         .unwrap();
-    stage.assert_never_ended();
+    rig.assert_never_ended();
     // The host deletes a message only after its call has ended.
     for queue in queues {
         let put_back = async {
-            while stage.storage.depth(queue).await.unwrap() != 3 {
+            while rig.storage.depth(queue).await.unwrap() != 3 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -286,7 +281,7 @@ async fn no_stuck_call_stops_the_host_and_nothing_is_lost() {
             .await
             .unwrap_or_else(|_| panic!("{queue}: its messages are put back, each once"));
     }
-    assert_eq!(stage.host.stop().await, StopReason::Asked);
+    assert_eq!(rig.host.stop().await, StopReason::Asked);
 }
 
 /// The app with one function's file changed.
@@ -307,21 +302,21 @@ fn staged(function: &str, text: &str) -> tempfile::TempDir {
 }
 
 /// The host runs on without a word; the app notices, and says what to correct.
-async fn is_said(stage: Stage, root: &Path, named: &str) {
-    let (status, body) = stage.ask("GET", "/health", "").await;
+async fn is_said(rig: Rig, root: &Path, named: &str) {
+    let (status, body) = rig.ask("GET", "/health", "").await;
     assert_eq!((status, body.as_str()), (503, r#"{"status":"degraded"}"#));
     for path in ["/api/status", "/dashboard"] {
-        let (status, body) = stage.ask("GET", path, "").await;
+        let (status, body) = rig.ask("GET", path, "").await;
         assert!(
             status == 200 && body.contains(named),
             "{path}: {status} {body}"
         );
     }
-    let logged = stage.host.events_so_far().into_iter().any(|event| {
+    let logged = rig.host.events_so_far().into_iter().any(|event| {
         matches!(event, HostEvent::ChildLine { level: LineLevel::Error, text, .. } if text.contains(named))
     });
     assert!(logged, "{named} is in the log");
-    let settings = stage.settings.clone();
+    let settings = rig.settings.clone();
     let doctor = std::process::Command::new(env!("CARGO_BIN_EXE_aiops-rca"))
         .args(["doctor", "--json"])
         .env_clear()
@@ -337,28 +332,23 @@ async fn is_said(stage: Stage, root: &Path, named: &str) {
             .any(|check| check["ok"] == false && check["name"] == named),
         "{said:#}"
     );
-    stage.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_prefix_is_said() {
-    let stage = Stage::build(&[], |options| {
+    let rig = Rig::build(&[], |options| {
         options.settings.remove("STORAGE_PREFIX");
     })
     .await;
-    let in_error = stage
+    let in_error = rig
         .host
         .events_so_far()
         .into_iter()
         .filter(|event| matches!(event, HostEvent::InError { .. }))
         .count();
     assert_eq!(in_error, 4, "the host calls none of the queue functions");
-    is_said(
-        stage,
-        Path::new(env!("CARGO_MANIFEST_DIR")),
-        "STORAGE_PREFIX",
-    )
-    .await;
+    is_said(rig, Path::new(env!("CARGO_MANIFEST_DIR")), "STORAGE_PREFIX").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -366,15 +356,15 @@ async fn a_wrong_file_is_said() {
     let wrong = r#"{"bindings":[{"type":"queueTrigger","direction":"in","name":"my_item","queueName":"%STORAGE_PREFIX%-failures","connection":"AzureWebJobsStorage"}]}"#;
     let app = staged("AnalyseFailure", wrong);
     let root = app.path().to_owned();
-    let stage = Stage::build(&[], |options| options.root.clone_from(&root)).await;
-    is_said(stage, &root, "AnalyseFailure/function.json").await;
+    let rig = Rig::build(&[], |options| options.root.clone_from(&root)).await;
+    is_said(rig, &root, "AnalyseFailure/function.json").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_is_switched_off_is_said() {
     let setting = "AzureWebJobs.DeliverTicket.Disabled";
-    let stage = Stage::build(&[(setting, "true")], |_| {}).await;
-    is_said(stage, Path::new(env!("CARGO_MANIFEST_DIR")), setting).await;
+    let rig = Rig::build(&[(setting, "true")], |_| {}).await;
+    is_said(rig, Path::new(env!("CARGO_MANIFEST_DIR")), setting).await;
 }
 
 /// Its host is killed: the handler, and the process that reads for it, end by themselves.

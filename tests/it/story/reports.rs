@@ -8,7 +8,7 @@ use simulators::data_factory::DataFactorySite;
 use simulators::identity::IdentitySite;
 use simulators::serve;
 
-use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row};
+use super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row};
 
 const RUN: &str = "2f7fdb90-5df1-4b8e-ac2f-064cfa58202b";
 
@@ -33,7 +33,7 @@ async fn the_same_failure_through_all_its_doors_is_one_ticket() {
     let activities = fixture("adf-queryactivityruns-failed-copy");
     site.put_activities(RUN, activities["value"].as_array().unwrap());
     let factory = serve(0, Arc::new(site)).await.unwrap();
-    let identity = serve(0, Arc::new(IdentitySite::new("town-header")))
+    let identity = serve(0, Arc::new(IdentitySite::new("rig-header")))
         .await
         .unwrap();
     let more = [
@@ -48,26 +48,26 @@ async fn the_same_failure_through_all_its_doors_is_one_ticket() {
             "IDENTITY_ENDPOINT",
             format!("{}/msi/token", identity.url().trim_end_matches('/')),
         ),
-        ("IDENTITY_HEADER", "town-header".to_owned()),
+        ("IDENTITY_HEADER", "rig-header".to_owned()),
     ];
-    let town = Town::build(&Ground::Embedded, &more).await;
+    let rig = Rig::build(&Backend::Embedded, &more).await;
 
     // The metric alert names no run: the factory is asked.
-    let metric = town
+    let metric = rig
         .deliver(
             "azure-monitor",
             &fixture("azmon-metric-adf-pipelinefailedruns-fired"),
         )
         .await;
     assert_eq!(metric["status"], "pending");
-    town.until(
+    rig.until(
         "the metric alert's run is in JIRA",
         Duration::from_secs(20),
-        async |town: &Town| town.issues().len() == 1,
+        async |rig: &Rig| rig.issues().len() == 1,
     )
     .await;
     // By dimensions, by rows, three times by overlapping windows, late, and resolved.
-    let dimensions = town
+    let dimensions = rig
         .deliver(
             "azure-monitor",
             &fixture("azmon-logv2-adf-fired-dimensions"),
@@ -76,26 +76,26 @@ async fn the_same_failure_through_all_its_doors_is_one_ticket() {
     assert_eq!(dimensions["status"], "duplicate");
     for window in 0..3 {
         let rows = [row("pl_ingest_sales", RUN, "2200", BLOB_MISSING)];
-        let answer = town
+        let answer = rig
             .deliver("azure-monitor", &alert(&format!("w{window}"), &rows))
             .await;
         assert_eq!(answer["status"], "duplicate");
         assert_eq!(answer["ticket_id"], dimensions["ticket_id"]);
     }
-    let resolved = town
+    let resolved = rig
         .deliver("azure-monitor", &fixture("azmon-logv2-adf-resolved"))
         .await;
     assert_eq!(resolved["status"], "ignored");
-    town.until_shown(&ids(&dimensions), Duration::from_secs(20))
+    rig.until_shown(&ids(&dimensions), Duration::from_secs(20))
         .await;
-    assert_eq!((town.issues().len(), town.messages().len()), (1, 1));
-    let ticket = town
+    assert_eq!((rig.issues().len(), rig.messages().len()), (1, 1));
+    let ticket = rig
         .ticket(dimensions["ticket_id"].as_str().unwrap())
         .await
         .unwrap();
     assert_eq!(ticket["failure"]["run_id"], RUN);
     assert_eq!(ticket["count"], 5);
-    town.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,7 @@ async fn an_alert_with_500_rows_is_split_within_seconds_and_survives_a_kill() {
         ("SLACK_BOT_TOKEN", String::new()),
         ("SLACK_ALERT_CHANNEL", String::new()),
     ];
-    let town = Town::build(&Ground::Embedded, &off).await;
+    let rig = Rig::build(&Backend::Embedded, &off).await;
     let rows: Vec<Value> = (0..500_u32)
         .map(|n| {
             row(
@@ -125,12 +125,12 @@ async fn an_alert_with_500_rows_is_split_within_seconds_and_survives_a_kill() {
     // The first try is killed half way; the sender's second try finds what was accepted and adds the rest.
     let kill = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
-        town.host.kill_child();
+        rig.host.kill_child();
     };
-    let (_lost, ()) = tokio::join!(town.post("azure-monitor", body.to_string()), kill);
-    assert!(town.host.ready(Duration::from_secs(20)).await);
+    let (_lost, ()) = tokio::join!(rig.post("azure-monitor", body.to_string()), kill);
+    assert!(rig.host.ready(Duration::from_secs(20)).await);
     let began = Instant::now();
-    let answer = town.deliver("azure-monitor", &body).await;
+    let answer = rig.deliver("azure-monitor", &body).await;
     assert!(
         began.elapsed() < Duration::from_secs(60),
         "inside one function's time"
@@ -141,15 +141,15 @@ async fn an_alert_with_500_rows_is_split_within_seconds_and_survives_a_kill() {
         ids.iter().collect::<std::collections::BTreeSet<_>>().len(),
         500
     );
-    town.until(
+    rig.until(
         "every row is a ticket",
         Duration::from_secs(100),
-        async |town: &Town| {
-            let reply = town.get("api/tickets").await.unwrap();
+        async |rig: &Rig| {
+            let reply = rig.get("api/tickets").await.unwrap();
             let list: Value = reply.json("the app").unwrap();
             list["tickets"].as_array().unwrap().len() == 500
         },
     )
     .await;
-    town.host.stop().await;
+    rig.host.stop().await;
 }

@@ -15,7 +15,7 @@ use simulators::Fault;
 use simulators::jira::Person;
 
 use super::reading::GETS;
-use super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
+use super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row, run};
 
 /// Of every invocation, in seconds.
 const DEADLINE: u64 = 2;
@@ -35,12 +35,12 @@ fn stuck(dice: &mut fastrand::Rng) -> String {
 }
 
 /// Answers that come after the deadline: before the work, and after it.
-fn too_late(town: &Town, dice: &mut fastrand::Rng) {
+fn too_late(rig: &Rig, dice: &mut fastrand::Rng) {
     let late = Duration::from_secs(DEADLINE + 1);
     for _ in 0..3 {
         for (faults, path) in [
-            (town.jira.faults(), "/rest/api/3/issue"),
-            (town.slack.faults(), "chat.postMessage"),
+            (rig.jira.faults(), "/rest/api/3/issue"),
+            (rig.slack.faults(), "chat.postMessage"),
         ] {
             let fault = if dice.bool() {
                 Fault::AcceptThenDelay(late)
@@ -74,7 +74,7 @@ fn report(number: usize) -> (&'static str, Value) {
 }
 
 /// Every page with every fault, two at a time.
-async fn break_pages(town: &Town, dice: &mut fastrand::Rng) {
+async fn break_pages(rig: &Rig, dice: &mut fastrand::Rng) {
     let faults = ["abort", "recursion", "allocation", "panic", "hang"];
     let mut asked: Vec<String> = GETS
         .iter()
@@ -85,7 +85,7 @@ async fn break_pages(town: &Town, dice: &mut fastrand::Rng) {
     let walk = async |pages: &[String]| {
         for page in pages {
             let asked = Instant::now();
-            let status = town.get(page).await.map(|reply| reply.status);
+            let status = rig.get(page).await.map(|reply| reply.status);
             let took = asked.elapsed();
             assert!(
                 matches!(status, Some(500 | 503)),
@@ -96,7 +96,7 @@ async fn break_pages(town: &Town, dice: &mut fastrand::Rng) {
     tokio::join!(walk(one), walk(other));
 }
 
-async fn every_post_door_is_stuck_once(town: &Town) {
+async fn every_post_door_is_stuck_once(rig: &Rig) {
     let doors = Door::ALL
         .into_iter()
         .filter_map(|door| match door.trigger() {
@@ -111,7 +111,7 @@ async fn every_post_door_is_stuck_once(town: &Town) {
             Trigger::Http { .. } | Trigger::Queue(_) | Trigger::Timer(_) => None,
         });
     let asked = doors.map(|door| async move {
-        let reply = town.post(&door, "{}").await;
+        let reply = rig.post(&door, "{}").await;
         assert_eq!(reply.map(|reply| reply.status), Some(503), "{door}");
     });
     futures::future::join_all(asked).await;
@@ -122,42 +122,42 @@ async fn story(seed: u64) {
     let faults = stuck(dice);
     println!("seed {seed}: {faults}");
     let around = async |_: &url::Url| vec![("AIOPS_RCA_FAULTS".to_owned(), faults)];
-    let town = Town::build_under(&Ground::Embedded, around, |options| {
+    let rig = Rig::build_under(&Backend::Embedded, around, |options| {
         options.knobs.crash_limit = Some(3);
         options.knobs.function_timeout = Some(Duration::from_secs(10));
     })
     .await;
-    every_post_door_is_stuck_once(&town).await;
-    too_late(&town, dice);
+    every_post_door_is_stuck_once(&rig).await;
+    too_late(&rig, dice);
     for queue in ["failures-poison", "deliveries-poison"] {
         let given_up = json!({"given": "up"}).to_string();
-        town.storage
+        rig.storage
             .put(queue, &given_up, Duration::ZERO)
             .await
             .unwrap();
     }
     let waits: Vec<u64> = (0..FAILURES).map(|_| dice.u64(0..15_000)).collect();
     let reports = waits.into_iter().enumerate().map(|(number, wait)| {
-        let town = &town;
+        let rig = &rig;
         async move {
             tokio::time::sleep(Duration::from_millis(wait)).await;
             let (door, body) = report(number);
-            ids(&town.deliver(door, &body).await).remove(0)
+            ids(&rig.deliver(door, &body).await).remove(0)
         }
     });
     let sweeps = async {
         for _ in 0..6 {
-            town.sweep().await;
+            rig.sweep().await;
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
     };
     let (tickets, (), ()) = tokio::join!(
         futures::future::join_all(reports),
-        break_pages(&town, dice),
+        break_pages(&rig, dice),
         sweeps
     );
-    town.until_shown(&tickets, PATIENCE).await;
-    let (issues, messages) = (town.issues(), town.messages());
+    rig.until_shown(&tickets, PATIENCE).await;
+    let (issues, messages) = (rig.issues(), rig.messages());
     assert_eq!(
         (tickets.len(), issues.len(), messages.len()),
         (FAILURES, FAILURES, FAILURES),
@@ -165,27 +165,27 @@ async fn story(seed: u64) {
     );
     // A person closes one in JIRA: its webhook, too, comes again until it is taken.
     assert!(
-        town.jira
+        rig.jira
             .moves(&issues[0].key, "Done", &Person::named("Jane Roe"))
     );
-    town.until("the ticket is closed", PATIENCE, async |town: &Town| {
+    rig.until("the ticket is closed", PATIENCE, async |rig: &Rig| {
         let label = &issues[0].labels;
         let id = tickets
             .iter()
             .find(|id| label.contains(&format!("rca-{id}")));
-        let ticket = town.ticket(id.unwrap()).await.unwrap_or_default();
+        let ticket = rig.ticket(id.unwrap()).await.unwrap_or_default();
         ticket["status"] == "acknowledged"
     })
     .await;
-    town.until("nothing waits", PATIENCE, async |town: &Town| {
+    rig.until("nothing waits", PATIENCE, async |rig: &Rig| {
         let mut waiting = 0;
         for queue in Door::ALL.into_iter().filter_map(Door::queue) {
-            waiting += town.storage.depth(queue).await.unwrap();
+            waiting += rig.storage.depth(queue).await.unwrap();
         }
         waiting == 0
     })
     .await;
-    let given_up: Value = town
+    let given_up: Value = rig
         .get("api/deadletters")
         .await
         .unwrap()
@@ -196,13 +196,13 @@ async fn story(seed: u64) {
         Some(2),
         "seed {seed}: {given_up:#}"
     );
-    judge(&town, seed);
-    assert_eq!(town.host.stop().await, StopReason::Asked, "seed {seed}");
+    judge(&rig, seed);
+    assert_eq!(rig.host.stop().await, StopReason::Asked, "seed {seed}");
 }
 
 /// One process all the time, no call that failed, and one stuck call of every function at least.
-fn judge(town: &Town, seed: u64) {
-    for event in town.host.events_so_far() {
+fn judge(rig: &Rig, seed: u64) {
+    for event in rig.host.events_so_far() {
         match event {
             HostEvent::ChildExited { .. } | HostEvent::Stopped(_) | HostEvent::Hang { .. } => {
                 panic!("seed {seed}: {event:?}")
@@ -213,15 +213,15 @@ fn judge(town: &Town, seed: u64) {
             _ => {}
         }
     }
-    let log = town.log();
+    let log = rig.log();
     for door in Door::ALL.into_iter().filter(|door| door.route().is_none()) {
         let cut = log.lines().any(|line| {
             line.contains("cut at its deadline") && line.contains(&format!(r#""{}""#, door.name()))
         });
         assert!(cut, "seed {seed}: no call of {} was stuck", door.name());
     }
-    town.jira.assert_drained();
-    town.slack.assert_drained();
+    rig.jira.assert_drained();
+    rig.slack.assert_drained();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 use simulators::{Fault, Request};
 
-use super::town::{BLOB_MISSING, Ground, Town, alert, row, run};
+use super::rig::{BLOB_MISSING, Backend, Rig, alert, row, run};
 use crate::support::collector::{Collector, Span};
 use crate::support::http;
 
@@ -32,8 +32,8 @@ fn callback(run: &str) -> Value {
 }
 
 /// Reports a failure as Airflow does; the ticket's id.
-async fn report(town: &Town, run: &str, traceparent: Option<&str>) -> String {
-    let url = format!("http://127.0.0.1:{}/airflow-monitor", town.host.port())
+async fn report(rig: &Rig, run: &str, traceparent: Option<&str>) -> String {
+    let url = format!("http://127.0.0.1:{}/airflow-monitor", rig.host.port())
         .parse()
         .unwrap();
     let mut request = http()
@@ -66,15 +66,15 @@ fn traceparent_of(request: &Request) -> Option<Traceparent> {
 }
 
 /// The calls that bring the tickets to the sinks. A webhook's own question (who are we?) is of the webhook's trace.
-fn deliveries(town: &Town) -> Vec<Request> {
-    let jira = town
+fn deliveries(rig: &Rig) -> Vec<Request> {
+    let jira = rig
         .jira
         .requests()
         .into_iter()
         .filter(|request| request.path.contains("/issue") || request.path.contains("/search"));
     let all: Vec<Request> = jira
         .chain(
-            town.slack
+            rig.slack
                 .requests()
                 .into_iter()
                 .filter(|request| request.path.contains("/chat.")),
@@ -90,11 +90,11 @@ fn deliveries(town: &Town) -> Vec<Request> {
 }
 
 /// Waits until the span is there that ends last: the one of the ticket's last delivery.
-async fn until_exported(town: &Town, collector: &Collector, wanted: &BTreeMap<&str, usize>) {
-    town.until(
+async fn until_exported(rig: &Rig, collector: &Collector, wanted: &BTreeMap<&str, usize>) {
+    rig.until(
         "the spans have arrived",
         Duration::from_secs(10),
-        async |_: &Town| {
+        async |_: &Rig| {
             let spans = collector.spans();
             wanted.iter().all(|(name, count)| {
                 spans.iter().filter(|span| span.name == *name).count() >= *count
@@ -107,9 +107,9 @@ async fn until_exported(town: &Town, collector: &Collector, wanted: &BTreeMap<&s
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_is_one_trace_from_the_door_to_the_sinks() {
     let collector = Collector::start().await;
-    let town = Town::build(&Ground::Embedded, &settings(&collector)).await;
-    let id = report(&town, "manual__1", Some(GIVEN)).await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+    let rig = Rig::build(&Backend::Embedded, &settings(&collector)).await;
+    let id = report(&rig, "manual__1", Some(GIVEN)).await;
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
         .await;
     let wanted = [
         ("AirflowMonitor", 1),
@@ -118,7 +118,7 @@ async fn a_report_is_one_trace_from_the_door_to_the_sinks() {
         ("POST JIRA", 1),
         ("POST Slack", 1),
     ];
-    until_exported(&town, &collector, &wanted.into()).await;
+    until_exported(&rig, &collector, &wanted.into()).await;
 
     let spans = collector.spans_of(TRACE);
     let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
@@ -174,7 +174,7 @@ async fn a_report_is_one_trace_from_the_door_to_the_sinks() {
     }
 
     // What the vendors were told is the span of that very call.
-    for request in deliveries(&town) {
+    for request in deliveries(&rig) {
         let told = traceparent_of(&request)
             .unwrap_or_else(|| panic!("{request:?}"))
             .to_string();
@@ -188,10 +188,10 @@ async fn a_report_is_one_trace_from_the_door_to_the_sinks() {
         );
     }
     attributes_are_the_conventions(&spans, &id);
-    nothing_secret_was_exported(&town, &collector);
-    lines_are_exported_with_their_trace(&town, &collector, &id).await;
-    town.assert_wire_laws();
-    town.host.stop().await;
+    nothing_secret_was_exported(&rig, &collector);
+    lines_are_exported_with_their_trace(&rig, &collector, &id).await;
+    rig.assert_wire_laws();
+    rig.host.stop().await;
 }
 
 fn attributes_are_the_conventions(spans: &[Span], id: &str) {
@@ -251,7 +251,7 @@ fn attributes_are_the_conventions(spans: &[Span], id: &str) {
 }
 
 /// The collector's own key arrived, in every request's head and nowhere else; the message's secrets did not at all.
-fn nothing_secret_was_exported(town: &Town, collector: &Collector) {
+fn nothing_secret_was_exported(rig: &Rig, collector: &Collector) {
     for request in collector.requests() {
         assert_eq!(
             request.header("x-api-key"),
@@ -269,23 +269,23 @@ fn nothing_secret_was_exported(town: &Town, collector: &Collector) {
             assert!(!body.contains(stray), "{stray} was exported");
         }
     }
-    let log = town.log();
+    let log = rig.log();
     for secret in SECRETS.iter().chain([&HEADER_SECRET]) {
         assert!(!log.contains(secret), "{secret} was logged");
     }
 }
 
-async fn lines_are_exported_with_their_trace(town: &Town, collector: &Collector, id: &str) {
+async fn lines_are_exported_with_their_trace(rig: &Rig, collector: &Collector, id: &str) {
     let opened = |collector: &Collector| {
         collector
             .records()
             .into_iter()
             .find(|record| record.body == "ticket opened")
     };
-    town.until(
+    rig.until(
         "the log records have arrived",
         Duration::from_secs(10),
-        async |_: &Town| opened(collector).is_some(),
+        async |_: &Rig| opened(collector).is_some(),
     )
     .await;
     let opened = opened(collector).unwrap();
@@ -296,7 +296,7 @@ async fn lines_are_exported_with_their_trace(town: &Town, collector: &Collector,
         ),
         (TRACE, id)
     );
-    let line = town
+    let line = rig
         .log()
         .lines()
         .find(|line| line.contains("\"ticket opened\""))
@@ -309,12 +309,12 @@ async fn lines_are_exported_with_their_trace(town: &Town, collector: &Collector,
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_the_callers_traceparent_goes_through_as_it_is() {
     let collector = Collector::start().await;
-    let town = Town::build(&Ground::Embedded, &[]).await;
-    let id = report(&town, "manual__1", Some(GIVEN)).await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
+    let id = report(&rig, "manual__1", Some(GIVEN)).await;
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
         .await;
-    assert_eq!(town.ticket(&id).await.unwrap()["trace"], GIVEN);
-    for request in deliveries(&town) {
+    assert_eq!(rig.ticket(&id).await.unwrap()["trace"], GIVEN);
+    for request in deliveries(&rig) {
         assert_eq!(
             request.header("traceparent"),
             Some(GIVEN),
@@ -324,12 +324,12 @@ async fn without_a_collector_the_callers_traceparent_goes_through_as_it_is() {
         );
     }
     assert!(collector.requests().is_empty());
-    town.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_ticket_has_a_trace_of_its_own() {
-    let town = Town::build(&Ground::Embedded, &[]).await;
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
     let mut tickets = Vec::new();
     // The host sends a traceparent by turns only; a sender's that is not valid counts for nothing.
     for (number, traceparent) in [
@@ -342,12 +342,12 @@ async fn every_ticket_has_a_trace_of_its_own() {
     .iter()
     .enumerate()
     {
-        tickets.push(report(&town, &format!("manual__{number}"), *traceparent).await);
+        tickets.push(report(&rig, &format!("manual__{number}"), *traceparent).await);
     }
-    town.until_shown(&tickets, Duration::from_secs(30)).await;
+    rig.until_shown(&tickets, Duration::from_secs(30)).await;
     let mut traces = BTreeMap::new();
     for id in &tickets {
-        let ticket = town.ticket(id).await.unwrap();
+        let ticket = rig.ticket(id).await.unwrap();
         let trace = Traceparent::parse(ticket["trace"].as_str().unwrap())
             .unwrap_or_else(|| panic!("{ticket:#}"));
         assert_ne!(trace.trace_id(), TRACE);
@@ -357,7 +357,7 @@ async fn every_ticket_has_a_trace_of_its_own() {
         );
     }
     assert_eq!(traces.len(), tickets.len());
-    for request in deliveries(&town) {
+    for request in deliveries(&rig) {
         let trace = traceparent_of(&request).unwrap().trace_id();
         let key = traces
             .get(&trace)
@@ -370,7 +370,7 @@ async fn every_ticket_has_a_trace_of_its_own() {
             assert_eq!(&named, key, "{}", request.path);
         }
     }
-    town.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -385,40 +385,38 @@ async fn a_collector_that_is_down_or_hangs_costs_nobody_anything() {
         format!("http://{nobody}/"),
         format!("http://{}/", silent.local_addr().unwrap()),
     ] {
-        let town = Town::build(
-            &Ground::Embedded,
+        let rig = Rig::build(
+            &Backend::Embedded,
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.clone())],
         )
         .await;
         let mut tickets = Vec::new();
         for number in 0..5 {
             let began = Instant::now();
-            tickets.push(report(&town, &format!("manual__{number}"), Some(GIVEN)).await);
+            tickets.push(report(&rig, &format!("manual__{number}"), Some(GIVEN)).await);
             assert!(
                 began.elapsed() < Duration::from_secs(1),
                 "the door took {:?} with {endpoint}",
                 began.elapsed()
             );
         }
-        town.until_shown(&tickets, Duration::from_secs(30)).await;
+        rig.until_shown(&tickets, Duration::from_secs(30)).await;
         assert_eq!(
-            (town.issues().len(), town.messages().len()),
+            (rig.issues().len(), rig.messages().len()),
             (5, 5),
             "{endpoint}"
         );
-        town.until(
-            "it is said",
-            Duration::from_secs(15),
-            async |town: &Town| town.log().contains("telemetry cannot be exported"),
-        )
+        rig.until("it is said", Duration::from_secs(15), async |rig: &Rig| {
+            rig.log().contains("telemetry cannot be exported")
+        })
         .await;
-        let said = town.log().matches("telemetry cannot be exported").count();
+        let said = rig.log().matches("telemetry cannot be exported").count();
         assert!(
             (1..=2).contains(&said),
             "once for spans and once for lines, not {said} times"
         );
-        town.assert_wire_laws();
-        town.host.stop().await;
+        rig.assert_wire_laws();
+        rig.host.stop().await;
     }
 }
 
@@ -433,23 +431,20 @@ async fn what_a_collector_refuses_for_a_while_is_sent_again_and_told_once() {
     collector
         .faults()
         .next_on("POST", "/v1/logs", Fault::status(401));
-    let town = Town::build(&Ground::Embedded, &settings(&collector)).await;
-    let id = report(&town, "manual__1", Some(GIVEN)).await;
-    until_exported(&town, &collector, &[("AirflowMonitor", 1)].into()).await;
-    town.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
+    let rig = Rig::build(&Backend::Embedded, &settings(&collector)).await;
+    let id = report(&rig, "manual__1", Some(GIVEN)).await;
+    until_exported(&rig, &collector, &[("AirflowMonitor", 1)].into()).await;
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(30))
         .await;
     // There must be something to export for it to succeed.
-    report(&town, "manual__2", Some(GIVEN)).await;
-    town.until(
+    report(&rig, "manual__2", Some(GIVEN)).await;
+    rig.until(
         "both are well",
         Duration::from_secs(15),
-        async |town: &Town| town.log().matches("telemetry is exported again").count() == 2,
+        async |rig: &Rig| rig.log().matches("telemetry is exported again").count() == 2,
     )
     .await;
-    assert_eq!(
-        town.log().matches("telemetry cannot be exported").count(),
-        2
-    );
+    assert_eq!(rig.log().matches("telemetry cannot be exported").count(), 2);
     assert!(collector.faults().is_drained());
     assert!(
         !collector
@@ -458,7 +453,7 @@ async fn what_a_collector_refuses_for_a_while_is_sent_again_and_told_once() {
             .any(|record| record.body.contains("telemetry")),
         "its own troubles are not told to it"
     );
-    town.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -468,14 +463,14 @@ async fn the_senders_mark_not_recorded_is_respected_unless_all_are_wanted() {
         let collector = Collector::start().await;
         let mut settings = settings(&collector);
         settings.push(("OTEL_TRACES_SAMPLER", sampler.to_owned()));
-        let town = Town::build(&Ground::Embedded, &settings).await;
-        let id = report(&town, "manual__1", Some(&unsampled)).await;
-        let marked = report(&town, "manual__2", Some(&GIVEN.replace("4bf9", "5bf9"))).await;
-        town.until_shown(&[id, marked], Duration::from_secs(30))
+        let rig = Rig::build(&Backend::Embedded, &settings).await;
+        let id = report(&rig, "manual__1", Some(&unsampled)).await;
+        let marked = report(&rig, "manual__2", Some(&GIVEN.replace("4bf9", "5bf9"))).await;
+        rig.until_shown(&[id, marked], Duration::from_secs(30))
             .await;
         // The second report's last span comes after all of the first's.
-        until_exported(&town, &collector, &[("DeliverTicket", 2)].into()).await;
-        for request in deliveries(&town) {
+        until_exported(&rig, &collector, &[("DeliverTicket", 2)].into()).await;
+        for request in deliveries(&rig) {
             let told = traceparent_of(&request).unwrap();
             assert_eq!(
                 told.is_sampled(),
@@ -484,7 +479,7 @@ async fn the_senders_mark_not_recorded_is_respected_unless_all_are_wanted() {
                 request.path
             );
         }
-        town.host.stop().await;
+        rig.host.stop().await;
         assert_eq!(!collector.spans_of(TRACE).is_empty(), recorded, "{sampler}");
         assert!(
             !collector
@@ -498,19 +493,19 @@ async fn the_senders_mark_not_recorded_is_respected_unless_all_are_wanted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_an_error_of_its_span() {
     let collector = Collector::start().await;
-    let town = Town::build(&Ground::Embedded, &settings(&collector)).await;
-    town.jira
+    let rig = Rig::build(&Backend::Embedded, &settings(&collector)).await;
+    rig.jira
         .faults()
         .next_on("POST", "/rest/api/3/issue", Fault::status(500));
-    town.deliver(
+    rig.deliver(
         "azure-monitor",
         &alert("e1", &[row("pl_a", &run(1), "2200", BLOB_MISSING)]),
     )
     .await;
-    town.until(
+    rig.until(
         "the error has arrived",
         Duration::from_secs(10),
-        async |_: &Town| {
+        async |_: &Rig| {
             collector
                 .spans()
                 .iter()
@@ -538,6 +533,6 @@ async fn what_fails_is_an_error_of_its_span() {
         ),
         ("500", "500")
     );
-    town.jira.assert_drained();
-    town.host.stop().await;
+    rig.jira.assert_drained();
+    rig.host.stop().await;
 }

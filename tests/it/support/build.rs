@@ -1,4 +1,4 @@
-//! Builders: a failure, a diagnosis, a ticket, a corridor as they mostly are. A test names what is special about its own:
+//! Builders: a failure, a diagnosis, a ticket, a flow as they mostly are. A test names what is special about its own:
 //! `Diagnosis { action: Action::None, ..build::diagnosis() }`.
 
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ pub(crate) fn ticket(
     open(opening, received_at + TimeDelta::seconds(1))
 }
 
-/// A corridor with a store and nothing else.
+/// A flow with a store and nothing else.
 pub(crate) fn flow(storage: Storage) -> Flow {
     Flow {
         store: TicketStore::new(storage),

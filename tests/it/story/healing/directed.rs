@@ -5,10 +5,10 @@ use aiops_rca::ticket::{Actor, AttemptState, Channel, RemediationState, Status, 
 use chrono::TimeDelta;
 use simulators::Fault;
 
-use super::world::{Answered, Fate, Outside, Script, Told, World};
+use super::rig::{Answered, Fate, Outside, Rig, Script, Told};
 
-async fn world(vendor: bool, fates: &[Fate]) -> World<Outside> {
-    World::build(7, vendor, Script(fates.to_vec())).await
+async fn rig(vendor: bool, fates: &[Fate]) -> Rig<Outside> {
+    Rig::build(7, vendor, Script(fates.to_vec())).await
 }
 
 fn minutes(minutes: i64) -> TimeDelta {
@@ -31,7 +31,7 @@ fn failing() -> Fate {
     }
 }
 
-async fn close(world: &World<Outside>, id: &TicketId) {
+async fn close(rig: &Rig<Outside>, id: &TicketId) {
     let by = Actor {
         channel: Channel::Dashboard,
         name: "Jane Roe".to_owned(),
@@ -39,22 +39,21 @@ async fn close(world: &World<Outside>, id: &TicketId) {
     let event = Event::StatusChanged {
         to: Status::Acknowledged,
         by,
-        at: world.house.now,
+        at: rig.simulation.now,
         jira_status: None,
     };
-    world
-        .house
+    rig.simulation
         .flow
-        .apply(id, &event, world.house.now)
+        .apply(id, &event, rig.simulation.now)
         .await
         .unwrap();
 }
 
 #[tokio::test]
 async fn the_next_attempt_does_not_wait_for_the_asset_of_the_last() {
-    let mut world = world(true, &[failing(), failing()]).await;
-    let id = world.story("pl", minutes(12)).await;
-    let ticket = world.ticket(&id).await;
+    let mut rig = rig(true, &[failing(), failing()]).await;
+    let id = rig.story("pl", minutes(12)).await;
+    let ticket = rig.ticket(&id).await;
     assert_eq!(
         states(&ticket),
         [
@@ -80,15 +79,15 @@ async fn a_success_told_too_early_closes_nothing_before_the_vendor_says_so() {
         takes: minutes(5),
         ..Fate::default()
     };
-    let mut world = world(true, &[long]).await;
-    let id = world.story("pl", minutes(3)).await;
-    let ticket = world.ticket(&id).await;
+    let mut rig = rig(true, &[long]).await;
+    let id = rig.story("pl", minutes(3)).await;
+    let ticket = rig.ticket(&id).await;
     assert_eq!(
         (ticket.is_closed(), ticket.remediation.state),
         (false, RemediationState::Verifying)
     );
-    world.pass(minutes(5)).await;
-    assert!(world.ticket(&id).await.is_closed());
+    rig.pass(minutes(5)).await;
+    assert!(rig.ticket(&id).await.is_closed());
 }
 
 #[tokio::test]
@@ -98,10 +97,10 @@ async fn a_success_told_too_early_whose_run_fails_is_a_failure() {
         heals: false,
         ..Fate::default()
     };
-    let mut world = world(true, &[early]).await;
-    let id = world.story("pl", minutes(10)).await;
+    let mut rig = rig(true, &[early]).await;
+    let id = rig.story("pl", minutes(10)).await;
     assert_eq!(
-        states(&world.ticket(&id).await),
+        states(&rig.ticket(&id).await),
         [AttemptState::Failed, AttemptState::Succeeded]
     );
 }
@@ -109,7 +108,7 @@ async fn a_success_told_too_early_whose_run_fails_is_a_failure() {
 #[tokio::test]
 async fn an_answer_lost_after_the_start_is_found_out_and_not_repeated() {
     for told in [Told::Nothing, Told::Honestly] {
-        let mut world = world(
+        let mut rig = rig(
             true,
             &[Fate {
                 told,
@@ -117,18 +116,17 @@ async fn an_answer_lost_after_the_start_is_found_out_and_not_repeated() {
             }],
         )
         .await;
-        world
-            .server
+        rig.server
             .faults
             .next_on("POST", "/playbook", Fault::AcceptThenDrop);
         // Found running, it is waited for until its deadline.
-        let id = world.story("pl", minutes(14)).await;
+        let id = rig.story("pl", minutes(14)).await;
         assert_eq!(
-            states(&world.ticket(&id).await),
+            states(&rig.ticket(&id).await),
             [AttemptState::Succeeded],
             "{told:?}"
         );
-        assert_eq!(world.outskirts.state().calls.len(), 1);
+        assert_eq!(rig.vendors.state().calls.len(), 1);
     }
 }
 
@@ -139,7 +137,7 @@ async fn nobody_to_ask_and_no_callback_is_handed_over_at_the_deadline() {
         Answered::TimedOutAfterStart,
         Answered::TimedOutBeforeStart,
     ] {
-        let mut world = world(
+        let mut rig = rig(
             false,
             &[Fate {
                 answer,
@@ -148,14 +146,14 @@ async fn nobody_to_ask_and_no_callback_is_handed_over_at_the_deadline() {
             }],
         )
         .await;
-        let id = world.story("pl", minutes(14)).await;
-        let ticket = world.ticket(&id).await;
+        let id = rig.story("pl", minutes(14)).await;
+        let ticket = rig.ticket(&id).await;
         assert_eq!(
             (ticket.remediation.state, ticket.is_closed()),
             (RemediationState::Exhausted, false),
             "{answer:?}"
         );
-        assert_eq!(world.outskirts.state().calls.len(), 1);
+        assert_eq!(rig.vendors.state().calls.len(), 1);
     }
 }
 
@@ -165,10 +163,10 @@ async fn a_contradiction_is_believed_only_by_the_vendors_word() {
         told: Told::Contradictory,
         ..Fate::default()
     };
-    let mut asked = world(true, &[fate]).await;
+    let mut asked = rig(true, &[fate]).await;
     let id = asked.story("pl", minutes(5)).await;
     assert!(asked.ticket(&id).await.is_closed());
-    let mut alone = world(false, &[fate]).await;
+    let mut alone = rig(false, &[fate]).await;
     let id = alone.story("pl", minutes(14)).await;
     let ticket = alone.ticket(&id).await;
     assert_eq!(
@@ -179,15 +177,15 @@ async fn a_contradiction_is_believed_only_by_the_vendors_word() {
 
 #[tokio::test]
 async fn switched_off_a_planned_attempt_is_called_off() {
-    let mut world = world(true, &[]).await;
-    world.house.flow.remediation.delays = vec![minutes(3)];
-    let id = world.story("pl", minutes(1)).await;
-    assert_eq!(states(&world.ticket(&id).await), [AttemptState::Scheduled]);
-    world.house.flow.remediation.enabled = false;
-    world.pass(minutes(5)).await;
-    let ticket = world.ticket(&id).await;
+    let mut rig = rig(true, &[]).await;
+    rig.simulation.flow.remediation.delays = vec![minutes(3)];
+    let id = rig.story("pl", minutes(1)).await;
+    assert_eq!(states(&rig.ticket(&id).await), [AttemptState::Scheduled]);
+    rig.simulation.flow.remediation.enabled = false;
+    rig.pass(minutes(5)).await;
+    let ticket = rig.ticket(&id).await;
     assert_eq!(
-        (states(&ticket), world.outskirts.state().calls.len()),
+        (states(&ticket), rig.vendors.state().calls.len()),
         (vec![AttemptState::Cancelled], 0)
     );
     assert!(
@@ -203,10 +201,10 @@ async fn a_playbook_that_stays_throttled_is_given_up_in_time() {
         answer: Answered::Throttled,
         ..Fate::default()
     };
-    let mut world = world(true, &[throttled; 100]).await;
-    let id = world.story("pl", minutes(15)).await;
-    assert_eq!(states(&world.ticket(&id).await), [AttemptState::Cancelled]);
-    let calls = world.outskirts.state().calls.len();
+    let mut rig = rig(true, &[throttled; 100]).await;
+    let id = rig.story("pl", minutes(15)).await;
+    assert_eq!(states(&rig.ticket(&id).await), [AttemptState::Cancelled]);
+    let calls = rig.vendors.state().calls.len();
     assert!((10..=22).contains(&calls), "{calls}");
 }
 
@@ -216,14 +214,14 @@ async fn a_run_that_never_ends_is_a_persons_after_a_day() {
         takes: TimeDelta::days(9),
         ..Fate::default()
     };
-    let mut world = world(true, &[endless]).await;
-    let id = world.story("pl", TimeDelta::hours(23)).await;
+    let mut rig = rig(true, &[endless]).await;
+    let id = rig.story("pl", TimeDelta::hours(23)).await;
     assert_eq!(
-        world.ticket(&id).await.remediation.state,
+        rig.ticket(&id).await.remediation.state,
         RemediationState::Running
     );
-    world.pass(TimeDelta::hours(8)).await;
-    let ticket = world.ticket(&id).await;
+    rig.pass(TimeDelta::hours(8)).await;
+    let ticket = rig.ticket(&id).await;
     assert_eq!(ticket.remediation.state, RemediationState::Exhausted);
     assert!(
         ticket.remediation.decision.contains("within a day"),
@@ -239,11 +237,11 @@ async fn the_vendor_is_never_asked_more_than_twice_a_minute() {
         takes: minutes(60),
         ..Fate::default()
     };
-    let mut world = world(true, &[long]).await;
-    world.story("pl", minutes(4)).await;
-    let before = world.server.requests().len();
-    world.pass(minutes(30)).await;
-    let asked = world.server.requests().len() - before;
+    let mut rig = rig(true, &[long]).await;
+    rig.story("pl", minutes(4)).await;
+    let before = rig.server.requests().len();
+    rig.pass(minutes(30)).await;
+    let asked = rig.server.requests().len() - before;
     assert!(
         (5..=62).contains(&asked),
         "{asked} questions in half an hour"
@@ -253,7 +251,7 @@ async fn the_vendor_is_never_asked_more_than_twice_a_minute() {
 #[tokio::test]
 async fn what_ends_after_a_person_closed_the_ticket_is_recorded_and_changes_nothing() {
     for heals in [true, false] {
-        let mut world = world(
+        let mut rig = rig(
             true,
             &[Fate {
                 heals,
@@ -262,10 +260,10 @@ async fn what_ends_after_a_person_closed_the_ticket_is_recorded_and_changes_noth
             }],
         )
         .await;
-        let id = world.story("pl", minutes(2)).await;
-        close(&world, &id).await;
-        world.pass(minutes(8)).await;
-        let ticket = world.ticket(&id).await;
+        let id = rig.story("pl", minutes(2)).await;
+        close(&rig, &id).await;
+        rig.pass(minutes(8)).await;
+        let ticket = rig.ticket(&id).await;
         assert_eq!(
             (ticket.status, ticket.status_by.name.as_str()),
             (Status::Acknowledged, "Jane Roe")
@@ -291,14 +289,13 @@ async fn a_failed_run_that_its_playbook_did_not_name_opens_no_ticket() {
         alerts: true,
         ..Fate::default()
     };
-    let mut world = world(true, &[unnamed]).await;
-    world.story("pl", minutes(12)).await;
+    let mut rig = rig(true, &[unnamed]).await;
+    rig.story("pl", minutes(12)).await;
     assert_eq!(
-        world
-            .house
+        rig.simulation
             .flow
             .store
-            .recent(world.house.now, 1, 10)
+            .recent(rig.simulation.now, 1, 10)
             .await
             .unwrap()
             .len(),
@@ -308,9 +305,9 @@ async fn a_failed_run_that_its_playbook_did_not_name_opens_no_ticket() {
 
 #[tokio::test]
 async fn an_old_change_in_jira_does_not_reopen_what_was_healed_since() {
-    let mut world = world(true, &[]).await;
-    let id = world.story("pl", minutes(5)).await;
-    let healed = world.ticket(&id).await;
+    let mut rig = rig(true, &[]).await;
+    let id = rig.story("pl", minutes(5)).await;
+    let healed = rig.ticket(&id).await;
     assert_eq!(healed.status_by.channel, Channel::Playbook);
     let change = |at| Event::StatusChanged {
         to: Status::InProgress,
@@ -321,17 +318,17 @@ async fn an_old_change_in_jira_does_not_reopen_what_was_healed_since() {
         at,
         jira_status: Some("In Progress".to_owned()),
     };
-    let (pipeline, now) = (&world.house.flow, world.house.now);
+    let (pipeline, now) = (&rig.simulation.flow, rig.simulation.now);
     assert!(
         pipeline
             .apply(&id, &change(healed.status_at - minutes(1)), now)
             .await
             .is_err()
     );
-    assert!(world.ticket(&id).await.is_closed());
+    assert!(rig.ticket(&id).await.is_closed());
     pipeline
         .apply(&id, &change(healed.status_at + TimeDelta::seconds(1)), now)
         .await
         .unwrap();
-    assert_eq!(world.ticket(&id).await.status, Status::InProgress);
+    assert_eq!(rig.ticket(&id).await.status, Status::InProgress);
 }

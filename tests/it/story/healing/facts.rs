@@ -9,7 +9,7 @@ use aiops_rca::ticket::{AttemptState, RemediationState, Ticket, TicketId};
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::world::{Fate, Newer, Outside, Script, Told, World, failure};
+use super::rig::{Fate, Newer, Outside, Rig, Script, Told, failure};
 use crate::support;
 
 const OWN: &str = "/subscriptions/s/resourcegroups/g/providers/microsoft.datafactory/factories/f";
@@ -32,16 +32,16 @@ fn timeout(asset: &str, run: &str) -> Failure {
     )
 }
 
-async fn world(vendor: bool, fates: &[Fate]) -> World<Outside> {
-    World::build(11, vendor, Script(fates.to_vec())).await
+async fn rig(vendor: bool, fates: &[Fate]) -> Rig<Outside> {
+    Rig::build(11, vendor, Script(fates.to_vec())).await
 }
 
 /// What became of it, and how often a playbook was called.
-async fn told(world: &mut World<Outside>, failure: Failure, time: TimeDelta) -> (Ticket, usize) {
-    let id = world.accept(failure).await;
-    world.pass(time).await;
-    let calls = world.outskirts.state().calls.len();
-    (world.ticket(&id).await, calls)
+async fn told(rig: &mut Rig<Outside>, failure: Failure, time: TimeDelta) -> (Ticket, usize) {
+    let id = rig.accept(failure).await;
+    rig.pass(time).await;
+    let calls = rig.vendors.state().calls.len();
+    (rig.ticket(&id).await, calls)
 }
 
 fn in_scope(scope: &str) -> Failure {
@@ -55,8 +55,8 @@ fn in_scope(scope: &str) -> Failure {
 #[tokio::test]
 async fn another_factory_and_a_synapse_workspace_are_left_to_people() {
     for scope in [OTHER, SYNAPSE] {
-        let mut world = world(true, &[]).await;
-        let (ticket, calls) = told(&mut world, in_scope(scope), minutes(5)).await;
+        let mut rig = rig(true, &[]).await;
+        let (ticket, calls) = told(&mut rig, in_scope(scope), minutes(5)).await;
         let why = &ticket.remediation.decision;
         assert_eq!((calls, ticket.remediation.attempts.len()), (0, 0), "{why}");
         assert!(
@@ -64,15 +64,15 @@ async fn another_factory_and_a_synapse_workspace_are_left_to_people() {
             "{why}"
         );
     }
-    let mut world = world(true, &[]).await;
-    let (ticket, calls) = told(&mut world, in_scope(&OWN.to_uppercase()), minutes(5)).await;
+    let mut rig = rig(true, &[]).await;
+    let (ticket, calls) = told(&mut rig, in_scope(&OWN.to_uppercase()), minutes(5)).await;
     assert_eq!((ticket.is_closed(), calls), (true, 1));
 }
 
 #[tokio::test]
 async fn a_named_scope_that_nothing_confirms_asks_a_person() {
-    let mut world = world(false, &[]).await;
-    let (ticket, calls) = told(&mut world, in_scope(OTHER), minutes(5)).await;
+    let mut rig = rig(false, &[]).await;
+    let (ticket, calls) = told(&mut rig, in_scope(OTHER), minutes(5)).await;
     assert_eq!(
         (ticket.remediation.state, calls),
         (RemediationState::AwaitingApproval, 0)
@@ -82,15 +82,15 @@ async fn a_named_scope_that_nothing_confirms_asks_a_person() {
     // A Synapse workspace has no playbook, whoever says yes.
     let mut failure = in_scope(SYNAPSE);
     failure.key = RunKey::new(Source::Adf, "factory", "other", "", "");
-    let (ticket, calls) = told(&mut world, failure, minutes(5)).await;
+    let (ticket, calls) = told(&mut rig, failure, minutes(5)).await;
     assert_eq!((ticket.remediation.attempts.len(), calls), (0, 0));
 }
 
 #[tokio::test]
 async fn a_run_that_the_vendor_does_not_know_is_left() {
-    let mut world = world(true, &[]).await;
-    world.outskirts.state().lost.insert(RUN.to_owned());
-    let (ticket, calls) = told(&mut world, timeout("pl_lost", RUN), minutes(5)).await;
+    let mut rig = rig(true, &[]).await;
+    rig.vendors.state().lost.insert(RUN.to_owned());
+    let (ticket, calls) = told(&mut rig, timeout("pl_lost", RUN), minutes(5)).await;
     let why = &ticket.remediation.decision;
     assert_eq!(calls, 0);
     assert!(why.contains("Data Factory does not know run"), "{why}");
@@ -99,10 +99,10 @@ async fn a_run_that_the_vendor_does_not_know_is_left() {
 #[tokio::test]
 async fn without_a_run_nothing_acts_whoever_can_be_asked() {
     for vendor in [true, false] {
-        let mut world = world(vendor, &[]).await;
+        let mut rig = rig(vendor, &[]).await;
         let mut failure = timeout("ADF 503 ServerBusy", RUN);
         failure.run_id = None;
-        let (ticket, calls) = told(&mut world, failure, minutes(5)).await;
+        let (ticket, calls) = told(&mut rig, failure, minutes(5)).await;
         let why = &ticket.remediation.decision;
         assert_eq!(calls, 0);
         assert!(why.contains("no run is known"), "{why}");
@@ -111,10 +111,10 @@ async fn without_a_run_nothing_acts_whoever_can_be_asked() {
 
 #[tokio::test]
 async fn a_plan_without_an_api_says_that_it_is_not_verified() {
-    let mut world = world(false, &[]).await;
-    let id = world.accept(timeout("pl_load", RUN)).await;
-    world.pass(TimeDelta::seconds(20)).await;
-    let planned = world.ticket(&id).await.remediation;
+    let mut rig = rig(false, &[]).await;
+    let id = rig.accept(timeout("pl_load", RUN)).await;
+    rig.pass(TimeDelta::seconds(20)).await;
+    let planned = rig.ticket(&id).await.remediation;
     assert_eq!(planned.state, RemediationState::Scheduled);
     assert!(
         planned
@@ -128,11 +128,11 @@ async fn a_plan_without_an_api_says_that_it_is_not_verified() {
 #[tokio::test]
 async fn a_newer_green_run_at_planning_or_before_the_call_means_leave() {
     for (after, planned) in [(-5, 0), (20, 1)] {
-        let mut world = world(true, &[]).await;
-        world.know(RUN, "pl_newer");
-        let start = world.house.now + TimeDelta::seconds(after);
-        world.newer(Newer::of("pl_newer", start, TimeDelta::seconds(3)));
-        let (ticket, calls) = told(&mut world, timeout("pl_newer", RUN), minutes(5)).await;
+        let mut rig = rig(true, &[]).await;
+        rig.know(RUN, "pl_newer");
+        let start = rig.simulation.now + TimeDelta::seconds(after);
+        rig.newer(Newer::of("pl_newer", start, TimeDelta::seconds(3)));
+        let (ticket, calls) = told(&mut rig, timeout("pl_newer", RUN), minutes(5)).await;
         let why = &ticket.remediation.decision;
         assert_eq!(
             (calls, ticket.remediation.attempts.len()),
@@ -147,22 +147,22 @@ async fn a_newer_green_run_at_planning_or_before_the_call_means_leave() {
 #[tokio::test]
 async fn a_newer_run_that_goes_on_is_waited_for() {
     for (ends_well, calls_after) in [(true, 0), (false, 0)] {
-        let mut world = world(true, &[]).await;
-        world.know(RUN, "pl_newer");
-        let start = world.house.now - TimeDelta::seconds(5);
+        let mut rig = rig(true, &[]).await;
+        rig.know(RUN, "pl_newer");
+        let start = rig.simulation.now - TimeDelta::seconds(5);
         let mut newer = Newer::of("pl_newer", start, minutes(4));
         newer.succeeds = ends_well;
-        world.newer(newer);
-        let id = world.accept(timeout("pl_newer", RUN)).await;
-        world.pass(minutes(3)).await;
-        assert_eq!(world.outskirts.state().calls.len(), 0);
+        rig.newer(newer);
+        let id = rig.accept(timeout("pl_newer", RUN)).await;
+        rig.pass(minutes(3)).await;
+        assert_eq!(rig.vendors.state().calls.len(), 0);
         assert_eq!(
-            world.ticket(&id).await.remediation.attempts[0].state,
+            rig.ticket(&id).await.remediation.attempts[0].state,
             AttemptState::Scheduled
         );
-        world.pass(minutes(5)).await;
-        let ticket = world.ticket(&id).await;
-        assert_eq!(world.outskirts.state().calls.len(), calls_after);
+        rig.pass(minutes(5)).await;
+        let ticket = rig.ticket(&id).await;
+        assert_eq!(rig.vendors.state().calls.len(), calls_after);
         assert_eq!(
             ticket.remediation.attempts[0].state,
             AttemptState::Cancelled
@@ -172,13 +172,13 @@ async fn a_newer_run_that_goes_on_is_waited_for() {
 
 #[tokio::test]
 async fn a_newer_run_that_failed_as_well_asks_a_person() {
-    let mut world = world(true, &[]).await;
-    world.know(RUN, "pl_newer");
-    let start = world.house.now - TimeDelta::seconds(50);
+    let mut rig = rig(true, &[]).await;
+    rig.know(RUN, "pl_newer");
+    let start = rig.simulation.now - TimeDelta::seconds(50);
     let mut newer = Newer::of("pl_newer", start, TimeDelta::seconds(9));
     newer.succeeds = false;
-    world.newer(newer);
-    let (ticket, calls) = told(&mut world, timeout("pl_newer", RUN), minutes(3)).await;
+    rig.newer(newer);
+    let (ticket, calls) = told(&mut rig, timeout("pl_newer", RUN), minutes(3)).await;
     assert_eq!(
         (ticket.remediation.state, calls),
         (RemediationState::AwaitingApproval, 0)
@@ -191,16 +191,16 @@ async fn a_failed_rerun_is_a_part_of_the_story_and_not_a_newer_run() {
         heals: false,
         ..Fate::default()
     };
-    let mut world = world(true, &[bad, bad]).await;
-    world.know(RUN, "pl_own");
-    let (ticket, calls) = told(&mut world, timeout("pl_own", RUN), minutes(12)).await;
+    let mut rig = rig(true, &[bad, bad]).await;
+    rig.know(RUN, "pl_own");
+    let (ticket, calls) = told(&mut rig, timeout("pl_own", RUN), minutes(12)).await;
     assert_eq!((calls, ticket.is_closed()), (3, true));
 }
 
 #[tokio::test]
 async fn several_factories_are_asked_each_for_its_own_runs() {
-    let mut world = world(true, &[]).await;
-    let url = world.server.url();
+    let mut rig = rig(true, &[]).await;
+    let url = rig.server.url();
     let second = |name: &str| {
         let settings = DataFactorySettings {
             subscription: "s".to_owned(),
@@ -211,26 +211,26 @@ async fn several_factories_are_asked_each_for_its_own_runs() {
         let key = Key::Token("token".to_owned().into());
         DataFactory::new(settings, support::http(), key).served(false)
     };
-    let flow = &mut world.house.flow;
+    let flow = &mut rig.simulation.flow;
     flow.collector.data_factory.push(second("g"));
     let scope = OWN.replace("factories/f", "factories/g");
-    let (ticket, calls) = told(&mut world, in_scope(&scope), minutes(5)).await;
+    let (ticket, calls) = told(&mut rig, in_scope(&scope), minutes(5)).await;
     let why = &ticket.remediation.decision;
     assert_eq!(calls, 0, "{why}");
     assert!(why.contains("the playbooks do not serve"), "{why}");
     let mut named = in_scope("f");
     named.key = RunKey::new(Source::Adf, "factory", "named", "", "");
     named.run_id = Some("00000000-0000-4000-8000-0000000000ab".to_owned());
-    let (ticket, calls) = told(&mut world, named, minutes(5)).await;
+    let (ticket, calls) = told(&mut rig, named, minutes(5)).await;
     assert_eq!((calls, ticket.failure.scope()), (1, Some(OWN)));
 }
 
 /// Calls back the attempt of a ticket with this body.
-async fn call_back(world: &World<Outside>, id: &TicketId, body: &serde_json::Value) {
-    let (flow, now) = (&world.house.flow, world.house.now);
+async fn call_back(rig: &Rig<Outside>, id: &TicketId, body: &serde_json::Value) {
+    let (flow, now) = (&rig.simulation.flow, rig.simulation.now);
     let attempt = format!("{id}-a1");
     let answer =
-        World::<Outside>::call_back(flow, id.as_str(), &attempt, &body.to_string(), now).await;
+        Rig::<Outside>::call_back(flow, id.as_str(), &attempt, &body.to_string(), now).await;
     assert!(
         matches!(answer, Ok(_) | Err(UpdateError::Refused(_))),
         "{answer:?}"
@@ -242,7 +242,7 @@ async fn call_back(world: &World<Outside>, id: &TicketId, body: &serde_json::Val
 async fn a_claim_of_success_without_a_run_closes_nothing() {
     let silent = Fate {
         told: Told::Nothing,
-        answer: super::world::Answered::TimedOutBeforeStart,
+        answer: super::rig::Answered::TimedOutBeforeStart,
         ..Fate::default()
     };
     let report = include_str!("../../../fixtures/reports/k3-callback-success-without-run.json");
@@ -257,19 +257,19 @@ async fn a_claim_of_success_without_a_run_closes_nothing() {
     ];
     for vendor in [true, false] {
         for body in &bodies {
-            let mut world = world(vendor, &[silent]).await;
-            let id = world.accept(timeout("pl_load", RUN)).await;
-            world.pass(minutes(2)).await;
-            call_back(&world, &id, body).await;
-            world.pass(minutes(5)).await;
-            let ticket = world.ticket(&id).await;
+            let mut rig = rig(vendor, &[silent]).await;
+            let id = rig.accept(timeout("pl_load", RUN)).await;
+            rig.pass(minutes(2)).await;
+            call_back(&rig, &id, body).await;
+            rig.pass(minutes(5)).await;
+            let ticket = rig.ticket(&id).await;
             assert_eq!(
                 (ticket.is_closed(), ticket.remediation.state),
                 (false, RemediationState::Verifying),
                 "{body}"
             );
-            world.pass(minutes(10)).await;
-            let ticket = world.ticket(&id).await;
+            rig.pass(minutes(10)).await;
+            let ticket = rig.ticket(&id).await;
             assert_eq!(
                 (ticket.is_closed(), ticket.remediation.state),
                 (false, RemediationState::Exhausted),
@@ -283,26 +283,26 @@ async fn a_claim_of_success_without_a_run_closes_nothing() {
 async fn a_success_that_names_somebody_elses_run_closes_nothing() {
     let silent = Fate {
         told: Told::Nothing,
-        answer: super::world::Answered::TimedOutBeforeStart,
+        answer: super::rig::Answered::TimedOutBeforeStart,
         ..Fate::default()
     };
-    let mut world = world(true, &[silent]).await;
-    world.know(RUN, "pl_load");
+    let mut rig = rig(true, &[silent]).await;
+    rig.know(RUN, "pl_load");
     // A green run of another pipeline, and one of this pipeline that ended before the call.
-    let now = world.house.now;
-    let other = world.newer(Newer::of("pl_other", now, TimeDelta::seconds(1)));
-    let old = world.newer(Newer::of("pl_load", now - minutes(90), minutes(1)));
-    let id = world.accept(timeout("pl_load", RUN)).await;
-    world.pass(minutes(2)).await;
-    assert_eq!(world.outskirts.state().calls.len(), 1);
+    let now = rig.simulation.now;
+    let other = rig.newer(Newer::of("pl_other", now, TimeDelta::seconds(1)));
+    let old = rig.newer(Newer::of("pl_load", now - minutes(90), minutes(1)));
+    let id = rig.accept(timeout("pl_load", RUN)).await;
+    rig.pass(minutes(2)).await;
+    assert_eq!(rig.vendors.state().calls.len(), 1);
     for run in [other, old] {
         let body = json!({"status": "succeeded", "remediation_run_id": run});
-        call_back(&world, &id, &body).await;
-        world.pass(minutes(2)).await;
-        assert!(!world.ticket(&id).await.is_closed(), "{run}");
+        call_back(&rig, &id, &body).await;
+        rig.pass(minutes(2)).await;
+        assert!(!rig.ticket(&id).await.is_closed(), "{run}");
     }
-    world.pass(minutes(15)).await;
-    let ticket = world.ticket(&id).await;
+    rig.pass(minutes(15)).await;
+    let ticket = rig.ticket(&id).await;
     assert_eq!(
         (ticket.is_closed(), ticket.remediation.state),
         (false, RemediationState::Exhausted)
@@ -316,12 +316,12 @@ async fn the_reason_in_an_error_object_reaches_the_ticket() {
         told: Told::Nothing,
         ..Fate::default()
     };
-    let mut world = world(false, &[silent]).await;
-    let id = world.accept(timeout("pl_load", RUN)).await;
-    world.pass(minutes(2)).await;
+    let mut rig = rig(false, &[silent]).await;
+    let id = rig.accept(timeout("pl_load", RUN)).await;
+    rig.pass(minutes(2)).await;
     let report = include_str!("../../../fixtures/reports/k17-callback-error-object.json");
-    call_back(&world, &id, &serde_json::from_str(report).unwrap()).await;
-    let ticket = world.ticket(&id).await;
+    call_back(&rig, &id, &serde_json::from_str(report).unwrap()).await;
+    let ticket = rig.ticket(&id).await;
     let outcome = ticket.remediation.attempts[0].outcome.clone().unwrap();
     assert_eq!(
         outcome,
@@ -331,10 +331,10 @@ async fn the_reason_in_an_error_object_reaches_the_ticket() {
 
 #[tokio::test]
 async fn the_request_carries_the_scope() {
-    let mut world = world(true, &[]).await;
-    let (_, calls) = told(&mut world, timeout("pl_load", RUN), minutes(5)).await;
+    let mut rig = rig(true, &[]).await;
+    let (_, calls) = told(&mut rig, timeout("pl_load", RUN), minutes(5)).await;
     assert_eq!(calls, 1);
-    let asked = world.server.requests_to("POST", "/playbook");
+    let asked = rig.server.requests_to("POST", "/playbook");
     assert_eq!(asked[0].json()["scope"], OWN);
 }
 
@@ -351,12 +351,12 @@ async fn an_alert_of_another_factory_calls_nothing() {
         (true, "where no playbook acts"),
         (false, "no configured scope"),
     ] {
-        let mut world = world(vendor, &[]).await;
-        let (flow, now) = (&world.house.flow, world.house.now);
+        let mut rig = rig(vendor, &[]).await;
+        let (flow, now) = (&rig.simulation.flow, rig.simulation.now);
         let accepted = flow.accept(alert(report), now).await.unwrap();
-        world.pass(minutes(5)).await;
-        assert_eq!(world.outskirts.state().calls.len(), 0);
-        let ticket = world.ticket(&accepted.ticket_id.unwrap()).await;
+        rig.pass(minutes(5)).await;
+        assert_eq!(rig.vendors.state().calls.len(), 0);
+        let ticket = rig.ticket(&accepted.ticket_id.unwrap()).await;
         let healing = ticket.remediation;
         let asked = healing.approval.map(|asked| asked.why).unwrap_or_default();
         let why = format!("{} {asked}", healing.decision);
@@ -374,14 +374,14 @@ async fn an_alert_about_a_run_that_the_factory_does_not_know_calls_nothing() {
         "Sync throttling metrics",
         "503 ServerBusy",
     ] {
-        let mut world = world(true, &[]).await;
+        let mut rig = rig(true, &[]).await;
         let run = "2f7fdb90-5df1-4b8e-ac2f-064cfa582003";
-        world.outskirts.state().lost.insert(run.to_owned());
+        rig.vendors.state().lost.insert(run.to_owned());
         let text = report.replace("Rate limit exceeded report", name);
-        let (flow, now) = (&world.house.flow, world.house.now);
+        let (flow, now) = (&rig.simulation.flow, rig.simulation.now);
         flow.accept(alert(&text), now).await.unwrap();
-        world.pass(minutes(5)).await;
-        assert_eq!(world.outskirts.state().calls.len(), 0, "{name}");
+        rig.pass(minutes(5)).await;
+        assert_eq!(rig.vendors.state().calls.len(), 0, "{name}");
     }
 }
 
@@ -390,16 +390,16 @@ async fn an_alert_about_a_run_that_the_factory_does_not_know_calls_nothing() {
 async fn an_alert_without_runs_calls_nothing() {
     let fixture = include_str!("../../../fixtures/vendor/azmon-logv2-adf-fired-no-dimensions.json");
     for rule in ["ADF 503 ServerBusy", "Gateway timeout", "throttling (429)"] {
-        let mut world = world(true, &[]).await;
+        let mut rig = rig(true, &[]).await;
         let mut body: serde_json::Value = serde_json::from_str(fixture).unwrap();
         body["data"]["essentials"]["alertRule"] = json!(rule);
-        let (flow, now) = (&world.house.flow, world.house.now);
+        let (flow, now) = (&rig.simulation.flow, rig.simulation.now);
         let accepted = flow.accept(alert(&body.to_string()), now).await.unwrap();
         assert_eq!(accepted.ticket_id, None);
-        world.pass(minutes(30)).await;
-        assert_eq!(world.outskirts.state().calls.len(), 0, "{rule}");
-        let flow = &world.house.flow;
-        let tickets = flow.store.recent(world.house.now, 1, 10).await.unwrap();
+        rig.pass(minutes(30)).await;
+        assert_eq!(rig.vendors.state().calls.len(), 0, "{rule}");
+        let flow = &rig.simulation.flow;
+        let tickets = flow.store.recent(rig.simulation.now, 1, 10).await.unwrap();
         assert_eq!(tickets.len(), 1, "it is not lost");
         assert!(tickets[0].remediation.attempts.is_empty());
     }

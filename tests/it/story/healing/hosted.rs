@@ -13,7 +13,7 @@ use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator, Pla
 use simulators::{Server, serve};
 use url::Url;
 
-use super::super::town::{BLOB_MISSING, Ground, Town, alert, ids, row, run};
+use super::super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row, run};
 
 const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
 const MANAGEMENT: &str = "https://management.azure.com";
@@ -21,9 +21,9 @@ const RETRY: &str = include_str!("../../../../infra/playbooks/retry-adf-pipeline
 const FAILED_RUN: &str = include_str!("../../../fixtures/vendor/adf-pipelineruns-get-failed.json");
 const GUIDE_STEPS: &str = include_str!("../../../fixtures/guide-playbook-steps.json");
 
-/// A town with a data factory and a playbook.
+/// A rig with a data factory and a playbook.
 struct Hospital {
-    town: Town,
+    rig: Rig,
     factory: Arc<DataFactorySite>,
     playbooks: LogicAppSimulator,
     _servers: [Server; 2],
@@ -67,19 +67,19 @@ fn of_the_guide(_: &Url) -> (Value, BTreeMap<String, Value>) {
     )
 }
 
-fn issue(town: &Town, id: &str) -> Issue {
+fn issue(rig: &Rig, id: &str) -> Issue {
     let label = format!("rca-{id}");
-    town.issues()
+    rig.issues()
         .into_iter()
         .find(|issue| issue.labels.contains(&label))
         .unwrap()
 }
 
 /// What JIRA's comments and Slack's thread tell of a ticket.
-pub(super) async fn told_by(town: &Town, id: &str) -> (String, String) {
-    let ticket = town.ticket(id).await.unwrap();
-    let thread = town.slack.thread(ticket["slack"]["ts"].as_str().unwrap());
-    let comments: Vec<String> = issue(town, id)
+pub(super) async fn told_by(rig: &Rig, id: &str) -> (String, String) {
+    let ticket = rig.ticket(id).await.unwrap();
+    let thread = rig.slack.thread(ticket["slack"]["ts"].as_str().unwrap());
+    let comments: Vec<String> = issue(rig, id)
         .comments
         .iter()
         .map(simulators::jira::Comment::text)
@@ -95,12 +95,12 @@ pub(super) async fn told_by(town: &Town, id: &str) -> (String, String) {
 }
 
 impl Hospital {
-    async fn build(ground: &Ground, more: &[(&str, &str)]) -> Self {
-        Self::with(ground, shipped, more).await
+    async fn build(backend: &Backend, more: &[(&str, &str)]) -> Self {
+        Self::with(backend, shipped, more).await
     }
 
     async fn with(
-        ground: &Ground,
+        backend: &Backend,
         playbook: fn(&Url) -> (Value, BTreeMap<String, Value>),
         more: &[(&str, &str)],
     ) -> Self {
@@ -116,7 +116,7 @@ impl Hospital {
             .await
             .unwrap();
         let mut playbooks = None;
-        let town = Town::build_around(ground, async |base| {
+        let rig = Rig::build_around(backend, async |base| {
             let (definition, parameters) = playbook(base);
             let here = base.as_str().trim_end_matches('/').to_owned();
             let settings = LogicAppSettings {
@@ -149,7 +149,7 @@ impl Hospital {
                 ("IDENTITY_HEADER", "identity-header"),
                 ("AUTO_REMEDIATION_ENABLED", "true"),
                 ("PLAYBOOK_RETRY_PIPELINE", &url),
-                ("CALLBACK_SIGNING_KEY", "town-callback-signing-key"),
+                ("CALLBACK_SIGNING_KEY", "rig-callback-signing-key"),
                 ("REMEDIATION_DELAYS", "1"),
                 ("REMEDIATION_ASSETS", "pl_ask*=ask"),
             ];
@@ -160,7 +160,7 @@ impl Hospital {
         })
         .await;
         Self {
-            town,
+            rig,
             factory,
             playbooks: playbooks.unwrap(),
             _servers: [factory_server, identity],
@@ -185,7 +185,7 @@ impl Hospital {
             "The gateway did not answer in time.",
         )];
         ids(&self
-            .town
+            .rig
             .deliver("azure-monitor", &alert(&format!("alert-{run}"), &rows))
             .await)[0]
             .clone()
@@ -211,7 +211,7 @@ impl Hospital {
     }
 
     async fn state(&self, id: &str) -> String {
-        let ticket = self.town.ticket(id).await.unwrap_or_default();
+        let ticket = self.rig.ticket(id).await.unwrap_or_default();
         ticket["remediation"]["state"]
             .as_str()
             .unwrap_or_default()
@@ -220,22 +220,22 @@ impl Hospital {
 
     async fn until_state(&self, id: &str, state: &str, within: u64) {
         let what = format!("remediation of {id} is {state}");
-        self.town
-            .until(&what, Duration::from_secs(within), async |_: &Town| {
+        self.rig
+            .until(&what, Duration::from_secs(within), async |_: &Rig| {
                 self.state(id).await == state
             })
             .await;
     }
 
     fn issue(&self, id: &str) -> Issue {
-        issue(&self.town, id)
+        issue(&self.rig, id)
     }
 
     async fn assert_told(&self, id: &str, words: &[&str]) {
-        self.town
+        self.rig
             .until_shown(&[id.to_owned()], Duration::from_secs(30))
             .await;
-        let (comments, thread) = told_by(&self.town, id).await;
+        let (comments, thread) = told_by(&self.rig, id).await;
         for word in words {
             assert!(
                 comments.contains(word),
@@ -259,13 +259,13 @@ impl Hospital {
             ],
         )
         .await;
-        let ticket = self.town.ticket(id).await.unwrap();
+        let ticket = self.rig.ticket(id).await.unwrap();
         assert_eq!(
             (&ticket["status"], &ticket["status_by"]["name"]),
             (&json!("acknowledged"), &json!("auto-remediation"))
         );
         assert_eq!(self.issue(id).status, "Done");
-        let messages = self.town.messages();
+        let messages = self.rig.messages();
         let message = messages
             .iter()
             .find(|message| json!(message.ts) == ticket["slack"]["ts"])
@@ -280,7 +280,7 @@ impl Hospital {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_healed_verified_and_closed_everywhere_on_azurite() {
-    let hospital = Hospital::build(&Ground::azurite(), &[]).await;
+    let hospital = Hospital::build(&Backend::azurite(), &[]).await;
     hospital.script("pl_sales", &[false, false, true]);
     hospital.script("pl_lost", &[false, false, false]);
     let once = hospital.fails("pl_once", 1).await;
@@ -312,24 +312,24 @@ async fn a_failure_is_healed_verified_and_closed_everywhere_on_azurite() {
             &["Attempt 3 of 3 failed", "A person has to take over"],
         )
         .await;
-    assert_eq!(hospital.town.ticket(&lost).await.unwrap()["status"], "open");
+    assert_eq!(hospital.rig.ticket(&lost).await.unwrap()["status"], "open");
 
     // The remediation's own failed run is reported: it belongs to its ticket.
-    let own = hospital.town.ticket(&lost).await.unwrap()["remediation"]["attempts"][1]["run_id"]
+    let own = hospital.rig.ticket(&lost).await.unwrap()["remediation"]["attempts"][1]["run_id"]
         .as_str()
         .unwrap()
         .to_owned();
     assert_eq!(hospital.reported("pl_lost", &own).await, lost);
-    assert_eq!(hospital.town.issues().len(), 3);
-    hospital.town.assert_wire_laws();
-    hospital.town.host.stop().await;
+    assert_eq!(hospital.rig.issues().len(), 3);
+    hospital.rig.assert_wire_laws();
+    hospital.rig.host.stop().await;
 }
 
-async fn ask_dashboard(town: &Town, id: &str, action: &str, plan: Option<&str>) -> u16 {
-    let question = town.ticket(id).await.unwrap()["remediation"]["approval"].clone();
+async fn ask_dashboard(rig: &Rig, id: &str, action: &str, plan: Option<&str>) -> u16 {
+    let question = rig.ticket(id).await.unwrap()["remediation"]["approval"].clone();
     let plan = plan.map_or_else(|| question["plan"].clone(), |plan| json!(plan));
     let body = json!({"approval": question["id"], "plan": plan}).to_string();
-    town.post(&format!("api/tickets/{id}/{action}"), body)
+    rig.post(&format!("api/tickets/{id}/{action}"), body)
         .await
         .unwrap()
         .status
@@ -338,11 +338,11 @@ async fn ask_dashboard(town: &Town, id: &str, action: &str, plan: Option<&str>) 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_decide_where_they_are_asked_and_nobody_else() {
     let hospital = Hospital::build(
-        &Ground::Embedded,
+        &Backend::Embedded,
         &[("REMEDIATION_APPROVAL_MINUTES", "0.2")],
     )
     .await;
-    let town = &hospital.town;
+    let rig = &hospital.rig;
     let (slack, dashboard) = (
         hospital.fails("pl_ask_slack", 1).await,
         hospital.fails("pl_ask_dashboard", 2).await,
@@ -353,32 +353,29 @@ async fn people_decide_where_they_are_asked_and_nobody_else() {
     }
     // Forged: a plan nobody was shown, and somebody who may not decide.
     assert_eq!(
-        ask_dashboard(town, &dashboard, "approve", Some("0123456789abcdef")).await,
+        ask_dashboard(rig, &dashboard, "approve", Some("0123456789abcdef")).await,
         409
     );
-    assert_eq!(ask_dashboard(town, &dashboard, "approve", None).await, 200);
+    assert_eq!(ask_dashboard(rig, &dashboard, "approve", None).await, 200);
     assert_eq!(
-        ask_dashboard(town, &dashboard, "reject", None).await,
+        ask_dashboard(rig, &dashboard, "reject", None).await,
         409,
         "an answer counts once"
     );
-    assert_eq!(ask_dashboard(town, &rejected, "reject", None).await, 200);
-    town.until(
+    assert_eq!(ask_dashboard(rig, &rejected, "reject", None).await, 200);
+    rig.until(
         "the buttons are there",
         Duration::from_secs(10),
-        async |town: &Town| !town.ticket(&slack).await.unwrap()["slack"]["ts"].is_null(),
+        async |rig: &Rig| !rig.ticket(&slack).await.unwrap()["slack"]["ts"].is_null(),
     )
     .await;
-    let ts = town.ticket(&slack).await.unwrap()["slack"]["ts"]
+    let ts = rig.ticket(&slack).await.unwrap()["slack"]["ts"]
         .as_str()
         .unwrap()
         .to_owned();
-    assert_eq!(
-        town.slack.press(&ts, APPROVE, "U0STRANGER").await,
-        Some(200)
-    );
+    assert_eq!(rig.slack.press(&ts, APPROVE, "U0STRANGER").await, Some(200));
     assert_eq!(hospital.state(&slack).await, "awaiting_approval");
-    assert_eq!(town.slack.press(&ts, APPROVE, "U0JOHNDOE").await, Some(200));
+    assert_eq!(rig.slack.press(&ts, APPROVE, "U0JOHNDOE").await, Some(200));
     hospital.until_state(&slack, "succeeded", 30).await;
     hospital.until_state(&dashboard, "succeeded", 30).await;
     hospital.assert_closed(&slack).await;
@@ -401,12 +398,12 @@ async fn people_decide_where_they_are_asked_and_nobody_else() {
         .until_state(&expired, "awaiting_approval", 20)
         .await;
     tokio::time::sleep(Duration::from_secs(12)).await;
-    town.sweep().await;
+    rig.sweep().await;
     hospital.until_state(&expired, "rejected", 20).await;
     hospital
         .assert_told(&expired, &["Nobody approved in time"])
         .await;
-    assert_eq!(ask_dashboard(town, &expired, "approve", None).await, 409);
+    assert_eq!(ask_dashboard(rig, &expired, "approve", None).await, 409);
     let started = [
         "pl_ask_slack",
         "pl_ask_dashboard",
@@ -415,17 +412,17 @@ async fn people_decide_where_they_are_asked_and_nobody_else() {
     ]
     .map(|pipeline| hospital.started(pipeline));
     assert_eq!(started, [1, 1, 0, 0]);
-    town.host.stop().await;
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_doubled_late_and_forged_callbacks_start_nothing_twice() {
     let hospital = Hospital::build(
-        &Ground::Embedded,
+        &Backend::Embedded,
         &[("REMEDIATION_DEADLINE_MINUTES", "0.15")],
     )
     .await;
-    let town = &hospital.town;
+    let rig = &hospital.rig;
     // 504 after starting, and neither callback arrives: the vendor tells what happened.
     hospital.playbooks.next_run(PlaybookFault::GatewayTimeout);
     hospital.playbooks.next_run(PlaybookFault::CallbackLost);
@@ -441,7 +438,7 @@ async fn lost_doubled_late_and_forged_callbacks_start_nothing_twice() {
     let silent = hospital.fails("pl_silent", 2).await;
     hospital.until_state(&silent, "running", 20).await;
     tokio::time::sleep(Duration::from_secs(9)).await;
-    town.sweep().await;
+    rig.sweep().await;
     hospital.until_state(&silent, "succeeded", 40).await;
     assert_eq!(hospital.started("pl_silent"), 1);
 
@@ -456,46 +453,42 @@ async fn lost_doubled_late_and_forged_callbacks_start_nothing_twice() {
     for token in ["", "00", &"ab".repeat(32)] {
         let door = format!("remediation-callback?ticket={twice}&attempt={attempt}&token={token}");
         assert_eq!(
-            town.post(&door, body.clone()).await.unwrap().status,
+            rig.post(&door, body.clone()).await.unwrap().status,
             401,
             "{token}"
         );
     }
     assert_eq!(hospital.state(&twice).await, "succeeded");
-    town.assert_wire_laws();
-    town.host.stop().await;
+    rig.assert_wire_laws();
+    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guides_own_playbook_heals_unchanged() {
-    let hospital = Hospital::with(&Ground::Embedded, of_the_guide, &[]).await;
+    let hospital = Hospital::with(&Backend::Embedded, of_the_guide, &[]).await;
     hospital.factory.script("pl_guide", 0, Ending::Succeeds);
     let id = hospital.fails("pl_guide", 1).await;
     hospital.until_state(&id, "succeeded", 60).await;
     hospital.assert_closed(&id).await;
     assert_eq!(hospital.started("pl_guide"), 1);
-    hospital.town.host.stop().await;
+    hospital.rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn switched_off_or_not_remediable_nothing_is_ever_called() {
-    let off = Hospital::build(&Ground::Embedded, &[("AUTO_REMEDIATION_ENABLED", "false")]).await;
-    let on = Hospital::build(&Ground::Embedded, &[]).await;
+    let off = Hospital::build(&Backend::Embedded, &[("AUTO_REMEDIATION_ENABLED", "false")]).await;
+    let on = Hospital::build(&Backend::Embedded, &[]).await;
     let id = off.fails("pl_off", 1).await;
     let rows = [row("pl_blob", &run(2), "2200", BLOB_MISSING)];
-    let blob = ids(&on
-        .town
-        .deliver("azure-monitor", &alert("blob", &rows))
-        .await)[0]
-        .clone();
-    off.town.until_shown(&[id], Duration::from_secs(20)).await;
-    on.town.until_shown(&[blob], Duration::from_secs(20)).await;
+    let blob = ids(&on.rig.deliver("azure-monitor", &alert("blob", &rows)).await)[0].clone();
+    off.rig.until_shown(&[id], Duration::from_secs(20)).await;
+    on.rig.until_shown(&[blob], Duration::from_secs(20)).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     for hospital in [&off, &on] {
-        hospital.town.sweep().await;
+        hospital.rig.sweep().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(hospital.playbooks.runs().len(), 0);
-        hospital.town.host.stop().await;
+        hospital.rig.host.stop().await;
     }
 }
 
@@ -503,7 +496,7 @@ async fn switched_off_or_not_remediable_nothing_is_ever_called() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_between_any_two_steps_never_start_a_run_twice() {
     let hospital =
-        Hospital::build(&Ground::Embedded, &[("REMEDIATION_DEADLINE_MINUTES", "1")]).await;
+        Hospital::build(&Backend::Embedded, &[("REMEDIATION_DEADLINE_MINUTES", "1")]).await;
     let mut dice = fastrand::Rng::with_seed(5);
     let pipelines: Vec<String> = (0..10).map(|n| format!("pl_{n}")).collect();
     let mut tickets = Vec::new();
@@ -512,20 +505,20 @@ async fn kills_between_any_two_steps_never_start_a_run_twice() {
     }
     for _ in 0..12 {
         tokio::time::sleep(Duration::from_millis(dice.u64(50..900))).await;
-        hospital.town.host.kill_child();
-        assert!(hospital.town.host.ready(Duration::from_secs(20)).await);
+        hospital.rig.host.kill_child();
+        assert!(hospital.rig.host.ready(Duration::from_secs(20)).await);
     }
     for id in &tickets {
         let what = format!("{id} is settled");
         hospital
-            .town
-            .until(&what, Duration::from_secs(150), async |_: &Town| {
+            .rig
+            .until(&what, Duration::from_secs(150), async |_: &Rig| {
                 matches!(hospital.state(id).await.as_str(), "succeeded" | "exhausted")
             })
             .await;
     }
     for (pipeline, id) in pipelines.iter().zip(&tickets) {
-        let attempts = hospital.town.ticket(id).await.unwrap()["remediation"]["attempts"]
+        let attempts = hospital.rig.ticket(id).await.unwrap()["remediation"]["attempts"]
             .as_array()
             .unwrap()
             .len();
@@ -534,5 +527,5 @@ async fn kills_between_any_two_steps_never_start_a_run_twice() {
             "{pipeline}: more runs than attempts"
         );
     }
-    hospital.town.host.stop().await;
+    hospital.rig.host.stop().await;
 }

@@ -10,7 +10,7 @@ use simulators::data_factory::DataFactorySite;
 use simulators::identity::IdentitySite;
 use simulators::{Answer, Request, Server, Site, serve};
 
-use super::super::town::{Ground, Town, alert, ids, row, run};
+use super::super::rig::{Backend, Rig, alert, ids, row, run};
 
 const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
 const FAILED_RUN: &str = include_str!("../../../fixtures/vendor/adf-pipelineruns-get-failed.json");
@@ -24,15 +24,15 @@ impl Site for Playbook {
     }
 }
 
-struct Stage {
-    town: Town,
+struct Platforms {
+    rig: Rig,
     factory: Arc<DataFactorySite>,
     airflow: Arc<AirflowSite>,
     playbook: Server,
     _servers: [Server; 3],
 }
 
-impl Stage {
+impl Platforms {
     async fn build() -> Self {
         let token = IdentitySite::token_for("https://management.azure.com");
         let factory = Arc::new(DataFactorySite::new(
@@ -69,13 +69,13 @@ impl Stage {
             ),
             (
                 "CALLBACK_SIGNING_KEY",
-                "town-callback-signing-key".to_owned(),
+                "rig-callback-signing-key".to_owned(),
             ),
             ("REMEDIATION_DELAYS", "1".to_owned()),
         ];
-        let town = Town::build(&Ground::Embedded, &settings).await;
+        let rig = Rig::build(&Backend::Embedded, &settings).await;
         Self {
-            town,
+            rig,
             factory,
             airflow,
             playbook,
@@ -99,7 +99,7 @@ impl Stage {
         // The alert itself says nothing about the error.
         let rows = [row(&format!("pl_load_{number}"), &id, "", "")];
         let answer = self
-            .town
+            .rig
             .deliver("azure-monitor", &alert(&format!("loud-{number}"), &rows))
             .await;
         ids(&answer)[0].clone()
@@ -123,7 +123,7 @@ impl Stage {
         self.airflow.put_log("sales", run, task, -1, 1, &[page]);
         let body = json!({"dag_id": "sales", "task_id": task, "run_id": run, "state": "failed", "try_number": 1, "max_tries": 0,
             "operator": "PythonOperator", "exception": exception});
-        let answer = self.town.deliver("airflow-monitor", &body).await;
+        let answer = self.rig.deliver("airflow-monitor", &body).await;
         answer["ticket_id"].as_str().unwrap().to_owned()
     }
 
@@ -136,19 +136,19 @@ impl Stage {
 
     /// The quiet ones were looked at, this one was acted on, and nothing else.
     async fn only_this_is_called(&self, loud: &str, quiet: &[String]) {
-        self.town.until_shown(quiet, Duration::from_secs(90)).await;
-        self.town
+        self.rig.until_shown(quiet, Duration::from_secs(90)).await;
+        self.rig
             .until(
                 "the playbook is called",
                 Duration::from_secs(60),
-                async |_: &Town| self.called().iter().any(|ticket| ticket == loud),
+                async |_: &Rig| self.called().iter().any(|ticket| ticket == loud),
             )
             .await;
         // An attempt waits one second for its turn.
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(self.called(), [loud]);
         for id in quiet {
-            let ticket = self.town.ticket(id).await.unwrap();
+            let ticket = self.rig.ticket(id).await.unwrap();
             assert_eq!(ticket["remediation"]["attempts"], json!([]), "{ticket:#}");
             assert_eq!(ticket["diagnosis"]["remediable"], false, "{ticket:#}");
         }
@@ -164,7 +164,7 @@ fn python(text: &str) -> String {
 /// K21: what an activity is called says nothing about why it failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loud_name_of_an_activity_calls_no_playbook() {
-    let stage = Stage::build().await;
+    let platforms = Platforms::build().await;
     let mut quiet = Vec::new();
     for (number, name) in (1..).zip([
         "Sync throttling metrics",
@@ -174,25 +174,25 @@ async fn a_loud_name_of_an_activity_calls_no_playbook() {
         "Copy rate limit exceeded report",
     ]) {
         let says = "dq check failed: 12 rows without country";
-        quiet.push(stage.activity_fails(number, name, "2200", says).await);
+        quiet.push(platforms.activity_fails(number, name, "2200", says).await);
     }
     let says = "ErrorCode=GatewayTimeout,Message=The gateway did not answer in time.";
-    let loud = stage
+    let loud = platforms
         .activity_fails(90, "Load", "GatewayTimeout", says)
         .await;
-    stage.only_this_is_called(&loud, &quiet).await;
+    platforms.only_this_is_called(&loud, &quiet).await;
     for id in &quiet {
-        let ticket = stage.town.ticket(id).await.unwrap();
+        let ticket = platforms.rig.ticket(id).await.unwrap();
         let cause = ticket["diagnosis"]["root_cause"].as_str().unwrap();
         assert!(cause.contains("dq check failed"), "{cause}");
     }
-    stage.town.host.stop().await;
+    platforms.rig.host.stop().await;
 }
 
 /// K1: a call that was throttled, and went on, did not end the run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loud_line_before_the_end_of_a_log_calls_no_playbook() {
-    let stage = Stage::build().await;
+    let platforms = Platforms::build().await;
     let mut quiet = Vec::new();
     for (number, (noise, exception, category, fact)) in [
         (
@@ -223,14 +223,14 @@ async fn a_loud_line_before_the_end_of_a_log_calls_no_playbook() {
     .into_iter()
     .enumerate()
     {
-        let id = stage
+        let id = platforms
             .task_fails(&format!("load_{number}"), noise, exception)
             .await;
-        stage
-            .town
+        platforms
+            .rig
             .until_shown(std::slice::from_ref(&id), Duration::from_secs(60))
             .await;
-        let diagnosis = stage.town.ticket(&id).await.unwrap()["diagnosis"].clone();
+        let diagnosis = platforms.rig.ticket(&id).await.unwrap()["diagnosis"].clone();
         let cause = diagnosis["root_cause"].as_str().unwrap();
         assert!(cause.contains(fact), "{noise}: {cause}");
         if !category.is_empty() {
@@ -240,7 +240,7 @@ async fn a_loud_line_before_the_end_of_a_log_calls_no_playbook() {
     }
     let noise = "[2026-07-27T02:01:20.100+0000] {client.py:88} INFO - fine";
     let end = "psycopg2.OperationalError: could not connect to server: Connection refused";
-    let loud = stage.task_fails("load", noise, end).await;
-    stage.only_this_is_called(&loud, &quiet).await;
-    stage.town.host.stop().await;
+    let loud = platforms.task_fails("load", noise, end).await;
+    platforms.only_this_is_called(&loud, &quiet).await;
+    platforms.rig.host.stop().await;
 }

@@ -13,10 +13,10 @@ use aiops_rca::ticket::{Actor, AttemptState, Channel, RemediationState, Status, 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
-use super::super::house::{House, Task, noon};
-use super::world::{Answered, Call, Fate, Fates, Newer, Outside, State, Told, World, failure};
+use super::super::simulation::{Simulation, Task, noon};
+use super::rig::{Answered, Call, Fate, Fates, Newer, Outside, Rig, State, Told, failure};
 
-/// Stories that share a town, a clock and a sweep.
+/// Stories that share a scenario, a clock and a sweep.
 const STORIES_A_TOWN: u64 = 25;
 
 #[derive(Debug)]
@@ -104,9 +104,9 @@ enum Deed {
     Answer { approved: bool, forged: bool },
 }
 
-struct Town {
+struct Scenario {
     seed: u64,
-    world: World<Act>,
+    rig: Rig<Act>,
     vendor: bool,
     /// When automatic remediation was switched off.
     off_since: Option<DateTime<Utc>>,
@@ -114,11 +114,11 @@ struct Town {
     ids: BTreeMap<String, TicketId>,
 }
 
-impl Town {
+impl Scenario {
     async fn build(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let vendor = dice.u32(0..5) > 0;
-        let mut world = World::build(
+        let mut rig = Rig::build(
             seed,
             vendor,
             Dice {
@@ -127,9 +127,8 @@ impl Town {
             },
         )
         .await;
-        world.house.kills = *dice.choice(&[0, 5, 10, 25]).unwrap();
-        world
-            .house
+        rig.simulation.kills = *dice.choice(&[0, 5, 10, 25]).unwrap();
+        rig.simulation
             .plan_act(TimeDelta::zero(), Act::FactoryFails(503));
         for story in 0..STORIES_A_TOWN {
             let asset = match dice.u32(0..30) {
@@ -156,23 +155,23 @@ impl Town {
             let mut failure = failure(&asset, &run, code, message);
             let start = TimeDelta::seconds(dice.i64(0..300));
             bend(&mut failure, &asset);
-            world.know(&run, &asset);
+            rig.know(&run, &asset);
             if asset.starts_with("lost") {
-                world.outskirts.state().lost.insert(run.clone());
+                rig.vendors.state().lost.insert(run.clone());
             }
             if asset.starts_with("newer") {
-                world.newer(later(&asset, start, &mut dice));
+                rig.newer(later(&asset, start, &mut dice));
             }
-            let house = &mut world.house;
+            let simulation = &mut rig.simulation;
             for _ in 0..dice.u32(1..3) {
-                house.plan_act(
+                simulation.plan_act(
                     start + TimeDelta::seconds(dice.i64(0..120)),
                     Act::Report(failure.clone()),
                 );
             }
             let mut person = |chance: u32, within: i64, deed: Deed| {
                 if dice.u32(0..100) < chance {
-                    house.plan_act(
+                    simulation.plan_act(
                         start + TimeDelta::seconds(dice.i64(30..within)),
                         Act::Person(run.clone(), deed),
                     );
@@ -215,21 +214,21 @@ impl Town {
                 );
             }
         }
-        let house = &mut world.house;
+        let simulation = &mut rig.simulation;
         for _ in 0..dice.u32(0..6) {
             let status = *dice.choice(&[429, 500, 503]).unwrap();
-            house.plan_act(
+            simulation.plan_act(
                 TimeDelta::seconds(dice.i64(0..900)),
                 Act::FactoryFails(status),
             );
         }
         if dice.u32(0..10) == 0 {
-            house.plan_act(TimeDelta::seconds(dice.i64(0..500)), Act::KillSwitch);
+            simulation.plan_act(TimeDelta::seconds(dice.i64(0..500)), Act::KillSwitch);
         }
-        house.plan(house.now + TimeDelta::minutes(1), Task::Sweep);
+        simulation.plan(simulation.now + TimeDelta::minutes(1), Task::Sweep);
         Self {
             seed,
-            world,
+            rig,
             vendor,
             off_since: None,
             ids: BTreeMap::new(),
@@ -237,10 +236,10 @@ impl Town {
     }
 
     async fn play(&mut self) {
-        let begin = self.world.house.now;
-        while let Some(task) = self.world.house.next() {
-            self.world.tick();
-            let late = self.world.house.now - begin;
+        let begin = self.rig.simulation.now;
+        while let Some(task) = self.rig.simulation.next() {
+            self.rig.tick();
+            let late = self.rig.simulation.now - begin;
             // Whatever still hangs then is found by the judge.
             if late > TimeDelta::hours(4) {
                 break;
@@ -250,12 +249,12 @@ impl Town {
                     queue,
                     text,
                     dequeues,
-                } => drop(self.world.house.handle(queue, text, dequeues).await),
+                } => drop(self.rig.simulation.handle(queue, text, dequeues).await),
                 Task::Sweep => {
                     // The long tail of a few stories need not be swept as often as the crowd at the start.
                     let every = if late < TimeDelta::minutes(20) { 3 } else { 8 };
-                    self.world.house.sweep(TimeDelta::minutes(every)).await;
-                    if self.world.house.is_idle()
+                    self.rig.simulation.sweep(TimeDelta::minutes(every)).await;
+                    if self.rig.simulation.is_idle()
                         && late > TimeDelta::minutes(20)
                         && self.is_over().await
                     {
@@ -264,19 +263,21 @@ impl Town {
                 }
                 Task::Act(act) => self.act(act).await,
             }
-            let news = std::mem::take(&mut self.world.outskirts.state().news);
+            let news = std::mem::take(&mut self.rig.vendors.state().news);
             for (at, outside) in news {
-                self.world.house.plan(at, Task::Act(Act::Outside(outside)));
+                self.rig
+                    .simulation
+                    .plan(at, Task::Act(Act::Outside(outside)));
             }
         }
     }
 
     async fn tickets(&self) -> Vec<Ticket> {
-        self.world
-            .house
+        self.rig
+            .simulation
             .flow
             .store
-            .recent(self.world.house.now, 2, 10_000)
+            .recent(self.rig.simulation.now, 2, 10_000)
             .await
             .unwrap()
     }
@@ -290,22 +291,23 @@ impl Town {
     }
 
     async fn act(&mut self, act: Act) {
-        let (flow, now) = (self.world.house.flow.clone(), self.world.house.now);
-        let (kills, again) = (self.world.house.kills, act.clone());
+        let (flow, now) = (self.rig.simulation.flow.clone(), self.rig.simulation.now);
+        let (kills, again) = (self.rig.simulation.kills, act.clone());
         let done = match act {
             Act::FactoryFails(status) => {
-                self.world.outskirts.state().factory_faults.push(status);
+                self.rig.vendors.state().factory_faults.push(status);
                 true
             }
             Act::KillSwitch => {
-                self.world.house.flow.remediation.enabled = false;
+                self.rig.simulation.flow.remediation.enabled = false;
                 self.off_since = Some(now);
                 true
             }
             Act::Report(failure) | Act::Outside(Outside::Alert(failure)) => {
                 let run = failure.run_id.clone().unwrap();
                 let work = flow.accept(Parsed::Failures(vec![failure]), now);
-                let accepted = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
+                let accepted =
+                    Simulation::<Act>::survive(kills, &mut self.rig.simulation.dice, work).await;
                 if let Some(Ok(accepted)) = &accepted {
                     let id = accepted.ticket_id.clone().unwrap();
                     let known = self.ids.entry(run).or_insert_with(|| id.clone());
@@ -318,8 +320,9 @@ impl Town {
                 attempt,
                 body,
             }) => {
-                let work = World::<Act>::call_back(&flow, &ticket, &attempt, &body, now);
-                let answered = House::<Act>::survive(kills, &mut self.world.house.dice, work).await;
+                let work = Rig::<Act>::call_back(&flow, &ticket, &attempt, &body, now);
+                let answered =
+                    Simulation::<Act>::survive(kills, &mut self.rig.simulation.dice, work).await;
                 matches!(
                     answered,
                     Some(Ok(_) | Err(UpdateError::Refused(_) | UpdateError::Missing))
@@ -334,8 +337,8 @@ impl Town {
         };
         // Senders come again.
         if !done {
-            let wait = TimeDelta::seconds(self.world.house.dice.i64(5..60));
-            self.world.house.plan_act(wait, again);
+            let wait = TimeDelta::seconds(self.rig.simulation.dice.i64(5..60));
+            self.rig.simulation.plan_act(wait, again);
         }
     }
 
@@ -378,8 +381,12 @@ impl Town {
             }
         };
         let work = flow.apply(id, &event, now);
-        let outcome =
-            House::<Act>::survive(self.world.house.kills, &mut self.world.house.dice, work).await;
+        let outcome = Simulation::<Act>::survive(
+            self.rig.simulation.kills,
+            &mut self.rig.simulation.dice,
+            work,
+        )
+        .await;
         if let Deed::Answer { forged: true, .. } = deed {
             assert!(
                 !matches!(outcome, Some(Ok(_))),
@@ -418,7 +425,7 @@ impl Town {
                     .map(|attempt| attempt.id.as_str())
             })
             .collect();
-        let state = self.world.outskirts.state();
+        let state = self.rig.vendors.state();
         let mut may_run: BTreeMap<&str, u32> = BTreeMap::new();
         for call in &state.calls {
             assert!(
@@ -477,7 +484,7 @@ impl Town {
             }
         }
         overlaps(seed, &tickets);
-        let locks = futures::executor::block_on(self.world.house.flow.store.asset_locks());
+        let locks = futures::executor::block_on(self.rig.simulation.flow.store.asset_locks());
         assert_eq!(
             locks.unwrap(),
             Vec::new(),
@@ -601,10 +608,11 @@ async fn no_story_goes_wrong() {
     );
     let mut outcomes = BTreeMap::new();
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {
-        let mut town = Town::build(seed).await;
-        town.play().await;
-        town.judge().await;
-        town.tickets()
+        let mut scenario = Scenario::build(seed).await;
+        scenario.play().await;
+        scenario.judge().await;
+        scenario
+            .tickets()
             .await
             .into_iter()
             .map(|ticket| format!("{:?}", ticket.remediation.state))

@@ -11,7 +11,7 @@ use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator, SHI
 use simulators::{Answer, Request, Server, Site, serve};
 use url::Url;
 
-use super::super::town::{Ground, Town, alert_of, ids};
+use super::super::rig::{Backend, Rig, alert_of, ids};
 
 const WORKSPACE: &str = "https://adb-1.12.azuredatabricks.net";
 const AIRFLOW: &str = "https://airflow.example.com";
@@ -44,9 +44,9 @@ impl Site for Vault {
     }
 }
 
-/// A town with a workspace and an Airflow, and the playbooks for them.
+/// A rig with a workspace and an Airflow, and the playbooks for them.
 struct Platform {
-    town: Town,
+    rig: Rig,
     databricks: Arc<DatabricksSite>,
     airflow: Arc<AirflowSite>,
     playbooks: LogicAppSimulator,
@@ -62,7 +62,7 @@ impl Platform {
         let airflow_server = serve(0, Arc::clone(&airflow)).await.unwrap();
         let vault = serve(0, Arc::new(Vault)).await.unwrap();
         let mut playbooks = None;
-        let town = Town::build_around(&Ground::Embedded, async |base| {
+        let rig = Rig::build_around(&Backend::Embedded, async |base| {
             let servers = [
                 (WORKSPACE, &databricks_server),
                 (AIRFLOW, &airflow_server),
@@ -89,7 +89,7 @@ impl Platform {
                 ("PLAYBOOK_RETRY_AIRFLOW_TASK", url("retry-airflow-task")),
                 (
                     "CALLBACK_SIGNING_KEY",
-                    "town-callback-signing-key".to_owned(),
+                    "rig-callback-signing-key".to_owned(),
                 ),
                 ("REMEDIATION_DELAYS", "1".to_owned()),
                 (
@@ -106,7 +106,7 @@ impl Platform {
         .await;
         let playbooks = playbooks.unwrap();
         Self {
-            town,
+            rig,
             databricks,
             airflow,
             playbooks,
@@ -119,7 +119,7 @@ impl Platform {
     async fn until(&self, id: &str, state: &str) -> Value {
         let give_up = Instant::now() + Duration::from_secs(60);
         loop {
-            let ticket = self.town.ticket(id).await.unwrap_or_default();
+            let ticket = self.rig.ticket(id).await.unwrap_or_default();
             if ticket["remediation"]["state"] == state {
                 return ticket;
             }
@@ -135,7 +135,7 @@ impl Platform {
 
     async fn until_healed(&self, id: &str) -> Value {
         assert_eq!(self.until(id, "succeeded").await["status"], "acknowledged");
-        self.town
+        self.rig
             .until_shown(&[id.to_owned()], Duration::from_secs(30))
             .await;
         assert_eq!(
@@ -143,7 +143,7 @@ impl Platform {
             Vec::<String>::new(),
             "a playbook talked to a stranger"
         );
-        self.town.ticket(id).await.unwrap()
+        self.rig.ticket(id).await.unwrap()
     }
 }
 
@@ -244,7 +244,7 @@ async fn a_cluster_a_job_and_a_task_are_healed_verified_and_closed() {
         &columns,
         &[row],
     );
-    let cluster = ids(&platform.town.deliver("azure-monitor", &alert).await)[0].clone();
+    let cluster = ids(&platform.rig.deliver("azure-monitor", &alert).await)[0].clone();
 
     // A job whose own cluster could not be had: its run is repaired.
     platform
@@ -255,13 +255,13 @@ async fn a_cluster_a_job_and_a_task_are_healed_verified_and_closed() {
     let mut run = fixture("dbx-runs-get-cluster-error");
     run["run_id"] = json!(JOB_RUN);
     platform.databricks.put_run(run);
-    let job = ids(&platform.town.deliver("databricks-monitor", &webhook).await)[0].clone();
+    let job = ids(&platform.rig.deliver("databricks-monitor", &webhook).await)[0].clone();
 
     // A connection was refused: the task is cleared and runs again.
     platform.airflow.put_task(json!({"dag_id": "sales_etl", "dag_run_id": DAG_RUN, "task_id": "load_orders", "map_index": -1,
         "state": "failed", "try_number": 2, "max_tries": 1}));
     let task = ids(&platform
-        .town
+        .rig
         .deliver("airflow-monitor", &fixture("airflow2-callback-seed-shape"))
         .await)[0]
         .clone();
@@ -281,7 +281,7 @@ async fn a_cluster_a_job_and_a_task_are_healed_verified_and_closed() {
         story.contains("the cluster has node type Standard_D8ds_v5 now, and keeps it"),
         "{story}"
     );
-    let (comments, thread) = super::hosted::told_by(&platform.town, &cluster).await;
+    let (comments, thread) = super::hosted::told_by(&platform.rig, &cluster).await;
     assert!(
         comments.contains("keeps it") && thread.contains("keeps it"),
         "{comments}\n{thread}"
@@ -304,7 +304,7 @@ async fn a_cluster_a_job_and_a_task_are_healed_verified_and_closed() {
         platform.airflow.run_state("sales_etl", DAG_RUN).as_deref(),
         Some("success")
     );
-    platform.town.assert_wire_laws();
+    platform.rig.assert_wire_laws();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +340,7 @@ async fn a_cluster_that_does_not_come_up_is_a_persons() {
         &columns,
         &[row],
     );
-    let id = ids(&platform.town.deliver("azure-monitor", &alert).await)[0].clone();
+    let id = ids(&platform.rig.deliver("azure-monitor", &alert).await)[0].clone();
     let ticket = platform.until(&id, "awaiting_approval").await;
     assert_eq!(ticket["status"], "open");
     let plan = ticket["remediation"]["approval"]["plan_text"]

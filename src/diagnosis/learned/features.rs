@@ -1,4 +1,4 @@
-//! What the judge reads: the terminal error as a set of hashed words, pieces of words and pairs of words.
+//! What the classifier reads: the terminal error as a set of hashed words, pieces of words and pairs of words.
 //!
 //! In: source, codes and text. Out: the numbers of the buckets that are present, sorted, each once. At most [`READ`] bytes
 //! of the text are read: its head, where wrappers name the kind, and its end, where the innermost error stands.

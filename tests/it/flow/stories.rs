@@ -13,7 +13,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use simulators::airflow::scheduler::{Callback, End, Release, RunPlan, TaskPlan};
 
-use super::stage::{DAG, Stage, Unit, state_of, unit, unit_of};
+use super::deployment::{DAG, Deployment, Unit, state_of, unit, unit_of};
 use crate::machine::at;
 use crate::support;
 
@@ -96,7 +96,7 @@ struct Workflow {
 /// One run, from its first failure until nobody does anything any more.
 struct Story<'a> {
     name: String,
-    stage: &'a Stage,
+    deployment: &'a Deployment,
     plan: RunPlan,
     /// Tickets and failures that wait to be analysed.
     tickets: BTreeSet<TicketId>,
@@ -128,17 +128,17 @@ impl Story<'_> {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        self.stage.site.clock.now()
+        self.deployment.site.clock.now()
     }
 
     fn instances(&self) -> Vec<Value> {
-        let mut tasks = self.stage.site.tasks();
+        let mut tasks = self.deployment.site.tasks();
         tasks.retain(|task| task["dag_run_id"] == json!(self.plan.run_id));
         tasks
     }
 
     fn run_goes_on(&self) -> bool {
-        let state = self.stage.site.run_state(DAG, &self.plan.run_id);
+        let state = self.deployment.site.run_state(DAG, &self.plan.run_id);
         matches!(state.as_deref(), Some("queued" | "running"))
     }
 
@@ -148,7 +148,7 @@ impl Story<'_> {
             told => {
                 let early = body["try_number"].as_i64() <= body["max_tries"].as_i64();
                 assert!(
-                    early && self.stage.release == Release::V3_1,
+                    early && self.deployment.release == Release::V3_1,
                     "{}: {told:?} for {body}",
                     self.name
                 );
@@ -157,7 +157,7 @@ impl Story<'_> {
         };
         for _ in 0..=u8::from(rng.u8(..4) == 0) {
             let now = self.now();
-            let (id, status) = self.stage.corridor.accept(&failures[0], now).await;
+            let (id, status) = self.deployment.rig.accept(&failures[0], now).await;
             self.tell(format!("{status:?} {id} {body}"));
             self.tickets.insert(id.clone());
             if body["task_id"].is_null() {
@@ -167,8 +167,8 @@ impl Story<'_> {
     }
 
     async fn analyse(&self, task: Task) {
-        self.stage
-            .corridor
+        self.deployment
+            .rig
             .flow
             .work(task, || self.now())
             .await
@@ -176,7 +176,7 @@ impl Story<'_> {
     }
 
     async fn load(&self, id: &TicketId) -> Option<Ticket> {
-        self.stage.corridor.flow.store.load(id).await.unwrap()
+        self.deployment.rig.flow.store.load(id).await.unwrap()
     }
 
     /// What the queue `failures` would do: open tickets, look at runs, read what was named better.
@@ -186,14 +186,14 @@ impl Story<'_> {
                 ticket: ticket.clone(),
             })
             .await;
-            let waits = self.stage.corridor.flow.store.waiting(&ticket).await;
+            let waits = self.deployment.rig.flow.store.waiting(&ticket).await;
             if waits.unwrap().is_some() {
                 self.looked_at.push(ticket);
             }
         }
         let (rows, _) = self
-            .stage
-            .corridor
+            .deployment
+            .rig
             .flow
             .store
             .active(1000, None)
@@ -228,11 +228,11 @@ impl Story<'_> {
                 next = Some(next.map_or(due, |known| known.min(due)));
                 continue;
             }
-            self.stage.corridor.deliver(&id, self.now()).await;
+            self.deployment.rig.deliver(&id, self.now()).await;
             // What cannot go on now is tried again soon.
             let soon = self.now() + TimeDelta::seconds(10);
             next = Some(next.map_or(soon, |known| known.min(soon)));
-            let asked: Vec<Value> = std::mem::take(&mut *self.stage.calls.0.lock().unwrap());
+            let asked: Vec<Value> = std::mem::take(&mut *self.deployment.calls.0.lock().unwrap());
             for body in asked {
                 self.called(&body, rng).await;
             }
@@ -259,7 +259,7 @@ impl Story<'_> {
             return self.call_back(&workflow, &told).await;
         }
         assert!(
-            self.stage.clear(&self.plan.run_id, &unit.0, unit.1) > 0,
+            self.deployment.clear(&self.plan.run_id, &unit.0, unit.1) > 0,
             "{}",
             self.name
         );
@@ -274,7 +274,7 @@ impl Story<'_> {
 
     async fn call_back(&self, workflow: &Workflow, told: &Value) {
         let callback = callback::parse(told.to_string().as_bytes()).unwrap();
-        let flow = &self.stage.corridor.flow;
+        let flow = &self.deployment.rig.flow;
         // Its attempt may be over by what Airflow reported.
         let _over = flow
             .callback(&workflow.ticket, &workflow.attempt, &callback, self.now())
@@ -316,7 +316,7 @@ impl Story<'_> {
             if let Some(task) = rng.choice(failed) {
                 let (task, index) = unit_of(task);
                 self.tell(format!("cleared by hand: {task} {index:?}"));
-                self.stage.clear(&self.plan.run_id, &task, index);
+                self.deployment.clear(&self.plan.run_id, &task, index);
             }
             return;
         }
@@ -325,7 +325,7 @@ impl Story<'_> {
                 && !ticket.is_closed()
             {
                 let seconds = (self.now() - at(0)).num_seconds();
-                let closed = self.stage.corridor.closed(id, seconds).await;
+                let closed = self.deployment.rig.closed(id, seconds).await;
                 return self.tell(format!("closed by hand: {}", closed.id));
             }
         }
@@ -333,7 +333,7 @@ impl Story<'_> {
 
     async fn play(&mut self, rng: &mut Rng) {
         for _ in 0..STEPS {
-            let mut reports = self.stage.site.step();
+            let mut reports = self.deployment.site.step();
             for task in self.instances() {
                 if state_of(&task) == "failed" {
                     self.failed.insert(unit_of(&task));
@@ -352,10 +352,10 @@ impl Story<'_> {
             self.person(rng).await;
             let quiet = !self.run_goes_on() && reports.is_empty() && self.workflows.is_empty();
             match next {
-                Some(due) if quiet => self.stage.site.clock.set(due.max(self.now())),
+                Some(due) if quiet => self.deployment.site.clock.set(due.max(self.now())),
                 None if quiet && !self.waits().await && (self.people == 0 || rng.bool()) => {
                     // The scheduler hands its callbacks over after it has stored the states.
-                    let late = self.stage.site.step();
+                    let late = self.deployment.site.step();
                     if late.is_empty() {
                         return;
                     }
@@ -371,7 +371,7 @@ impl Story<'_> {
 
     async fn waits(&self) -> bool {
         for id in &self.tickets {
-            let waiting = self.stage.corridor.flow.store.waiting(id).await.unwrap();
+            let waiting = self.deployment.rig.flow.store.waiting(id).await.unwrap();
             if waiting.is_some() {
                 return true;
             }
@@ -439,7 +439,8 @@ impl Story<'_> {
             for ticket in tickets {
                 if let Some(before) = &ticket.follows {
                     let followed = all().find(|other| other.id == *before);
-                    let same = followed.is_some_and(|other| super::stage::unit(other) == *unit);
+                    let same =
+                        followed.is_some_and(|other| super::deployment::unit(other) == *unit);
                     assert!(same || whole, "{name}: {} follows another unit", ticket.id);
                     assert!(
                         followed.is_some_and(Ticket::is_closed),
@@ -468,7 +469,7 @@ impl Story<'_> {
         let end = plan
             .tries
             .get(usize::try_from(made - 1).unwrap_or_default());
-        let of_task = match (end, self.stage.release) {
+        let of_task = match (end, self.deployment.release) {
             (Some(End::Killed), Release::V2_10) | (Some(End::Raises(_) | End::WorkerDies), _) => {
                 self.plan.of_tasks.is_some()
             }
@@ -507,24 +508,24 @@ async fn no_story_of_airflow_is_a_storm() {
     );
     let mut stages = Vec::new();
     for release in [Release::V2_10, Release::V3_1, Release::V3_3] {
-        stages.push(Stage::of(release).await);
+        stages.push(Deployment::of(release).await);
     }
     let (mut tickets, mut made, mut failed) = (0, 0, 0);
     for story in first..first + stories {
         let mut rng = Rng::with_seed(seed.wrapping_add(story));
         let chosen = rng.usize(..stages.len());
-        let stage = &mut stages[chosen];
-        stage.corridor.flow.store = TicketStore::new(support::embedded());
-        stage.corridor.flow.prepare().await.unwrap();
-        stage.site.clock.set(at(0));
-        let plan = plan(story, &stage.server.url(), &mut rng);
-        stage.site.start_run(plan.clone());
+        let deployment = &mut stages[chosen];
+        deployment.rig.flow.store = TicketStore::new(support::embedded());
+        deployment.rig.flow.prepare().await.unwrap();
+        deployment.site.clock.set(at(0));
+        let plan = plan(story, &deployment.server.url(), &mut rng);
+        deployment.site.start_run(plan.clone());
         let mut story = Story {
             name: format!(
                 "AIOPS_RCA_SEED={seed} AIOPS_RCA_AIRFLOW_STORY={story} ({:?})",
-                stage.release
+                deployment.release
             ),
-            stage,
+            deployment,
             plan,
             tickets: BTreeSet::new(),
             looked_at: Vec::new(),
@@ -539,13 +540,13 @@ async fn no_story_of_airflow_is_a_storm() {
         tickets += story.check().await;
         made += story.made.values().sum::<usize>();
         failed += story.failed.len();
-        stage.site.forget_run(DAG, &story.plan.run_id);
+        deployment.site.forget_run(DAG, &story.plan.run_id);
     }
     println!("{stories} stories: {failed} failed task instances, {tickets} tickets, {made} reruns");
 }
 
 /// One task, or more, that fail like this at the first try, with both levels reported.
-fn failing(stage: &Stage, tasks: &[(&str, End)]) -> RunPlan {
+fn failing(deployment: &Deployment, tasks: &[(&str, End)]) -> RunPlan {
     let task = |(name, end): &(&str, End)| TaskPlan {
         task_id: (*name).to_owned(),
         map_index: None,
@@ -561,17 +562,17 @@ fn failing(stage: &Stage, tasks: &[(&str, End)]) -> RunPlan {
         of_dag: true,
         linked: true,
         timeout: None,
-        base_url: stage.server.url(),
+        base_url: deployment.server.url(),
     }
 }
 
-fn story<'a>(stage: &'a Stage, tasks: &[(&str, End)]) -> Story<'a> {
-    stage.site.clock.set(at(0));
-    let plan = failing(stage, tasks);
-    stage.site.start_run(plan.clone());
+fn story<'a>(deployment: &'a Deployment, tasks: &[(&str, End)]) -> Story<'a> {
+    deployment.site.clock.set(at(0));
+    let plan = failing(deployment, tasks);
+    deployment.site.start_run(plan.clone());
     Story {
-        name: format!("{:?}", stage.release),
-        stage,
+        name: format!("{:?}", deployment.release),
+        deployment,
         plan,
         tickets: BTreeSet::new(),
         looked_at: Vec::new(),
@@ -594,8 +595,8 @@ fn lost() -> End {
 #[tokio::test]
 async fn a_killed_task_beside_one_that_raised_has_its_own_ticket() {
     for release in [Release::V2_10, Release::V3_1, Release::V3_3] {
-        let stage = Stage::of(release).await;
-        let mut story = story(&stage, &[("raises", lost()), ("killed", End::Killed)]);
+        let deployment = Deployment::of(release).await;
+        let mut story = story(&deployment, &[("raises", lost()), ("killed", End::Killed)]);
         story.play(&mut Rng::with_seed(1)).await;
         assert_eq!(story.check().await, 2, "{release:?}");
     }
@@ -604,11 +605,11 @@ async fn a_killed_task_beside_one_that_raised_has_its_own_ticket() {
 /// Before the call of its attempt the task succeeded by a person's clear: no call, and nothing stays open.
 #[tokio::test]
 async fn what_somebody_healed_before_the_attempt_is_closed() {
-    let stage = Stage::of(Release::V3_3).await;
-    let mut story = story(&stage, &[("extract", lost())]);
+    let deployment = Deployment::of(Release::V3_3).await;
+    let mut story = story(&deployment, &[("extract", lost())]);
     let mut rng = Rng::with_seed(1);
     while story.failed.is_empty() || story.run_goes_on() {
-        for body in stage.site.step() {
+        for body in deployment.site.step() {
             story.report(&body, &mut rng).await;
         }
         story.queue().await;
@@ -623,22 +624,22 @@ async fn what_somebody_healed_before_the_attempt_is_closed() {
     let id = story.tickets.first().unwrap().clone();
     let ticket = story.load(&id).await.unwrap();
     let due = ticket.current_attempt().unwrap().due_at;
-    stage.clear(&story.plan.run_id, "extract", None);
+    deployment.clear(&story.plan.run_id, "extract", None);
     while story.run_goes_on() {
-        stage.site.step();
+        deployment.site.step();
     }
-    stage.site.clock.set(due);
+    deployment.site.clock.set(due);
     story.deliver(&mut rng).await;
     let ticket = story.load(&id).await.unwrap();
     assert!(ticket.is_closed(), "{}", ticket.remediation.decision);
-    assert_eq!(stage.corridor.calls(), 0);
+    assert_eq!(deployment.rig.calls(), 0);
     assert!(
         ticket.story.last().unwrap().text.contains("has succeeded"),
         "{:?}",
         ticket.story.last()
     );
-    let past = stage
-        .corridor
+    let past = deployment
+        .rig
         .flow
         .store
         .past_remediations(&ticket.failure.asset_id(), &ticket.diagnosis.fingerprint)

@@ -1,4 +1,4 @@
-//! Weak examples for the judge: what the catalog itself says about each category.
+//! Weak examples for the classifier: what the catalog itself says about each category.
 //!
 //! In: the catalog. Out: its codes, its phrases and its sentences without their optional parts, each with its cause's
 //! category. The trainer weighs them little: they teach words, not how failures sound.

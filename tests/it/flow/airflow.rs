@@ -13,7 +13,7 @@ use aiops_rca::ticket::{
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{AcceptStatus, Corridor};
+use super::{AcceptStatus, Rig};
 use crate::machine::at;
 
 const RUN: &str = "manual__2026-11-29T04:00:00+00:00";
@@ -44,7 +44,7 @@ fn dag(ended: i64) -> Value {
         "exception": "", "end_date": at(ended).to_rfc3339()})
 }
 
-impl Corridor {
+impl Rig {
     async fn says(&self, body: &Value, now: i64) -> (TicketId, AcceptStatus) {
         self.accept(&parsed(body), at(now)).await
     }
@@ -108,24 +108,24 @@ fn units(bodies: &[Value]) -> usize {
 }
 
 async fn tickets_of(bodies: &[Value], repeats: usize) -> BTreeSet<TicketId> {
-    let corridor = Corridor::build().await;
+    let rig = Rig::build().await;
     let mut tickets = BTreeSet::new();
     for (number, body) in bodies.iter().enumerate() {
         let Ok(Parsed::Failures(failures)) = airflow::parse(body.to_string().as_bytes()) else {
             continue;
         };
         for _ in 0..repeats {
-            let (id, _) = corridor.accept(&failures[0], at(0)).await;
+            let (id, _) = rig.accept(&failures[0], at(0)).await;
             tickets.insert(id.clone());
             // Some are analysed at once, some late.
             if number % 3 != 0 {
-                corridor.analysed(&id, at(1)).await;
+                rig.analysed(&id, at(1)).await;
             }
         }
     }
     let mut opened = BTreeSet::new();
     for id in &tickets {
-        opened.insert(corridor.analysed(id, at(2)).await.id);
+        opened.insert(rig.analysed(id, at(2)).await.id);
     }
     opened
 }
@@ -157,18 +157,18 @@ async fn recorded_reports_open_one_ticket_a_failed_unit_in_any_order() {
 
 #[tokio::test]
 async fn tries_and_the_dags_own_report_join_the_open_ticket() {
-    let corridor = Corridor::build().await;
-    let (first, status) = corridor.says(&task("extract", 1, 0), 1).await;
+    let rig = Rig::build().await;
+    let (first, status) = rig.says(&task("extract", 1, 0), 1).await;
     assert_eq!(status, AcceptStatus::Accepted);
-    corridor.analysed(&first, at(2)).await;
+    rig.analysed(&first, at(2)).await;
     for (body, now) in [(dag(3), 4), (task("extract", 2, 20), 21), (dag(23), 24)] {
         assert_eq!(
-            corridor.says(&body, now).await,
+            rig.says(&body, now).await,
             (first.clone(), AcceptStatus::Duplicate),
             "{body}"
         );
     }
-    let ticket = corridor.load(&first).await;
+    let ticket = rig.load(&first).await;
     let told: Vec<&str> = ticket
         .story
         .iter()
@@ -184,102 +184,99 @@ async fn tries_and_the_dags_own_report_join_the_open_ticket() {
         told.first(),
         Some(&"It failed again, in try 2: ConnectionError")
     );
-    let (other, status) = corridor.says(&task("load", 1, 30), 31).await;
+    let (other, status) = rig.says(&task("load", 1, 30), 31).await;
     assert_ne!(other, first);
     assert_eq!(status, AcceptStatus::Accepted, "another task of the run");
 }
 
 #[tokio::test]
 async fn after_the_close_a_later_try_opens_a_ticket_that_names_the_old_one() {
-    let corridor = Corridor::build().await;
-    let (first, _) = corridor.says(&task("extract", 2, 0), 1).await;
-    corridor.analysed(&first, at(2)).await;
-    corridor.says(&dag(3), 4).await;
-    corridor.closed(&first, 60).await;
+    let rig = Rig::build().await;
+    let (first, _) = rig.says(&task("extract", 2, 0), 1).await;
+    rig.analysed(&first, at(2)).await;
+    rig.says(&dag(3), 4).await;
+    rig.closed(&first, 60).await;
     for old in [task("extract", 2, 0), task("extract", 1, -50), dag(3)] {
         assert_eq!(
-            corridor.says(&old, 70).await,
+            rig.says(&old, 70).await,
             (first.clone(), AcceptStatus::Duplicate),
             "{old}"
         );
     }
-    let (second, status) = corridor.says(&task("extract", 3, 100), 101).await;
+    let (second, status) = rig.says(&task("extract", 3, 100), 101).await;
     assert_eq!(status, AcceptStatus::Accepted);
-    let ticket = corridor.analysed(&second, at(102)).await;
+    let ticket = rig.analysed(&second, at(102)).await;
     assert_eq!(ticket.follows.as_ref(), Some(&first));
     assert!(ticket.story[0].text.contains(first.as_str()));
     // Old reports still find the old ticket, the new end of the run the new one.
-    assert_eq!(corridor.says(&task("extract", 2, 0), 103).await.0, first);
-    assert_eq!(corridor.says(&dag(104), 105).await.0, second);
-    corridor.closed(&second, 200).await;
-    let (third, _) = corridor.says(&task("extract", 4, 300), 301).await;
-    let ticket = corridor.analysed(&third, at(302)).await;
+    assert_eq!(rig.says(&task("extract", 2, 0), 103).await.0, first);
+    assert_eq!(rig.says(&dag(104), 105).await.0, second);
+    rig.closed(&second, 200).await;
+    let (third, _) = rig.says(&task("extract", 4, 300), 301).await;
+    let ticket = rig.analysed(&third, at(302)).await;
     assert_eq!(ticket.follows, Some(second));
 }
 
 #[tokio::test]
 async fn a_report_of_the_dag_becomes_its_tasks_ticket() {
     for analysed in [false, true] {
-        let corridor = Corridor::build().await;
-        let (first, _) = corridor.says(&dag(3), 4).await;
+        let rig = Rig::build().await;
+        let (first, _) = rig.says(&dag(3), 4).await;
         if analysed {
-            let ticket = corridor.analysed(&first, at(5)).await;
+            let ticket = rig.analysed(&first, at(5)).await;
             assert_eq!(ticket.failure.asset, "etl");
         }
         assert_eq!(
-            corridor.says(&task("extract", 1, 0), 6).await,
+            rig.says(&task("extract", 1, 0), 6).await,
             (first.clone(), AcceptStatus::Duplicate)
         );
-        let ticket = corridor.analysed(&first, at(7)).await;
+        let ticket = rig.analysed(&first, at(7)).await;
         assert_eq!(ticket.failure.asset, "etl.extract");
         assert_eq!(ticket.diagnosis.category.words(), "network");
         // A second failed task is no part of it.
-        assert_ne!(corridor.says(&task("load", 1, 1), 8).await.0, first);
-        assert_eq!(corridor.says(&task("extract", 1, 0), 9).await.0, first);
-        assert_eq!(corridor.says(&dag(3), 9).await.0, first);
+        assert_ne!(rig.says(&task("load", 1, 1), 8).await.0, first);
+        assert_eq!(rig.says(&task("extract", 1, 0), 9).await.0, first);
+        assert_eq!(rig.says(&dag(3), 9).await.0, first);
     }
 }
 
 #[tokio::test]
 async fn deployments_that_share_ids_do_not_share_tickets() {
-    let corridor = Corridor::build().await;
+    let rig = Rig::build().await;
     let at_deployment = |mut body: Value, name: &str| {
         body["deployment"] = json!(name);
         body
     };
-    let (prod, _) = corridor
+    let (prod, _) = rig
         .says(&at_deployment(task("extract", 1, 0), "prod"), 1)
         .await;
-    let (test, _) = corridor
+    let (test, _) = rig
         .says(&at_deployment(task("extract", 1, 0), "test"), 1)
         .await;
     assert_ne!(prod, test);
     for (name, ticket) in [("prod", &prod), ("test", &test)] {
-        assert_eq!(
-            &corridor.says(&at_deployment(dag(3), name), 4).await.0,
-            ticket
-        );
+        assert_eq!(&rig.says(&at_deployment(dag(3), name), 4).await.0, ticket);
     }
 }
 
 #[tokio::test]
 async fn a_rerun_that_fails_is_the_end_of_its_attempt_whoever_reports_it() {
     for rerun in [unlinked(task("extract", 2, 150)), dag(150)] {
-        let corridor = Corridor::build().await;
-        let (first, _) = corridor.says(&unlinked(task("extract", 1, 0)), 0).await;
-        corridor.says(&dag(2), 2).await;
-        let ticket = corridor.analysed(&first, at(3)).await;
+        let rig = Rig::build().await;
+        let (first, _) = rig.says(&unlinked(task("extract", 1, 0)), 0).await;
+        rig.says(&dag(2), 2).await;
+        let ticket = rig.analysed(&first, at(3)).await;
         let due = ticket.current_attempt().unwrap().due_at;
-        let ticket = corridor.deliver(&first, due).await;
+        let ticket = rig.deliver(&first, due).await;
         assert_eq!(
             ticket.current_attempt().unwrap().state,
             AttemptState::Accepted
         );
         assert_eq!(
-            corridor.says(&rerun, 151).await,
+            rig.says(&rerun, 151).await,
             (first.clone(), AcceptStatus::Duplicate)
         );
-        let ticket = corridor.load(&first).await;
+        let ticket = rig.load(&first).await;
         assert_eq!(
             ticket.remediation.attempts[0].state,
             AttemptState::Failed,
@@ -292,20 +289,20 @@ async fn a_rerun_that_fails_is_the_end_of_its_attempt_whoever_reports_it() {
 /// The brake: whatever the tickets are called, a task of a run is not rerun more often than one ticket may.
 #[tokio::test]
 async fn no_more_attempts_a_run_than_one_ticket_has() {
-    let mut corridor = Corridor::build().await;
-    corridor.flow.remediation.flapping_limit = 99;
+    let mut rig = Rig::build().await;
+    rig.flow.remediation.flapping_limit = 99;
     let mut now = 0;
     let mut made: BTreeMap<TicketId, usize> = BTreeMap::new();
     let (mut last, mut told) = (None, String::new());
     for number in 1..=6 {
-        let (id, status) = corridor
+        let (id, status) = rig
             .says(&unlinked(task("extract", number, now)), now + 1)
             .await;
         assert_eq!(status, AcceptStatus::Accepted);
-        let ticket = corridor.analysed(&id, at(now + 2)).await;
+        let ticket = rig.analysed(&id, at(now + 2)).await;
         let due = ticket.current_attempt().unwrap().due_at;
-        let ticket = corridor.deliver(&id, due).await;
-        made.insert(id.clone(), corridor.calls());
+        let ticket = rig.deliver(&id, due).await;
+        made.insert(id.clone(), rig.calls());
         told = ticket.remediation.decision.clone();
         if let Some(attempt) = ticket.current_attempt() {
             let event = Event::AttemptReported {
@@ -313,28 +310,28 @@ async fn no_more_attempts_a_run_than_one_ticket_has() {
                 report: Report::Succeeded,
                 run_id: Some(RUN.to_owned()),
             };
-            corridor.flow.apply(&id, &event, due).await.unwrap();
+            rig.flow.apply(&id, &event, due).await.unwrap();
         } else {
             assert_eq!(ticket.remediation.state, RemediationState::None);
-            corridor.closed(&id, now + 200).await;
+            rig.closed(&id, now + 200).await;
         }
         last = Some(id);
         now += 1000;
     }
-    assert_eq!(corridor.calls(), 3, "{made:?}");
+    assert_eq!(rig.calls(), 3, "{made:?}");
     assert!(
         told.contains("3 attempts were made on etl.extract in this run"),
         "{told}"
     );
-    assert!(corridor.load(&last.unwrap()).await.follows.is_some());
+    assert!(rig.load(&last.unwrap()).await.follows.is_some());
 }
 
 /// What the playbook's guard found is no failed attempt, and burns none.
 #[tokio::test]
 async fn a_task_that_runs_or_succeeded_already_is_waited_for() {
-    let corridor = Corridor::build().await;
-    let (id, _) = corridor.says(&unlinked(task("extract", 1, 0)), 0).await;
-    let mut ticket = corridor.analysed(&id, at(1)).await;
+    let rig = Rig::build().await;
+    let (id, _) = rig.says(&unlinked(task("extract", 1, 0)), 0).await;
+    let mut ticket = rig.analysed(&id, at(1)).await;
     let guard = |state: &str| {
         let body = json!({"status": "failed", "success": false,
             "error_message": format!("The task is in the state {state}, not failed; nothing was done.")});
@@ -342,14 +339,13 @@ async fn a_task_that_runs_or_succeeded_already_is_waited_for() {
     };
     for round in 1..=5 {
         let attempt = ticket.current_attempt().unwrap().clone();
-        corridor.deliver(&id, attempt.due_at).await;
-        assert_eq!(corridor.calls(), round);
-        corridor
-            .flow
+        rig.deliver(&id, attempt.due_at).await;
+        assert_eq!(rig.calls(), round);
+        rig.flow
             .callback(&id, &attempt.id, &guard("running"), attempt.due_at)
             .await
             .unwrap();
-        ticket = corridor.load(&id).await;
+        ticket = rig.load(&id).await;
         let waits = ticket.current_attempt().unwrap();
         assert_eq!(
             (waits.number, waits.state),
@@ -359,13 +355,12 @@ async fn a_task_that_runs_or_succeeded_already_is_waited_for() {
         assert!(waits.due_at >= attempt.due_at + chrono::TimeDelta::seconds(60));
     }
     let attempt = ticket.current_attempt().unwrap().clone();
-    corridor.deliver(&id, attempt.due_at).await;
-    corridor
-        .flow
+    rig.deliver(&id, attempt.due_at).await;
+    rig.flow
         .callback(&id, &attempt.id, &guard("success"), attempt.due_at)
         .await
         .unwrap();
-    let ticket = corridor.load(&id).await;
+    let ticket = rig.load(&id).await;
     let healed = &ticket.remediation.attempts[0];
     assert_eq!(
         (healed.state, healed.run_id.as_deref()),
@@ -376,9 +371,9 @@ async fn a_task_that_runs_or_succeeded_already_is_waited_for() {
 
 #[tokio::test]
 async fn a_test_run_without_a_scheduler_is_marked_and_left_alone() {
-    let corridor = Corridor::build().await;
-    let (id, _) = corridor.says(&unlinked(task("extract", 0, 0)), 0).await;
-    let ticket = corridor.analysed(&id, at(1)).await;
+    let rig = Rig::build().await;
+    let (id, _) = rig.says(&unlinked(task("extract", 0, 0)), 0).await;
+    let ticket = rig.analysed(&id, at(1)).await;
     assert_eq!(ticket.failure.field("test_run"), Some("true"));
     assert_eq!(ticket.remediation.state, RemediationState::None);
     assert!(

@@ -17,7 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use simulators::{Answer, Request, Server, Site, serve};
 
-use super::super::house::{House, Task, noon};
+use super::super::simulation::{Simulation, Task, noon};
 use crate::support;
 
 /// How the playbook answers, and whether it starts a run.
@@ -172,9 +172,9 @@ impl Fates for Script {
 }
 
 #[derive(Debug)]
-pub(in super::super) struct Outskirts(Mutex<State>);
+pub(in super::super) struct Vendors(Mutex<State>);
 
-impl Outskirts {
+impl Vendors {
     pub(in super::super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -356,7 +356,7 @@ impl State {
     }
 }
 
-impl Site for Outskirts {
+impl Site for Vendors {
     fn answer(&self, request: &Request) -> Answer {
         let mut state = self.state();
         if request.path == "/playbook" {
@@ -375,13 +375,13 @@ pub(in super::super) fn failure(asset: &str, run: &str, code: &str, message: &st
     }
 }
 
-pub(in super::super) struct World<A> {
-    pub(in super::super) house: House<A>,
-    pub(in super::super) outskirts: Arc<Outskirts>,
+pub(in super::super) struct Rig<A> {
+    pub(in super::super) simulation: Simulation<A>,
+    pub(in super::super) vendors: Arc<Vendors>,
     pub(in super::super) server: Server,
 }
 
-impl<A> World<A> {
+impl<A> Rig<A> {
     /// Assets named `ask…` are asked about, `never…` are left alone.
     pub(in super::super) async fn build(
         seed: u64,
@@ -399,10 +399,10 @@ impl<A> World<A> {
             factory_faults: Vec::new(),
             fates: Box::new(fates),
         };
-        let outskirts = Arc::new(Outskirts(Mutex::new(state)));
-        let server = serve(0, Arc::clone(&outskirts)).await.unwrap();
+        let vendors = Arc::new(Vendors(Mutex::new(state)));
+        let server = serve(0, Arc::clone(&vendors)).await.unwrap();
         let url = server.url();
-        let house = House::build(seed, |store| {
+        let simulation = Simulation::build(seed, |store| {
             let factory = DataFactorySettings {
                 subscription: "s".to_owned(),
                 resource_group: "g".to_owned(),
@@ -451,42 +451,42 @@ impl<A> World<A> {
         })
         .await;
         Self {
-            house,
-            outskirts,
+            simulation,
+            vendors,
             server,
         }
     }
 
     /// The factory knows this failed run's pipeline and times, a minute before noon.
     pub(in super::super) fn know(&self, run: &str, pipeline: &str) {
-        let mut state = self.outskirts.state();
+        let mut state = self.vendors.state();
         state.originals.insert(run.to_owned(), pipeline.to_owned());
     }
 
     /// A run that nobody here starts; gives its id.
     pub(in super::super) fn newer(&self, run: Newer) -> String {
-        let mut state = self.outskirts.state();
+        let mut state = self.vendors.state();
         let id = format!("9e9e9e9e-0000-4000-8000-{:012x}", state.newer.len());
         state.newer.insert(id.clone(), run);
         id
     }
 
-    /// Brings the outskirts to the house's time.
+    /// Brings the vendors to the simulation's time.
     pub(in super::super) fn tick(&self) {
-        self.outskirts.state().now = self.house.now;
+        self.vendors.state().now = self.simulation.now;
     }
 
     pub(in super::super) async fn accept(&self, failure: Failure) -> TicketId {
         let accepted = self
-            .house
+            .simulation
             .flow
-            .accept(Parsed::Failures(vec![failure]), self.house.now)
+            .accept(Parsed::Failures(vec![failure]), self.simulation.now)
             .await
             .unwrap();
         accepted.ticket_id.unwrap()
     }
 
-    /// Gives a callback to the corridor as the door does, once its token was verified.
+    /// Gives a callback to the flow as the door does, once its token was verified.
     pub(in super::super) async fn call_back(
         flow: &Flow,
         ticket: &str,
@@ -500,44 +500,44 @@ impl<A> World<A> {
     }
 
     pub(in super::super) async fn ticket(&self, id: &TicketId) -> Ticket {
-        self.house.flow.store.load(id).await.unwrap().unwrap()
+        self.simulation.flow.store.load(id).await.unwrap().unwrap()
     }
 }
 
-impl World<Outside> {
+impl Rig<Outside> {
     /// Goes on for so long: messages, a sweep a minute, what comes from outside.
     pub(in super::super) async fn pass(&mut self, time: TimeDelta) {
-        let until = self.house.now + time;
-        let first = self.house.now + TimeDelta::minutes(1);
-        self.house.plan(first, Task::Sweep);
-        self.house.plan(until, Task::Sweep);
-        while let Some(task) = self.house.next() {
+        let until = self.simulation.now + time;
+        let first = self.simulation.now + TimeDelta::minutes(1);
+        self.simulation.plan(first, Task::Sweep);
+        self.simulation.plan(until, Task::Sweep);
+        while let Some(task) = self.simulation.next() {
             self.tick();
             match task {
                 Task::Message {
                     queue,
                     text,
                     dequeues,
-                } => drop(self.house.handle(queue, text, dequeues).await),
-                Task::Sweep if self.house.now >= until => break,
-                Task::Sweep => self.house.sweep(TimeDelta::minutes(1)).await,
+                } => drop(self.simulation.handle(queue, text, dequeues).await),
+                Task::Sweep if self.simulation.now >= until => break,
+                Task::Sweep => self.simulation.sweep(TimeDelta::minutes(1)).await,
                 Task::Act(Outside::Callback {
                     ticket,
                     attempt,
                     body,
                 }) => {
-                    let (pipeline, now) = (&self.house.flow, self.house.now);
+                    let (pipeline, now) = (&self.simulation.flow, self.simulation.now);
                     let _late_or_not =
                         Self::call_back(pipeline, &ticket, &attempt, &body, now).await;
                 }
                 Task::Act(Outside::Alert(failure)) => drop(self.accept(failure).await),
             }
-            let news = std::mem::take(&mut self.outskirts.state().news);
+            let news = std::mem::take(&mut self.vendors.state().news);
             for (at, outside) in news {
-                self.house.plan(at, Task::Act(outside));
+                self.simulation.plan(at, Task::Act(outside));
             }
         }
-        self.house.forget_sweeps();
+        self.simulation.forget_sweeps();
     }
 
     /// A gateway timeout on this asset, and what follows within this time.

@@ -1,4 +1,4 @@
-//! The corridor in one process, step by step: what the host would do is done by hand, at any time of day.
+//! the flow in one process, step by step: what the host would do is done by hand, at any time of day.
 
 #![expect(
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ use crate::support;
 
 mod airflow;
 mod cases;
-mod stage;
+mod deployment;
 mod stories;
 
 /// A playbook that takes everything and never calls back.
@@ -45,12 +45,12 @@ impl Site for Silent {
     }
 }
 
-struct Corridor {
+struct Rig {
     flow: Flow,
     playbook: Server,
 }
 
-impl Corridor {
+impl Rig {
     async fn build() -> Self {
         Self::with(Arc::new(Silent)).await
     }
@@ -204,24 +204,24 @@ fn of_airflow(dag: &str, map_index: &str, attempt: &str) -> Failure {
 
 #[tokio::test]
 async fn the_next_attempt_gets_the_asset_of_the_last() {
-    let corridor = Corridor::build().await;
-    let ticket = corridor.heal(&failure(), "run-2").await;
-    assert!(corridor.lock_of(&ticket.failure).await.is_some());
-    let ticket = corridor
+    let rig = Rig::build().await;
+    let ticket = rig.heal(&failure(), "run-2").await;
+    assert!(rig.lock_of(&ticket.failure).await.is_some());
+    let ticket = rig
         .report(&ticket, Report::Failed("no".to_owned()), None, at(300))
         .await;
     let next = ticket.current_attempt().unwrap();
     assert_eq!((next.number, next.due_at), (2, at(360)));
-    let ticket = corridor.deliver(&ticket.id, at(360)).await;
+    let ticket = rig.deliver(&ticket.id, at(360)).await;
     assert_eq!(
-        (ticket.current_attempt().unwrap().state, corridor.calls()),
+        (ticket.current_attempt().unwrap().state, rig.calls()),
         (AttemptState::Accepted, 2)
     );
-    let healed = corridor
+    let healed = rig
         .report(&ticket, Report::Succeeded, Some("run-3"), at(400))
         .await;
     assert_eq!(
-        (healed.status, corridor.lock_of(&healed.failure).await),
+        (healed.status, rig.lock_of(&healed.failure).await),
         (Status::Acknowledged, None)
     );
     // The first attempt's run is known as well: its late alert opens no ticket.
@@ -232,7 +232,7 @@ async fn the_next_attempt_gets_the_asset_of_the_last() {
             ..failure()
         };
         assert_eq!(
-            corridor.accept(&late, at(500)).await,
+            rig.accept(&late, at(500)).await,
             (healed.id.clone(), AcceptStatus::Duplicate)
         );
     }
@@ -240,8 +240,8 @@ async fn the_next_attempt_gets_the_asset_of_the_last() {
 
 #[tokio::test]
 async fn an_asset_is_freed_when_its_attempt_died() {
-    let corridor = Corridor::build().await;
-    let first = corridor.open(&failure(), at(0)).await;
+    let rig = Rig::build().await;
+    let first = rig.open(&failure(), at(0)).await;
     let attempt = first.current_attempt().unwrap().id.clone();
     let lock = AssetLock {
         ticket: first.id.clone(),
@@ -257,26 +257,20 @@ async fn an_asset_is_freed_when_its_attempt_died() {
         at: at(29),
         jira_status: None,
     };
-    corridor
-        .flow
-        .apply(&first.id, &close, at(29))
-        .await
-        .unwrap();
+    rig.flow.apply(&first.id, &close, at(29)).await.unwrap();
     // The delivery took the asset at the same moment, and died before it learnt of the close.
     assert_eq!(
-        corridor
-            .flow
+        rig.flow
             .store
             .lock_asset(&first.failure.asset_id(), &lock)
             .await
             .unwrap(),
         None
     );
-    corridor.flow.sweep(at(120)).await.unwrap();
-    assert_eq!(corridor.lock_of(&first.failure).await, None);
+    rig.flow.sweep(at(120)).await.unwrap();
+    assert_eq!(rig.lock_of(&first.failure).await, None);
     // Without the sweep the next one that wants it frees it.
-    corridor
-        .flow
+    rig.flow
         .store
         .lock_asset(&first.failure.asset_id(), &lock)
         .await
@@ -286,34 +280,34 @@ async fn an_asset_is_freed_when_its_attempt_died() {
         key: RunKey::new(Source::Adf, "", "run-9", "", ""),
         ..failure()
     };
-    let second = corridor.open(&another, at(200)).await;
-    corridor.deliver(&second.id, at(240)).await;
-    let second = corridor.deliver(&second.id, at(245)).await;
+    let second = rig.open(&another, at(200)).await;
+    rig.deliver(&second.id, at(240)).await;
+    let second = rig.deliver(&second.id, at(245)).await;
     assert_eq!(
-        (second.current_attempt().unwrap().state, corridor.calls()),
+        (second.current_attempt().unwrap().state, rig.calls()),
         (AttemptState::Accepted, 1)
     );
 }
 
 #[tokio::test]
 async fn only_so_many_attempts_run_at_once() {
-    let mut corridor = Corridor::build().await;
-    corridor.flow.remediation.max_running = 1;
-    corridor.heal(&failure(), "run-2").await;
+    let mut rig = Rig::build().await;
+    rig.flow.remediation.max_running = 1;
+    rig.heal(&failure(), "run-2").await;
     let another = Failure {
         asset: "pl_other".to_owned(),
         run_id: Some("run-9".to_owned()),
         key: RunKey::new(Source::Adf, "", "run-9", "", ""),
         ..failure()
     };
-    let second = corridor.open(&another, at(0)).await;
-    let second = corridor.deliver(&second.id, at(60)).await;
+    let second = rig.open(&another, at(0)).await;
+    let second = rig.deliver(&second.id, at(60)).await;
     assert_eq!(
-        (second.current_attempt().unwrap().state, corridor.calls()),
+        (second.current_attempt().unwrap().state, rig.calls()),
         (AttemptState::Scheduled, 1)
     );
     assert_eq!(
-        corridor.lock_of(&second.failure).await,
+        rig.lock_of(&second.failure).await,
         None,
         "waiting, it holds nothing"
     );
@@ -321,69 +315,59 @@ async fn only_so_many_attempts_run_at_once() {
 
 #[tokio::test]
 async fn a_repeated_report_is_not_the_failure_of_the_repair() {
-    let corridor = Corridor::build().await;
+    let rig = Rig::build().await;
     // A repair keeps the run's id.
-    let ticket = corridor.heal(&of_databricks(), "4711").await;
+    let ticket = rig.heal(&of_databricks(), "4711").await;
     assert_eq!(
-        corridor.accept(&of_databricks(), at(210)).await,
+        rig.accept(&of_databricks(), at(210)).await,
         (ticket.id.clone(), AcceptStatus::Duplicate)
     );
-    let after = corridor.load(&ticket.id).await;
+    let after = rig.load(&ticket.id).await;
     assert_eq!(
         (after.count, after.current_attempt().unwrap().state),
         (2, AttemptState::Accepted)
     );
-    assert_eq!(corridor.calls(), 1, "one attempt, one call");
+    assert_eq!(rig.calls(), 1, "one attempt, one call");
 }
 
 #[tokio::test]
 async fn a_run_id_that_airflow_reuses_hides_nobodys_failure() {
-    let corridor = Corridor::build().await;
+    let rig = Rig::build().await;
     let first = of_airflow("sales", "0", "1");
     let run = first.run_id.clone().unwrap();
-    let ticket = corridor.heal(&first, &run).await;
+    let ticket = rig.heal(&first, &run).await;
     // Another DAG and another mapped task of the same run have tickets of their own, at the door and in the analysis.
     for other in [
         of_airflow("finance", "0", "1"),
         of_airflow("sales", "1", "1"),
     ] {
-        assert_ne!(corridor.open(&other, at(210)).await.id, ticket.id);
+        assert_ne!(rig.open(&other, at(210)).await.id, ticket.id);
     }
     assert_eq!(
-        corridor
-            .load(&ticket.id)
-            .await
-            .current_attempt()
-            .unwrap()
-            .state,
+        rig.load(&ticket.id).await.current_attempt().unwrap().state,
         AttemptState::Accepted
     );
     // The next try of this very task is the attempt.
     assert_eq!(
-        corridor
-            .accept(&of_airflow("sales", "0", "2"), at(220))
-            .await,
+        rig.accept(&of_airflow("sales", "0", "2"), at(220)).await,
         (ticket.id.clone(), AcceptStatus::Duplicate)
     );
-    let failed = corridor.load(&ticket.id).await;
+    let failed = rig.load(&ticket.id).await;
     assert_eq!(failed.remediation.attempts[0].state, AttemptState::Failed);
     // Healed and closed; the same task fails days later in a cleared run: news.
-    let next = corridor
+    let next = rig
         .deliver(&ticket.id, failed.current_attempt().unwrap().due_at)
         .await;
-    corridor
-        .report(&next, Report::Succeeded, Some(&run), at(400))
+    rig.report(&next, Report::Succeeded, Some(&run), at(400))
         .await;
-    let (_, status) = corridor
-        .accept(&of_airflow("sales", "0", "5"), at(90_000))
-        .await;
+    let (_, status) = rig.accept(&of_airflow("sales", "0", "5"), at(90_000)).await;
     assert_eq!(status, AcceptStatus::Accepted);
 }
 
 #[tokio::test]
 async fn a_body_without_failures_is_ignored() {
-    let corridor = Corridor::build().await;
-    let accepted = corridor
+    let rig = Rig::build().await;
+    let accepted = rig
         .flow
         .accept(Parsed::Failures(Vec::new()), at(0))
         .await
@@ -396,8 +380,8 @@ async fn a_body_without_failures_is_ignored() {
 
 #[tokio::test]
 async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
-    let corridor = Corridor::build().await;
-    let store = &corridor.flow.store;
+    let rig = Rig::build().await;
+    let store = &rig.flow.store;
     for number in 0..501 {
         let letter = DeadLetter {
             id: format!("20250101T0000-{number:04}"),
@@ -409,24 +393,23 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
         };
         assert!(store.record_dead_letter(&letter).await.unwrap());
     }
-    let ticket = corridor.open(&failure(), at(0)).await;
+    let ticket = rig.open(&failure(), at(0)).await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let text = format!(
         r#"{{"ticket":"{}","sink":"playbook","attempt":0,"trace":"{trace}"}}"#,
         ticket.id
     );
-    corridor
-        .flow
+    rig.flow
         .record_dead_letter(DELIVERIES, &text, at(100))
         .await
         .unwrap();
-    let given_up = corridor.load(&ticket.id).await;
+    let given_up = rig.load(&ticket.id).await;
     assert!(
         !given_up.lags(Sink::Playbook),
         "the sweep does not put it again and again"
     );
     assert!(given_up.fault(Sink::Playbook).is_some());
-    let replayed = corridor.flow.replay(None, at(200)).await.unwrap();
+    let replayed = rig.flow.replay(None, at(200)).await.unwrap();
     assert_eq!(
         replayed
             .iter()
@@ -434,23 +417,17 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
             .collect::<Vec<_>>(),
         [text.as_str()]
     );
-    let ticket = corridor.deliver(&ticket.id, at(200)).await;
+    let ticket = rig.deliver(&ticket.id, at(200)).await;
     assert_eq!(
         ticket.current_attempt().unwrap().state,
         AttemptState::Accepted
     );
     assert!(
-        corridor
-            .flow
-            .replay(None, at(300))
-            .await
-            .unwrap()
-            .is_empty(),
+        rig.flow.replay(None, at(300)).await.unwrap().is_empty(),
         "once"
     );
     let foreign = "password=hunter2";
-    corridor
-        .flow
+    rig.flow
         .record_dead_letter(DELIVERIES, foreign, at(400))
         .await
         .unwrap();
@@ -466,18 +443,14 @@ async fn dead_letters_are_found_behind_replayed_ones_and_work_again() {
 
 #[tokio::test]
 async fn a_tick_looks_after_more_than_one_page() {
-    let corridor = Corridor::build().await;
+    let rig = Rig::build().await;
     for number in 0..650_u32 {
         let id = TicketId::new(Source::Adf, at(0), number);
-        corridor.flow.store.mark_active(&id).await.unwrap();
+        rig.flow.store.mark_active(&id).await.unwrap();
     }
-    let swept = corridor
-        .flow
-        .sweep(at(0) + TimeDelta::minutes(5))
-        .await
-        .unwrap();
+    let swept = rig.flow.sweep(at(0) + TimeDelta::minutes(5)).await.unwrap();
     assert_eq!((swept.rows, swept.failed), (650, 0));
-    let (left, _) = corridor.flow.store.active(1000, None).await.unwrap();
+    let (left, _) = rig.flow.store.active(1000, None).await.unwrap();
     assert!(
         left.is_empty(),
         "rows without a ticket and without a waiting failure go"
@@ -486,8 +459,8 @@ async fn a_tick_looks_after_more_than_one_page() {
 
 #[tokio::test]
 async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
-    let corridor = Corridor::build().await;
-    let storage = corridor.flow.store.storage().clone();
+    let rig = Rig::build().await;
+    let storage = rig.flow.store.storage().clone();
     let request = RowsRequest {
         source: Source::Adf,
         rows_of: RowsOf::AdfRuns,
@@ -503,7 +476,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
             rule: Some("adf-failed".to_owned()),
         },
     };
-    let accepted = corridor
+    let accepted = rig
         .flow
         .accept(Parsed::NeedsRows(request), at(0))
         .await
@@ -522,8 +495,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         matches!(next().await, Some(Task::Rows { round: 0, .. })),
         "and here it is lost"
     );
-    corridor
-        .flow
+    rig.flow
         .sweep(at(0) + TimeDelta::minutes(44))
         .await
         .unwrap();
@@ -533,9 +505,8 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         "the rounds in which rows are looked for are not over"
     );
     let later = at(0) + TimeDelta::minutes(46);
-    corridor.flow.sweep(later).await.unwrap();
-    corridor
-        .flow
+    rig.flow.sweep(later).await.unwrap();
+    rig.flow
         .work(next().await.unwrap(), || later)
         .await
         .unwrap();
@@ -543,8 +514,7 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
     let Some(Task::Failure { ticket, .. }) = next().await else {
         unreachable!("it was accepted")
     };
-    corridor
-        .flow
+    rig.flow
         .work(
             Task::Failure {
                 ticket: ticket.clone(),
@@ -554,14 +524,13 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
         .await
         .unwrap();
     assert!(
-        corridor
-            .load(&ticket)
+        rig.load(&ticket)
             .await
             .failure
             .message
             .contains("2 failed pipeline run(s)")
     );
-    let (rows, _) = corridor.flow.store.active(10, None).await.unwrap();
+    let (rows, _) = rig.flow.store.active(10, None).await.unwrap();
     assert!(
         rows.iter().all(|row| !row.row.starts_with("rows-")),
         "it is looked for no more"
@@ -570,8 +539,8 @@ async fn an_alert_whose_message_was_lost_is_expanded_all_the_same() {
 
 #[tokio::test]
 async fn a_reopened_ticket_is_looked_after_again() {
-    let corridor = Corridor::build().await;
-    let ticket = corridor.open(&failure(), at(0)).await;
+    let rig = Rig::build().await;
+    let ticket = rig.open(&failure(), at(0)).await;
     let to = async |to, seconds| {
         let by = Actor {
             channel: Channel::Dashboard,
@@ -583,25 +552,24 @@ async fn a_reopened_ticket_is_looked_after_again() {
             at: at(seconds),
             jira_status: None,
         };
-        corridor
-            .flow
+        rig.flow
             .apply(&ticket.id, &event, at(seconds))
             .await
             .unwrap()
     };
     let is_active = async || {
-        let (rows, _) = corridor.flow.store.active(10, None).await.unwrap();
+        let (rows, _) = rig.flow.store.active(10, None).await.unwrap();
         rows.iter().any(|row| row.row == ticket.id.as_str())
     };
     to(Status::Acknowledged, 10).await;
-    corridor.flow.sweep(at(120)).await.unwrap();
+    rig.flow.sweep(at(120)).await.unwrap();
     assert!(!is_active().await, "closed and shown: done with");
     to(Status::Open, 200).await;
-    corridor.flow.sweep(at(260)).await.unwrap();
+    rig.flow.sweep(at(260)).await.unwrap();
     assert!(is_active().await);
-    corridor.flow.sweep(at(200 + 7200)).await.unwrap();
+    rig.flow.sweep(at(200 + 7200)).await.unwrap();
     assert!(
-        corridor.load(&ticket.id).await.sla.breached_at.is_some(),
+        rig.load(&ticket.id).await.sla.breached_at.is_some(),
         "its SLA runs again"
     );
 }

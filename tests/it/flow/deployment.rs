@@ -1,4 +1,4 @@
-//! An Airflow deployment with its scheduler, the corridor that reads it, and a playbook that notes what it is asked.
+//! An Airflow deployment with its scheduler, the flow that reads it, and a playbook that notes what it is asked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use simulators::airflow::AirflowSite;
 use simulators::airflow::scheduler::Release;
 use simulators::{Answer, Request, Server, Site};
 
-use super::Corridor;
+use super::Rig;
 use crate::support;
 
 pub(super) const DAG: &str = "etl";
@@ -29,19 +29,19 @@ impl Site for Noting {
     }
 }
 
-/// A deployment with its scheduler, and the corridor that reads it.
-pub(super) struct Stage {
-    pub(super) corridor: Corridor,
+/// A deployment with its scheduler, and the flow that reads it.
+pub(super) struct Deployment {
+    pub(super) rig: Rig,
     pub(super) calls: Arc<Noting>,
     pub(super) site: Arc<AirflowSite>,
     pub(super) server: Server,
     pub(super) release: Release,
 }
 
-impl Stage {
+impl Deployment {
     pub(super) async fn of(release: Release) -> Self {
         let calls = Arc::new(Noting::default());
-        let mut corridor = Corridor::with(Arc::clone(&calls)).await;
+        let mut rig = Rig::with(Arc::clone(&calls)).await;
         let site = Arc::new(AirflowSite::of(release, "rca", "secret"));
         let server = simulators::serve(0, Arc::clone(&site)).await.unwrap();
         let settings = AirflowSettings {
@@ -52,11 +52,11 @@ impl Stage {
                 password: "secret".to_owned().into(),
             },
         };
-        corridor.flow.collector.airflow = vec![Airflow::new(settings, support::http())];
-        corridor.flow.remediation.flapping_limit = usize::MAX;
-        corridor.flow.remediation.cooldown = TimeDelta::zero();
+        rig.flow.collector.airflow = vec![Airflow::new(settings, support::http())];
+        rig.flow.remediation.flapping_limit = usize::MAX;
+        rig.flow.remediation.cooldown = TimeDelta::zero();
         Self {
-            corridor,
+            rig,
             calls,
             site,
             server,

@@ -1,17 +1,17 @@
-//! The learned judge: how likely each category is, by the words of the terminal error.
+//! The learned classifier: how likely each category is, by the words of the terminal error.
 //!
-//! In: the features of a failure ([`features`]) and what the rules say ([`Rule`]). Out: an [`Opinion`], and one
-//! [`Judgement`] from both. Pure. A multinomial logistic regression over hashed words, fitted by `tests/train`
+//! In: the features of a failure ([`features`]) and what the rules say ([`Rule`]). Out: an [`Probabilities`], and one
+//! [`Prediction`] from both. Pure. A multinomial logistic regression over hashed words, fitted by `tests/train`
 //! (`cargo run --release --example train`) on `tests/eval` and on the catalog's own phrases; its weights are the
 //! data files beside this one, read on first use.
 //!
-//! **One verdict from both.** The logarithm of the judge's probability of each category, plus, for the category of the
+//! **One verdict from both.** The logarithm of the classifier's probability of each category, plus, for the category of the
 //! rule, a trust that was fitted for each class of signs: a vendor's number weighs much, a lone word little. The
 //! most probable category wins; a calibration curve makes its probability what it is called. All of it was fitted on
-//! cross-validated answers, so that it holds for texts that neither the rules nor the judge have seen.
+//! cross-validated answers, so that it holds for texts that neither the rules nor the classifier have seen.
 //!
-//! **A veto, never a reason.** The judge cannot start an action. It stops one where it finds it improbable that
-//! repetition helps ([`Judge::allows`]).
+//! **A veto, never a reason.** The classifier cannot start an action. It stops one where it finds it improbable that
+//! repetition helps ([`Classifier::allows`]).
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -72,11 +72,11 @@ pub struct Fitted {
     pub weights: String,
     /// What one step of a weight is worth.
     pub step: f32,
-    /// The judge's logarithms are multiplied by this.
+    /// The classifier's logarithms are multiplied by this.
     pub sharpness: f32,
     /// What a rule adds for its category, by the class of its sign.
     pub trust: [f32; CLASSES],
-    /// The least probability of "repetition may help" with which the judge lets an action pass.
+    /// The least probability of "repetition may help" with which the classifier lets an action pass.
     pub permit: f32,
     /// How probable each category is without any word (logarithms).
     pub bias: [f32; COUNT],
@@ -84,16 +84,16 @@ pub struct Fitted {
     pub curve: [f32; 2],
 }
 
-/// The judge.
+/// The classifier.
 #[derive(Debug)]
-pub struct Judge {
+pub struct Classifier {
     fitted: Fitted,
     weights: Cow<'static, [u8]>,
 }
 
 /// A probability for each of [`CATEGORIES`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Opinion(pub [f32; COUNT]);
+pub struct Probabilities(pub [f32; COUNT]);
 
 /// What the rules say, for the combination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +107,14 @@ pub struct Rule {
 
 /// The verdict of both.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Judgement {
+pub struct Prediction {
     /// The most probable category.
     pub category: Category,
     /// The probability that it is right, calibrated.
     pub confidence: f32,
 }
 
-impl Opinion {
+impl Probabilities {
     /// The most probable category.
     pub fn best(&self) -> Category {
         best(&self.0).0
@@ -139,17 +139,17 @@ impl Opinion {
     }
 }
 
-impl Judge {
-    /// The judge with the weights of this build, read on first use.
+impl Classifier {
+    /// The classifier with the weights of this build, read on first use.
     pub fn get() -> &'static Self {
-        static JUDGE: OnceLock<Judge> = OnceLock::new();
-        JUDGE.get_or_init(|| {
+        static CLASSIFIER: OnceLock<Classifier> = OnceLock::new();
+        CLASSIFIER.get_or_init(|| {
             let fitted = toml::from_str(include_str!("fitted.toml")).unwrap_or_else(|_| ignorant());
             Self::new(fitted, Cow::Borrowed(include_bytes!("weights.bin")))
         })
     }
 
-    /// A judge with these weights.
+    /// A classifier with these weights.
     pub fn new(fitted: Fitted, weights: Cow<'static, [u8]>) -> Self {
         Self { fitted, weights }
     }
@@ -160,7 +160,7 @@ impl Judge {
     }
 
     /// How probable each category is, by the buckets that are present.
-    pub fn opinion(&self, buckets: &[u16]) -> Opinion {
+    pub fn probabilities(&self, buckets: &[u16]) -> Probabilities {
         let mut sums = [0.0_f32; COUNT];
         let mut length = 0.0_f32;
         for bucket in buckets {
@@ -182,12 +182,14 @@ impl Judge {
         for (sum, bias) in sums.iter_mut().zip(self.fitted.bias) {
             *sum = *sum * unit + bias;
         }
-        Opinion(softmax(sums))
+        Probabilities(softmax(sums))
     }
 
     /// One verdict from both, before the calibration: the probabilities.
-    pub fn both(&self, opinion: &Opinion, rule: Option<Rule>) -> Opinion {
-        let mut sums = opinion.0.map(|p| self.fitted.sharpness * p.max(1e-6).ln());
+    pub fn both(&self, probabilities: &Probabilities, rule: Option<Rule>) -> Probabilities {
+        let mut sums = probabilities
+            .0
+            .map(|p| self.fitted.sharpness * p.max(1e-6).ln());
         if let Some(rule) = rule {
             for (sum, category) in sums.iter_mut().zip(CATEGORIES) {
                 if category == rule.category {
@@ -195,21 +197,21 @@ impl Judge {
                 }
             }
         }
-        Opinion(softmax(sums))
+        Probabilities(softmax(sums))
     }
 
     /// One verdict from both.
-    pub fn judge(&self, opinion: &Opinion, rule: Option<Rule>) -> Judgement {
-        let (category, probability) = best(&self.both(opinion, rule).0);
-        Judgement {
+    pub fn predict(&self, probabilities: &Probabilities, rule: Option<Rule>) -> Prediction {
+        let (category, probability) = best(&self.both(probabilities, rule).0);
+        Prediction {
             category,
             confidence: self.calibrated(probability),
         }
     }
 
-    /// Does the judge let an action pass?
-    pub fn allows(&self, opinion: &Opinion) -> bool {
-        opinion.may_pass() >= self.fitted.permit
+    /// Does the classifier let an action pass?
+    pub fn allows(&self, probabilities: &Probabilities) -> bool {
+        probabilities.may_pass() >= self.fitted.permit
     }
 
     /// The share of right answers at this probability.

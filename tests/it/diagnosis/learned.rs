@@ -1,4 +1,4 @@
-//! The learned judge: its weights are those of the recorded cases, its training is deterministic, and it stops actions
+//! The learned classifier: its weights are those of the recorded cases, its training is deterministic, and it stops actions
 //! but never starts one.
 
 #![expect(
@@ -10,7 +10,9 @@
 
 use std::path::Path;
 
-use aiops_rca::diagnosis::judge::{CATEGORIES, Judge, Opinion, Rule, examples, features};
+use aiops_rca::diagnosis::learned::{
+    CATEGORIES, Classifier, Probabilities, Rule, examples, features,
+};
 use aiops_rca::diagnosis::{Catalog, Category, by_rules, diagnose};
 use aiops_rca::failure::Source;
 use proptest::prelude::*;
@@ -36,8 +38,8 @@ fn the_weights_are_those_of_the_recorded_cases() {
     for file in files {
         cases.update(std::fs::read(file).unwrap());
     }
-    let weights = std::fs::read(root.join("src/diagnosis/judge/weights.bin")).unwrap();
-    let fitted = Judge::get().fitted();
+    let weights = std::fs::read(root.join("src/diagnosis/learned/weights.bin")).unwrap();
+    let fitted = Classifier::get().fitted();
     assert_eq!(fitted.cases, hex::encode(cases.finalize()));
     let examples = examples::listed(Catalog::get());
     assert_eq!(fitted.examples, hex::encode(Sha256::digest(examples)));
@@ -74,43 +76,47 @@ fn training_twice_gives_the_same_bytes_and_learns_what_it_was_shown() {
         .collect();
     let (first, second) = (model::train(&examples, 20), model::train(&examples, 20));
     assert_eq!(first.bytes, second.bytes);
-    let judge = first.judge();
+    let classifier = first.predict();
     for (text, category) in shown {
-        assert_eq!(judge.opinion(&read(text)).best(), category, "{text}");
+        assert_eq!(
+            classifier.probabilities(&read(text)).best(),
+            category,
+            "{text}"
+        );
     }
 }
 
 #[test]
-fn a_lone_word_does_not_beat_the_judge_and_a_number_does() {
-    let judge = Judge::get();
+fn a_lone_word_does_not_beat_the_classifier_and_a_number_does() {
+    let classifier = Classifier::get();
     let mut sure = [0.02; CATEGORIES.len()];
     sure[4] = 0.7;
-    let opinion = Opinion(sure);
+    let probabilities = Probabilities(sure);
     let with = |class| {
         let rule = Rule {
             category: Category::Network,
             class,
         };
-        judge.judge(&opinion, Some(rule)).category
+        classifier.predict(&probabilities, Some(rule)).category
     };
     assert_eq!(with(0), Category::Authentication);
     assert_eq!(with(1), Category::Authentication);
-    let fitted = judge.fitted();
+    let fitted = classifier.fitted();
     assert!(
         fitted.trust[1] < fitted.trust[3] && fitted.trust[3] <= fitted.trust[4],
         "{:?}",
         fitted.trust
     );
     // Disagreement costs confidence.
-    let agreed = judge.judge(
-        &opinion,
+    let agreed = classifier.predict(
+        &probabilities,
         Some(Rule {
             category: Category::Authentication,
             class: 3,
         }),
     );
-    let disputed = judge.judge(
-        &opinion,
+    let disputed = classifier.predict(
+        &probabilities,
         Some(Rule {
             category: Category::Network,
             class: 3,
@@ -125,10 +131,10 @@ proptest! {
     #[test]
     fn probabilities_stay_probabilities(text in any::<String>(), code in any::<String>()) {
         let buckets = features::of(Some(Source::Airflow), std::iter::once(code.as_str()), &text);
-        let opinion = Judge::get().opinion(&buckets);
-        let sum: f32 = opinion.0.iter().sum();
+        let probabilities = Classifier::get().probabilities(&buckets);
+        let sum: f32 = probabilities.0.iter().sum();
         prop_assert!((sum - 1.0).abs() < 1e-3, "{sum}");
-        let judged = Judge::get().judge(&opinion, None);
+        let judged = Classifier::get().predict(&probabilities, None);
         prop_assert!((0.0..=1.0).contains(&judged.confidence));
     }
 

@@ -50,7 +50,7 @@ impl Site for Door {
     }
 }
 
-pub(super) struct World {
+pub(super) struct Rig {
     pub(super) factory: Arc<DataFactorySite>,
     pub(super) factory_server: Server,
     pub(super) databricks: Arc<DatabricksSite>,
@@ -106,7 +106,7 @@ fn parameters(definition: &Value, api: Api) -> BTreeMap<String, Value> {
         .collect()
 }
 
-impl World {
+impl Rig {
     pub(super) async fn new() -> Self {
         Self::with(Api::V2, UntilLimit::TimesOut).await
     }
@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// Calls the playbook as the corridor does, and waits until the workflow has ended.
+    /// Calls the playbook as the flow does, and waits until the workflow has ended.
     pub(super) async fn heal(&self, ticket: &Ticket) -> Story {
         let mut attempt = attempt(ticket);
         attempt.called_at = Some(Utc::now());
@@ -316,10 +316,8 @@ impl Story {
     }
 }
 
-pub(super) fn failed_pipeline(world: &World) -> Ticket {
-    world
-        .factory
-        .put_run(fixture("adf-pipelineruns-get-failed"));
+pub(super) fn failed_pipeline(rig: &Rig) -> Ticket {
+    rig.factory.put_run(fixture("adf-pipelineruns-get-failed"));
     ticket(
         failure(
             Source::Adf,
@@ -332,9 +330,8 @@ pub(super) fn failed_pipeline(world: &World) -> Ticket {
     )
 }
 
-pub(super) fn failed_job(world: &World) -> Ticket {
-    world
-        .databricks
+pub(super) fn failed_job(rig: &Rig) -> Ticket {
+    rig.databricks
         .put_run(fixture("dbx-runs-get-multitask-failed"));
     let context = [(field::JOB_ID, "516892700102118")];
     ticket(
@@ -349,10 +346,10 @@ pub(super) fn failed_job(world: &World) -> Ticket {
     )
 }
 
-pub(super) fn failed_cluster(world: &World, state: &str, action: Action) -> Ticket {
+pub(super) fn failed_cluster(rig: &Rig, state: &str, action: Action) -> Ticket {
     let mut cluster = fixture("dbx-clusters-get-driver");
     cluster["state"] = json!(state);
-    world.databricks.put_cluster(cluster);
+    rig.databricks.put_cluster(cluster);
     let context = [(field::CLUSTER_ID, CLUSTER), (field::KIND, "cluster")];
     ticket(
         failure(
@@ -366,9 +363,9 @@ pub(super) fn failed_cluster(world: &World, state: &str, action: Action) -> Tick
     )
 }
 
-pub(super) fn failed_task(world: &World, map_index: Option<&str>) -> Ticket {
+pub(super) fn failed_task(rig: &Rig, map_index: Option<&str>) -> Ticket {
     let index: i64 = map_index.map_or(-1, |index| index.parse().unwrap());
-    world.airflow.put_task(json!({"dag_id": "sales_etl", "dag_run_id": DAG_RUN, "task_id": "load_orders", "map_index": index,
+    rig.airflow.put_task(json!({"dag_id": "sales_etl", "dag_run_id": DAG_RUN, "task_id": "load_orders", "map_index": index,
         "state": "failed", "try_number": 2, "max_tries": 2}));
     let mut context = vec![
         (field::DAG_ID, "sales_etl"),

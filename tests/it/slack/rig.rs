@@ -1,4 +1,4 @@
-//! A ticket to tell about, a workspace to tell it to, and the corridor's loop.
+//! A ticket to tell about, a workspace to tell it to, and the flow's loop.
 
 use crate::support::build;
 
@@ -164,7 +164,7 @@ pub(crate) fn attempt(ticket: &mut Ticket, when: &str, report: &Report) {
 }
 
 /// A workspace, our sink for it, and the time.
-pub(crate) struct Stage {
+pub(crate) struct Rig {
     pub(crate) slack: SlackSimulator,
     pub(crate) clock: Clock,
     pub(crate) now: DateTime<Utc>,
@@ -173,7 +173,7 @@ pub(crate) struct Stage {
     steps: u32,
 }
 
-impl Stage {
+impl Rig {
     pub(crate) async fn set(options: SlackOptions) -> Self {
         let clock = options.clock.clone();
         let now = at("10:00:02");
@@ -220,7 +220,7 @@ impl Stage {
         self.clock.set(self.now);
     }
 
-    /// One step, stored as the corridor stores it: through JSON.
+    /// One step, stored as the flow stores it: through JSON.
     pub(crate) async fn step(&mut self, sink: &Slack, ticket: &mut Ticket) -> Result<bool, Fault> {
         self.steps += 1;
         assert!(self.steps < 1000, "the sink never comes to rest");

@@ -1,4 +1,4 @@
-//! A house without a host: the corridor itself on a virtual clock. Its queues are read straight from the store's
+//! A simulation without a host: the flow itself on a virtual clock. Its queues are read straight from the store's
 //! file, so that an hour takes no time, and any piece of work can be killed at any point where it waits.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(super) enum Task<A> {
     Act(A),
 }
 
-pub(super) struct House<A> {
+pub(super) struct Simulation<A> {
     pub(super) flow: Flow,
     pub(super) now: DateTime<Utc>,
     pub(super) dice: fastrand::Rng,
@@ -44,7 +44,7 @@ pub(super) struct House<A> {
     path: std::path::PathBuf,
 }
 
-impl<A> Drop for House<A> {
+impl<A> Drop for Simulation<A> {
     fn drop(&mut self) {
         for end in ["", "-wal", "-shm"] {
             let mut name = self.path.clone().into_os_string();
@@ -54,8 +54,8 @@ impl<A> Drop for House<A> {
     }
 }
 
-impl<A> House<A> {
-    /// `furnish` puts the corridor around the store.
+impl<A> Simulation<A> {
+    /// `furnish` puts the flow around the store.
     pub(super) async fn build(seed: u64, furnish: impl FnOnce(Storage) -> Flow) -> Self {
         let path = support::embedded_path();
         let settings = StorageSettings::embedded(&path).with_prefix("h");

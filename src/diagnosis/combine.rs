@@ -1,15 +1,15 @@
-//! One diagnosis from rules and judge.
+//! One diagnosis from rules and classifier.
 //!
 //! In: the verdict of the rules. Out: a [`Diagnosis`] whose category is the most probable one by both, with the cause
 //! that speaks for it: the rule's own, another sign of that category, the shape of a name, or the wording alone. It
-//! acts only where a rule acts *and* the judge allows it. It does not know how the judge was fitted.
+//! acts only where a rule acts *and* the classifier allows it. It does not know how the classifier was fitted.
 
 use std::fmt::Write as _;
 
 use super::catalog::Catalog;
 use super::classify::{self, Candidate, Verdict};
 use super::entry::{Act, rank};
-use super::judge::{Judge, Judgement, Opinion, Rule, features};
+use super::learned::{Classifier, Prediction, Probabilities, Rule, features};
 use super::place::Place;
 use super::span::Span;
 use super::{Action, Case, Category, Diagnosis, Risk, Severity, rules, steps, wording};
@@ -25,21 +25,21 @@ const UNNAMED: f32 = 0.6;
 /// The confidence of a code whose category the words do not bear out.
 const DISPUTED: f32 = 0.6;
 
-/// Why a rule does not act though its cause would, where the judge is the reason.
+/// Why a rule does not act though its cause would, where the classifier is the reason.
 const OUTVOTED: &str = "the rules alone say something else";
 const FORBIDDEN: &str = "; does not act because the wording speaks of ";
 
 impl Diagnosis {
-    /// Do the rules and the learned judge disagree about the category, or about acting?
+    /// Do the rules and the learned classifier disagree about the category, or about acting?
     pub fn is_disputed(&self) -> bool {
         self.rule.contains(OUTVOTED) || self.rule.contains(FORBIDDEN)
     }
 }
 
-/// What rules and judge are given of a case: for training and for measuring.
+/// What rules and classifier are given of a case: for training and for measuring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signals {
-    /// The buckets of the text, for the judge.
+    /// The buckets of the text, for the classifier.
     pub buckets: Vec<u16>,
     /// What the rules say.
     pub rule: Option<Rule>,
@@ -162,7 +162,7 @@ const FEW_ALONE: usize = 6;
 /// The same beside a wrapper, which has words of its own.
 const FEW_WRAPPED: usize = 12;
 
-/// Is there nothing that the judge could read? It was fitted on what errors say: on a code without words, on a wrapper,
+/// Is there nothing that the classifier could read? It was fitted on what errors say: on a code without words, on a wrapper,
 /// or on the log around an error it would have only its habits to go by.
 fn is_silent(catalog: &Catalog, verdict: &Verdict<'_>, heard: &Heard<'_>) -> bool {
     if verdict
@@ -202,7 +202,7 @@ fn class_of_code(catalog: &Catalog, verdict: &Verdict<'_>) -> Option<usize> {
         .find(|class| *class > GENERAL)
 }
 
-/// Does the code outweigh the judge? One that names only a family, unless a sign of the catalog speaks for the judge.
+/// Does the code outweigh the classifier? One that names only a family, unless a sign of the catalog speaks for the classifier.
 fn holds(catalog: &Catalog, verdict: &Verdict<'_>, class: usize, judged: Category) -> bool {
     class > GENERAL || first_sign(catalog, verdict, judged).is_none()
 }
@@ -213,24 +213,24 @@ pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>)
         return rules::of_rules(catalog, case, &verdict);
     }
     let Signals { buckets, rule } = signals_of(catalog, case, &verdict, &heard);
-    let judge = Judge::get();
-    let opinion = judge.opinion(&buckets);
+    let classifier = Classifier::get();
+    let probabilities = classifier.probabilities(&buckets);
     let code = class_of_code(catalog, &verdict);
     let of_rule = |category: Category| rule.is_some_and(|rule| rule.category == category);
-    let mut judgement = judge.judge(&opinion, rule);
+    let mut prediction = classifier.predict(&probabilities, rule);
     if let (Some(rule), Some(class)) = (rule, code)
-        && !of_rule(judgement.category)
-        && holds(catalog, &verdict, class, judgement.category)
+        && !of_rule(prediction.category)
+        && holds(catalog, &verdict, class, prediction.category)
     {
-        judgement = Judgement {
+        prediction = Prediction {
             category: rule.category,
             confidence: DISPUTED,
         };
     }
-    let Judgement {
+    let Prediction {
         category,
         confidence,
-    } = judgement;
+    } = prediction;
     let mut found = if confidence < UNDETERMINED {
         rules::undetermined(catalog, case, &verdict)
     } else if of_rule(category) {
@@ -242,23 +242,23 @@ pub(super) fn diagnose(catalog: &Catalog, case: &Case, mut verdict: Verdict<'_>)
     } else if confidence < UNNAMED {
         rules::undetermined(catalog, case, &verdict)
     } else {
-        of_wording(catalog, case, &verdict, judgement)
+        of_wording(catalog, case, &verdict, prediction)
     };
     if found.category != Category::Undetermined {
         found.confidence = confidence;
     }
     if found.remediable {
         // Beside a code the words are often the vendor's boilerplate: the code has a say in the veto.
-        let weighed = code.map_or(opinion, |_| judge.both(&opinion, rule));
-        if !judge.allows(&weighed) {
-            forbid(&mut found, &opinion);
+        let weighed = code.map_or(probabilities, |_| classifier.both(&probabilities, rule));
+        if !classifier.allows(&weighed) {
+            forbid(&mut found, &probabilities);
         }
     }
     found
 }
 
 /// Puts the first sign of this category before the others, if there is one. It does not act: the rules put another one
-/// first, and the judge is no reason for an action.
+/// first, and the classifier is no reason for an action.
 fn prefer(catalog: &Catalog, verdict: &mut Verdict<'_>, category: Category) -> bool {
     let place = first_sign(catalog, verdict, category);
     let Some(signs) = place.and_then(|place| verdict.candidates.get_mut(..=place)) else {
@@ -284,9 +284,9 @@ fn of_wording(
     catalog: &Catalog,
     case: &Case,
     verdict: &Verdict<'_>,
-    judgement: Judgement,
+    prediction: Prediction,
 ) -> Diagnosis {
-    let category = judgement.category;
+    let category = prediction.category;
     let line = wording::last_line(verdict);
     let said = line.and_then(|sign| wording::says(verdict, sign));
     let kind = format!("By its wording, this is {}", described(category));
@@ -312,7 +312,7 @@ fn of_wording(
         severity: catalog
             .defaults(category)
             .map_or(Severity::Medium, |defaults| defaults.severity),
-        confidence: judgement.confidence,
+        confidence: prediction.confidence,
         root_cause: rules::sentence(case, &root_cause, &entities),
         recommendations: steps::steps(catalog, category, &[], &entities),
         evidence: proof.quotes,
@@ -323,12 +323,12 @@ fn of_wording(
     }
 }
 
-fn forbid(found: &mut Diagnosis, opinion: &Opinion) {
+fn forbid(found: &mut Diagnosis, probabilities: &Probabilities) {
     found.remediable = false;
     found.action = Action::None;
     found.other_node_type = false;
     found.risk = Risk::High;
-    let _ = write!(found.rule, "{FORBIDDEN}{}", opinion.best().words());
+    let _ = write!(found.rule, "{FORBIDDEN}{}", probabilities.best().words());
 }
 
 fn described(category: Category) -> &'static str {

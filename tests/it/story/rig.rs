@@ -1,4 +1,4 @@
-//! A town to walk a story through: the real binary under the stand-in host, simulators around it.
+//! A rig to walk a story through: the real binary under the stand-in host, simulators around it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,27 +16,27 @@ use url::Url;
 
 use crate::support;
 
-pub(super) const WEBHOOK_SECRET: &str = "town-webhook-secret";
+pub(super) const WEBHOOK_SECRET: &str = "rig-webhook-secret";
 /// Of a staged package, whose dashboard is never open.
-const DASHBOARD_KEY: &str = "town-dashboard-key";
+const DASHBOARD_KEY: &str = "rig-dashboard-key";
 
-/// Where the town keeps its tickets.
+/// Where the rig keeps its tickets.
 #[derive(Debug, Clone)]
-pub(super) enum Ground {
+pub(super) enum Backend {
     /// The embedded store.
     Embedded,
     /// Azurite, or something in front of it, by its connection string.
     Account(String),
 }
 
-impl Ground {
+impl Backend {
     pub(super) fn azurite() -> Self {
         Self::Account(support::azurite())
     }
 }
 
 /// Everything that runs.
-pub(super) struct Town {
+pub(super) struct Rig {
     pub(super) host: RunningHost,
     pub(super) jira: JiraSimulator,
     pub(super) slack: SlackSimulator,
@@ -47,26 +47,26 @@ pub(super) struct Town {
     staged: bool,
 }
 
-impl Town {
-    pub(super) async fn build(ground: &Ground, more: &[(&str, String)]) -> Self {
+impl Rig {
+    pub(super) async fn build(backend: &Backend, more: &[(&str, String)]) -> Self {
         let more: Vec<(String, String)> = more
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
-        Self::build_around(ground, async |_| more).await
+        Self::build_around(backend, async |_| more).await
     }
 
-    /// `around` builds what stands around the town, given its address, and answers the settings that lead there.
+    /// `around` builds what stands around the rig, given its address, and answers the settings that lead there.
     pub(super) async fn build_around(
-        ground: &Ground,
+        backend: &Backend,
         around: impl AsyncFnOnce(&Url) -> Vec<(String, String)>,
     ) -> Self {
-        Self::build_under(ground, around, |_| {}).await
+        Self::build_under(backend, around, |_| {}).await
     }
 
     /// As [`Self::build_around`], under a host with other options.
     pub(super) async fn build_under(
-        ground: &Ground,
+        backend: &Backend,
         around: impl AsyncFnOnce(&Url) -> Vec<(String, String)>,
         change: impl FnOnce(&mut HostOptions),
     ) -> Self {
@@ -100,24 +100,24 @@ impl Town {
         let prefix = support::prefix();
         let mut settings = settings(&jira, &slack, &base, &prefix);
         let staged = staged();
-        let azurite = Ground::azurite();
+        let azurite = Backend::azurite();
         // A package has no embedded store.
-        let ground = match ground {
-            Ground::Embedded if staged.is_some() => &azurite,
-            ground => ground,
+        let backend = match backend {
+            Backend::Embedded if staged.is_some() => &azurite,
+            backend => backend,
         };
         if staged.is_some() {
             settings.insert("DASHBOARD_KEY".to_owned(), DASHBOARD_KEY.to_owned());
         }
-        let storage = match ground {
-            Ground::Embedded => {
+        let storage = match backend {
+            Backend::Embedded => {
                 settings.insert(
                     "AIOPS_RCA_STORE".to_owned(),
                     store.to_string_lossy().into_owned(),
                 );
                 StorageSettings::embedded(&store)
             }
-            Ground::Account(text) => {
+            Backend::Account(text) => {
                 settings.insert("AzureWebJobsStorage".to_owned(), text.clone());
                 StorageSettings::from_connection_string(&support::azurite()).unwrap()
             }

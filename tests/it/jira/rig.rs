@@ -1,4 +1,4 @@
-//! A ticket, its record, a clock and a JIRA: the corridor in small.
+//! A ticket, its record, a clock and a JIRA: the flow in small.
 
 use crate::support::build;
 
@@ -124,7 +124,7 @@ pub(crate) fn writes(simulator: &JiraSimulator) -> usize {
 /// How often a ticket may be stepped before something is wrong.
 const MOST_STEPS: usize = 80;
 
-pub(crate) struct Bench {
+pub(crate) struct Rig {
     pub(crate) simulator: JiraSimulator,
     pub(crate) jira: Jira,
     pub(crate) ticket: Ticket,
@@ -133,7 +133,7 @@ pub(crate) struct Bench {
     pub(crate) faults: Vec<Fault>,
 }
 
-impl Bench {
+impl Rig {
     pub(crate) async fn new() -> Self {
         Self::with(Config::default()).await
     }
@@ -210,7 +210,7 @@ impl Bench {
         Ok(false)
     }
 
-    /// Steps until nothing is left to do, as the corridor does; a permanent fault ends it.
+    /// Steps until nothing is left to do, as the flow does; a permanent fault ends it.
     pub(crate) async fn run(&mut self) -> Result<(), Fault> {
         for _ in 0..MOST_STEPS {
             let outcome = self.step().await;
