@@ -16,9 +16,11 @@ use crate::ticket::store::{Counts, DeadLetter, Listed, Outage};
 use crate::ticket::{AuditEntry, BlockedSinks, Sink, Status, Ticket};
 
 mod overview;
+mod scopes;
 mod ticket;
 
 pub use overview::overview;
+pub use scopes::{as_json as scopes_as_json, scopes};
 pub use ticket::ticket;
 
 const STYLE: &str = include_str!("style.css");

@@ -12,24 +12,20 @@ use futures::FutureExt;
 use super::client::Client;
 use super::databricks::Repair;
 use super::log_analytics::NO_ROWS_YET;
-use super::standing::FAILED;
 use super::{
-    Airflow, Collected, DataFactory, Databricks, Facts, Gap, Known, LogAnalytics, Refinement,
-    RunOutcome, Standing,
+    Airflow, Collected, DataFactory, Databricks, Facts, Known, LogAnalytics, RunOutcome, Standing,
 };
-use crate::failure::remote::{self, remote_run};
-use crate::failure::{AssetKind, Failure, Place, Scope, Source, field};
+use crate::failure::{AssetKind, Failure, Place, Scope, Source};
 use crate::fault::Fault;
-use crate::patrol::{Answer, Question};
+use crate::patrol::{Answer, Due, Question, volume};
 use crate::redaction::cap;
-use crate::sources::{RowsOf, RowsRequest};
 
-const NO_FACTORY: &str =
+pub(super) const NO_FACTORY: &str =
     "set AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME to read the run";
-const NO_WORKSPACE: &str = "set DATABRICKS_WORKSPACE_URL (and DATABRICKS_TOKEN, or give the identity access) to read the run";
+pub(super) const NO_WORKSPACE: &str = "set DATABRICKS_WORKSPACE_URL (and DATABRICKS_TOKEN, or give the identity access) to read the run";
 const NO_AIRFLOW: &str = "set AIRFLOW_BASE_URL and its credentials to read the task's log";
 const OWN: &str = "no platform has more to say about it";
-const NO_LOGS: &str = "set LOG_ANALYTICS_WORKSPACE_ID to read the logs";
+pub(super) const NO_LOGS: &str = "set LOG_ANALYTICS_WORKSPACE_ID to read the logs";
 
 /// Sources of evidence, the most telling first; sources that are not named come last.
 const TELLING: [&str; 9] = [
@@ -71,17 +67,6 @@ impl Default for Collector {
     }
 }
 
-/// The failures behind an alert.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Expanded {
-    /// One for each failed run.
-    pub failures: Vec<Failure>,
-    /// Who could not be asked, and why.
-    pub gaps: Vec<Gap>,
-    /// Rows may still be on their way: ask again later.
-    pub ask_again: bool,
-}
-
 impl Collector {
     /// Everything the vendors say about a failure; never a fault.
     pub async fn collect(&self, failure: &Failure, now: DateTime<Utc>) -> Collected {
@@ -117,7 +102,7 @@ impl Collector {
         for client in clients {
             let mut told = Collected::default();
             self.within(silent_source(failure), &mut told, async |told| {
-                client.collect(failure, now, told).await;
+                client.collect(failure, now, told).await
             })
             .await;
             let decided = told.no_failure.is_some() || told.not_final.is_some() || told.none_failed;
@@ -136,55 +121,6 @@ impl Collector {
             Source::Databricks | Source::System => {}
         }
         found
-    }
-
-    /// The run of another platform that an Airflow task only watched: its state, and its cause if it failed.
-    async fn of_watched_run(&self, failure: &Failure, found: &mut Collected, now: DateTime<Utc>) {
-        let operator = found.refinement.context.get(field::OPERATOR);
-        let operator = operator
-            .map(String::as_str)
-            .or(failure.field(field::OPERATOR));
-        let mut texts = vec![failure.message.as_str()];
-        texts.extend(found.evidence.iter().map(|proof| proof.text.as_str()));
-        let Some((run, id)) =
-            remote_run(operator, &texts).and_then(|run| run.run_id.clone().map(|id| (run, id)))
-        else {
-            return;
-        };
-        let clients = match run.platform {
-            remote::DATABRICKS => self.all(Source::Databricks),
-            remote::DATA_FACTORY | remote::SYNAPSE => self.all(Source::Adf),
-            _ => return,
-        };
-        for client in clients {
-            let asked = self.answered(client.platform(), client.state_of(&id)).await;
-            let state = match asked {
-                Ok(Some(state)) => state,
-                Ok(None) => continue,
-                Err(fault) => {
-                    found.miss(client.run_source(), fault.reason());
-                    continue;
-                }
-            };
-            if state == FAILED {
-                let mut linked = Collected::default();
-                self.within(client.run_source(), &mut linked, async |linked| {
-                    client.collect_linked(&id, now, linked).await;
-                })
-                .await;
-                found.evidence.extend(linked.evidence);
-                found.gaps.extend(linked.gaps);
-                let better = &mut found.refinement;
-                better.error_code = linked.refinement.error_code.or(better.error_code.take());
-                better.message = linked.refinement.message.or(better.message.take());
-            }
-            found.refinement.context.extend([
-                (field::REMOTE_PLATFORM.to_owned(), run.platform.to_owned()),
-                (field::REMOTE_RUN_ID.to_owned(), id),
-                (field::REMOTE_STATE.to_owned(), state),
-            ]);
-            return;
-        }
     }
 
     /// Why no client is asked about a failure.
@@ -206,148 +142,36 @@ impl Collector {
         (silent_source(failure), reason)
     }
 
-    /// The Databricks run that an ADF activity started: its cause is the cause.
-    async fn of_linked_run(&self, found: &mut Collected, now: DateTime<Utc>) {
-        let context = &found.refinement.context;
-        let (Some(run), Some(page)) = (
-            context.get(field::LINKED_RUN_ID).cloned(),
-            context.get(field::LINKED_RUN_URL),
-        ) else {
-            return;
-        };
-        if self.databricks.is_empty() {
-            return found.miss("databricks.run", NO_WORKSPACE);
-        }
-        let Some(workspace) = self
-            .databricks
-            .iter()
-            .find(|workspace| workspace.owns(page))
-        else {
-            return found.miss(
-                "databricks.run",
-                "the activity ran in another workspace than DATABRICKS_WORKSPACE_URL or DATABRICKS_WORKSPACES",
-            );
-        };
-        let mut linked = Collected::default();
-        self.within("databricks.run", &mut linked, async |linked| {
-            workspace.collect_linked(&run, now, linked).await;
-        })
-        .await;
-        let Refinement {
-            error_code,
-            message,
-            mut context,
-            ..
-        } = linked.refinement;
-        found.evidence.extend(linked.evidence);
-        found.gaps.extend(linked.gaps);
-        found.refinement.error_code = error_code.or(found.refinement.error_code.take());
-        found.refinement.message = message.or(found.refinement.message.take());
-        context.remove(field::REPAIR_ID);
-        found.refinement.context.extend(context);
-    }
-
     async fn of_logs(&self, failure: &Failure, now: DateTime<Utc>) -> Option<Collected> {
         let logs = self.log_analytics.as_ref()?;
         let mut found = Collected::default();
         self.within("log_analytics", &mut found, async |found| {
             logs.collect(failure, now, found).await;
+            Ok(())
         })
         .await;
         Some(found)
     }
 
-    /// Runs one vendor's part within the budget; what it found until then stays.
-    async fn within(
+    /// Runs one vendor's part within the budget; what it found until then stays, and what it could not have is a gap.
+    pub(super) async fn within(
         &self,
         source: &str,
         found: &mut Collected,
-        part: impl AsyncFnOnce(&mut Collected),
+        part: impl AsyncFnOnce(&mut Collected) -> Result<(), Fault>,
     ) {
-        if tokio::time::timeout(self.budget, part(found))
-            .await
-            .is_err()
-        {
-            found.miss(
-                source,
-                format!(
-                    "not all was answered within {} seconds",
-                    self.budget.as_secs()
-                ),
-            );
-        }
+        let missed = match tokio::time::timeout(self.budget, part(found)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => fault.reason().to_owned(),
+            Err(_) => format!(
+                "not all was answered within {} seconds",
+                self.budget.as_secs()
+            ),
+        };
+        found.miss(source, missed);
     }
 
-    /// The failed runs behind an alert that names none. `Err` only when asking again may help.
-    pub async fn expand(
-        &self,
-        request: &RowsRequest,
-        now: DateTime<Utc>,
-    ) -> Result<Expanded, Fault> {
-        let mut told = Expanded::default();
-        let mut passing = None;
-        let mut asked = false;
-        for failures in self.runs_of_vendors(request, now).await {
-            let failures = failures.map(|failures| (failures, false));
-            asked |= told.take("vendor's API", failures, &mut passing);
-        }
-        if told.failures.is_empty()
-            && let Some(logs) = &self.log_analytics
-        {
-            let found = self
-                .answered("Log Analytics", logs.failed_runs(request, now))
-                .await;
-            let failures = found.map(|found| (found.failures(request), found.partial));
-            asked |= told.take("log_analytics", failures, &mut passing);
-        }
-        if told.failures.is_empty() {
-            if let Some(fault) = passing {
-                return Err(fault);
-            }
-            if asked {
-                told.ask_again = true;
-                told.gap(
-                    "rows",
-                    "no failed run was found in the alert's window (logs arrive minutes late)",
-                );
-            } else if told.gaps.is_empty() {
-                let of_vendor = match request.rows_of {
-                    RowsOf::AdfRuns => NO_FACTORY,
-                    RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => NO_WORKSPACE,
-                };
-                told.gap("rows", &format!("{NO_LOGS}, or {of_vendor}"));
-            }
-        }
-        Ok(told)
-    }
-
-    /// The vendor's own API knows a run at once; logs know it minutes later. Every scope that the alert may be about
-    /// is asked.
-    async fn runs_of_vendors(
-        &self,
-        request: &RowsRequest,
-        now: DateTime<Utc>,
-    ) -> Vec<Result<Vec<Failure>, Fault>> {
-        let source = request.rows_of.source();
-        let named = request
-            .resource
-            .as_deref()
-            .filter(|id| is_about(source, id));
-        let place = self.place_of(source, named);
-        if let Place::Elsewhere(named) = &place {
-            return vec![Err(Fault::permanent(elsewhere(source, named)))];
-        }
-        let mut answers = Vec::new();
-        for client in self.clients_in(source, &place) {
-            answers.push(
-                self.answered(client.platform(), client.failed_runs(request, now))
-                    .await,
-            );
-        }
-        answers
-    }
-
-    async fn answered<T>(
+    pub(super) async fn answered<T>(
         &self,
         what: &str,
         asking: impl Future<Output = Result<T, Fault>>,
@@ -483,6 +307,56 @@ impl Collector {
             .unwrap_or_else(late)
     }
 
+    /// Has a run of this unit begun since?
+    pub async fn due(
+        &self,
+        scope: &Scope,
+        (kind, id): (&str, &str),
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Due, Fault> {
+        match self.client_of(scope) {
+            Some(client) => {
+                let asking = client.due(kind, id, since, now);
+                self.answered(client.platform(), asking).await
+            }
+            None => Ok(Due::Paused),
+        }
+    }
+
+    /// What a good run of the scope moved.
+    pub async fn moved(
+        &self,
+        scope: &Scope,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<volume::Run, Fault> {
+        match self.client_of(scope) {
+            Some(client) => {
+                self.answered(client.platform(), client.moved(run_id, now))
+                    .await
+            }
+            None => Ok(volume::Run::new()),
+        }
+    }
+
+    /// What a rerun of the failed run moved, and the good runs before it; nothing where nobody says so in time.
+    pub async fn moved_by_rerun(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Option<(volume::Run, Vec<volume::Run>)> {
+        for client in self.clients(failure) {
+            let moved = self.answered(client.platform(), client.moved(run_id, now));
+            let run = moved.await.ok().filter(|run| !run.is_empty())?;
+            let before = client.moved_before(&failure.asset, run_id, now);
+            let before = self.answered(client.platform(), before).await.ok()?;
+            return Some((run, before));
+        }
+        None
+    }
+
     /// Has this run of the scope ended, and well? `None`: not yet.
     pub async fn ended_well(&self, scope: &Scope, run_id: &str) -> Result<Option<bool>, Fault> {
         match self.client_of(scope) {
@@ -529,7 +403,7 @@ impl Collector {
         self.place_of(failure.source, failure.scope())
     }
 
-    fn place_of(&self, source: Source, named: Option<&str>) -> Place {
+    pub(super) fn place_of(&self, source: Source, named: Option<&str>) -> Place {
         Place::find(&self.scopes(source), named)
     }
 
@@ -546,7 +420,7 @@ impl Collector {
         self.clients_in(failure.source, &self.place(failure))
     }
 
-    fn clients_in(&self, source: Source, place: &Place) -> Vec<Client<'_>> {
+    pub(super) fn clients_in(&self, source: Source, place: &Place) -> Vec<Client<'_>> {
         let wanted: Vec<&Scope> = match place {
             Place::Here(scope) => vec![scope],
             // Every deployment may have a run of that name.
@@ -559,7 +433,7 @@ impl Collector {
         clients
     }
 
-    fn all(&self, source: Source) -> Vec<Client<'_>> {
+    pub(super) fn all(&self, source: Source) -> Vec<Client<'_>> {
         match source {
             Source::Adf => self.data_factory.iter().map(Client::DataFactory).collect(),
             Source::Databricks => self.databricks.iter().map(Client::Databricks).collect(),
@@ -580,20 +454,8 @@ fn silent_source(failure: &Failure) -> &'static str {
     }
 }
 
-/// Does this resource id name a place of the platform?
-fn is_about(source: Source, resource: &str) -> bool {
-    match source {
-        Source::Adf => {
-            resource.contains("/microsoft.datafactory/factories/")
-                || resource.contains("/microsoft.synapse/workspaces/")
-        }
-        Source::Databricks => resource.contains("/microsoft.databricks/workspaces/"),
-        Source::Airflow | Source::System => false,
-    }
-}
-
 /// The report is about a place that is not configured.
-fn elsewhere(source: Source, named: &str) -> String {
+pub(super) fn elsewhere(source: Source, named: &str) -> String {
     let settings = match source {
         Source::Adf => "AZURE_DATA_FACTORY_NAME and AZURE_DATA_FACTORIES",
         Source::Databricks => "DATABRICKS_WORKSPACE_URL and DATABRICKS_WORKSPACES",
@@ -604,41 +466,6 @@ fn elsewhere(source: Source, named: &str) -> String {
         "the run belongs to {}, which {settings} do not name",
         cap(named, 200)
     )
-}
-
-impl Expanded {
-    fn gap(&mut self, source: &str, reason: &str) {
-        self.gaps.push(Gap {
-            source: source.to_owned(),
-            reason: reason.to_owned(),
-        });
-    }
-
-    /// Takes one answer; a fault becomes a gap. Was there an answer?
-    fn take(
-        &mut self,
-        source: &str,
-        answer: Result<(Vec<Failure>, bool), Fault>,
-        passing: &mut Option<Fault>,
-    ) -> bool {
-        match answer {
-            Ok((failures, partial)) => {
-                self.failures.extend(failures);
-                if partial {
-                    self.ask_again = true;
-                    self.gap(source, "the answer was incomplete (PartialError)");
-                }
-                true
-            }
-            Err(fault) => {
-                self.gap(source, fault.reason());
-                if fault.is_transient() {
-                    *passing = Some(fault);
-                }
-                false
-            }
-        }
-    }
 }
 
 /// The vendor's word comes first; logs fill what it left open, and everything when it was silent.

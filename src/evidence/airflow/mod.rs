@@ -9,22 +9,19 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use reqwest::{Method, RequestBuilder};
-use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use secrecy::SecretString;
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
-use super::asking::{ask, url_under};
 use super::standing::newest;
-use super::values::{around, tail};
+use super::values::around;
 use super::{Collected, Progress, RunOutcome, Standing, Text, Voice};
 use crate::failure::{Failure, Scope, Source, field, host_and_path};
 use crate::fault::Fault;
-use crate::http::{Http, Reply};
-use crate::redaction::clean;
+use crate::http::Http;
 
+mod api;
+mod check;
 mod instances;
 mod log;
 mod patrol;
@@ -34,12 +31,6 @@ mod wire;
 use wire::TaskInstance;
 
 const WHAT: &str = "Airflow";
-/// Pages of one log.
-const PAGES: usize = 20;
-/// The end of a log that is kept, in bytes.
-const LOG_TAIL: usize = 64 * 1024;
-/// How many newer runs of a DAG are looked at.
-const NEWER_RUNS: &str = "5";
 /// Airflow's clock and ours may differ by this much.
 const SKEW: TimeDelta = TimeDelta::seconds(60);
 
@@ -144,59 +135,8 @@ impl Airflow {
         self
     }
 
-    /// Asks for the version and the number of DAGs we may see.
-    pub async fn check(&self) -> Result<String, Fault> {
-        let api = self.api().await?;
-        // A setting that does not fit would answer 404 to everything, which reads like "no DAGs".
-        if self.settings.api.is_some() && !self.answers(api).await? {
-            let other = match api {
-                AirflowApi::V1 => AirflowApi::V2,
-                AirflowApi::V2 => AirflowApi::V1,
-            };
-            return Err(Fault::permanent(if self.answers(other).await? {
-                format!(
-                    "AIRFLOW_API_VERSION={} does not fit: this server answers /api/{fits}; set it to {fits}, or leave it out",
-                    api.name(),
-                    fits = other.name()
-                )
-            } else {
-                "neither /api/v2 nor /api/v1 answers: check AIRFLOW_BASE_URL".to_owned()
-            }));
-        }
-        let version: wire::Version = self.get(&["version"], &[]).await?.unwrap_or_default();
-        let dags: Option<wire::Dags> = self.get(&["dags"], &[("limit", "1")]).await?;
-        let dags =
-            dags.ok_or_else(|| Fault::permanent("Airflow answered 404 to its list of DAGs"))?;
-        Ok(format!(
-            "Airflow {} (API {api:?}), {} DAGs visible",
-            version.version,
-            dags.total_entries.unwrap_or_default()
-        ))
-    }
-
-    /// Does this API answer here?
-    async fn answers(&self, api: AirflowApi) -> Result<bool, Fault> {
-        let url = url_under(&self.settings.base_url, &["api", api.name(), "version"])?;
-        let reply = ask(&self.http, WHAT, self.http.request(Method::GET, &url)).await?;
-        let named = reply
-            .json::<wire::Version>(WHAT)
-            .is_ok_and(|version| !version.version.is_empty());
-        Ok(reply.is_success() && named || matches!(reply.status, 401 | 403))
-    }
-
     /// Collects what is known about the failure into `found`; what was collected stays when the caller gives up.
     pub(super) async fn collect(
-        &self,
-        failure: &Failure,
-        now: DateTime<Utc>,
-        found: &mut Collected,
-    ) {
-        if let Err(fault) = self.collect_failure(failure, now, found).await {
-            found.miss("airflow.log", fault.reason());
-        }
-    }
-
-    async fn collect_failure(
         &self,
         failure: &Failure,
         now: DateTime<Utc>,
@@ -364,164 +304,6 @@ impl Airflow {
         }
         Ok(newest(newer, began, own))
     }
-
-    async fn run(&self, at: &Place<'_>, run: &str) -> Result<Option<wire::DagRun>, Fault> {
-        self.get(&["dags", at.dag, "dagRuns", run], &[]).await
-    }
-
-    /// The latest runs of the DAG that began since.
-    async fn runs_since(
-        &self,
-        at: &Place<'_>,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<wire::DagRun>, Fault> {
-        let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let query = [
-            ("start_date_gte", since.as_str()),
-            ("order_by", "-start_date"),
-            ("limit", NEWER_RUNS),
-        ];
-        let runs: Option<wire::DagRuns> = self.get(&["dags", at.dag, "dagRuns"], &query).await?;
-        Ok(runs.unwrap_or_default().dag_runs)
-    }
-
-    async fn task(&self, at: &Place<'_>) -> Result<Option<TaskInstance>, Fault> {
-        let Some(task) = at.task else { return Ok(None) };
-        let mut path = vec!["dags", at.dag, "dagRuns", at.run, "taskInstances", task];
-        path.extend(at.map_index);
-        self.get(&path, &[]).await
-    }
-
-    /// The end of a try's log.
-    async fn log(&self, at: &Place<'_>, try_number: i64) -> Result<String, Fault> {
-        let number = try_number.to_string();
-        let path = [
-            "dags",
-            at.dag,
-            "dagRuns",
-            at.run,
-            "taskInstances",
-            at.task.unwrap_or_default(),
-            "logs",
-            &number,
-        ];
-        let mut log = String::new();
-        let mut token: Option<String> = None;
-        for _ in 0..PAGES {
-            let mut query = vec![("full_content", "true")];
-            query.extend(at.map_index.map(|index| ("map_index", index)));
-            query.extend(token.as_deref().map(|token| ("token", token)));
-            let reply = self.send(&path, &query).await?;
-            if reply.status == 404 && log.is_empty() {
-                return Err(Fault::permanent(format!(
-                    "Airflow has no log of try {try_number}"
-                )));
-            }
-            if !reply.is_success() {
-                return Err(self.refusal(self.api().await?, &reply));
-            }
-            let (text, next) = log::page(&reply.body);
-            // v1 names a next page for ever; an empty one is the end.
-            let over = text.trim().is_empty() || next.is_none() || next == token;
-            log.push_str(&clean(&text));
-            log = tail(&log, LOG_TAIL).to_owned();
-            token = next;
-            if over {
-                break;
-            }
-        }
-        Ok(log)
-    }
-
-    /// Which API answers here.
-    async fn api(&self) -> Result<AirflowApi, Fault> {
-        let found = self.api.get_or_try_init(|| async {
-            for api in [AirflowApi::V2, AirflowApi::V1] {
-                if self.answers(api).await? {
-                    return Ok(api);
-                }
-            }
-            Err(Fault::permanent(
-                "neither /api/v2 nor /api/v1 answers: check AIRFLOW_BASE_URL",
-            ))
-        });
-        found.await.copied()
-    }
-
-    async fn get<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<Option<T>, Fault> {
-        let reply = self.send(path, query).await?;
-        match reply.status {
-            404 => Ok(None),
-            _ if reply.is_success() => reply.json(WHAT).map(Some),
-            _ => Err(self.refusal(self.api().await?, &reply)),
-        }
-    }
-
-    /// Asks with our credential; an expired token is replaced once.
-    async fn send(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Fault> {
-        let api = self.api().await?;
-        let mut pieces = vec!["api", api.name()];
-        pieces.extend(path);
-        let mut url = url_under(&self.settings.base_url, &pieces)?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let request = || {
-            self.http
-                .request(Method::GET, &url)
-                .header("accept", "application/json")
-        };
-        let reply = ask(&self.http, WHAT, self.authorize(api, request()).await?).await?;
-        if reply.status == 401 && self.jwt.lock().await.take().is_some() {
-            return ask(&self.http, WHAT, self.authorize(api, request()).await?).await;
-        }
-        Ok(reply)
-    }
-
-    async fn authorize(
-        &self,
-        api: AirflowApi,
-        request: RequestBuilder,
-    ) -> Result<RequestBuilder, Fault> {
-        Ok(match (&self.settings.login, api) {
-            (AirflowLogin::Open, _) => request,
-            (AirflowLogin::Token(token), _) => request.bearer_auth(token.expose_secret()),
-            (AirflowLogin::Password { username, password }, AirflowApi::V1) => {
-                request.basic_auth(username, Some(password.expose_secret()))
-            }
-            (AirflowLogin::Password { username, password }, AirflowApi::V2) => {
-                let token = self.token(username, password).await?;
-                request.bearer_auth(token.expose_secret())
-            }
-        })
-    }
-
-    /// The JWT, asked for when there is none.
-    async fn token(&self, username: &str, password: &SecretString) -> Result<SecretString, Fault> {
-        let mut jwt = self.jwt.lock().await;
-        if let Some(token) = &*jwt {
-            return Ok(token.clone());
-        }
-        let url = url_under(&self.settings.base_url, &["auth", "token"])?;
-        let body = json!({"username": username, "password": password.expose_secret()});
-        let reply = ask(
-            &self.http,
-            WHAT,
-            self.http.request(Method::POST, &url).json(&body),
-        )
-        .await?;
-        if !reply.is_success() {
-            return Err(self.refusal(AirflowApi::V2, &reply));
-        }
-        let token = reply.json::<wire::AccessToken>(WHAT)?.access_token;
-        let token = SecretString::from(token);
-        *jwt = Some(token.clone());
-        Ok(token)
-    }
 }
 
 /// Where a task instance is.
@@ -651,35 +433,4 @@ fn says_nothing(message: &str) -> bool {
     let words = message.trim().to_ascii_lowercase();
     matches!(words.as_str(), "" | "none" | "null" | "nan" | "unknown")
         || words.starts_with("airflow ") && words.contains(" failed")
-}
-
-impl Airflow {
-    /// What a refusal means for this login.
-    fn refusal(&self, api: AirflowApi, reply: &Reply) -> Fault {
-        let token = matches!(self.settings.login, AirflowLogin::Token(_));
-        // Airflow 3 answers a token that it cannot read with a bare "Forbidden"; a missing right it names.
-        let unreadable = reply.json::<wire::Refused>(WHAT).is_ok_and(|said| {
-            matches!(
-                said.detail.trim(),
-                "Forbidden" | "Invalid JWT token" | "Not authenticated"
-            )
-        });
-        Fault::permanent(match (reply.status, api) {
-            (401, AirflowApi::V1) if !token => format!(
-                "{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD, and that [api] auth_backends of Airflow 2 names \
-                 airflow.api.auth.backend.basic_auth"
-            ),
-            (401, _) if token => {
-                format!("{WHAT} answered 401: AIRFLOW_TOKEN is wrong or has expired")
-            }
-            (401, _) => format!("{WHAT} answered 401: check AIRFLOW_USERNAME and AIRFLOW_PASSWORD"),
-            (403, AirflowApi::V2) if token && unreadable => format!(
-                "{WHAT} answered 403: AIRFLOW_TOKEN is wrong, has expired, or belongs to another deployment"
-            ),
-            (403, _) => format!(
-                "{WHAT} answered 403: give the user the role Viewer, with access to the DAG and its logs"
-            ),
-            (status, _) => format!("{WHAT} answered {status}"),
-        })
-    }
 }

@@ -9,37 +9,27 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
-use reqwest::Method;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use url::Url;
 
-use super::asking::{Key, ask, url_under};
+use super::asking::Key;
 use super::standing::{FAILED, SUCCEEDED, newest};
-use super::values::{around, plain_code};
+use super::values::around;
 use super::{Collected, Progress, RunOutcome, Standing};
 use crate::failure::{Failure, Scope, Source};
 use crate::fault::Fault;
-use crate::http::{Http, Reply};
+use crate::http::Http;
 use crate::sources::RowsRequest;
 
-mod questions;
+mod api;
+mod check;
 mod patrol;
 mod cause;
 mod render;
 mod wire;
 
-use wire::{ActivityRun, Page, PipelineRun, Query};
+use wire::{PipelineRun, Query};
 
 const WHAT: &str = "Data Factory";
-const API_VERSION: &str = "2018-06-01";
-const SYNAPSE_API_VERSION: &str = "2020-12-01";
-/// The resource whose tokens the management API takes.
-const RESOURCE: &str = "https://management.azure.com";
-/// The resource whose tokens Synapse workspaces take.
-const SYNAPSE_RESOURCE: &str = "https://dev.azuresynapse.net";
-/// Pages of one query; a run with more activity runs is judged by its first ones.
-const PAGES: usize = 20;
 /// How deep nested pipelines are followed.
 const DEPTH: usize = 5;
 /// The factory's clock and ours may differ by this much.
@@ -160,35 +150,12 @@ impl DataFactory {
         failure: &Failure,
         now: DateTime<Utc>,
         found: &mut Collected,
-    ) {
-        if let Err(fault) = self.collect_failure(failure, now, found).await {
-            found.miss("adf.activity_runs", fault.reason());
-        }
-    }
-
-    async fn collect_failure(
-        &self,
-        failure: &Failure,
-        now: DateTime<Utc>,
-        found: &mut Collected,
     ) -> Result<(), Fault> {
         let run_id = failure
             .run_id
             .as_deref()
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
         self.collect_run(run_id, now, found).await
-    }
-
-    /// Collects what is known about a run that an Airflow task watched: its cause is the task's cause.
-    pub(super) async fn collect_linked(
-        &self,
-        run_id: &str,
-        now: DateTime<Utc>,
-        found: &mut Collected,
-    ) {
-        if let Err(fault) = self.collect_run(run_id, now, found).await {
-            found.miss("adf.pipeline_run", fault.reason());
-        }
     }
 
     /// How a run that somebody else watches stands.
@@ -204,7 +171,8 @@ impl DataFactory {
         }))
     }
 
-    async fn collect_run(
+    /// Collects what is known about a run, also one that somebody else watched: its cause is theirs.
+    pub(super) async fn collect_run(
         &self,
         run_id: &str,
         now: DateTime<Utc>,
@@ -425,181 +393,6 @@ impl DataFactory {
             runs.iter().find(manual)
         };
         Ok(of_group.or_else(by_call).map(|run| run.run_id.clone()))
-    }
-
-    async fn run(&self, run_id: &str) -> Result<Option<PipelineRun>, Fault> {
-        self.json(
-            self.request(Method::GET, &["pipelineruns", run_id], None)
-                .await?,
-        )
-        .await
-    }
-
-    async fn pipeline_runs(&self, query: &Query) -> Result<Vec<PipelineRun>, Fault> {
-        self.pages(&["queryPipelineRuns"], query).await
-    }
-
-    /// The window must hold the run's last update, however long ago it was.
-    async fn activity_runs(
-        &self,
-        run: &PipelineRun,
-        filters: Vec<(&'static str, Vec<String>)>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<ActivityRun>, Fault> {
-        let day = TimeDelta::days(1);
-        let from = around(
-            run.run_start
-                .unwrap_or_else(|| around(now, TimeDelta::days(45)).0),
-            day,
-        )
-        .0;
-        let to = around(
-            run.last_updated.or(run.run_end).unwrap_or(now).max(now),
-            day,
-        )
-        .1;
-        let mut pieces = vec!["pipelineruns", run.run_id.as_str(), "queryActivityruns"];
-        if let Home::Synapse(_) = self.home {
-            pieces.splice(0..0, ["pipelines", run.pipeline_name.as_str()]);
-        }
-        self.pages(
-            &pieces,
-            &Query {
-                from,
-                to,
-                filters,
-                order_by: "ActivityRunEnd",
-            },
-        )
-        .await
-    }
-
-    async fn pages<T: DeserializeOwned>(
-        &self,
-        pieces: &[&str],
-        query: &Query,
-    ) -> Result<Vec<T>, Fault> {
-        let mut all = Vec::new();
-        let mut token: Option<String> = None;
-        for _ in 0..PAGES {
-            let request = self
-                .request(Method::POST, pieces, Some(&query.body(token.as_deref())))
-                .await?;
-            let Some(page) = self.json::<Page<T>>(request).await? else {
-                break;
-            };
-            all.extend(page.value);
-            token = page.continuation_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                break;
-            }
-        }
-        Ok(all)
-    }
-
-    async fn request(
-        &self,
-        method: Method,
-        pieces: &[&str],
-        body: Option<&Value>,
-    ) -> Result<reqwest::RequestBuilder, Fault> {
-        let (base, mut path, version, resource) = match &self.home {
-            Home::Factory(DataFactorySettings {
-                subscription,
-                resource_group,
-                factory,
-                base_url,
-            }) => {
-                let path = [
-                    "subscriptions",
-                    subscription,
-                    "resourceGroups",
-                    resource_group,
-                    "providers",
-                    "Microsoft.DataFactory",
-                    "factories",
-                    factory,
-                ];
-                (base_url, path.to_vec(), API_VERSION, RESOURCE)
-            }
-            Home::Synapse(settings) => (
-                &settings.base_url,
-                Vec::new(),
-                SYNAPSE_API_VERSION,
-                SYNAPSE_RESOURCE,
-            ),
-        };
-        path.extend(pieces);
-        let mut url = url_under(base, &path)?;
-        url.query_pairs_mut().append_pair("api-version", version);
-        let mut request = self.http.request(method, &url);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        self.key.authorize(resource, request).await
-    }
-
-    /// The answer, or `None` when the run is not there.
-    async fn json<T: DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<Option<T>, Fault> {
-        let reply = ask(&self.http, WHAT, request).await?;
-        if reply.is_success() {
-            return reply.json(WHAT).map(Some);
-        }
-        self.refusal(&reply)
-    }
-
-    fn refusal<T>(&self, reply: &Reply) -> Result<Option<T>, Fault> {
-        let refusal: wire::Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let code = plain_code(&refusal.error.code).unwrap_or_default();
-        match (reply.status, code) {
-            (
-                404,
-                "ResourceNotFound"
-                | "ResourceGroupNotFound"
-                | "SubscriptionNotFound"
-                | "InvalidSubscriptionId",
-            ) => Err(self.unknown()),
-            (404, _) => Ok(None),
-            (401 | 403, _) => Err(Fault::permanent(match self.home {
-                Home::Factory(_) => forbidden(reply.status, code, &refusal.error.message),
-                Home::Synapse(_) => format!(
-                    "{WHAT} answered {} {code}: give the identity the role Synapse Monitoring Operator in the workspace",
-                    reply.status
-                ),
-            })),
-            (status, code) => Err(Fault::permanent(format!("{WHAT} answered {status} {code}"))),
-        }
-    }
-
-    fn unknown(&self) -> Fault {
-        Fault::permanent(match self.home {
-            Home::Factory(_) => {
-                "there is no such factory: check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZURE_DATA_FACTORY_NAME, or AZURE_DATA_FACTORIES"
-            }
-            Home::Synapse(_) => "there is no such Synapse workspace: check AZURE_DATA_FACTORIES",
-        })
-    }
-}
-
-/// A refusal of Resource Manager names the one operation that is missing, in quotes.
-fn forbidden(status: u16, code: &str, message: &str) -> String {
-    let operation = message.split('\'').find(|text| {
-        text.starts_with("Microsoft.DataFactory/")
-            && text.split('/').all(|word| plain_code(word).is_some())
-    });
-    match operation {
-        Some(operation) => {
-            format!(
-                "{WHAT} answered {status} {code}: the identity lacks {operation} on the factory"
-            )
-        }
-        None => format!(
-            "{WHAT} answered {status} {code}: give the identity the run reader role of infra/modules/data-factory.bicep on \
-             the factory"
-        ),
     }
 }
 

@@ -42,7 +42,7 @@ impl Databricks {
     }
 
     /// A run, its root failing task, what that task printed, and its cluster.
-    pub(super) async fn collect_run(
+    pub(in crate::evidence) async fn collect_run(
         &self,
         run_id: &str,
         now: DateTime<Utc>,

@@ -6,35 +6,28 @@
 //! remediation started. One client for each configured workspace. This client never writes.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use reqwest::Method;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use url::Url;
 
-use super::asking::{Key, ask, url_under};
+use super::asking::Key;
 use super::standing::{FAILED, SUCCEEDED, newest};
-use super::values::{around, from_millis, plain_code};
+use super::values::{around, from_millis};
 use super::{Collected, Progress, RunOutcome, Standing, window};
 use crate::failure::{AssetKind, Failure, Scope, Source, field};
 use crate::fault::Fault;
-use crate::http::{Http, Reply};
+use crate::http::Http;
 use crate::sources::{RowsOf, RowsRequest};
 
 mod state;
-mod questions;
+mod api;
+mod check;
 mod patrol;
 mod collect;
 mod render;
 mod wire;
 
 use state::is_id;
-use wire::{Cluster, Event, Library, Run};
 
 const WHAT: &str = "Databricks";
-/// The resource of all Azure Databricks workspaces.
-const RESOURCE: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
-/// Pages of one question.
-const PAGES: usize = 20;
 /// Databricks' clock and ours may differ by this much.
 const SKEW: TimeDelta = TimeDelta::seconds(60);
 
@@ -123,32 +116,11 @@ impl Databricks {
         failure: &Failure,
         now: DateTime<Utc>,
         found: &mut Collected,
-    ) {
-        let (source, told) = if failure.kind == AssetKind::Cluster {
-            (
-                "databricks.cluster",
-                self.collect_cluster(failure, now, found).await,
-            )
+    ) -> Result<(), Fault> {
+        if failure.kind == AssetKind::Cluster {
+            self.collect_cluster(failure, now, found).await
         } else {
-            (
-                "databricks.run",
-                self.collect_job(failure, now, found).await,
-            )
-        };
-        if let Err(fault) = told {
-            found.miss(source, fault.reason());
-        }
-    }
-
-    /// Collects what is known about the run that an ADF activity started: its cause is the activity's cause.
-    pub(super) async fn collect_linked(
-        &self,
-        run_id: &str,
-        now: DateTime<Utc>,
-        found: &mut Collected,
-    ) {
-        if let Err(fault) = self.collect_run(run_id, now, found).await {
-            found.miss("databricks.run", fault.reason());
+            self.collect_job(failure, now, found).await
         }
     }
 
@@ -328,193 +300,5 @@ impl Databricks {
         runs.retain(|run| run.run_id != run_id && run.trigger.eq_ignore_ascii_case("ONE_TIME"));
         runs.sort_by_key(|run| run.start_time);
         Ok(runs.into_iter().next().map(|run| run.run_id))
-    }
-
-    /// A run with all its tasks and repairs.
-    async fn run(&self, run_id: &str) -> Result<Option<Run>, Fault> {
-        if !is_id(run_id) {
-            return Err(Fault::permanent(
-                "what the report calls a run id is none of Databricks'",
-            ));
-        }
-        let query = [("run_id", run_id), ("include_history", "true")];
-        let Some(mut run) = self.get::<Run>("api/2.2/jobs/runs/get", &query).await? else {
-            return Ok(None);
-        };
-        for _ in 1..PAGES {
-            let token = std::mem::take(&mut run.next_page_token);
-            if token.is_empty() {
-                break;
-            }
-            let query = [
-                ("run_id", run_id),
-                ("include_history", "true"),
-                ("page_token", &token),
-            ];
-            let Some(page) = self.get::<Run>("api/2.2/jobs/runs/get", &query).await? else {
-                break;
-            };
-            run.tasks.extend(page.tasks);
-            run.iterations.extend(page.iterations);
-            run.next_page_token = page.next_page_token;
-        }
-        Ok(Some(run))
-    }
-
-    async fn runs(
-        &self,
-        job: Option<&str>,
-        from: DateTime<Utc>,
-        to: Option<DateTime<Utc>>,
-        completed: bool,
-    ) -> Result<Vec<Run>, Fault> {
-        let from = from.timestamp_millis().to_string();
-        let to = to.map(|to| to.timestamp_millis().to_string());
-        let mut all = Vec::new();
-        let mut token = String::new();
-        for _ in 0..PAGES {
-            let mut query = vec![("start_time_from", from.as_str()), ("limit", "25")];
-            query.extend(to.as_deref().map(|to| ("start_time_to", to)));
-            query.extend(job.map(|job| ("job_id", job)));
-            query.extend(completed.then_some(("completed_only", "true")));
-            query.extend((!token.is_empty()).then_some(("page_token", token.as_str())));
-            let Some(page) = self
-                .get::<wire::Runs>("api/2.2/jobs/runs/list", &query)
-                .await?
-            else {
-                break;
-            };
-            all.extend(page.runs);
-            token = page.next_page_token;
-            if token.is_empty() {
-                break;
-            }
-        }
-        Ok(all)
-    }
-
-    async fn output(&self, run_id: &str) -> Result<Option<wire::Output>, Fault> {
-        self.get("api/2.2/jobs/runs/get-output", &[("run_id", run_id)])
-            .await
-    }
-
-    async fn cluster(&self, cluster_id: &str) -> Result<Option<Cluster>, Fault> {
-        self.get("api/2.1/clusters/get", &[("cluster_id", cluster_id)])
-            .await
-    }
-
-    async fn clusters(&self) -> Result<Vec<Cluster>, Fault> {
-        let mut all = Vec::new();
-        let mut token = String::new();
-        for _ in 0..PAGES {
-            let mut query = vec![("page_size", "100")];
-            query.extend((!token.is_empty()).then_some(("page_token", token.as_str())));
-            let Some(page) = self
-                .get::<wire::Clusters>("api/2.1/clusters/list", &query)
-                .await?
-            else {
-                break;
-            };
-            all.extend(page.clusters);
-            token = page.next_page_token;
-            if token.is_empty() {
-                break;
-            }
-        }
-        Ok(all)
-    }
-
-    async fn libraries(&self, cluster_id: &str) -> Result<Vec<Library>, Fault> {
-        let found: Option<wire::Libraries> = self
-            .get(
-                "api/2.0/libraries/cluster-status",
-                &[("cluster_id", cluster_id)],
-            )
-            .await?;
-        Ok(found
-            .map(|found| found.library_statuses)
-            .unwrap_or_default())
-    }
-
-    /// Events of a window, newest first, two pages at most.
-    async fn events(
-        &self,
-        cluster_id: &str,
-        from: DateTime<Utc>,
-        to: DateTime<Utc>,
-    ) -> Result<Vec<Event>, Fault> {
-        let mut all = Vec::new();
-        let mut token = String::new();
-        for _ in 0..2 {
-            let mut body = json!({"cluster_id": cluster_id, "start_time": from.timestamp_millis(), "end_time": to.timestamp_millis(),
-                "order": "DESC", "page_size": 100});
-            if let Some(body) = body.as_object_mut().filter(|_| !token.is_empty()) {
-                body.insert("page_token".to_owned(), Value::from(token.as_str()));
-            }
-            let path = "api/2.1/clusters/events";
-            let url = self.url(path, &[])?;
-            let request = self.http.request(Method::POST, &url).json(&body);
-            let Some(page) = self.json::<wire::Events>(path, request).await? else {
-                break;
-            };
-            all.extend(page.events);
-            token = page.next_page_token;
-            if token.is_empty() {
-                break;
-            }
-        }
-        Ok(all)
-    }
-
-    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Fault> {
-        let pieces: Vec<&str> = path.split('/').collect();
-        let mut url = url_under(&self.settings.workspace_url, &pieces)?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url)
-    }
-
-    async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Option<T>, Fault> {
-        let url = self.url(path, query)?;
-        self.json(path, self.http.request(Method::GET, &url)).await
-    }
-
-    /// The answer, or `None` when the thing asked for is not there.
-    async fn json<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        request: reqwest::RequestBuilder,
-    ) -> Result<Option<T>, Fault> {
-        let request = self.key.authorize(RESOURCE, request).await?;
-        let reply = ask(&self.http, WHAT, request).await?;
-        if reply.is_success() {
-            return reply.json(WHAT).map(Some);
-        }
-        refusal(path, &reply)
-    }
-}
-
-/// A missing run or cluster is a 404, or a 400 that says so in its message.
-fn refusal<T>(path: &str, reply: &Reply) -> Result<Option<T>, Fault> {
-    let refusal: wire::Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let code = plain_code(&refusal.error_code).unwrap_or_default();
-    let absent = refusal.message.contains("does not exist")
-        || refusal.message.contains("of runs with multiple tasks");
-    match reply.status {
-        404 => Ok(None),
-        400 if absent || code == "RESOURCE_DOES_NOT_EXIST" => Ok(None),
-        401 => Err(Fault::permanent(format!(
-            "{WHAT} answered 401: check DATABRICKS_TOKEN, or add the identity to the workspace"
-        ))),
-        403 => Err(Fault::permanent(format!(
-            "{WHAT} answered 403 {code} to {path}: give the identity {}",
-            questions::permission(path)
-        ))),
-        status => Err(Fault::permanent(format!("{WHAT} answered {status} {code}"))),
     }
 }

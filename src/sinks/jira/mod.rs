@@ -27,7 +27,7 @@ pub use site::{StatusCategory, ticket_status};
 
 mod client;
 mod creating;
-mod doctor;
+mod check;
 pub mod document;
 mod moving;
 mod refusal;
