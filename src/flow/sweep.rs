@@ -62,6 +62,7 @@ impl Flow {
     /// One tick.
     pub async fn sweep(&self, now: DateTime<Utc>) -> Result<Swept, Fault> {
         let started = std::time::Instant::now();
+        self.store.note_layout(now).await?;
         self.store.probe(now).await?;
         self.store.move_old_rows(now).await?;
         let outages = self.store.outages().await?;

@@ -133,7 +133,9 @@ fn audit_row(id: &TicketId, number: u32) -> String {
 #[derive(Debug, Clone)]
 pub struct TicketStore {
     storage: Storage,
+    /// Does the store hold rows of an older version? Is that written down?
     old_rows: Arc<OnceCell<bool>>,
+    noted: Arc<OnceCell<()>>,
 }
 
 /// A ticket as it was loaded, to be changed.
@@ -191,6 +193,7 @@ impl TicketStore {
         Self {
             storage,
             old_rows: Arc::default(),
+            noted: Arc::default(),
         }
     }
 

@@ -55,19 +55,30 @@ impl TicketStore {
                 // The sweep of every version writes the probe; a store that never saw one may still hold failures.
                 let probe = self.storage.get(INDEX, CURSOR, PROBE).await?;
                 let active = self.storage.scan(INDEX, ACTIVE, "", "", 1, None).await?;
-                let layout = Layout {
-                    old_rows: probe.is_some() || !active.entities.is_empty(),
-                    since: Utc::now(),
-                    listed: 0,
-                };
-                let document = encode(&layout)?;
-                self.storage
-                    .insert(INDEX, CURSOR, LAYOUT, &document)
-                    .await?;
-                Ok(layout.old_rows)
+                Ok(probe.is_some() || !active.entities.is_empty())
             })
             .await
             .copied()
+    }
+
+    /// Writes down whether there are rows of an older version, before this one leaves its first trace.
+    pub async fn note_layout(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        if self.noted.initialized() {
+            return Ok(());
+        }
+        if self.layout().await?.is_none() {
+            let layout = Layout {
+                old_rows: self.has_old_rows().await?,
+                since: now,
+                listed: 0,
+            };
+            self.storage
+                .insert(INDEX, CURSOR, LAYOUT, &encode(&layout)?)
+                .await?;
+        }
+        // Another task may have been as fast.
+        let _noted = self.noted.set(());
+        Ok(())
     }
 
     async fn layout(&self) -> Result<Option<Layout>, Fault> {
