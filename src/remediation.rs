@@ -26,7 +26,8 @@ pub use facts::{Grounds, grounds};
 pub use node_types::NodeTypes;
 
 /// How an asset may be healed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumString)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Mode {
     /// Running it again is safe.
     Safe,
@@ -41,13 +42,7 @@ pub enum Mode {
 impl Mode {
     /// `safe`, `from_failure`, `ask`, `never`.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name.trim().to_ascii_lowercase().as_str() {
-            "safe" => Some(Self::Safe),
-            "from_failure" => Some(Self::FromFailure),
-            "ask" => Some(Self::Ask),
-            "never" => Some(Self::Never),
-            _ => None,
-        }
+        name.trim().parse().ok()
     }
 }
 

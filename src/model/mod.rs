@@ -180,19 +180,8 @@ impl Model {
         ))
     }
 
-    /// Words the diagnosis; on any trouble the given one comes back with the gap that says why.
-    pub async fn word(
-        &self,
-        diagnosis: Diagnosis,
-        failure: &Failure,
-        evidence: &[Evidence],
-        now: DateTime<Utc>,
-    ) -> (Diagnosis, Option<Gap>) {
-        let asked = self.ask(diagnosis, failure, evidence, now).await;
-        (asked.diagnosis, asked.gap)
-    }
-
-    /// As [`Model::word`], with what is worth keeping.
+    /// Words the diagnosis; on any trouble the given one comes back with the gap that says why. With it: what is worth
+    /// keeping.
     pub async fn ask(
         &self,
         diagnosis: Diagnosis,
