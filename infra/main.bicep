@@ -129,6 +129,15 @@ param remediationDefault string = 'safe'
 @description('Rules <glob>=<mode>[,max=<n>][,cooldown=<minutes>], separated by semicolons; the first match wins.')
 param remediationAssets string = ''
 
+@description('Whether the platforms are asked every minute which runs ended.')
+param patrol bool = true
+
+@description('What should run how often: learn, or <glob>=<interval>, separated by semicolons; empty: nothing is expected.')
+param expect string = ''
+
+@description('What a good run must move: <glob>=<share>%, separated by semicolons; empty: nothing is compared.')
+param volume string = ''
+
 @description('What a cluster may be restarted with when machines of its own size cannot be had: [{ from: \'Standard_DS4_v2\', to: [\'Standard_D8ds_v5\'] }], the first that matches counts, best first.')
 param nodeTypes array = []
 
@@ -368,6 +377,10 @@ var baseSettings = {
 
 var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
 
+var patrolSettings = { PATROL: patrol ? 'on' : 'off' }
+var expectSettings = empty(expect) ? {} : { EXPECT: expect }
+var volumeSettings = empty(volume) ? {} : { VOLUME: volume }
+
 var standInNodeTypes = [for rule in nodeTypes: rule.to]
 var nodeTypeRules = [for rule in nodeTypes: '${rule.from}=${join(rule.to, ',')}']
 var nodeTypeSettings = empty(nodeTypes) ? {} : { REMEDIATION_NODE_TYPES: join(nodeTypeRules, ';') }
@@ -455,6 +468,9 @@ var otherSettings = union(
   airflowPlaybooks ? airflowLoginSettings : {},
   empty(airflowToken) ? {} : airflowTokenSettings,
   assetSettings,
+  patrolSettings,
+  expectSettings,
+  volumeSettings,
   nodeTypeSettings
 )
 var ticketSettings = union(

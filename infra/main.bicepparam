@@ -26,6 +26,11 @@ param airflowPassword = readEnvironmentVariable('AIRFLOW_PASSWORD', '')
 param airflowToken = readEnvironmentVariable('AIRFLOW_TOKEN', '') // instead of user and password, for reading alone
 param databricksToken = readEnvironmentVariable('DATABRICKS_TOKEN', '') // better empty: the managed identity
 
+// ---- patrol: every minute the platforms are asked which runs ended; alerts only make it faster
+param patrol = true
+param expect = ''                                     // learn, or e.g. 'pl_daily_*=24h;etl=30m': overdue runs are tickets
+param volume = ''                                     // e.g. 'pl_daily_*=50%': good runs that moved less are told
+
 // ---- JIRA: empty domain, no JIRA
 param jiraDomain = readEnvironmentVariable('JIRA_DOMAIN', '')
 param jiraUserEmail = readEnvironmentVariable('JIRA_USER_EMAIL', '')

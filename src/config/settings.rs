@@ -277,6 +277,18 @@ pub const SETTINGS: &[Setting] = &[
         "A platform that cannot be asked for longer than this is a ticket of its own",
     ),
     setting(
+        PATROL,
+        "EXPECT",
+        "",
+        "What should run how often, separated by semicolons: `learn` (from the runs seen so far), `pl_daily_*=24h`, `etl=30m`. A run that is overdue by more than its own spread is a ticket; what is paused is not overdue",
+    ),
+    setting(
+        PATROL,
+        "VOLUME",
+        "",
+        "Green but empty: `pl_daily_*=50%`, separated by semicolons. A good run that moves nothing, or less than this share of the median of the last good ones, is told and closes nothing",
+    ),
+    setting(
         REMEDIATION,
         "AUTO_REMEDIATION_ENABLED",
         "false",

@@ -17,10 +17,12 @@ use crate::ticket::{AuditEntry, Sink, Status, Ticket};
 
 mod counts;
 mod overview;
+mod scopes;
 mod ticket;
 
 pub use counts::Counts;
 pub use overview::overview;
+pub use scopes::{as_json as scopes_as_json, scopes};
 pub use ticket::ticket;
 
 const STYLE: &str = include_str!("style.css");

@@ -40,7 +40,7 @@ pub fn overview(page: &Overview<'_>) -> Markup {
             p role="status" { "These are " (page.tickets.len()) " of more. " a href=(older) rel="next" { "Older failures" } }
         }
         (categories(page.counts))
-        p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } }
+        p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } " · " a href="/dashboard/scopes" { "Platforms that are asked" } }
     };
     frame("Failures", Some(page.caller), &body)
 }

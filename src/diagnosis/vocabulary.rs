@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint;
-use crate::failure::Source;
+use crate::failure::{Failure, Source};
+use crate::patrol::OVERDUE;
 
 /// What went wrong, in one word.
 #[derive(
@@ -153,6 +154,37 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Of what the patrol found and no platform calls a failure: a run that is missing, or moved nothing.
+    pub fn of_finding(finding: &str, failure: &Failure) -> Self {
+        let (error_type, steps) = if finding == OVERDUE {
+            (
+                "OverdueRun",
+                [
+                    "Look whether the trigger, the schedule or the scheduler itself is stopped.",
+                    "Start the run by hand if its data is missing.",
+                    "If it is no longer expected, pause its schedule, or change EXPECT.",
+                ],
+            )
+        } else {
+            (
+                "EmptyRun",
+                [
+                    "Look whether the source was empty, late or filtered away.",
+                    "Run it again once the data is there; what follows has worked with too little.",
+                    "If less is usual now, change VOLUME.",
+                ],
+            )
+        };
+        let steps = steps.map(str::to_owned).to_vec();
+        Self {
+            category: Category::MissingData,
+            severity: Severity::Medium,
+            rule: "patrol".to_owned(),
+            fingerprint: fingerprint::fingerprint(failure.source, error_type, "", &failure.asset),
+            ..Self::of_ourselves(error_type, &failure.asset, failure.message.clone(), steps)
+        }
+    }
+
     /// What the tool says about its own surroundings: known, not inferred, and nothing that a machine acts on.
     pub fn of_ourselves(
         error_type: &str,

@@ -5,8 +5,11 @@ use chrono::{DateTime, Utc};
 use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome, Standing};
 use crate::failure::{Failure, Scope};
 use crate::fault::Fault;
-use crate::patrol::{Answer, Question};
+use crate::patrol::{self, Answer, Due, Question, volume};
 use crate::sources::RowsRequest;
+
+/// Good runs whose volumes a rerun is compared with.
+const EARLIER: usize = 5;
 
 /// A client of one scope.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +132,53 @@ impl Client<'_> {
             Self::Databricks(workspace) => workspace.ended(question).await,
             Self::Airflow(deployment) => deployment.ended(question).await,
         }
+    }
+
+    /// Has a run of this unit begun since? Only what has a schedule can be overdue.
+    pub(super) async fn due(
+        &self,
+        kind: &str,
+        id: &str,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Due, Fault> {
+        match (self, kind) {
+            (Self::DataFactory(factory), patrol::PIPELINE) => factory.due(id, since, now).await,
+            (Self::Databricks(workspace), patrol::JOB) => workspace.due(id, since).await,
+            (Self::Airflow(deployment), patrol::DAG) => deployment.due(id, since).await,
+            _ => Ok(Due::Paused),
+        }
+    }
+
+    /// What a good run moved, where its platform says so.
+    pub(super) async fn moved(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<volume::Run, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.moved(run_id, now).await,
+            Self::Databricks(workspace) => workspace.moved(run_id).await,
+            Self::Airflow(_) => Ok(volume::Run::new()),
+        }
+    }
+
+    /// What the good runs before this one moved, as far as a few calls tell.
+    pub(super) async fn moved_before(
+        &self,
+        asset: &str,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<volume::Run>, Fault> {
+        let Self::DataFactory(factory) = self else {
+            return Ok(Vec::new());
+        };
+        let mut before = Vec::new();
+        let runs = factory.good_runs_before(asset, run_id, now).await?;
+        for run in runs.iter().take(EARLIER) {
+            before.push(factory.moved(run, now).await?);
+        }
+        Ok(before)
     }
 
     /// Has this run ended, and well? `None`: not yet.

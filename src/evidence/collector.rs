@@ -17,7 +17,7 @@ use super::{
 };
 use crate::failure::{AssetKind, Failure, Place, Scope, Source};
 use crate::fault::Fault;
-use crate::patrol::{Answer, Question};
+use crate::patrol::{Answer, Due, Question, volume};
 use crate::redaction::cap;
 
 pub(super) const NO_FACTORY: &str =
@@ -305,6 +305,56 @@ impl Collector {
         tokio::time::timeout(budget, client.ended(question).boxed())
             .await
             .unwrap_or_else(late)
+    }
+
+    /// Has a run of this unit begun since?
+    pub async fn due(
+        &self,
+        scope: &Scope,
+        (kind, id): (&str, &str),
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Due, Fault> {
+        match self.client_of(scope) {
+            Some(client) => {
+                let asking = client.due(kind, id, since, now);
+                self.answered(client.platform(), asking).await
+            }
+            None => Ok(Due::Paused),
+        }
+    }
+
+    /// What a good run of the scope moved.
+    pub async fn moved(
+        &self,
+        scope: &Scope,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<volume::Run, Fault> {
+        match self.client_of(scope) {
+            Some(client) => {
+                self.answered(client.platform(), client.moved(run_id, now))
+                    .await
+            }
+            None => Ok(volume::Run::new()),
+        }
+    }
+
+    /// What a rerun of the failed run moved, and the good runs before it; nothing where nobody says so in time.
+    pub async fn moved_by_rerun(
+        &self,
+        failure: &Failure,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Option<(volume::Run, Vec<volume::Run>)> {
+        for client in self.clients(failure) {
+            let moved = self.answered(client.platform(), client.moved(run_id, now));
+            let run = moved.await.ok().filter(|run| !run.is_empty())?;
+            let before = client.moved_before(&failure.asset, run_id, now);
+            let before = self.answered(client.platform(), before).await.ok()?;
+            return Some((run, before));
+        }
+        None
     }
 
     /// Has this run of the scope ended, and well? `None`: not yet.

@@ -98,6 +98,9 @@ pub(super) fn is_run_of_attempt(ticket: &Ticket, failure: &Failure) -> bool {
 impl Flow {
     /// Makes a parsed body durable.
     pub async fn accept(&self, parsed: Parsed, now: DateTime<Utc>) -> Result<Accepted, Fault> {
+        if parsed.is_hint_of_recovery() && self.is_patrolled() {
+            self.put(Task::Patrol, Duration::ZERO).await?;
+        }
         match parsed {
             Parsed::Ignored(reason) => {
                 tracing::info!(accept.reason = %reason, "ignored: understood and no failure");

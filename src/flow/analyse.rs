@@ -10,11 +10,12 @@ use chrono::{DateTime, Utc};
 use super::accept::{WaitingRows, is_run_of_attempt};
 use super::claims::Adopted;
 use super::{Flow, Task, append};
-use crate::diagnosis::{Case, diagnose};
+use crate::diagnosis::{Case, Diagnosis, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
 use crate::failure::{Failure, Source, field};
 use crate::fault::Fault;
 use crate::model::not_worded;
+use crate::patrol::FINDING;
 use crate::redaction::redact;
 use crate::remediation;
 use crate::sources::airflow::units::{self, Latest};
@@ -60,8 +61,12 @@ impl Flow {
         };
         let failure = waiting.failure.clone();
         trace::note("failure.source", failure.source.name());
-        let mut collected =
-            trace::step("collect evidence", self.collector.collect(&failure, now)).await;
+        let mut collected = if failure.field(FINDING).is_some() {
+            // No platform knows of it.
+            Collected::default()
+        } else {
+            trace::step("collect evidence", self.collector.collect(&failure, now)).await
+        };
         if let Some(why) = &collected.no_failure {
             tracing::info!(ticket.id = %id, reason = %why, "the vendor says that this was no failure");
             return self.store.drop_active(id.as_str()).await;
@@ -250,12 +255,19 @@ impl Flow {
         }
         let mut gaps = collected.gaps;
         // `e0` is the message itself: the classifier reads it once.
-        let mut diagnosis = diagnose(&Case::of(&failure, evidence.get(1..).unwrap_or_default()));
+        let mut diagnosis = match failure.field(FINDING) {
+            Some(finding) => Diagnosis::of_finding(finding, &failure),
+            None => diagnose(&Case::of(&failure, evidence.get(1..).unwrap_or_default())),
+        };
         let mut said = std::collections::BTreeSet::new();
         diagnosis
             .evidence
             .retain(|quote| said.insert(quote.quote.clone()));
-        if let Some(model) = &self.model {
+        if let Some(model) = self
+            .model
+            .as_ref()
+            .filter(|_| failure.field(FINDING).is_none())
+        {
             diagnosis = self
                 .word(model, diagnosis, &failure, &evidence, &mut gaps, now)
                 .await;

@@ -49,6 +49,8 @@ pub enum Task {
         /// Whose run.
         ticket: TicketId,
     },
+    /// Ask the platforms what ended, before the next minute.
+    Patrol,
     /// Bring a sink up to date. It names no kind: it was the only task of its queue.
     #[serde(untagged)]
     Delivery(Delivery),
@@ -93,7 +95,7 @@ impl Message {
     pub(super) fn delivery(&self) -> Option<&Delivery> {
         match &self.task {
             Task::Delivery(delivery) => Some(delivery),
-            Task::Failure { .. } | Task::Rows { .. } | Task::Recheck { .. } => None,
+            Task::Failure { .. } | Task::Rows { .. } | Task::Recheck { .. } | Task::Patrol => None,
         }
     }
 }
@@ -102,7 +104,9 @@ impl Task {
     /// The queue it belongs to, by bare name.
     pub(super) fn queue(&self) -> &'static str {
         match self {
-            Self::Failure { .. } | Self::Rows { .. } | Self::Recheck { .. } => FAILURES,
+            Self::Failure { .. } | Self::Rows { .. } | Self::Recheck { .. } | Self::Patrol => {
+                FAILURES
+            }
             Self::Delivery(_) => DELIVERIES,
         }
     }

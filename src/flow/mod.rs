@@ -96,6 +96,7 @@ impl Flow {
             Task::Failure { ticket } => self.analyse_failure(&ticket, now()).await,
             Task::Rows { row, round } => self.expand_rows(&row, round, now()).await,
             Task::Recheck { ticket } => self.recheck(&ticket, now()).await,
+            Task::Patrol => self.patrol_soon(now()).await,
             Task::Delivery(delivery) => self.deliver(delivery, now).await,
         }
     }

@@ -18,11 +18,13 @@ use crate::patrol::recovery::needs_proof;
 use crate::patrol::{End, Outcome, Question, Recovery, Unit, Watch};
 use crate::sources::airflow::units;
 use crate::sources::reruns;
-use crate::ticket::machine::{Event, Report};
+use crate::ticket::machine::Event;
 use crate::ticket::store::StoredWatch;
 use crate::ticket::{Ticket, machine};
 
+mod expected;
 mod scopes;
+mod volumes;
 
 /// Scopes that are asked at the same time.
 const SCOPES: usize = 8;
@@ -34,6 +36,8 @@ const WORKING: Duration = Duration::from_secs(32);
 const BATCH: usize = 64;
 /// Callers that are asked about in one tick, for runs that wait for them.
 const CALLERS: usize = 10;
+/// A hint does not have the platforms asked again within this time.
+const JUST_ASKED: chrono::Duration = chrono::Duration::seconds(20);
 /// A ticket that was closed this long is no longer looked at when its unit runs well.
 const OVER: chrono::Duration = chrono::Duration::hours(24);
 
@@ -53,12 +57,27 @@ pub struct Patrolled {
 }
 
 impl Flow {
+    /// Is any platform asked at all?
+    pub(super) fn is_patrolled(&self) -> bool {
+        self.patrol.on && !self.collector.every_scope().is_empty()
+    }
+
+    /// A tick out of turn, unless one has just been.
+    pub(super) async fn patrol_soon(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        let watches = self.watches().await?;
+        let just = |watch: &Watch| watch.asked_at.is_some_and(|at| now - at < JUST_ASKED);
+        if watches.iter().all(just) {
+            return Ok(());
+        }
+        self.patrol(now).await.map(drop)
+    }
+
     /// One tick.
     pub async fn patrol(&self, now: DateTime<Utc>) -> Result<Patrolled, Fault> {
-        let scopes = self.collector.every_scope();
-        if !self.patrol.on || scopes.is_empty() {
+        if !self.is_patrolled() {
             return Ok(Patrolled::default());
         }
+        let scopes = self.collector.every_scope();
         let started = std::time::Instant::now();
         let known = self.store.watches().await?;
         let mut looks = Vec::new();
@@ -113,6 +132,9 @@ impl Flow {
         let (failed, others): (Vec<End>, Vec<End>) =
             (new.into_iter()).partition(|end| matches!(end.outcome, Outcome::Failed(_)));
         done.failed = failed.len();
+        for end in failed.iter().chain(&others) {
+            stored.watch.note_start(end, &self.patrol.expect);
+        }
         let handled = self
             .accept_ends(scope, &mut stored, failed, &others, started, now)
             .await?;
@@ -123,7 +145,9 @@ impl Flow {
             }
             stored.watch.mark(end, now);
         }
+        self.weigh(scope, &mut stored.watch, &others, now).await?;
         self.recover(&stored.watch, now).await?;
+        self.announce_missing(scope, &mut stored.watch, now).await?;
         if !handled {
             // What is left is asked for again.
             answer.whole = false;
@@ -299,7 +323,7 @@ impl Flow {
         if known.is_some_and(|known| known.eq_ignore_ascii_case(run)) && began_since {
             let event = Event::AttemptReported {
                 attempt: attempt.id.clone(),
-                report: Report::Succeeded,
+                report: self.report_of_rerun(ticket, run, now).await,
                 run_id: Some(run.to_owned()),
             };
             self.try_apply(&ticket.id, event, now).await?;

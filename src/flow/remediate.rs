@@ -352,7 +352,7 @@ impl Flow {
             .filter(|_| attempt.action != Action::CheckUpstream);
         let asked = self.collector.outcome(&ticket.failure, &run, since).await;
         let report = match asked {
-            Ok(RunOutcome::Succeeded) => Report::Succeeded,
+            Ok(RunOutcome::Succeeded) => self.report_of_rerun(ticket, &run, now).await,
             // The vendor's words are outside text (law L10).
             Ok(RunOutcome::Failed(why)) => Report::Failed(cap(&redact(&why), REASON_CAP)),
             Ok(RunOutcome::Running) if too_long => {

@@ -69,6 +69,10 @@ impl Handler {
                 ("GET", ["deadletters"]) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),
+                ("GET", ["scopes"]) => flow.watches().await.map(|watches| {
+                    let body = dashboard::scopes_as_json(&watches, flow.patrol.on);
+                    Response::json(StatusCode::OK, &body)
+                }),
                 ("GET", ["metrics"]) => self.metrics_text(flow, request).await,
                 ("POST", ["tickets", id, action]) => {
                     return self.act(flow, id, action, request, &caller, now).await;

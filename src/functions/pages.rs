@@ -121,6 +121,13 @@ impl Handler {
             .or_else(|| path.strip_prefix("/dashboard/tickets/").map(str::to_owned))
         {
             Some(id) => self.ticket_page(flow, &id, &caller, now).await,
+            None if path == "/dashboard/scopes" => flow.watches().await.map(|watches| {
+                let on = flow.patrol.on;
+                page(
+                    StatusCode::OK,
+                    dashboard::scopes(&watches, on, &caller.name, now),
+                )
+            }),
             None if path == "/dashboard" => self.overview(flow, request, &caller, now).await,
             None => Ok(page(
                 StatusCode::NOT_FOUND,

@@ -19,7 +19,10 @@ use crate::failure::{AssetKind, Failure, RunKey, Source, field};
 use crate::fault::Fault;
 
 pub mod recovery;
+pub mod rhythm;
+pub mod rules;
 mod settings;
+pub mod volume;
 mod watch;
 
 pub use recovery::Recovery;
@@ -35,6 +38,10 @@ pub struct End {
     pub run_id: String,
     /// What ran.
     pub unit: Unit,
+    /// What kind of unit it is, and its id at the platform.
+    pub kind: &'static str,
+    /// That id.
+    pub id: String,
     /// Its name, as people read it.
     pub name: String,
     /// How it ended.
@@ -118,6 +125,21 @@ pub const DAG: &str = "dag";
 pub const WINDOW: &str = "window";
 /// What the patrol itself found, which no platform calls a failure.
 pub const FINDING: &str = "finding";
+/// A run that should have begun and did not.
+pub const OVERDUE: &str = "overdue";
+/// A good run that moved nothing, or too little.
+pub const EMPTY: &str = "empty";
+
+/// Has the run that is missing come?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// One has begun.
+    Begun(DateTime<Utc>),
+    /// Nothing is due: the schedule is paused, stopped or gone.
+    Paused,
+    /// No.
+    Missing,
+}
 
 /// What is asked in one tick.
 #[derive(Debug, Clone, PartialEq)]

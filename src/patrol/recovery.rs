@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{End, WINDOW};
+use super::{End, FINDING, OVERDUE, WINDOW};
 use crate::failure::{Failure, Source, field};
 use crate::sources::reruns;
 
@@ -21,6 +21,9 @@ pub struct Recovery {
     /// The slice of time it worked on.
     #[serde(default)]
     pub window: Option<String>,
+    /// It ended well, but moved nothing, or too little: in words.
+    #[serde(default)]
+    pub empty: Option<String>,
     /// When it was seen.
     pub seen_at: DateTime<Utc>,
 }
@@ -34,12 +37,33 @@ impl Recovery {
             ended: end.ended,
             started_by: end.started_by.to_owned(),
             window: end.window.clone(),
+            empty: None,
+            seen_at: now,
+        }
+    }
+
+    /// A run that was missing and has begun.
+    pub fn begun(began: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self {
+            run_id: String::new(),
+            began: Some(began),
+            ended: None,
+            started_by: String::new(),
+            window: None,
+            empty: None,
             seen_at: now,
         }
     }
 
     /// `recovered by run 42 at 2026-11-29 03:00:00 UTC, started by its schedule`.
     pub fn words(&self) -> String {
+        if self.run_id.is_empty() {
+            let at = self.began.unwrap_or(self.seen_at);
+            return format!(
+                "recovered: a run began at {}",
+                at.format("%Y-%m-%d %H:%M:%S UTC")
+            );
+        }
         let at = self.ended.unwrap_or(self.seen_at);
         format!(
             "recovered by run {} at {}, started by {}",
@@ -57,6 +81,10 @@ pub fn is_recovery(recovery: &Recovery, failure: &Failure, failed_at: DateTime<U
         && recovery.window.as_deref() != Some(window)
     {
         return false;
+    }
+    // The missing run may have begun before anybody was told that it is missing.
+    if failure.field(FINDING) == Some(OVERDUE) {
+        return recovery.run_id.is_empty() || recovery.began.is_some_and(|at| at >= failed_at);
     }
     let same_run = failure
         .run_id

@@ -2,8 +2,10 @@
 
 use chrono::TimeDelta;
 
+use super::rules::{Expect, Volumes};
+
 /// Whether, and how far back, platforms are asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PatrolSettings {
     /// `PATROL`.
     pub on: bool,
@@ -11,6 +13,10 @@ pub struct PatrolSettings {
     pub resume: TimeDelta,
     /// `PATROL_SILENCE_MINUTES`: a platform that cannot be asked for longer than this is a ticket.
     pub silence: TimeDelta,
+    /// `EXPECT`: what should run how often.
+    pub expect: Expect,
+    /// `VOLUME`: what should move how much.
+    pub volumes: Volumes,
 }
 
 impl Default for PatrolSettings {
@@ -19,6 +25,8 @@ impl Default for PatrolSettings {
             on: true,
             resume: TimeDelta::hours(24),
             silence: TimeDelta::minutes(15),
+            expect: Expect::default(),
+            volumes: Volumes::default(),
         }
     }
 }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, DEEP, End, Memory, Outcome, PatrolSettings, Question, Recovery};
+use super::recovery::needs_proof;
+use super::rhythm::Rhythm;
+use super::rules::Expect;
+use super::{Answer, DEEP, End, Memory, Outcome, PatrolSettings, Question, Recovery, volume};
 use crate::digest::sha256;
 use crate::failure::{Failure, Scope, Source};
 
@@ -27,6 +30,8 @@ const MARKS: usize = 12_000;
 const RECENT: TimeDelta = TimeDelta::hours(1);
 /// Units of one scope whose last good end is remembered that long.
 const UNITS: usize = 2_000;
+/// Units of one scope whose rhythm is remembered.
+const RHYTHMS: usize = 1_000;
 /// A failed run waits this long for the run that called it.
 const HOLD: TimeDelta = TimeDelta::minutes(30);
 /// Runs that wait for their callers; more are accepted at once.
@@ -82,6 +87,10 @@ pub struct Watch {
     pub span: Option<i64>,
     /// What was seen: digest of the mark → until when it is kept (seconds since 1970).
     pub seen: BTreeMap<String, i64>,
+    /// When the units run that something is expected of.
+    pub rhythms: BTreeMap<String, Rhythm>,
+    /// What the last good runs moved, by unit, where a rule names it.
+    pub volumes: BTreeMap<String, Vec<volume::Run>>,
     /// Good ends of the last hour, by unit.
     pub good: BTreeMap<String, Recovery>,
     /// What the client noted.
@@ -199,6 +208,24 @@ impl Watch {
             self.quiet = self.quiet.max((ended - last).num_seconds());
         }
         self.last_end = self.last_end.max(ended);
+    }
+
+    /// Notes when a run began, where something is expected of its unit.
+    pub fn note_start(&mut self, end: &End, expect: &Expect) {
+        let expected = expect.learn || expect.interval_of(&end.name).is_some();
+        // A failed task is no run of its own.
+        let is_run = !matches!(&end.outcome, Outcome::Failed(failure) if needs_proof(failure));
+        let known = self.rhythms.contains_key(end.unit.key());
+        let (Some(began), true) = (end.began, expected && is_run) else {
+            return;
+        };
+        if known || self.rhythms.len() < RHYTHMS {
+            let rhythm = self.rhythms.entry(end.unit.key().to_owned()).or_default();
+            end.kind.clone_into(&mut rhythm.kind);
+            rhythm.id.clone_from(&end.id);
+            rhythm.name.clone_from(&end.name);
+            rhythm.note(began);
+        }
     }
 
     /// Notes a good end; its ticket may not be open yet.

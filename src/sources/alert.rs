@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::OVER;
 use super::json::{Text, digest, member, nothing_usable, reach, scalar, text_at, typed};
 use super::rows::Origin;
 use super::time::instant;
@@ -292,7 +293,7 @@ fn over(condition: Option<&str>) -> Option<String> {
     let condition = condition?;
     ["resolved", "deactivated", "closed", "ok"]
         .contains(&condition.to_ascii_lowercase().as_str())
-        .then(|| format!("the alert is {}", condition.to_ascii_lowercase()))
+        .then(|| format!("{OVER}{}", condition.to_ascii_lowercase()))
 }
 
 /// `Sev3`, `3`, or a word of the older schemas.

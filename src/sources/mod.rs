@@ -34,6 +34,16 @@ pub enum Parsed {
     Ignored(String),
 }
 
+/// How the reason begins where an alert says that what it fired for is over.
+const OVER: &str = "the alert is ";
+
+impl Parsed {
+    /// Does an alert say that something is over? That proves nothing: it is a hint to ask the platforms.
+    pub fn is_hint_of_recovery(&self) -> bool {
+        matches!(self, Self::Ignored(reason) if reason.starts_with(OVER))
+    }
+}
+
 /// What can never be read, however often it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -232,6 +232,8 @@ pub enum Report {
     ClaimsSuccess,
     /// It healed the failure, by the vendor's word, or by the playbook's where no vendor can be asked.
     Succeeded,
+    /// It ended well, but moved nothing, or much less than usual: in words.
+    Empty(String),
     /// It ran and failed.
     Failed(String),
     /// It still runs.

@@ -18,16 +18,29 @@ async function overview(stage, page) {
   const assets = await page.locator("table.tickets tbody td:nth-child(2) a").allTextContents();
   assert.deepEqual(
     [...assets].sort(),
-    ["nightly ETL", "pl_ingest_sales", "pl_load_dwh", "pl_notify", "pl_refresh_finance", "sales_etl.load_orders"],
+    ["hourly_inventory", "nightly ETL", "pl_ingest_sales", "pl_load_dwh", "pl_nightly_orders", "pl_notify", "pl_refresh_finance", "sales_etl.load_orders"],
   );
   const closed = await page.locator("table.tickets tr.settled td:nth-child(2) a").allTextContents();
-  assert.deepEqual([...closed].sort(), ["pl_load_dwh", "pl_refresh_finance"]);
-  assert.deepEqual(assets.slice(-2), closed, "what is closed stands below");
+  assert.deepEqual([...closed].sort(), ["pl_load_dwh", "pl_nightly_orders", "pl_refresh_finance"]);
+  assert.deepEqual(assets.slice(-3), closed, "what is closed stands below");
   assert.equal(await row(page, "pl_notify").locator("td").nth(3).innerText(), "open\nwaits for approval");
   const tile = (label) => page.locator(".tile", { hasText: label }).locator("strong").innerText();
-  assert.deepEqual(await Promise.all(["open", "waiting for approval", "healed automatically"].map(tile)), ["4", "1", "2"]);
+  assert.deepEqual(await Promise.all(["open", "waiting for approval", "healed automatically"].map(tile)), ["5", "1", "2"]);
   await stage.portrait(page, "dashboard", { shown: true, clip: (twin) => downTo(twin.locator("table.tickets")) });
   await stage.check(page, "the overview");
+}
+
+/** The platforms that are asked: each answers. */
+async function scopes(stage, page) {
+  stage.step("the platforms");
+  await page.getByRole("link", { name: "Platforms that are asked" }).click();
+  await page.getByRole("heading", { name: "Platforms", level: 1 }).waitFor();
+  const names = await page.locator("tbody td:first-child strong").allTextContents();
+  assert.equal(names.length, 2);
+  assert.equal(names[0], "adf-prod");
+  assert.deepEqual(await page.locator("tbody td:nth-child(3)").allTextContents(), ["answers", "answers"]);
+  await stage.check(page, "the platforms");
+  await page.getByRole("link", { name: "Back to all tickets" }).click();
 }
 
 async function filters(stage, page) {
@@ -44,7 +57,7 @@ async function filters(stage, page) {
   // With the keyboard alone.
   await page.getByLabel("Days").press("Enter");
   await page.waitForURL(/status=acknowledged/);
-  assert.equal(await page.locator("table.tickets tbody tr").count(), 2);
+  assert.equal(await page.locator("table.tickets tbody tr").count(), 3);
 
   await page.getByLabel("Source").selectOption({ label: "Airflow" });
   await page.getByRole("button", { name: "Show" }).click();
@@ -145,6 +158,7 @@ async function approve(stage, slack, dashboard) {
 await play(async (stage, settings) => {
   const page = await stage.visit(settings.dashboard);
   await overview(stage, page);
+  await scopes(stage, page);
   await filters(stage, page);
   const slack = await stage.visit(settings.slack);
   const question = message(slack, "ALERT: pl_notify");

@@ -6,8 +6,9 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod expected;
 mod hostile;
 mod platforms;
 mod recorded;
 mod recoveries;
-mod world;
+mod rig;

@@ -17,6 +17,7 @@ mod simulation;
 mod interleaving;
 mod moved;
 mod outages;
+mod patrolled;
 mod people;
 mod planted;
 mod reading;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use owo_colors::OwoColorize as _;
 use serde_json::json;
@@ -13,8 +13,12 @@ use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::access::DashboardLock;
 use crate::functions::deployment::{Idle, ROOT};
+use crate::patrol::Watch;
 use crate::sinks::{Check, bad, good};
 use crate::storage::{Inserted, Storage};
+
+/// Minutes after which a patrol that says nothing does not run.
+const STALE: i64 = 15;
 
 mod connections;
 mod test_failure;
@@ -78,6 +82,7 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     });
     if let Ok(flow) = &flow {
         checks.extend(stopped(flow).await);
+        checks.extend(patrolled(flow, Utc::now()).await);
     }
     if let (true, Ok(flow)) = (send, &flow) {
         checks.push(of(
@@ -108,6 +113,60 @@ async fn stopped(flow: &Flow) -> Option<Check> {
             "check the storage account",
         )),
     }
+}
+
+/// How the patrol stands at each scope, as the running app left it.
+async fn patrolled(flow: &Flow, now: DateTime<Utc>) -> Vec<Check> {
+    if !flow.patrol.on {
+        return vec![good("Patrol", "off: failures arrive by reports only")];
+    }
+    let watches = match flow.watches().await {
+        Ok(watches) => watches,
+        Err(fault) => return vec![bad("Patrol", fault.reason(), "check the storage account")],
+    };
+    let check = |watch: &Watch| {
+        let name = format!("Patrol {} {}", watch.platform(), watch.name);
+        let minutes = |at: DateTime<Utc>| (now - at).num_minutes();
+        match (&watch.trouble, watch.answered_at) {
+            (Some(trouble), _) => bad(
+                &name,
+                format!(
+                    "since {}: {}",
+                    trouble.since.format("%Y-%m-%d %H:%M UTC"),
+                    trouble.reason
+                ),
+                "see the platform's own line above: it names the right or the setting that is missing",
+            ),
+            (None, None) => good(
+                &name,
+                "not asked yet: the app has not run with these settings",
+            ),
+            (None, Some(at)) if minutes(at) > STALE => bad(
+                &name,
+                format!("asked {} minutes ago for the last time", minutes(at)),
+                "does the app run, and is the function Patrol enabled?",
+            ),
+            (None, Some(at)) => good(
+                &name,
+                format!(
+                    "answered {} minutes ago; {} failed and {} good ends seen{}{}",
+                    minutes(at),
+                    watch.failed,
+                    watch.succeeded,
+                    watch
+                        .lag
+                        .map(|lag| format!(", the last {lag} s after they ended"))
+                        .unwrap_or_default(),
+                    watch
+                        .gaps
+                        .iter()
+                        .map(|gap| format!("; not asked: {gap}"))
+                        .collect::<String>()
+                ),
+            ),
+        }
+    };
+    watches.iter().map(check).collect()
 }
 
 /// Without a host that names the app's folder: the one we are in, if it is one.

@@ -5,20 +5,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::wire::{self, DagRun, TaskInstance};
 use super::{Airflow, AirflowApi, Place, WHAT};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field, own_words};
 use crate::fault::Fault;
-use crate::patrol::{self, Answer, End, Outcome, Question, Unit};
+use crate::patrol::{self, Answer, Due, End, Outcome, Question, Unit};
 use crate::sources::airflow::units;
 
 /// Pages of one question in one tick.
 const PAGES: usize = 20;
 /// Rows of one page; a server may send fewer.
 const LIMIT: &str = "100";
+/// A start is remembered in whole seconds.
+const SAME_SECOND: TimeDelta = TimeDelta::seconds(1);
 /// From when, and to when if the window has to be short.
 type Window = (DateTime<Utc>, Option<DateTime<Utc>>);
 const RUNS: &[&str] = &["dags", "~", "dagRuns"];
@@ -139,6 +142,8 @@ impl Airflow {
             ),
             run_id: task.dag_run_id.clone(),
             unit: self.unit(&task.dag_id),
+            kind: patrol::DAG,
+            id: task.dag_id.clone(),
             name: asset,
             outcome: Outcome::Failed(Box::new(failure.sealed())),
             began: task.start_date,
@@ -179,6 +184,8 @@ impl Airflow {
             ),
             run_id: run.dag_run_id.clone(),
             unit: self.unit(&run.dag_id),
+            kind: patrol::DAG,
+            id: run.dag_id.clone(),
             name: run.dag_id.clone(),
             outcome,
             began: run.start_date,
@@ -214,6 +221,32 @@ impl Airflow {
         }
     }
 
+    /// Has a run of this DAG begun since, or is it not due at all?
+    pub(in crate::evidence) async fn due(
+        &self,
+        dag: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Due, Fault> {
+        let at = Place {
+            dag,
+            run: "",
+            task: None,
+            map_index: None,
+        };
+        let runs = self.runs_since(&at, since).await?;
+        let begun = runs.iter().filter_map(|run| run.start_date);
+        if let Some(at) = begun.filter(|at| *at > since + SAME_SECOND).max() {
+            return Ok(Due::Begun(at));
+        }
+        let known: Option<wire::Dag> = self.get(&["dags", dag], &[]).await?;
+        let gone = known.is_none_or(|dag| {
+            dag.is_paused == Some(true)
+                || dag.is_stale == Some(true)
+                || dag.is_active == Some(false)
+        });
+        Ok(if gone { Due::Paused } else { Due::Missing })
+    }
+
     /// Did the failed task of this failure succeed in that run? `false` also where the run had no such task.
     pub(in crate::evidence) async fn has_succeeded_in(
         &self,
@@ -230,7 +263,7 @@ impl Airflow {
 
     /// All pages of a list within the calls of one tick. Rows may move while they are read: a page is no longer than what the
     /// server says there is, and the next question overlaps.
-    async fn pages<T: Listed + DeserializeOwned>(
+    async fn pages<T: Listed>(
         &self,
         path: &[&str],
         window: Window,
@@ -271,7 +304,7 @@ impl Airflow {
         pages
     }
 
-    async fn rows<T: DeserializeOwned>(
+    async fn rows<T: Listed>(
         &self,
         path: &[&str],
         (from, to): Window,
@@ -298,7 +331,9 @@ impl Airflow {
             reply = self.send(path, &ended).await?;
         }
         if reply.is_success() {
-            return reply.json(WHAT);
+            return T::of(reply.json(WHAT)?).ok_or_else(|| {
+                Fault::transient("Airflow answered without the list that was asked for")
+            });
         }
         if reply.status == 404 {
             return Err(Fault::permanent(
@@ -310,7 +345,10 @@ impl Airflow {
 }
 
 /// A page of a list.
-trait Listed {
+trait Listed: Sized {
+    /// Without the list it is no answer. A row of another shape than we know is left out.
+    fn of(page: Value) -> Option<Self>;
+
     fn count(&self) -> usize;
     fn total(&self) -> Option<i64>;
     /// Names the first row.
@@ -318,6 +356,13 @@ trait Listed {
 }
 
 impl Listed for wire::TaskInstances {
+    fn of(page: Value) -> Option<Self> {
+        Some(Self {
+            task_instances: rows(page.get("task_instances")?)?,
+            total_entries: page.get("total_entries").and_then(Value::as_i64),
+        })
+    }
+
     fn count(&self) -> usize {
         self.task_instances.len()
     }
@@ -340,6 +385,13 @@ impl Listed for wire::TaskInstances {
 }
 
 impl Listed for wire::DagRuns {
+    fn of(page: Value) -> Option<Self> {
+        Some(Self {
+            dag_runs: rows(page.get("dag_runs")?)?,
+            total_entries: page.get("total_entries").and_then(Value::as_i64),
+        })
+    }
+
     fn count(&self) -> usize {
         self.dag_runs.len()
     }
@@ -352,6 +404,11 @@ impl Listed for wire::DagRuns {
         let run = self.dag_runs.first()?;
         Some(format!("{}/{}", run.dag_id, run.dag_run_id))
     }
+}
+
+fn rows<T: DeserializeOwned>(list: &Value) -> Option<Vec<T>> {
+    let rows = list.as_array()?.iter();
+    Some(rows.filter_map(|row| T::deserialize(row).ok()).collect())
 }
 
 /// In words that follow "started by".

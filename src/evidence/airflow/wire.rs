@@ -50,6 +50,13 @@ lenient! {
         total_entries: Option<i64>,
     }
 
+    /// A DAG; `is_active` is API v1's word, `is_stale` that of v2.
+    struct Dag {
+        is_paused: Option<bool>,
+        is_active: Option<bool>,
+        is_stale: Option<bool>,
+    }
+
     /// What runs there.
     struct Version {
         version: String,

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::wire::{ActivityRun, Factory, PipelineRun, Query, TriggerRun};
+use super::wire::{ActivityRun, Factory, PipelineRun, Query, TriggerRun, Triggers};
 use super::{DataFactory, Home};
 use crate::evidence::asking::none_refused;
 use crate::evidence::values::around;
@@ -42,7 +42,13 @@ impl DataFactory {
             self.pages::<TriggerRun>(&["queryTriggerRuns"], &triggers_of),
             self.pages::<ActivityRun>(&activity_pieces, &activities_of),
         );
+        let triggers_listed = async {
+            let request = self.request(Method::GET, &["triggers"], None).await?;
+            self.json::<Triggers>(request).await
+        };
+        let triggers_listed = triggers_listed.await;
         none_refused([
+            triggers_listed.as_ref().err(),
             factory.as_ref().err(),
             run.as_ref().err(),
             runs.as_ref().err(),

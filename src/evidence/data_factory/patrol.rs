@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use super::wire::{Page, PipelineRun, Query, TriggerRun};
+use super::wire::{Listed, PipelineRun, Query, Trigger, TriggerRun, Triggers};
 use super::{DataFactory, render};
 use crate::failure::{AssetKind, Failure, RunKey, Source, field};
 use crate::fault::Fault;
-use crate::patrol::{self, Answer, End, Outcome, Question, Unit};
+use crate::patrol::{self, Answer, Due, End, Outcome, Question, Unit, volume};
 use crate::sources::rows::Origin;
 
 /// Pages of 100 rows in one tick; a window with more is asked for in parts.
@@ -110,6 +109,8 @@ impl DataFactory {
             mark: format!("{}/{}", run.run_id.to_lowercase(), run.status),
             run_id: run.run_id.clone(),
             unit: Unit::new(Source::Adf, scope, patrol::PIPELINE, &run.pipeline_name),
+            kind: patrol::PIPELINE,
+            id: run.pipeline_name.clone(),
             name: run.pipeline_name.clone(),
             outcome,
             began: run.run_start,
@@ -155,6 +156,8 @@ impl DataFactory {
             mark: format!("trigger/{}", run.trigger_run_id),
             run_id: run.trigger_run_id.clone(),
             unit: Unit::new(Source::Adf, scope, patrol::TRIGGER, &run.trigger_name),
+            kind: patrol::TRIGGER,
+            id: run.trigger_name.clone(),
             name: run.trigger_name.clone(),
             outcome: Outcome::Failed(Box::new(failure)),
             began: run.trigger_run_timestamp,
@@ -163,6 +166,95 @@ impl DataFactory {
             parent: None,
             window: None,
         })
+    }
+
+    /// Has a run of this pipeline begun since, or is it not due at all?
+    pub(in crate::evidence) async fn due(
+        &self,
+        pipeline: &str,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Due, Fault> {
+        let query = Query {
+            from: since,
+            to: now + TimeDelta::minutes(1),
+            filters: vec![("PipelineName", vec![pipeline.to_owned()])],
+            order_by: "RunStart",
+        };
+        let runs = self.pipeline_runs(&query).await?;
+        let begun = runs
+            .iter()
+            .filter(|run| run.pipeline_name.eq_ignore_ascii_case(pipeline))
+            // A run that waits in the queue has no start.
+            .map(|run| run.run_start.or(run.last_updated).unwrap_or(now))
+            .filter(|at| *at > since)
+            .max();
+        if let Some(at) = begun {
+            return Ok(Due::Begun(at));
+        }
+        let mut states = Vec::new();
+        let mut next: Option<(String, String)> = None;
+        for _ in 0..PAGES {
+            let mut request = self.request(Method::GET, &["triggers"], None).await?;
+            if let Some(place) = &next {
+                request = request.query(&[place]);
+            }
+            let page = self.json::<Triggers>(request).await?.unwrap_or_default();
+            let own = page.value.iter().filter(|it| it.starts(pipeline));
+            states.extend(own.map(Trigger::is_started));
+            next = page.next();
+            if next.is_none() {
+                break;
+            }
+        }
+        // A pipeline that no trigger starts is started from elsewhere: whoever asked for it expects it.
+        let stopped = !states.is_empty() && !states.contains(&true);
+        Ok(if stopped { Due::Paused } else { Due::Missing })
+    }
+
+    /// What the activities of a good run moved.
+    pub(in crate::evidence) async fn moved(
+        &self,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<volume::Run, Fault> {
+        let Some(run) = self.run(run_id).await? else {
+            return Ok(volume::Run::new());
+        };
+        let filters = vec![("Status", words("Succeeded"))];
+        let activities = self.activity_runs(&run, filters, now).await?;
+        let mut moved = volume::Run::new();
+        for activity in &activities {
+            for (place, one) in activity.moved() {
+                // A loop runs its activity often: together they are what it moved.
+                let all = moved.entry(place).or_insert(volume::Moved::default());
+                all.rows = sum(all.rows, one.rows);
+                all.bytes = sum(all.bytes, one.bytes);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// The last good runs of a pipeline before this one, the latest first.
+    pub(in crate::evidence) async fn good_runs_before(
+        &self,
+        pipeline: &str,
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>, Fault> {
+        let query = Query {
+            from: now - HISTORY,
+            to: now,
+            filters: vec![
+                ("PipelineName", vec![pipeline.to_owned()]),
+                ("Status", words("Succeeded")),
+            ],
+            order_by: "RunStart",
+        };
+        let mut runs = self.pipeline_runs(&query).await?;
+        runs.retain(|run| !run.run_id.eq_ignore_ascii_case(run_id));
+        runs.sort_by_key(|run| std::cmp::Reverse(run.run_start));
+        Ok(runs.into_iter().map(|run| run.run_id).collect())
     }
 
     /// Has the run that called another one ended, and how? `None`: not yet.
@@ -229,11 +321,11 @@ impl DataFactory {
         what: &str,
         query: &Query,
         token: Option<&str>,
-    ) -> Result<Page<Value>, Fault> {
+    ) -> Result<Listed, Fault> {
         let request = self
             .request(Method::POST, &[what], Some(&query.body(token)))
             .await?;
-        self.json::<Page<Value>>(request)
+        self.json::<Listed>(request)
             .await?
             .ok_or_else(|| self.unknown())
     }
@@ -241,6 +333,16 @@ impl DataFactory {
 
 const ENDED: &str = "Succeeded Failed Cancelled";
 const FAILED: &str = "Failed";
+
+/// How far back the volumes of earlier runs are looked for.
+const HISTORY: TimeDelta = TimeDelta::days(14);
+
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    }
+}
 
 struct Asked<T> {
     rows: Vec<T>,

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::patrol::volume::{Moved, SINK};
 use crate::tolerant::lenient;
 
 lenient! {
@@ -67,6 +68,18 @@ lenient! {
         triggered_pipelines: Map<String, Value>,
     }
 
+    /// All triggers.
+    #[serde(rename_all = "camelCase")]
+    struct Triggers {
+        value: Vec<Trigger>,
+        next_link: String,
+    }
+
+    /// A trigger, and what it starts: several pipelines, or one (a tumbling window).
+    struct Trigger {
+        properties: Value,
+    }
+
     /// The factory itself.
     struct Factory {
         name: String,
@@ -106,6 +119,37 @@ impl ActivityRun {
             .and_then(Value::as_str)
     }
 
+    /// What it moved, by its own name and that of a data flow's sink. Only figures that apply are there: what is absent is
+    /// not zero.
+    pub(super) fn moved(&self) -> Vec<(String, Moved)> {
+        let number = |value: Option<&Value>| {
+            let value = value?;
+            value
+                .as_u64()
+                .or_else(|| value.as_str()?.trim().parse().ok())
+        };
+        let name = &self.activity_name;
+        let sinks = self
+            .output
+            .get("runStatus")
+            .and_then(|status| status.get("metrics"))
+            .and_then(Value::as_object);
+        if let Some(sinks) = sinks {
+            let of = |(sink, figures): (&String, &Value)| {
+                let rows = number(figures.get("rowsWritten"));
+                let moved = Moved { rows, bytes: None };
+                (format!("{name}{SINK}{sink}"), moved)
+            };
+            return sinks.iter().map(of).collect();
+        }
+        let moved = Moved {
+            rows: number(self.output.get("rowsCopied")),
+            bytes: number(self.output.get("dataWritten")),
+        };
+        let said = moved != Moved::default();
+        said.then(|| (name.clone(), moved)).into_iter().collect()
+    }
+
     /// Further errors that a Copy activity lists in its output.
     pub(super) fn listed_errors(&self) -> impl Iterator<Item = &str> {
         let listed = self
@@ -121,6 +165,15 @@ impl ActivityRun {
                 .as_str()
         })
     }
+}
+
+/// One page of the patrol's query. Without a list it is no answer, whatever its status.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed {
+    pub(super) value: Vec<Value>,
+    #[serde(default)]
+    pub(super) continuation_token: Option<String>,
 }
 
 /// One page of a query.
@@ -141,6 +194,34 @@ pub(super) struct Query {
     /// Operand and accepted values.
     pub(super) filters: Vec<(&'static str, Vec<String>)>,
     pub(super) order_by: &'static str,
+}
+
+impl Triggers {
+    /// Where the next page begins. Only that is taken from the link, which may lead anywhere.
+    pub(super) fn next(&self) -> Option<(String, String)> {
+        let link = url::Url::parse(&self.next_link).ok()?;
+        let mut pairs = link.query_pairs();
+        let place = pairs.find(|(name, _)| name.to_ascii_lowercase().contains("skiptoken"))?;
+        Some((place.0.into_owned(), place.1.into_owned()))
+    }
+}
+
+impl Trigger {
+    pub(super) fn starts(&self, pipeline: &str) -> bool {
+        let several = self.properties.get("pipelines").and_then(Value::as_array);
+        let one = self.properties.get("pipeline");
+        several.into_iter().flatten().chain(one).any(|started| {
+            started
+                .pointer("/pipelineReference/referenceName")
+                .and_then(Value::as_str)
+                .is_some_and(|name| name.eq_ignore_ascii_case(pipeline))
+        })
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        let state = self.properties.get("runtimeState").and_then(Value::as_str);
+        state.is_some_and(|state| state.eq_ignore_ascii_case("Started"))
+    }
 }
 
 impl Query {

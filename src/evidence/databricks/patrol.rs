@@ -14,7 +14,7 @@ use super::{Databricks, render};
 use crate::evidence::values::from_millis;
 use crate::failure::{AssetKind, Failure, Source, field};
 use crate::fault::Fault;
-use crate::patrol::{self, Answer, End, Outcome, Question, Unit};
+use crate::patrol::{self, Answer, Due, End, Outcome, Question, Unit, volume};
 use crate::sources::rows::Origin;
 
 /// Pages of 25 runs in one tick.
@@ -23,6 +23,10 @@ const PAGES: usize = 40;
 const SINGLE: usize = 40;
 /// How far back the hourly look reaches: the start of a run that was repaired since.
 const REPAIRED: TimeDelta = TimeDelta::days(7);
+/// Tasks whose outputs are asked for what they moved.
+const OUTPUTS: usize = 10;
+/// A start is remembered in whole seconds.
+const SAME_SECOND: TimeDelta = TimeDelta::seconds(1);
 /// A run with this in front of its name was submitted by a factory, whose own run fails with it.
 const OF_FACTORY: &str = "ADF_";
 
@@ -159,6 +163,8 @@ impl Databricks {
             mark: format!("{}/{}", run.run_id, run.end_time.unwrap_or_default()),
             run_id: run.run_id.clone(),
             unit: Unit::new(Source::Databricks, scope, patrol::JOB, job),
+            kind: patrol::JOB,
+            id: job.clone(),
             name: run.run_name.clone(),
             outcome,
             began: from_millis(run.start_time),
@@ -168,6 +174,42 @@ impl Databricks {
                 .filter(|id| is_id(id) && run.trigger.eq_ignore_ascii_case("RUN_JOB_TASK")),
             window: None,
         })
+    }
+
+    /// Has a run of this job begun since, or is it not due at all?
+    pub(in crate::evidence) async fn due(
+        &self,
+        job: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Due, Fault> {
+        let runs = self.runs(Some(job), since, None, false).await?;
+        let begun = runs.iter().filter_map(|run| from_millis(run.start_time));
+        if let Some(at) = begun.filter(|at| *at > since + SAME_SECOND).max() {
+            return Ok(Due::Begun(at));
+        }
+        let known: Option<wire::Job> = self.get("api/2.2/jobs/get", &[("job_id", job)]).await?;
+        let paused = known.is_none_or(|job| job.settings.is_paused());
+        Ok(if paused { Due::Paused } else { Due::Missing })
+    }
+
+    /// What the tasks of a good run moved, where their notebooks say it.
+    pub(in crate::evidence) async fn moved(&self, run_id: &str) -> Result<volume::Run, Fault> {
+        let Some(run) = self.run(run_id).await? else {
+            return Ok(volume::Run::new());
+        };
+        let mut moved = volume::Run::new();
+        for task in run.tasks.iter().take(OUTPUTS) {
+            if let Some(output) = self.output(&task.run_id).await?
+                && let Some(rows) = output.rows()
+            {
+                let one = volume::Moved {
+                    rows: Some(rows),
+                    bytes: None,
+                };
+                moved.insert(task.task_key.clone(), one);
+            }
+        }
+        Ok(moved)
     }
 
     /// Has the run that called another one ended, and how? `None`: not yet.
@@ -274,6 +316,8 @@ impl Databricks {
                 patrol::CLUSTER,
                 &cluster.cluster_id,
             ),
+            kind: patrol::CLUSTER,
+            id: cluster.cluster_id.clone(),
             name: cluster.cluster_name.clone(),
             outcome,
             began: started,
@@ -361,6 +405,8 @@ impl Databricks {
                     patrol::LAKEFLOW,
                     &pipeline.pipeline_id,
                 ),
+                kind: patrol::LAKEFLOW,
+                id: pipeline.pipeline_id.clone(),
                 name: pipeline.name.clone(),
                 outcome,
                 began,

@@ -96,7 +96,26 @@ lenient! {
         error_trace: String,
         logs: String,
         logs_truncated: bool,
+        notebook_output: NotebookOutput,
         run_job_output: RunJobOutput,
+    }
+
+    /// What a notebook exits with.
+    struct NotebookOutput {
+        result: String,
+    }
+
+    /// A job, as far as its schedule goes.
+    struct Job {
+        settings: JobSettings,
+    }
+
+    /// What starts a job.
+    struct JobSettings {
+        schedule: Value,
+        trigger: Value,
+        continuous: Value,
+        triggers: Value,
     }
 
     /// The child run of a task that runs a job.
@@ -218,6 +237,51 @@ lenient! {
     struct Refusal {
         error_code: String,
         message: String,
+    }
+}
+
+/// Figures of Delta's commit metrics that count what was written.
+const WRITTEN: [&str; 6] = [
+    "numOutputRows",
+    "numTargetRowsInserted",
+    "numTargetRowsUpdated",
+    "numInsertedRows",
+    "rows_written",
+    "rowsWritten",
+];
+
+impl Output {
+    /// How many rows were written, where the notebook exits with Delta's commit metrics (as they are, or as
+    /// `operationMetrics` of a history row).
+    pub(super) fn rows(&self) -> Option<u64> {
+        let said: Value = serde_json::from_str(&self.notebook_output.result).ok()?;
+        let figures = said.get("operationMetrics").unwrap_or(&said);
+        let number = |name: &&str| {
+            let value = figures.get(*name)?;
+            value
+                .as_u64()
+                .or_else(|| value.as_str()?.trim().parse().ok())
+        };
+        let found: Vec<u64> = WRITTEN.iter().filter_map(number).collect();
+        (!found.is_empty()).then(|| found.into_iter().fold(0, u64::saturating_add))
+    }
+}
+
+impl JobSettings {
+    /// Does it have a schedule, all of it paused?
+    pub(super) fn is_paused(&self) -> bool {
+        let several = self.triggers.as_array().into_iter().flatten();
+        let one = [&self.schedule, &self.trigger, &self.continuous];
+        let states: Vec<bool> = one
+            .into_iter()
+            .chain(several)
+            .filter(|what| what.is_object())
+            .map(|what| {
+                let state = what.get("pause_status").and_then(Value::as_str);
+                state.is_some_and(|state| state.eq_ignore_ascii_case("PAUSED"))
+            })
+            .collect();
+        !states.is_empty() && !states.contains(&false)
     }
 }
 

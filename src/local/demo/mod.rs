@@ -23,6 +23,7 @@ use simulators::slack::{SlackOptions, SlackSimulator};
 use simulators::{Server, serve};
 
 mod story;
+mod unreported;
 
 const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
 const GROUP: &str = "rg-data";
@@ -48,7 +49,9 @@ pub struct Demo {
     slack: SlackSimulator,
     playbooks: LogicAppSimulator,
     factory: Server,
+    factory_site: Arc<DataFactorySite>,
     databricks: Server,
+    workspace: Arc<DatabricksSite>,
     identity: Server,
     base: Url,
     key: Option<String>,
@@ -120,10 +123,12 @@ impl Demo {
             );
         }
         factory_site.script("pl_refresh_finance", 2, Ending::Succeeds);
-        let factory = serve(0, Arc::new(factory_site)).await?;
+        let factory_site = Arc::new(factory_site);
+        let factory = serve(0, Arc::clone(&factory_site)).await?;
         let databricks_site = DatabricksSite::new(DATABRICKS_TOKEN);
         databricks_site.put_run(json(JOB_RUN)?);
-        let databricks = serve(0, Arc::new(databricks_site)).await?;
+        let workspace = Arc::new(databricks_site);
+        let databricks = serve(0, Arc::clone(&workspace)).await?;
         let identity = serve(0, Arc::new(IdentitySite::new(IDENTITY_HEADER))).await?;
         let playbooks = LogicAppSimulator::start(0, playbook_settings(&base, &factory)?).await?;
         Ok(Self {
@@ -131,7 +136,9 @@ impl Demo {
             slack,
             playbooks,
             factory,
+            factory_site,
             databricks,
+            workspace,
             identity,
             base,
             key,
@@ -220,6 +227,7 @@ impl Demo {
                 }
             }
         }
+        let found = self.play_unreported(&http, &say).await;
         let arrived = self.follow(&http, wanted, &say).await;
         say(&format!(
             "{} issue(s) in JIRA, {} message(s) in Slack, {} playbook run(s)",
@@ -227,7 +235,7 @@ impl Demo {
             self.posts(),
             self.playbooks.runs().len()
         ));
-        all_understood && arrived
+        all_understood && found && arrived
     }
 
     /// Messages of the channel itself, without threads.
@@ -293,7 +301,11 @@ impl Demo {
     }
 
     async fn ticket(&self, http: &Http, id: &str) -> Option<Value> {
-        let url = self.base.join(&format!("api/tickets/{id}")).ok()?;
+        self.api(http, &format!("api/tickets/{id}")).await
+    }
+
+    async fn api(&self, http: &Http, path: &str) -> Option<Value> {
+        let url = self.base.join(path).ok()?;
         let mut request = http.request(Method::GET, &url);
         if let Some(key) = &self.key {
             request = request.header("x-dashboard-key", key);

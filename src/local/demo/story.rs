@@ -100,6 +100,16 @@ pub(super) fn is_shown(ticket: &Value) -> bool {
     !text(ticket, "/jira/key").is_empty() && !text(ticket, "/slack/ts").is_empty()
 }
 
+/// Closed, and shown so?
+pub(super) fn is_closed(ticket: &Value) -> bool {
+    let version = ticket.get("version").and_then(Value::as_u64);
+    let shown = |sink: &str| {
+        let delivered = ticket.pointer(&format!("/deliveries/{sink}"));
+        delivered.and_then(Value::as_u64) >= version
+    };
+    text(ticket, "/status") == "acknowledged" && shown("jira") && shown("slack")
+}
+
 /// Shown, and nothing automatic is under way any more?
 pub(super) fn has_settled(ticket: &Value) -> bool {
     is_shown(ticket)

@@ -304,6 +304,19 @@ pub(super) fn reported(
                 d.audit(&by, "Status Changed", "closed: remediation succeeded");
             }
         }
+        Report::Empty(words) => {
+            let outcome = format!("it ended well, but {words}");
+            end_attempt(d, id, AttemptState::Failed, outcome.clone());
+            d.ticket.remediation.state = RemediationState::Exhausted;
+            d.ticket.remediation.decision = format!("attempt {number}: {outcome}");
+            d.audit(&playbook, "Remediation Moved Nothing", words.clone());
+            d.add_chapter(
+                ChapterKind::RemediationExhausted,
+                format!(
+                    "Attempt {number}: {outcome}. The ticket stays open: a person has to look."
+                ),
+            );
+        }
         Report::Failed(why) => {
             end_attempt(d, id, AttemptState::Failed, format!("failed: {why}"));
             d.ticket.remediation.state = RemediationState::Exhausted;

@@ -156,6 +156,17 @@ pub(super) fn recovered(d: &mut Draft, recovery: &Recovery) -> Result<(), Refusa
     let words = recovery.words();
     let run = Some(recovery.run_id.as_str());
     let again = ticket.books.recovered_by.as_deref() == run;
+    if let Some(empty) = &recovery.empty {
+        if again {
+            return Err(nothing("it was told already"));
+        }
+        let run = recovery.run_id.clone();
+        let told = format!("Run {run} ended well, but {empty}. The ticket stays open");
+        d.audit(&Actor::system(), "Recovered Empty", told.clone());
+        d.add_chapter(ChapterKind::Recurrence, told);
+        d.ticket.books.recovered_by = Some(run);
+        return Ok(());
+    }
     if ticket.status == Status::InProgress {
         if ticket.books.recovered_by.is_some() {
             return Err(nothing("its recovery was told already"));

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aiops_rca::failure::{AlertRef, Source};
-use aiops_rca::patrol::{Memory, Question};
+use aiops_rca::patrol::{self, Memory, Question};
 use aiops_rca::sources::{RowsOf, RowsRequest};
 use regex::Regex;
 use serde_json::{Value, json};
@@ -152,13 +152,13 @@ async fn ask_everything(rig: &Rig) -> Vec<String> {
             .await;
         gaps.extend(found.err().map(|fault| fault.reason().to_owned()));
     }
-    gaps.extend(patrol(rig).await);
+    gaps.extend(what_the_patrol_misses(rig).await);
     gaps.extend(doctor(rig).await.err());
     gaps
 }
 
 /// What the patrol misses in factory and workspace.
-async fn patrol(rig: &Rig) -> Vec<String> {
+async fn what_the_patrol_misses(rig: &Rig) -> Vec<String> {
     let question = Question {
         since: at("2026-07-27T00:00:00Z"),
         from: at("2026-07-27T09:00:00Z"),
@@ -178,6 +178,17 @@ async fn patrol(rig: &Rig) -> Vec<String> {
         let answer = rig.collector.ended(&scope, &question, budget).await;
         missed.extend(answer.gaps);
         missed.extend(answer.fault.map(|fault| fault.reason().to_owned()));
+        for unit in [(patrol::PIPELINE, "pl_sales"), (patrol::JOB, "1")] {
+            let due = rig.collector.due(&scope, unit, now(), now()).await;
+            missed.extend(due.err().map(|fault| fault.reason().to_owned()));
+        }
+        for run in [ADF_RUN, JOB_RUN] {
+            let moved = rig.collector.moved(&scope, run, now()).await;
+            let known = moved
+                .err()
+                .filter(|fault| fault.reason().contains("answered"));
+            missed.extend(known.map(|fault| fault.reason().to_owned()));
+        }
     }
     missed
 }

@@ -170,3 +170,17 @@ fn a_step_that_is_missing_or_fails_says_what_to_do() {
         assert!(calls.matches("sleep 10").count() <= 30);
     }
 }
+
+#[test]
+fn the_alerts_can_be_left_out() {
+    let output = std::process::Command::new("/bin/sh")
+        .arg(root().join(STEP))
+        .env("SKIP_ALERTS", "true")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains("no alert rules are deployed"),
+        "{output:?}"
+    );
+}

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use simulators::{Answer, Fault, Request, Site, serve};
 
-use super::world::{World, data_factory, stamp};
+use super::rig::{Rig, data_factory, stamp};
 
 fn too_many(seconds: u32) -> Fault {
     Fault::Status {
@@ -37,42 +37,42 @@ async fn one_platform_that_refuses_does_not_hold_up_another() {
             body: r#"{"value": [null, 7, {"runId": []}], "continuationToken": {}}"#.to_owned(),
         },
     ] {
-        let mut world = World::build().await;
-        world.tick().await;
-        world.factory.faults.stands(Some(fault.clone()));
-        world.pipeline_run(1, "pl_sales", "Failed", 3);
-        world.job_run(11, 7, "FAILED", 3, &json!({}));
-        world.failed_task("nightly", "scheduled__1", "load");
-        let done = world.tick().await;
+        let mut rig = Rig::build().await;
+        rig.tick().await;
+        rig.factory.faults.stands(Some(fault.clone()));
+        rig.pipeline_run(1, "pl_sales", "Failed", 3);
+        rig.job_run(11, 7, "FAILED", 3, &json!({}));
+        rig.failed_task("nightly", "scheduled__1", "load");
+        let done = rig.tick().await;
         assert_eq!((done.faults, done.failed), (1, 2), "{fault:?}");
-        let trouble = world.watch("adf").await.trouble;
+        let trouble = rig.watch("adf").await.trouble;
         assert!(trouble.is_some(), "{fault:?}");
-        world.factory.faults.stands(None);
-        world.pass(10);
-        world.tick().await;
-        assert_eq!(world.tickets().await.len(), 3, "{fault:?}");
-        assert_eq!(world.watch("adf").await.trouble, None);
+        rig.factory.faults.stands(None);
+        rig.pass(10);
+        rig.tick().await;
+        assert_eq!(rig.tickets().await.len(), 3, "{fault:?}");
+        assert_eq!(rig.watch("adf").await.trouble, None);
     }
 }
 
 #[tokio::test]
 async fn a_platform_is_left_alone_for_as_long_as_it_asks() {
-    let mut world = World::build().await;
-    world.tick().await;
-    world.factory.faults.next(too_many(150));
-    world.pipeline_run(1, "pl_sales", "Failed", 3);
-    world.tick().await;
-    let asked = world.factory.requests().len();
-    world.tick().await;
-    world.tick().await;
+    let mut rig = Rig::build().await;
+    rig.tick().await;
+    rig.factory.faults.next(too_many(150));
+    rig.pipeline_run(1, "pl_sales", "Failed", 3);
+    rig.tick().await;
+    let asked = rig.factory.requests().len();
+    rig.tick().await;
+    rig.tick().await;
     assert_eq!(
-        world.factory.requests().len(),
+        rig.factory.requests().len(),
         asked,
         "150 seconds are not over"
     );
-    world.tick().await;
-    assert!(world.factory.requests().len() > asked);
-    assert_eq!(world.tickets().await.len(), 1);
+    rig.tick().await;
+    assert!(rig.factory.requests().len() > asked);
+    assert_eq!(rig.tickets().await.len(), 1);
 }
 
 /// Pages without an end: the same again, or always another one.
@@ -101,34 +101,34 @@ impl Site for Endless {
 #[tokio::test]
 async fn pages_without_an_end_cost_a_bounded_number_of_calls() {
     for same in [true, false] {
-        let mut world = World::build().await;
+        let mut rig = Rig::build().await;
         let site = Arc::new(Endless {
             same,
             number: AtomicU32::new(0),
-            failed_at: stamp(world.now + TimeDelta::minutes(2)),
+            failed_at: stamp(rig.now + TimeDelta::minutes(2)),
         });
         let server = serve(0, site).await.unwrap();
-        world.flow.collector.data_factory = vec![data_factory(&server.url())];
-        world.tick().await;
-        world.tick().await;
+        rig.flow.collector.data_factory = vec![data_factory(&server.url())];
+        rig.tick().await;
+        rig.tick().await;
         let asked = server.requests_to("POST", "queryPipelineRuns").len();
         assert!(asked <= 2 * 62, "{asked}");
         // What was told on the way is a failure all the same, and the others are asked.
-        assert!(!world.tickets().await.is_empty());
-        assert!(world.watch("airflow").await.answered_at.is_some());
-        assert!(world.watch("adf").await.answered_at.is_none());
+        assert!(!rig.tickets().await.is_empty());
+        assert!(rig.watch("airflow").await.answered_at.is_some());
+        assert!(rig.watch("adf").await.answered_at.is_none());
     }
 }
 
 #[tokio::test]
 async fn a_scope_that_cannot_be_asked_for_long_is_one_ticket_until_it_can() {
-    let mut world = World::build().await;
-    world.tick().await;
-    world.databricks.faults.stands(Some(Fault::status(403)));
+    let mut rig = Rig::build().await;
+    rig.tick().await;
+    rig.databricks.faults.stands(Some(Fault::status(403)));
     for _ in 0..40 {
-        world.tick().await;
+        rig.tick().await;
     }
-    let ticket = world.the_ticket().await;
+    let ticket = rig.the_ticket().await;
     assert_eq!(ticket.failure.source, Source::System);
     assert_eq!(ticket.diagnosis.error_type, "ScopeUnreachable");
     assert!(
@@ -137,46 +137,45 @@ async fn a_scope_that_cannot_be_asked_for_long_is_one_ticket_until_it_can() {
         ticket.failure.message
     );
     assert!(!ticket.is_closed());
-    world.databricks.faults.stands(None);
+    rig.databricks.faults.stands(None);
     for _ in 0..10 {
-        world.tick().await;
+        rig.tick().await;
     }
-    assert!(world.the_ticket().await.is_closed());
+    assert!(rig.the_ticket().await.is_closed());
     // The next outage is another ticket.
-    world.databricks.faults.stands(Some(Fault::status(500)));
+    rig.databricks.faults.stands(Some(Fault::status(500)));
     for _ in 0..40 {
-        world.tick().await;
+        rig.tick().await;
     }
-    assert_eq!(world.tickets().await.len(), 2);
+    assert_eq!(rig.tickets().await.len(), 2);
 }
 
 #[tokio::test]
 async fn two_patrols_at_once_find_each_failure_once() {
-    let mut world = World::build().await;
-    world.tick().await;
+    let mut rig = Rig::build().await;
+    rig.tick().await;
     for id in 0..20 {
-        world.pipeline_run(id, &format!("pl_{id}"), "Failed", 3);
+        rig.pipeline_run(id, &format!("pl_{id}"), "Failed", 3);
     }
-    world.pass(1);
-    let both =
-        futures::future::join(world.flow.patrol(world.now), world.flow.patrol(world.now)).await;
+    rig.pass(1);
+    let both = futures::future::join(rig.flow.patrol(rig.now), rig.flow.patrol(rig.now)).await;
     both.0.unwrap();
     both.1.unwrap();
-    world.work().await;
-    world.tick().await;
-    assert_eq!(world.tickets().await.len(), 20);
+    rig.work().await;
+    rig.tick().await;
+    assert_eq!(rig.tickets().await.len(), 20);
 }
 
 #[tokio::test]
 async fn nothing_is_asked_where_it_is_off_or_nothing_is_configured() {
-    let mut world = World::build().await;
-    world.flow.patrol.on = false;
-    world.tick().await;
-    assert!(world.factory.requests().is_empty());
-    world.flow.patrol.on = true;
-    world.flow.collector = aiops_rca::evidence::Collector::default();
+    let mut rig = Rig::build().await;
+    rig.flow.patrol.on = false;
+    rig.tick().await;
+    assert!(rig.factory.requests().is_empty());
+    rig.flow.patrol.on = true;
+    rig.flow.collector = aiops_rca::evidence::Collector::default();
     assert_eq!(
-        world.tick().await,
+        rig.tick().await,
         aiops_rca::flow::patrol::Patrolled::default()
     );
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use simulators::{Answer, Request, Site, serve};
 use url::Url;
 
-use super::world::{airflow, data_factory, databricks, start, synapse};
+use super::rig::{airflow, data_factory, databricks, start, synapse};
 
 /// Answers with empty lists, and one failed update of a pipeline.
 #[derive(Default)]

@@ -48,6 +48,11 @@ pub const CALLS: &[Call] = &[
         ],
     },
     Call {
+        method: "GET",
+        path: "triggers",
+        needs: &["Microsoft.DataFactory/factories/triggers/read"],
+    },
+    Call {
         method: "POST",
         path: "queryTriggerRuns",
         needs: &[
@@ -94,6 +99,7 @@ struct State {
     pipelines: BTreeSet<String>,
     scripts: BTreeMap<String, VecDeque<Script>>,
     runs: Vec<Value>,
+    triggers: Vec<Value>,
     trigger_runs: Vec<Value>,
     going: BTreeMap<String, Script>,
     activities: BTreeMap<String, Vec<Value>>,
@@ -166,6 +172,16 @@ impl DataFactorySite {
             Some(known) => *known = run,
             None => state.runs.push(run),
         }
+    }
+
+    /// A trigger that starts a pipeline, `Started` or `Stopped`.
+    pub fn put_trigger(&self, name: &str, pipeline: &str, state: &str) {
+        let reference = json!({"referenceName": pipeline, "type": "PipelineReference"});
+        let trigger = json!({"name": name, "properties": {"type": "ScheduleTrigger", "runtimeState": state,
+            "pipelines": [{"pipelineReference": reference, "parameters": {}}]}});
+        let mut state = lock(&self.state);
+        state.triggers.retain(|known| text(known, "name") != name);
+        state.triggers.push(trigger);
     }
 
     /// A run of a trigger as the API sends it.
@@ -557,6 +573,10 @@ impl Site for DataFactorySite {
         }
         match (request.method.as_str(), rest) {
             ("GET", []) => self.factory(),
+            ("GET", ["triggers"]) => {
+                let triggers = lock(&self.state).triggers.clone();
+                Answer::json(200, &json!({"value": triggers}))
+            }
             ("POST", ["pipelines", pipeline, "createRun"]) => self.create_run(pipeline, request),
             ("GET", ["pipelineruns", run_id]) => self.get_run(run_id),
             ("POST", ["pipelineruns", run_id, "cancel"]) => self.cancel(run_id),

@@ -44,6 +44,26 @@ impl AirflowSite {
         self.listed("task_instances", rows, request, self.api == Api::V2)
     }
 
+    /// A DAG, unless it has no run.
+    pub(super) fn dag(&self, dag: &str) -> Answer {
+        let state = lock(&self.state);
+        if !state.runs.keys().any(|(known, _)| known == dag) {
+            return self.refusal(404, &format!("The DAG with dag_id: {dag} was not found"));
+        }
+        let paused = state.paused.contains(dag);
+        let (word, stands) = match self.api {
+            Api::V1 => ("is_active", true),
+            Api::V2 => ("is_stale", false),
+        };
+        let body = json!({"dag_id": dag, "is_paused": paused, word: stands, "owners": ["airflow"]});
+        Answer::json(200, &body)
+    }
+
+    /// From now on the DAG is paused.
+    pub fn pause(&self, dag: &str) {
+        lock(&self.state).paused.insert(dag.to_owned());
+    }
+
     fn listed(&self, what: &str, mut rows: Vec<Value>, request: &Request, sorts: bool) -> Answer {
         let query = &request.query;
         let unknown = query.iter().find(|(key, _)| !KEYS.contains(&key.as_str()));

@@ -58,6 +58,8 @@ struct State {
     endings: BTreeMap<String, String>,
     /// Issued tokens.
     tokens: Vec<String>,
+    /// DAGs that are paused.
+    paused: std::collections::BTreeSet<String>,
     /// Runs that go on by steps, by DAG and run.
     planned: BTreeMap<(String, String), Planned>,
 }
@@ -586,6 +588,7 @@ impl Site for AirflowSite {
             ("POST", ["dags", dag, "dagRuns"]) => self.trigger(dag, request),
             ("GET", ["dags", "~", "dagRuns"]) => self.all_runs(request),
             ("GET", ["dags", "~", "dagRuns", "~", "taskInstances"]) => self.all_tasks(request),
+            ("GET", ["dags", dag]) => self.dag(dag),
             ("GET", ["dags", dag, "dagRuns", run]) => self.run(dag, run),
             ("GET", ["dags", dag, "dagRuns", run, "taskInstances"]) => {
                 self.tasks_of(dag, run, request)

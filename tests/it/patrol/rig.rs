@@ -26,7 +26,7 @@ pub(super) const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
 const TOKEN: &str = "token";
 
 /// Everything that is asked, and what asks.
-pub(super) struct World {
+pub(super) struct Rig {
     pub(super) factory: Server,
     pub(super) factory_site: Arc<DataFactorySite>,
     pub(super) databricks: Server,
@@ -88,7 +88,7 @@ fn key() -> Key {
     Key::Token(SecretString::from(TOKEN))
 }
 
-impl World {
+impl Rig {
     pub(super) async fn build() -> Self {
         Self::of(support::embedded(), Api::V2).await
     }
@@ -110,7 +110,7 @@ impl World {
         flow.collector.databricks = vec![databricks(&databricks_server.url())];
         flow.collector.airflow = vec![airflow(&airflow_server.url(), None)];
         flow.prepare().await.unwrap();
-        let world = Self {
+        let rig = Self {
             factory,
             factory_site,
             databricks: databricks_server,
@@ -120,8 +120,8 @@ impl World {
             flow,
             now: start(),
         };
-        world.set_clocks();
-        world
+        rig.set_clocks();
+        rig
     }
 
     fn set_clocks(&self) {
