@@ -128,7 +128,7 @@ impl Flow {
         self.store.note_stuck(&loaded.ticket, delivery.sink).await
     }
 
-    /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
+    /// For the pages and the sweep. The delivery goes on without: the next change notes it again.
     async fn note_outage(&self, sink: Sink, outage: &Outage) {
         if outage.ended.is_some() {
             tracing::info!(sink.name = sink.name(), "a vendor answers again");

@@ -1,9 +1,10 @@
 //! Airflow's JSON, of API v1 (2.x) and v2 (3.x): every field name of it is in this file.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::tolerant::lenient;
+use crate::tolerant::{field, lenient};
 
 lenient! {
     /// A task instance.
@@ -23,12 +24,6 @@ lenient! {
         end_date: Option<DateTime<Utc>>,
     }
 
-    /// The task instances of a run.
-    struct TaskInstances {
-        task_instances: Vec<TaskInstance>,
-        total_entries: Option<i64>,
-    }
-
     /// A run of a DAG.
     struct DagRun {
         dag_id: String,
@@ -37,12 +32,6 @@ lenient! {
         start_date: Option<DateTime<Utc>>,
         end_date: Option<DateTime<Utc>>,
         run_type: String,
-    }
-
-    /// The runs of a DAG.
-    struct DagRuns {
-        dag_runs: Vec<DagRun>,
-        total_entries: Option<i64>,
     }
 
     /// The number of DAGs that we may see.
@@ -77,4 +66,24 @@ lenient! {
         content: Value,
         continuation_token: Option<String>,
     }
+}
+
+// Lists that decide what is done: one that cannot be read is no answer, and not an empty one.
+
+/// The task instances of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TaskInstances {
+    pub(super) task_instances: Vec<TaskInstance>,
+    #[serde(deserialize_with = "field")]
+    pub(super) total_entries: Option<i64>,
+}
+
+/// The runs of a DAG.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DagRuns {
+    pub(super) dag_runs: Vec<DagRun>,
+    #[serde(deserialize_with = "field")]
+    pub(super) total_entries: Option<i64>,
 }
