@@ -489,7 +489,7 @@ var telemetryAllSettings = union(
 )
 var webhookSettings = empty(secureWebhookAudience) ? {} : secureWebhookSettings
 
-// After the playbooks, so that every reference finds its secret; and after the sign-in, whose headers the app is told to
+// After the playbooks, so that every reference finds its secret; and after the sign-in, whose headers the app is set to
 // trust here. (Two changes of one app's configuration at a time are refused, too.)
 module settings 'modules/settings.bicep' = {
   params: {

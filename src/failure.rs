@@ -28,8 +28,23 @@ pub const MESSAGE_CAP: usize = 24 * 1024;
 pub const NAME_CAP: usize = 512;
 
 /// Whose failure it is: a platform's, or the tool's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum Source {
     /// Azure Data Factory (or Synapse pipelines).
     Adf,
@@ -57,12 +72,7 @@ impl Source {
 
     /// The name used in JSON and on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Adf => "adf",
-            Self::Databricks => "databricks",
-            Self::Airflow => "airflow",
-            Self::System => "system",
-        }
+        self.into()
     }
 
     /// The platform's name as people read it.
@@ -77,9 +87,7 @@ impl Source {
 
     /// The inverse of [`Source::name`], without regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|s| s.name().eq_ignore_ascii_case(name))
+        name.parse().ok()
     }
 
     /// The inverse of [`Source::ticket_prefix`].
@@ -88,14 +96,8 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// What kind of thing failed; it words titles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 pub enum AssetKind {
     /// An ADF pipeline.
@@ -113,13 +115,7 @@ pub enum AssetKind {
 impl AssetKind {
     /// The label of the asset's line in JIRA and elsewhere: `Pipeline`, `Job`, `Cluster`, `Task`.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Pipeline => "Pipeline",
-            Self::Job => "Job",
-            Self::Cluster => "Cluster",
-            Self::Task => "Task",
-            Self::Service => "Service",
-        }
+        self.into()
     }
 }
 

@@ -2,7 +2,7 @@
 
     python infra/check.d <folder with the official types> <files or folders>
 
-Prints one finding a line and ends with 1 if there is any. What cannot be known before deployment is left alone.
+Prints one finding per line and ends with 1 if there is any. What cannot be known before deployment is left alone.
 """
 
 from __future__ import annotations

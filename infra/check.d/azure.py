@@ -200,7 +200,7 @@ class Types:
             raise SystemExit(f"the client {client} does not speak {version} for {key}")
         models = _Models(models, enums)
         body = models.object(model)
-        # A client is told the name in the address; a template says it in the body.
+        # A client names it in the address; a template says it in the body.
         body["properties"]["name"]["flags"] = REQUIRED
         return ResourceType(self.index[key][0], Type(body), scope)
 

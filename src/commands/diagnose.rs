@@ -390,7 +390,7 @@ fn page(
         out,
         "{}  {}",
         one_line(&found.error_type).style(tone),
-        word(&found.category).style(dim)
+        found.category.words().style(dim)
     )?;
     writeln!(out, "{}", one_line(&found.root_cause).style(bold))?;
     writeln!(out)?;
@@ -407,7 +407,7 @@ fn page(
         out,
         "{} {} ({verdict})   {} {} ({:.0} %)   {} {}",
         "Action".style(dim),
-        word(&found.action),
+        found.action.name().replace('_', " "),
         "Confidence".style(dim),
         found.confidence_word(),
         f64::from(found.confidence) * 100.0,
@@ -429,12 +429,4 @@ fn page(
         "{}",
         format!("rule: {}", one_line(&found.rule)).style(dim)
     )
-}
-
-/// The snake-case name of an enum value with spaces.
-fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|v| v.as_str().map(|s| s.replace('_', " ")))
-        .unwrap_or_default()
 }

@@ -15,30 +15,30 @@ use super::entry::{CategoryDefaults, Cause, CodeEntry, EntityRule, Shape};
 use super::scan::Scanner;
 use super::{Category, index};
 
+macro_rules! files {
+    ($($name:ident),*) => {
+        [$((stringify!($name), include_str!(concat!("catalog/", stringify!($name), ".toml")))),*]
+    };
+}
+
 /// The data files, by their names.
-const FILES: [(&str, &str); 16] = [
-    ("categories", include_str!("catalog/categories.toml")),
-    ("entities", include_str!("catalog/entities.toml")),
-    ("guide", include_str!("catalog/guide.toml")),
-    ("adf", include_str!("catalog/adf.toml")),
-    (
-        "databricks_runs",
-        include_str!("catalog/databricks_runs.toml"),
-    ),
-    (
-        "databricks_clusters",
-        include_str!("catalog/databricks_clusters.toml"),
-    ),
-    ("spark", include_str!("catalog/spark.toml")),
-    ("airflow", include_str!("catalog/airflow.toml")),
-    ("databases", include_str!("catalog/databases.toml")),
-    ("applications", include_str!("catalog/applications.toml")),
-    ("network", include_str!("catalog/network.toml")),
-    ("identity", include_str!("catalog/identity.toml")),
-    ("storage", include_str!("catalog/storage.toml")),
-    ("compute", include_str!("catalog/compute.toml")),
-    ("programs", include_str!("catalog/programs.toml")),
-    ("services", include_str!("catalog/services.toml")),
+const FILES: [(&str, &str); 16] = files![
+    categories,
+    entities,
+    guide,
+    adf,
+    databricks_runs,
+    databricks_clusters,
+    spark,
+    airflow,
+    databases,
+    applications,
+    network,
+    identity,
+    storage,
+    compute,
+    programs,
+    services
 ];
 
 #[derive(Debug, Default, Deserialize)]
@@ -105,16 +105,6 @@ impl Catalog {
     /// What is wrong with the data files; empty, or a test fails.
     pub fn problems(&self) -> &[String] {
         &self.problems
-    }
-
-    /// How many causes it knows.
-    pub fn len(&self) -> usize {
-        self.causes.len()
-    }
-
-    /// Is nothing in it?
-    pub fn is_empty(&self) -> bool {
-        self.causes.is_empty()
     }
 
     /// Is this code one that the catalog names (without regard to case)?

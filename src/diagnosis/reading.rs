@@ -3,7 +3,7 @@
 //! In: a text, whose words its passages are ([`Voice`], as `evidence` or nobody said), and the known names. Out:
 //! [`Heard`]: for each voice the spans in which signs count, and the names that are masked in them.
 //!
-//! Raw texts are mixtures, so every passage is read for its structure, whoever sent it: `lines` finds the log lines
+//! Raw texts are mixtures, so every passage is read for its structure, from any sender: `lines` finds the log lines
 //! with their levels and the exception that ended the run, `names` finds what is only a name, `wrappers` finds what
 //! only passes an error on, and [`own_words`] are never read. This file does not know any phrase of the catalog.
 

@@ -210,7 +210,7 @@ fn confidence(catalog: &Catalog, verdict: &Verdict<'_>) -> f32 {
     value.clamp(0.05, 0.97)
 }
 
-/// How much an action could break: repeating a run is cheap, restarting or reinstalling hits whoever shares the cluster.
+/// How much an action could break: repeating a run is cheap, restarting or reinstalling affects everything on the cluster.
 pub(super) fn risk(action: Action) -> Risk {
     match action {
         Action::RetryPipeline | Action::RetryJob | Action::RetryTask => Risk::Low,

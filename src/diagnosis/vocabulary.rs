@@ -1,7 +1,6 @@
 //! The words of a diagnosis: categories, actions, severities, and the [`Diagnosis`] itself.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +9,25 @@ use crate::failure::{Failure, Source};
 use crate::patrol::OVERDUE;
 
 /// What went wrong, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
 #[expect(
     missing_docs,
     reason = "the names are the field's own words, listed in the README"
 )]
+#[strum(serialize_all = "lowercase")]
 pub enum Category {
     Network,
     Timeout,
@@ -24,8 +36,11 @@ pub enum Category {
     Authentication,
     Authorization,
     Configuration,
+    #[strum(to_string = "data schema")]
     DataSchema,
+    #[strum(to_string = "data quality")]
     DataQuality,
+    #[strum(to_string = "missing data")]
     MissingData,
     Code,
     Dependency,
@@ -37,9 +52,22 @@ pub enum Category {
 }
 
 /// What would help. The first five act through a playbook, the others are advice to a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
+#[strum(serialize_all = "snake_case")]
 pub enum Action {
     RetryPipeline,
     RetryJob,
@@ -52,7 +80,9 @@ pub enum Action {
 }
 
 /// How bad it is; gives priority and SLA.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Severity {
     Low,
@@ -62,7 +92,9 @@ pub enum Severity {
 }
 
 /// How much an automatic action could break; gives the number of attempts and their delays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Risk {
     Low,
@@ -181,27 +213,6 @@ impl Diagnosis {
     }
 }
 
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Low => "Low",
-            Self::Medium => "Medium",
-            Self::High => "High",
-            Self::Critical => "Critical",
-        })
-    }
-}
-
-impl fmt::Display for Risk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Low => "Low",
-            Self::Medium => "Medium",
-            Self::High => "High",
-        })
-    }
-}
-
 impl Category {
     /// May a machine ever act on such errors (law L8)? Running it again cannot help the others, or could do harm.
     pub fn may_be_acted_on(self) -> bool {
@@ -220,25 +231,7 @@ impl Category {
 
     /// As people read it: `data schema`, `network` …
     pub fn words(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Timeout => "timeout",
-            Self::Throttling => "throttling",
-            Self::Resource => "resource",
-            Self::Authentication => "authentication",
-            Self::Authorization => "authorization",
-            Self::Configuration => "configuration",
-            Self::DataSchema => "data schema",
-            Self::DataQuality => "data quality",
-            Self::MissingData => "missing data",
-            Self::Code => "code",
-            Self::Dependency => "dependency",
-            Self::Platform => "platform",
-            Self::Concurrency => "concurrency",
-            Self::Quota => "quota",
-            Self::Cancelled => "cancelled",
-            Self::Undetermined => "undetermined",
-        }
+        self.into()
     }
 }
 
@@ -257,16 +250,7 @@ impl Action {
 
     /// The name in JSON: `retry_pipeline` …
     pub fn name(self) -> &'static str {
-        match self {
-            Self::RetryPipeline => "retry_pipeline",
-            Self::RetryJob => "retry_job",
-            Self::RetryTask => "retry_task",
-            Self::RestartCluster => "restart_cluster",
-            Self::ReinstallLibraries => "reinstall_libraries",
-            Self::CheckUpstream => "check_upstream",
-            Self::ScaleResources => "scale_resources",
-            Self::None => "none",
-        }
+        self.into()
     }
 
     /// As people read it: `retry the pipeline` …

@@ -75,11 +75,6 @@ impl Scope {
         }
         same_place(self.source, &self.id, named)
     }
-
-    /// As people read it: the short name.
-    pub fn label(&self) -> &str {
-        &self.name
-    }
 }
 
 /// Do a configured id and a name in a report mean the same place? `None`: they cannot be compared, as a workspace's

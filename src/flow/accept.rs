@@ -48,7 +48,7 @@ pub struct Accepted {
     pub status: AcceptStatus,
     /// The first ticket.
     pub ticket_id: Option<TicketId>,
-    /// One entry a failure.
+    /// One entry per failure.
     pub tickets: Vec<AcceptedTicket>,
     /// Why it was ignored.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -93,7 +93,7 @@ impl Flow {
         self.end_delivery(delivery, "", end, now).await
     }
 
-    /// For the pages and the sweep. The delivery goes on without: it is told again with the next change.
+    /// For the pages and the sweep. The delivery goes on without: the next change notes it again.
     async fn note_outage(&self, sink: Sink, outage: &Outage) {
         if outage.ended.is_some() {
             tracing::info!(sink.name = sink.name(), "a vendor answers again");

@@ -35,6 +35,7 @@ mod notices;
 pub mod patrol;
 pub mod remediate;
 pub mod sweep;
+mod watchdog;
 
 pub use message::{DELIVERIES, Delivery, FAILURES, Message, QUEUES, Task};
 

@@ -17,27 +17,8 @@ pub enum Trigger {
     Timer(&'static str),
 }
 
-/// What opens a door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lock {
-    /// The host checks a function key.
-    FunctionKey,
-    /// The signature, or the secret, of JIRA's webhook.
-    JiraSecret,
-    /// The one-time token of the attempt.
-    CallbackToken,
-    /// Slack's signature.
-    SlackSignature,
-    /// A signed-in person, or the dashboard's key.
-    Dashboard,
-    /// Anybody: it says nothing that matters.
-    Open,
-    /// The host alone calls it.
-    Host,
-}
-
 /// One folder of `functions/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
 pub enum Door {
     /// Alerts of Azure Monitor.
     AzureMonitor,
@@ -92,24 +73,8 @@ impl Door {
     ];
 
     /// The function's name: its folder in `functions/`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AzureMonitor => "AzureMonitor",
-            Self::DatabricksMonitor => "DatabricksMonitor",
-            Self::AirflowMonitor => "AirflowMonitor",
-            Self::JiraWebhook => "JiraWebhook",
-            Self::RemediationCallback => "RemediationCallback",
-            Self::SlackInteractions => "SlackInteractions",
-            Self::Dashboard => "Dashboard",
-            Self::Api => "Api",
-            Self::Health => "Health",
-            Self::AnalyseFailure => "AnalyseFailure",
-            Self::DeliverTicket => "DeliverTicket",
-            Self::RecordPoisonFailure => "RecordPoisonFailure",
-            Self::RecordPoisonDelivery => "RecordPoisonDelivery",
-            Self::Sweep => "Sweep",
-            Self::Patrol => "Patrol",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// What triggers it.
@@ -130,26 +95,6 @@ impl Door {
             Self::RecordPoisonDelivery => Trigger::Queue("deliveries-poison"),
             Self::Sweep => Trigger::Timer("0 * * * * *"),
             Self::Patrol => Trigger::Timer("20 * * * * *"),
-        }
-    }
-
-    /// What opens it.
-    pub const fn lock(self) -> Lock {
-        match self {
-            Self::AzureMonitor | Self::DatabricksMonitor | Self::AirflowMonitor => {
-                Lock::FunctionKey
-            }
-            Self::JiraWebhook => Lock::JiraSecret,
-            Self::RemediationCallback => Lock::CallbackToken,
-            Self::SlackInteractions => Lock::SlackSignature,
-            Self::Dashboard | Self::Api => Lock::Dashboard,
-            Self::Health => Lock::Open,
-            Self::AnalyseFailure
-            | Self::DeliverTicket
-            | Self::RecordPoisonFailure
-            | Self::RecordPoisonDelivery
-            | Self::Sweep
-            | Self::Patrol => Lock::Host,
         }
     }
 
@@ -193,21 +138,6 @@ impl Door {
                 .iter()
                 .any(|allowed| method.eq_ignore_ascii_case(allowed)),
             Trigger::Queue(_) | Trigger::Timer(_) => method.eq_ignore_ascii_case("post"),
-        }
-    }
-}
-
-impl Lock {
-    /// What the host itself checks: `authLevel` of `function.json`.
-    pub const fn auth_level(self) -> &'static str {
-        match self {
-            Self::FunctionKey => "function",
-            Self::JiraSecret
-            | Self::CallbackToken
-            | Self::SlackSignature
-            | Self::Dashboard
-            | Self::Open
-            | Self::Host => "anonymous",
         }
     }
 }

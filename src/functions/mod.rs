@@ -34,7 +34,7 @@ pub mod wire;
 
 use access::DashboardLock;
 use deployment::Idle;
-pub use door::{Door, Lock, Trigger};
+pub use door::{Door, Trigger};
 use faults::Faults;
 use queues::Job;
 use reader::Reader;

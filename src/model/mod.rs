@@ -1,7 +1,7 @@
 //! The optional language model: it words the deterministic diagnosis, it never decides (law L6).
 //!
 //! In: a [`Diagnosis`] with its failure and evidence (redacted before). Out: the same diagnosis in better
-//! words, or unchanged with the [`Gap`] that says why. `prompt` says what is told, `wire` how, `answer` what
+//! words, or unchanged with the [`Gap`] that says why. `prompt` says what is sent, `wire` how, `answer` what
 //! of the answer is believed, `guard` which words may be shown. Only this file calls anybody. It knows no
 //! ticket and no policy: category, action, severity and risk are decided before and after, never here; the
 //! one exception is a doubt, which makes a diagnosis undetermined and takes its action away.
@@ -42,7 +42,7 @@ const RETRIES: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(400);
 /// A further call that cannot take so long is not begun.
 const CALL_LEAST: Duration = Duration::from_millis(50);
-/// Part of every cache key: what was worded under other rules is worded anew.
+/// Part of every cache key: what was worded under other rules is worded again.
 const RULES: &str = "1";
 
 /// Whose wire format.
@@ -65,7 +65,7 @@ pub struct ModelSettings {
     pub model: String,
     /// `AI_API_KEY`.
     pub api_key: Option<SecretString>,
-    /// `AI_DAILY_BUDGET`: at most so many calls a day.
+    /// `AI_DAILY_BUDGET`: the most calls per day.
     pub daily_budget: u32,
 }
 
@@ -150,7 +150,7 @@ impl Model {
         self
     }
 
-    /// At most so many calls a day.
+    /// The most calls per day.
     pub fn daily_budget(&self) -> u32 {
         self.settings.daily_budget
     }
@@ -180,19 +180,8 @@ impl Model {
         ))
     }
 
-    /// Words the diagnosis; on any trouble the given one comes back with the gap that says why.
-    pub async fn word(
-        &self,
-        diagnosis: Diagnosis,
-        failure: &Failure,
-        evidence: &[Evidence],
-        now: DateTime<Utc>,
-    ) -> (Diagnosis, Option<Gap>) {
-        let asked = self.ask(diagnosis, failure, evidence, now).await;
-        (asked.diagnosis, asked.gap)
-    }
-
-    /// As [`Model::word`], with what is worth keeping.
+    /// Words the diagnosis; on any trouble the given one comes back with the gap that says why. With it: what is worth
+    /// keeping.
     pub async fn ask(
         &self,
         diagnosis: Diagnosis,

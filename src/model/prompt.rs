@@ -1,4 +1,4 @@
-//! What the model is told. Pure.
+//! What is sent to the model. Pure.
 //!
 //! In: the catalog's diagnosis, the failure, the evidence. Out: two messages, the answer's schema, and the
 //! receipt the answer has to repeat. Everything that machines or vendors said stands between marks that carry
@@ -124,7 +124,7 @@ struct Piece<'a> {
     text: String,
 }
 
-/// What the catalog says, one value a line.
+/// What the catalog says, one value per line.
 fn reading(diagnosis: &Diagnosis, failure: &Failure) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
@@ -154,7 +154,7 @@ fn pieces<'a>(quotes: &[Quote], evidence: &'a [Evidence]) -> Vec<Piece<'a>> {
     let mut room = EVIDENCE_SHOWN;
     let mut pieces = Vec::new();
     for (place, piece) in evidence.iter().enumerate() {
-        // Whoever comes later keeps a share.
+        // Later pieces keep a share.
         let waiting = evidence.len() - place - 1;
         let share = room
             .saturating_sub(waiting.min(8) * PIECE_LEAST)

@@ -22,7 +22,7 @@ const API_VERSION: &str = "2024-10-21";
 const ANSWER_TOKENS: u32 = 1200;
 /// The same for models that think first.
 const THINKING_TOKENS: u32 = 6000;
-/// No tokenizer puts so many letters and digits of English and logs into a token.
+/// No tokenizer puts this many letters and digits of English and logs into a token.
 const LETTERS_A_TOKEN: usize = 6;
 
 /// Where completions are asked for.

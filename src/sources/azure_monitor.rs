@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::json::{digest, document, nothing_usable};
 use super::rows::{self, Origin, Table};
 use super::{Malformed, Parsed, RowsOf, alert, outcome};
-use crate::failure::{AlertRef, Failure};
+use crate::failure::AlertRef;
 
 /// Parses one body.
 pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
@@ -35,25 +35,14 @@ pub fn parse(body: &[u8]) -> Result<Parsed, Malformed> {
         .keys()
         .any(|key| key.eq_ignore_ascii_case("pipeline"))
         .then_some(RowsOf::AdfRuns);
-    match rows::read(&Table::from_pairs(object), &origin, hint) {
-        Some((_, reading)) if !reading.failures.is_empty() => Ok(Parsed::Failures(
-            reading
-                .failures
-                .into_iter()
-                .map(|failure| Failure {
-                    alert: None,
-                    ..failure
-                })
-                .collect(),
-        )),
-        Some((_, reading)) if !reading.skipped.is_empty() => {
-            Ok(Parsed::Ignored(reading.skipped.join(", ")))
-        }
-        _ => Err(nothing_usable(
-            "neither an Azure Monitor alert nor an object that names a failed run",
-            "schemaId",
-        )),
-    }
+    let read = rows::read(&Table::from_pairs(object), &origin, hint);
+    read.and_then(|(_, reading)| reading.without_alert())
+        .ok_or_else(|| {
+            nothing_usable(
+                "neither an Azure Monitor alert nor an object that names a failed run",
+                "schemaId",
+            )
+        })
 }
 
 /// A hand-made body often wraps what it says into one object: its members count where the body has none of that name.

@@ -378,22 +378,9 @@ impl Outcome {
 /// A body without an event: the columns of a row at its top level, a test, or nothing.
 fn flat(document: &Value, origin: &Origin) -> Result<Parsed, Malformed> {
     let object = document.as_object().cloned().unwrap_or_default();
-    if let Some((_, reading)) = rows::read(&Table::from_pairs(object), origin, None) {
-        if !reading.failures.is_empty() {
-            return Ok(Parsed::Failures(
-                reading
-                    .failures
-                    .into_iter()
-                    .map(|failure| Failure {
-                        alert: None,
-                        ..failure
-                    })
-                    .collect(),
-            ));
-        }
-        if !reading.skipped.is_empty() {
-            return Ok(Parsed::Ignored(reading.skipped.join(", ")));
-        }
+    let read = rows::read(&Table::from_pairs(object), origin, None);
+    if let Some(parsed) = read.and_then(|(_, reading)| reading.without_alert()) {
+        return Ok(parsed);
     }
     let words = ["text", "message", "title", "type"]
         .iter()

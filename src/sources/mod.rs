@@ -57,8 +57,9 @@ pub struct Malformed {
 }
 
 /// Which table or API can name the runs behind an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RowsOf {
     /// Failed ADF pipeline runs.
     AdfRuns,
@@ -78,11 +79,7 @@ impl RowsOf {
 
     /// The name used in JSON and in keys of the store.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::AdfRuns => "adf_runs",
-            Self::DatabricksClusters => "databricks_clusters",
-            Self::DatabricksJobs => "databricks_jobs",
-        }
+        self.into()
     }
 
     /// The platform whose rows they are.

@@ -12,9 +12,9 @@ use std::rc::Rc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::RowsOf;
 use super::json::{member, prose, scalar};
 use super::time::instant_of;
+use super::{Parsed, RowsOf};
 use crate::failure::{AlertRef, Failure, RunKey};
 
 pub mod adf;
@@ -55,45 +55,33 @@ pub struct Reading {
     pub unusable: usize,
 }
 
-/// The failed ADF runs of a table: rows of one run fold into one failure.
-pub fn adf_failures(table: &Table, severity: Option<u8>, alert: Option<&AlertRef>) -> Vec<Failure> {
-    adf::read(
-        table,
-        &Origin {
-            severity,
-            alert: alert.cloned(),
-            ..Origin::default()
-        },
-    )
-    .failures
+impl Reading {
+    /// The outcome of a body that is no alert: its failures, or why its rows are none. `None`: it says neither.
+    pub(super) fn without_alert(self) -> Option<Parsed> {
+        if self.failures.is_empty() {
+            return (!self.skipped.is_empty()).then(|| Parsed::Ignored(self.skipped.join(", ")));
+        }
+        let failures = self.failures.into_iter().map(|failure| Failure {
+            alert: None,
+            ..failure
+        });
+        Some(Parsed::Failures(failures.collect()))
+    }
 }
 
-/// The failed Databricks job runs and ended clusters of a table.
-pub fn databricks_failures(
-    table: &Table,
-    severity: Option<u8>,
-    alert: Option<&AlertRef>,
-) -> Vec<Failure> {
-    databricks::read(
-        table,
-        &Origin {
-            severity,
-            alert: alert.cloned(),
-            ..Origin::default()
-        },
-    )
-    .failures
+/// Reads a table of this kind: rows of one run fold into one failure.
+pub fn read_as(of: RowsOf, table: &Table, origin: &Origin) -> Reading {
+    match of {
+        RowsOf::AdfRuns => adf::read(table, origin),
+        RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => databricks::read(table, origin),
+    }
 }
 
 /// Reads a table of whichever platform its columns show; `hint` decides when they do not.
 /// `None`: the table concerns neither platform.
 pub fn read(table: &Table, origin: &Origin, hint: Option<RowsOf>) -> Option<(RowsOf, Reading)> {
     let of = platform(table).or(hint)?;
-    let reading = match of {
-        RowsOf::AdfRuns => adf::read(table, origin),
-        RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => databricks::read(table, origin),
-    };
-    Some((of, reading))
+    Some((of, read_as(of, table, origin)))
 }
 
 /// Which platform a table's columns (or the resources its rows name) belong to.

@@ -65,16 +65,6 @@ pub enum Record {
     Slack(SlackRecord),
 }
 
-impl Record {
-    /// Whose it is.
-    pub fn sink(&self) -> Sink {
-        match self {
-            Self::Jira(_) => Sink::Jira,
-            Self::Slack(_) => Sink::Slack,
-        }
-    }
-}
-
 /// How far a sink was brought with the ticket, and what goes on there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -32,8 +32,20 @@ pub(crate) use remediation::with_node_type;
 pub use remediation::{Answer, Approval, Attempt, AttemptState, Remediation, RemediationState};
 
 /// The ticket's state as people see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Status {
     /// Nobody works on it yet.
     Open,
@@ -223,11 +235,7 @@ impl Actor {
 impl Status {
     /// The name used in JSON and on the dashboard.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::InProgress => "in_progress",
-            Self::Acknowledged => "acknowledged",
-        }
+        self.into()
     }
 
     /// The inverse of [`Status::name`], without regard to case; `closed` is what people call an acknowledged ticket.
@@ -235,9 +243,7 @@ impl Status {
         if name.eq_ignore_ascii_case("closed") {
             return Some(Self::Acknowledged);
         }
-        [Self::Open, Self::InProgress, Self::Acknowledged]
-            .into_iter()
-            .find(|status| status.name().eq_ignore_ascii_case(name))
+        name.parse().ok()
     }
 }
 

@@ -7,8 +7,11 @@ use super::Actor;
 use crate::diagnosis::{Action, Risk};
 
 /// How a remediation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RemediationState {
     /// Nothing will be done automatically; the decision says why.
     #[default]
@@ -32,33 +35,14 @@ pub enum RemediationState {
 impl RemediationState {
     /// The name used in JSON and CSV.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::AwaitingApproval => "awaiting_approval",
-            Self::Scheduled => "scheduled",
-            Self::Running => "running",
-            Self::Verifying => "verifying",
-            Self::Succeeded => "succeeded",
-            Self::Exhausted => "exhausted",
-            Self::Rejected => "rejected",
-        }
+        self.into()
     }
 }
 
 impl AttemptState {
     /// As people read it.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Calling => "calling",
-            Self::Accepted => "accepted",
-            Self::Unknown => "unknown",
-            Self::Verifying => "verifying",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Refused => "refused",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 }
 
@@ -85,8 +69,9 @@ pub struct Remediation {
 }
 
 /// How one attempt stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AttemptState {
     /// Recorded; its playbook is called when `due_at` has come.
     Scheduled,

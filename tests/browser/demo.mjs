@@ -1,4 +1,4 @@
-// Whoever has started the demo looks around: the dashboard, JIRA, Slack, and what a click in one does to the others.
+// Somebody has started the demo and looks around: the dashboard, JIRA, Slack, and what a click in one does to the others.
 
 import assert from "node:assert/strict";
 

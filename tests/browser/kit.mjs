@@ -79,7 +79,7 @@ class Stage {
       if (url.protocol !== "data:" && url.origin !== origin) complain(`asks another host: ${url.href}`);
     });
     page.on("requestfailed", (request) => {
-      // Whoever leaves a page breaks off what its script was asking for.
+      // Leaving a page breaks off what its script was asking for.
       const left = request.resourceType() === "fetch" && request.failure()?.errorText === "net::ERR_ABORTED";
       if (!left) complain(`request failed: ${request.url()} ${request.failure()?.errorText}`);
     });

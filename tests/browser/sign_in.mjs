@@ -1,4 +1,4 @@
-// Whoever comes to a locked dashboard: the key, the cookie it is exchanged for, and an answer that only people inside may give.
+// Somebody opens a locked dashboard: the key, the cookie it is exchanged for, and an answer that only people inside may give.
 
 import assert from "node:assert/strict";
 

@@ -98,9 +98,10 @@ impl Story {
     }
 
     async fn word(&self, model: &Model) -> (Diagnosis, Option<Gap>) {
-        model
-            .word(self.diagnosis.clone(), &self.failure, &self.evidence, now())
-            .await
+        let asked = model
+            .ask(self.diagnosis.clone(), &self.failure, &self.evidence, now())
+            .await;
+        (asked.diagnosis, asked.gap)
     }
 
     /// The model fails: the catalog's diagnosis stands, only who worded it changes. Returns why.

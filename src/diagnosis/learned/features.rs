@@ -9,7 +9,7 @@ use crate::failure::Source;
 
 /// The most bytes of a text that are read.
 pub const READ: usize = 4096;
-/// Of these, so many from its head.
+/// How many of these come from its head.
 const HEAD: usize = 1024;
 /// How many buckets there are.
 pub const BUCKETS: usize = 1 << 15;

@@ -44,14 +44,11 @@ pub struct DataFactorySettings {
     pub resource_group: String,
     /// `AZURE_DATA_FACTORY_NAME`.
     pub factory: String,
-    /// [`DataFactorySettings::PUBLIC`], or another cloud's management host.
+    /// `AZURE_MANAGEMENT_URL`: the management API of its cloud.
     pub base_url: Url,
 }
 
 impl DataFactorySettings {
-    /// The management API of the public cloud.
-    pub const PUBLIC: &str = "https://management.azure.com";
-
     /// The factory's resource id in lower case, as alerts and logs write it.
     pub fn resource_id(&self) -> String {
         format!(

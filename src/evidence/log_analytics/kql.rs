@@ -1,6 +1,6 @@
 //! Our own queries. Outside text enters only as an escaped string literal ([`literal`]). Pure.
 //!
-//! One condition a line, so that a reader (and the simulator) can follow them.
+//! One condition per line, so that a reader (and the simulator) can follow them.
 
 use std::fmt::Write as _;
 

@@ -38,25 +38,17 @@ const SHOWN: usize = 20;
 pub struct LogAnalyticsSettings {
     /// `LOG_ANALYTICS_WORKSPACE_ID`: the workspace's GUID, not its name.
     pub workspace: Uuid,
-    /// [`LogAnalyticsSettings::PUBLIC`], or another cloud's host.
+    /// `LOG_ANALYTICS_URL`: the query API of its cloud.
     pub base_url: Url,
-}
-
-impl LogAnalyticsSettings {
-    /// The query API of the public cloud.
-    pub const PUBLIC: &str = "https://api.loganalytics.azure.com";
 }
 
 impl Found {
     /// The failed runs that the rows speak of.
     pub(super) fn failures(&self, request: &RowsRequest) -> Vec<Failure> {
-        let read = match request.rows_of {
-            RowsOf::AdfRuns => rows::adf_failures,
-            RowsOf::DatabricksClusters | RowsOf::DatabricksJobs => rows::databricks_failures,
-        };
+        let (of, origin) = (request.rows_of, request.origin());
         let table = self.table.iter();
         table
-            .flat_map(|table| read(table, request.severity, Some(&request.alert)))
+            .flat_map(|table| rows::read_as(of, table, &origin).failures)
             .collect()
     }
 }
@@ -361,11 +353,12 @@ fn text(table: &rows::Table) -> Text {
 
 /// What the rows know better than the report: rows are read as any other rows of that kind are.
 fn refinement(failure: &Failure, table: &rows::Table) -> Refinement {
-    let read = match failure.source {
-        Source::Adf => rows::adf_failures(table, None, None),
-        Source::Databricks => rows::databricks_failures(table, None, None),
-        Source::Airflow | Source::System => Vec::new(),
+    let of = match failure.source {
+        Source::Adf => RowsOf::AdfRuns,
+        Source::Databricks => RowsOf::DatabricksJobs,
+        Source::Airflow | Source::System => return Refinement::default(),
     };
+    let read = rows::read_as(of, table, &rows::Origin::default()).failures;
     let same = |row: &Failure| row.run_id.is_none() || row.run_id == failure.run_id;
     let Some(row) = read.into_iter().find(same) else {
         return Refinement::default();

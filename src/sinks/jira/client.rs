@@ -50,7 +50,7 @@ impl Client {
     /// The project's name.
     pub(super) async fn project(&self, key: &str, now: DateTime<Utc>) -> Result<String, Failed> {
         let project: wire::Named = self.get(&["project", key], &[], now).await?;
-        Ok(project.name.unwrap_or_default())
+        Ok(project.name)
     }
 
     /// Statuses of the project's workflows: name and category.
@@ -65,10 +65,8 @@ impl Client {
         let statuses = types.into_iter().flat_map(|of_type| of_type.statuses);
         Ok(statuses
             .map(|status| {
-                (
-                    status.name.unwrap_or_default(),
-                    wire::category(status.status_category),
-                )
+                let category = status.category();
+                (status.name, category)
             })
             .collect())
     }
@@ -111,8 +109,8 @@ impl Client {
         let types = answer.issue_types.into_iter().chain(answer.values);
         Ok(types
             .map(|t| IssueType {
-                id: t.id.0,
-                name: t.name.unwrap_or_default(),
+                id: t.id,
+                name: t.name,
                 subtask: t.subtask,
             })
             .collect())
@@ -129,8 +127,8 @@ impl Client {
         let answer: wire::CreateFields = self.get(&path, &[("maxResults", "200")], now).await?;
         let fields = answer.fields.into_iter().chain(answer.values);
         let field = |f: wire::CreateField| CreateField {
-            id: f.field_id.or(f.key).unwrap_or_default(),
-            name: f.name.unwrap_or_default(),
+            id: f.field_id.unwrap_or(f.key),
+            name: f.name,
             required: f.required,
             has_default: f.has_default_value,
         };
@@ -140,28 +138,22 @@ impl Client {
     /// Searches; the index lags a few seconds behind.
     pub(super) async fn search(&self, jql: &str, now: DateTime<Utc>) -> Result<Vec<Found>, Failed> {
         let body = json!({"jql": jql, "fields": ["summary", "status", "labels", "description"], "maxResults": 20});
-        let reply = self
-            .call(Method::POST, &["search", "jql"], &[], Some(&body), now)
-            .await?;
-        let answer: wire::Search = read(&reply)?;
+        let answer: wire::Search = read(&self.post(&["search", "jql"], &body, now).await?)?;
         let found = |issue: wire::Issue| Found {
-            id: issue.id.0,
+            id: issue.id,
             key: issue.key,
-            labels: issue.fields.labels.unwrap_or_default(),
-            description: issue.fields.description.unwrap_or_default(),
+            labels: issue.fields.labels,
+            description: issue.fields.description,
         };
         Ok(answer.issues.into_iter().map(found).collect())
     }
 
     /// Creates an issue from its whole request body; its key.
     pub(super) async fn create(&self, body: &Value, now: DateTime<Utc>) -> Result<Made, Failed> {
-        let reply = self
-            .call(Method::POST, &["issue"], &[], Some(body), now)
-            .await?;
-        let created: wire::Created = read(&reply)?;
+        let created: wire::Created = read(&self.post(&["issue"], body, now).await?)?;
         Ok(Made {
             key: created.key,
-            id: created.id.map(|id| id.0),
+            id: created.id,
         })
     }
 
@@ -169,7 +161,7 @@ impl Client {
     pub(super) async fn issue(&self, key: &str, now: DateTime<Utc>) -> Result<Issue, Failed> {
         let query = [("fields", "status"), ("expand", "changelog")];
         let issue: wire::Issue = self.get(&["issue", key], &query, now).await?;
-        let status = issue.fields.status.unwrap_or_default();
+        let status = issue.fields.status;
         let mut moves: Vec<Move> = issue
             .changelog
             .histories
@@ -178,10 +170,10 @@ impl Client {
             .collect();
         moves.sort_by_key(|change| std::cmp::Reverse(change.at));
         Ok(Issue {
-            id: issue.id.0,
+            id: issue.id,
             key: issue.key,
-            status: status.name.unwrap_or_default(),
-            category: wire::category(status.status_category),
+            category: status.category(),
+            status: status.name,
             moves,
         })
     }
@@ -193,16 +185,9 @@ impl Client {
         fields: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), Failed> {
-        let reply = self
-            .call(
-                Method::PUT,
-                &["issue", key],
-                &[],
-                Some(&json!({"fields": fields})),
-                now,
-            )
-            .await?;
-        nothing(&reply)
+        let (path, body) = (["issue", key], json!({"fields": fields}));
+        let call = self.call(Method::PUT, &path, &[], Some(&body), now);
+        nothing(&call.await?)
     }
 
     /// The newest comments, as documents.
@@ -229,10 +214,7 @@ impl Client {
     ) -> Result<(), Failed> {
         let path = ["issue", key, "comment"];
         let body = json!({"body": document});
-        let reply = self
-            .call(Method::POST, &path, &[], Some(&body), now)
-            .await?;
-        read::<wire::Said>(&reply).map(drop)
+        read::<wire::Said>(&self.post(&path, &body, now).await?).map(drop)
     }
 
     /// The transitions that we may make now.
@@ -272,10 +254,7 @@ impl Client {
             body.insert("fields".to_owned(), Value::Object(fields.clone()));
         }
         let path = ["issue", key, "transitions"];
-        let reply = self
-            .call(Method::POST, &path, &[], Some(&body), now)
-            .await?;
-        nothing(&reply)
+        nothing(&self.post(&path, &body, now).await?)
     }
 
     async fn get<T: DeserializeOwned>(
@@ -285,6 +264,10 @@ impl Client {
         now: DateTime<Utc>,
     ) -> Result<T, Failed> {
         read(&self.call(Method::GET, path, query, None, now).await?)
+    }
+
+    async fn post(&self, path: &[&str], body: &Value, now: DateTime<Utc>) -> Result<Reply, Failed> {
+        self.call(Method::POST, path, &[], Some(body), now).await
     }
 
     async fn call(

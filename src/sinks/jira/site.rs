@@ -77,7 +77,8 @@ pub(super) struct CreateField {
 }
 
 /// JIRA's three kinds of statuses; names are translated and customised, kinds are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum StatusCategory {
     /// `new`: to do.
     New,
@@ -90,12 +91,7 @@ pub enum StatusCategory {
 impl StatusCategory {
     /// Reads `statusCategory.key`; `undefined` and unknown keys are none.
     pub fn from_key(key: &str) -> Option<Self> {
-        match key {
-            "new" => Some(Self::New),
-            "indeterminate" => Some(Self::Indeterminate),
-            "done" => Some(Self::Done),
-            _ => None,
-        }
+        key.parse().ok()
     }
 }
 

@@ -10,98 +10,135 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::site::{self, Move, StatusCategory};
-use crate::tolerant;
+use crate::tolerant::{self, lenient};
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct User {
-    pub(super) account_id: Option<String>,
-    pub(super) display_name: Option<String>,
-    account_type: Option<String>,
-}
+lenient! {
+    #[serde(rename_all = "camelCase")]
+    struct User {
+        account_id: Option<String>,
+        display_name: Option<String>,
+        account_type: Option<String>,
+    }
 
-/// Ids are strings, and numbers in some places.
-#[derive(Default, Clone)]
-pub(super) struct Id(pub(super) String);
+    struct Named {
+        name: String,
+    }
 
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        tolerant::field(deserializer).map(Self)
+    struct TypeStatuses {
+        statuses: Vec<Status>,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct Status {
+        name: String,
+        status_category: Category,
+    }
+
+    struct Category {
+        key: String,
+    }
+
+    struct Permissions {
+        permissions: BTreeMap<String, Permission>,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct Permission {
+        have_permission: bool,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct IssueTypes {
+        issue_types: Vec<IssueType>,
+        values: Vec<IssueType>,
+    }
+
+    struct IssueType {
+        id: String,
+        name: String,
+        subtask: bool,
+    }
+
+    struct CreateFields {
+        fields: Vec<CreateField>,
+        values: Vec<CreateField>,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct CreateField {
+        field_id: Option<String>,
+        key: String,
+        name: String,
+        required: bool,
+        has_default_value: bool,
+    }
+
+    struct Fields {
+        status: Status,
+        labels: Vec<String>,
+        description: Value,
+    }
+
+    struct Changelog {
+        histories: Vec<History>,
+    }
+
+    struct History {
+        author: User,
+        created: String,
+        items: Vec<Item>,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct Item {
+        field: String,
+        field_id: Option<String>,
+        from_string: Option<String>,
+        #[serde(rename = "toString")]
+        to: String,
+    }
+
+    struct Comments {
+        comments: Vec<Comment>,
+    }
+
+    struct Comment {
+        body: Value,
+    }
+
+    struct Transitions {
+        transitions: Vec<Transition>,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct Transition {
+        id: String,
+        name: String,
+        to: Status,
+        is_available: Option<bool>,
+        fields: BTreeMap<String, TransitionField>,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct TransitionField {
+        required: bool,
+        has_default_value: bool,
+        allowed_values: Vec<Allowed>,
+    }
+
+    struct Allowed {
+        id: String,
+        name: String,
+    }
+
+    #[serde(rename_all = "camelCase")]
+    struct Errors {
+        error_messages: Vec<Value>,
+        errors: BTreeMap<String, Value>,
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct Named {
-    pub(super) name: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct TypeStatuses {
-    #[serde(default)]
-    pub(super) statuses: Vec<Status>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Status {
-    pub(super) name: Option<String>,
-    pub(super) status_category: Option<Category>,
-}
-
-#[derive(Deserialize, Clone)]
-pub(super) struct Category {
-    pub(super) key: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Permissions {
-    #[serde(default)]
-    pub(super) permissions: BTreeMap<String, Permission>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Permission {
-    #[serde(default)]
-    pub(super) have_permission: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct IssueTypes {
-    #[serde(default)]
-    pub(super) issue_types: Vec<IssueType>,
-    #[serde(default)]
-    pub(super) values: Vec<IssueType>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct IssueType {
-    pub(super) id: Id,
-    pub(super) name: Option<String>,
-    #[serde(default)]
-    pub(super) subtask: bool,
-}
-
-#[derive(Deserialize)]
-pub(super) struct CreateFields {
-    #[serde(default)]
-    pub(super) fields: Vec<CreateField>,
-    #[serde(default)]
-    pub(super) values: Vec<CreateField>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CreateField {
-    pub(super) field_id: Option<String>,
-    pub(super) key: Option<String>,
-    pub(super) name: Option<String>,
-    #[serde(default)]
-    pub(super) required: bool,
-    #[serde(default)]
-    pub(super) has_default_value: bool,
-}
+// What an answer must say, to be taken for JIRA's own.
 
 #[derive(Deserialize)]
 pub(super) struct Search {
@@ -111,59 +148,26 @@ pub(super) struct Search {
 #[derive(Deserialize)]
 pub(super) struct Created {
     pub(super) key: String,
-    #[serde(default)]
-    pub(super) id: Option<Id>,
+    #[serde(default, deserialize_with = "tolerant::field")]
+    pub(super) id: Option<String>,
 }
 
 /// A comment that was made. Only that it has an id counts.
 #[derive(Deserialize)]
 pub(super) struct Said {
     #[serde(rename = "id")]
-    _id: Id,
+    _id: Value,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Issue {
-    #[serde(default)]
-    pub(super) id: Id,
+    #[serde(default, deserialize_with = "tolerant::field")]
+    pub(super) id: String,
     pub(super) key: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     pub(super) fields: Fields,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tolerant::field")]
     pub(super) changelog: Changelog,
-}
-
-#[derive(Deserialize, Default)]
-pub(super) struct Fields {
-    pub(super) status: Option<Status>,
-    pub(super) labels: Option<Vec<String>>,
-    pub(super) description: Option<Value>,
-}
-
-#[derive(Deserialize, Default)]
-pub(super) struct Changelog {
-    #[serde(default)]
-    pub(super) histories: Vec<History>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct History {
-    author: Option<User>,
-    #[serde(default)]
-    created: String,
-    #[serde(default)]
-    items: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Item {
-    #[serde(default)]
-    field: String,
-    field_id: Option<String>,
-    from_string: Option<String>,
-    #[serde(rename = "toString")]
-    to: Option<String>,
 }
 
 impl History {
@@ -171,7 +175,7 @@ impl History {
         let Some(at) = time(&self.created) else {
             return Vec::new();
         };
-        let author = self.author.unwrap_or_default();
+        let author = self.author;
         let of_status = |item: &Item| item.field_id.as_deref().unwrap_or(&item.field) == "status";
         let read = |item: Item| Move {
             at,
@@ -179,62 +183,14 @@ impl History {
             name: author.display_name.clone(),
             is_app: author.account_type.as_deref() == Some("app"),
             from: item.from_string,
-            to: item.to.unwrap_or_default(),
+            to: item.to,
         };
         self.items.into_iter().filter(of_status).map(read).collect()
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct Comments {
-    #[serde(default)]
-    pub(super) comments: Vec<Comment>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Comment {
-    #[serde(default)]
-    pub(super) body: Value,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Transitions {
-    #[serde(default)]
-    pub(super) transitions: Vec<Transition>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Transition {
-    id: Id,
-    name: Option<String>,
-    to: Option<Status>,
-    pub(super) is_available: Option<bool>,
-    #[serde(default)]
-    fields: BTreeMap<String, TransitionField>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TransitionField {
-    #[serde(default)]
-    required: bool,
-    #[serde(default)]
-    has_default_value: bool,
-    #[serde(default)]
-    allowed_values: Vec<Allowed>,
-}
-
-#[derive(Deserialize)]
-struct Allowed {
-    #[serde(default)]
-    id: Id,
-    name: Option<String>,
-}
-
 impl Transition {
     pub(super) fn read(self) -> site::Transition {
-        let to = self.to.unwrap_or_default();
         let asked = self
             .fields
             .into_iter()
@@ -243,28 +199,23 @@ impl Transition {
             field
                 .allowed_values
                 .into_iter()
-                .map(|value| (value.id.0, value.name.unwrap_or_default()))
+                .map(|value| (value.id, value.name))
                 .collect()
         };
         site::Transition {
-            id: self.id.0,
-            name: self.name.unwrap_or_default(),
-            to: to.name.unwrap_or_default(),
-            category: category(to.status_category),
+            id: self.id,
+            name: self.name,
+            category: self.to.category(),
+            to: self.to.name,
             required: asked.map(|(name, field)| (name, values(field))).collect(),
         }
     }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Errors {
-    pub(super) error_messages: Vec<Value>,
-    pub(super) errors: BTreeMap<String, Value>,
-}
-
-pub(super) fn category(of: Option<Category>) -> Option<StatusCategory> {
-    StatusCategory::from_key(&of?.key?)
+impl Status {
+    pub(super) fn category(&self) -> Option<StatusCategory> {
+        StatusCategory::from_key(&self.status_category.key)
+    }
 }
 
 /// `2026-07-27T09:15:31.447+0000`: an offset without a colon.

@@ -135,7 +135,7 @@ pub(super) fn delete_issue(d: &mut Draft, by: &Actor) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A good run closes the ticket, unless a person works on it: then it is told, once.
+/// A good run closes the ticket, unless a person works on it: then the ticket says so, once.
 pub(super) fn recovered(d: &mut Draft, recovery: &Recovery) -> Result<(), Refusal> {
     let ticket = &d.ticket;
     if ticket.is_closed() {

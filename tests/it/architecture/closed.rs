@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use aiops_rca::failure::Source;
-use aiops_rca::functions::{Door, Lock, Trigger};
+use aiops_rca::functions::{Door, Trigger};
 use aiops_rca::sources::RowsOf;
 use aiops_rca::ticket::{Sink, TicketId};
 use syn::visit::Visit;
@@ -58,16 +58,15 @@ fn every_sink_makes_the_round_trip() {
 }
 
 #[test]
-fn every_door_has_its_path_and_its_lock() {
+fn every_door_has_its_path() {
     let names: BTreeSet<&str> = Door::ALL.into_iter().map(Door::name).collect();
     assert_eq!(names.len(), Door::ALL.len());
     for door in Door::ALL {
-        let (path, host) = match door.trigger() {
-            Trigger::Http { route, .. } => (route.replace("{*path}", "x"), false),
-            Trigger::Queue(_) | Trigger::Timer(_) => (door.name().to_owned(), true),
+        let path = match door.trigger() {
+            Trigger::Http { route, .. } => route.replace("{*path}", "x"),
+            Trigger::Queue(_) | Trigger::Timer(_) => door.name().to_owned(),
         };
         assert_eq!(Door::of_path(&format!("/{path}")), Some(door));
-        assert_eq!(door.lock() == Lock::Host, host, "{door:?}");
         assert!(door.takes("POST") || door == Door::Health);
     }
     assert_eq!(Door::of_path("/nowhere"), None);

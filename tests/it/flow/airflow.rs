@@ -69,7 +69,7 @@ impl Rig {
     }
 }
 
-/// What was recorded, one body a line.
+/// What was recorded, one body per line.
 fn recorded(version: &str) -> Vec<Value> {
     let path = format!(
         "{}/tests/fixtures/airflow/callbacks-{version}.jsonl",

@@ -109,7 +109,7 @@ struct Story<'a> {
     timed_out: bool,
     /// What people may still do.
     people: u32,
-    /// What happened, for whoever reads of a failed story.
+    /// What happened, for readers of a failed story.
     told: Vec<String>,
 }
 
@@ -482,7 +482,7 @@ impl Story<'_> {
         let known = tickets
             .iter()
             .filter_map(|ticket| ticket.books.latest.try_number);
-        // The try of an attempt is told as the attempt's end, also to those who closed the ticket meanwhile.
+        // The try of an attempt is reported as the attempt's end, also to those who closed the ticket meanwhile.
         let of_attempt = tickets.iter().any(|ticket| {
             let last = ticket.remediation.attempts.last();
             last.is_some_and(|attempt| attempt.state == AttemptState::Failed)
@@ -602,7 +602,7 @@ async fn a_killed_task_beside_one_that_raised_has_its_own_ticket() {
     }
 }
 
-/// Before the call of its attempt the task succeeded by a person's clear: no call, and nothing stays open.
+/// Before the call of its attempt the task succeeded after a person cleared it: no call, and nothing stays open.
 #[tokio::test]
 async fn what_somebody_healed_before_the_attempt_is_closed() {
     let deployment = Deployment::of(Release::V3_3).await;

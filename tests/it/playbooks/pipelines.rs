@@ -60,7 +60,7 @@ async fn a_failed_run_is_recovered_with_its_own_parameters() {
         end.ticket_id.as_ref().unwrap().as_str(),
         "ADF-20260727T091531-3f2a1c"
     );
-    // The run's id is told before it can fail.
+    // The run's id is reported before it can fail.
     assert_eq!(story.callbacks.len(), 2);
     assert_eq!(
         story.callbacks[0].remediation_run_id,

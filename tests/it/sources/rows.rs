@@ -21,7 +21,12 @@ fn a_queried_table_becomes_failures_of_the_alert_that_asked() {
         id: "a1".to_owned(),
         rule: Some("rule".to_owned()),
     };
-    let found = rows::adf_failures(&rows::tables(&answer)[0], Some(2), Some(&alert));
+    let origin = Origin {
+        severity: Some(2),
+        alert: Some(alert.clone()),
+        ..Origin::default()
+    };
+    let found = rows::read_as(RowsOf::AdfRuns, &rows::tables(&answer)[0], &origin).failures;
     assert_eq!(found.len(), 2);
     assert!(found.iter().all(
         |failure| failure.source_severity == Some(2) && failure.alert.as_ref() == Some(&alert)
@@ -135,14 +140,15 @@ fn audit_rows_of_jobs_are_read() {
 fn a_termination_may_be_a_whole_object() {
     let reason = json!({"code": "AZURE_QUOTA_EXCEEDED_EXCEPTION", "type": "CLIENT_ERROR", "parameters": {"azure_error_message": "no cores"}});
     for cell in [reason.clone(), json!(reason.to_string())] {
-        let found = rows::databricks_failures(
+        let found = rows::read_as(
+            RowsOf::DatabricksClusters,
             &table(
                 &["TimeGenerated", "clusterId", "termination"],
                 json!([["2026-07-27T09:13:22Z", "c-1", cell]]),
             ),
-            None,
-            None,
-        );
+            &Origin::default(),
+        )
+        .failures;
         assert_eq!(
             found[0].error_code.as_deref(),
             Some("AZURE_QUOTA_EXCEEDED_EXCEPTION")
@@ -196,11 +202,12 @@ fn the_useful_code_sits_inside_the_message() {
 #[test]
 fn short_rows_and_strange_cells_are_read_for_what_they_hold() {
     let rows = json!([["pl"], [], ["pl", 12345, {"errorCode": "X"}], ["pl", "run-1", ["line 1", "line 2"]], [null, null, null], ["pl", "run-2", true, "too many"]]);
-    let found = rows::adf_failures(
+    let found = rows::read_as(
+        RowsOf::AdfRuns,
         &table(&["PipelineName", "RunId", "ErrorMessage"], rows),
-        None,
-        None,
-    );
+        &Origin::default(),
+    )
+    .failures;
     let messages: Vec<&str> = found
         .iter()
         .map(|failure| failure.message.as_str())

@@ -33,7 +33,7 @@ struct Story {
     handled: usize,
 }
 
-/// Where a story is cut: in this message, after so many waits.
+/// Where a story is cut: in this message, after this many waits.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     message: usize,
@@ -170,7 +170,7 @@ async fn goes_on(cut: Cut) -> bool {
     assert!(calls <= 1, "{cut:?}: {calls} calls of the playbook");
     assert!(
         ticket.is_closed() || ticket.remediation.attempts.len() == 1,
-        "{cut:?}: healed, or a person's: {ticket:#?}"
+        "{cut:?}: healed, or handed to a person: {ticket:#?}"
     );
     true
 }

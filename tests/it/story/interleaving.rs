@@ -491,7 +491,7 @@ impl Scenario {
         }
     }
 
-    /// The last decision counts, whoever made it, wherever.
+    /// The last decision counts, no matter who made it or where.
     fn expected(&self, ticket: &Ticket) -> Status {
         let mut decisions = self.decisions.get(&ticket.id).cloned().unwrap_or_default();
         for attempt in &ticket.remediation.attempts {

@@ -40,7 +40,7 @@ impl Planted {
         Self { texts, secrets }
     }
 
-    /// The texts in so many messages, one a line.
+    /// The texts in so many messages, one per line.
     fn messages(&self, count: usize) -> Vec<String> {
         let each = self.texts.len().div_ceil(count);
         self.texts

@@ -36,7 +36,7 @@ pub(super) struct Simulation<A> {
     pub(super) flow: Flow,
     pub(super) now: DateTime<Utc>,
     pub(super) dice: fastrand::Rng,
-    /// Of a hundred pieces of work so many are killed.
+    /// How many of a hundred pieces of work are killed.
     pub(super) kills: u32,
     agenda: BTreeMap<(DateTime<Utc>, u64), Task<A>>,
     planned: u64,
@@ -149,7 +149,7 @@ impl<A> Simulation<A> {
         Self::cut(left, work).await
     }
 
-    /// Polls until it has waited so many times: `None`.
+    /// Polls until it has waited this often: `None`.
     async fn cut<T>(mut left: Option<u32>, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         std::future::poll_fn(|context| {
@@ -176,7 +176,7 @@ impl<A> Simulation<A> {
         self.handle_until(message, left, hidden).await
     }
 
-    /// As [`Self::handle`]: killed once it has waited so many times, and then its message is hidden for this time.
+    /// As [`Self::handle`]: killed once it has waited this often, and then its message is hidden for this time.
     pub(super) async fn handle_until(
         &mut self,
         (queue, text, dequeues): (String, String, u32),

@@ -229,7 +229,7 @@ impl ModelSite {
         }
     }
 
-    /// The prompt as far as it fits, and its tokens: the head is lost, nobody is told.
+    /// The prompt as far as it fits, and its tokens: the head is lost silently.
     fn seen(&self, body: &Value) -> (String, usize) {
         let whole = user(body);
         let system = text(body, "/messages/0/content").len();

@@ -79,7 +79,7 @@ async fn a_named_scope_that_nothing_confirms_asks_a_person() {
     );
     let why = ticket.remediation.approval.unwrap().why;
     assert!(why.contains("adf-dev"), "{why}");
-    // A Synapse workspace has no playbook, whoever says yes.
+    // A Synapse workspace has no playbook, no matter who approves.
     let mut failure = in_scope(SYNAPSE);
     failure.key = RunKey::new(Source::Adf, "factory", "other", "", "");
     let (ticket, calls) = told(&mut rig, failure, minutes(5)).await;

@@ -1,8 +1,8 @@
 //! What happens to a run of a DAG, step by step, and which callbacks it fires: a scheduler with its workers.
 //!
-//! Recorded from Airflow 2.10.5, 3.1.8 and 3.3.2. A task that raises is told by its own callback, once its retries are
-//! used up, *before* its state is stored: whoever asks then hears `running`. A killed task is told by 2.10 with a
-//! dictionary of ids where an exception should stand, and by 3.x not at all. A task whose worker died is told by 2.10
+//! Recorded from Airflow 2.10.5, 3.1.8 and 3.3.2. A task that raises is reported by its own callback, once its retries are
+//! used up, *before* its state is stored: a query at that moment answers `running`. A killed task is reported by 2.10 with a
+//! dictionary of ids where an exception should stand, and by 3.x not at all. A task whose worker died is reported by 2.10
 //! likewise, by 3.1 at every try and without an exception, by 3.3 twice and without one. `dagrun_timeout` skips what still
 //! runs and tells no task. A DAG's own callback comes whenever its run ends as failed, and names no task.
 //!

@@ -291,11 +291,6 @@ impl DatabricksSite {
             .insert(library.to_string(), message.to_owned());
     }
 
-    /// From now on this library can be installed again.
-    pub fn mend_library(&self, library: &Value) {
-        lock(&self.state).broken.remove(&library.to_string());
-    }
-
     /// How the next run or repair of a job, or the next start of a cluster, ends; by its id. Without a script
     /// things end well at the second look.
     pub fn script(&self, id: &str, ending: Ending) {

@@ -1,5 +1,5 @@
 //! As much of the query language as our queries use: `where` with comparisons and lists, `extend`, `project`,
-//! `order by`, `take`, and a few functions. One operator a line.
+//! `order by`, `take`, and a few functions. One operator per line.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};

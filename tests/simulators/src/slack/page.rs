@@ -41,7 +41,7 @@ pub(super) fn channel(state: &State, asking: Option<&Asking<'_>>) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                // Whoever is about to answer is left alone.
+                // Somebody who is about to answer is not interrupted.
                 @if asking.is_none() { (live::head(2)) }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "Slack (simulated)" }
