@@ -52,6 +52,7 @@ where
 }
 
 /// Structs of a vendor's JSON: any field may be missing, null, or of another type than it should be.
+/// A list that decides what is done is not among them: it must not pass for an empty one.
 macro_rules! lenient {
     ($($(#[$of_struct:meta])* struct $name:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)* })*) => {$(
         #[derive(Debug, Clone, Default, serde::Deserialize)]

@@ -2,9 +2,10 @@
 #![expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::tolerant::lenient;
+use crate::tolerant::{field, lenient};
 
 lenient! {
     /// A task instance.
@@ -24,12 +25,6 @@ lenient! {
         end_date: Option<DateTime<Utc>>,
     }
 
-    /// The task instances of a run.
-    struct TaskInstances {
-        task_instances: Vec<TaskInstance>,
-        total_entries: Option<i64>,
-    }
-
     /// A run of a DAG.
     struct DagRun {
         dag_id: String,
@@ -38,12 +33,6 @@ lenient! {
         start_date: Option<DateTime<Utc>>,
         end_date: Option<DateTime<Utc>>,
         run_type: String,
-    }
-
-    /// The runs of a DAG.
-    struct DagRuns {
-        dag_runs: Vec<DagRun>,
-        total_entries: Option<i64>,
     }
 
     /// The number of DAGs that we may see.
@@ -78,4 +67,24 @@ lenient! {
         content: Value,
         continuation_token: Option<String>,
     }
+}
+
+// Lists that decide what is done: one that cannot be read is no answer, and not an empty one.
+
+/// The task instances of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TaskInstances {
+    pub(super) task_instances: Vec<TaskInstance>,
+    #[serde(deserialize_with = "field")]
+    pub(super) total_entries: Option<i64>,
+}
+
+/// The runs of a DAG.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DagRuns {
+    pub(super) dag_runs: Vec<DagRun>,
+    #[serde(deserialize_with = "field")]
+    pub(super) total_entries: Option<i64>,
 }

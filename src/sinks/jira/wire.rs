@@ -79,10 +79,6 @@ lenient! {
         description: Value,
     }
 
-    struct Changelog {
-        histories: Vec<History>,
-    }
-
     struct History {
         author: User,
         created: String,
@@ -98,16 +94,8 @@ lenient! {
         to: String,
     }
 
-    struct Comments {
-        comments: Vec<Comment>,
-    }
-
     struct Comment {
         body: Value,
-    }
-
-    struct Transitions {
-        transitions: Vec<Transition>,
     }
 
     #[serde(rename_all = "camelCase")]
@@ -164,10 +152,30 @@ pub(super) struct Issue {
     #[serde(default, deserialize_with = "tolerant::field")]
     pub(super) id: String,
     pub(super) key: String,
-    #[serde(default, deserialize_with = "tolerant::field")]
+    #[serde(default)]
     pub(super) fields: Fields,
-    #[serde(default, deserialize_with = "tolerant::field")]
+    #[serde(default)]
     pub(super) changelog: Changelog,
+}
+
+// Lists that decide what is done: one that cannot be read is no answer, and not an empty one.
+
+#[derive(Deserialize, Default)]
+pub(super) struct Changelog {
+    #[serde(default)]
+    pub(super) histories: Vec<History>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Comments {
+    #[serde(default)]
+    pub(super) comments: Vec<Comment>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Transitions {
+    #[serde(default)]
+    pub(super) transitions: Vec<Transition>,
 }
 
 impl History {
