@@ -192,7 +192,7 @@ impl Rig {
             pipeline,
             status,
             began,
-            json!({"name": "daily", "invokedByType": "ScheduleTrigger"}),
+            &json!({"name": "daily", "invokedByType": "ScheduleTrigger"}),
         )
     }
 
@@ -202,7 +202,7 @@ impl Rig {
         pipeline: &str,
         status: &str,
         began: i64,
-        by: Value,
+        by: &Value,
     ) -> String {
         let run = format!("00000000-0000-4000-8000-{id:012}");
         let message = if status == "Failed" {
