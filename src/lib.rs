@@ -8,7 +8,7 @@
 //! Airflow     ───┘ (functions)  failures        (table)  deliveries         ├─ Slack message
 //!                                                  ▲                        └─ Logic App playbook
 //!     JIRA webhook, Slack buttons, callback, dashboard ── ticket events        │
-//!                                     timer: sweep ◄────── callback ───────────┘
+//!                          timers: sweep, patrol ◄────── callback ───────────┘
 //! ```
 //!
 //! **The one idea**: the ticket is the desired state; sinks are reconciled to it. Every change is one
@@ -31,6 +31,9 @@
 //! 5. [`flow::deliver`] reconciles each of the [`sinks`] with the ticket, recording after every step.
 //! 6. Whatever people do in JIRA, Slack or on the [`dashboard`] comes back as an event through
 //!    [`ticket::machine`], and step 5 runs again.
+//!
+//! Or nothing arrives: [`flow::patrol`] asks each platform every minute what ended. A failed run takes the same way from
+//! step 3 on, under the same key; a good one closes the ticket of what failed before.
 //!
 //! # What is absent
 //!

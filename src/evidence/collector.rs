@@ -347,14 +347,12 @@ impl Collector {
         run_id: &str,
         now: DateTime<Utc>,
     ) -> Option<(volume::Run, Vec<volume::Run>)> {
-        for client in self.clients(failure) {
-            let moved = self.answered(client.platform(), client.moved(run_id, now));
-            let run = moved.await.ok().filter(|run| !run.is_empty())?;
-            let before = client.moved_before(&failure.asset, run_id, now);
-            let before = self.answered(client.platform(), before).await.ok()?;
-            return Some((run, before));
-        }
-        None
+        let client = self.clients(failure).into_iter().next()?;
+        let moved = self.answered(client.platform(), client.moved(run_id, now));
+        let run = moved.await.ok().filter(|run| !run.is_empty())?;
+        let before = client.moved_before(&failure.asset, run_id, now);
+        let before = self.answered(client.platform(), before).await.ok()?;
+        Some((run, before))
     }
 
     /// Has this run of the scope ended, and well? `None`: not yet.
@@ -370,11 +368,13 @@ impl Collector {
 
     /// Did what failed succeed in that good run of the same asset?
     pub async fn has_succeeded_in(&self, failure: &Failure, run_id: &str) -> Result<bool, Fault> {
-        for client in self.clients(failure) {
-            let asking = client.has_succeeded_in(failure, run_id);
-            return self.answered(client.platform(), asking).await;
+        match self.clients(failure).into_iter().next() {
+            Some(client) => {
+                let asking = client.has_succeeded_in(failure, run_id);
+                self.answered(client.platform(), asking).await
+            }
+            None => Ok(false),
         }
-        Ok(false)
     }
 
     fn client_of(&self, scope: &Scope) -> Option<Client<'_>> {

@@ -195,6 +195,7 @@ impl Flow {
         if !freed.is_empty() {
             self.accept_failures(freed, now).await?;
         }
+        let mut endless = BTreeSet::new();
         for batch in ready.chunks(BATCH) {
             if started.elapsed() > WORKING {
                 return Ok(false);
@@ -203,6 +204,7 @@ impl Flow {
             for end in batch {
                 if let Outcome::Failed(failure) = &end.outcome
                     && !self.is_told_by_its_tasks(failure).await?
+                    && !self.fails_for_ever(end, &mut endless).await?
                 {
                     failures.push((**failure).clone());
                 }
@@ -227,6 +229,12 @@ impl Flow {
             }
             None => Ok(false),
         }
+    }
+
+    /// A run that is started again for ever, and whose failure is told already, has nothing to add.
+    async fn fails_for_ever(&self, end: &End, told: &mut BTreeSet<String>) -> Result<bool, Fault> {
+        let unit = end.unit.key();
+        Ok(end.endless && (!told.insert(unit.to_owned()) || self.has_open_ticket(unit).await?))
     }
 
     /// Whether the callers of runs that wait have ended.

@@ -54,6 +54,8 @@ pub struct End {
     pub started_by: &'static str,
     /// The run that started it and waits for it, if one did.
     pub parent: Option<String>,
+    /// Is it started again for ever, whatever comes of it? Its failures are one for as long as its ticket is open.
+    pub endless: bool,
     /// Which slice of time it worked on, where the platform runs a unit once for each.
     pub window: Option<String>,
 }

@@ -19,6 +19,18 @@ pub struct Moved {
     pub bytes: Option<u64>,
 }
 
+type Figure = fn(&Moved) -> Option<u64>;
+
+impl Moved {
+    fn in_rows(&self) -> Option<u64> {
+        self.rows
+    }
+
+    fn in_bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+}
+
 /// What a run moved, by activity (and sink).
 pub type Run = BTreeMap<String, Moved>;
 
@@ -51,8 +63,10 @@ pub fn drop_of(run: &Run, before: &[Run], share: f64) -> Option<String> {
             // The branch was not taken.
             None => return None,
         };
-        let figures: [(&str, fn(&Moved) -> Option<u64>); 2] =
-            [("rows", |moved| moved.rows), ("bytes", |moved| moved.bytes)];
+        let figures = [
+            ("rows", Moved::in_rows as Figure),
+            ("bytes", Moved::in_bytes as Figure),
+        ];
         figures.into_iter().find_map(|(what, figure)| {
             let moved = figure(&now)?;
             let usual = median(known.iter().filter_map(|moved| figure(moved)))?;

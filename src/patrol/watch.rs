@@ -11,6 +11,7 @@ use super::rules::Expect;
 use super::{Answer, DEEP, End, Memory, Outcome, PatrolSettings, Question, Recovery, volume};
 use crate::digest::sha256;
 use crate::failure::{Failure, Scope, Source};
+use crate::redaction::cap;
 
 /// Each question reaches this far back behind the cursor: rows are written late.
 const OVERLAP: TimeDelta = TimeDelta::minutes(15);
@@ -25,17 +26,19 @@ const SHORTEST: TimeDelta = TimeDelta::minutes(1);
 /// How long the mark of a good end is kept: longer than any question but the deep one reaches back.
 const KEPT: TimeDelta = TimeDelta::hours(2);
 /// Marks of one scope, so that its row fits into the store.
-const MARKS: usize = 12_000;
+const MARKS: usize = 9_000;
 /// Good ends whose tickets are looked for.
 const RECENT: TimeDelta = TimeDelta::hours(1);
 /// Units of one scope whose last good end is remembered that long.
-const UNITS: usize = 2_000;
+const UNITS: usize = 800;
 /// Units of one scope whose rhythm is remembered.
-const RHYTHMS: usize = 1_000;
+const RHYTHMS: usize = 500;
 /// A failed run waits this long for the run that called it.
 const HOLD: TimeDelta = TimeDelta::minutes(30);
 /// Runs that wait for their callers; more are accepted at once.
-const HOLDS: usize = 50;
+const HOLDS: usize = 20;
+/// As much of its error is kept meanwhile; its platform is asked for the rest.
+const HELD_MESSAGE: usize = 2_000;
 /// The longest pause after faults that named none.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(5);
 /// The longest wish to wait that is granted.
@@ -374,7 +377,8 @@ impl Watch {
             match &end.parent {
                 Some(parent) if bad.contains(&parent.to_lowercase()) => {}
                 Some(parent) if self.held.len() < HOLDS => {
-                    let failure = (**failure).clone();
+                    let mut failure = (**failure).clone();
+                    failure.message = cap(&failure.message, HELD_MESSAGE);
                     if !self.held.iter().any(|held| held.failure.key == failure.key) {
                         self.held.push(Held {
                             failure,

@@ -1,7 +1,5 @@
 //! Settings: every problem at once, by its variable's name; nothing half configured acts; no secret is shown.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
 mod scopes;
 
 use crate::support;

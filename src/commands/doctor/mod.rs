@@ -157,16 +157,19 @@ async fn patrolled(flow: &Flow, now: DateTime<Utc>) -> Vec<Check> {
                         .lag
                         .map(|lag| format!(", the last {lag} s after they ended"))
                         .unwrap_or_default(),
-                    watch
-                        .gaps
-                        .iter()
-                        .map(|gap| format!("; not asked: {gap}"))
-                        .collect::<String>()
+                    gaps(watch)
                 ),
             ),
         }
     };
     watches.iter().map(check).collect()
+}
+
+fn gaps(watch: &Watch) -> String {
+    if watch.gaps.is_empty() {
+        return String::new();
+    }
+    format!("; not asked: {}", watch.gaps.join("; "))
 }
 
 /// Without a host that names the app's folder: the one we are in, if it is one.

@@ -150,6 +150,7 @@ impl Airflow {
             ended: task.end_date,
             started_by: "its run",
             parent: None,
+            endless: false,
             window: None,
         })
     }
@@ -192,6 +193,7 @@ impl Airflow {
             ended: run.end_date,
             started_by: started_by(&run.run_type),
             parent: None,
+            endless: false,
             window: None,
         })
     }

@@ -1,4 +1,5 @@
 //! Airflow's JSON, of API v1 (2.x) and v2 (3.x): every field name of it is in this file.
+#![expect(clippy::struct_field_names, reason = "the names are the vendor's")]
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

@@ -37,18 +37,16 @@ impl DataFactory {
             let query = Query {
                 from: back.max(question.since),
                 to: question.to,
-                filters: vec![("Status", words(FAILED))],
+                filters: vec![("Status", words(OVER))],
                 order_by: "TriggerRunTimestamp",
             };
             let asked = self
                 .ask_pages::<TriggerRun>("queryTriggerRuns", &query, &mut answer.calls)
                 .await;
             let runs = asked.rows;
-            answer.ends.extend(
-                runs.iter()
-                    .filter(|run| run.triggered_pipelines.is_empty())
-                    .filter_map(|run| self.failed_trigger(run)),
-            );
+            answer
+                .ends
+                .extend(runs.iter().filter_map(|run| self.end_of_trigger(run)));
             if let Some(fault) = asked.fault {
                 answer.miss(format!("runs of triggers: {}", fault.reason()));
             }
@@ -117,23 +115,49 @@ impl DataFactory {
             ended,
             started_by: started_by(&run.invoked_by.invoked_by_type),
             parent: Some(run.invoked_by.pipeline_run_id.clone()).filter(|id| !id.is_empty()),
+            endless: false,
             window: window_of(run),
         })
     }
 
-    /// A trigger that failed and started nothing: no pipeline run will ever say so.
-    fn failed_trigger(&self, run: &TriggerRun) -> Option<End> {
-        let failed = run.status.eq_ignore_ascii_case("failed");
-        if !failed || run.trigger_run_id.is_empty() {
+    /// A run of a trigger. One that failed and started nothing is a failure: no pipeline run will ever say so.
+    fn end_of_trigger(&self, run: &TriggerRun) -> Option<End> {
+        if run.trigger_run_id.is_empty() {
             return None;
         }
+        let scope = &self.scope().id;
+        let outcome = match run.status.to_ascii_lowercase().as_str() {
+            "failed" if run.triggered_pipelines.is_empty() => {
+                Outcome::Failed(Box::new(self.failure_of_trigger(run)))
+            }
+            "succeeded" => Outcome::Succeeded,
+            _ => return None,
+        };
+        Some(End {
+            mark: format!("trigger/{}", run.trigger_run_id),
+            run_id: run.trigger_run_id.clone(),
+            unit: Unit::new(Source::Adf, scope, patrol::TRIGGER, &run.trigger_name),
+            kind: patrol::TRIGGER,
+            id: run.trigger_name.clone(),
+            name: run.trigger_name.clone(),
+            outcome,
+            began: run.trigger_run_timestamp,
+            ended: run.trigger_run_timestamp,
+            started_by: "its trigger",
+            parent: None,
+            endless: false,
+            window: None,
+        })
+    }
+
+    fn failure_of_trigger(&self, run: &TriggerRun) -> Failure {
         let scope = &self.scope().id;
         let message = if run.message.trim().is_empty() {
             "The trigger failed before it started a pipeline; Data Factory gives no reason."
         } else {
             &run.message
         };
-        let failure = Failure {
+        Failure {
             source: Source::Adf,
             key: RunKey::new(Source::Adf, "trigger", &run.trigger_run_id, "", ""),
             kind: AssetKind::Pipeline,
@@ -151,21 +175,7 @@ impl DataFactory {
             source_severity: None,
             alert: None,
         }
-        .sealed();
-        Some(End {
-            mark: format!("trigger/{}", run.trigger_run_id),
-            run_id: run.trigger_run_id.clone(),
-            unit: Unit::new(Source::Adf, scope, patrol::TRIGGER, &run.trigger_name),
-            kind: patrol::TRIGGER,
-            id: run.trigger_name.clone(),
-            name: run.trigger_name.clone(),
-            outcome: Outcome::Failed(Box::new(failure)),
-            began: run.trigger_run_timestamp,
-            ended: run.trigger_run_timestamp,
-            started_by: "its trigger",
-            parent: None,
-            window: None,
-        })
+        .sealed()
     }
 
     /// Has a run of this pipeline begun since, or is it not due at all?
@@ -227,7 +237,7 @@ impl DataFactory {
         for activity in &activities {
             for (place, one) in activity.moved() {
                 // A loop runs its activity often: together they are what it moved.
-                let all = moved.entry(place).or_insert(volume::Moved::default());
+                let all = moved.entry(place).or_default();
                 all.rows = sum(all.rows, one.rows);
                 all.bytes = sum(all.bytes, one.bytes);
             }
@@ -333,6 +343,7 @@ impl DataFactory {
 
 const ENDED: &str = "Succeeded Failed Cancelled";
 const FAILED: &str = "Failed";
+const OVER: &str = "Succeeded Failed";
 
 /// How far back the volumes of earlier runs are looked for.
 const HISTORY: TimeDelta = TimeDelta::days(14);

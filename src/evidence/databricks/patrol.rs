@@ -172,6 +172,7 @@ impl Databricks {
             started_by: started_by(&run.trigger),
             parent: Some(run.trigger_info.run_id.clone())
                 .filter(|id| is_id(id) && run.trigger.eq_ignore_ascii_case("RUN_JOB_TASK")),
+            endless: run.trigger.to_ascii_uppercase().starts_with("CONTINUOUS"),
             window: None,
         })
     }
@@ -324,6 +325,7 @@ impl Databricks {
             ended,
             started_by: "a restart of the cluster",
             parent: None,
+            endless: false,
             window: None,
         })
     }
@@ -413,6 +415,7 @@ impl Databricks {
                 ended: Some(question.now),
                 started_by: "an update of the pipeline",
                 parent: None,
+                endless: false,
                 window: None,
             });
         }
@@ -447,7 +450,7 @@ impl Databricks {
                     update.update_id
                 )
             },
-            |event| event.text(),
+            wire::PipelineEvent::text,
         );
         let mut failure = crate::sources::rows::databricks::JobRun {
             run_id: Some(update.update_id.clone()),

@@ -55,7 +55,7 @@ impl Flow {
         Ok(())
     }
 
-    async fn has_open_ticket(&self, unit: &str) -> Result<bool, Fault> {
+    pub(super) async fn has_open_ticket(&self, unit: &str) -> Result<bool, Fault> {
         let units = BTreeSet::from([unit.to_owned()]);
         for (_, id) in self.store.tickets_of_units(&units).await? {
             if let Some(ticket) = self.store.load(&id).await?

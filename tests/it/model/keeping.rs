@@ -116,7 +116,7 @@ async fn ticket_of(flow: &Flow, run: &str, message: &str) -> Ticket {
         Task::Failure {
             ticket: ticket.clone(),
         },
-        || now(),
+        now,
     ))
     .await
     .unwrap();

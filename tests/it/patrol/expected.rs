@@ -2,7 +2,7 @@
 
 use aiops_rca::patrol::PatrolSettings;
 use aiops_rca::ticket::{ChapterKind, Ticket};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::rig::{Rig, names, stamp};
 
@@ -97,7 +97,7 @@ async fn a_run_that_goes_on_is_not_missing() {
     assert_eq!(rig.tickets().await.len(), 0);
 }
 
-fn copied(rig: &Rig, run: &str, rows: Value) {
+fn copied(rig: &Rig, run: &str, rows: u64) {
     rig.factory_site.put_activities(run, &[json!({
         "activityName": "Load", "activityType": "Copy", "status": "Succeeded", "pipelineRunId": run,
         "activityRunStart": stamp(rig.now), "activityRunEnd": stamp(rig.now),
@@ -112,7 +112,7 @@ async fn a_good_run_that_moved_nothing_is_told_and_closes_nothing() {
     rig.tick().await;
     let good = |rig: &Rig, id: u32, rows: u64| {
         let run = rig.pipeline_run(id, "pl_sales", "Succeeded", 1);
-        copied(rig, &run, json!(rows));
+        copied(rig, &run, rows);
     };
     for id in 1..5 {
         good(&rig, id, 100);

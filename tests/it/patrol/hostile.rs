@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aiops_rca::failure::Source;
 use chrono::TimeDelta;
 use serde_json::json;
+use simulators::airflow::Api;
 use simulators::{Answer, Fault, Request, Site, serve};
 
 use super::rig::{Rig, data_factory, stamp};
+use crate::support;
 
 fn too_many(seconds: u32) -> Fault {
     Fault::Status {
@@ -152,18 +154,20 @@ async fn a_scope_that_cannot_be_asked_for_long_is_one_ticket_until_it_can() {
 
 #[tokio::test]
 async fn two_patrols_at_once_find_each_failure_once() {
-    let mut rig = Rig::build().await;
-    rig.tick().await;
-    for id in 0..20 {
-        rig.pipeline_run(id, &format!("pl_{id}"), "Failed", 3);
+    for (_, storage) in support::storages() {
+        let mut rig = Rig::of(storage, Api::V2).await;
+        rig.tick().await;
+        for id in 0..20 {
+            rig.pipeline_run(id, &format!("pl_{id}"), "Failed", 3);
+        }
+        rig.pass(1);
+        let both = futures::future::join(rig.flow.patrol(rig.now), rig.flow.patrol(rig.now)).await;
+        both.0.unwrap();
+        both.1.unwrap();
+        rig.work().await;
+        rig.tick().await;
+        assert_eq!(rig.tickets().await.len(), 20);
     }
-    rig.pass(1);
-    let both = futures::future::join(rig.flow.patrol(rig.now), rig.flow.patrol(rig.now)).await;
-    both.0.unwrap();
-    both.1.unwrap();
-    rig.work().await;
-    rig.tick().await;
-    assert_eq!(rig.tickets().await.len(), 20);
 }
 
 #[tokio::test]

@@ -96,22 +96,24 @@ async fn cancelled_by_a_person_is_no_failure_and_by_a_timeout_is_one() {
 
 #[tokio::test]
 async fn every_page_is_read_and_nothing_is_lost_while_it_was_down() {
-    let mut rig = Rig::build().await;
-    rig.tick().await;
-    rig.factory_site.set_page_size(7);
-    for id in 0..40 {
-        rig.pipeline_run(id, &format!("pl_{id}"), "Failed", 1);
-        rig.job_run(100 + i64::from(id), i64::from(id), "FAILED", 1, &json!({}));
-        rig.failed_task(&format!("dag_{id}"), "scheduled__1", "load");
-        rig.pass(9);
-    }
-    // Six hours without a tick.
-    for _ in 0..3 {
+    for (_, storage) in support::storages() {
+        let mut rig = Rig::of(storage, Api::V2).await;
         rig.tick().await;
+        rig.factory_site.set_page_size(7);
+        for id in 0..40 {
+            rig.pipeline_run(id, &format!("pl_{id}"), "Failed", 1);
+            rig.job_run(100 + i64::from(id), i64::from(id), "FAILED", 1, &json!({}));
+            rig.failed_task(&format!("dag_{id}"), "scheduled__1", "load");
+            rig.pass(9);
+        }
+        // Six hours without a tick.
+        for _ in 0..3 {
+            rig.tick().await;
+        }
+        let tickets = rig.tickets().await;
+        assert_eq!(tickets.len(), 120);
+        assert!(tickets.iter().all(|ticket| ticket.count == 1));
     }
-    let tickets = rig.tickets().await;
-    assert_eq!(tickets.len(), 120);
-    assert!(tickets.iter().all(|ticket| ticket.count == 1));
 }
 
 #[tokio::test]
@@ -152,7 +154,7 @@ async fn a_failed_child_belongs_to_its_caller() {
     let caller = rig.pipeline_run(1, "pl_main", "InProgress", 5);
     let by =
         json!({"name": "pl_main", "invokedByType": "PipelineActivity", "pipelineRunId": caller});
-    rig.pipeline_run_by(2, "pl_child", "Failed", 3, by.clone());
+    rig.pipeline_run_by(2, "pl_child", "Failed", 3, &by);
     rig.tick().await;
     assert_eq!(rig.tickets().await.len(), 0, "the caller has not ended");
     rig.pipeline_run(1, "pl_main", "Failed", 7);
@@ -161,7 +163,7 @@ async fn a_failed_child_belongs_to_its_caller() {
     // A caller that ends well over a failed child has left it to somebody.
     let careless = rig.pipeline_run(3, "pl_careless", "InProgress", 5);
     let by = json!({"name": "pl_careless", "invokedByType": "PipelineActivity", "pipelineRunId": careless});
-    rig.pipeline_run_by(4, "pl_left", "Failed", 3, by);
+    rig.pipeline_run_by(4, "pl_left", "Failed", 3, &by);
     rig.tick().await;
     rig.pipeline_run(3, "pl_careless", "Succeeded", 7);
     rig.tick().await;
@@ -201,6 +203,14 @@ async fn a_trigger_that_fails_before_any_pipeline_runs_is_a_failure() {
     let ticket = rig.the_ticket().await;
     assert_eq!(ticket.failure.asset, "daily");
     assert!(ticket.failure.message.contains("more than 100 runs"));
+    // Its next run starts something.
+    rig.pass(10);
+    rig.factory_site.put_trigger_run(json!({
+        "triggerRunId": "t4", "triggerName": "daily", "triggerType": "ScheduleTrigger", "triggerRunTimestamp": stamp(rig.now),
+        "status": "Succeeded", "message": null, "triggeredPipelines": {"pl_sales": "r4"},
+    }));
+    rig.tick().await;
+    assert!(rig.the_ticket().await.is_closed());
 }
 
 #[tokio::test]
@@ -325,4 +335,27 @@ async fn runs_of_the_same_name_in_two_deployments_are_two_failures() {
     let parsed = sources::airflow::parse(callback.to_string().as_bytes()).unwrap();
     let told = rig.flow.accept(parsed, rig.now).await.unwrap();
     assert_eq!(told.status, AcceptStatus::Duplicate);
+}
+
+#[tokio::test]
+async fn a_job_that_is_started_again_for_ever_is_one_ticket_while_it_fails() {
+    let mut rig = Rig::build().await;
+    rig.tick().await;
+    let again = json!({"trigger": "CONTINUOUS_RESTART"});
+    for id in 11..16 {
+        rig.job_run(id, 7, "FAILED", 1, &again);
+        rig.job_run(id + 100, 8, "FAILED", 1, &json!({}));
+        rig.tick().await;
+    }
+    let of = |tickets: &[aiops_rca::ticket::Ticket], name: &str| {
+        let own = tickets.iter().filter(|ticket| ticket.failure.asset == name);
+        own.count()
+    };
+    let tickets = rig.tickets().await;
+    assert_eq!((of(&tickets, "job 7"), of(&tickets, "job 8")), (1, 5));
+    rig.job_run(20, 7, "SUCCESS", 0, &again);
+    rig.tick().await;
+    rig.job_run(21, 7, "FAILED", 0, &again);
+    rig.tick().await;
+    assert_eq!(of(&rig.tickets().await, "job 7"), 2);
 }

@@ -5,8 +5,10 @@ use aiops_rca::ticket::machine::Event;
 use aiops_rca::ticket::{Actor, Channel, ChapterKind, Status, Ticket};
 use chrono::TimeDelta;
 use serde_json::json;
+use simulators::airflow::Api;
 
 use super::rig::{Rig, stamp};
+use crate::support;
 
 async fn status(rig: &Rig, to: Status, ticket: &Ticket) {
     let event = Event::StatusChanged {
@@ -23,33 +25,35 @@ async fn status(rig: &Rig, to: Status, ticket: &Ticket) {
 
 #[tokio::test]
 async fn a_good_run_that_began_after_the_failure_closes_the_ticket() {
-    let mut rig = Rig::build().await;
-    rig.tick().await;
-    let failed = rig.pipeline_run(1, "pl_sales", "Failed", 3);
-    rig.tick().await;
-    rig.pass(5);
-    // Another pipeline, and a run of this one that had begun before.
-    rig.pipeline_run(2, "pl_other", "Succeeded", 1);
-    rig.pipeline_run(3, "pl_sales", "Succeeded", 30);
-    rig.tick().await;
-    assert!(!rig.the_ticket().await.is_closed());
-    rig.pass(5);
-    let good = rig.pipeline_run(4, "PL_Sales", "Succeeded", 2);
-    rig.tick().await;
-    let ticket = rig.the_ticket().await;
-    assert!(ticket.is_closed());
-    assert_eq!(ticket.failure.run_id, Some(failed));
-    let told = &ticket.story.last().unwrap();
-    assert_eq!(told.kind, ChapterKind::Recovered);
-    let at = (rig.now - TimeDelta::minutes(1)).format("%Y-%m-%d %H:%M:%S UTC");
-    assert_eq!(
-        told.text,
-        format!("Closed: recovered by run {good} at {at}, started by its schedule")
-    );
-    // A later failure is a ticket of its own.
-    rig.pipeline_run(5, "pl_sales", "Failed", 1);
-    rig.tick().await;
-    assert_eq!(rig.tickets().await.len(), 2);
+    for (_, storage) in support::storages() {
+        let mut rig = Rig::of(storage, Api::V2).await;
+        rig.tick().await;
+        let failed = rig.pipeline_run(1, "pl_sales", "Failed", 3);
+        rig.tick().await;
+        rig.pass(5);
+        // Another pipeline, and a run of this one that had begun before.
+        rig.pipeline_run(2, "pl_other", "Succeeded", 1);
+        rig.pipeline_run(3, "pl_sales", "Succeeded", 30);
+        rig.tick().await;
+        assert!(!rig.the_ticket().await.is_closed());
+        rig.pass(5);
+        let good = rig.pipeline_run(4, "PL_Sales", "Succeeded", 2);
+        rig.tick().await;
+        let ticket = rig.the_ticket().await;
+        assert!(ticket.is_closed());
+        assert_eq!(ticket.failure.run_id, Some(failed));
+        let told = &ticket.story.last().unwrap();
+        assert_eq!(told.kind, ChapterKind::Recovered);
+        let at = (rig.now - TimeDelta::minutes(1)).format("%Y-%m-%d %H:%M:%S UTC");
+        assert_eq!(
+            told.text,
+            format!("Closed: recovered by run {good} at {at}, started by its schedule")
+        );
+        // A later failure is a ticket of its own.
+        rig.pipeline_run(5, "pl_sales", "Failed", 1);
+        rig.tick().await;
+        assert_eq!(rig.tickets().await.len(), 2);
+    }
 }
 
 #[tokio::test]

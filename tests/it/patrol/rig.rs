@@ -193,7 +193,7 @@ impl Rig {
             pipeline,
             status,
             began,
-            json!({"name": "daily", "invokedByType": "ScheduleTrigger"}),
+            &json!({"name": "daily", "invokedByType": "ScheduleTrigger"}),
         )
     }
 
@@ -203,7 +203,7 @@ impl Rig {
         pipeline: &str,
         status: &str,
         began: i64,
-        by: Value,
+        by: &Value,
     ) -> String {
         let run = format!("00000000-0000-4000-8000-{id:012}");
         let message = if status == "Failed" {

@@ -10,6 +10,7 @@ use simulators::airflow::{AirflowSite, Api};
 use simulators::data_factory::DataFactorySite;
 use simulators::databricks::DatabricksSite;
 use simulators::identity::IdentitySite;
+use simulators::jira::Person;
 use simulators::{Server, serve};
 
 use super::rig::{Backend, Rig};
@@ -253,4 +254,71 @@ async fn however_the_doors_race_and_whoever_is_killed_each_failure_is_one_ticket
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(assets(&tickets(&rig).await).len(), 45, "seed {seed}");
     rig.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recovery_closes_issue_and_message_and_keeps_what_a_person_works_on() {
+    for backend in [Backend::Embedded, Backend::azurite()] {
+        let (platforms, rig) = begin(&backend).await;
+        // One of the platforms is out of order meanwhile: the others are asked all the same.
+        platforms.servers[2]
+            .faults
+            .stands(Some(simulators::Fault::status(500)));
+        platforms.fail(3);
+        platforms.fail(6);
+        tick(&rig).await;
+        let both = async |rig: &Rig| tickets(rig).await.len() == 2;
+        rig.until("both tickets", Duration::from_secs(60), both)
+            .await;
+        let ids: Vec<String> = tickets(&rig)
+            .await
+            .iter()
+            .map(|ticket| ticket["id"].as_str().unwrap().to_owned())
+            .collect();
+        rig.until_shown(&ids, Duration::from_secs(60)).await;
+        let mut all = tickets(&rig).await;
+        all.sort_by_key(|ticket| ticket["asset"].to_string());
+        let [recovers, worked_on] = all.as_slice() else {
+            panic!("two tickets: {all:#?}");
+        };
+        let key = worked_on["jira_key"].as_str().unwrap().to_owned();
+        let john = Person::named("John Doe");
+        assert!(rig.jira.moves(&key, "In Progress", &john));
+        let (recovers, worked_on) = (
+            recovers["id"].as_str().unwrap().to_owned(),
+            worked_on["id"].as_str().unwrap().to_owned(),
+        );
+        rig.until(
+            "somebody works on it",
+            Duration::from_secs(30),
+            async |rig| {
+                let ticket = rig.ticket(&worked_on).await.unwrap_or_default();
+                ticket["status"] == "in_progress"
+            },
+        )
+        .await;
+        platforms.succeed(3);
+        platforms.succeed(6);
+        tick(&rig).await;
+        rig.until(
+            "one is closed, the other is told",
+            Duration::from_secs(60),
+            async |rig| {
+                let closed = rig.ticket(&recovers).await.unwrap_or_default();
+                let told = rig.ticket(&worked_on).await.unwrap_or_default();
+                let told_so = told["story"].to_string().contains("The ticket stays open");
+                closed["status"] == "acknowledged" && told["status"] == "in_progress" && told_so
+            },
+        )
+        .await;
+        rig.until_shown(&ids, Duration::from_secs(60)).await;
+        let issue = |id: &str| {
+            let label = format!("rca-{id}");
+            let mut issues = rig.issues().into_iter();
+            issues.rfind(|issue| issue.labels.contains(&label)).unwrap()
+        };
+        assert_eq!(issue(&recovers).status, "Done");
+        assert_eq!(issue(&worked_on).status, "In Progress");
+        rig.host.stop().await;
+    }
 }

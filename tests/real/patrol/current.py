@@ -17,7 +17,7 @@ c=DataFactoryManagementClient(Cred(),'aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e',base
 q=lambda **k: m.RunFilterParameters(last_updated_after=F,last_updated_before=T,**k)
 t('adf.pipeline_runs.query_by_factory',lambda:c.pipeline_runs.query_by_factory('rg-data','adf-prod',q(filters=[m.RunQueryFilter(operand='Status',operator='In',values_property=['Succeeded','Failed','Cancelled'])],order_by=[m.RunQueryOrderBy(order_by='RunStart',order='ASC')])))
 t('adf.pipeline_runs.query_by_factory.next',lambda:c.pipeline_runs.query_by_factory('rg-data','adf-prod',q(continuation_token='abc',filters=[m.RunQueryFilter(operand='Status',operator='In',values_property=['Succeeded','Failed','Cancelled'])],order_by=[m.RunQueryOrderBy(order_by='RunStart',order='ASC')])))
-t('adf.trigger_runs.query_by_factory',lambda:c.trigger_runs.query_by_factory('rg-data','adf-prod',q(filters=[m.RunQueryFilter(operand='Status',operator='Equals',values_property=['Failed'])],order_by=[m.RunQueryOrderBy(order_by='TriggerRunTimestamp',order='ASC')])))
+t('adf.trigger_runs.query_by_factory',lambda:c.trigger_runs.query_by_factory('rg-data','adf-prod',q(filters=[m.RunQueryFilter(operand='Status',operator='In',values_property=['Succeeded','Failed'])],order_by=[m.RunQueryOrderBy(order_by='TriggerRunTimestamp',order='ASC')])))
 t('adf.activity_runs.query_by_pipeline_run',lambda:c.activity_runs.query_by_pipeline_run('rg-data','adf-prod','00000000-0000-4000-8000-000000000001',q(filters=[m.RunQueryFilter(operand='Status',operator='Equals',values_property=['Succeeded'])],order_by=[m.RunQueryOrderBy(order_by='ActivityRunEnd',order='ASC')])))
 
 t('adf.pipeline_runs.get',lambda:c.pipeline_runs.get('rg-data','adf-prod','00000000-0000-4000-8000-000000000001'))
@@ -26,7 +26,7 @@ import azure.synapse.artifacts.models as sm
 s2=ArtifactsClient(Cred(),BASE,authentication_policy=NoAuth())
 sq=lambda **k: sm.RunFilterParameters(last_updated_after=F,last_updated_before=T,**k)
 t('synapse.query_pipeline_runs',lambda:s2.pipeline_run.query_pipeline_runs_by_workspace(sq(filters=[sm.RunQueryFilter(operand='Status',operator='In',values=['Succeeded','Failed','Cancelled'])],order_by=[sm.RunQueryOrderBy(order_by='RunStart',order='ASC')])))
-t('synapse.query_trigger_runs',lambda:s2.trigger_run.query_trigger_runs_by_workspace(sq(filters=[sm.RunQueryFilter(operand='Status',operator='Equals',values=['Failed'])],order_by=[sm.RunQueryOrderBy(order_by='TriggerRunTimestamp',order='ASC')])))
+t('synapse.query_trigger_runs',lambda:s2.trigger_run.query_trigger_runs_by_workspace(sq(filters=[sm.RunQueryFilter(operand='Status',operator='In',values=['Succeeded','Failed'])],order_by=[sm.RunQueryOrderBy(order_by='TriggerRunTimestamp',order='ASC')])))
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.compute import *
 w=WorkspaceClient(host=BASE,token='dapix')
