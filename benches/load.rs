@@ -13,7 +13,8 @@
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
-    reason = "a bench stops when it cannot go on"
+    clippy::disallowed_methods,
+    reason = "a bench stops when it cannot go on, is told by the environment what to do, and is a client of its own"
 )]
 
 use std::process::{Child, Command, Stdio};

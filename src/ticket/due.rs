@@ -72,7 +72,13 @@ impl Ticket {
         let due = match attempt.state {
             AttemptState::Scheduled => attempt.due_at + PATIENCE,
             AttemptState::Accepted => attempt.deadline?,
-            _ => attempt.called_at.unwrap_or(attempt.due_at) + PATIENCE,
+            AttemptState::Calling
+            | AttemptState::Unknown
+            | AttemptState::Verifying
+            | AttemptState::Succeeded
+            | AttemptState::Failed
+            | AttemptState::Refused
+            | AttemptState::Cancelled => attempt.called_at.unwrap_or(attempt.due_at) + PATIENCE,
         };
         Some(due)
     }

@@ -247,7 +247,7 @@ impl TicketStore {
 
     /// Loads a ticket that is about to be changed.
     pub async fn load_to_change(&self, id: &TicketId) -> Result<Loaded, UpdateError> {
-        Ok(self.find(id).await?.ok_or(UpdateError::Missing)?)
+        self.find(id).await?.ok_or(UpdateError::Missing)
     }
 
     /// Inserts a new ticket with its proofs; `false` when it is there already.

@@ -90,7 +90,9 @@ impl Writer {
                 Ok(_) => waiting.into_iter().for_each(|job| job.answer(None)),
                 Err(error) => {
                     let fault = fault(&error);
-                    waiting.into_iter().for_each(|job| job.answer(Some(&fault)));
+                    for job in waiting {
+                        job.answer(Some(&fault));
+                    }
                 }
             }
         }

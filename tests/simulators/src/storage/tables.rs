@@ -169,19 +169,21 @@ fn parts(batch: &Request) -> Vec<Request> {
 
 /// The answer to a transaction: that of each of its requests, or that of the one that failed.
 fn batch_answer(answers: &[Answer]) -> Answer {
-    let mut body = String::from(
-        "--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n",
-    );
-    for answer in answers {
-        body.push_str("\n--changesetresponse_1\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n");
-        body.push_str(&format!("HTTP/1.1 {} Answer\r\n", answer.status));
-        for (name, value) in &answer.headers {
+    let part = |answer: &Answer| {
+        let headers = answer.headers.iter().map(|(name, value)| {
             let name = if name == "etag" { "ETag" } else { name };
-            body.push_str(&format!("{name}: {value}\r\n"));
-        }
-        body.push_str("\r\n\r\n");
-    }
-    body.push_str("\n--changesetresponse_1--\r\n--batchresponse_1--\r\n");
+            format!("{name}: {value}\r\n")
+        });
+        let headers: String = headers.collect();
+        format!(
+            "\n--changesetresponse_1\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nHTTP/1.1 {} Answer\r\n{headers}\r\n\r\n",
+            answer.status
+        )
+    };
+    let parts: String = answers.iter().map(part).collect();
+    let body = format!(
+        "--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n{parts}\n--changesetresponse_1--\r\n--batchresponse_1--\r\n"
+    );
     let mut answer =
         Answer::empty(202).with_header("content-type", "multipart/mixed; boundary=batchresponse_1");
     answer.body = body.into();
