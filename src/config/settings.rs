@@ -286,7 +286,7 @@ pub const SETTINGS: &[Setting] = &[
         PATROL,
         "VOLUME",
         "",
-        "Green but empty: `pl_daily_*=50%`, separated by semicolons. A good run that moves nothing, or less than this share of the median of the last good ones, is told and closes nothing",
+        "Green but empty: `pl_daily_*=50%`, separated by semicolons. A good run that moves nothing, or less than this share of the median of the last good ones, is reported on the ticket and closes nothing",
     ),
     setting(
         REMEDIATION,

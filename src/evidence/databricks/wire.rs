@@ -165,24 +165,6 @@ lenient! {
         messages: Vec<String>,
     }
 
-    /// One page of a job's runs.
-    struct Runs {
-        runs: Vec<Run>,
-        next_page_token: String,
-    }
-
-    /// One page of clusters.
-    struct Clusters {
-        clusters: Vec<Cluster>,
-        next_page_token: String,
-    }
-
-    /// One page of Lakeflow pipelines.
-    struct Pipelines {
-        statuses: Vec<Pipeline>,
-        next_page_token: String,
-    }
-
     /// A Lakeflow pipeline with its latest updates, newest first.
     struct Pipeline {
         pipeline_id: String,
@@ -249,6 +231,25 @@ const WRITTEN: [&str; 6] = [
     "rows_written",
     "rowsWritten",
 ];
+
+/// Pages of the patrol: a list that cannot be read must not pass for one in which nothing ended.
+macro_rules! page {
+    ($($name:ident { $list:ident: $of:ident })*) => {$(
+        #[derive(Debug, Clone, Default, serde::Deserialize)]
+        #[serde(default)]
+        pub(super) struct $name {
+            pub(super) $list: Vec<$of>,
+            #[serde(deserialize_with = "crate::tolerant::field")]
+            pub(super) next_page_token: String,
+        }
+    )*};
+}
+
+page! {
+    Runs { runs: Run }
+    Clusters { clusters: Cluster }
+    Pipelines { statuses: Pipeline }
+}
 
 impl Output {
     /// How many rows were written, where the notebook exits with Delta's commit metrics (as they are, or as

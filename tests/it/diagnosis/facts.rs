@@ -710,6 +710,8 @@ proptest! {
             "{\"pipelineName\":\"{n}\",\"error\":\"{e}\"}", "dag_id={n}, run_id=x: {e}", "activity={n} run=r1 {e}", "Container {n}: {e}",
             "Activity {n} of pipeline p: {e}", "{e} at Source '{n}'", "{e}. Pipeline: {n}."]),
     ) {
+        // Then "name: the rest" and the error are one text: nobody can tell them apart.
+        prop_assume!(!error.to_lowercase().starts_with(&name.to_lowercase()));
         let with = |name: &str| {
             let text = form.replace("{n}", name).replace("{e}", error);
             let mut case = case(source, code, &text);

@@ -57,6 +57,32 @@ async fn one_platform_that_refuses_does_not_hold_up_another() {
     }
 }
 
+/// A list that cannot be read is no list in which nothing ended.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_is_asked_for_again() {
+    for garbage in [
+        r#"{"runs": [null, 7]}"#,
+        r#"{"runs": {"run_id": 11}}"#,
+        r#"{"runs": "none"}"#,
+    ] {
+        let mut rig = Rig::build().await;
+        rig.tick().await;
+        let answer = Fault::Status {
+            code: 200,
+            headers: Vec::new(),
+            body: garbage.to_owned(),
+        };
+        rig.databricks.faults.stands(Some(answer));
+        rig.job_run(11, 7, "FAILED", 3, &json!({}));
+        assert_eq!(rig.tick().await.faults, 1, "{garbage}");
+        assert!(rig.watch("databricks").await.trouble.is_some(), "{garbage}");
+        rig.databricks.faults.stands(None);
+        rig.pass(10);
+        rig.tick().await;
+        assert_eq!(rig.tickets().await.len(), 1, "{garbage}");
+    }
+}
+
 #[tokio::test]
 async fn a_platform_is_left_alone_for_as_long_as_it_asks() {
     let mut rig = Rig::build().await;

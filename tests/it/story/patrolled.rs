@@ -221,39 +221,41 @@ async fn without_any_alert_every_failed_run_becomes_one_ticket() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_the_doors_race_and_whoever_is_killed_each_failure_is_one_ticket() {
-    let (platforms, rig) = begin(&Backend::Embedded).await;
     let seed = crate::support::number("AIOPS_RCA_SEED", 7);
-    let mut dice = fastrand::Rng::with_seed(seed);
-    for number in 0..45 {
-        platforms.fail(number);
-        let (door, body) = report(number);
-        match dice.u32(..5) {
-            0 => tick(&rig).await,
-            1 => {
-                rig.host.kill_child();
-                let _lost = rig.post(door, body.to_string()).await;
-            }
-            2 => {}
-            _ => {
-                rig.deliver(door, &body).await;
+    for backend in [Backend::Embedded, Backend::azurite()] {
+        let (platforms, rig) = begin(&backend).await;
+        let mut dice = fastrand::Rng::with_seed(seed);
+        for number in 0..45 {
+            platforms.fail(number);
+            let (door, body) = report(number);
+            match dice.u32(..5) {
+                0 => tick(&rig).await,
+                1 => {
+                    rig.host.kill_child();
+                    let _lost = rig.post(door, body.to_string()).await;
+                }
+                2 => {}
+                _ => {
+                    rig.deliver(door, &body).await;
+                }
             }
         }
-    }
-    for _ in 0..3 {
+        for _ in 0..3 {
+            tick(&rig).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            rig.sweep().await;
+        }
+        rig.until(
+            &format!("45 tickets (seed {seed})"),
+            Duration::from_secs(120),
+            async |rig| tickets(rig).await.len() >= 45,
+        )
+        .await;
         tick(&rig).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        rig.sweep().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(assets(&tickets(&rig).await).len(), 45, "seed {seed}");
+        rig.host.stop().await;
     }
-    rig.until(
-        &format!("45 tickets (seed {seed})"),
-        Duration::from_secs(120),
-        async |rig| tickets(rig).await.len() >= 45,
-    )
-    .await;
-    tick(&rig).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(assets(&tickets(&rig).await).len(), 45, "seed {seed}");
-    rig.host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
