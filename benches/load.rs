@@ -35,7 +35,8 @@ use reqwest::Method;
 use serde_json::json;
 
 const CONNECTIONS: u32 = 64;
-const LOCAL_KEY: &str = "load";
+const PREFIX: &str = "load";
+const KEY: &str = "a-key-of-this-bench-0123456789";
 
 /// `cargo test --all-targets` runs this too, without `--bench`: then briefly, as a check that it works.
 fn measured() -> bool {
@@ -64,8 +65,9 @@ impl Handler {
             .env_clear()
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
             .env("AIOPS_RCA_LOCAL", "true")
-            .env("DASHBOARD_KEY", LOCAL_KEY)
-            .env("RUST_LOG", "error")
+            .env("DASHBOARD_KEY", KEY)
+            .env("STORAGE_PREFIX", PREFIX)
+            .env("LOG_LEVEL", "error")
             .stdout(Stdio::null());
         if store.contains("AccountName=") {
             command.env("AzureWebJobsStorage", store);
@@ -203,6 +205,7 @@ async fn ready(store: &str) -> Storage {
     } else {
         StorageSettings::embedded(store)
     };
+    let settings = settings.with_prefix(PREFIX);
     let storage = Storage::open(&settings, &Http::new(None).unwrap()).unwrap();
     storage.prepare(&TABLES, &["failures"]).await.unwrap();
     storage
@@ -305,7 +308,7 @@ async fn get(client: &Http, url: &str) -> Duration {
     let began = Instant::now();
     let asked = client
         .request(Method::GET, &at(url))
-        .header("x-dashboard-key", LOCAL_KEY);
+        .header("x-dashboard-key", KEY);
     let answer = asked.send().await.unwrap();
     let status = answer.status();
     assert!(status.is_success(), "{url}: {status}");
