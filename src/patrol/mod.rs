@@ -3,7 +3,7 @@
 //! In: [`End`]s, as the clients of [`evidence`](crate::evidence) read them from a platform's own run history. Out: which of
 //! them are new ([`Watch`]), which wait for their caller ([`Held`]), whether a good end is a recovery ([`recovery`]).
 //! The room does not know any vendor's JSON, the store or the clock. A failed end becomes the same
-//! [`Failure`](crate::failure::Failure), under the same run key, as if an alert, a webhook or a callback had reported it; so
+//! [`Failure`], under the same run key, as if an alert, a webhook or a callback had reported it; so
 //! whichever door is first wins.
 //!
 //! **Why a cursor and a memory.** No platform answers "what ended since then" exactly: Data Factory writes rows late and
