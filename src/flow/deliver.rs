@@ -50,10 +50,11 @@ impl Flow {
         let id = &delivery.ticket;
         trace::note("ticket.id", id.to_string());
         trace::note("sink.name", delivery.sink.name());
-        let lane = self.sinks.lanes.enter(delivery.sink, now());
-        if let Err(Wait::Full(wait)) = lane {
-            return self.put(Task::Delivery(delivery), wait).await;
-        }
+        let place = match self.sinks.lanes.enter(delivery.sink, now()) {
+            Ok(place) => Ok(place),
+            Err(Wait::Full(wait)) => return self.put(Task::Delivery(delivery), wait).await,
+            Err(Wait::Down(outage)) => Err(outage),
+        };
         let Some(mut loaded) = self.store.find(id).await? else {
             tracing::warn!(ticket.id = %id, "a delivery for a ticket that does not exist");
             return Ok(());
@@ -61,12 +62,9 @@ impl Flow {
         if !loaded.ticket.lags(delivery.sink) {
             return Ok(());
         }
-        let place = match lane {
+        let place = match place {
             Ok(place) => place,
-            Err(Wait::Full(wait)) => return self.put(Task::Delivery(delivery), wait).await,
-            Err(Wait::Down(outage)) => {
-                return self.sit_out(&delivery, &mut loaded, &outage, now()).await;
-            }
+            Err(outage) => return self.sit_out(&delivery, &mut loaded, &outage, now()).await,
         };
         // Known before anything is recorded: a wait then costs no write.
         match self

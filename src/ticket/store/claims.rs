@@ -66,6 +66,14 @@ impl RunRows {
             .unwrap_or_default()
     }
 
+    /// Other tasks for the run, unless somebody was faster.
+    fn units_write<'a>(&'a self, row: &'a str, document: &'a str) -> Write<'a> {
+        match &self.units {
+            Some((_, etag)) => Write::Swap(row, etag, document),
+            None => Write::Insert(row, document),
+        }
+    }
+
     /// A fresh suffix for a ticket id, which puts the ticket into the shard of its run.
     pub fn suffix(&self) -> u32 {
         fastrand::u32(..) & !0xf | super::last_digit(&self.run.hash())
@@ -159,12 +167,7 @@ impl TicketStore {
         }
         let row = format!("{run}:{UNITS}");
         let units = new.units.map(encode).transpose()?;
-        if let Some(units) = &units {
-            writes.push(match &rows.units {
-                Some((_, etag)) => Write::Swap(&row, etag, units),
-                None => Write::Insert(&row, units),
-            });
-        }
+        writes.extend(units.as_ref().map(|units| rows.units_write(&row, units)));
         if self.storage.commit(INDEX, &partition, &writes).await? != Swapped::Conflict {
             return Ok(Claim::Ours);
         }
@@ -181,10 +184,7 @@ impl TicketStore {
         let run = rows.run.hash();
         let (partition, row) = (shard_partition(&run), format!("{run}:{UNITS}"));
         let document = encode(units)?;
-        let write = match &rows.units {
-            Some((_, etag)) => Write::Swap(&row, etag, &document),
-            None => Write::Insert(&row, &document),
-        };
+        let write = rows.units_write(&row, &document);
         let outcome = self.storage.commit(INDEX, &partition, &[write]).await?;
         Ok(outcome != Swapped::Conflict)
     }
