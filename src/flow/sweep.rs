@@ -287,24 +287,22 @@ impl Flow {
             }
         }
         let seen = budget.seen.fetch_add(1, Ordering::Relaxed);
-        let asks = ticket.compare_due().is_some_and(|due| due <= now);
-        let left = budget.questions.load(Ordering::Relaxed) > 0;
         acted |= self
             .compare_with_jira(ticket, &budget.questions, now)
             .await?;
-        if acted || !ticket.is_closed() && asks && left {
-            return Ok((acted, Some(now + PATIENCE)));
-        }
         let soonest = now + PATIENCE;
-        Ok(match ticket.next_look(now) {
-            // JIRA is not asked about all of them at once: what is over the budget is spread over the next minutes.
-            Some(at) if at <= now && asks => {
-                let minutes = COMPARE_EVERY.num_minutes() + i64::from(seen / QUESTIONS);
-                let later = TimeDelta::seconds(fastrand::i64(60..60 * minutes.max(2)));
-                (false, Some(now + later))
-            }
-            next => (false, next.map(|at| at.max(soonest))),
-        })
+        if acted {
+            return Ok((true, Some(soonest)));
+        }
+        // JIRA is not asked about all of them at once: what is over the budget is spread over the next minutes. Whatever
+        // else is due does not wait for that.
+        let compared = ticket.compare_due().map(|due| {
+            let minutes = COMPARE_EVERY.num_minutes() + i64::from(seen / QUESTIONS);
+            let later = TimeDelta::seconds(fastrand::i64(60..60 * minutes));
+            if due > now { due } else { now + later }
+        });
+        let due = ticket.next_due(now).map(|due| due.max(soonest));
+        Ok((false, due.into_iter().chain(compared).min()))
     }
 
     /// Deliveries that a fault has stopped, and that need wait no longer: their vendor answers again, or somebody changed

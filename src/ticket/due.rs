@@ -22,13 +22,20 @@ pub const COMPARE_EVERY: Duration = Duration::minutes(10);
 impl Ticket {
     /// When it has to be looked at next; `None`: nothing can become due any more.
     pub fn next_look(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.next_due(now)
+            .into_iter()
+            .chain(self.compare_due())
+            .min()
+    }
+
+    /// The same, but for reading its issue back, which may be put off.
+    pub fn next_due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let sinks = Sink::showing().filter_map(|sink| self.sink_due(sink));
         [
             self.sla_due(),
             self.answer_due(),
             self.attempt_due(),
             self.settling_due(now),
-            self.compare_due(),
         ]
         .into_iter()
         .flatten()

@@ -14,6 +14,7 @@ use aiops_rca::flow::{DELIVERIES, Flow, Task};
 use aiops_rca::sinks::jira::Jira;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::{Event, apply};
+use aiops_rca::ticket::store::Outage;
 use aiops_rca::ticket::{Actor, Channel, DeliveryFault, Sink, Status, Ticket, TicketId};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -496,4 +497,28 @@ async fn a_notice_is_closed_for_one_outage_and_counts_what_waits() {
         .collect();
     let [second] = open.try_into().unwrap();
     assert_eq!(second.follows.as_ref(), Some(&notice.id));
+}
+
+/// While JIRA is down nobody reads issues back; what else is due is looked at in time.
+#[tokio::test]
+async fn an_issue_that_cannot_be_read_back_delays_nothing_else() {
+    let app = App::start().await;
+    let id = app.open(at(0)).await;
+    app.deliver(&id, at(1)).await;
+    let due = app.flow.store.load(&id).await.unwrap().unwrap().sla.due_at;
+    let outage = Outage {
+        since: at(60),
+        next_call: due,
+        reason: "no answer".to_owned(),
+        ended: None,
+    };
+    app.flow
+        .store
+        .note_outage(Sink::Jira, &outage)
+        .await
+        .unwrap();
+    app.flow.sweep(due - TimeDelta::seconds(10)).await.unwrap();
+    app.flow.sweep(due + TimeDelta::seconds(50)).await.unwrap();
+    let ticket = app.flow.store.load(&id).await.unwrap().unwrap();
+    assert!(ticket.sla.breached_at.is_some());
 }
