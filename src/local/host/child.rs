@@ -263,6 +263,8 @@ impl Supervisor {
                 order = self.inbox.recv() => match order {
                     Some(Order::Renew(number)) if number != self.number => {}
                     Some(Order::Renew(_)) => {
+                        // No call goes to a process on its way out.
+                        self.state.send_replace(State::Starting);
                         kill(&mut child).await;
                         let how = "killed: a function timed out".to_owned();
                         let last_errors = lines.last_errors().await;

@@ -125,6 +125,8 @@ async fn an_empty_2xx_is_reported_as_a_hang_and_the_handler_is_killed() {
             failure(&running.invoked("Work", index + 1).await).starts_with("hung"),
             "{word}"
         );
+        // The next message must not meet a process that is killed this moment.
+        running.exited(index + 1).await;
     }
     running.depth("jobs-poison", 3).await;
     let hangs = running
@@ -134,7 +136,6 @@ async fn an_empty_2xx_is_reported_as_a_hang_and_the_handler_is_killed() {
         .filter(|event| matches!(event, HostEvent::Hang { .. }))
         .count();
     assert_eq!(hangs, 3);
-    running.exited(3).await;
     assert!(
         running
             .exits()
