@@ -123,7 +123,7 @@ impl File {
         }
         let name = name.to_owned();
         let exists = self
-            .read(move |connection| {
+            .look(move |connection| {
                 connection
                     .prepare_cached(
                         "SELECT EXISTS (SELECT 1 FROM container WHERE kind = ?1 AND name = ?2)",
@@ -166,6 +166,15 @@ impl File {
         .await
     }
 
+    /// A read of a few rows; it may be run again.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.inner.writer.read(work).await
+    }
+
+    /// A read that may take long, on a connection of its own.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -216,6 +225,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // WAL + NORMAL survives the death of the process; only a power cut can lose the last commits.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // Fewer, longer checkpoints than the usual 1,000 pages: the same pages are written again and again.
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
