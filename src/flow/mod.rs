@@ -35,6 +35,7 @@ mod message;
 mod notices;
 pub mod patrol;
 pub mod remediate;
+mod retention;
 pub mod sweep;
 mod watchdog;
 
@@ -60,6 +61,8 @@ pub struct Flow {
     pub remediation: RemediationSettings,
     /// Whether, and how far back, platforms are asked.
     pub patrol: PatrolSettings,
+    /// Days after which closed tickets go; `None`: never.
+    pub retention_days: Option<u32>,
 }
 
 impl Flow {

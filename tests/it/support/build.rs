@@ -87,5 +87,6 @@ pub(crate) fn flow(storage: Storage) -> Flow {
         sinks: Sinks::default(),
         remediation: RemediationSettings::default(),
         patrol: aiops_rca::patrol::PatrolSettings::default(),
+        retention_days: None,
     }
 }
