@@ -119,6 +119,7 @@ impl Config {
                 sinks: parts.sinks,
                 remediation: self.remediation,
                 patrol: self.patrol,
+                fold: self.fold,
             }),
             dashboard: self.dashboard,
             problems: self.problems.iter().map(ToString::to_string).collect(),

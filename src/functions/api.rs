@@ -18,6 +18,8 @@ use crate::ticket::{Actor, Channel, Status, TicketId};
 
 /// How many a page of a list or a CSV has, if `limit` does not ask for fewer.
 const IN_A_LIST: usize = 5000;
+/// The same for incidents, which come with their tickets.
+const INCIDENTS: usize = 500;
 
 impl Handler {
     /// Answers of the API are of this moment and for this caller: nobody keeps them.
@@ -65,6 +67,12 @@ impl Handler {
             match (request.method.as_str(), parts.as_slice()) {
                 ("GET", ["tickets"]) => self.list(flow, request, now, false).await,
                 ("GET", ["tickets.csv"]) => self.list(flow, request, now, true).await,
+                ("GET", ["incidents"]) => self.incidents(flow, request, now).await,
+                ("GET", ["incidents.csv"]) => self.list(flow, request, now, true).await,
+                ("GET", ["incidents", id]) => self.one_incident(flow, id).await,
+                ("POST", ["incidents", id, action]) => {
+                    return self.act(flow, id, action, request, &caller, now).await;
+                }
                 ("GET", ["tickets", id]) => self.one(flow, id).await,
                 ("GET", ["deadletters"]) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
@@ -96,11 +104,12 @@ impl Handler {
         now: DateTime<Utc>,
         csv: bool,
     ) -> Result<Response, Fault> {
-        let filter = Filter::from_parameters(|name| request.parameter(name));
-        let limit: Option<usize> = request
-            .parameter("limit")
-            .and_then(|limit| limit.parse().ok());
-        let limit = limit.map_or(IN_A_LIST, |limit| limit.clamp(1, IN_A_LIST));
+        let mut filter = Filter::from_parameters(|name| request.parameter(name));
+        let of_incidents = request.path.ends_with("/incidents.csv");
+        if of_incidents {
+            filter = filter.of_incidents();
+        }
+        let limit = limit(request, IN_A_LIST);
         let before = before(request);
         let shows = |ticket: &Listed| filter.shows(ticket);
         let (tickets, cut) = flow
@@ -116,7 +125,11 @@ impl Handler {
             )
             .with(
                 "content-disposition",
-                "attachment; filename=\"tickets.csv\"",
+                if of_incidents {
+                    "attachment; filename=\"incidents.csv\""
+                } else {
+                    "attachment; filename=\"tickets.csv\""
+                },
             );
             return Ok(match next {
                 Some(next) => table
@@ -130,6 +143,65 @@ impl Handler {
             StatusCode::OK,
             &json!({"tickets": items, "truncated": cut, "next": next}),
         ))
+    }
+
+    /// Incidents, newest first, each with its tickets.
+    async fn incidents(
+        &self,
+        flow: &Flow,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Result<Response, Fault> {
+        let filter = Filter::from_parameters(|name| request.parameter(name)).of_incidents();
+        let (before, limit) = (before(request), limit(request, INCIDENTS));
+        let shows = |ticket: &Listed| filter.shows(ticket);
+        let list = flow
+            .store
+            .list(now, filter.days, before.as_ref(), limit, shows);
+        let (leaders, cut) = list.await?;
+        let next = next_page(request, &leaders).filter(|_| cut);
+        let mut items = Vec::new();
+        for leader in &leaders {
+            let members = match leader.tickets {
+                0 | 1 => Vec::new(),
+                _ => flow.store.members(&leader.id).await?,
+            };
+            items.push(dashboard::incident(leader, &members));
+        }
+        Ok(Response::json(
+            StatusCode::OK,
+            &json!({"incidents": items, "truncated": cut, "next": next}),
+        ))
+    }
+
+    /// The incident that this ticket leads or is part of.
+    async fn one_incident(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
+        let Some(id) = TicketId::parse(id) else {
+            return Ok(not_found());
+        };
+        let Some(mut leader) = flow.store.load(&id).await? else {
+            return self.one(flow, id.as_str()).await;
+        };
+        if leader.is_follower()
+            && let Some(found) = flow.store.load(leader.leader()).await?
+        {
+            leader = found;
+        }
+        let members = flow.store.members(&leader.id).await?;
+        let mut shown = dashboard::incident(&Listed::of(&leader), &members);
+        if let Some(fields) = shown.as_object_mut() {
+            let incident = leader.incident.as_ref();
+            let path = incident.map(|incident| &incident.path);
+            fields.insert("path".to_owned(), json!(path));
+            let cause = incident.and_then(|incident| incident.cause.as_ref());
+            fields.insert(
+                "cause_of".to_owned(),
+                json!(cause.map(|cause| &cause.ticket)),
+            );
+            let words = cause.map_or(&leader.diagnosis, |cause| &cause.diagnosis);
+            fields.insert("root_cause".to_owned(), json!(words.root_cause));
+        }
+        Ok(Response::json(StatusCode::OK, &shown))
     }
 
     async fn one(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
@@ -238,6 +310,14 @@ impl Handler {
             &json!({"status": word, "problems": problems}),
         )
     }
+}
+
+/// How many the request asks for.
+fn limit(request: &Request, most: usize) -> usize {
+    let limit = request
+        .parameter("limit")
+        .and_then(|limit| limit.parse().ok());
+    limit.map_or(most, |limit: usize| limit.clamp(1, most))
 }
 
 /// The ticket after which a page of a list begins, if it is not the first page.

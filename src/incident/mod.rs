@@ -11,7 +11,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
+use crate::ticket::machine::Decision;
 use crate::ticket::{FoldReason, Joined, Member, MemberRuns, Ticket, TicketId};
 
 mod links;
@@ -23,7 +25,8 @@ mod traits;
 pub use links::{Links, Named, ids};
 pub use settings::FoldSettings;
 pub use showing::{closed_for_good, shown, summary, summary_words};
-pub use traits::{Thing, Traits};
+pub use things::Thing;
+pub use traits::Traits;
 
 /// Failures of one cause that are this far apart are no storm.
 pub const STORM: TimeDelta = TimeDelta::minutes(15);
@@ -31,7 +34,7 @@ pub const STORM: TimeDelta = TimeDelta::minutes(15);
 pub const STORM_ASSETS: usize = 3;
 
 /// A ticket that may be the same.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Which.
     pub ticket: TicketId,
@@ -41,7 +44,11 @@ pub struct Candidate {
     pub traits: Traits,
     /// When it was reported last.
     pub at: DateTime<Utc>,
+    /// Why it is part of that incident; `None`: it leads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FoldReason>,
     /// Since when its incident is closed, if it is.
+    #[serde(skip)]
     pub closed_at: Option<DateTime<Utc>>,
 }
 
@@ -52,6 +59,21 @@ pub enum Folding {
     Own,
     /// It is part of this one.
     Join(TicketId, FoldReason),
+}
+
+/// In a storm one asset is healed first: what the policy wants for the others waits until that has succeeded.
+pub fn after_probe(ticket: &Ticket, decision: Decision) -> Decision {
+    let waits = ticket
+        .joined
+        .as_ref()
+        .is_some_and(|joined| joined.waits_for_probe);
+    match decision {
+        Decision::Run { .. } | Decision::Ask { .. } if waits => Decision::Leave {
+            why: "it waits until one asset of its incident is healed".to_owned(),
+            exhausted: false,
+        },
+        decision => decision,
+    }
 }
 
 /// A follower, as its leader's incident lists it.

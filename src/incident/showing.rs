@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 
 use super::links::{Links, ids};
 use crate::failure::field;
-use crate::ticket::{FoldReason, Incident, Line, Member, MemberRuns, Status, Ticket, TicketId};
+use crate::ticket::{
+    Actor, FoldReason, Incident, Line, Member, MemberRuns, Status, Ticket, TicketId,
+};
 
 /// Followers that are listed.
 const LISTED: usize = 10;
@@ -138,8 +140,16 @@ fn layers(leader: &Ticket, members: &[Member]) -> (Vec<String>, Option<TicketId>
 }
 
 /// The leader as its incident is shown: open as long as a follower is, unless a person closed it; with the cause of the
-/// deepest layer.
+/// deepest layer. What was shown before it became a follower is closed.
 pub fn shown(ticket: &Ticket) -> Cow<'_, Ticket> {
+    if let Some(joined) = ticket.joined.as_ref().filter(|_| !ticket.is_closed()) {
+        let mut shown = ticket.clone();
+        shown.books.status_from = Some(ticket.status);
+        shown.status = Status::Acknowledged;
+        shown.status_at = joined.at;
+        shown.status_by = Actor::system();
+        return Cow::Owned(shown);
+    }
     let Some(incident) = &ticket.incident else {
         return Cow::Borrowed(ticket);
     };
@@ -178,6 +188,13 @@ pub fn closed_for_good(ticket: &Ticket) -> bool {
 
 /// The lines that an issue and a message show of the followers; none where there are none.
 pub fn summary_words(ticket: &Ticket) -> Vec<String> {
+    if let Some(joined) = &ticket.joined {
+        return vec![format!(
+            "Part of incident {} ({})",
+            joined.leader,
+            joined.reason.words()
+        )];
+    }
     let Some(incident) = ticket
         .incident
         .as_ref()

@@ -8,11 +8,15 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
-use super::traits::Thing;
 use crate::diagnosis::stable;
 use crate::failure::field;
 use crate::ticket::Ticket;
+
+/// A named thing: its kind and its name, lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Thing(pub String, pub String);
 
 /// What an error names.
 pub(super) struct Things {

@@ -5,14 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::links::Links;
-use super::things::{self, Things};
+use super::things::{self, Thing, Things};
 use crate::diagnosis::Category;
 use crate::digest::sha256;
 use crate::ticket::Ticket;
-
-/// A named thing: its kind and its name, lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Thing(pub String, pub String);
 
 /// What tells whether two tickets are of one incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

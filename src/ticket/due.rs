@@ -37,6 +37,7 @@ impl Ticket {
             self.attempt_due(),
             self.settling_due(now),
             self.incident_due(),
+            self.digest_due().map(|due| due + PATIENCE),
         ]
         .into_iter()
         .flatten()

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Status, Ticket, TicketId};
 use crate::diagnosis::Diagnosis;
 use crate::failure::{Source, field};
+
+/// People read of new followers at most this often.
+pub(super) const DIGEST: Duration = Duration::minutes(1);
 
 /// Why a ticket is part of another's incident.
 #[derive(
@@ -217,6 +220,13 @@ impl Ticket {
         self.joined
             .as_ref()
             .map_or(&self.id, |joined| &joined.leader)
+    }
+
+    /// When its story is to tell of followers that it did not tell of yet.
+    pub fn digest_due(&self) -> Option<DateTime<Utc>> {
+        let untold = |incident: &&Incident| incident.told < incident.tickets && !self.is_closed();
+        let incident = self.incident.as_ref().filter(untold)?;
+        Some(incident.told_at? + DIGEST)
     }
 
     /// Have its followers been brought to the status that it got?

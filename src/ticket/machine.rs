@@ -145,6 +145,8 @@ pub enum Event {
         /// The version that was told.
         version: u64,
     },
+    /// One asset of its incident is healed: its own remediation need not wait any longer.
+    ProbeSucceeded,
     /// What is known of its followers.
     Gathered(Box<Incident>),
     /// A follower failed after the incident was closed.
@@ -540,6 +542,7 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Joined(joined) => incidents::join(d, joined)?,
         Event::Left { why } => incidents::leave(d, why)?,
         Event::ToldLeader { version } => incidents::told(d, *version)?,
+        Event::ProbeSucceeded => incidents::probed(d)?,
         Event::Gathered(incident) => incidents::gathered(d, incident)?,
         Event::Recurred { ticket, at } => incidents::recurred(d, ticket, *at)?,
         Event::Followed { to, by } => incidents::followed(d, *to, by)?,

@@ -266,8 +266,9 @@ impl Ticket {
     pub fn lags(&self, sink: Sink) -> bool {
         let idle = match sink {
             Sink::Playbook => self.current_attempt().is_none(),
-            // What its leader shows.
-            Sink::Jira | Sink::Slack => self.is_follower(),
+            // What its leader shows, unless it was shown before it was part of that incident.
+            Sink::Jira => self.is_follower() && self.jira.key.is_none(),
+            Sink::Slack => self.is_follower() && self.slack.ts.is_none(),
         };
         !idle && !self.sinks_off.contains_key(sink.name()) && self.delivered(sink) < self.version
     }

@@ -106,6 +106,7 @@ fn candidate(ticket: &Ticket) -> Candidate {
         leader: ticket.id.clone(),
         traits: Traits::of(ticket),
         at: ticket.received_at,
+        reason: None,
         closed_at: None,
     }
 }

@@ -4,10 +4,8 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::status::call_off;
 use super::{Draft, Refusal, contradicts, nothing};
+use crate::ticket::incident::DIGEST;
 use crate::ticket::{Actor, ChapterKind, Incident, Joined, Status, TicketId};
-
-/// People read of new followers at most this often.
-const DIGEST: Duration = Duration::minutes(1);
 
 pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
     if joined.leader == d.ticket.id {
@@ -25,6 +23,15 @@ pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
         ..joined.clone()
     });
     d.visible = true;
+    if d.ticket.jira.key.is_some() || d.ticket.slack.ts.is_some() {
+        // Its own issue and message end here.
+        d.ticket.status_version += 1;
+        let told = format!(
+            "This is part of incident {}, and goes on there",
+            joined.leader
+        );
+        d.add_chapter(ChapterKind::Closed, told);
+    }
     let detail = format!("{} leads it: {}", joined.leader, joined.reason.words());
     d.audit(&Actor::system(), "Joined Incident", detail);
     Ok(())
@@ -44,6 +51,20 @@ pub(super) fn told(d: &mut Draft, version: u64) -> Result<(), Refusal> {
         Some(joined) if joined.reported < version => joined.reported = version,
         Some(_) | None => return Err(nothing("that is known")),
     }
+    Ok(())
+}
+
+pub(super) fn probed(d: &mut Draft) -> Result<(), Refusal> {
+    match &mut d.ticket.joined {
+        Some(joined) if joined.waits_for_probe => joined.waits_for_probe = false,
+        Some(_) | None => return Err(nothing("it does not wait")),
+    }
+    d.visible = true;
+    d.audit(
+        &Actor::system(),
+        "Probe Succeeded",
+        "one asset of the incident is healed",
+    );
     Ok(())
 }
 
