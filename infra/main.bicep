@@ -141,6 +141,11 @@ param expect string = ''
 @description('What a good run must move: <glob>=<share>%, separated by semicolons; empty: nothing is compared.')
 param volume string = ''
 
+@description('Days after which closed tickets are removed; 0: never.')
+@minValue(0)
+@maxValue(3650)
+param retentionDays int = 0
+
 @description('What a cluster may be restarted with when machines of its own size cannot be had: [{ from: \'Standard_DS4_v2\', to: [\'Standard_D8ds_v5\'] }], the first that matches counts, best first.')
 param nodeTypes array = []
 
@@ -383,6 +388,7 @@ var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remedi
 var patrolSettings = { PATROL: patrol ? 'on' : 'off', FOLD: fold }
 var expectSettings = empty(expect) ? {} : { EXPECT: expect }
 var volumeSettings = empty(volume) ? {} : { VOLUME: volume }
+var retentionSettings = retentionDays == 0 ? {} : { RETENTION_DAYS: string(retentionDays) }
 
 var standInNodeTypes = [for rule in nodeTypes: rule.to]
 var nodeTypeRules = [for rule in nodeTypes: '${rule.from}=${join(rule.to, ',')}']
@@ -474,6 +480,7 @@ var otherSettings = union(
   patrolSettings,
   expectSettings,
   volumeSettings,
+  retentionSettings,
   nodeTypeSettings
 )
 var ticketSettings = union(

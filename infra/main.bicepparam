@@ -34,6 +34,9 @@ param patrol = true
 param expect = ''                                     // learn, or e.g. 'pl_daily_*=24h;etl=30m': overdue runs are tickets
 param volume = ''                                     // e.g. 'pl_daily_*=50%': good runs that moved less are told
 
+// ---- retention: closed tickets older than this are removed
+param retentionDays = 0                               // e.g. 180; 0: never
+
 // ---- JIRA: empty domain, no JIRA
 param jiraDomain = readEnvironmentVariable('JIRA_DOMAIN', '')
 param jiraUserEmail = readEnvironmentVariable('JIRA_USER_EMAIL', '')

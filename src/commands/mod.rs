@@ -12,6 +12,7 @@ use crate::flow::Flow;
 
 pub mod diagnose;
 pub mod doctor;
+pub mod export;
 pub mod export_cases;
 #[cfg(feature = "local")]
 pub mod local;
@@ -41,6 +42,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// List and replay dead letters
     Replay(replay::ReplayArguments),
+    /// Write tickets with their history and evidence, one JSON object a line
+    Export(export::ExportArguments),
     /// Write failures whose diagnosis is in doubt, redacted, for people to label
     ExportCases(export_cases::ExportCasesArguments),
     /// Answer GETs for the handler
@@ -69,6 +72,7 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
         Some(Command::Diagnose(arguments)) => Ok(diagnose::main(&arguments)),
         Some(Command::Read(arguments)) => on_runtime(read::run(arguments, environment)),
         Some(Command::Doctor(arguments)) => on_runtime(doctor::run(arguments, environment)),
+        Some(Command::Export(arguments)) => on_runtime(export::run(arguments, environment)),
         Some(Command::ExportCases(arguments)) => {
             on_runtime(export_cases::run(arguments, environment))
         }

@@ -98,6 +98,8 @@ pub struct Config {
     pub patrol: PatrolSettings,
     /// Which failures are one incident.
     pub fold: FoldSettings,
+    /// Days after which closed tickets go; `None`: never.
+    pub retention_days: Option<u32>,
     /// The optional lock of `/azure-monitor`.
     pub secure_webhook: Option<SecureWebhookSettings>,
     /// The lock of dashboard and API.
@@ -143,6 +145,7 @@ impl Config {
             remediation: remediation::remediation(&mut r, actions, &vendors.scopes()),
             patrol: patrol::patrol(&mut r),
             fold: incident::fold(&mut r),
+            retention_days: r.number("RETENTION_DAYS", 7, 3650),
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),
             dashboard: locks::dashboard(&mut r),

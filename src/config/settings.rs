@@ -90,6 +90,12 @@ pub const SETTINGS: &[Setting] = &[
         "rca",
         "Stands before every table and queue name: several deployments can share an account. In Azure it must be set, because the Functions host names the queues by it",
     ),
+    setting(
+        STORAGE,
+        "RETENTION_DAYS",
+        "",
+        "After so many days (7 to 3650) closed tickets and dead letters are removed, with everything that leads to them; empty: never. `export` writes them to a file first",
+    ),
     #[cfg(feature = "local")]
     setting(
         STORAGE,

@@ -120,6 +120,7 @@ impl Config {
                 remediation: self.remediation,
                 patrol: self.patrol,
                 fold: self.fold,
+                retention_days: self.retention_days,
             }),
             dashboard: self.dashboard,
             problems: self.problems.iter().map(ToString::to_string).collect(),

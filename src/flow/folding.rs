@@ -250,6 +250,24 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// Removes what led to this ticket from failures like it.
+    pub(super) async fn forget_folding(&self, ticket: &Ticket) -> Result<(), Fault> {
+        let traits = Traits::of(ticket);
+        let cause = traits.cause_key();
+        let repeats = format!("r:{}", traits.repeat_key());
+        let storms = traits.storm_key().map(|key| format!("s:{key}"));
+        for row in [Some(repeats), storms].into_iter().flatten() {
+            let is_its = |row: &Row| row.iter().all(|of| of.leader == ticket.id);
+            self.store.forget_of_cause(&cause, &row, is_its).await?;
+        }
+        for run in traits.links.ids() {
+            self.store.forget_noted_run(&run).await?;
+        }
+        Ok(())
+    }
+}
+
 fn joined(leader: TicketId, reason: FoldReason, at: DateTime<Utc>) -> Joined {
     Joined {
         leader,

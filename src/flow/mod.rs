@@ -38,6 +38,7 @@ mod message;
 mod notices;
 pub mod patrol;
 pub mod remediate;
+mod retention;
 pub mod sweep;
 mod watchdog;
 
@@ -65,6 +66,8 @@ pub struct Flow {
     pub patrol: PatrolSettings,
     /// Which failures are one incident.
     pub fold: FoldSettings,
+    /// Days after which closed tickets go; `None`: never.
+    pub retention_days: Option<u32>,
 }
 
 impl Flow {

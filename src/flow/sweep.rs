@@ -84,7 +84,7 @@ impl Flow {
         swept.acted += self.wake_stopped(&stuck, &answering, now).await?;
         self.announce_blocked_sinks(&stuck, now).await?;
         self.free_assets(now).await?;
-        self.look_at_queues(now).await?;
+        self.take_turns(now).await?;
         Ok(swept)
     }
 
@@ -343,11 +343,13 @@ impl Flow {
         Ok(woken)
     }
 
-    /// One queue for each tick, and the counts of large days.
-    async fn look_at_queues(&self, now: DateTime<Utc>) -> Result<(), Fault> {
-        let turn = usize::try_from(now.minute()).unwrap_or_default() % (QUEUES.len() + 1);
-        let Some(queue) = QUEUES.get(turn) else {
-            return self.store.count_large_days(now).await;
+    /// What need not be done in every tick: one queue, the counts of large days, or what is too old.
+    async fn take_turns(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        let turn = usize::try_from(now.minute()).unwrap_or_default() % (QUEUES.len() + 2);
+        let queue = match QUEUES.get(turn) {
+            Some(queue) => queue,
+            None if turn == QUEUES.len() => return self.store.count_large_days(now).await,
+            None => return self.retain(now).await.map(drop),
         };
         let depth = self.storage().depth(queue).await?;
         if depth > 1000 {

@@ -33,6 +33,23 @@ const SWAP: &str = "UPDATE entity SET etag = ?4, document = ?5
     WHERE table_name = ?1 AND partition = ?2 AND row = ?3 AND etag = ?6";
 const DELETE: &str = "DELETE FROM entity WHERE table_name = ?1 AND partition = ?2 AND row = ?3";
 
+/// So many rows hold up nobody's writes for long.
+const FEW: u32 = 64;
+
+/// Both ends of the range in a form that the index can use: an `OR` would read to the end of the partition.
+const fn scan(after: bool, ends: bool) -> &'static str {
+    match (after, ends) {
+        (false, true) => "SELECT row, etag, document FROM entity
+            WHERE table_name = ?1 AND partition = ?2 AND row >= ?3 AND row < ?4 ORDER BY row LIMIT ?5",
+        (true, true) => "SELECT row, etag, document FROM entity
+            WHERE table_name = ?1 AND partition = ?2 AND row > ?3 AND row < ?4 ORDER BY row LIMIT ?5",
+        (false, false) => "SELECT row, etag, document FROM entity
+            WHERE table_name = ?1 AND partition = ?2 AND row >= ?3 AND ?4 = '' ORDER BY row LIMIT ?5",
+        (true, false) => "SELECT row, etag, document FROM entity
+            WHERE table_name = ?1 AND partition = ?2 AND row > ?3 AND ?4 = '' ORDER BY row LIMIT ?5",
+    }
+}
+
 /// One SQLite file; cloning shares its connections.
 #[derive(Debug, Clone)]
 pub struct EmbeddedStorage {
@@ -90,14 +107,14 @@ impl EmbeddedStorage {
     ) -> Result<Option<Entity>, Fault> {
         let key = self.key(table, partition, row).await?;
         self.file
-            .read(move |connection| {
+            .look(move |connection| {
                 let found = connection
                     .prepare_cached("SELECT etag, document FROM entity WHERE table_name = ?1 AND partition = ?2 AND row = ?3")?
                     .query_row(params![key.table, key.partition, key.row], |found| Ok((found.get::<_, i64>(0)?, found.get(1)?)))
                     .optional()?;
                 Ok(found.map(|(etag, document)| Entity {
-                    partition: key.partition,
-                    row: key.row,
+                    partition: key.partition.clone(),
+                    row: key.row.clone(),
                     etag: ETag(etag.to_string()),
                     document,
                 }))
@@ -208,28 +225,32 @@ impl EmbeddedStorage {
         encode_key(to)?;
         let after = after.map(continuation_row).transpose()?;
         let (to, limit) = (to.to_owned(), page_size(limit));
-        self.file
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT row, etag, document FROM entity
-                 WHERE table_name = ?1 AND partition = ?2 AND row >= ?3 AND (?4 = '' OR row < ?4) AND (?5 IS NULL OR row > ?5)
-                 ORDER BY row LIMIT ?6",
-                )?;
-                let rows = statement.query_map(params![key.table, key.partition, key.row, to, after, limit + 1], |found| {
-                    Ok(Entity {
-                        partition: key.partition.clone(),
-                        row: found.get(0)?,
-                        etag: ETag(found.get::<_, i64>(1)?.to_string()),
-                        document: found.get(2)?,
-                    })
-                })?;
-                let mut entities = rows.collect::<Result<Vec<_>, _>>()?;
-                let more = entities.len() > limit as usize;
-                entities.truncate(limit as usize);
-                let next = entities.last().filter(|_| more).map(|last| Continuation(URL_SAFE_NO_PAD.encode(&last.row)));
-                Ok(Page { entities, next })
-            })
-            .await
+        let work = move |connection: &Connection| {
+            let first = after.as_ref().unwrap_or(&key.row);
+            let mut statement = connection.prepare_cached(scan(after.is_some(), !to.is_empty()))?;
+            let bounds = params![key.table, key.partition, first, to, limit + 1];
+            let rows = statement.query_map(bounds, |found| {
+                Ok(Entity {
+                    partition: key.partition.clone(),
+                    row: found.get(0)?,
+                    etag: ETag(found.get::<_, i64>(1)?.to_string()),
+                    document: found.get(2)?,
+                })
+            })?;
+            let mut entities = rows.collect::<Result<Vec<_>, _>>()?;
+            let more = entities.len() > limit as usize;
+            entities.truncate(limit as usize);
+            let next = entities
+                .last()
+                .filter(|_| more)
+                .map(|last| Continuation(URL_SAFE_NO_PAD.encode(&last.row)));
+            Ok(Page { entities, next })
+        };
+        if limit <= FEW {
+            self.file.look(work).await
+        } else {
+            self.file.read(work).await
+        }
     }
 
     pub(super) async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
@@ -263,7 +284,7 @@ impl EmbeddedStorage {
         let name = queue.clone();
         let any = self
             .file
-            .read(move |connection| {
+            .look(move |connection| {
                 connection
                     .prepare_cached("SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1 AND visible_at <= ?2)")?
                     .query_row(params![name, Utc::now().timestamp_millis()], |found| found.get::<_, bool>(0))
@@ -457,4 +478,29 @@ fn time(millis: i64) -> DateTime<Utc> {
 /// A delay in milliseconds, never past the end of a message's life.
 fn delay_millis(delay: Duration) -> i64 {
     i64::try_from(delay.min(LONGEST_DELAY).as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_reads_its_range_and_no_more() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.execute_batch(file::SCHEMA).unwrap();
+        for (after, ends, range) in [
+            (false, true, "partition=? AND row>? AND row<?"),
+            (true, true, "partition=? AND row>? AND row<?"),
+            (false, false, "partition=? AND row>?"),
+            (true, false, "partition=? AND row>?"),
+        ] {
+            let plan = format!("EXPLAIN QUERY PLAN {}", scan(after, ends));
+            let mut statement = connection.prepare(&plan).unwrap();
+            let parameters = params!["t", "p", "a", "", 1];
+            let steps = statement.query_map(parameters, |step| step.get::<_, String>(3));
+            let steps: Vec<_> = steps.unwrap().map(Result::unwrap).collect();
+            assert_eq!(steps.len(), 1, "no sorting: {steps:?}");
+            assert!(steps[0].contains(range), "{steps:?}");
+        }
+    }
 }

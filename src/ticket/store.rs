@@ -27,6 +27,7 @@
 //! | index | `stuck` | sink, ticket id | a delivery that a fault has stopped | at its begin and end | by each sweep |
 //! | index | `counted` | day | counts of its tickets, if it has very many | now and then by a sweep | by the overview |
 //! | index | `cursor` | `probe`, `layout` | when the store could be written last; whether it holds rows of older versions | by each sweep | by health checks; once for each process |
+//! | index | `cursor` | `retention` | which day's tickets may go next | now and then by a sweep | by the same |
 //! | index | `outage` | sink | its vendor does not answer: since when; or that it does again | at its begin and end | by each sweep |
 //! | index | `patrol` | SHA-256 of a scope | what the patrol remembers of it | by each round | by each round |
 //! | index | `unit-x` | unit and ticket id | which tickets a good run of the unit may close | by the analysis | by each good run |
@@ -47,6 +48,7 @@ mod index;
 mod list;
 mod locks;
 mod outages;
+mod retention;
 mod runs;
 mod stuck;
 mod waiting;
@@ -73,6 +75,7 @@ pub use index::PastRemediation;
 pub use list::{Counts, Listed};
 pub use locks::AssetLock;
 pub use outages::Outage;
+pub use retention::{Retained, day_name};
 pub use stuck::{Stuck, StuckRows};
 pub use waiting::Waiting;
 pub use watches::StoredWatch;

@@ -34,6 +34,7 @@ use crate::support;
 mod airflow;
 mod cases;
 mod deployment;
+mod retention;
 mod stories;
 
 /// A playbook that takes everything and never calls back.

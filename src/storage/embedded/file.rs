@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
+use tokio::sync::Semaphore;
 
 use super::super::names::Prefix;
 use super::error::fault;
@@ -13,10 +14,11 @@ use super::writer::Writer;
 use crate::fault::Fault;
 
 const BUSY: Duration = Duration::from_secs(5);
-/// Open connections kept for reading; more are opened and closed under load.
-const IDLE_READERS: usize = 4;
+/// Connections for reading, opened as they are needed; who finds them all busy waits. A read takes microseconds, and a
+/// connection has a cache of up to 2 MB.
+const READERS: usize = 4;
 
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS container (kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL);
 INSERT OR IGNORE INTO counter (id, last) VALUES (1, 0);
@@ -42,6 +44,7 @@ struct Inner {
     path: PathBuf,
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
+    reading: Arc<Semaphore>,
     /// Tables and queues seen to exist; they are never removed.
     known: Mutex<HashSet<(Kind, String)>>,
 }
@@ -103,6 +106,7 @@ impl File {
             path: path.to_owned(),
             writer,
             readers: Mutex::default(),
+            reading: Arc::new(Semaphore::new(READERS)),
             known: Mutex::default(),
         };
         Ok(Self {
@@ -119,7 +123,7 @@ impl File {
         }
         let name = name.to_owned();
         let exists = self
-            .read(move |connection| {
+            .look(move |connection| {
                 connection
                     .prepare_cached(
                         "SELECT EXISTS (SELECT 1 FROM container WHERE kind = ?1 AND name = ?2)",
@@ -162,25 +166,38 @@ impl File {
         .await
     }
 
+    /// A read of a few rows; it may be run again.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.inner.writer.read(work).await
+    }
+
+    /// A read that may take long, on a connection of its own.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        let interrupted = || Fault::transient("the embedded store was interrupted");
         let file = Arc::clone(&self.inner);
-        blocking(move || {
+        let turn = Arc::clone(&self.inner.reading).acquire_owned().await;
+        let turn = turn.map_err(|_| interrupted())?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Even where nobody waits for the answer any more.
+            let _turn = turn;
             let idle = lock(&file.readers).pop();
             let reader = match idle {
                 Some(reader) => reader,
                 None => connect(&file.path)?,
             };
             let value = work(&reader)?;
-            let mut readers = lock(&file.readers);
-            if readers.len() < IDLE_READERS {
-                readers.push(reader);
-            }
+            lock(&file.readers).push(reader);
             Ok(value)
-        })
-        .await
+        });
+        done.await
+            .map_err(|_| interrupted())?
+            .map_err(|error| fault(&error))
     }
 }
 
@@ -208,17 +225,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // WAL + NORMAL survives the death of the process; only a power cut can lose the last commits.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // Fewer, longer checkpoints than the usual 1,000 pages: the same pages are written again and again.
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
-) -> Result<T, Fault> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| fault(&error)),
-        Err(_) => Err(Fault::transient("the embedded store was interrupted")),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,8 +1,9 @@
-//! One writer at a time: what waits when it is free is committed in one transaction.
+//! One thread at a time: what waits when it is free is read, then written, in one transaction each.
 //!
 //! A commit costs about the same for one write as for a hundred, so a burst is written in a few transactions. Nobody is
 //! answered before the commit. Where one of the writes fails, each is tried in a transaction of its own, so that the
-//! others do not share its fault.
+//! others do not share its fault. Short reads are made on the same connection: it alone keeps its cache while somebody
+//! writes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use super::error::fault;
 use crate::fault::Fault;
 
-/// Writes of one transaction: others, of another process, wait as long.
+/// Pieces of one transaction: others, of another process, wait as long.
 const AT_ONCE: usize = 256;
 
 /// The connection that writes, and what waits for it; cloning shares both.
@@ -25,14 +26,16 @@ pub(super) struct Writer {
 
 #[derive(Default)]
 struct Line {
-    jobs: VecDeque<Box<dyn Job>>,
-    /// Somebody writes until nothing waits any more.
+    reads: VecDeque<Box<dyn Job>>,
+    writes: VecDeque<Box<dyn Job>>,
+    /// Somebody works until nothing waits any more.
     served: bool,
 }
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} writes wait", self.jobs.len())
+        let (reads, writes) = (self.reads.len(), self.writes.len());
+        write!(f, "{reads} reads and {writes} writes wait")
     }
 }
 
@@ -44,9 +47,25 @@ impl Writer {
         }
     }
 
+    /// A short read, which sees every write that was answered.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.take_turn(work, |line| &mut line.reads).await
+    }
+
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.take_turn(work, |line| &mut line.writes).await
+    }
+
+    async fn take_turn<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        among: impl Fn(&mut Line) -> &mut VecDeque<Box<dyn Job>>,
     ) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
         let job = Piece {
@@ -56,7 +75,7 @@ impl Writer {
         };
         let serves = {
             let mut line = lock(&self.line);
-            line.jobs.push_back(Box::new(job));
+            among(&mut line).push_back(Box::new(job));
             !std::mem::replace(&mut line.served, true)
         };
         if serves {
@@ -68,40 +87,33 @@ impl Writer {
             .map_err(|_| Fault::transient("the embedded store was interrupted"))?
     }
 
-    /// Writes until nothing waits.
+    /// Reads and writes until nothing waits.
     fn serve(&self) {
         let mut connection = lock(&self.connection);
         loop {
-            let mut waiting: Vec<_> = {
+            let (reads, writes) = {
                 let mut line = lock(&self.line);
-                let many = line.jobs.len().min(AT_ONCE);
-                line.served = many > 0;
-                line.jobs.drain(..many).collect()
+                let (reads, writes) = (some(&mut line.reads), some(&mut line.writes));
+                line.served = !(reads.is_empty() && writes.is_empty());
+                if !line.served {
+                    return;
+                }
+                (reads, writes)
             };
-            if waiting.is_empty() {
-                return;
-            }
-            match commit(&mut connection, &mut waiting) {
-                Ok(false) if waiting.len() > 1 => {
-                    for job in waiting {
-                        alone(&mut connection, job);
-                    }
-                }
-                Ok(_) => waiting.into_iter().for_each(|job| job.answer(None)),
-                Err(error) => {
-                    let fault = fault(&error);
-                    for job in waiting {
-                        job.answer(Some(&fault));
-                    }
-                }
-            }
+            run(&mut connection, TransactionBehavior::Deferred, reads);
+            run(&mut connection, TransactionBehavior::Immediate, writes);
         }
     }
 }
 
+fn some(waiting: &mut VecDeque<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let many = waiting.len().min(AT_ONCE);
+    waiting.drain(..many).collect()
+}
+
 trait Job: Send {
     /// Its part of the transaction; `false`: it failed.
-    fn write(&mut self, connection: &Connection) -> bool;
+    fn work(&mut self, connection: &Connection) -> bool;
     /// After the commit, or after the fault that all of the transaction share.
     fn answer(self: Box<Self>, fault: Option<&Fault>);
 }
@@ -117,11 +129,11 @@ where
     W: Fn(&Connection) -> rusqlite::Result<T> + Send,
     T: Send,
 {
-    fn write(&mut self, connection: &Connection) -> bool {
+    fn work(&mut self, connection: &Connection) -> bool {
         let done = (self.work)(connection);
-        let written = done.is_ok();
+        let worked = done.is_ok();
         self.done = Some(done);
-        written
+        worked
     }
 
     fn answer(self: Box<Self>, shared: Option<&Fault>) {
@@ -136,19 +148,36 @@ where
     }
 }
 
-fn alone(connection: &mut Connection, job: Box<dyn Job>) {
-    let mut job = [job];
-    let outcome = commit(connection, &mut job);
-    let shared = outcome.err().map(|error| fault(&error));
-    let [job] = job;
-    job.answer(shared.as_ref());
+/// All in one transaction, or each in one of its own when one of them fails.
+fn run(connection: &mut Connection, behavior: TransactionBehavior, mut jobs: Vec<Box<dyn Job>>) {
+    if jobs.is_empty() {
+        return;
+    }
+    match commit(connection, behavior, &mut jobs) {
+        Ok(false) if jobs.len() > 1 => {
+            for job in jobs {
+                run(connection, behavior, vec![job]);
+            }
+        }
+        Ok(_) => jobs.into_iter().for_each(|job| job.answer(None)),
+        Err(error) => {
+            let fault = fault(&error);
+            for job in jobs {
+                job.answer(Some(&fault));
+            }
+        }
+    }
 }
 
 /// `false`: one of them failed, and nothing was written.
-fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<bool> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn commit(
+    connection: &mut Connection,
+    behavior: TransactionBehavior,
+    jobs: &mut [Box<dyn Job>],
+) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction_with_behavior(behavior)?;
     for job in jobs {
-        if !job.write(&transaction) {
+        if !job.work(&transaction) {
             return Ok(false);
         }
     }

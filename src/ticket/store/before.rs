@@ -126,6 +126,19 @@ impl TicketStore {
             .transpose()
     }
 
+    /// Removes what versions before kept of a run.
+    pub(super) async fn forget_before(&self, run: &RunKey) -> Result<(), Fault> {
+        let hash = run.hash();
+        for partition in [
+            spread("claim", &hash),
+            spread("run", &hash),
+            "remrun".to_owned(),
+        ] {
+            self.storage.delete(INDEX, &partition, &hash, None).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn kept_before(&self, name: &str) -> Result<Option<String>, Fault> {
         let document = self.document_before(INDEX, ACTIVE, name).await?;
         Ok(document.filter(|document| document != "{}"))

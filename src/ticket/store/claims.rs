@@ -189,6 +189,37 @@ impl TicketStore {
         Ok(outcome != Swapped::Conflict)
     }
 
+    /// Removes what is known of a run by this ticket; the tasks of the run go with the last of its tickets.
+    pub(super) async fn forget_run(&self, run: &RunKey, id: &TicketId) -> Result<(), Fault> {
+        let hash = run.hash();
+        let (from, to) = (format!("{hash}:"), format!("{hash};"));
+        let partition = shard_partition(&hash);
+        let (mut after, mut ours, mut others, mut units) = (None, Vec::new(), false, None);
+        loop {
+            let page = self
+                .storage
+                .scan(INDEX, &partition, &from, &to, ROWS, after.as_ref())
+                .await?;
+            for entity in page.entities {
+                if entity.row == format!("{hash}:{UNITS}") {
+                    units = Some(entity.row);
+                } else if decode::<TicketId>("claim", &entity.document)? == *id {
+                    ours.push(entity.row);
+                } else {
+                    others = true;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for row in ours.into_iter().chain(units.filter(|_| !others)) {
+            self.storage.delete(INDEX, &partition, &row, None).await?;
+        }
+        Ok(())
+    }
+
     /// Remembers that a run was started to heal a ticket: its failure opens no ticket of its own. `key`: under which its
     /// reports come; `run`: of which run they are.
     pub async fn index_remediation_run(

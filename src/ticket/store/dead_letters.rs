@@ -7,7 +7,7 @@ use super::{DEADLETTERS, TicketStore, decode, encode};
 use crate::fault::Fault;
 use crate::storage::Inserted;
 
-const DEAD: &str = "dead";
+pub(super) const DEAD: &str = "dead";
 
 /// A message nobody could handle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -134,6 +134,41 @@ impl TicketStore {
         }
     }
 
+    /// Removes a row of a cause, if all that it holds `is_gone`.
+    pub async fn forget_of_cause<T: DeserializeOwned>(
+        &self,
+        cause: &str,
+        row: &str,
+        is_gone: impl FnOnce(&T) -> bool + Send,
+    ) -> Result<(), Fault> {
+        let Some(kept) = self.kept_of_cause::<T>(cause, row).await? else {
+            return Ok(());
+        };
+        if is_gone(&kept.document) {
+            let partition = cause_partition(cause);
+            self.storage
+                .delete(INDEX, &partition, row, Some(&kept.etag))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is noted of a run.
+    pub async fn forget_noted_run(&self, run: &str) -> Result<(), Fault> {
+        let row = sha256(run);
+        let partition = format!("link-{}", row.get(..2).unwrap_or("00"));
+        self.storage
+            .delete(INDEX, &partition, &row, None)
+            .await
+            .map(drop)
+    }
+
+    /// Removes the list of a leader's followers.
+    pub(super) async fn forget_members(&self, leader: &TicketId) -> Result<(), Fault> {
+        self.delete_between(INDEX, &members_partition(leader), "", "")
+            .await
+    }
+
     /// Who leads what this ticket led: the first who offers to.
     pub async fn heir(&self, leader: &TicketId, offer: &TicketId) -> Result<TicketId, Fault> {
         let run = format!("heir of {leader}");

@@ -88,6 +88,31 @@ impl TicketStore {
         Ok(past)
     }
 
+    /// Forgets how healing this ticket ended.
+    pub(super) async fn forget_healing_of(&self, ticket: &Ticket) -> Result<(), Fault> {
+        let asset = Asset::of(&ticket.failure);
+        let partition = healing_partition(&asset.fingerprint(&ticket.diagnosis.fingerprint));
+        self.storage
+            .delete(INDEX, &partition, ticket.id.as_str(), None)
+            .await
+            .map(drop)
+    }
+
+    /// Forgets whose issue this was.
+    pub(super) async fn forget_issue(
+        &self,
+        key: Option<&str>,
+        number: Option<&str>,
+    ) -> Result<(), Fault> {
+        let number = number.filter(|number| is_number(number)).map(by_number);
+        for row in number.into_iter().chain(key.map(str::to_owned)) {
+            for partition in [&issue_partition(&row), JIRA] {
+                self.storage.delete(INDEX, partition, &row, None).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn remediations_of(&self, fingerprint: &str) -> Result<Vec<PastRemediation>, Fault> {
         let partition = healing_partition(fingerprint);
         let page = self

@@ -18,7 +18,7 @@ use crate::storage::Continuation;
 use crate::ticket::{Priority, RemediationState, Severity, Sink, Status, Ticket, TicketId};
 
 /// In the index: counts of a day.
-const COUNTED: &str = "counted";
+pub(super) const COUNTED: &str = "counted";
 /// Where the rows of lists begin and end.
 const LISTED: (&str, &str) = ("l:", "l;");
 /// Rows of one request.
@@ -242,23 +242,41 @@ impl TicketStore {
     ) -> Result<(Vec<Listed>, bool), Fault> {
         let mut found = Vec::new();
         for day in last_days(now, days) {
-            let from = match before {
+            let before = match before {
                 Some(before) if before.day() < day.as_str() => continue,
-                // Right behind its row.
-                Some(before) if before.day() == day => format!("{}!", row(before)),
-                _ => LISTED.0.to_owned(),
+                before => before.filter(|before| before.day() == day),
             };
-            let mut shards = Shard::of(&day, &from);
-            let size = u32::try_from(limit.saturating_add(1)).unwrap_or(AT_ONCE);
-            while let Some(next) = self.next_listed(&mut shards, size.min(AT_ONCE)).await? {
-                if !shows(&next) {
-                    continue;
-                }
-                if found.len() == limit {
-                    return Ok((found, true));
-                }
-                found.push(next);
+            let wanted = limit - found.len();
+            let (more, has_more) = self.list_of_day(&day, before, wanted, &shows).await?;
+            found.extend(more);
+            if has_more {
+                return Ok((found, true));
             }
+        }
+        Ok((found, false))
+    }
+
+    /// The same of one day.
+    pub async fn list_of_day(
+        &self,
+        day: &str,
+        before: Option<&TicketId>,
+        limit: usize,
+        shows: &(dyn Fn(&Listed) -> bool + Sync),
+    ) -> Result<(Vec<Listed>, bool), Fault> {
+        let mut found = Vec::new();
+        // Right behind its row.
+        let from = before.map_or(LISTED.0.to_owned(), |before| format!("{}!", row(before)));
+        let mut shards = Shard::of(day, &from);
+        let size = u32::try_from(limit.saturating_add(1)).unwrap_or(AT_ONCE);
+        while let Some(next) = self.next_listed(&mut shards, size.min(AT_ONCE)).await? {
+            if !shows(&next) {
+                continue;
+            }
+            if found.len() == limit {
+                return Ok((found, true));
+            }
+            found.push(next);
         }
         Ok((found, false))
     }

@@ -55,6 +55,18 @@ impl TicketStore {
         .await
     }
 
+    /// Forgets what was spent on this asset in this run.
+    pub(super) async fn forget_attempts_of(&self, failure: &Failure) -> Result<(), Fault> {
+        let Some(hash) = spent_on(failure) else {
+            return Ok(());
+        };
+        let partition = partition("spent", &hash);
+        self.storage
+            .delete(INDEX, &partition, &hash, None)
+            .await
+            .map(drop)
+    }
+
     /// One row by compare-and-set: `change` answers, and gives the new document if there is one.
     async fn change_row<D, T>(
         &self,

@@ -89,5 +89,6 @@ pub(crate) fn flow(storage: Storage) -> Flow {
         patrol: aiops_rca::patrol::PatrolSettings::default(),
         // What folds says so.
         fold: aiops_rca::incident::FoldSettings::none(),
+        retention_days: None,
     }
 }
