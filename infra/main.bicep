@@ -129,6 +129,9 @@ param remediationDefault string = 'safe'
 @description('Rules <glob>=<mode>[,max=<n>][,cooldown=<minutes>], separated by semicolons; the first match wins.')
 param remediationAssets string = ''
 
+@description('Which failures share one issue and one message, separated by commas: repeat, cascade, storm, fan-out; none: one of each per run.')
+param fold string = 'repeat,cascade,storm,fan-out'
+
 @description('Whether the platforms are asked every minute which runs ended.')
 param patrol bool = true
 
@@ -400,7 +403,7 @@ var cloudSettings = {
 
 var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
 
-var patrolSettings = { PATROL: patrol ? 'on' : 'off' }
+var patrolSettings = { PATROL: patrol ? 'on' : 'off', FOLD: fold }
 var expectSettings = empty(expect) ? {} : { EXPECT: expect }
 var volumeSettings = empty(volume) ? {} : { VOLUME: volume }
 var retentionSettings = retentionDays == 0 ? {} : { RETENTION_DAYS: string(retentionDays) }

@@ -17,6 +17,7 @@ use crate::functions::faults::{self, Faults};
 use crate::functions::secure_webhook::SecureWebhookSettings;
 use crate::http;
 use crate::identity::IdentitySettings;
+use crate::incident::FoldSettings;
 use crate::model::ModelSettings;
 use crate::patrol::PatrolSettings;
 use crate::remediation::RemediationSettings;
@@ -26,6 +27,7 @@ use crate::sinks::slack::SlackSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::OtlpSettings;
 
+mod incident;
 mod locks;
 mod model;
 mod patrol;
@@ -96,6 +98,8 @@ pub struct Config {
     pub remediation: RemediationSettings,
     /// Whether, and how far back, platforms are asked.
     pub patrol: PatrolSettings,
+    /// Which failures are one incident.
+    pub fold: FoldSettings,
     /// Days after which closed tickets go; `None`: never.
     pub retention_days: Option<u32>,
     /// The optional lock of `/azure-monitor`.
@@ -145,6 +149,7 @@ impl Config {
             model: model::model(&mut r, identity.is_some()),
             remediation: remediation::remediation(&mut r, actions, &vendors.scopes()),
             patrol: patrol::patrol(&mut r),
+            fold: incident::fold(&mut r),
             retention_days: r.number("RETENTION_DAYS", 7, 3650),
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),

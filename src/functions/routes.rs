@@ -18,6 +18,14 @@ pub enum Route {
     Ticket,
     /// A person's word about a ticket.
     Change,
+    /// Incidents as JSON: tickets with one cause are one.
+    Incidents,
+    /// Incidents as CSV.
+    IncidentsCsv,
+    /// One incident with its tickets.
+    Incident,
+    /// A person's word about an incident.
+    IncidentChange,
     /// Messages nobody could handle.
     DeadLetters,
     /// What the patrol asks.
@@ -32,11 +40,15 @@ pub enum Route {
 
 impl Route {
     /// Every call.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Tickets,
         Self::TicketsCsv,
         Self::Ticket,
         Self::Change,
+        Self::Incidents,
+        Self::IncidentsCsv,
+        Self::Incident,
+        Self::IncidentChange,
         Self::DeadLetters,
         Self::Scopes,
         Self::Metrics,
@@ -51,6 +63,10 @@ impl Route {
             Self::TicketsCsv => ("GET", "/api/tickets.csv"),
             Self::Ticket => ("GET", "/api/tickets/{id}"),
             Self::Change => ("POST", "/api/tickets/{id}/{action}"),
+            Self::Incidents => ("GET", "/api/incidents"),
+            Self::IncidentsCsv => ("GET", "/api/incidents.csv"),
+            Self::Incident => ("GET", "/api/incidents/{id}"),
+            Self::IncidentChange => ("POST", "/api/incidents/{id}/{action}"),
             Self::DeadLetters => ("GET", "/api/deadletters"),
             Self::Scopes => ("GET", "/api/scopes"),
             Self::Metrics => ("GET", "/api/metrics"),

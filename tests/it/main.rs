@@ -13,6 +13,7 @@ mod evidence;
 mod host;
 mod architecture;
 mod identity;
+mod incident;
 mod infra;
 mod jira;
 mod machine;

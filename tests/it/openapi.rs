@@ -29,7 +29,7 @@ fn it_has_every_call_and_no_other() {
     let served = Route::ALL.into_iter().flat_map(|route| {
         let (method, path) = route.template();
         let paths = match route {
-            Route::Change => ACTIONS
+            Route::Change | Route::IncidentChange => ACTIONS
                 .map(|action| path.replace("{action}", action))
                 .to_vec(),
             _ => vec![path.to_owned()],
