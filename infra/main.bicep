@@ -383,6 +383,24 @@ var baseSettings = {
   AI_PROVIDER: aiProvider
 }
 
+// Where this cloud's APIs are, as far as no function of Bicep knows it.
+var logAnalyticsUrls = {
+  AzureCloud: 'https://api.loganalytics.azure.com/'
+  AzureUSGovernment: 'https://api.loganalytics.us/'
+  AzureChinaCloud: 'https://api.loganalytics.azure.cn/'
+}
+var synapseDomains = {
+  AzureCloud: 'dev.azuresynapse.net'
+  AzureUSGovernment: 'dev.azuresynapse.usgovcloudapi.net'
+  AzureChinaCloud: 'dev.azuresynapse.azure.cn'
+}
+var cloudSettings = {
+  AZURE_MANAGEMENT_URL: environment().resourceManager
+  ENTRA_AUTHORITY_URL: environment().authentication.loginEndpoint
+  LOG_ANALYTICS_URL: logAnalyticsUrls[environment().name]
+  AZURE_SYNAPSE_DOMAIN: synapseDomains[environment().name]
+}
+
 var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
 
 var patrolSettings = { PATROL: patrol ? 'on' : 'off', FOLD: fold }
@@ -507,6 +525,7 @@ module settings 'modules/settings.bicep' = {
     settings: union(
       extraSettings,
       baseSettings,
+      cloudSettings,
       azureSettings,
       otherSettings,
       ticketSettings,

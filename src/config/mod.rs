@@ -92,6 +92,8 @@ pub struct Config {
     pub playbooks: Option<PlaybookSettings>,
     /// The resource that a playbook's trigger takes tokens for.
     pub playbook_audience: String,
+    /// Resource Manager of the cloud, as tokens for it name it.
+    pub management: String,
     /// What remediation may do.
     pub remediation: RemediationSettings,
     /// Whether, and how far back, platforms are asked.
@@ -125,6 +127,9 @@ impl Config {
         let mut r = Reader::new(environment);
         let public_base = r.url("PUBLIC_BASE_URL");
         let identity = identity(&r, "AZURE_CLIENT_ID");
+        let management = r.url("AZURE_MANAGEMENT_URL");
+        let management =
+            management.map_or_else(String::new, |url| url.origin().ascii_serialization());
         let jira = sinks::jira(&mut r, public_base.clone());
         let issue_base = jira.as_ref().map(|settings| settings.domain.clone());
         let slack = sinks::slack(&mut r, public_base.clone(), issue_base);
@@ -149,7 +154,10 @@ impl Config {
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),
             dashboard: locks::dashboard(&mut r),
-            playbook_audience: r.text("PLAYBOOK_AUDIENCE").unwrap_or_default(),
+            playbook_audience: r
+                .text("PLAYBOOK_AUDIENCE")
+                .unwrap_or_else(|| management.clone()),
+            management,
             jira,
             slack,
             playbooks,

@@ -346,8 +346,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         REMEDIATION,
         "PLAYBOOK_AUDIENCE",
-        "https://management.azure.com",
-        "Audience of the identity's token for a playbook whose URL carries no signature (`sig=…`): an Entra-only trigger",
+        "",
+        "Audience of the identity's token for a playbook whose URL carries no signature (`sig=…`): an Entra-only trigger. Empty: the address of `AZURE_MANAGEMENT_URL`",
     ),
     setting(
         REMEDIATION,

@@ -20,6 +20,7 @@ mod machine;
 mod model;
 mod mutations;
 mod nothing_given_up;
+mod openapi;
 mod package;
 mod patrol;
 mod playbooks;
