@@ -512,7 +512,10 @@ async fn a_repeat_opens_a_closed_incident_again_unless_it_was_closed_for_good() 
     assert!(past.times >= 2, "{past:?}");
     let key = newest.jira.key.unwrap();
     let text = town.jira.issue(&key).unwrap().description_text();
-    assert!(text.contains("time in 7 days; last closed by Jane Roe after"), "{text}");
+    assert!(
+        text.contains("time in 7 days; last closed by Jane Roe after"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
