@@ -101,6 +101,7 @@ lenient! {
     }
 
     struct Comment {
+        author: User,
         body: Value,
     }
 
