@@ -550,7 +550,10 @@ fn relabelled(labels: &[String], body: &Value) -> Vec<String> {
         let all = value.as_array()?.iter().filter_map(Value::as_str);
         Some(all.map(str::to_owned).collect())
     };
-    let mut labels = texts(&body["fields"]["labels"]).unwrap_or_else(|| labels.to_vec());
+    let mut labels = body
+        .pointer("/fields/labels")
+        .and_then(texts)
+        .unwrap_or_else(|| labels.to_vec());
     let changes = body.pointer("/update/labels").and_then(Value::as_array);
     for change in changes.into_iter().flatten() {
         if let Some(whole) = texts(&change["set"]) {
