@@ -36,6 +36,7 @@ mod cases;
 mod deployment;
 mod retention;
 mod stories;
+mod upgraded;
 
 /// A playbook that takes everything and never calls back.
 struct Silent;
