@@ -129,6 +129,9 @@ param remediationDefault string = 'safe'
 @description('Rules <glob>=<mode>[,max=<n>][,cooldown=<minutes>], separated by semicolons; the first match wins.')
 param remediationAssets string = ''
 
+@description('Which failures share one issue and one message, separated by commas: repeat, cascade, storm, fan-out; none: one of each per run.')
+param fold string = 'repeat,cascade,storm,fan-out'
+
 @description('Whether the platforms are asked every minute which runs ended.')
 param patrol bool = true
 
@@ -380,9 +383,27 @@ var baseSettings = {
   AI_PROVIDER: aiProvider
 }
 
+// Where this cloud's APIs are, as far as no function of Bicep knows it.
+var logAnalyticsUrls = {
+  AzureCloud: 'https://api.loganalytics.azure.com/'
+  AzureUSGovernment: 'https://api.loganalytics.us/'
+  AzureChinaCloud: 'https://api.loganalytics.azure.cn/'
+}
+var synapseDomains = {
+  AzureCloud: 'dev.azuresynapse.net'
+  AzureUSGovernment: 'dev.azuresynapse.usgovcloudapi.net'
+  AzureChinaCloud: 'dev.azuresynapse.azure.cn'
+}
+var cloudSettings = {
+  AZURE_MANAGEMENT_URL: environment().resourceManager
+  ENTRA_AUTHORITY_URL: environment().authentication.loginEndpoint
+  LOG_ANALYTICS_URL: logAnalyticsUrls[environment().name]
+  AZURE_SYNAPSE_DOMAIN: synapseDomains[environment().name]
+}
+
 var assetSettings = empty(remediationAssets) ? {} : { REMEDIATION_ASSETS: remediationAssets }
 
-var patrolSettings = { PATROL: patrol ? 'on' : 'off' }
+var patrolSettings = { PATROL: patrol ? 'on' : 'off', FOLD: fold }
 var expectSettings = empty(expect) ? {} : { EXPECT: expect }
 var volumeSettings = empty(volume) ? {} : { VOLUME: volume }
 var retentionSettings = retentionDays == 0 ? {} : { RETENTION_DAYS: string(retentionDays) }
@@ -504,6 +525,7 @@ module settings 'modules/settings.bicep' = {
     settings: union(
       extraSettings,
       baseSettings,
+      cloudSettings,
       azureSettings,
       otherSettings,
       ticketSettings,

@@ -26,6 +26,9 @@ param airflowPassword = readEnvironmentVariable('AIRFLOW_PASSWORD', '')
 param airflowToken = readEnvironmentVariable('AIRFLOW_TOKEN', '') // instead of user and password, for reading alone
 param databricksToken = readEnvironmentVariable('DATABRICKS_TOKEN', '') // better empty: the managed identity
 
+// ---- incidents: which failures share one issue and one message
+param fold = 'repeat,cascade,storm,fan-out'
+
 // ---- patrol: every minute the platforms are asked which runs ended; alerts only make it faster
 param patrol = true
 param expect = ''                                     // learn, or e.g. 'pl_daily_*=24h;etl=30m': overdue runs are tickets

@@ -238,6 +238,8 @@ pub mod field {
     pub const NODE_TYPE: &str = "node_type";
     /// ADF: the Databricks run that the failed activity started.
     pub const LINKED_RUN_ID: &str = "linked_run_id";
+    /// The run that started this one.
+    pub const PARENT_RUN_ID: &str = "parent_run_id";
     /// ADF: the page of that run.
     pub const LINKED_RUN_URL: &str = "linked_run_url";
     /// Airflow: the run of another platform that the task watched, and how that platform says it stands.
@@ -270,7 +272,7 @@ pub mod field {
     pub const OWNER: &str = "owner";
 
     /// Those that name something, for a playbook to act on or to find again: only what is surely secret is masked in them.
-    pub(super) const NAMES: [&str; 16] = [
+    pub(super) const NAMES: [&str; 17] = [
         ACTIVITY,
         SCOPE,
         FACTORY,
@@ -281,6 +283,7 @@ pub mod field {
         CLUSTER_ID,
         WORKSPACE_ID,
         LINKED_RUN_ID,
+        PARENT_RUN_ID,
         DAG_ID,
         TASK_ID,
         MAP_INDEX,

@@ -65,6 +65,7 @@ pub mod diagnosis;
 pub mod model;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod ticket;
+pub mod incident;
 pub mod remediation;
 pub mod sinks;
 pub mod flow;

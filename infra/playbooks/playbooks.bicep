@@ -45,13 +45,16 @@ var withDatabricks = !empty(databricksHost)
 var withAirflow = !empty(airflowHost)
 // Scopes are read even where nothing is deployed to them: they must always be well formed.
 var factoryParts = split(withFactory ? factoryId : resourceId('Microsoft.DataFactory/factories', 'none'), '/')
-var factoryParameters = { factoryId: { value: factoryId } }
+// Its address in this cloud, without the slash at its end; its tokens are for that address.
+var managementHost = 'https://${split(environment().resourceManager, '/')[2]}'
+var factoryParameters = { factoryId: { value: factoryId }, managementHost: { value: managementHost } }
 var databricksParameters = { databricksHost: { value: databricksHost } }
 var airflowParameters = {
   airflowHost: { value: airflowHost }
   airflowApi: { value: airflowApi }
   airflowUser: { value: airflowUser }
   keyVaultHost: { value: vaultHost }
+  vaultAudience: { value: 'https://${substring(environment().suffixes.keyvaultDns, 1)}' }
   airflowSecretName: { value: airflowSecret }
 }
 

@@ -12,7 +12,7 @@ use owo_colors::OwoColorize as _;
 
 use crate::config::{Config, Environment, SETTINGS};
 use crate::local::demo::Demo;
-use crate::local::host::{HostOptions, Instances, StopReason};
+use crate::local::host::{HostError, HostOptions, Instances, StopReason};
 use crate::local::{self};
 use crate::storage::{Storage, StorageBackend, StorageSettings};
 
@@ -122,9 +122,7 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
         settings,
         ..HostOptions::new(root, storage, prefix)
     };
-    let session = local::start(options)
-        .await
-        .map_err(|error| explain(error, port))?;
+    let session = local::start(options).await.map_err(explain)?;
     let Some(demo) = demo else {
         return Ok(status(session.until_stopped().await));
     };
@@ -153,10 +151,15 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
     Ok(status(session.until_stopped().await))
 }
 
-fn explain(error: local::host::HostError, port: u16) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!(
-        "the host does not start (is port {port} taken? try --port 0)"
-    ))
+/// The port is named only where the port is the reason.
+fn explain(error: HostError) -> anyhow::Error {
+    let taken = matches!(&error, HostError::Listen { reason, .. } if reason.kind() == std::io::ErrorKind::AddrInUse);
+    let context = if taken {
+        "the port is taken: stop what listens there, or try --port 0"
+    } else {
+        "the host does not start"
+    };
+    anyhow::Error::new(error).context(context)
 }
 
 fn status(reason: StopReason) -> ExitCode {

@@ -17,6 +17,7 @@ use crate::functions::faults::{self, Faults};
 use crate::functions::secure_webhook::SecureWebhookSettings;
 use crate::http;
 use crate::identity::IdentitySettings;
+use crate::incident::FoldSettings;
 use crate::model::ModelSettings;
 use crate::patrol::PatrolSettings;
 use crate::remediation::RemediationSettings;
@@ -26,6 +27,7 @@ use crate::sinks::slack::SlackSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::OtlpSettings;
 
+mod incident;
 mod locks;
 mod model;
 mod patrol;
@@ -90,10 +92,14 @@ pub struct Config {
     pub playbooks: Option<PlaybookSettings>,
     /// The resource that a playbook's trigger takes tokens for.
     pub playbook_audience: String,
+    /// Resource Manager of the cloud, as tokens for it name it.
+    pub management: String,
     /// What remediation may do.
     pub remediation: RemediationSettings,
     /// Whether, and how far back, platforms are asked.
     pub patrol: PatrolSettings,
+    /// Which failures are one incident.
+    pub fold: FoldSettings,
     /// Days after which closed tickets go; `None`: never.
     pub retention_days: Option<u32>,
     /// The optional lock of `/azure-monitor`.
@@ -121,6 +127,9 @@ impl Config {
         let mut r = Reader::new(environment);
         let public_base = r.url("PUBLIC_BASE_URL");
         let identity = identity(&r, "AZURE_CLIENT_ID");
+        let management = r.url("AZURE_MANAGEMENT_URL");
+        let management =
+            management.map_or_else(String::new, |url| url.origin().ascii_serialization());
         let jira = sinks::jira(&mut r, public_base.clone());
         let issue_base = jira.as_ref().map(|settings| settings.domain.clone());
         let slack = sinks::slack(&mut r, public_base.clone(), issue_base);
@@ -140,11 +149,15 @@ impl Config {
             model: model::model(&mut r, identity.is_some()),
             remediation: remediation::remediation(&mut r, actions, &vendors.scopes()),
             patrol: patrol::patrol(&mut r),
+            fold: incident::fold(&mut r),
             retention_days: r.number("RETENTION_DAYS", 7, 3650),
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),
             dashboard: locks::dashboard(&mut r),
-            playbook_audience: r.text("PLAYBOOK_AUDIENCE").unwrap_or_default(),
+            playbook_audience: r
+                .text("PLAYBOOK_AUDIENCE")
+                .unwrap_or_else(|| management.clone()),
+            management,
             jira,
             slack,
             playbooks,

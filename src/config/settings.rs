@@ -47,6 +47,7 @@ const AZURE: &str = "Azure";
 const DATABRICKS: &str = "Databricks";
 const AIRFLOW: &str = "Airflow";
 const PATROL: &str = "Patrol";
+const INCIDENTS: &str = "Incidents";
 const REMEDIATION: &str = "Remediation";
 const ACCESS: &str = "Access";
 const MODEL: &str = "Language model";
@@ -295,6 +296,18 @@ pub const SETTINGS: &[Setting] = &[
         "Green but empty: `pl_daily_*=50%`, separated by semicolons. A good run that moves nothing, or less than this share of the median of the last good ones, is reported on the ticket and closes nothing",
     ),
     setting(
+        INCIDENTS,
+        "FOLD",
+        "repeat,cascade,storm,fan-out",
+        "Which failures share one issue and one message: the same asset failing of the same cause again, linked runs, one cause and one named thing on three assets within a quarter of an hour, mapped tasks of one run. `none` gives one of each per run",
+    ),
+    setting(
+        INCIDENTS,
+        "FOLD_REOPEN_HOURS",
+        "24",
+        "A repeat within this time after the close opens the incident again, unless a person closed it as will-not-fix; a later one begins another",
+    ),
+    setting(
         REMEDIATION,
         "AUTO_REMEDIATION_ENABLED",
         "false",
@@ -333,8 +346,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         REMEDIATION,
         "PLAYBOOK_AUDIENCE",
-        "https://management.azure.com",
-        "Audience of the identity's token for a playbook whose URL carries no signature (`sig=…`): an Entra-only trigger",
+        "",
+        "Audience of the identity's token for a playbook whose URL carries no signature (`sig=…`): an Entra-only trigger. Empty: the address of `AZURE_MANAGEMENT_URL`",
     ),
     setting(
         REMEDIATION,

@@ -119,6 +119,7 @@ impl Config {
                 sinks: parts.sinks,
                 remediation: self.remediation,
                 patrol: self.patrol,
+                fold: self.fold,
                 retention_days: self.retention_days,
             }),
             dashboard: self.dashboard,

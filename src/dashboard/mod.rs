@@ -13,7 +13,7 @@ use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
 use crate::failure::Source;
 use crate::ticket::store::{Counts, DeadLetter, Listed, Outage};
-use crate::ticket::{AuditEntry, BlockedSinks, Sink, Status, Ticket};
+use crate::ticket::{AuditEntry, BlockedSinks, Member, Sink, Status, Ticket};
 
 mod overview;
 mod scopes;
@@ -38,6 +38,10 @@ pub struct Filter {
     pub text: String,
     /// How many days back (1 to 90).
     pub days: u32,
+    /// Only the tickets of this incident, by its leader's id.
+    pub incident: Option<String>,
+    /// Only tickets that lead an incident: one of each.
+    pub leaders: bool,
 }
 
 /// What the list page shows.
@@ -76,6 +80,8 @@ pub struct TicketPage<'a> {
     pub evidence: &'a [Evidence],
     /// Its history, oldest first.
     pub audit: &'a [AuditEntry],
+    /// The other tickets of the incident that it leads.
+    pub members: &'a [Member],
     /// Where its JIRA issue can be opened.
     pub issue_url: Option<&'a str>,
     /// Who looks.
@@ -88,9 +94,10 @@ pub struct TicketPage<'a> {
 
 impl Filter {
     /// The parameters that it is read from.
-    pub const PARAMETERS: [&'static str; 5] = ["status", "source", "owner", "q", "days"];
+    pub const PARAMETERS: [&'static str; 6] =
+        ["status", "source", "owner", "q", "days", "incident"];
 
-    /// Reads the parameters `status`, `source`, `owner`, `q`, `days`; unknown values filter nothing.
+    /// Reads the parameters `status`, `source`, `owner`, `q`, `days`, `incident`; unknown values filter nothing.
     pub fn from_parameters(parameter: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             status: parameter("status").and_then(|name| Status::from_name(&name)),
@@ -103,6 +110,17 @@ impl Filter {
                 .and_then(|days| days.parse().ok())
                 .unwrap_or(7)
                 .clamp(1, 90),
+            incident: parameter("incident").filter(|id| !id.trim().is_empty()),
+            leaders: false,
+        }
+    }
+
+    /// The same for incidents: each is shown by the ticket that leads it.
+    #[must_use]
+    pub fn of_incidents(self) -> Self {
+        Self {
+            leaders: true,
+            ..self
         }
     }
 
@@ -115,7 +133,18 @@ impl Filter {
                 .as_ref()
                 .is_some_and(|its| its.to_lowercase() == *owner)
         };
-        self.status.is_none_or(|status| status == ticket.status)
+        let is_of = |id: &String| {
+            let leader = ticket.leader.as_ref().unwrap_or(&ticket.id);
+            leader.as_str() == id.trim()
+        };
+        let status = if self.leaders {
+            ticket.incident_status()
+        } else {
+            ticket.status
+        };
+        self.status.is_none_or(|wanted| wanted == status)
+            && self.incident.as_ref().is_none_or(is_of)
+            && (!self.leaders || ticket.leader.is_none())
             && self.source.is_none_or(|source| source == ticket.source)
             && self.owner.as_ref().is_none_or(is_owner)
             && (self.text.is_empty()
@@ -206,7 +235,35 @@ pub fn summary(ticket: &Listed) -> Value {
         "jira_key": ticket.jira_key,
         "remediation": ticket.remediation,
         "count": ticket.count,
+        "incident": ticket.leader.as_ref().unwrap_or(&ticket.id),
     })
+}
+
+/// One incident in a list of the API, with its tickets: the leader's first, the others in the order of their reports.
+pub fn incident(leader: &Listed, members: &[Member]) -> Value {
+    let mut value = summary(leader);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("status".to_owned(), json!(leader.incident_status()));
+        fields.insert("ticket_count".to_owned(), json!(members.len() + 1));
+        let open = members.iter().filter(|member| !member.is_closed()).count();
+        let open = open + usize::from(!leader.is_closed());
+        fields.insert("open_tickets".to_owned(), json!(open));
+        let first = json!({
+            "id": leader.id, "source": leader.source, "asset": leader.asset, "run_id": leader.run_id,
+            "status": leader.status, "received_at": leader.received_at, "reason": null,
+        });
+        let mut others: Vec<&Member> = members.iter().collect();
+        others.sort_by(|a, b| (a.received_at, &a.id).cmp(&(b.received_at, &b.id)));
+        let others = others.into_iter().map(|member| {
+            json!({
+                "id": member.id, "source": member.source, "asset": member.asset, "run_id": member.run_id,
+                "status": member.status, "received_at": member.received_at, "reason": member.reason,
+            })
+        });
+        let tickets: Vec<Value> = std::iter::once(first).chain(others).collect();
+        fields.insert("tickets".to_owned(), json!(tickets));
+    }
+    value
 }
 
 /// One ticket, whole, with its proofs and history.
@@ -281,6 +338,8 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
         "closed_by",
         "jira_key",
         "remediation",
+        "incident",
+        "incident_tickets",
     ];
     let mut written = writer.write_record(header);
     for ticket in tickets {
@@ -304,6 +363,8 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
             closed_by,
             ticket.jira_key.as_deref().unwrap_or_default(),
             ticket.remediation.name(),
+            ticket.leader.as_ref().unwrap_or(&ticket.id).as_str(),
+            &ticket.tickets.max(1).to_string(),
         ];
         written = written.and_then(|()| writer.write_record(cells.map(defuse)));
     }

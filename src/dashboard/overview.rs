@@ -181,6 +181,8 @@ fn table(tickets: &[&Listed], page: &Overview<'_>) -> Markup {
                         td { span class={ "priority " (ticket.priority.to_string().to_lowercase()) } { (ticket.priority.to_string()) } }
                         td {
                             a href={ "/dashboard?ticket=" (ticket.id) } { (ticket.asset) }
+                            @if ticket.tickets > 1 { " " a.quiet href={ "/dashboard?incident=" (ticket.id) "&days=" (page.filter.days) } { "+" (ticket.tickets - 1) " more" } }
+                            @if let Some(leader) = &ticket.leader { div.quiet { "part of " a href={ "/dashboard?ticket=" (leader) } { (leader) } } }
                             div.quiet { (ticket.source.label()) " · " (ticket.error_type) }
                         }
                         td.cause { (prose(&ticket.root_cause)) }

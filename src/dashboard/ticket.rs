@@ -6,6 +6,9 @@ use super::{TicketPage, frame, issue, lasting, prose, relative, time};
 use crate::diagnosis::Quote;
 use crate::ticket::{Remediation, RemediationState, Sink, Status, Ticket};
 
+/// Followers that the page of a leader lists.
+const LISTED: usize = 50;
+
 /// The page of one ticket.
 pub fn ticket(page: &TicketPage<'_>) -> Markup {
     let t = page.ticket;
@@ -21,6 +24,7 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
                     h3 { "What to do" }
                     ol { @for step in &t.diagnosis.recommendations { li { (prose(step)) } } }
                 }
+                (incident(page))
                 (remediation(page))
                 (proof(page))
                 section.card {
@@ -42,6 +46,40 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
         }
     };
     frame(&t.failure.asset, Some(page.caller), &body)
+}
+
+/// The other tickets of its incident.
+fn incident(page: &TicketPage<'_>) -> Markup {
+    let t = page.ticket;
+    let mut members: Vec<_> = page.members.iter().collect();
+    members.sort_by(|a, b| (b.received_at, &b.id).cmp(&(a.received_at, &a.id)));
+    html! {
+        @if let Some(joined) = &t.joined {
+            section.card {
+                h2 { "Incident" }
+                p { "Part of incident " a href={ "/dashboard?ticket=" (joined.leader) } { (joined.leader) } " (" (joined.reason.words()) "). Its issue and message are that one's." }
+                @if joined.waits_for_probe { p.quiet { "Its remediation waits until one asset of the incident is healed." } }
+            }
+        }
+        @if let Some(incident) = t.incident.as_ref().filter(|_| !members.is_empty()) {
+            section.card {
+                h2 { "Incident: " (incident.counts()) }
+                @if incident.path.len() > 1 { p { "Path: " (incident.path.join(" → ")) } }
+                @if let Some(cause) = &incident.cause {
+                    p { "Its cause, by ticket " a href={ "/dashboard?ticket=" (cause.ticket) } { (cause.ticket) } ": " (prose(&cause.diagnosis.root_cause)) }
+                }
+                ul {
+                    @for member in members.iter().take(LISTED) {
+                        li {
+                            a href={ "/dashboard?ticket=" (member.id) } { (member.asset) @if let Some(unit) = &member.unit { " " (unit) } }
+                            " " span.quiet { (member.reason.words()) " · " (time(member.received_at)) " · " (member.status.name().replace('_', " ")) }
+                        }
+                    }
+                }
+                @if members.len() > LISTED { p { a href={ "/dashboard?incident=" (t.id) "&days=90" } { "All of them" } } }
+            }
+        }
+    }
 }
 
 /// The quotes that prove the cause, and what nobody could look at.

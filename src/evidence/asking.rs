@@ -51,6 +51,18 @@ impl Key {
     }
 }
 
+/// Whose token an endpoint takes: that of its own cloud.
+///
+/// Each Azure cloud has a copy of each API, under a name of that cloud, and its tokens are made for that name
+/// (learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure, …/azure/china/resources-developer-guide).
+/// Plain HTTP is this machine (tests, a proxy beside the app): it stands for the public cloud.
+pub(crate) fn audience(endpoint: &Url, public: &str) -> String {
+    match (endpoint.scheme(), endpoint.host_str()) {
+        ("https", Some(host)) => format!("https://{host}"),
+        _ => public.to_owned(),
+    }
+}
+
 /// `base` and further path pieces, each percent-encoded: outside text can never add a piece, a query or a host.
 pub(crate) fn url_under(base: &Url, pieces: &[&str]) -> Result<Url, Fault> {
     let mut path = base.path().trim_end_matches('/').to_owned();

@@ -14,6 +14,7 @@ use crate::diagnosis::{Case, Diagnosis, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
 use crate::failure::{Failure, Source, field};
 use crate::fault::Fault;
+use crate::incident;
 use crate::model::not_worded;
 use crate::patrol::FINDING;
 use crate::redaction::redact;
@@ -52,6 +53,7 @@ impl Flow {
         if let Some(ticket) = self.store.load(id).await? {
             let ticket = self.analyse_again(ticket, now).await?;
             self.note_unit(&ticket).await?;
+            self.report_to_leader(&ticket, now).await?;
             return self.put_deliveries(&ticket, Sink::ALL, now).await;
         }
         let Some(mut waiting) = self.store.waiting(id).await? else {
@@ -128,6 +130,7 @@ impl Flow {
             }
         }
         self.note_unit(&ticket).await?;
+        self.report_to_leader(&ticket, now).await?;
         self.put_deliveries(&ticket, Sink::ALL, now).await
     }
 
@@ -211,12 +214,18 @@ impl Flow {
         let mut opened = machine::opened(opening, now);
         let ticket = &mut opened.ticket;
         ticket.looked_at_by(waiting.next_look());
+        if let Some(joined) = self.fold_in(&opened.ticket, now).await? {
+            opened = append(&opened, &Event::Joined(joined), now)
+                .map_err(|refusal| Fault::permanent(refusal.to_string()))?;
+        }
+        let ticket = &mut opened.ticket;
         let facts = if remediation::needs_facts(ticket, &self.remediation, &past, now) {
             self.facts(ticket, None, now).await
         } else {
             Facts::assumed()
         };
         let decision = remediation::decide(ticket, &self.remediation, &past, &facts, now);
+        let decision = incident::after_probe(ticket, decision);
         let decided = append(&opened, &Event::Decided(decision), now)
             .map_err(|refusal| Fault::permanent(refusal.to_string()))?;
         Ok((decided, evidence))

@@ -49,6 +49,11 @@ pub enum Task {
         /// Whose run.
         ticket: TicketId,
     },
+    /// The followers of this leader have changed.
+    Gather {
+        /// The leader.
+        ticket: TicketId,
+    },
     /// Ask the platforms what ended, before the next minute.
     Patrol,
     /// Bring a sink up to date. It names no kind: it was the only task of its queue.
@@ -95,7 +100,11 @@ impl Message {
     pub(super) fn delivery(&self) -> Option<&Delivery> {
         match &self.task {
             Task::Delivery(delivery) => Some(delivery),
-            Task::Failure { .. } | Task::Rows { .. } | Task::Recheck { .. } | Task::Patrol => None,
+            Task::Failure { .. }
+            | Task::Rows { .. }
+            | Task::Recheck { .. }
+            | Task::Gather { .. }
+            | Task::Patrol => None,
         }
     }
 }
@@ -107,7 +116,7 @@ impl Task {
             Self::Failure { .. } | Self::Rows { .. } | Self::Recheck { .. } | Self::Patrol => {
                 FAILURES
             }
-            Self::Delivery(_) => DELIVERIES,
+            Self::Gather { .. } | Self::Delivery(_) => DELIVERIES,
         }
     }
 }

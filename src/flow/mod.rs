@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
+use crate::incident::FoldSettings;
 use crate::model::Model;
 use crate::patrol::PatrolSettings;
 use crate::remediation::{self, RemediationSettings};
@@ -30,6 +31,8 @@ pub mod cases;
 mod claims;
 pub mod dead_letters;
 pub mod deliver;
+mod folding;
+mod incidents;
 pub mod jira;
 mod message;
 mod notices;
@@ -61,6 +64,8 @@ pub struct Flow {
     pub remediation: RemediationSettings,
     /// Whether, and how far back, platforms are asked.
     pub patrol: PatrolSettings,
+    /// Which failures are one incident.
+    pub fold: FoldSettings,
     /// Days after which closed tickets go; `None`: never.
     pub retention_days: Option<u32>,
 }
@@ -103,6 +108,7 @@ impl Flow {
             Task::Failure { ticket } => self.analyse_failure(&ticket, now()).await,
             Task::Rows { row, round } => self.expand_rows(&row, round, now()).await,
             Task::Recheck { ticket } => self.recheck(&ticket, now()).await,
+            Task::Gather { ticket } => self.gather(&ticket, now()).await,
             Task::Patrol => self.patrol_soon(now()).await,
             Task::Delivery(delivery) => self.deliver(delivery, now).await,
         }
@@ -163,6 +169,7 @@ impl Flow {
         now: DateTime<Utc>,
     ) -> Result<Ticket, UpdateError> {
         let mut loaded = self.store.load_to_change(id).await?;
+        self.act_on_leader(&loaded.ticket, event, now).await?;
         let ticket = &loaded.ticket;
         let (past, facts) = match event {
             Event::AttemptReported { report, run_id, .. } => {
@@ -196,6 +203,7 @@ impl Flow {
             .await?;
         if change.visible {
             self.put_deliveries(&change.ticket, Sink::ALL, now).await?;
+            self.tell_incident(&change.ticket, now).await?;
         }
         self.after_attempts(&change.ticket).await?;
         Ok(change.ticket)

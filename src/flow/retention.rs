@@ -108,13 +108,23 @@ impl Flow {
     /// `false`: it was opened again.
     async fn forget(&self, listed: &Listed) -> Result<bool, Fault> {
         let ticket = self.store.load(&listed.id).await?;
-        if ticket.as_ref().is_some_and(|ticket| !ticket.is_closed()) {
+        // An incident goes when all of it is closed.
+        let open = |ticket: &Ticket| !ticket.is_closed() || has_open_followers(ticket);
+        if ticket.as_ref().is_some_and(open) {
             return Ok(false);
+        }
+        if let Some(ticket) = &ticket {
+            self.forget_folding(ticket).await?;
         }
         let runs: Vec<RunKey> = ticket.as_ref().map(runs_of).unwrap_or_default();
         self.store.forget(listed, ticket.as_ref(), &runs).await?;
         Ok(true)
     }
+}
+
+fn has_open_followers(ticket: &Ticket) -> bool {
+    let incident = ticket.incident.as_ref();
+    incident.is_some_and(|incident| incident.open > 0)
 }
 
 /// Under which runs a ticket was reported, and by which it was healed.

@@ -148,6 +148,11 @@ impl Flow {
             self.store.move_on(row, next, true).await?;
             return Ok(acted);
         }
+        if let Some(leader) = row.leader() {
+            self.gather(&leader, now).await?;
+            self.store.move_on(row, None, false).await?;
+            return Ok(true);
+        }
         let Some(id) = TicketId::parse(&row.name) else {
             self.store.move_on(row, None, false).await?;
             return Ok(true);
@@ -157,6 +162,10 @@ impl Flow {
             self.store.move_on(row, next, next.is_some()).await?;
             return Ok(acted);
         };
+        self.report_to_leader(&ticket, now).await?;
+        if !ticket.has_told_followers() || ticket.digest_due().is_some_and(|due| due <= now) {
+            self.gather(&id, now).await?;
+        }
         let looking = self.look_after_ticket(&ticket, budget, now);
         let (acted, next) = trace::for_report(ticket.trace.as_deref(), looking).await?;
         self.store.move_on(row, next, false).await?;

@@ -2,13 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use warp::http::{Method, StatusCode};
+use warp::http::StatusCode;
 
 use super::Handler;
 use super::access::{AuthError, Caller, DashboardLock};
 use super::events::outcome;
+use super::routes::{DOCUMENT, Route};
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
+use crate::failure::Source;
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::storage::Trouble;
@@ -18,6 +20,8 @@ use crate::ticket::{Actor, Channel, Status, TicketId};
 
 /// How many a page of a list or a CSV has, if `limit` does not ask for fewer.
 const IN_A_LIST: usize = 5000;
+/// The same for incidents, which come with their tickets.
+const INCIDENTS: usize = 500;
 
 impl Handler {
     /// Answers of the API are of this moment and for this caller: nobody keeps them.
@@ -47,44 +51,66 @@ impl Handler {
                 );
             }
         };
-        let parts: Vec<&str> = path
-            .strip_prefix("/api")
-            .unwrap_or(path)
-            .trim_matches('/')
-            .split('/')
-            .collect();
-        // It answers while the store does not.
-        if request.method == Method::GET && parts == ["status"] {
-            return self.status(now).await;
+        let (route, given) = match Route::find(request.method.as_str(), path) {
+            Ok(found) => found,
+            Err(methods) if methods.is_empty() => {
+                return Response::error(
+                    StatusCode::NOT_FOUND,
+                    "no_such_route",
+                    "there is nothing here; GET /api/openapi.json lists what there is",
+                    "",
+                );
+            }
+            Err(methods) => {
+                return Response::error(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "this path takes another method: see the header allow",
+                    "",
+                )
+                .with("allow", methods.join(", "));
+            }
+        };
+        // These answer while the store does not.
+        match route {
+            Route::Status => return self.status(now).await,
+            Route::OpenApi => {
+                return Response::text(StatusCode::OK, "application/json", DOCUMENT.to_owned());
+            }
+            _ => {}
         }
         let flow = match self.flow().await {
             Ok(flow) => flow,
             Err(fault) => return down(&fault),
         };
         let answer =
-            match (request.method.as_str(), parts.as_slice()) {
-                ("GET", ["tickets"]) => self.list(flow, request, now, false).await,
-                ("GET", ["tickets.csv"]) => self.list(flow, request, now, true).await,
-                ("GET", ["tickets", id]) => self.one(flow, id).await,
-                ("GET", ["deadletters"]) => flow.store.dead_letters().await.map(|letters| {
+            match (route, given.as_slice()) {
+                (Route::Tickets, _) => self.list(flow, request, now, false).await,
+                (Route::TicketsCsv, _) => self.list(flow, request, now, true).await,
+                (Route::Ticket, [id]) => self.one(flow, id).await,
+                (Route::Incidents, _) => self.incidents(flow, request, now).await,
+                (Route::IncidentsCsv, _) => self.list(flow, request, now, true).await,
+                (Route::Incident, [id]) => self.one_incident(flow, id).await,
+                (Route::DeadLetters, _) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),
-                ("GET", ["scopes"]) => flow.watches().await.map(|watches| {
+                (Route::Scopes, _) => flow.watches().await.map(|watches| {
                     let body = dashboard::scopes_as_json(&watches, flow.patrol.on);
                     Response::json(StatusCode::OK, &body)
                 }),
-                ("GET", ["metrics"]) => self.metrics_text(flow, request).await,
-                ("POST", ["tickets", id, action]) => {
+                (Route::Metrics, _) => self.metrics_text(flow, request).await,
+                (Route::Change | Route::IncidentChange, [id, action]) => {
                     return self.act(flow, id, action, request, &caller, now).await;
                 }
-                _ => {
-                    return Response::error(
-                        StatusCode::NOT_FOUND,
-                        "no_such_route",
-                        "there is nothing here",
-                        "",
-                    );
-                }
+                (
+                    Route::Ticket
+                    | Route::Incident
+                    | Route::Change
+                    | Route::IncidentChange
+                    | Route::Status
+                    | Route::OpenApi,
+                    _,
+                ) => Ok(not_found()),
             };
         answer.unwrap_or_else(|fault| down(&fault))
     }
@@ -96,11 +122,12 @@ impl Handler {
         now: DateTime<Utc>,
         csv: bool,
     ) -> Result<Response, Fault> {
-        let filter = Filter::from_parameters(|name| request.parameter(name));
-        let limit: Option<usize> = request
-            .parameter("limit")
-            .and_then(|limit| limit.parse().ok());
-        let limit = limit.map_or(IN_A_LIST, |limit| limit.clamp(1, IN_A_LIST));
+        let mut filter = Filter::from_parameters(|name| request.parameter(name));
+        let of_incidents = request.path.ends_with("/incidents.csv");
+        if of_incidents {
+            filter = filter.of_incidents();
+        }
+        let limit = limit(request, IN_A_LIST);
         let before = before(request);
         let shows = |ticket: &Listed| filter.shows(ticket);
         let (tickets, cut) = flow
@@ -116,7 +143,11 @@ impl Handler {
             )
             .with(
                 "content-disposition",
-                "attachment; filename=\"tickets.csv\"",
+                if of_incidents {
+                    "attachment; filename=\"incidents.csv\""
+                } else {
+                    "attachment; filename=\"tickets.csv\""
+                },
             );
             return Ok(match next {
                 Some(next) => table
@@ -128,8 +159,67 @@ impl Handler {
         let items: Vec<_> = tickets.iter().map(dashboard::summary).collect();
         Ok(Response::json(
             StatusCode::OK,
-            &json!({"tickets": items, "truncated": cut, "next": next}),
+            &json!({"tickets": items, "truncated": cut, "next": next, "ignored": ignored(request)}),
         ))
+    }
+
+    /// Incidents, newest first, each with its tickets.
+    async fn incidents(
+        &self,
+        flow: &Flow,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Result<Response, Fault> {
+        let filter = Filter::from_parameters(|name| request.parameter(name)).of_incidents();
+        let (before, limit) = (before(request), limit(request, INCIDENTS));
+        let shows = |ticket: &Listed| filter.shows(ticket);
+        let list = flow
+            .store
+            .list(now, filter.days, before.as_ref(), limit, shows);
+        let (leaders, cut) = list.await?;
+        let next = next_page(request, &leaders).filter(|_| cut);
+        let mut items = Vec::new();
+        for leader in &leaders {
+            let members = match leader.tickets {
+                0 | 1 => Vec::new(),
+                _ => flow.store.members(&leader.id).await?,
+            };
+            items.push(dashboard::incident(leader, &members));
+        }
+        Ok(Response::json(
+            StatusCode::OK,
+            &json!({"incidents": items, "truncated": cut, "next": next, "ignored": ignored(request)}),
+        ))
+    }
+
+    /// The incident that this ticket leads or is part of.
+    async fn one_incident(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
+        let Some(id) = TicketId::parse(id) else {
+            return Ok(not_found());
+        };
+        let Some(mut leader) = flow.store.load(&id).await? else {
+            return self.one(flow, id.as_str()).await;
+        };
+        if leader.is_follower()
+            && let Some(found) = flow.store.load(leader.leader()).await?
+        {
+            leader = found;
+        }
+        let members = flow.store.members(&leader.id).await?;
+        let mut shown = dashboard::incident(&Listed::of(&leader), &members);
+        if let Some(fields) = shown.as_object_mut() {
+            let incident = leader.incident.as_ref();
+            let path = incident.map(|incident| &incident.path);
+            fields.insert("path".to_owned(), json!(path));
+            let cause = incident.and_then(|incident| incident.cause.as_ref());
+            fields.insert(
+                "cause_of".to_owned(),
+                json!(cause.map(|cause| &cause.ticket)),
+            );
+            let words = cause.map_or(&leader.diagnosis, |cause| &cause.diagnosis);
+            fields.insert("root_cause".to_owned(), json!(words.root_cause));
+        }
+        Ok(Response::json(StatusCode::OK, &shown))
     }
 
     async fn one(&self, flow: &Flow, id: &str) -> Result<Response, Fault> {
@@ -198,6 +288,19 @@ impl Handler {
         let Some(id) = TicketId::parse(id) else {
             return not_found();
         };
+        // An answer belongs to one question, and to the plan that was shown with it.
+        if matches!(action, "approve" | "reject") {
+            for (name, given) in [("approval", &body.approval), ("plan", &body.plan)] {
+                if given.is_none() {
+                    return Response::error(
+                        StatusCode::BAD_REQUEST,
+                        "missing_field",
+                        "the body names what is answered: approval and plan, as the ticket's remediation.approval has them",
+                        name,
+                    );
+                }
+            }
+        }
         let mut caller = caller.clone();
         // A signed-in person acts in their own name only.
         if let Some(by) = body
@@ -238,6 +341,35 @@ impl Handler {
             &json!({"status": word, "problems": problems}),
         )
     }
+}
+
+/// Parameters whose values cannot be read: they filter nothing, and are said.
+fn ignored(request: &Request) -> Vec<&'static str> {
+    let wrong = |name: &str, reads: fn(&str) -> bool| {
+        request
+            .parameter(name)
+            .is_some_and(|value| !value.is_empty() && !reads(&value))
+    };
+    let readers: [(&'static str, fn(&str) -> bool); 5] = [
+        ("status", |value| Status::from_name(value).is_some()),
+        ("source", |value| Source::from_name(value).is_some()),
+        ("days", |value| value.parse::<i64>().is_ok()),
+        ("limit", |value| value.parse::<usize>().is_ok()),
+        ("before", |value| TicketId::parse(value).is_some()),
+    ];
+    readers
+        .into_iter()
+        .filter(|(name, reads)| wrong(name, *reads))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// How many the request asks for.
+fn limit(request: &Request, most: usize) -> usize {
+    let limit = request
+        .parameter("limit")
+        .and_then(|limit| limit.parse().ok());
+    limit.map_or(most, |limit: usize| limit.clamp(1, most))
 }
 
 /// The ticket after which a page of a list begins, if it is not the first page.

@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod pages;
 pub mod queues;
 pub mod reader;
+pub mod routes;
 pub mod secure_webhook;
 pub mod wire;
 

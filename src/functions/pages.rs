@@ -119,7 +119,10 @@ impl Handler {
         let shown = match request
             .parameter("ticket")
             .or_else(|| path.strip_prefix("/dashboard/tickets/").map(str::to_owned))
-        {
+            .or_else(|| {
+                path.strip_prefix("/dashboard/incidents/")
+                    .map(str::to_owned)
+            }) {
             Some(id) => self.ticket_page(flow, &id, &caller, now).await,
             None if path == "/dashboard/scopes" => flow.watches().await.map(|watches| {
                 let on = flow.patrol.on;
@@ -160,7 +163,11 @@ impl Handler {
         caller: &Caller,
         now: DateTime<Utc>,
     ) -> Result<Response, Fault> {
-        let filter = Filter::from_parameters(|name| request.parameter(name));
+        let mut filter = Filter::from_parameters(|name| request.parameter(name));
+        // What somebody looks for may be any ticket of an incident.
+        if filter.text.is_empty() && filter.incident.is_none() {
+            filter = filter.of_incidents();
+        }
         let before = before(request);
         let shows = |ticket: &Listed| filter.shows(ticket);
         let list = flow
@@ -220,6 +227,10 @@ impl Handler {
         };
         let evidence = flow.store.evidence(&id).await?;
         let audit = flow.store.audit(&ticket).await?;
+        let members = match ticket.incident {
+            Some(_) => flow.store.members(&id).await?,
+            None => Vec::new(),
+        };
         let issue = ticket
             .jira
             .key
@@ -229,6 +240,7 @@ impl Handler {
             ticket: &ticket,
             evidence: &evidence,
             audit: &audit,
+            members: &members,
             issue_url: issue.as_deref(),
             caller: &caller.name,
             form_token: &caller.form_token,

@@ -113,7 +113,6 @@ impl Handler {
                     sweep.failed = swept.failed,
                     "swept"
                 );
-                self.metrics.swept();
                 Ok(())
             }
             Job::Patrol => {

@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
+use crate::incident::shown;
 use crate::ticket::{Record, Sink, Ticket};
 
 mod intents;
@@ -109,6 +110,7 @@ impl Sinks {
 
     /// What a sink that shows the ticket would do next: stored with what was done before, it saves a write.
     pub fn next(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Next<Record> {
+        let ticket = &*shown(ticket);
         let next = match sink {
             Sink::Jira => (self.jira.as_ref()).map(|jira| jira.next(ticket, now).map(Record::Jira)),
             Sink::Slack => {
@@ -163,6 +165,7 @@ impl Sinks {
         ticket: &Ticket,
         now: DateTime<Utc>,
     ) -> Result<Step<Record>, Fault> {
+        let ticket = &*shown(ticket);
         match sink {
             Sink::Jira => match &self.jira {
                 Some(jira) => Ok(jira.step(ticket, now).await?.map(Record::Jira)),

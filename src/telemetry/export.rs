@@ -9,14 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentelemetry::global;
+use opentelemetry::logs::LogRecord as _;
+use opentelemetry::{InstrumentationScope, global};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     LogExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::{BatchLogProcessor, SdkLogger, SdkLoggerProvider};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{
+    BatchLogProcessor, LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider,
+};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, Sampler, SdkTracerProvider, SpanLimits};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -194,10 +198,33 @@ pub(super) fn start(settings: &OtlpSettings, http: &Http) -> Result<Exporters, F
         .build();
     let logs = SdkLoggerProvider::builder()
         .with_resource(resource)
+        .with_log_processor(Nameless)
         .with_log_processor(lines)
         .build();
     global::set_tracer_provider(traces.clone());
     Ok(Exporters { traces, logs })
+}
+
+/// Takes the names off log records.
+///
+/// A record with a name is an *event*: backends file it under that name. The bridge fills in where the line stands in our
+/// source, which is no name, and changes with every version.
+#[derive(Debug)]
+struct Nameless;
+
+impl LogProcessor for Nameless {
+    fn emit(&self, record: &mut SdkLogRecord, _: &InstrumentationScope) {
+        // What is empty is not sent.
+        record.set_event_name("");
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
 }
 
 impl Exporters {

@@ -36,6 +36,8 @@ impl Ticket {
             self.answer_due(),
             self.attempt_due(),
             self.settling_due(now),
+            self.incident_due(),
+            self.digest_due().map(|due| due + PATIENCE),
         ]
         .into_iter()
         .flatten()
@@ -93,6 +95,12 @@ impl Ticket {
     fn settling_due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ended = self.remediation.attempts.last()?.ended_at?;
         Some(ended + PATIENCE).filter(|due| *due > now)
+    }
+
+    /// When its leader, or its followers, should have been told of its last change.
+    fn incident_due(&self) -> Option<DateTime<Utc>> {
+        let all_told = self.is_reported() && self.has_told_followers();
+        (!all_told).then(|| self.last_change() + PATIENCE)
     }
 
     /// When a delivery of this sink that should have come by itself is taken for lost.

@@ -8,15 +8,16 @@
 mod attempts;
 mod deciding;
 mod deliveries;
+mod incidents;
 mod status;
 mod tries;
 
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Actor, AuditEntry, Bookkeeping, Chapter, ChapterKind, DeliveryFault, Intent, JiraRecord,
-    Priority, Record, Remediation, RemediationState, Sink, Sla, SlackRecord, Status, Ticket,
-    TicketId,
+    Actor, AuditEntry, Bookkeeping, Chapter, ChapterKind, DeliveryFault, Incident, Intent,
+    JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Sink, Sla, SlackRecord,
+    Status, Ticket, TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
@@ -131,6 +132,36 @@ pub enum Event {
         attempt: String,
         /// Why.
         why: String,
+    },
+    /// It is part of another ticket's incident, or of another one than before.
+    Joined(Joined),
+    /// Nobody leads it any more: it leads its own incident.
+    Left {
+        /// Why.
+        why: String,
+    },
+    /// Its leader was told of it as it is.
+    ToldLeader {
+        /// The version that was told.
+        version: u64,
+    },
+    /// One asset of its incident is healed: its own remediation need not wait any longer.
+    ProbeSucceeded,
+    /// What is known of its followers.
+    Gathered(Box<Incident>),
+    /// A follower failed after the incident was closed.
+    Recurred {
+        /// Which.
+        ticket: TicketId,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Its incident got a status: it gets it too.
+    Followed {
+        /// The status.
+        to: Status,
+        /// Who brought the incident there.
+        by: Actor,
     },
     /// The issue was read back, for a change whose webhook was lost.
     JiraCompared,
@@ -386,6 +417,8 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         follows,
         evidence_count,
         gaps,
+        joined: None,
+        incident: None,
         jira: JiraRecord::default(),
         slack: SlackRecord::default(),
         sinks_off,
@@ -506,6 +539,13 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         } => postpone(d, attempt, why, *until)?,
         Event::HealedMeanwhile { attempt, how } => healed_meanwhile(d, attempt, how)?,
         Event::AttemptCalledOff { attempt, why } => call_off_attempt(d, attempt, why)?,
+        Event::Joined(joined) => incidents::join(d, joined)?,
+        Event::Left { why } => incidents::leave(d, why)?,
+        Event::ToldLeader { version } => incidents::told(d, *version)?,
+        Event::ProbeSucceeded => incidents::probed(d)?,
+        Event::Gathered(incident) => incidents::gathered(d, incident)?,
+        Event::Recurred { ticket, at } => incidents::recurred(d, ticket, *at)?,
+        Event::Followed { to, by } => incidents::followed(d, *to, by)?,
         Event::JiraCompared => d.ticket.books.jira_compared_at = Some(now),
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
         Event::Recorded(Record::Jira(record)) => record_jira(d, record),

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 mod blocked;
 mod bookkeeping;
 pub mod due;
+mod incident;
 mod id;
 mod intent;
 pub mod machine;
@@ -28,6 +29,7 @@ pub use bookkeeping::{
     SlackRecord,
 };
 pub use id::TicketId;
+pub use incident::{DeepCause, FoldReason, Incident, Joined, Line, Member, MemberRuns};
 pub use intent::{Intent, Work};
 pub(crate) use remediation::with_node_type;
 pub use remediation::{Answer, Approval, Attempt, AttemptState, Remediation, RemediationState};
@@ -181,6 +183,12 @@ pub struct Ticket {
     pub gaps: Vec<Gap>,
     /// Who owns the asset, if known.
     pub owner: Option<String>,
+    /// Whose incident it is part of; `None`: it leads its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Joined>,
+    /// The followers, if it leads any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<Incident>,
     /// What the JIRA sink recorded.
     #[serde(default)]
     pub jira: JiraRecord,
@@ -256,7 +264,12 @@ impl Ticket {
 
     /// Does this sink still have to be brought up to date?
     pub fn lags(&self, sink: Sink) -> bool {
-        let idle = sink == Sink::Playbook && self.current_attempt().is_none();
+        let idle = match sink {
+            Sink::Playbook => self.current_attempt().is_none(),
+            // What its leader shows, unless it was shown before it was part of that incident.
+            Sink::Jira => self.is_follower() && self.jira.key.is_none(),
+            Sink::Slack => self.is_follower() && self.slack.ts.is_none(),
+        };
         !idle && !self.sinks_off.contains_key(sink.name()) && self.delivered(sink) < self.version
     }
 

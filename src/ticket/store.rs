@@ -32,6 +32,9 @@
 //! | index | `lines` | sink, process | messages wait in line there: since when, how long its vendor wants silence | every five seconds while they do | by the same |
 //! | index | `patrol` | SHA-256 of a scope | what the patrol remembers of it | by each round | by each round |
 //! | index | `unit-x` | unit and ticket id | which tickets a good run of the unit may close | by the analysis | by each good run |
+//! | index | `fold-xxx` | `r:` asset, cause and things; `s:` cause and thing | whose incident such a failure is; the first of a storm | with the first of each | by each analysis |
+//! | index | `link-xx` | SHA-256 of a run's id | the ticket that is about the run or names it; who took over from a leader | once | by analyses that name runs |
+//! | index | `members-` ticket id | ticket id | a follower, as its leader lists it | with each change of it | when the leader is brought up to date |
 //! | deadletters | `dead` | time and id | messages nobody could handle | by the poison queues | by pages |
 //!
 //! What versions before kept elsewhere: see `before`.
@@ -41,6 +44,7 @@ mod budget;
 mod claims;
 mod dead_letters;
 mod due;
+mod incidents;
 mod index;
 mod lines;
 mod list;
@@ -68,6 +72,7 @@ use crate::storage::{ETag, Storage, Swapped, UNREADABLE, WRITES_CAP, Write};
 pub use claims::{Claim, NewClaim, RunRows};
 pub use dead_letters::DeadLetter;
 pub use due::DueRow;
+pub use incidents::{Kept, NewRow};
 pub use index::PastRemediation;
 pub use lines::Line;
 pub use list::{Counts, Listed};

@@ -600,6 +600,57 @@ async fn signing_in_leads_back_to_the_page() {
     );
 }
 
+/// What a program has to know about a call that it made wrongly.
+#[tokio::test]
+async fn the_api_says_what_is_missing() {
+    let rig = rig(key_lock(false));
+    let key = [("x-dashboard-key", KEY)];
+    let (status, document) = rig.get("/api/openapi.json", &key).await;
+    assert_eq!(status, 200);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(rig.get("/api/openapi.json", &[]).await.0, 401);
+    let id = "ADF-20260727T093000-0a1b2c";
+    for (method, path, body, status, code, field) in [
+        (
+            Method::POST,
+            "approve",
+            "{}",
+            400,
+            "missing_field",
+            "approval",
+        ),
+        (
+            Method::POST,
+            "reject",
+            r#"{"approval":"a"}"#,
+            400,
+            "missing_field",
+            "plan",
+        ),
+        (Method::POST, "burn", "{}", 404, "no_such_action", ""),
+        (Method::POST, "acknowledge", "{}", 404, "unknown_ticket", ""),
+        (
+            Method::GET,
+            "acknowledge",
+            "",
+            405,
+            "method_not_allowed",
+            "",
+        ),
+    ] {
+        let path = format!("/api/tickets/{id}/{path}");
+        let (status_is, answer) = rig.ask(method.clone(), &path, &key, body).await;
+        let said: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(status_is, status, "{path}: {said}");
+        assert_eq!(said["error"]["code"], code, "{path}");
+        assert_eq!(said["error"]["path"], field, "{path}");
+        if status == 405 {
+            assert_eq!(header(&answer, "allow"), Some("POST"));
+        }
+    }
+}
+
 /// Answers for one caller stay with that caller; wrong keys are counted and get slower, the right one does not.
 #[tokio::test(start_paused = true)]
 async fn wrong_keys_are_counted_and_slowed() {
@@ -774,7 +825,9 @@ async fn paths_methods_and_status_codes() {
         (one.replace('-', "%2F"), 404),
         ("/api/tickets/ADF-20251212T100000-000000".to_owned(), 404),
         ("/api/api/tickets".to_owned(), 404),
-        ("/api/tickets/../tickets".to_owned(), 404),
+        // Three pieces of a path are a change, whatever they say: by POST.
+        ("/api/tickets/../tickets".to_owned(), 405),
+        ("/api/tickets/../tickets/x".to_owned(), 404),
         ("/nothing".to_owned(), 404),
         ("/dashboard/assets/style.css".to_owned(), 200),
         ("/dashboard/assets/../../Cargo.toml".to_owned(), 404),
@@ -866,6 +919,11 @@ async fn lists_and_metrics_tell_what_is_there() {
         sorted(&[&sales, &closed]),
         "what makes no sense filters nothing"
     );
+    let (_, body) = rig
+        .get("/api/tickets?days=soon&status=nonsense&source=adf", &key)
+        .await;
+    let list: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(list["ignored"], json!(["status", "days"]), "and is said");
     let (_, metrics) = rig.get("/api/metrics", &key).await;
     for line in [
         "aiops_rca_requests_total{door=\"Api\",status=\"200\"}",

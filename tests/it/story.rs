@@ -11,6 +11,7 @@ mod apart;
 mod costs;
 mod cut;
 mod first;
+mod folded;
 mod healing;
 mod hostile;
 mod simulation;

@@ -54,7 +54,7 @@ pub(super) async fn check(config: &Config, parts: &Parts, now: DateTime<Utc>) ->
         .as_ref()
         .map(|otlp| telemetry::check(otlp, http));
     let checks: [BoxFuture<'_, Vec<Check>>; 11] = [
-        identity(signed_in.as_ref()).boxed(),
+        identity(config, signed_in.as_ref()).boxed(),
         jira(config, jira_sink.as_ref(), now).boxed(),
         slack(config, slack_sink.as_ref()).boxed(),
         each(
@@ -148,7 +148,7 @@ fn off(config: &Config, name: &str, settings: &str) -> Vec<Check> {
     vec![good(name, why)]
 }
 
-async fn identity(identity: Option<&Identity>) -> Vec<Check> {
+async fn identity(config: &Config, identity: Option<&Identity>) -> Vec<Check> {
     let Some(identity) = identity else {
         return vec![good(
             "Identity",
@@ -156,7 +156,7 @@ async fn identity(identity: Option<&Identity>) -> Vec<Check> {
         )];
     };
     let token = identity
-        .token("https://management.azure.com/")
+        .token(&config.management)
         .await
         .map(|_| "a token was given".to_owned());
     vec![of(

@@ -4,19 +4,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use url::Url;
 
 use super::wire::{ActivityRun, Page, PipelineRun, Query};
 use super::{DataFactory, DataFactorySettings, Home, WHAT, wire};
-use crate::evidence::asking::{ask, url_under};
+use crate::evidence::asking::{ask, audience, url_under};
 use crate::evidence::values::{around, plain_code};
 use crate::fault::Fault;
 use crate::http::Reply;
 
 const API_VERSION: &str = "2018-06-01";
 const SYNAPSE_API_VERSION: &str = "2020-12-01";
-/// The resource whose tokens the management API takes.
+/// The resource whose tokens the management API of the public cloud takes.
 const RESOURCE: &str = "https://management.azure.com";
-/// The resource whose tokens Synapse workspaces take.
+/// The resource whose tokens Synapse workspaces of the public cloud take.
 const SYNAPSE_RESOURCE: &str = "https://dev.azuresynapse.net";
 /// Pages of one query; a run with more activity runs is judged by its first ones.
 const PAGES: usize = 20;
@@ -115,13 +116,18 @@ impl DataFactory {
                     "factories",
                     factory,
                 ];
-                (base_url, path.to_vec(), API_VERSION, RESOURCE)
+                (
+                    base_url,
+                    path.to_vec(),
+                    API_VERSION,
+                    audience(base_url, RESOURCE),
+                )
             }
             Home::Synapse(settings) => (
                 &settings.base_url,
                 Vec::new(),
                 SYNAPSE_API_VERSION,
-                SYNAPSE_RESOURCE,
+                synapse_audience(&settings.base_url),
             ),
         };
         path.extend(pieces);
@@ -131,7 +137,7 @@ impl DataFactory {
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.key.authorize(resource, request).await
+        self.key.authorize(&resource, request).await
     }
 
     /// The answer, or `None` when the run is not there.
@@ -179,6 +185,18 @@ impl DataFactory {
     }
 }
 
+/// Tokens are for all workspaces of a cloud: the address of one, without its name.
+fn synapse_audience(workspace: &Url) -> String {
+    let own = audience(workspace, SYNAPSE_RESOURCE);
+    match own.split_once("://") {
+        Some((scheme, host)) if workspace.scheme() == "https" => {
+            let domain = host.split_once('.').map_or(host, |(_, domain)| domain);
+            format!("{scheme}://{domain}")
+        }
+        _ => own,
+    }
+}
+
 /// A refusal of Resource Manager names the one operation that is missing, in quotes.
 fn forbidden(status: u16, code: &str, message: &str) -> String {
     let operation = message.split('\'').find(|text| {
@@ -195,5 +213,44 @@ fn forbidden(status: u16, code: &str, message: &str) -> String {
             "{WHAT} answered {status} {code}: give the identity the run reader role of infra/modules/data-factory.bicep on \
              the factory"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audience_is_that_of_the_configured_cloud() {
+        for (endpoint, resource) in [
+            ("https://management.azure.com/", RESOURCE),
+            (
+                "https://management.usgovcloudapi.net",
+                "https://management.usgovcloudapi.net",
+            ),
+            (
+                "https://management.chinacloudapi.cn/",
+                "https://management.chinacloudapi.cn",
+            ),
+            ("http://127.0.0.1:4000/", RESOURCE),
+        ] {
+            let endpoint: Url = endpoint.parse().unwrap_or_else(|_| unreachable!());
+            assert_eq!(audience(&endpoint, RESOURCE), resource);
+        }
+        for (workspace, resource) in [
+            ("https://wsp.dev.azuresynapse.net", SYNAPSE_RESOURCE),
+            (
+                "https://wsp.dev.azuresynapse.usgovcloudapi.net/",
+                "https://dev.azuresynapse.usgovcloudapi.net",
+            ),
+            (
+                "https://wsp.dev.azuresynapse.azure.cn",
+                "https://dev.azuresynapse.azure.cn",
+            ),
+            ("http://127.0.0.1:4000/", SYNAPSE_RESOURCE),
+        ] {
+            let workspace: Url = workspace.parse().unwrap_or_else(|_| unreachable!());
+            assert_eq!(synapse_audience(&workspace), resource);
+        }
     }
 }

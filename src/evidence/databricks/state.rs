@@ -29,7 +29,7 @@ const CLUSTER_CODES: [&str; 4] = [
     "INVALID_CLUSTER_REQUEST",
 ];
 /// Events that tell why work on a cluster failed.
-const TELLING: [&str; 20] = [
+const TELLING: [&str; 21] = [
     "TERMINATING",
     "DRIVER_NOT_RESPONDING",
     "DRIVER_UNAVAILABLE",
@@ -49,6 +49,7 @@ const TELLING: [&str; 20] = [
     "CLUSTER_MIGRATED",
     "LIBRARY_INSTALLATION_FAILED",
     "DID_NOT_EXPAND_DISK",
+    "UC_VOLUME_MISCONFIGURED",
     "RESTARTING",
 ];
 
@@ -377,6 +378,29 @@ mod tests {
         assert_eq!(
             of("TERMINATED", "SUCCESS_WITH_FAILURES", ""),
             Standing::Succeeded
+        );
+    }
+
+    #[test]
+    fn events_that_tell() {
+        let events: Vec<Event> = [
+            ("UC_VOLUME_MISCONFIGURED", true),
+            ("DRIVER_NOT_RESPONDING", true),
+            ("SPARK_EXCEPTION", true),
+            ("DRIVER_HEALTHY", false),
+            ("PINNED", false),
+        ]
+        .into_iter()
+        .map(|(kind, _)| serde_json::from_value(json!({"timestamp": 1, "type": kind})).unwrap())
+        .collect();
+        let told: Vec<&str> = telling(&events).iter().map(|e| e.kind.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "UC_VOLUME_MISCONFIGURED",
+                "DRIVER_NOT_RESPONDING",
+                "SPARK_EXCEPTION"
+            ]
         );
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::asking::{Key, ask, url_under};
+use super::asking::{Key, ask, audience, url_under};
 use super::values::{around, plain_code};
 use super::{Collected, Refinement, Text, Voice, window};
 use crate::failure::{AssetKind, Failure, Source, field};
@@ -26,8 +26,13 @@ const WHAT: &str = "Log Analytics";
 const SOURCE: &str = "log_analytics";
 /// The gap when a query was answered without rows.
 pub(super) const NO_ROWS_YET: &str = "no rows about the run yet: logs arrive minutes late";
-/// The resource whose tokens the query API takes.
+/// The resource whose tokens the query API of the public cloud takes, by whichever of its names it is called.
 const RESOURCE: &str = "https://api.loganalytics.io";
+const PUBLIC_HOSTS: [&str; 3] = [
+    "api.loganalytics.azure.com",
+    "api.loganalytics.io",
+    "api.monitor.azure.com",
+];
 /// Rows of one run are looked for this long before and after the failure.
 const AROUND: TimeDelta = TimeDelta::hours(12);
 /// How many rows become evidence.
@@ -215,7 +220,10 @@ impl LogAnalytics {
             body.insert("timespan".to_owned(), Value::from(format!("{from}/{to}")));
         }
         let request = self.http.request(Method::POST, &url).json(&body);
-        let request = self.key.authorize(RESOURCE, request).await?;
+        let request = self
+            .key
+            .authorize(&resource(&self.settings.base_url), request)
+            .await?;
         let reply = ask(&self.http, WHAT, request).await?;
         if reply.is_success() {
             let answer: Answer = reply.json(WHAT)?;
@@ -371,5 +379,40 @@ fn refinement(failure: &Failure, table: &rows::Table) -> Refinement {
         run_url: row.run_url,
         occurred_at: row.occurred_at,
         context: row.context,
+    }
+}
+
+/// Other clouds have one name each, and take tokens for it: `https://api.loganalytics.us`, `https://api.loganalytics.azure.cn`.
+fn resource(endpoint: &Url) -> String {
+    let host = endpoint.host_str().unwrap_or_default();
+    if PUBLIC_HOSTS.iter().any(|public| host.ends_with(public)) {
+        return RESOURCE.to_owned();
+    }
+    audience(endpoint, RESOURCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audience_is_that_of_the_configured_cloud() {
+        for (endpoint, wanted) in [
+            ("https://api.loganalytics.azure.com/", RESOURCE),
+            ("https://api.loganalytics.io", RESOURCE),
+            ("https://westeurope.api.loganalytics.io/", RESOURCE),
+            (
+                "https://api.loganalytics.us/",
+                "https://api.loganalytics.us",
+            ),
+            (
+                "https://api.loganalytics.azure.cn",
+                "https://api.loganalytics.azure.cn",
+            ),
+            ("http://127.0.0.1:4000/", RESOURCE),
+        ] {
+            let endpoint: Url = endpoint.parse().unwrap_or_else(|_| unreachable!());
+            assert_eq!(resource(&endpoint), wanted);
+        }
     }
 }

@@ -12,6 +12,7 @@ use url::Url;
 use crate::diagnosis::{Quote, pieces};
 use crate::digest::sha256;
 use crate::failure::Failure;
+use crate::incident::summary_words;
 use crate::redaction::{clean, one_line};
 use crate::ticket::{Chapter, Ticket, TicketId};
 
@@ -111,6 +112,12 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         blocks.push(lines(&[
             Line::new("Dashboard", link.as_str()).linked(Some(link.as_str()))
         ]));
+    }
+    let incident = summary_words(ticket);
+    if let Some((title, lines)) = incident.split_first() {
+        blocks.push(heading(title));
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        blocks.extend(bullets(&lines));
     }
     let mut page = Page::new(blocks);
     for quote in diagnosis.proofs().take(MOST_QUOTES) {

@@ -152,6 +152,12 @@ fn is_decided_there(issue: &Issue, ticket: &Ticket, us: &str) -> bool {
         Channel::System | Channel::Playbook
     );
     let closed = ticket_status(&issue.status, issue.category) == Some(Status::Acknowledged);
+    // A failure after the close is news that the person did not know.
+    let recurred = ticket
+        .incident
+        .as_ref()
+        .and_then(|incident| incident.recurred_at);
+    let machine = machine && recurred != Some(ticket.status_at);
     later || (machine && closed && issue.moves.first().is_some_and(by_person))
 }
 

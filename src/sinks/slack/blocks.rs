@@ -13,6 +13,7 @@ use url::Url;
 use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
 use super::text::{len, mrkdwn, mrkdwn_lines, plain};
 use crate::digest::sha256;
+use crate::incident::summary_words;
 use crate::ticket::{
     Answer, Approval, Chapter, ChapterKind, RemediationState, Sink, Status, Ticket,
 };
@@ -119,6 +120,7 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         }
     };
     blocks.push(section(&root_cause(ticket, &tail)));
+    blocks.extend(incident(ticket).map(|incident| section(&incident)));
     blocks.extend(steps(ticket).map(|steps| section(&steps)));
     blocks.extend(question(ticket, state, look));
     blocks.extend(dashboard_button(ticket, look));
@@ -252,6 +254,21 @@ fn root_cause(ticket: &Ticket, tail: &str) -> String {
         SECTION_LIMIT - len(LABEL) - len(tail) - 1,
     );
     format!("{LABEL}{cause}\n{tail}")
+}
+
+/// The other failures of the incident: how many, and the latest of them.
+fn incident(ticket: &Ticket) -> Option<String> {
+    let words = summary_words(ticket);
+    let (title, lines) = words.split_first()?;
+    let room = (SECTION_LIMIT - NAME_LIMIT) / lines.len().max(1) - 3;
+    let lines = lines
+        .iter()
+        .map(|line| format!("\n• {}", mrkdwn(line, room.min(NAME_LIMIT))));
+    Some(format!(
+        "{}{}",
+        mrkdwn(title, NAME_LIMIT),
+        lines.collect::<String>()
+    ))
 }
 
 fn steps(ticket: &Ticket) -> Option<String> {

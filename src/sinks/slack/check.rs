@@ -13,7 +13,7 @@ use crate::redaction::{cap, redact};
 use crate::sinks::{Check, bad, good};
 
 impl Slack {
-    /// One line each on token, scopes, channel, membership, signing secret and approvers.
+    /// One line each on token, scopes, channel, membership, history, signing secret and approvers.
     pub async fn check(&self) -> Vec<Check> {
         let now = Utc::now();
         let mut checks = Vec::new();
@@ -98,7 +98,9 @@ impl Slack {
             let fix = format!("/invite the app in #{shown}, or add the scope chat:write.public");
             bad(MEMBERSHIP, "the app is no member", fix)
         };
-        vec![good(NAME, format!("#{shown} ({id})")), membership]
+        let mut checks = vec![good(NAME, format!("#{shown} ({id})")), membership];
+        checks.extend(history_line(scopes, flag("is_private")));
+        checks
     }
 
     /// Approving in Slack is off, on, or half configured.
@@ -171,6 +173,33 @@ fn scope_line(scopes: &BTreeSet<String>) -> Check {
         format!("{list}; missing: {}", missing.join(", ")),
         fix,
     )
+}
+
+/// Slack documents no way to make a post that can be repeated safely: what settles a lost answer is the channel's history.
+fn history_line(scopes: &BTreeSet<String>, is_private: bool) -> Option<Check> {
+    const NAME: &str = "Slack history";
+    let needed = if is_private {
+        "groups:history"
+    } else {
+        "channels:history"
+    };
+    if scopes.is_empty() {
+        return None;
+    }
+    if scopes.contains(needed) {
+        let line = "a message whose answer was lost is looked up before it is posted again";
+        return Some(good(NAME, line));
+    }
+    let fix = format!("add {needed} under OAuth & Permissions and reinstall the app");
+    Some(Check {
+        fix: Some(fix),
+        ..good(
+            NAME,
+            format!(
+                "cannot be read ({needed} is missing): when Slack's answer to a post is lost, the message may appear twice"
+            ),
+        )
+    })
 }
 
 fn failed_line(name: &str, method: &str, failed: &Failed, channel: &str) -> Check {

@@ -2,7 +2,8 @@
 //!
 //! All of them are optional: a token with the integration guide's three scopes cannot read history, and a
 //! private channel cannot be listed. Then the name goes to Slack as it is, which answers with the id, and
-//! `client_msg_id` alone stands between a lost answer and a second message.
+//! `client_msg_id` alone stands between a lost answer and a second message. No page of Slack's documents that
+//! argument for `chat.postMessage`, nor is it in the signatures of the official SDKs: `doctor` says what is missing.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;

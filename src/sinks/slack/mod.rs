@@ -2,8 +2,9 @@
 //!
 //! In: the ticket as it stands. Out: one step towards a channel that shows it ([`Slack::step`]), and what
 //! people press ([`interaction`]). Before a call that must not be made twice its [`Intent`] is recorded; if its
-//! outcome stays unknown (timeout, crash), the next step looks for the message before it posts, and posts
-//! under the same `client_msg_id`, so that Slack itself answers a repeat with the first message. A message that
+//! outcome stays unknown (timeout, crash), the next step looks for the message by its metadata before it posts, where
+//! the token may read the channel's history. It posts under the same `client_msg_id`, by which Slack may answer a
+//! repeat with the first message; that is documented nowhere, so nothing else relies on it. A message that
 //! somebody deleted is posted again once, then left. The room does not know the store, JIRA's wire or the
 //! clock. What people read is made in [`blocks`], the wire is `client`'s.
 

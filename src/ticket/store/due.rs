@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{INDEX, SHARDS, TicketStore, decode, encode, shard_of, shard_partition, waiting_row};
 use crate::fault::Fault;
-use crate::storage::{Entity, Swapped, Write};
+use crate::storage::{Entity, Inserted, Swapped, Write};
 use crate::ticket::machine::Change;
 use crate::ticket::{Ticket, TicketId};
 
 const DUE: &str = "due:";
+/// Before a ticket's id: not the ticket is looked at, but its followers.
+const GATHER: &str = "gather-";
 /// Right behind all of them.
 const BEHIND: &str = "due;";
 /// The sweep of another process may be ahead of our clock by this much.
@@ -22,7 +24,7 @@ const SKEW: TimeDelta = TimeDelta::seconds(20);
 /// Something that has to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueRow {
-    /// A ticket's id, or the name of an alert (`rows-…`).
+    /// A ticket's id, the name of an alert (`rows-…`), or a leader (`gather-…`).
     pub name: String,
     row: String,
     waits: bool,
@@ -43,6 +45,11 @@ pub(super) fn due_row(at: DateTime<Utc>, name: &str) -> String {
 pub(super) const WITH_WAITING: &str = r#"{"waits":true}"#;
 
 impl DueRow {
+    /// The leader whose followers have changed, if the row is about them.
+    pub fn leader(&self) -> Option<TicketId> {
+        TicketId::parse(self.name.strip_prefix(GATHER)?)
+    }
+
     fn read(entity: Entity) -> Result<Self, Fault> {
         let name = entity.row.splitn(3, ':').nth(2).unwrap_or_default();
         let name = name.to_owned();
@@ -60,6 +67,18 @@ impl TicketStore {
         self.storage
             .upsert(INDEX, &shard_partition(name), &row, &document)
             .await
+    }
+
+    /// Has a leader's followers looked at at that time; `false`: that is so already.
+    pub async fn gather_at(&self, leader: &TicketId, at: DateTime<Utc>) -> Result<bool, Fault> {
+        let name = format!("{GATHER}{leader}");
+        let (partition, row) = (shard_partition(&name), due_row(at, &name));
+        let document = encode(&Due::default())?;
+        let inserted = self
+            .storage
+            .insert(INDEX, &partition, &row, &document)
+            .await?;
+        Ok(matches!(inserted, Inserted::Created(_)))
     }
 
     /// What is due by now, at most `limit` rows of each shard; and whether there are more. One request for each shard.

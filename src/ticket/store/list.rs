@@ -56,6 +56,15 @@ pub struct Listed {
     pub jira_fault: bool,
     pub remediation: RemediationState,
     pub count: u32,
+    /// Whose incident it is part of; `None`: it leads its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<TicketId>,
+    /// How many tickets its incident holds; 0: it was listed before there were incidents, and is one.
+    #[serde(default)]
+    pub tickets: u32,
+    /// How many of its followers are open.
+    #[serde(default)]
+    pub open_followers: u32,
 }
 
 impl Listed {
@@ -86,6 +95,21 @@ impl Listed {
             jira_fault: ticket.fault(Sink::Jira).is_some(),
             remediation: ticket.remediation.state,
             count: ticket.count,
+            leader: ticket.joined.as_ref().map(|joined| joined.leader.clone()),
+            tickets: ticket
+                .incident
+                .as_ref()
+                .map_or(1, |incident| incident.tickets),
+            open_followers: ticket.incident.as_ref().map_or(0, |incident| incident.open),
+        }
+    }
+
+    /// How the incident stands that it leads: open as long as a follower is.
+    pub fn incident_status(&self) -> Status {
+        if self.is_closed() && self.open_followers > 0 {
+            Status::Open
+        } else {
+            self.status
         }
     }
 

@@ -66,6 +66,9 @@ impl TicketStore {
             self.forget_healing_of(ticket).await?;
             let key = ticket.jira.key.as_deref();
             self.forget_issue(key, ticket.jira.id.as_deref()).await?;
+            if ticket.incident.is_some() {
+                self.forget_members(id).await?;
+            }
         }
         for table in [AUDIT, EVIDENCE] {
             // As versions before kept it.
@@ -115,7 +118,7 @@ impl TicketStore {
         Ok(page.entities.len())
     }
 
-    async fn delete_between(
+    pub(super) async fn delete_between(
         &self,
         table: &str,
         partition: &str,

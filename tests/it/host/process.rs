@@ -400,6 +400,31 @@ async fn what_cannot_be_started_is_not_counted_and_a_taken_port_is_an_error() {
     );
 }
 
+/// What `local` prints when it does not start.
+fn refused(root: &std::path::Path, port: u16) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_aiops-rca"))
+        .args(["local", "--port", &port.to_string(), "--root"])
+        .arg(root)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn the_port_is_blamed_only_where_it_is_taken() {
+    let app = App::new().http("Echo", "echo", &[], "anonymous");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let said = refused(app.path(), port);
+    assert!(said.contains("the port is taken"), "{said}");
+    assert!(said.contains(&port.to_string()), "{said}");
+    let empty = tempfile::tempdir().unwrap();
+    let said = refused(empty.path(), 0);
+    assert!(said.contains("host.json"), "{said}");
+    assert!(!said.contains("port"), "{said}");
+}
+
 #[tokio::test]
 async fn after_the_stop_the_port_is_free() {
     let app = App::new().http("Echo", "echo", &[], "anonymous");

@@ -349,9 +349,10 @@ async fn it_refuses_what_jira_refuses() {
         &json!({"jql": "project = APAIOPS"}),
     )
     .await;
+    let id = found["issues"][0]["id"].clone();
     assert_eq!(
-        found["issues"][0]["fields"],
-        json!({}),
+        found["issues"][0],
+        json!({"id": id}),
         "fields must be asked for"
     );
     let (status, _) = call(
@@ -385,7 +386,8 @@ async fn a_search_lags_unless_it_is_told_what_to_reconcile() {
         json!([])
     );
     let id: u64 = made["id"].as_str().unwrap().parse().unwrap();
-    let reconciled = json!({"jql": "labels = \"one\"", "reconcileIssues": [id]});
+    let reconciled =
+        json!({"jql": "labels = \"one\"", "fields": ["labels"], "reconcileIssues": [id]});
     assert_eq!(
         call(&rig, Method::POST, "search/jql", &reconciled).await.1["issues"][0]["key"],
         "APAIOPS-1"

@@ -77,6 +77,15 @@ async fn every_finding_has_a_line_and_what_to_do() {
         "not invited",
         lines(few, |_, s| s.approvers = vec!["@john".into()]).await,
     ));
+    let mut history = SlackOptions::default();
+    history.scopes.insert("channels:history".into());
+    said.push(("may read history", lines(history, |_, _| {}).await));
+    let mut private = SlackOptions::default();
+    private.channels[0].is_private = true;
+    private
+        .scopes
+        .extend(["groups:read", "channels:history"].map(str::to_owned));
+    said.push(("private channel", lines(private, |_, _| {}).await));
     let mut archived = SlackOptions::default();
     archived.channels[0].is_archived = true;
     said.push(("archived", lines(archived, |_, _| {}).await));

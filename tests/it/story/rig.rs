@@ -331,6 +331,8 @@ fn settings(
         ("SLACK_SIGNING_SECRET", workspace.signing_secret),
         ("SLACK_APPROVERS", "U0JOHNDOE".to_owned()),
         ("SLACK_API_URL", slack.api_base()),
+        // One of each per run, but where a story is about incidents.
+        ("FOLD", "none".to_owned()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -296,6 +296,8 @@ async fn lines_are_exported_with_their_trace(rig: &Rig, collector: &Collector, i
         ),
         (TRACE, id)
     );
+    // A record with a name is an event, filed under it.
+    assert_eq!(opened.event_name, "");
     let line = rig
         .log()
         .lines()

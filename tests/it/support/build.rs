@@ -87,6 +87,8 @@ pub(crate) fn flow(storage: Storage) -> Flow {
         sinks: Sinks::default(),
         remediation: RemediationSettings::default(),
         patrol: aiops_rca::patrol::PatrolSettings::default(),
+        // What folds says so.
+        fold: aiops_rca::incident::FoldSettings::none(),
         retention_days: None,
     }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) body: String,
+    pub(crate) event_name: String,
     pub(crate) trace: String,
     pub(crate) attributes: BTreeMap<String, String>,
 }
@@ -168,6 +169,7 @@ fn records(batch: ExportLogsServiceRequest) -> Vec<Record> {
         .flat_map(|of_resource| of_resource.scope_logs);
     let record = |record: opentelemetry_proto::tonic::logs::v1::LogRecord| Record {
         body: record.body.map(text).unwrap_or_default(),
+        event_name: record.event_name,
         trace: hex::encode(record.trace_id),
         attributes: texts(record.attributes),
     };

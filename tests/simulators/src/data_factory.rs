@@ -272,8 +272,10 @@ impl DataFactorySite {
                 None => {
                     return refusal(
                         400,
-                        "BadRequest",
-                        &format!("The reference run {id} is no run of this pipeline."),
+                        "ReferencedPipelineRunNotValid",
+                        &format!(
+                            "The referenced pipeline run {id} is not a run of pipeline {pipeline}."
+                        ),
                     );
                 }
             },
@@ -597,7 +599,7 @@ impl Site for DataFactorySite {
                 let runs = lock(&self.state).trigger_runs.clone();
                 self.query(&runs, |item| text(item, "triggerRunTimestamp"), request)
             }
-            _ => refusal(404, "NotFound", "No such operation."),
+            _ => Answer::not_modelled(request),
         }
     }
 }

@@ -306,7 +306,8 @@ impl JiraSimulator {
 
     /// Somebody renames an issue (an update that changes no status).
     pub fn renames(&self, key: &str, summary: &str, who: &Person) -> bool {
-        self.site.edit(key, Some(summary.to_owned()), None, who)
+        self.site
+            .edit(key, Some(summary.to_owned()), None, None, who)
     }
 
     /// Somebody moves an issue to another project: it gets another key and keeps its number, and its old key leads to it.
@@ -323,6 +324,11 @@ impl JiraSimulator {
     /// All requests, oldest first.
     pub fn requests(&self) -> Vec<Request> {
         self.server.requests()
+    }
+
+    /// Takes the calls so far that are not modelled.
+    pub fn take_not_modelled(&self) -> Vec<String> {
+        self.server.take_not_modelled()
     }
 
     /// Requests with this method and this text in their path.
@@ -480,6 +486,7 @@ impl Jira {
         key: &str,
         summary: Option<String>,
         description: Option<Value>,
+        labels: Option<Vec<String>>,
         who: &Person,
     ) -> bool {
         self.change(key, who, |issue, _| {
@@ -498,6 +505,11 @@ impl Jira {
                     Some(before),
                     Some(issue.description_text()),
                 ));
+            }
+            if let Some(labels) = labels.filter(|labels| *labels != issue.labels) {
+                let before = std::mem::replace(&mut issue.labels, labels);
+                let after = issue.labels.join(" ");
+                items.push(("labels".to_owned(), Some(before.join(" ")), Some(after)));
             }
             items
         })

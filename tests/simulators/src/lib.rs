@@ -33,6 +33,16 @@ use tokio::sync::oneshot;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+/// The header that tells a call that is not modelled here from an answer of the vendor.
+const NOT_MODELLED: &str = "x-simulator-does-not-model";
+/// Set by the demo, where somebody may type any address.
+static LENIENT: AtomicBool = AtomicBool::new(false);
+
+/// From now on calls that are not modelled fail nothing in this process: they are answered with 501 all the same.
+pub fn lenient() {
+    LENIENT.store(true, Ordering::SeqCst);
+}
+
 /// How many requests a server remembers.
 const LOG_LENGTH: usize = 10_000;
 
@@ -241,6 +251,13 @@ impl Answer {
         }
     }
 
+    /// What is not modelled here, whether or not the vendor has it: [`Server`] fails the test that asked.
+    pub fn not_modelled(request: &Request) -> Self {
+        let what = format!("{} {}", request.method, request.path);
+        Self::text(501, format!("this simulator does not model {what}\n"))
+            .with_header(NOT_MODELLED, &what)
+    }
+
     /// No body.
     pub fn empty(status: u16) -> Self {
         Self {
@@ -278,7 +295,8 @@ pub trait Site: Send + Sync + 'static {
 }
 
 /// A running simulator: its address, what it was asked, what is scripted to go wrong.
-/// Dropping it stops it.
+/// Dropping it stops it, and panics if it was asked for something that is not modelled: unless that is modelled, nobody knows
+/// what the vendor would have answered.
 #[derive(Debug)]
 pub struct Server {
     /// Where it listens.
@@ -287,6 +305,7 @@ pub struct Server {
     pub faults: FaultScript,
     log: Arc<Mutex<VecDeque<Request>>>,
     gone: Arc<AtomicBool>,
+    not_modelled: Arc<Mutex<Vec<String>>>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -309,6 +328,11 @@ impl Server {
             .collect()
     }
 
+    /// Takes the calls so far that are not modelled, for a test that makes them on purpose.
+    pub fn take_not_modelled(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.not_modelled))
+    }
+
     /// Stops it: no new connections, and calls on kept-alive ones are cut.
     pub fn stop(&mut self) {
         self.gone.store(true, Ordering::SeqCst);
@@ -319,8 +343,13 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::panic, reason = "fails the test that asked")]
     fn drop(&mut self) {
         self.stop();
+        let asked = self.take_not_modelled();
+        if !asked.is_empty() && !LENIENT.load(Ordering::SeqCst) && !std::thread::panicking() {
+            panic!("a simulator was asked for what it does not model: {asked:?}");
+        }
     }
 }
 
@@ -329,7 +358,12 @@ pub async fn serve<S: Site>(port: u16, site: Arc<S>) -> std::io::Result<Server> 
     let faults = FaultScript::default();
     let log = Arc::new(Mutex::new(VecDeque::new()));
     let gone = Arc::new(AtomicBool::new(false));
+    let not_modelled = Arc::new(Mutex::new(Vec::new()));
     let (script, book, ended) = (faults.clone(), Arc::clone(&log), Arc::clone(&gone));
+    let site = Arc::new(Watched {
+        site,
+        not_modelled: Arc::clone(&not_modelled),
+    });
     let filter = request().then(move |request: Request| {
         let (site, script, book, ended) = (
             Arc::clone(&site),
@@ -351,8 +385,26 @@ pub async fn serve<S: Site>(port: u16, site: Arc<S>) -> std::io::Result<Server> 
         faults,
         log,
         gone,
+        not_modelled,
         stop: Some(stop),
     })
+}
+
+/// A site whose calls that are not modelled are written down.
+struct Watched<S> {
+    site: Arc<S>,
+    not_modelled: Arc<Mutex<Vec<String>>>,
+}
+
+impl<S: Site> Site for Watched<S> {
+    fn answer(&self, request: &Request) -> Answer {
+        let answer = self.site.answer(request);
+        let mark = answer.headers.iter().find(|(name, _)| name == NOT_MODELLED);
+        if let Some((_, what)) = mark {
+            lock(&self.not_modelled).push(what.clone());
+        }
+        answer
+    }
 }
 
 /// Serves any warp filter on `127.0.0.1:port` until the sender is used or dropped.

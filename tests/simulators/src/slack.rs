@@ -195,6 +195,11 @@ impl SlackSimulator {
         self.server.requests()
     }
 
+    /// Takes the calls so far that are not modelled.
+    pub fn take_not_modelled(&self) -> Vec<String> {
+        self.server.take_not_modelled()
+    }
+
     /// Calls of one method so far.
     pub fn calls(&self, method: &str) -> Vec<Request> {
         let path = format!("/api/{method}");
@@ -373,7 +378,7 @@ impl Site for Workspace {
             ("POST", "/press") => self.pressed_on_page(request),
             (_, path) => match path.strip_prefix("/api/") {
                 Some(method) => lock(&self.state).call(method, request),
-                None => Answer::text(404, "not found"),
+                None => Answer::not_modelled(request),
             },
         }
     }

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{AirflowSite, Api, text, without_mark};
+use super::{AirflowSite, Api, text};
 use crate::{Answer, Request, lock};
 
 /// What API v1 takes as a query of these lists; it refuses the rest.
@@ -38,6 +38,19 @@ impl AirflowSite {
         self.listed("dag_runs", rows, request, true)
     }
 
+    /// The runs of one DAG; one that was never heard of has none here, and is not there.
+    pub(super) fn runs_of(&self, dag: &str, request: &Request) -> Answer {
+        let rows: Vec<Value> = {
+            let state = lock(&self.state);
+            let own = state.runs.iter().filter(|((of, _), _)| of == dag);
+            own.map(|(_, run)| run.clone()).collect()
+        };
+        if rows.is_empty() {
+            return self.refusal(404, &format!("The DAG with dag_id: {dag} was not found"));
+        }
+        self.listed("dag_runs", rows, request, true)
+    }
+
     pub(super) fn all_tasks(&self, request: &Request) -> Answer {
         let rows: Vec<Value> = lock(&self.state).tasks.clone();
         // API v1 has no order for them.
@@ -56,7 +69,7 @@ impl AirflowSite {
             Api::V2 => ("is_stale", false),
         };
         let body = json!({"dag_id": dag, "is_paused": paused, word: stands, "owners": ["airflow"]});
-        Answer::json(200, &body)
+        Answer::json(200, &self.dag_shown(body))
     }
 
     /// From now on the DAG is paused.
@@ -111,8 +124,11 @@ impl AirflowSite {
             .into_iter()
             .skip(offset)
             .take(limit)
-            .map(without_mark)
             .map(without_update)
+            .map(|row| match what {
+                "dag_runs" => self.run_shown(row),
+                _ => self.task_shown(row),
+            })
             .collect();
         Answer::json(200, &json!({what: page, "total_entries": total}))
     }

@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use super::{Answer, Clock, Request, Site, lock};
 
 mod lists;
+mod shown;
 pub mod scheduler;
 
 use scheduler::{Planned, Release, RunPlan};
 
-/// The keys that clearing accepts.
-const CLEAR_KEYS: [&str; 15] = [
+/// The keys that clearing accepts in both APIs.
+const CLEAR_KEYS: [&str; 12] = [
     "dry_run",
     "start_date",
     "end_date",
@@ -33,10 +34,10 @@ const CLEAR_KEYS: [&str; 15] = [
     "include_downstream",
     "include_future",
     "include_past",
-    "include_subdags",
-    "include_parentdag",
-    "run_on_latest_version",
 ];
+/// Those of API v1 alone, and of API v2 alone: 3.1 knows the first of them, 3.3 all.
+const CLEAR_KEYS_V1: [&str; 2] = ["include_subdags", "include_parentdag"];
+const CLEAR_KEYS_V2: [&str; 3] = ["run_on_latest_version", "note", "prevent_running_task"];
 
 /// Which API answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +236,29 @@ impl AirflowSite {
         }
     }
 
+    /// A row as this API shows it.
+    fn task_shown(&self, task: Value) -> Value {
+        let task = without_mark(task);
+        match self.api {
+            Api::V1 => task,
+            Api::V2 => shown::task(task, &stamp(self.clock.now())),
+        }
+    }
+
+    fn run_shown(&self, run: Value) -> Value {
+        match self.api {
+            Api::V1 => run,
+            Api::V2 => shown::run(run, &stamp(self.clock.now())),
+        }
+    }
+
+    fn dag_shown(&self, dag: Value) -> Value {
+        match self.api {
+            Api::V1 => dag,
+            Api::V2 => shown::dag(dag),
+        }
+    }
+
     fn is_authorized(&self, request: &Request) -> bool {
         match self.api {
             Api::V1 => {
@@ -284,7 +308,7 @@ impl AirflowSite {
             .planned
             .contains_key(&(dag.to_owned(), run.to_owned()))
         {
-            return Answer::json(200, &without_mark(told));
+            return Answer::json(200, &self.task_shown(told));
         }
         // The next look sees the next step.
         if text(found, "state") == "running" && found.get("cleared").is_some() {
@@ -308,7 +332,7 @@ impl AirflowSite {
             set(found, "start_date", stamp(now));
             set(found, "end_date", Value::Null);
         }
-        Answer::json(200, &without_mark(told))
+        Answer::json(200, &self.task_shown(told))
     }
 
     fn tasks_of(&self, dag: &str, run: &str, request: &Request) -> Answer {
@@ -325,7 +349,7 @@ impl AirflowSite {
             .filter(|item| text(item, "dag_id") == dag && text(item, "dag_run_id") == run)
             .filter(|item| wanted.is_empty() || wanted.contains(&text(item, "state")))
             .cloned()
-            .map(without_mark)
+            .map(|task| self.task_shown(task))
             .collect();
         Answer::json(
             200,
@@ -363,7 +387,13 @@ impl AirflowSite {
         let Some(keys) = body.as_object() else {
             return self.refusal(400, "Request body is not valid JSON");
         };
-        if let Some(unknown) = keys.keys().find(|key| !CLEAR_KEYS.contains(&key.as_str())) {
+        let own: &[&str] = match (self.api, self.release) {
+            (Api::V1, _) => &CLEAR_KEYS_V1,
+            (Api::V2, Some(Release::V3_1)) => &CLEAR_KEYS_V2[..1],
+            (Api::V2, _) => &CLEAR_KEYS_V2,
+        };
+        let known = |key: &str| CLEAR_KEYS.contains(&key) || own.contains(&key);
+        if let Some(unknown) = keys.keys().find(|key| !known(key)) {
             return match self.api {
                 Api::V1 => self.refusal(400, &format!("{{'{unknown}': ['Unknown field.']}}")),
                 Api::V2 => {
@@ -429,7 +459,7 @@ impl AirflowSite {
             .iter()
             .filter(|task| chosen(task))
             .cloned()
-            .map(without_mark)
+            .map(|task| self.task_shown(task))
             .collect();
         if !flag("dry_run", true) {
             let state = &mut *state;
@@ -487,7 +517,7 @@ impl AirflowSite {
         }
         let run = json!({"dag_id": dag, "dag_run_id": run_id, "state": "queued", "conf": body.get("conf"), "start_date": stamp(now)});
         state.runs.insert(key, run.clone());
-        Answer::json(200, &run)
+        Answer::json(200, &self.run_shown(run))
     }
 
     /// A run that was triggered here goes on at each look: queued, running, then as scripted under the DAG's name.
@@ -511,7 +541,7 @@ impl AirflowSite {
             "running" if triggered => set(run, "state", Value::from(ending)),
             _ => {}
         }
-        Answer::json(200, &told)
+        Answer::json(200, &self.run_shown(told))
     }
 }
 
@@ -561,7 +591,9 @@ impl Site for AirflowSite {
                 return self.token(request);
             }
             ["api", version, rest @ ..] if *version == root => rest,
-            _ => return self.refusal(404, "Not Found"),
+            // The other API: this deployment has none, and says so.
+            ["api", "v1" | "v2", ..] | ["auth", "token"] => return self.refusal(404, "Not Found"),
+            _ => return Answer::not_modelled(request),
         };
         if rest == ["version"] {
             let version = match (self.release, self.api) {
@@ -581,13 +613,17 @@ impl Site for AirflowSite {
                 let state = lock(&self.state);
                 let dags: std::collections::BTreeSet<&str> =
                     state.runs.keys().map(|(dag, _)| dag.as_str()).collect();
-                let listed: Vec<Value> = dags.iter().map(|dag| json!({"dag_id": dag})).collect();
+                let listed: Vec<Value> = dags
+                    .iter()
+                    .map(|dag| self.dag_shown(json!({"dag_id": dag})))
+                    .collect();
                 Answer::json(200, &json!({"dags": listed, "total_entries": listed.len()}))
             }
             ("POST", ["dags", dag, "clearTaskInstances"]) => self.clear(dag, request),
             ("POST", ["dags", dag, "dagRuns"]) => self.trigger(dag, request),
             ("GET", ["dags", "~", "dagRuns"]) => self.all_runs(request),
             ("GET", ["dags", "~", "dagRuns", "~", "taskInstances"]) => self.all_tasks(request),
+            ("GET", ["dags", dag, "dagRuns"]) => self.runs_of(dag, request),
             ("GET", ["dags", dag]) => self.dag(dag),
             ("GET", ["dags", dag, "dagRuns", run]) => self.run(dag, run),
             ("GET", ["dags", dag, "dagRuns", run, "taskInstances"]) => {
@@ -615,7 +651,7 @@ impl Site for AirflowSite {
                     Err(_) => self.refusal(404, "Not Found"),
                 }
             }
-            _ => self.refusal(404, "Not Found"),
+            _ => Answer::not_modelled(request),
         }
     }
 }

@@ -433,7 +433,7 @@ impl Site for DatabricksSite {
             ("POST", ["libraries", change @ ("install" | "uninstall")]) => {
                 clusters::change_libraries(&mut state, change, &request.json())
             }
-            _ => refusal(404, "ENDPOINT_NOT_FOUND", "No API found for that path"),
+            _ => Answer::not_modelled(request),
         }
     }
 }

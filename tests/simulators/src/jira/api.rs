@@ -22,7 +22,8 @@ impl Jira {
         match (request.method.as_str(), path) {
             ("GET", ["myself"]) => Answer::json(200, &webhooks::user_json(&self.bot, self.base())),
             ("GET", ["mypermissions"]) => self.permissions(request),
-            ("GET", ["project", key, rest @ ..]) => self.project(key, rest),
+            ("GET", ["project", key]) => self.project(key, false),
+            ("GET", ["project", key, "statuses"]) => self.project(key, true),
             ("GET", ["issue", "createmeta", project, "issuetypes", rest @ ..]) => {
                 self.create_meta(project, rest)
             }
@@ -30,11 +31,11 @@ impl Jira {
                 410,
                 "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API. A full migration guideline is available at https://developer.atlassian.com/changelog/#CHANGE-2046",
             ),
+            ("GET", ["search", "jql"]) => self.search(&search_in_query(request)),
             ("POST", ["search", "jql"]) => self.search(&request.json()),
             ("POST", ["issue"]) => self.create(&request.json()),
             (_, ["issue", key, rest @ ..]) => self.one_issue(request, key, rest),
-            _ => Answer::text(404, "<html><body>dead link</body></html>")
-                .with_header("x-simulator", "no such path"),
+            _ => Answer::not_modelled(request),
         }
     }
 
@@ -51,7 +52,7 @@ impl Jira {
         Answer::json(200, &json!({"permissions": all}))
     }
 
-    fn project(&self, key: &str, rest: &[&str]) -> Answer {
+    fn project(&self, key: &str, statuses_only: bool) -> Answer {
         let config = lock(&self.world).config.clone();
         if key != config.project {
             return refused(404, &format!("No project could be found with key '{key}'."));
@@ -62,17 +63,14 @@ impl Jira {
             .iter()
             .map(|status| status.json(self.base()))
             .collect();
-        match rest {
-            [] => Answer::json(
-                200,
-                &json!({"id": "10000", "key": key, "name": "AIOps", "style": "classic", "simplified": false}),
-            ),
-            ["statuses"] => Answer::json(
-                200,
-                &json!([{"id": "10001", "name": "Task", "subtask": false, "statuses": statuses}]),
-            ),
-            _ => refused(404, "dead link"),
-        }
+        let body = if statuses_only {
+            json!([{"id": "10001", "name": "Task", "subtask": false, "statuses": statuses,
+                "self": format!("{}rest/api/3/issuetype/10001", self.base())}])
+        } else {
+            json!({"id": "10000", "key": key, "name": "AIOps", "style": "classic", "simplified": false,
+                "self": format!("{}rest/api/3/project/10000", self.base())})
+        };
+        Answer::json(200, &body)
     }
 
     fn create_meta(&self, project: &str, rest: &[&str]) -> Answer {
@@ -91,7 +89,10 @@ impl Jira {
                 )
             }
             [id] if types(&config).any(|(known, _, _)| known == *id) => {
-                let field = |id: &str, name: &str, required: bool, default: bool| json!({"fieldId": id, "key": id, "name": name, "required": required, "hasDefaultValue": default});
+                let field = |id: &str, name: &str, required: bool, default: bool| {
+                    json!({"fieldId": id, "key": id, "name": name, "required": required, "hasDefaultValue": default,
+                    "operations": ["set"], "schema": {"type": "string", "system": id}})
+                };
                 let mut fields = vec![
                     field("summary", "Summary", true, false),
                     field("issuetype", "Issue Type", true, false),
@@ -122,8 +123,16 @@ impl Jira {
     fn search(&self, body: &Value) -> Answer {
         let now = self.clock.now();
         let world = lock(&self.world);
-        let clauses = match clauses(body["jql"].as_str().unwrap_or_default()) {
+        let (jql, order) = ordered(body["jql"].as_str().unwrap_or_default());
+        let clauses = match clauses(jql) {
             Ok(clauses) => clauses,
+            Err(why) => return refused(400, &why),
+        };
+        let order = match order.map(Order::read).transpose() {
+            Ok(order) => order.unwrap_or(Order {
+                by_key: false,
+                down: true,
+            }),
             Err(why) => return refused(400, &why),
         };
         let foreign = clauses
@@ -146,11 +155,13 @@ impl Jira {
             (now - issue.created).to_std().is_ok_and(|age| age >= lag)
                 || reconciled.contains(&issue.id)
         };
-        let found = world
+        let mut found: Vec<&Issue> = world
             .issues
             .values()
             .filter(indexed)
-            .filter(|issue| clauses.iter().all(|clause| clause.holds(issue)));
+            .filter(|issue| clauses.iter().all(|clause| clause.holds(issue)))
+            .collect();
+        order.sort(&mut found);
         let fields: Vec<&str> = body["fields"]
             .as_array()
             .into_iter()
@@ -161,11 +172,21 @@ impl Jira {
             .as_u64()
             .and_then(|most| usize::try_from(most).ok())
             .unwrap_or(50);
-        let issues: Vec<Value> = found
-            .take(most)
-            .map(|issue| issue_json(issue, &world.config, self.base(), &fields, false))
-            .collect();
-        Answer::json(200, &json!({"issues": issues, "isLast": true}))
+        let from = body["nextPageToken"]
+            .as_str()
+            .and_then(|token| token.strip_prefix("from-")?.parse().ok())
+            .unwrap_or(0_usize);
+        // Nothing but the ids, unless fields are asked for.
+        let shown = |issue: &&Issue| match fields.as_slice() {
+            [] | ["id"] => json!({"id": issue.id.to_string()}),
+            fields => issue_json(issue, &world.config, self.base(), fields, false),
+        };
+        let issues: Vec<Value> = found.iter().skip(from).take(most).map(shown).collect();
+        let mut answer = json!({"issues": issues, "isLast": true});
+        if from + most < found.len() {
+            answer = json!({"issues": issues, "isLast": false, "nextPageToken": format!("from-{}", from + most)});
+        }
+        Answer::json(200, &answer)
     }
 
     fn create(&self, body: &Value) -> Answer {
@@ -261,7 +282,7 @@ impl Jira {
                     &issue_json(&issue, &config, self.base(), &fields, with_history),
                 )
             }
-            ("PUT", []) => self.edit_from(key, &request.json(), &config),
+            ("PUT", []) => self.edit_from(&issue, &request.json(), &config),
             ("DELETE", []) => {
                 self.delete(key, &self.bot);
                 Answer::empty(204)
@@ -277,11 +298,11 @@ impl Jira {
                 Answer::json(200, &json!({"expand": "transitions", "transitions": ways}))
             }
             ("POST", ["transitions"]) => self.transition_from(&issue, &request.json(), &config),
-            _ => Answer::empty(405),
+            _ => Answer::not_modelled(request),
         }
     }
 
-    fn edit_from(&self, key: &str, body: &Value, config: &Config) -> Answer {
+    fn edit_from(&self, issue: &Issue, body: &Value, config: &Config) -> Answer {
         let fields = &body["fields"];
         let errors = check_fields(fields, config);
         if !errors.is_empty() {
@@ -291,7 +312,9 @@ impl Jira {
             return refused(400, message);
         }
         let summary = fields["summary"].as_str().map(str::to_owned);
-        self.edit(key, summary, fields.get("description").cloned(), &self.bot);
+        let labels = relabelled(&issue.labels, body);
+        let description = fields.get("description").cloned();
+        self.edit(&issue.key, summary, description, Some(labels), &self.bot);
         Answer::empty(204)
     }
 
@@ -511,6 +534,101 @@ fn issue_json(
         );
     }
     json
+}
+
+/// The labels after an edit: `fields.labels` sets them, `update.labels` adds and removes.
+fn relabelled(labels: &[String], body: &Value) -> Vec<String> {
+    let texts = |value: &Value| -> Option<Vec<String>> {
+        let all = value.as_array()?.iter().filter_map(Value::as_str);
+        Some(all.map(str::to_owned).collect())
+    };
+    let mut labels = texts(&body["fields"]["labels"]).unwrap_or_else(|| labels.to_vec());
+    let changes = body.pointer("/update/labels").and_then(Value::as_array);
+    for change in changes.into_iter().flatten() {
+        if let Some(whole) = texts(&change["set"]) {
+            labels = whole;
+        }
+        if let Some(label) = change["remove"].as_str() {
+            labels.retain(|known| known != label);
+        }
+        if let Some(label) = change["add"].as_str()
+            && !labels.iter().any(|known| known == label)
+        {
+            labels.push(label.to_owned());
+        }
+    }
+    labels
+}
+
+/// A search by GET says the same in its query.
+fn search_in_query(request: &Request) -> Value {
+    let fields: Vec<&str> = request
+        .query
+        .iter()
+        .filter(|(name, _)| name == "fields")
+        .flat_map(|(_, value)| value.split(','))
+        .collect();
+    let number = |name: &str| {
+        request
+            .query(name)
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let reconciled: Vec<u64> = request
+        .query
+        .iter()
+        .filter(|(name, _)| name == "reconcileIssues")
+        .filter_map(|(_, value)| value.parse().ok())
+        .collect();
+    json!({"jql": request.query("jql"), "fields": fields, "maxResults": number("maxResults"),
+        "nextPageToken": request.query("nextPageToken"), "reconcileIssues": reconciled})
+}
+
+/// The query, and what stands behind `ORDER BY`.
+fn ordered(jql: &str) -> (&str, Option<&str>) {
+    let at = jql.to_ascii_uppercase().find("ORDER BY ");
+    match at.and_then(|at| jql.split_at_checked(at)) {
+        Some((query, order)) => (query.trim(), order.get("ORDER BY ".len()..)),
+        None => (jql, None),
+    }
+}
+
+/// In which order issues are found: by when they were made, or by key; the newest first when nothing is said.
+struct Order {
+    by_key: bool,
+    down: bool,
+}
+
+impl Order {
+    fn read(text: &str) -> Result<Self, String> {
+        let mut words = text.split_whitespace();
+        let by_key = match words.next().unwrap_or_default() {
+            "key" | "issuekey" | "id" => true,
+            "created" | "createdDate" => false,
+            other => {
+                return Err(format!("Not able to sort using field '{other}'."));
+            }
+        };
+        let down = words
+            .next()
+            .is_some_and(|way| way.eq_ignore_ascii_case("DESC"));
+        Ok(Self { by_key, down })
+    }
+
+    fn sort(&self, issues: &mut [&Issue]) {
+        issues.sort_by_key(|issue| {
+            (
+                if self.by_key {
+                    None
+                } else {
+                    Some(issue.created)
+                },
+                issue.id,
+            )
+        });
+        if self.down {
+            issues.reverse();
+        }
+    }
 }
 
 enum Clause {

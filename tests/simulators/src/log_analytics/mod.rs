@@ -122,7 +122,7 @@ fn array<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 fn table(columns: &[String], rows: &[Map<String, Value>]) -> Value {
     let names: Vec<Value> = columns
         .iter()
-        .map(|name| json!({"name": name, "type": "string"}))
+        .map(|name| json!({"name": name, "type": kind(name, rows)}))
         .collect();
     let cells: Vec<Vec<Value>> = rows
         .iter()
@@ -134,6 +134,23 @@ fn table(columns: &[String], rows: &[Map<String, Value>]) -> Value {
         })
         .collect();
     json!({"tables": [{"name": "PrimaryResult", "columns": names, "rows": cells}]})
+}
+
+/// Columns of the tables that hold times (learn.microsoft.com/azure/azure-monitor/reference/tables).
+const TIMES: [&str; 3] = ["TimeGenerated", "Start", "End"];
+
+/// The type of a column: by its name, else by what stands in it.
+fn kind(column: &str, rows: &[Map<String, Value>]) -> &'static str {
+    if TIMES.contains(&column) {
+        return "datetime";
+    }
+    let cells = rows.iter().filter_map(|row| row.get(column));
+    match cells.filter(|cell| !cell.is_null()).next_back() {
+        Some(Value::Bool(_)) => "bool",
+        Some(Value::Number(number)) if number.is_f64() => "real",
+        Some(Value::Number(_)) => "long",
+        _ => "string",
+    }
 }
 
 fn wrong(code: &str, message: &str) -> Answer {
@@ -173,7 +190,8 @@ impl Site for LogAnalyticsSite {
                     None => refusal(400, "BadArgumentError"),
                 }
             }
-            _ => refusal(404, "PathNotFoundError"),
+            ("POST", ["v1", "workspaces", _, "query"]) => refusal(404, "PathNotFoundError"),
+            _ => Answer::not_modelled(request),
         }
     }
 }

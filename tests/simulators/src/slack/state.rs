@@ -8,6 +8,17 @@ use serde_json::{Map, Value, json};
 use super::{SlackChannel, SlackMessage, SlackOptions, rules};
 use crate::{Answer, Request};
 
+/// What is modelled of the Web API.
+const METHODS: [&str; 7] = [
+    "auth.test",
+    "chat.postMessage",
+    "chat.update",
+    "conversations.history",
+    "conversations.info",
+    "conversations.list",
+    "conversations.replies",
+];
+
 type Said = Result<Value, Value>;
 
 #[derive(Debug)]
@@ -53,10 +64,14 @@ impl State {
             .cloned()
             .collect::<Vec<_>>()
             .join(",");
+        if !METHODS.contains(&method) {
+            return Answer::not_modelled(request);
+        }
+        let arguments = arguments(request);
         let mut status = 200;
         let mut body = match self
-            .authorize(method, request)
-            .and_then(|()| self.perform(method, &arguments(request)))
+            .authorize(method, request, &arguments)
+            .and_then(|()| self.perform(method, &arguments))
         {
             Ok(Value::Object(mut body)) => {
                 body.insert("ok".into(), true.into());
@@ -71,11 +86,15 @@ impl State {
         if request.method == "POST" && !content_type.to_ascii_lowercase().contains("charset=utf-8")
         {
             put(&mut body, "warning", json!("missing_charset"));
-            put(
-                &mut body,
-                "response_metadata",
-                json!({"warnings": ["missing_charset"]}),
-            );
+            // Beside what stands there already, a cursor for example.
+            match body.get_mut("response_metadata") {
+                Some(metadata) => put(metadata, "warnings", json!(["missing_charset"])),
+                None => put(
+                    &mut body,
+                    "response_metadata",
+                    json!({"warnings": ["missing_charset"]}),
+                ),
+            }
         }
         let answer = Answer::json(status, &body).with_header("x-oauth-scopes", &scopes);
         if status == 429 {
@@ -85,7 +104,12 @@ impl State {
         }
     }
 
-    fn authorize(&self, method: &str, request: &Request) -> Result<(), Value> {
+    fn authorize(
+        &self,
+        method: &str,
+        request: &Request,
+        arguments: &Map<String, Value>,
+    ) -> Result<(), Value> {
         match request.header("authorization") {
             None => return Err(error("not_authed")),
             Some(_) if !request.is_authorized_by(&format!("Bearer {}", self.options.token)) => {
@@ -93,17 +117,36 @@ impl State {
             }
             Some(_) => {}
         }
-        let private = request.query("types") == Some("private_channel");
-        let needed = match method {
-            "chat.postMessage" | "chat.update" => "chat:write",
-            "conversations.list" if private => "groups:read",
-            "conversations.list" | "conversations.info" => "channels:read",
-            "conversations.history" | "conversations.replies" => "channels:history",
+        let text = |name: &str| arguments.get(name).and_then(Value::as_str);
+        let named = text("channel").unwrap_or_default();
+        let private = self
+            .options
+            .channels
+            .iter()
+            .any(|channel| channel.id == named && channel.is_private);
+        let needed: Vec<&str> = match method {
+            "chat.postMessage" | "chat.update" => vec!["chat:write"],
+            "conversations.list" => kinds(text("types").unwrap_or_default())
+                .map(|private| {
+                    if private {
+                        "groups:read"
+                    } else {
+                        "channels:read"
+                    }
+                })
+                .collect(),
+            "conversations.info" if private => vec!["groups:read"],
+            "conversations.info" => vec!["channels:read"],
+            "conversations.history" | "conversations.replies" if private => vec!["groups:history"],
+            "conversations.history" | "conversations.replies" => vec!["channels:history"],
             _ => return Ok(()),
         };
-        if self.options.scopes.contains(needed) {
+        let missing = needed
+            .into_iter()
+            .find(|scope| !self.options.scopes.contains(*scope));
+        let Some(needed) = missing else {
             return Ok(());
-        }
+        };
         let provided = self
             .options
             .scopes
@@ -126,7 +169,12 @@ impl State {
                 "url": "https://simulated.slack.com/", "team": "Simulated Workspace", "user": "aiops_rca_bot",
                 "team_id": "T0SIMULATED", "user_id": "U0BOT", "bot_id": "B0BOT", "is_enterprise_install": false,
             })),
-            "conversations.list" => Ok(self.list(text("types"), text("limit"), text("cursor"))),
+            "conversations.list" => Ok(self.list(
+                text("types"),
+                text("limit"),
+                text("cursor"),
+                matches!(text("exclude_archived"), "true" | "1"),
+            )),
             "conversations.info" => {
                 let channel = self
                     .options
@@ -145,13 +193,14 @@ impl State {
         }
     }
 
-    fn list(&self, types: &str, limit: &str, cursor: &str) -> Value {
-        let private = types.contains("private_channel");
+    fn list(&self, types: &str, limit: &str, cursor: &str, without_archived: bool) -> Value {
+        let wanted: Vec<bool> = kinds(types).collect();
         let channels: Vec<&SlackChannel> = self
             .options
             .channels
             .iter()
-            .filter(|channel| channel.is_private == private && !channel.is_archived)
+            .filter(|channel| wanted.contains(&channel.is_private))
+            .filter(|channel| !(without_archived && channel.is_archived))
             .collect();
         let from: usize = cursor
             .strip_prefix("from-")
@@ -365,6 +414,20 @@ impl State {
             "actions": [action],
         }))
     }
+}
+
+/// Which of public (`false`) and private (`true`) channels `types` asks for; public ones when it says nothing.
+fn kinds(types: &str) -> impl Iterator<Item = bool> + '_ {
+    let types = if types.is_empty() {
+        "public_channel"
+    } else {
+        types
+    };
+    types.split(',').filter_map(|kind| match kind.trim() {
+        "public_channel" => Some(false),
+        "private_channel" => Some(true),
+        _ => None,
+    })
 }
 
 /// Arguments as Slack takes them: JSON or a form in the body, and the query.

@@ -1,0 +1,237 @@
+//! What a ticket keeps about its incident: whom it follows, or who follows it. Data only; `incident` decides.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Status, Ticket, TicketId};
+use crate::diagnosis::Diagnosis;
+use crate::failure::{Source, field};
+
+/// People read of new followers at most this often.
+pub(super) const DIGEST: Duration = Duration::minutes(1);
+
+/// Why a ticket is part of another's incident.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+pub enum FoldReason {
+    /// The same asset failed of the same cause again.
+    Repeat,
+    /// Its run started, or was started by, a run of the incident.
+    Cascade,
+    /// The same cause and the same named thing, on three or more assets.
+    Storm,
+    /// Another unit of the same run.
+    FanOut,
+}
+
+impl FoldReason {
+    /// As it stands in JSON.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// As people read it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Repeat => "failed again",
+            Self::Cascade => "linked run",
+            Self::Storm => "same cause elsewhere",
+            Self::FanOut => "same run",
+        }
+    }
+}
+
+/// Whom a ticket follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The ticket that leads the incident.
+    pub leader: TicketId,
+    /// Why.
+    pub reason: FoldReason,
+    /// Since when.
+    pub at: DateTime<Utc>,
+    /// The ticket's version that its leader was told of; 0: none.
+    #[serde(default)]
+    pub reported: u64,
+    /// Its remediation waits until one asset of the incident was healed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_probe: bool,
+}
+
+/// A follower, as its leader's incident lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in the ticket")]
+pub struct Member {
+    pub id: TicketId,
+    pub source: Source,
+    pub asset: String,
+    /// The task of a job, or the index of a mapped task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    pub run_id: Option<String>,
+    pub reason: FoldReason,
+    pub received_at: DateTime<Utc>,
+    pub status: Status,
+    /// Its runs.
+    #[serde(default)]
+    pub runs: MemberRuns,
+    /// It was healed by a playbook.
+    #[serde(default)]
+    pub healed: bool,
+    #[serde(default)]
+    pub waits_for_probe: bool,
+    /// The version of the ticket that this was written of.
+    #[serde(default)]
+    pub version: u64,
+}
+
+/// The runs of a follower, by ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemberRuns {
+    /// Its own, under each of its ids.
+    pub own: BTreeSet<String>,
+    /// Those that it names.
+    pub names: BTreeSet<String>,
+    /// Those that started it.
+    pub parents: BTreeSet<String>,
+}
+
+impl Member {
+    /// Of this follower.
+    pub fn of(ticket: &Ticket, joined: &Joined, runs: MemberRuns) -> Self {
+        let failure = &ticket.failure;
+        let unit = failure
+            .field(field::MAP_INDEX)
+            .map(|index| format!("[{index}]"));
+        Self {
+            id: ticket.id.clone(),
+            source: failure.source,
+            asset: failure.asset.clone(),
+            unit: unit.or_else(|| failure.field(field::TASK_KEY).map(str::to_owned)),
+            run_id: failure.run_id.clone(),
+            reason: joined.reason,
+            received_at: ticket.received_at,
+            status: ticket.status,
+            runs,
+            healed: ticket.remediation.state == super::RemediationState::Succeeded,
+            waits_for_probe: joined.waits_for_probe,
+            version: ticket.version,
+        }
+    }
+
+    /// Closed?
+    pub fn is_closed(&self) -> bool {
+        self.status == Status::Acknowledged
+    }
+}
+
+/// One line of the list of an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The ticket.
+    pub id: TicketId,
+    /// The asset, with the unit.
+    pub asset: String,
+    /// Why it is part of the incident.
+    pub reason: FoldReason,
+    /// Closed?
+    pub closed: bool,
+}
+
+/// The cause of a cascade: that of its deepest layer, where that is not the leader.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeepCause {
+    /// Whose it is.
+    pub ticket: TicketId,
+    /// What it is.
+    pub diagnosis: Diagnosis,
+}
+
+/// What a leader knows of its followers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Incident {
+    /// How many tickets, the leader's included.
+    pub tickets: u32,
+    /// On how many assets.
+    pub assets: u32,
+    /// How many followers are not closed.
+    pub open: u32,
+    /// The latest followers, newest first; not all of them.
+    pub latest: Vec<Line>,
+    /// The layers of a cascade, outermost first.
+    pub path: Vec<String>,
+    /// The cause, where it is not the leader's own.
+    pub cause: Option<Box<DeepCause>>,
+    /// How many tickets the story told of.
+    pub told: u32,
+    /// When it did so last.
+    pub told_at: Option<DateTime<Utc>>,
+    /// The status version of the leader that its followers were brought to.
+    pub applied: u32,
+    /// When a follower failed after the incident was closed, and opened it again.
+    pub recurred_at: Option<DateTime<Utc>>,
+}
+
+impl Incident {
+    /// As people read it: `12 failures of 8 assets`.
+    pub fn counts(&self) -> String {
+        let of = |number: u32, one: &str, more: &str| {
+            format!("{number} {}", if number == 1 { one } else { more })
+        };
+        let failures = of(self.tickets, "failure", "failures");
+        let assets = of(self.assets, "asset", "assets");
+        format!("{failures} of {assets}")
+    }
+}
+
+impl Ticket {
+    /// Does another ticket's incident show it? Then it has no issue and no message of its own.
+    pub fn is_follower(&self) -> bool {
+        self.joined.is_some()
+    }
+
+    /// Does its leader know it as it is now?
+    pub fn is_reported(&self) -> bool {
+        self.joined
+            .as_ref()
+            .is_none_or(|joined| joined.reported >= self.version)
+    }
+
+    /// The ticket that leads the incident: this one or another.
+    pub fn leader(&self) -> &TicketId {
+        self.joined
+            .as_ref()
+            .map_or(&self.id, |joined| &joined.leader)
+    }
+
+    /// When its story is to tell of followers that it did not tell of yet.
+    pub fn digest_due(&self) -> Option<DateTime<Utc>> {
+        let untold = |incident: &&Incident| incident.told < incident.tickets && !self.is_closed();
+        let incident = self.incident.as_ref().filter(untold)?;
+        Some(incident.told_at? + DIGEST)
+    }
+
+    /// Have its followers been brought to the status that it got?
+    pub fn has_told_followers(&self) -> bool {
+        let told = |incident: &Incident| incident.applied >= self.status_version;
+        self.incident.as_ref().is_none_or(told)
+    }
+}
