@@ -34,6 +34,9 @@ pub fn schedule(risk: Risk) -> &'static [i64] {
 }
 
 const FLAPPING_WINDOW: Duration = Duration::days(7);
+/// What failed so often within this time, and never helped, is not tried again.
+const NEVER_HELPED: usize = 3;
+const NEVER_HELPED_WINDOW: Duration = Duration::days(30);
 
 /// Decides what becomes of this ticket next. `past`: how healing this cause on this asset ended before.
 pub fn decide(
@@ -178,6 +181,17 @@ fn permitted(
             last.format("%Y-%m-%d %H:%M UTC")
         ));
     }
+    let lately = || {
+        past.iter()
+            .filter(|healing| now < healing.at + NEVER_HELPED_WINDOW)
+    };
+    let failed = lately().filter(|healing| !healing.healed).count();
+    if made == 0 && failed >= NEVER_HELPED && !lately().any(|healing| healing.healed) {
+        return leave(format!(
+            "to {} was tried for {failed} such failures of this asset within 30 days and never helped",
+            action.words()
+        ));
+    }
     Ok(Permit {
         mode,
         max_attempts,
@@ -253,9 +267,20 @@ fn propose(
         plan,
         text,
         hash: hash.get(..16).unwrap_or_default().to_owned(),
-        why: reasons.join("; "),
+        why: format!("{}{}", reasons.join("; "), helped(past)),
         expires_at: now + settings.approval_ttl,
     }
+}
+
+/// What helped before is said with the question; it lifts no guard.
+fn helped(past: &[PastRemediation]) -> String {
+    let last = past
+        .iter()
+        .filter(|healing| healing.healed)
+        .map(|healing| healing.at)
+        .max();
+    last.map(|at| format!("; it helped before, at {}", at.format("%Y-%m-%d %H:%M UTC")))
+        .unwrap_or_default()
 }
 
 /// The size the cluster is to be restarted with, where the catalog says that another one is what helps.

@@ -25,6 +25,7 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
                     ol { @for step in &t.diagnosis.recommendations { li { (prose(step)) } } }
                 }
                 (incident(page))
+                (past(t, page.now))
                 (remediation(page))
                 (proof(page))
                 section.card {
@@ -46,6 +47,21 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
         }
     };
     frame(&t.failure.asset, Some(page.caller), &body)
+}
+
+/// How failures like this one ended before.
+fn past(t: &Ticket, now: chrono::DateTime<chrono::Utc>) -> Markup {
+    html! {
+        @if let Some(past) = &t.past {
+            section.card {
+                h2 { "This again?" }
+                @if past.times > 1 { p { "Failed " (past.times) " times within seven days, this time included." } }
+                ul { @for outcome in &past.outcomes {
+                    li { a href={ "/dashboard?ticket=" (outcome.ticket) } { (outcome.ticket) } " " span.quiet { (relative(outcome.failed_at, now)) } ": " (outcome.words()) }
+                } }
+            }
+        }
+    }
 }
 
 /// The other tickets of its incident.

@@ -214,7 +214,14 @@ impl Flow {
         let mut opened = machine::opened(opening, now);
         let ticket = &mut opened.ticket;
         ticket.looked_at_by(waiting.next_look());
-        if let Some(joined) = self.fold_in(&opened.ticket, now).await? {
+        let (joined, seen_before) = self.fold_in(&opened.ticket, now).await?;
+        if seen_before {
+            let ticket = &mut opened.ticket;
+            let (asset, cause) = (ticket.failure.asset_id(), &ticket.diagnosis.fingerprint);
+            let outcomes = self.store.outcomes(&asset, cause).await?;
+            ticket.remember(outcomes);
+        }
+        if let Some(joined) = joined {
             opened = append(&opened, &Event::Joined(joined), now)
                 .map_err(|refusal| Fault::permanent(refusal.to_string()))?;
         }

@@ -100,6 +100,12 @@ impl Flow {
         }
         self.end_delivery(&delivery, &mut loaded, &holder, end, now())
             .await?;
+        if delivery.sink == Sink::Jira
+            && loaded.ticket.is_closed()
+            && !loaded.ticket.lags(Sink::Jira)
+        {
+            self.note_outcome(&loaded.ticket, now()).await?;
+        }
         if was_stuck || Stuck::of(&loaded.ticket, delivery.sink).is_some() {
             self.store.note_stuck(&loaded.ticket, delivery.sink).await?;
         }

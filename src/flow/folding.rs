@@ -36,14 +36,14 @@ pub(super) struct Standing {
 }
 
 impl Flow {
-    /// Whose incident this ticket is part of; `None`: it leads its own.
+    /// Whose incident this ticket is part of; `None`: it leads its own. And whether such a failure may have been seen before.
     pub(super) async fn fold_in(
         &self,
         ticket: &Ticket,
         now: DateTime<Utc>,
-    ) -> Result<Option<Joined>, Fault> {
+    ) -> Result<(Option<Joined>, bool), Fault> {
         if self.fold.kinds.is_empty() || ticket.failure.source == Source::System {
-            return Ok(None);
+            return Ok((None, true));
         }
         let mut mine = Candidate {
             ticket: ticket.id.clone(),
@@ -70,7 +70,7 @@ impl Flow {
                 })
                 .collect();
             if self.store.keep_of_cause(&cause, &rows).await? {
-                return Ok(None);
+                return Ok((None, false));
             }
         }
         for round in 0..ROUNDS {
@@ -81,9 +81,9 @@ impl Flow {
                 .find(|of| of.ticket == ticket.id)
             {
                 // Decided before a crash.
-                return Ok(decided
-                    .reason
-                    .map(|reason| joined(decided.leader.clone(), reason, now)));
+                let reason = decided.reason;
+                let joined = reason.map(|reason| joined(decided.leader.clone(), reason, now));
+                return Ok((joined, true));
             }
             let storm: Option<Kept<Row>> = match &storms {
                 Some(name) => self.store.kept_of_cause(&cause, name).await?,
@@ -134,7 +134,7 @@ impl Flow {
                     let others: Vec<TicketId> = linked.iter().map(|of| of.leader.clone()).collect();
                     self.merge(&others, joined, now).await?;
                 }
-                return Ok(joined);
+                return Ok((joined, true));
             }
             let pause = u64::from(round) * 5 + fastrand::u64(0..10);
             tokio::time::sleep(Duration::from_millis(pause)).await;

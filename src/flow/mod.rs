@@ -22,7 +22,7 @@ use crate::storage::Storage;
 use crate::ticket::due::PATIENCE;
 use crate::ticket::machine::{self, Change, Event, Refusal, Report};
 use crate::ticket::store::{PastRemediation, TABLES, TicketStore, UpdateError};
-use crate::ticket::{AttemptState, Sink, Ticket, TicketId};
+use crate::ticket::{AttemptState, Outcome, Sink, Ticket, TicketId};
 use crate::trace;
 
 pub mod accept;
@@ -206,7 +206,26 @@ impl Flow {
             self.tell_incident(&change.ticket, now).await?;
         }
         self.after_attempts(&change.ticket).await?;
+        // Where there is an issue, it is noted once that is closed, with what was said there.
+        let is_shown = change.ticket.lags(Sink::Jira);
+        if change.visible && change.ticket.is_closed() && !is_shown {
+            self.note_outcome(&change.ticket, now).await?;
+        }
         Ok(change.ticket)
+    }
+
+    /// Remembers how a ticket ended, with the last comment that a person made in JIRA.
+    async fn note_outcome(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
+        let asked = match &self.sinks.jira {
+            Some(jira) if ticket.status_by.is_person() => jira.last_said(ticket, now).await,
+            Some(_) | None => Ok(None),
+        };
+        let comment = asked.unwrap_or_else(|fault| {
+            tracing::info!(ticket.id = %ticket.id, reason = fault.reason(), "the comments of an issue could not be read");
+            None
+        });
+        let outcome = Outcome::of(ticket, comment);
+        self.store.record_outcome(ticket, &outcome).await
     }
 
     /// What is known about the ticket's run for the plan of its next attempt; `rerun` is one that just ended. A vendor that

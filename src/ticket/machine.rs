@@ -419,6 +419,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         gaps,
         joined: None,
         incident: None,
+        past: None,
         jira: JiraRecord::default(),
         slack: SlackRecord::default(),
         sinks_off,

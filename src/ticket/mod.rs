@@ -17,6 +17,7 @@ mod blocked;
 mod bookkeeping;
 pub mod due;
 mod incident;
+mod history;
 mod id;
 mod intent;
 pub mod machine;
@@ -28,6 +29,7 @@ pub use bookkeeping::{
     Blocked, Bookkeeping, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates,
     SlackRecord,
 };
+pub use history::{Outcome, Past};
 pub use id::TicketId;
 pub use incident::{DeepCause, FoldReason, Incident, Joined, Line, Member, MemberRuns};
 pub use intent::{Intent, Work};
@@ -189,6 +191,9 @@ pub struct Ticket {
     /// The followers, if it leads any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<Incident>,
+    /// How failures like it ended before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
     /// What the JIRA sink recorded.
     #[serde(default)]
     pub jira: JiraRecord,

@@ -22,7 +22,7 @@
 //! | index | `spent-xx` | SHA-256 of asset and run | the attempts that were spent on it | by each attempt | by each attempt |
 //! | index | `jira-xx` | issue number or key | ticket id | once | by webhooks |
 //! | index | `asset` | SHA-256 of the asset | the attempt that runs on it | by each attempt | by each analysis |
-//! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it | by the last attempt | by each analysis |
+//! | index | `fp-xx` | fingerprint and asset, ticket id | what became of healing it; behind `o:`, how the ticket ended | by the last attempt; when it is closed | by each analysis |
 //! | index | `worded` | cache key of the model | what the model said about such a failure | by each new answer | by each analysis, if it is on |
 //! | index | `stuck` | sink, ticket id | a delivery that a fault has stopped | at its begin and end | by each sweep |
 //! | index | `counted` | day | counts of its tickets, if it has very many | now and then by a sweep | by the overview |

@@ -34,6 +34,7 @@ use crate::support;
 mod airflow;
 mod cases;
 mod deployment;
+mod incidents;
 mod retention;
 mod stories;
 mod upgraded;

@@ -179,6 +179,14 @@ fn every_guard_says_why_it_is_left() {
             "leave: the default says never for this asset",
         ),
         (
+            decided(
+                &ticket(),
+                &w,
+                &[1, 2, 3].map(|days| healing(false, -days * 86_400)),
+            ),
+            "leave: to retry the pipeline was tried for 3 such failures of this asset within 30 days and never helped",
+        ),
+        (
             decided(&ticket(), &w, &[healing(false, 60)]),
             "leave: healing the same failure of this asset failed at 2025-12-12 10:01 UTC: cooling down",
         ),
@@ -258,7 +266,7 @@ fn every_guard_says_why_a_person_is_asked() {
                     healing(true, -9000),
                 ],
             ),
-            "ask: the same failure was healed 3 times within a week and came back",
+            "ask: the same failure was healed 3 times within a week and came back; it helped before, at 2025-12-12 09:00 UTC",
         ),
         (decided(&ticket(), &quiet, &[]), "ask: it is quiet hours"),
     ];

@@ -205,6 +205,23 @@ impl Client {
             .collect())
     }
 
+    /// The newest comments of other accounts than this, as documents.
+    pub(super) async fn comments_of_others(
+        &self,
+        key: &str,
+        us: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Value>, Failed> {
+        let query = [("orderBy", "-created"), ("maxResults", "20")];
+        let answer: wire::Comments = self.get(&["issue", key, "comment"], &query, now).await?;
+        let others = answer.comments.into_iter().filter(|comment| {
+            let author = comment.author.account_id.as_deref();
+            let is_app = comment.author.account_type.as_deref() == Some("app");
+            !is_app && author.is_some_and(|author| !author.is_empty() && author != us)
+        });
+        Ok(others.map(|comment| comment.body).collect())
+    }
+
     /// Adds a comment; not idempotent.
     pub(super) async fn comment(
         &self,

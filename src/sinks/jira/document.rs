@@ -14,7 +14,7 @@ use crate::digest::sha256;
 use crate::failure::Failure;
 use crate::incident::summary_words;
 use crate::redaction::{clean, one_line};
-use crate::ticket::{Chapter, Ticket, TicketId};
+use crate::ticket::{Chapter, Past, Ticket, TicketId};
 
 /// JIRA's limit of a summary, in UTF-16 units.
 pub const SUMMARY_LIMIT: usize = 255;
@@ -112,6 +112,9 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         blocks.push(lines(&[
             Line::new("Dashboard", link.as_str()).linked(Some(link.as_str()))
         ]));
+    }
+    if let Some(past) = ticket.past.as_ref().and_then(Past::words) {
+        blocks.push(titled("This again?", &past));
     }
     let incident = summary_words(ticket);
     if let Some((title, lines)) = incident.split_first() {

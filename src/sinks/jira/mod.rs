@@ -20,6 +20,7 @@ use url::Url;
 use super::{Intents, Next, Standing, Step};
 use crate::fault::Fault;
 use crate::http::Http;
+use crate::redaction::redact;
 use crate::ticket::{DeliveryFault, Intent, JiraRecord, Ticket, Work};
 use client::Client;
 use refusal::Failed;
@@ -217,6 +218,22 @@ impl Jira {
                     at: last.at,
                 })
             }))
+    }
+
+    /// What a person said last about the ticket's issue, redacted.
+    pub async fn last_said(
+        &self,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, Fault> {
+        let Some(key) = ticket.jira.key.as_deref().filter(|_| !ticket.jira.deleted) else {
+            return Ok(None);
+        };
+        let us = self.account_id(now).await?;
+        let said = self.client.comments_of_others(key, &us, now).await;
+        let said = said.map_err(|failed| failed.fault("reading the comments"))?;
+        let texts = said.iter().map(|said| redact(&document::plain_text(said)));
+        Ok(texts.into_iter().find(|text| !text.trim().is_empty()))
     }
 
     /// Key and number of an issue by a key that it has or had; `None` when it is gone.

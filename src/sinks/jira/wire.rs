@@ -95,6 +95,7 @@ lenient! {
     }
 
     struct Comment {
+        author: User,
         body: Value,
     }
 

@@ -15,7 +15,7 @@ use super::text::{len, mrkdwn, mrkdwn_lines, plain};
 use crate::digest::sha256;
 use crate::incident::summary_words;
 use crate::ticket::{
-    Answer, Approval, Chapter, ChapterKind, RemediationState, Sink, Status, Ticket,
+    Answer, Approval, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
 };
 
 /// Longest `plain_text` of a header block.
@@ -120,6 +120,8 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         }
     };
     blocks.push(section(&root_cause(ticket, &tail)));
+    let past = ticket.past.as_ref().and_then(Past::words);
+    blocks.extend(past.map(|past| section(&format!("♻️ {}", mrkdwn(&past, 2 * NAME_LIMIT)))));
     blocks.extend(incident(ticket).map(|incident| section(&incident)));
     blocks.extend(steps(ticket).map(|steps| section(&steps)));
     blocks.extend(question(ticket, state, look));

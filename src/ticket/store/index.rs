@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{INDEX, TicketStore, decode, encode};
 use crate::failure::{Asset, RunKey};
 use crate::fault::Fault;
-use crate::ticket::{Ticket, TicketId};
+use crate::ticket::{Outcome, Ticket, TicketId};
 
 const JIRA: &str = "jira";
+/// Before a ticket's id: how it ended. Rows without it are about healing.
+const OUTCOME: &str = "o:";
+const BEHIND_OUTCOMES: &str = "o;";
 
 /// How healing a cause on an asset ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,11 +116,34 @@ impl TicketStore {
         Ok(())
     }
 
+    /// Remembers how this ticket ended.
+    pub async fn record_outcome(&self, ticket: &Ticket, outcome: &Outcome) -> Result<(), Fault> {
+        let asset = Asset::of(&ticket.failure);
+        let partition = healing_partition(&asset.fingerprint(&ticket.diagnosis.fingerprint));
+        let row = format!("{OUTCOME}{}", ticket.id);
+        self.storage
+            .upsert(INDEX, &partition, &row, &encode(outcome)?)
+            .await
+    }
+
+    /// How tickets of this cause on this asset ended.
+    pub async fn outcomes(&self, asset: &Asset, cause: &str) -> Result<Vec<Outcome>, Fault> {
+        let partition = healing_partition(&asset.fingerprint(cause));
+        let page = self
+            .storage
+            .scan(INDEX, &partition, OUTCOME, BEHIND_OUTCOMES, 200, None)
+            .await?;
+        page.entities
+            .iter()
+            .map(|entity| decode("outcome", &entity.document))
+            .collect()
+    }
+
     async fn remediations_of(&self, fingerprint: &str) -> Result<Vec<PastRemediation>, Fault> {
         let partition = healing_partition(fingerprint);
         let page = self
             .storage
-            .scan(INDEX, &partition, "", "", 200, None)
+            .scan(INDEX, &partition, "", OUTCOME, 200, None)
             .await?;
         page.entities
             .iter()

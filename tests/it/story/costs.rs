@@ -14,6 +14,8 @@ const MESSAGES: usize = 8;
 const EXECUTIONS: usize = 11;
 
 const FAILURES: u32 = 10;
+/// Failures of a storm.
+const STORM: u32 = 12;
 
 fn port(connection: &str, endpoint: &str) -> u16 {
     let value = connection
@@ -21,6 +23,56 @@ fn port(connection: &str, endpoint: &str) -> u16 {
         .find_map(|part| part.strip_prefix(&format!("{endpoint}=")))
         .unwrap();
     url::Url::parse(value).unwrap().port().unwrap()
+}
+
+/// Requests to tables, and messages, of this many failures of one cause on as many assets.
+async fn of_a_storm(fold: &str) -> (usize, usize) {
+    let connection = support::azurite();
+    let (tables, queues) = (
+        port(&connection, "TableEndpoint"),
+        port(&connection, "QueueEndpoint"),
+    );
+    let table_proxy = Proxy::start(&format!("127.0.0.1:{tables}")).await;
+    let queue_proxy = Proxy::start(&format!("127.0.0.1:{queues}")).await;
+    let through = connection
+        .replace(&format!(":{tables}"), &format!(":{}", table_proxy.port()))
+        .replace(&format!(":{queues}"), &format!(":{}", queue_proxy.port()));
+    let rig = Rig::build(&Backend::Account(through), &[("FOLD", fold.to_owned())]).await;
+    assert_eq!(rig.get("health").await.unwrap().status, 200);
+    let wire = [&table_proxy, &queue_proxy];
+    let before = wire.map(|proxy| proxy.requests().len());
+    let rows: Vec<_> = (0..STORM)
+        .map(|number| {
+            let asset = format!("pl_{}", number % 4);
+            row(&asset, &run(1000 + number), "2200", BLOB_MISSING)
+        })
+        .collect();
+    rig.deliver("azure-monitor", &alert("storm", &rows)).await;
+    rig.until(
+        "something is shown",
+        Duration::from_mins(1),
+        async |rig: &Rig| !rig.messages().is_empty() && !rig.issues().is_empty(),
+    )
+    .await;
+    until_quiet(wire).await;
+    let [requests, messages] = wire.map(|proxy| proxy.requests().len());
+    let count = (requests - before[0], messages - before[1]);
+    println!(
+        "FOLD={fold}: {STORM} failures, {} issues, {} table requests, {} messages",
+        rig.issues().len(),
+        count.0,
+        count.1
+    );
+    rig.host.stop().await;
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folding_costs_no_more_than_a_message_each() {
+    let folded = of_a_storm("repeat,cascade,storm,fan-out").await;
+    let apart = of_a_storm("none").await;
+    assert!(folded.0 <= apart.0, "{folded:?}, {apart:?} without folding");
+    assert!(folded.1 <= apart.1, "{folded:?}, {apart:?} without folding");
 }
 
 async fn until_quiet(wire: [&Proxy; 2]) {
@@ -49,13 +101,18 @@ async fn a_failure_costs_what_the_readme_says() {
     let through = connection
         .replace(&format!(":{tables}"), &format!(":{}", table_proxy.port()))
         .replace(&format!(":{queues}"), &format!(":{}", queue_proxy.port()));
-    let rig = Rig::build(&Backend::Account(through), &[]).await;
+    // Each is like no other: nothing folds, and that is found out.
+    let fold = ("FOLD", "repeat,cascade,storm,fan-out".to_owned());
+    let rig = Rig::build(&Backend::Account(through), &[fold]).await;
     // The first call creates tables and queues.
     assert_eq!(rig.get("health").await.unwrap().status, 200);
     let wire = [&table_proxy, &queue_proxy];
     let before = wire.map(|proxy| proxy.requests().len());
     let rows: Vec<_> = (0..FAILURES)
-        .map(|number| row("pl_a", &run(number), "2200", BLOB_MISSING))
+        .map(|number| {
+            let missing = BLOB_MISSING.replace("https://stprod.blob.core.windows.net/in", "in");
+            row(&format!("pl_{number}"), &run(number), "2200", &missing)
+        })
         .collect();
     let answer = rig.deliver("azure-monitor", &alert("costs", &rows)).await;
     // Nobody may ask for tickets meanwhile: that would be counted as well.

@@ -358,6 +358,48 @@ async fn a_storm_is_at_most_three_incidents_a_cause() {
     }
 }
 
+/// The whole storm takes minutes: `AIOPS_RCA_STORM=1000` plays it, without it a slice does.
+#[tokio::test]
+async fn a_large_storm_is_told_within_ten_minutes() {
+    let seed = support::number("AIOPS_RCA_SEED", 11);
+    let failures = usize::try_from(support::number("AIOPS_RCA_STORM", 60)).unwrap();
+    let whole = failures >= 1000;
+    let (assets, causes) = if whole { (40, 12) } else { (12, 3) };
+    let mut town = Town::build(seed, FoldSettings::default()).await;
+    let begin = town.simulation.now;
+    for number in 0..failures {
+        let asset = number % assets;
+        let cause = u32::try_from(asset).unwrap() % causes;
+        let dag = format!("dag_{asset}");
+        let failure = task(&dag, &format!("run_{number}"), &refused(cause));
+        for _ in 0..5 {
+            town.report(&failure, 60);
+        }
+    }
+    town.play(TimeDelta::minutes(6)).await;
+    let incidents = town.judge(failures).await;
+    let told: Vec<_> = town.leaders().await;
+    let last = told
+        .iter()
+        .filter_map(|ticket| ticket.incident.as_ref()?.told_at)
+        .max();
+    println!(
+        "{failures} failures, {} reports: {} issues, {} messages, the last told after {} s",
+        failures * 5,
+        town.jira.issues().len(),
+        town.heads(),
+        last.map_or(0, |at| (at - begin).num_seconds())
+    );
+    assert!(
+        incidents.len() <= 3 * causes as usize,
+        "{}",
+        incidents.len()
+    );
+    assert_eq!(town.jira.issues().len(), incidents.len());
+    assert_eq!(town.heads(), incidents.len());
+    assert!(last.is_none_or(|at| at - begin <= TimeDelta::minutes(10)));
+}
+
 #[tokio::test]
 async fn without_folding_each_run_has_its_issue() {
     let mut town = Town::build(3, FoldSettings::none()).await;
@@ -464,6 +506,16 @@ async fn a_repeat_opens_a_closed_incident_again_unless_it_was_closed_for_good() 
     town.report(&task("etl", "night_2", "KeyError: 'region'"), 5);
     town.play(TimeDelta::minutes(5)).await;
     assert_eq!(town.jira.issues().len(), 2, "too long ago");
+    let newest = town.leaders().await.remove(0);
+    let past = newest.past.clone().unwrap();
+    assert_eq!(past.outcomes[0].by, "Jane Roe");
+    assert!(past.times >= 2, "{past:?}");
+    let key = newest.jira.key.unwrap();
+    let text = town.jira.issue(&key).unwrap().description_text();
+    assert!(
+        text.contains("time in 7 days; last closed by Jane Roe after"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
