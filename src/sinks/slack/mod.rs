@@ -101,6 +101,8 @@ struct Shared {
     channel: Option<String>,
     /// The token may not read the channel's history: not asked again.
     no_history: bool,
+    /// Our own bot, by Slack's id.
+    bot: Option<String>,
 }
 
 impl Slack {
