@@ -179,6 +179,20 @@ impl Slack {
         wait
     }
 
+    /// Is it time to tell the other processes that messages wait in line here? Until when Slack asked for silence.
+    pub fn tell(&self, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+        self.shared().posts.tell(now)
+    }
+
+    /// So many processes post into the channel, and one of them was asked for silence.
+    pub fn share(&self, processes: usize, silent_until: Option<DateTime<Utc>>) {
+        let posts = &mut self.shared().posts;
+        posts.share(processes);
+        if let Some(until) = silent_until {
+            posts.hold(until);
+        }
+    }
+
     /// One step towards Slack showing this ticket; at most one writing call.
     ///
     /// Store the record before the next step. Only one delivery at a time may step a ticket's Slack sink.
