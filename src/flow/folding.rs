@@ -183,13 +183,12 @@ impl Flow {
         let mut known: BTreeMap<TicketId, Option<Standing>> = BTreeMap::new();
         let mut found = Vec::new();
         for candidate in candidates {
-            let standing = match known.get(&candidate.leader) {
-                Some(standing) => standing.clone(),
-                None => {
-                    let standing = self.incident_of(&candidate.leader, now).await?;
-                    known.insert(candidate.leader.clone(), standing.clone());
-                    standing
-                }
+            let standing = if let Some(standing) = known.get(&candidate.leader) {
+                standing.clone()
+            } else {
+                let standing = self.incident_of(&candidate.leader, now).await?;
+                known.insert(candidate.leader.clone(), standing.clone());
+                standing
             };
             found.extend(standing.map(|Standing { leader, closed_at }| Candidate {
                 leader,
@@ -299,7 +298,7 @@ fn storm_row(before: Option<&Kept<Row>>, entry: Candidate, found: &[Candidate]) 
         .iter()
         .any(|row| row.traits.asset == entry.traits.asset);
     let is_noted = newest.is_some_and(|at| entry.at - at < NOTED);
-    if has_asset && is_noted || is_noted && rows.len() >= STORM_ASSETS {
+    if is_noted && (has_asset || rows.len() >= STORM_ASSETS) {
         return None;
     }
     rows.retain(|row| row.traits.asset != entry.traits.asset);
