@@ -85,18 +85,20 @@ impl Flow {
                 let joined = reason.map(|reason| joined(decided.leader.clone(), reason, now));
                 return Ok((joined, true));
             }
-            let storm: Option<Kept<Row>> = match &storms {
+            let repeated = known.iter().flat_map(|row| row.document.iter().cloned());
+            let alike = linked.iter().cloned().chain(repeated).collect();
+            let mut found = self.standing(alike, now).await?;
+            let mut folding = fold(ticket, &found, &self.fold, now);
+            // Others that name the same thing matter only to what is like no other.
+            let storms = storms.as_ref().filter(|_| folding == Folding::Own);
+            let storm: Option<Kept<Row>> = match storms {
                 Some(name) => self.store.kept_of_cause(&cause, name).await?,
                 None => None,
             };
-            let rows = known
-                .iter()
-                .chain(&storm)
-                .flat_map(|row| row.document.iter().cloned());
-            let found = self
-                .standing(linked.iter().cloned().chain(rows).collect(), now)
-                .await?;
-            let folding = fold(ticket, &found, &self.fold, now);
+            if let Some(storm) = &storm {
+                found.extend(self.standing(storm.document.clone(), now).await?);
+                folding = fold(ticket, &found, &self.fold, now);
+            }
             let (leader, reason) = match &folding {
                 Folding::Own => (ticket.id.clone(), None),
                 Folding::Join(leader, reason) => (leader.clone(), Some(*reason)),
@@ -121,7 +123,7 @@ impl Flow {
                     document: &repeat_row,
                 });
             }
-            if let (Some(name), Some(storm_row)) = (&storms, &storm_row) {
+            if let (Some(name), Some(storm_row)) = (storms, &storm_row) {
                 rows.push(NewRow {
                     row: name,
                     before: storm.as_ref(),
