@@ -116,7 +116,23 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "The account that writes the issues",
     ),
-    secret(JIRA, "JIRA_API_TOKEN", "Its API token"),
+    secret(
+        JIRA,
+        "JIRA_API_TOKEN",
+        "Its API token, with or without scopes",
+    ),
+    setting(
+        JIRA,
+        "JIRA_API_TOKEN_EXPIRES",
+        "",
+        "The token's last day, e.g. `2027-03-31` (they live a year at most): `doctor` shows it, the dashboard warns 30 days before",
+    ),
+    setting(
+        JIRA,
+        "JIRA_GATEWAY_URL",
+        "https://api.atlassian.com/",
+        "Where tokens with scopes are taken (Atlassian's other clouds, tests)",
+    ),
     setting(JIRA, "JIRA_PROJECT_KEY", "", "The project, e.g. `APAIOPS`"),
     setting(JIRA, "JIRA_ISSUE_TYPE", "Task", "The type of new issues"),
     secret(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -30,6 +31,8 @@ pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<Ji
     let user_email = r.required("JIRA_USER_EMAIL", because);
     let api_token = r.required_secret("JIRA_API_TOKEN", because);
     let project_key = r.required("JIRA_PROJECT_KEY", because);
+    let token_expires = day(r, "JIRA_API_TOKEN_EXPIRES");
+    let gateway = r.url("JIRA_GATEWAY_URL");
     let (issue_type, webhook_secret) = (
         r.text("JIRA_ISSUE_TYPE").unwrap_or_default(),
         r.secret("JIRA_WEBHOOK_SECRET"),
@@ -38,11 +41,23 @@ pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<Ji
         domain: domain?,
         user_email: user_email?,
         api_token: api_token?,
+        token_expires,
+        gateway: gateway?,
         project_key: project_key?,
         issue_type,
         webhook_secret,
         dashboard_base,
     })
+}
+
+/// A day, `2027-03-31`.
+fn day(r: &mut Reader<'_>, name: &'static str) -> Option<NaiveDate> {
+    let text = r.text(name)?;
+    let day = text.parse().ok();
+    if day.is_none() {
+        r.problem(name, "must be a day, such as 2027-03-31");
+    }
+    day
 }
 
 pub(super) fn slack(

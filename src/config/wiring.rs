@@ -19,6 +19,7 @@ use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
 use crate::storage::Storage;
 use crate::ticket::store::TicketStore;
+use chrono::Utc;
 
 /// What a configuration is wired to.
 #[derive(Debug)]
@@ -109,6 +110,12 @@ impl Config {
             .storage
             .and_then(|settings| Storage::open(&settings, &parts.http));
         let secure_webhook = self.secure_webhook;
+        // As of the start: no process lives for days.
+        let expiring = self
+            .jira
+            .as_ref()
+            .and_then(|jira| jira.token_trouble(Utc::now()));
+        let expiring = expiring.map(|trouble| format!("JIRA_API_TOKEN: {trouble}"));
         Doors {
             secure_webhook: secure_webhook
                 .map(|settings| SecureWebhook::new(settings, parts.http.clone())),
@@ -123,7 +130,9 @@ impl Config {
                 retention_days: self.retention_days,
             }),
             dashboard: self.dashboard,
-            problems: self.problems.iter().map(ToString::to_string).collect(),
+            problems: (self.problems.iter().map(ToString::to_string))
+                .chain(expiring)
+                .collect(),
             idle: self.idle,
         }
     }

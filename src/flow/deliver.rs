@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::sinks::lanes::{Heard, Wait};
 use crate::sinks::{Next, Step};
 use crate::ticket::machine::{self, Change, Event, Refusal};
-use crate::ticket::store::{Loaded, Outage, Stuck, UpdateError};
+use crate::ticket::store::{Line, Loaded, Outage, Stuck, UpdateError};
 use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};
 use crate::trace;
 
@@ -67,10 +67,11 @@ impl Flow {
             Err(outage) => return self.sit_out(&delivery, &mut loaded, &outage, now()).await,
         };
         // Known before anything is recorded: a wait then costs no write.
-        match self
-            .sinks
-            .place_in_line(delivery.sink, &loaded.ticket, now())
-        {
+        let wait = (self.sinks).place_in_line(delivery.sink, &loaded.ticket, now());
+        if wait.is_some() {
+            self.share_pace(delivery.sink, now()).await;
+        }
+        match wait {
             Some(wait) if wait > SLEPT => return self.put(Task::Delivery(delivery), wait).await,
             Some(wait) => tokio::time::sleep(wait).await,
             None => {}
@@ -130,6 +131,31 @@ impl Flow {
         let end = End::Failed(Fault::transient_after(reason, Some(wait)));
         self.end_delivery(delivery, loaded, "", end, now).await?;
         self.store.note_stuck(&loaded.ticket, delivery.sink).await
+    }
+
+    /// While messages wait in line, all processes that post into a channel share its pace. One that cannot learn of the
+    /// others goes on as before: the vendor says when it is too much.
+    async fn share_pace(&self, sink: Sink, now: DateTime<Utc>) {
+        let Some(silent_until) = self.sinks.tell(sink, now) else {
+            return;
+        };
+        let ours = Line {
+            at: now,
+            silent_until,
+        };
+        match self.store.meet_lines(sink, &ours).await {
+            Ok(lines) => {
+                let silent = lines.iter().filter_map(|line| line.silent_until).max();
+                self.sinks.share(sink, lines.len(), silent);
+            }
+            Err(fault) => {
+                tracing::warn!(
+                    sink.name = sink.name(),
+                    reason = fault.reason(),
+                    "a pace could not be shared"
+                );
+            }
+        }
     }
 
     /// For the pages and the sweep. The delivery goes on without: the next change notes it again.

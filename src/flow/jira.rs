@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use super::Flow;
 use crate::fault::Fault;
 use crate::sinks::jira::webhook::{JiraEvent, Naming};
-use crate::ticket::machine::Event;
+use crate::ticket::machine::{self, Event, Refusal};
 use crate::ticket::store::UpdateError;
-use crate::ticket::{Actor, Channel, Ticket, TicketId};
+use crate::ticket::{Actor, Channel, Record, Sink, Ticket, TicketId};
 
 /// What an event of JIRA came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,7 @@ impl Flow {
     ) -> Result<JiraOutcome, Fault> {
         let (naming, event) = match event {
             JiraEvent::Ignored(reason) => return ignored(reason),
+            JiraEvent::IssueMade(naming) => return self.issue_made(&naming, now).await,
             JiraEvent::IssueMoved(naming) => {
                 return match self.ticket_of(&naming, false, now).await? {
                     Some(_) => ignored("the issue is known by its new key"),
@@ -89,6 +90,42 @@ impl Flow {
             Err(UpdateError::Missing) => ignored("the ticket of this issue is gone"),
             Err(UpdateError::Store(fault)) => Err(fault),
         }
+    }
+
+    /// The issue of a ticket whose creating call had no answer: recorded, so that none is made a second time.
+    async fn issue_made(&self, naming: &Naming, now: DateTime<Utc>) -> Result<JiraOutcome, Fault> {
+        let (Some(jira), Some(id)) = (&self.sinks.jira, &naming.ticket) else {
+            return ignored("the issue is not one of ours");
+        };
+        let Some(ticket) = self.store.load(id).await? else {
+            return ignored("the ticket of this issue is gone");
+        };
+        if jira
+            .made(&ticket, &naming.issue_key, &naming.issue_id)
+            .is_none()
+        {
+            return ignored("the ticket does not wait for an issue");
+        }
+        self.store
+            .index_issue(&naming.issue_key, Some(&naming.issue_id), id)
+            .await?;
+        let updated = self
+            .store
+            .update(id, |ticket| {
+                let record = jira
+                    .made(ticket, &naming.issue_key, &naming.issue_id)
+                    .ok_or_else(|| {
+                        Refusal::Contradicts("the ticket does not wait for an issue".to_owned())
+                    })?;
+                machine::apply(ticket, &Event::Recorded(Record::Jira(record)), now)
+            })
+            .await;
+        let Some(change) = UpdateError::unless_refused(updated)? else {
+            return ignored("the ticket does not wait for an issue");
+        };
+        self.put_deliveries(&change.ticket, [Sink::Jira], now)
+            .await?;
+        Ok(JiraOutcome::Applied(Box::new(change.ticket)))
     }
 
     /// Whose issue this is: by its key, by its number, by the key it had before, or by its label. A new name is
@@ -185,7 +222,7 @@ impl Flow {
             return Ok(false);
         }
         let compared = self.store.update(&ticket.id, |ticket| {
-            crate::ticket::machine::apply(ticket, &Event::JiraCompared, now)
+            machine::apply(ticket, &Event::JiraCompared, now)
         });
         UpdateError::unless_refused(compared.await)?;
         match jira.observe(ticket, now).await {

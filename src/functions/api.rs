@@ -72,12 +72,11 @@ impl Handler {
             }
         };
         // These answer while the store does not.
-        match route {
-            Route::Status => return self.status(now).await,
-            Route::OpenApi => {
-                return Response::text(StatusCode::OK, "application/json", DOCUMENT.to_owned());
-            }
-            _ => {}
+        if route == Route::Status {
+            return self.status(now).await;
+        }
+        if route == Route::OpenApi {
+            return Response::text(StatusCode::OK, "application/json", DOCUMENT.to_owned());
         }
         let flow = match self.flow().await {
             Ok(flow) => flow,
@@ -86,10 +85,11 @@ impl Handler {
         let answer =
             match (route, given.as_slice()) {
                 (Route::Tickets, _) => self.list(flow, request, now, false).await,
-                (Route::TicketsCsv, _) => self.list(flow, request, now, true).await,
+                (Route::TicketsCsv | Route::IncidentsCsv, _) => {
+                    self.list(flow, request, now, true).await
+                }
                 (Route::Ticket, [id]) => self.one(flow, id).await,
                 (Route::Incidents, _) => self.incidents(flow, request, now).await,
-                (Route::IncidentsCsv, _) => self.list(flow, request, now, true).await,
                 (Route::Incident, [id]) => self.one_incident(flow, id).await,
                 (Route::DeadLetters, _) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
@@ -345,12 +345,13 @@ impl Handler {
 
 /// Parameters whose values cannot be read: they filter nothing, and are said.
 fn ignored(request: &Request) -> Vec<&'static str> {
-    let wrong = |name: &str, reads: fn(&str) -> bool| {
+    type Reads = fn(&str) -> bool;
+    let wrong = |name: &str, reads: Reads| {
         request
             .parameter(name)
             .is_some_and(|value| !value.is_empty() && !reads(&value))
     };
-    let readers: [(&'static str, fn(&str) -> bool); 5] = [
+    let readers: [(&'static str, Reads); 5] = [
         ("status", |value| Status::from_name(value).is_some()),
         ("source", |value| Source::from_name(value).is_some()),
         ("days", |value| value.parse::<i64>().is_ok()),

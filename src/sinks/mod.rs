@@ -134,6 +134,27 @@ impl Sinks {
         }
     }
 
+    /// Is it time to tell the other processes that messages wait in line for this sink? Until when its vendor asked for
+    /// silence.
+    pub fn tell(&self, sink: Sink, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+        match sink {
+            Sink::Slack => self.slack.as_ref()?.tell(now),
+            Sink::Jira | Sink::Playbook => None,
+        }
+    }
+
+    /// So many processes have a line for this sink, this one counted; until when its vendor asked one of them for silence.
+    pub fn share(&self, sink: Sink, processes: usize, silent_until: Option<DateTime<Utc>>) {
+        match sink {
+            Sink::Slack => {
+                if let Some(slack) = &self.slack {
+                    slack.share(processes, silent_until);
+                }
+            }
+            Sink::Jira | Sink::Playbook => {}
+        }
+    }
+
     /// The next step of a sink that shows the ticket. A sink that is off, or that acts, has none.
     ///
     /// # Errors

@@ -29,6 +29,7 @@
 //! | index | `cursor` | `probe`, `layout` | when the store could be written last; whether it holds rows of older versions | by each sweep | by health checks; once for each process |
 //! | index | `cursor` | `retention` | which day's tickets may go next | now and then by a sweep | by the same |
 //! | index | `outage` | sink | its vendor does not answer: since when; or that it does again | at its begin and end | by each sweep |
+//! | index | `lines` | sink, process | messages wait in line there: since when, how long its vendor wants silence | every five seconds while they do | by the same |
 //! | index | `patrol` | SHA-256 of a scope | what the patrol remembers of it | by each round | by each round |
 //! | index | `unit-x` | unit and ticket id | which tickets a good run of the unit may close | by the analysis | by each good run |
 //! | index | `fold-xxx` | `r:` asset, cause and things; `s:` cause and thing | whose incident such a failure is; the first of a storm | with the first of each | by each analysis |
@@ -45,6 +46,7 @@ mod dead_letters;
 mod due;
 mod incidents;
 mod index;
+mod lines;
 mod list;
 mod locks;
 mod outages;
@@ -72,6 +74,7 @@ pub use dead_letters::DeadLetter;
 pub use due::DueRow;
 pub use incidents::{Kept, NewRow};
 pub use index::PastRemediation;
+pub use lines::Line;
 pub use list::{Counts, Listed};
 pub use locks::AssetLock;
 pub use outages::Outage;
@@ -144,6 +147,8 @@ pub struct TicketStore {
     /// Does the store hold rows of an older version? Is that written down?
     old_rows: Arc<OnceCell<bool>>,
     noted: Arc<OnceCell<()>>,
+    /// Tells this process from others that use the store.
+    process: Arc<str>,
 }
 
 /// A ticket as it was loaded, to be changed.
@@ -202,6 +207,7 @@ impl TicketStore {
             storage,
             old_rows: Arc::default(),
             noted: Arc::default(),
+            process: format!("{:016x}", fastrand::u64(..)).into(),
         }
     }
 

@@ -106,6 +106,7 @@ impl Surroundings {
             ("DASHBOARD_KEY", "a-dashboard-key-of-length".to_owned()),
             ("ITSM_TOOL", "jira".to_owned()),
             ("JIRA_DOMAIN", jira.base_url()),
+            ("JIRA_GATEWAY_URL", jira.base_url()),
             ("JIRA_USER_EMAIL", site.email),
             ("JIRA_API_TOKEN", site.token),
             ("JIRA_PROJECT_KEY", site.project),

@@ -37,6 +37,7 @@ mod deployment;
 mod incidents;
 mod retention;
 mod stories;
+mod upgraded;
 
 /// A playbook that takes everything and never calls back.
 struct Silent;

@@ -11,6 +11,7 @@
 mod rig;
 mod creating;
 mod documents;
+mod gateway;
 mod keeping;
 mod moving;
 mod racing;

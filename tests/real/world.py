@@ -185,7 +185,7 @@ class World:
         return {
             "AzureWebJobsStorage": self.storage, "STORAGE_PREFIX": PREFIX,
             "DASHBOARD_AUTH": "key", "DASHBOARD_KEY": KEY,
-            "ITSM_TOOL": "jira", "JIRA_DOMAIN": at["jira"], "JIRA_USER_EMAIL": "aiops-bot@company.com",
+            "ITSM_TOOL": "jira", "JIRA_DOMAIN": at["jira"], "JIRA_GATEWAY_URL": at["jira"], "JIRA_USER_EMAIL": "aiops-bot@company.com",
             "JIRA_API_TOKEN": "simulated-api-token", "JIRA_PROJECT_KEY": "APAIOPS", "JIRA_WEBHOOK_SECRET": "jira-secret",
             "SLACK_BOT_TOKEN": "xoxb-simulated-token", "SLACK_ALERT_CHANNEL": "#aiops-rca-alerts", "SLACK_API_URL": at["slack"],
             "SLACK_SIGNING_SECRET": SIGNING_SECRET, "SLACK_APPROVERS": "U0JOHNDOE",

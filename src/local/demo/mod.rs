@@ -170,6 +170,7 @@ impl Demo {
         [
             ("ITSM_TOOL", "jira".to_owned()),
             ("JIRA_DOMAIN", self.jira.base_url()),
+            ("JIRA_GATEWAY_URL", self.jira.base_url()),
             ("JIRA_USER_EMAIL", site.email),
             ("JIRA_API_TOKEN", site.token),
             ("JIRA_PROJECT_KEY", site.project),

@@ -18,13 +18,16 @@ const PERMISSIONS: [&str; 5] = [
 const SET: [&str; 4] = ["project", "issuetype", "summary", "reporter"];
 
 impl Jira {
-    /// Credentials, project, permissions, create screen, workflow, webhook secret. Without credentials or
+    /// Credentials, token, project, permissions, create screen, workflow, webhook secret. Without credentials or
     /// project the rest is not asked.
     pub async fn check(&self, now: DateTime<Utc>) -> Vec<Check> {
         let project = self.settings.project_key.as_str();
         let mut checks = Vec::new();
         match self.client.myself(now).await {
-            Ok((_, name)) => checks.push(good("JIRA credentials", format!("signed in as {name}"))),
+            Ok((_, name)) => {
+                checks.push(good("JIRA credentials", format!("signed in as {name}")));
+                checks.push(self.check_token(now));
+            }
             Err(failed) => {
                 let fix = "set JIRA_DOMAIN, JIRA_USER_EMAIL and JIRA_API_TOKEN (id.atlassian.com → API tokens)";
                 checks.push(bad(
@@ -69,6 +72,36 @@ impl Jira {
         checks.push(self.check_workflow(project, now).await);
         checks.push(self.check_way_back());
         checks
+    }
+
+    /// Which kind of token it is, and how long it lives.
+    fn check_token(&self, now: DateTime<Utc>) -> Check {
+        const NAME: &str = "JIRA token";
+        let kind = match self.client.cloud_id() {
+            Some(id) => format!(
+                "an API token with scopes, used at {} (cloud id {id})",
+                self.settings.gateway.host_str().unwrap_or_default()
+            ),
+            None => "an API token without scopes, used at the site".to_owned(),
+        };
+        let fix = "make a new one (id.atlassian.com → API tokens), set JIRA_API_TOKEN, and JIRA_API_TOKEN_EXPIRES to its last day";
+        match (
+            self.settings.token_expires,
+            self.settings.token_trouble(now),
+        ) {
+            (_, Some(trouble)) => bad(NAME, format!("{kind}; {trouble}"), fix),
+            (Some(day), None) => good(NAME, format!("{kind}; it works until {day}")),
+            (None, None) => Check {
+                fix: Some(
+                    "set JIRA_API_TOKEN_EXPIRES to its last day: API tokens live a year at most"
+                        .to_owned(),
+                ),
+                ..good(
+                    NAME,
+                    format!("{kind}; JIRA does not tell how long it lives"),
+                )
+            },
+        }
     }
 
     async fn check_create_screen(&self, project: &str, now: DateTime<Utc>) -> Check {

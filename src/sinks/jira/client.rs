@@ -1,6 +1,8 @@
 //! JIRA Cloud's REST API v3 on the wire: its paths.
 //!
 //! In: typed calls. Out: typed answers or a [`Failed`] that says whether the call can have taken effect (`refusal`).
+//! API tokens with scopes are refused at the site's own address and taken at Atlassian's gateway, under the site's cloud id
+//! (`gateway`): the first refusal finds that out.
 //! Answers are read by `wire`, which alone knows their JSON names. The host comes
 //! from configuration alone, path pieces are encoded, and redirects are not followed. This file does not know tickets.
 
@@ -11,11 +13,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::refusal::{Failed, JIRA, is_web_page, not_jira, nothing, read, refusal};
+use super::JiraSettings;
+use super::gateway::Gateway;
+use super::refusal::{Failed, JIRA, is_web_page, lacks_scope, not_jira, nothing, read, refusal};
 use super::site::{CreateField, Found, Issue, IssueType, Made, Move, StatusCategory, Transition};
 use super::wire;
 use crate::fault::Fault;
-use crate::http::{Http, Reply};
+use crate::http::{Http, NoReply, Reply};
 
 /// The API of one site.
 #[derive(Debug, Clone)]
@@ -24,16 +28,23 @@ pub(super) struct Client {
     base: Url,
     email: String,
     token: SecretString,
+    gateway: Gateway,
 }
 
 impl Client {
-    pub(super) fn new(http: Http, base: Url, email: String, token: SecretString) -> Self {
+    pub(super) fn new(http: Http, settings: &JiraSettings) -> Self {
         Self {
             http,
-            base,
-            email,
-            token,
+            base: settings.domain.clone(),
+            email: settings.user_email.clone(),
+            token: settings.api_token.clone(),
+            gateway: Gateway::new(settings.gateway.clone()),
         }
+    }
+
+    /// The cloud id under which the gateway takes our token, if it is one with scopes.
+    pub(super) fn cloud_id(&self) -> Option<&str> {
+        self.gateway.cloud_id()
     }
 
     /// Our own account id and name.
@@ -295,32 +306,94 @@ impl Client {
         body: Option<&Value>,
         now: DateTime<Utc>,
     ) -> Result<Reply, Failed> {
-        let mut url = self.base.clone();
-        url.set_query(None);
-        url.path_segments_mut()
-            .map_err(|()| Failed::Refused(Fault::permanent("JIRA_DOMAIN is no web address")))?
-            .pop_if_empty()
-            .extend(["rest", "api", "3"])
-            .extend(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+        let call = Call {
+            method,
+            path,
+            query,
+            body,
+        };
+        let root = self.gateway.root().unwrap_or(&self.base);
+        let mut sent = self.send(root, &call).await;
+        // A call that was refused so did nothing: made again with the same token where that may be taken.
+        if let Ok(reply) = &sent
+            && reply.status == 401
+            && let Some(root) = self.found_gateway().await
+        {
+            sent = self.send(root, &call).await;
         }
-        let mut request = self
-            .http
-            .request(method, &url)
-            .basic_auth(&self.email, Some(self.token.expose_secret()));
-        request = request.header("accept", "application/json");
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        match self.http.send(JIRA, request).await {
+        match sent {
             Ok(reply) if reply.is_success() && is_web_page(&reply) => {
                 Err(not_jira(&reply, "a web page"))
             }
-            Ok(reply) if reply.is_success() => Ok(reply),
+            Ok(reply) if reply.is_success() => {
+                if self.gateway.root().is_none() {
+                    self.gateway.site_takes();
+                }
+                Ok(reply)
+            }
             Ok(reply) => Err(refusal(&reply, now)),
             Err(no_reply) if no_reply.sent => Err(Failed::Lost(no_reply.fault)),
             Err(no_reply) => Err(Failed::Refused(no_reply.fault)),
         }
     }
+
+    /// The gateway's address of this site, if our token is one that only the gateway takes; asked once the site refused it.
+    async fn found_gateway(&self) -> Option<&Url> {
+        if !self.gateway.is_open() {
+            return None;
+        }
+        let id = self.cloud_id_of_site().await?;
+        let root = self.gateway.address(&id)?;
+        let myself = Call {
+            method: Method::GET,
+            path: &["myself"],
+            query: &[],
+            body: None,
+        };
+        let reply = self.send(&root, &myself).await.ok()?;
+        // With scopes, but without the one for this question: the calls themselves will say what is missing.
+        (reply.is_success() || lacks_scope(&reply)).then(|| self.gateway.found(id, root))
+    }
+
+    /// Asked without our token: anybody may. Nothing where the site is no JIRA Cloud, or cannot be asked now.
+    async fn cloud_id_of_site(&self) -> Option<String> {
+        let mut url = self.base.clone();
+        url.set_path("/_edge/tenant_info");
+        url.set_query(None);
+        let asked = self.http.send(JIRA, self.http.request(Method::GET, &url));
+        let reply = asked.await.ok().filter(Reply::is_success)?;
+        let tenant: wire::Tenant = serde_json::from_slice(&reply.body).ok()?;
+        Some(tenant.cloud_id)
+    }
+
+    async fn send(&self, root: &Url, call: &Call<'_>) -> Result<Reply, NoReply> {
+        let mut url = root.clone();
+        url.set_query(None);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments
+                .pop_if_empty()
+                .extend(["rest", "api", "3"])
+                .extend(call.path);
+        }
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(call.query);
+        }
+        let mut request = self
+            .http
+            .request(call.method.clone(), &url)
+            .basic_auth(&self.email, Some(self.token.expose_secret()));
+        request = request.header("accept", "application/json");
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        self.http.send(JIRA, request).await
+    }
+}
+
+/// One call, wherever it goes.
+struct Call<'c> {
+    method: Method,
+    path: &'c [&'c str],
+    query: &'c [(&'c str, &'c str)],
+    body: Option<&'c Value>,
 }

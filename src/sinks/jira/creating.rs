@@ -12,8 +12,10 @@ use crate::fault::Fault;
 use crate::sinks::Standing;
 use crate::ticket::{Intent, JiraRecord, Priority, Ticket, Work};
 
-/// How long to wait before looking again for an issue that may have been made.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(10);
+/// How long to wait before looking again for an issue that may have been made: as long as was waited already, so that a
+/// quick index is quickly found and a slow one is not asked for ever.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
+const LOOK_AT_LEAST: TimeDelta = TimeDelta::seconds(30);
 
 impl Jira {
     pub(super) async fn create(
@@ -50,8 +52,9 @@ impl Jira {
         if left <= TimeDelta::zero() {
             return intend();
         }
+        let waited = (now - intent.since).clamp(LOOK_AGAIN, LOOK_AT_LEAST);
         Ok(Step::Wait(
-            left.min(LOOK_AGAIN).to_std().unwrap_or(Duration::ZERO),
+            left.min(waited).to_std().unwrap_or(Duration::ZERO),
             "JIRA did not say whether it made the issue: looking for it before making it again"
                 .to_owned(),
         ))
@@ -218,6 +221,20 @@ impl Jira {
                 key: issue.key,
                 id: Some(issue.id),
             }))
+    }
+
+    /// The record with the issue that JIRA says it made for this ticket; `None` if the ticket does not wait for one.
+    pub fn made(&self, ticket: &Ticket, key: &str, id: &str) -> Option<JiraRecord> {
+        let record = &ticket.jira;
+        let waits = record
+            .intent
+            .as_ref()
+            .is_some_and(|intent| intent.what == Work::Create);
+        let made = Made {
+            key: key.to_owned(),
+            id: Some(id.to_owned()),
+        };
+        (waits && record.key.is_none() && !record.deleted).then(|| keyed(record, made, None))
     }
 
     pub(super) fn creating(&self, record: &JiraRecord, now: DateTime<Utc>) -> JiraRecord {

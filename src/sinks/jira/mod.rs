@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -30,6 +30,7 @@ mod client;
 mod creating;
 mod check;
 pub mod document;
+mod gateway;
 mod moving;
 mod refusal;
 mod site;
@@ -38,8 +39,9 @@ pub mod webhook;
 mod wire;
 
 /// How long after an unanswered create call the issue may still turn up: our timeout, JIRA's own work and
-/// the lag of its index, with room to spare.
-const SETTLE: Duration = Duration::from_mins(1);
+/// the lag of its index, which is seconds mostly. It may be minutes at times: then our own webhook (`jira:issue_created`)
+/// settles it, and only without that a second issue is made.
+const SETTLE: Duration = Duration::from_secs(75);
 
 /// Where issues go, and as whom.
 #[derive(Debug, Clone)]
@@ -48,8 +50,12 @@ pub struct JiraSettings {
     pub domain: Url,
     /// `JIRA_USER_EMAIL`.
     pub user_email: String,
-    /// `JIRA_API_TOKEN`.
+    /// `JIRA_API_TOKEN`, with or without scopes.
     pub api_token: SecretString,
+    /// `JIRA_API_TOKEN_EXPIRES`: the last day on which it works, as its owner was told.
+    pub token_expires: Option<NaiveDate>,
+    /// `JIRA_GATEWAY_URL`: where tokens with scopes are taken.
+    pub gateway: Url,
     /// `JIRA_PROJECT_KEY`, e.g. `APAIOPS`.
     pub project_key: String,
     /// `JIRA_ISSUE_TYPE`, by name; [`DEFAULT_ISSUE_TYPE`] when empty.
@@ -60,7 +66,24 @@ pub struct JiraSettings {
     pub dashboard_base: Option<Url>,
 }
 
+/// A token whose last day is nearer than this is one to replace.
+const TOKEN_NOTICE: TimeDelta = TimeDelta::days(30);
+
 impl JiraSettings {
+    /// What is wrong with the token's last day, for people.
+    pub fn token_trouble(&self, now: DateTime<Utc>) -> Option<String> {
+        let day = self.token_expires?;
+        let left = day - now.date_naive();
+        if left < TimeDelta::zero() {
+            return Some(format!("it expired on {day}"));
+        }
+        (left < TOKEN_NOTICE).then(|| match left.num_days() {
+            0 => format!("it expires today ({day})"),
+            1 => format!("it expires tomorrow ({day})"),
+            days => format!("it expires on {day}, in {days} days"),
+        })
+    }
+
     /// Of everything that decides whether JIRA takes an issue.
     pub(super) fn digest(&self) -> String {
         super::digest(&[
@@ -91,12 +114,7 @@ impl Jira {
         if settings.issue_type.trim().is_empty() {
             DEFAULT_ISSUE_TYPE.clone_into(&mut settings.issue_type);
         }
-        let client = Client::new(
-            http,
-            settings.domain.clone(),
-            settings.user_email.clone(),
-            settings.api_token.clone(),
-        );
+        let client = Client::new(http, &settings);
         Self {
             settings: Arc::new(settings),
             client,

@@ -121,6 +121,9 @@ pub(super) fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
                 "JIRA wants a CAPTCHA (401) after failed logins: sign in once in a browser as JIRA_USER_EMAIL, then try again",
             )
         }
+        401 if lacks_scope(reply) => permanent(
+            "JIRA says that the API token lacks a scope (401): it needs read:jira-work, write:jira-work and read:jira-user",
+        ),
         401 => permanent(
             "JIRA refused the credentials (401): check JIRA_USER_EMAIL and JIRA_API_TOKEN; API tokens expire after a year at most",
         ),
@@ -144,6 +147,14 @@ pub(super) fn refusal(reply: &Reply, now: DateTime<Utc>) -> Failed {
             reply_words(reply).words()
         )),
     }
+}
+
+/// The gateway's word for a token that is known and may not do this.
+pub(super) fn lacks_scope(reply: &Reply) -> bool {
+    reply.status == 401
+        && String::from_utf8_lossy(&reply.body)
+            .to_lowercase()
+            .contains("scope does not match")
 }
 
 fn too_fast(reply: &Reply, now: DateTime<Utc>) -> Fault {

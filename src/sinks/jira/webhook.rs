@@ -31,6 +31,8 @@ pub enum JiraEvent {
     IssueDeleted(Deletion),
     /// An issue got another key: it was moved, or its project was renamed.
     IssueMoved(Naming),
+    /// An issue with our label was made: ours, should its own call have had no answer.
+    IssueMade(Naming),
     /// Understood, and nothing to do: why.
     Ignored(String),
 }
@@ -152,6 +154,7 @@ pub fn parse(body: &[u8], received: DateTime<Utc>) -> Result<JiraEvent, Malforme
     match event.as_str() {
         "jira:issue_updated" => updated(&delivery, received),
         "jira:issue_deleted" => deleted(&delivery, received),
+        "jira:issue_created" => made(&delivery),
         other => Ok(JiraEvent::Ignored(format!(
             "the event {} changes no status",
             shown(other, 60)
@@ -292,6 +295,24 @@ fn deleted(delivery: &Delivery, received: DateTime<Utc>) -> Result<JiraEvent, Ma
         ticket: issue.ticket(),
         by: delivery.by(),
         at: delivery.at(issue).unwrap_or(received),
+    }))
+}
+
+fn made(delivery: &Delivery) -> Result<JiraEvent, Malformed> {
+    let issue = delivery
+        .issue
+        .as_ref()
+        .ok_or_else(|| missing("issue", "no issue is named"))?;
+    let Some(ticket) = issue.ticket() else {
+        return Ok(JiraEvent::Ignored(
+            "an issue without our label was made".to_owned(),
+        ));
+    };
+    Ok(JiraEvent::IssueMade(Naming {
+        issue_key: issue.key()?,
+        issue_id: text(issue.id.as_ref()).unwrap_or_default(),
+        former_key: None,
+        ticket: Some(ticket),
     }))
 }
 

@@ -24,6 +24,12 @@ lenient! {
         name: String,
     }
 
+    /// What a site says of itself to anybody.
+    #[serde(rename_all = "camelCase")]
+    struct Tenant {
+        cloud_id: String,
+    }
+
     struct TypeStatuses {
         statuses: Vec<Status>,
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
-use super::text::{len, mrkdwn, mrkdwn_lines, plain};
+use super::text::{len, mrkdwn, mrkdwn_lines, plain, shorten};
 use crate::digest::sha256;
 use crate::incident::summary_words;
 use crate::ticket::{
@@ -28,6 +28,9 @@ pub const URL_LIMIT: usize = 3000;
 pub const CONFIRM_LIMIT: usize = 300;
 /// What Slack recommends for the text beside blocks; its hard limit is ten times that.
 pub const TEXT_LIMIT: usize = 4000;
+/// All sections of a message together. Slack refuses messages whose blocks hold about 13,200 characters
+/// (`msg_blocks_too_long`, slackapi/bolt-js#2509; documented nowhere): buttons and dialogs fit into the rest.
+pub const BLOCKS_LIMIT: usize = 11_000;
 /// Longest name or id shown on a line.
 const NAME_LIMIT: usize = 500;
 /// Steps shown; the dashboard has them all.
@@ -126,6 +129,7 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
     blocks.extend(steps(ticket).map(|steps| section(&steps)));
     blocks.extend(question(ticket, state, look));
     blocks.extend(dashboard_button(ticket, look));
+    within(&mut blocks, BLOCKS_LIMIT);
     let text = format!(
         "{} · {} · {}",
         header(ticket, state, mrkdwn),
@@ -392,6 +396,28 @@ fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
     url.set_fragment(None);
     url.path_segments_mut().ok()?.pop_if_empty().extend(pieces);
     Some(url)
+}
+
+/// Cuts the longest sections until all of them together fit.
+fn within(blocks: &mut [Value], limit: usize) {
+    let text = |block: &Value| block.pointer("/text/text")?.as_str().map(str::to_owned);
+    loop {
+        let lengths = blocks
+            .iter()
+            .map(|block| text(block).map_or(0, |text| len(&text)));
+        let over = lengths.sum::<usize>().saturating_sub(limit);
+        let longest = blocks
+            .iter_mut()
+            .max_by_key(|block| text(block).map_or(0, |text| len(&text)));
+        let (Some(block), 1..) = (longest, over) else {
+            return;
+        };
+        let whole = text(block).unwrap_or_default();
+        let shorter = len(&whole).saturating_sub(over).max(len(&whole) / 2);
+        if let Some(place) = block.pointer_mut("/text/text") {
+            *place = Value::from(shorten(&whole, shorter));
+        }
+    }
 }
 
 fn section(text: &str) -> Value {

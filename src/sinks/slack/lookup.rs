@@ -6,7 +6,7 @@
 //! argument for `chat.postMessage`, nor is it in the signatures of the official SDKs: `doctor` says what is missing.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::{Answer, Failed};
 use super::{EVENT_TYPE, Slack};
@@ -134,6 +134,17 @@ impl Slack {
         Ok(found.await?.is_some())
     }
 
+    /// Our own bot, asked once; nothing while Slack does not say.
+    async fn bot_id(&self, now: DateTime<Utc>) -> Option<String> {
+        if let Some(known) = self.shared().bot.clone() {
+            return Some(known);
+        }
+        let asked = self.client.post("auth.test", &json!({}), now).await.ok()?;
+        let bot = text(&asked.body, "bot_id").map(str::to_owned);
+        self.shared().bot.clone_from(&bot);
+        bot
+    }
+
     /// The ts of the first message whose metadata is wanted. Quietly nothing when the token may not look.
     async fn search(
         &self,
@@ -145,6 +156,13 @@ impl Slack {
         if self.shared().no_history {
             return Ok(None);
         }
+        // Other apps may post metadata that looks like ours.
+        let ours = self.bot_id(now).await;
+        let foreign = |message: &Value| match (&ours, text(message, "bot_id")) {
+            (Some(ours), Some(by)) => by != ours,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
         let mut cursor = String::new();
         for _ in 0..HISTORY_PAGES {
             let mut arguments = arguments.to_vec();
@@ -174,7 +192,7 @@ impl Slack {
                 .and_then(Value::as_array)
                 .into_iter()
                 .flatten();
-            for message in messages {
+            for message in messages.filter(|message| !foreign(message)) {
                 let metadata = message
                     .get("metadata")
                     .filter(|metadata| text(metadata, "event_type") == Some(EVENT_TYPE));

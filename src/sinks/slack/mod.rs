@@ -101,6 +101,8 @@ struct Shared {
     channel: Option<String>,
     /// The token may not read the channel's history: not asked again.
     no_history: bool,
+    /// Our own bot, by Slack's id.
+    bot: Option<String>,
 }
 
 impl Slack {
@@ -175,6 +177,20 @@ impl Slack {
             posts.give_back(who, now);
         }
         wait
+    }
+
+    /// Is it time to tell the other processes that messages wait in line here? Until when Slack asked for silence.
+    pub fn tell(&self, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+        self.shared().posts.tell(now)
+    }
+
+    /// So many processes post into the channel, and one of them was asked for silence.
+    pub fn share(&self, processes: usize, silent_until: Option<DateTime<Utc>>) {
+        let posts = &mut self.shared().posts;
+        posts.share(processes);
+        if let Some(until) = silent_until {
+            posts.hold(until);
+        }
     }
 
     /// One step towards Slack showing this ticket; at most one writing call.

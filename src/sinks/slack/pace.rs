@@ -1,8 +1,8 @@
 //! When the next message may be posted: one per second and channel, and never before Slack's own Retry-After.
 //!
 //! Pure bookkeeping of one process, by the caller's clock. A ticket that has to wait is promised a place, so
-//! that a hundred waiting tickets come back one after the other and not all at once. What other processes
-//! post is not known here: Slack's 429 tells.
+//! that a hundred waiting tickets come back one after the other and not all at once. While a line is waiting,
+//! processes tell each other so, and each takes its share of the channel's pace.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,34 @@ const GAP: TimeDelta = TimeDelta::seconds(1);
 const STEP_BACK: TimeDelta = TimeDelta::seconds(2);
 /// A promised place that nobody came for.
 const FORGOTTEN: TimeDelta = TimeDelta::seconds(30);
+/// How often a process with a line tells the others.
+const TELL_EVERY: TimeDelta = TimeDelta::seconds(5);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    /// Between two messages of this process.
+    gap: TimeDelta,
+    told: Option<DateTime<Utc>>,
+    /// Slack asked for silence until then.
+    silent_until: Option<DateTime<Utc>>,
     /// Nothing is posted before.
     free_at: Option<DateTime<Utc>>,
     promised: BTreeMap<String, DateTime<Utc>>,
     /// The caller's clock at the last claim.
     seen: Option<DateTime<Utc>>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            gap: GAP,
+            told: None,
+            silent_until: None,
+            free_at: None,
+            promised: BTreeMap::new(),
+            seen: None,
+        }
+    }
 }
 
 impl Pace {
@@ -35,14 +55,14 @@ impl Pace {
             .promised
             .values()
             .max()
-            .map_or(free, |last| (*last + GAP).max(free));
+            .map_or(free, |last| (*last + self.gap).max(free));
         let place = promise.map_or(behind, |at| at.max(free));
         if place <= now {
             // A ticket that comes a little late for its place does not move everybody behind it: a message a second, on
             // average. Two of them are never much closer than that: Slack would ask for silence.
             let taken = if promise.is_some() { place } else { now };
-            let closest = GAP - GAP / 20;
-            self.free_at = Some((taken + GAP).max(now + closest));
+            let closest = self.gap - self.gap / 20;
+            self.free_at = Some((taken + self.gap).max(now + closest));
             return None;
         }
         self.promised.insert(who.to_owned(), place);
@@ -70,8 +90,24 @@ impl Pace {
         self.seen = Some(now);
     }
 
+    /// Is it time to tell the other processes that there is a line here? Then it is told as of now: until when Slack
+    /// asked for silence.
+    pub(super) fn tell(&mut self, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+        if self.told.is_some_and(|at| (now - at).abs() < TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(self.silent_until.filter(|until| *until > now))
+    }
+
+    /// So many processes post into the channel, this one counted.
+    pub(super) fn share(&mut self, processes: usize) {
+        self.gap = GAP * i32::try_from(processes.max(1)).unwrap_or(i32::MAX / 2000);
+    }
+
     /// Slack asked for silence until then.
     pub(super) fn hold(&mut self, until: DateTime<Utc>) {
+        self.silent_until = Some(until);
         self.free_at = Some(self.free_at.map_or(until, |free| free.max(until)));
     }
 
@@ -162,5 +198,26 @@ mod tests {
             }
         }
         assert!(last <= 103_000, "100 messages took {last} ms");
+    }
+
+    #[test]
+    fn processes_share_the_pace() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.tell(at(0)), Some(None));
+        assert_eq!(pace.tell(at(4_000)), None, "told a moment ago");
+        pace.share(3);
+        assert_eq!(pace.claim("a", at(0)), None);
+        assert_eq!(pace.claim("b", at(0)), Some(Duration::from_secs(3)));
+        assert_eq!(pace.claim("c", at(0)), Some(Duration::from_secs(6)));
+        pace.hold(at(20_000));
+        assert_eq!(pace.tell(at(10_000)), Some(Some(at(20_000))));
+        assert_eq!(pace.tell(at(20_000)), Some(None), "the silence is over");
+        pace.share(0);
+        assert_eq!(
+            pace.claim("d", at(60_000)),
+            None,
+            "all others were forgotten"
+        );
+        assert_eq!(pace.claim("e", at(60_000)), Some(Duration::from_secs(1)));
     }
 }

@@ -33,6 +33,32 @@ pub(super) fn plain(text: &str, limit: usize) -> String {
     fit(&one_line(text), limit)
 }
 
+/// Cuts text that is escaped already: never inside an entity, a link or a mention.
+pub(super) fn shorten(text: &str, limit: usize) -> String {
+    if len(text) <= limit {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = ELLIPSIS.len_utf16();
+    for c in text.chars() {
+        used += c.len_utf16();
+        if used > limit {
+            break;
+        }
+        out.push(c);
+    }
+    for (open, close) in [('&', ';'), ('<', '>')] {
+        let begun = out
+            .rfind(open)
+            .filter(|at| !out.split_at(*at).1.contains(close));
+        if let Some(at) = begun {
+            out.truncate(at);
+        }
+    }
+    out.push(ELLIPSIS);
+    out
+}
+
 /// One line without control characters, reordering marks and runs of white space.
 fn one_line(text: &str) -> String {
     let words = clean(text);
@@ -153,6 +179,27 @@ mod tests {
     fn one_line_has_no_control_and_no_reordering() {
         assert_eq!(mrkdwn("a\r\nb\tc\u{202e}d", 100), "a b cd");
         assert_eq!(mrkdwn_lines("first\n\n> second\n", 100), "first\n› second");
+    }
+
+    #[test]
+    fn what_is_shortened_ends_with_no_half_of_anything() {
+        let text = "a &amp; b <https://example.com/x|c> d";
+        assert_eq!(shorten(text, 100), text);
+        for limit in 1..len(text) {
+            let short = shorten(text, limit);
+            assert!(len(&short) <= limit, "{limit}: {short}");
+            assert!(short.ends_with(ELLIPSIS), "{limit}: {short}");
+            assert_eq!(
+                short.matches('&').count(),
+                short.matches(';').count(),
+                "{short}"
+            );
+            assert_eq!(
+                short.matches('<').count(),
+                short.matches('>').count(),
+                "{short}"
+            );
+        }
     }
 
     #[test]

@@ -41,7 +41,9 @@ fn jira(body: &[u8]) {
             assert!(!deletion.issue_key.is_empty());
             assert_shown(&deletion.by, 128);
         }
-        Ok(JiraEvent::IssueMoved(naming)) => assert!(!naming.issue_key.is_empty()),
+        Ok(JiraEvent::IssueMoved(naming) | JiraEvent::IssueMade(naming)) => {
+            assert!(!naming.issue_key.is_empty());
+        }
         Err(malformed) => assert!(
             ["not_json", "wrong_type", "nothing_usable"].contains(&malformed.code),
             "{malformed:?}"

@@ -77,6 +77,7 @@ fn heard(door: &Door) -> Vec<String> {
         }
         JiraEvent::Ignored(why) => why.clone(),
         JiraEvent::IssueMoved(naming) => format!("{} moved", naming.issue_key),
+        JiraEvent::IssueMade(naming) => format!("{} made", naming.issue_key),
     };
     door.heard
         .lock()

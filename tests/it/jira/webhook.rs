@@ -203,8 +203,8 @@ fn what_changes_no_status_is_understood_and_ignored() {
         "the status did not change"
     );
     assert_eq!(
-        ignored(&delivery("/webhookEvent", json!("jira:issue_created"))),
-        "the event jira:issue_created changes no status"
+        ignored(&delivery("/webhookEvent", json!("jira:worklog_updated"))),
+        "the event jira:worklog_updated changes no status"
     );
     let mut unknown = delivery("/changelog/items/1/toString", json!("Somewhere"));
     unknown["issue"]["fields"]["status"] =

@@ -334,6 +334,42 @@ fn at_the_limit(limit: usize, start: &str, put: impl Fn(&mut Ticket, String)) {
     }
 }
 
+/// Everything as long as it can be, in every state: Slack counts all blocks together.
+#[test]
+fn all_blocks_together_stay_under_slacks_limit() {
+    fn texts(value: &Value) -> usize {
+        match value {
+            Value::Object(fields) => {
+                let own = fields.get("text").and_then(Value::as_str);
+                own.map_or(0, |text| text.encode_utf16().count())
+                    + fields.values().map(texts).sum::<usize>()
+            }
+            Value::Array(all) => all.iter().map(texts).sum(),
+            _ => 0,
+        }
+    }
+    for unit in ["x ", "& ", "日本 ", "🔥 "] {
+        let long = unit.repeat(3000);
+        let mut ticket = ticket();
+        ticket.failure.asset.clone_from(&long);
+        ticket.diagnosis.root_cause.clone_from(&long);
+        ticket.diagnosis.recommendations = vec![long.clone(); 10];
+        ask(&mut ticket);
+        if let Some(approval) = &mut ticket.remediation.approval {
+            approval.plan_text.clone_from(&long);
+            approval.why.clone_from(&long);
+        }
+        ticket.owner = Some(long.clone());
+        for status_of in [Status::Open, Status::InProgress, Status::Acknowledged] {
+            ticket.status = status_of;
+            let blocks = Value::from(shown(&ticket).blocks);
+            let total = texts(&blocks);
+            assert!(total < 12_000, "{unit}: {total}");
+            assert!(total > 5_000, "{unit}: {total}");
+        }
+    }
+}
+
 #[test]
 fn the_header_at_its_limit() {
     at_the_limit(HEADER_LIMIT, "🔴 ALERT: ", |ticket, text| {

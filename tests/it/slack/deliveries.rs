@@ -1,11 +1,17 @@
 //! The message and its thread against a workspace that answers as Slack does, well and badly.
 
+use std::time::{Duration, Instant};
+
 use aiops_rca::fault::Fault;
-use aiops_rca::sinks::Step;
-use aiops_rca::ticket::{Channel, Status};
-use chrono::TimeDelta;
+use aiops_rca::flow::{Delivery, Flow, Task};
+use aiops_rca::sinks::{Sinks, Step};
+use aiops_rca::ticket::machine::Change;
+use aiops_rca::ticket::{Channel, Sink, Status};
+use chrono::{TimeDelta, Utc};
 
 use simulators::slack::{SlackChannel, SlackOptions};
+
+use crate::support::{self, build};
 
 use super::rig::{Rig, ask, at, fixture, healing, issue, numbered, person, status, ticket};
 
@@ -453,4 +459,48 @@ async fn a_channel_that_is_not_there_says_what_to_do() {
         "{fault}"
     );
     assert!(rig.slack.calls("chat.postMessage").is_empty());
+}
+
+/// Without knowing of each other, two processes would post two messages a second.
+#[tokio::test]
+async fn processes_with_a_line_share_the_pace_of_the_channel() {
+    let rig = Rig::set(SlackOptions::default()).await;
+    let storage = support::embedded();
+    let process = || Flow {
+        sinks: Sinks {
+            slack: Some(rig.sink()),
+            ..Sinks::default()
+        },
+        ..build::flow(storage.clone())
+    };
+    let (one, other) = (process(), process());
+    one.prepare().await.unwrap();
+    let tell = async |flow: &Flow, number: u32| {
+        let mut opened = Change {
+            ticket: numbered(number << 8),
+            visible: true,
+            at: at("10:00:01"),
+        };
+        assert!(flow.store.open(&mut opened, &[]).await.unwrap());
+        let delivery = Delivery {
+            ticket: opened.ticket.id,
+            sink: Sink::Slack,
+            attempt: 0,
+        };
+        flow.work(Task::Delivery(delivery), Utc::now).await.unwrap();
+    };
+    // The second one waits for its place: there is a line.
+    tell(&one, 1).await;
+    tell(&one, 2).await;
+    tell(&other, 3).await;
+    let began = Instant::now();
+    tell(&other, 4).await;
+    tell(&other, 5).await;
+    tell(&other, 6).await;
+    assert_eq!(rig.slack.messages().len(), 6);
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_secs(4),
+        "{took:?}: alone it would be three seconds"
+    );
 }

@@ -131,6 +131,30 @@ async fn every_fault_at_every_writing_call() {
     }
 }
 
+/// Another app's message with our metadata is not ours.
+#[tokio::test]
+async fn a_message_of_another_app_is_not_taken_for_ours() {
+    let mut options = SlackOptions {
+        knows_repeats: false,
+        ..SlackOptions::default()
+    };
+    options.scopes.insert("channels:history".into());
+    let mut rig = Rig::set(options).await;
+    let (sink, mut ticket) = (rig.sink(), ticket());
+    rig.step(&sink, &mut ticket).await.unwrap();
+    rig.slack
+        .faults()
+        .next_on("POST", "chat.postMessage", Fault::AcceptThenDrop);
+    assert!(rig.step(&sink, &mut ticket).await.is_err());
+    let lost = rig.slack.messages()[0].ts.clone();
+    rig.slack.written_by(&lost, "B0OTHER");
+    rig.pass(TimeDelta::seconds(2));
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    assert_ne!(ticket.slack.ts.as_deref(), Some(lost.as_str()));
+    assert_eq!(rig.slack.messages().len(), 2, "ours was posted");
+    assert!(rig.slack.calls("auth.test").len() == 1, "asked once");
+}
+
 #[tokio::test]
 async fn nobody_listens() {
     let mut rig = Rig::set(SlackOptions::default()).await;

@@ -322,6 +322,7 @@ fn settings(
         ("PUBLIC_BASE_URL", base.to_string()),
         ("ITSM_TOOL", "jira".to_owned()),
         ("JIRA_DOMAIN", jira.base_url()),
+        ("JIRA_GATEWAY_URL", jira.base_url()),
         ("JIRA_USER_EMAIL", site.email),
         ("JIRA_API_TOKEN", site.token),
         ("JIRA_PROJECT_KEY", site.project),

@@ -73,6 +73,8 @@ pub(crate) fn jira_settings(simulator: &JiraSimulator) -> JiraSettings {
         domain: simulator.base_url().parse().expect("its address"),
         user_email: site.email,
         api_token: site.token.into(),
+        token_expires: None,
+        gateway: simulator.base_url().parse().expect("its address"),
         project_key: site.project,
         issue_type: String::new(),
         webhook_secret: None,

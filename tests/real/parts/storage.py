@@ -41,7 +41,7 @@ def queues(world, mutant):
         letters = json.loads(world.api("deadletters")[1])["dead_letters"]
         return len(letters) > before and any(letter["text"] == text for letter in letters)
 
-    world.until("the message is recorded as it was put", recorded, 20)
+    world.until("the message is recorded as it was put", recorded, 5 if mutant else 20)
     return names
 
 

@@ -64,6 +64,10 @@ pub struct Config {
     pub email: String,
     /// The bot's API token.
     pub token: String,
+    /// Is it one with scopes? Those are taken at the gateway alone.
+    pub scoped: bool,
+    /// The site's id at the gateway, which this server is as well.
+    pub cloud_id: String,
     /// The project's key.
     pub project: String,
     /// Names of issue types, besides a `Subtask`.
@@ -84,6 +88,8 @@ pub struct Config {
     pub calls_per_second: Option<u32>,
     /// Where changes are told.
     pub hook: Option<Hook>,
+    /// Does the webhook subscribe to the making of issues?
+    pub tells_creation: bool,
 }
 
 impl Default for Config {
@@ -97,6 +103,8 @@ impl Default for Config {
         Self {
             email: "aiops-bot@company.com".to_owned(),
             token: "simulated-api-token".to_owned(),
+            scoped: false,
+            cloud_id: "0c2f7a5e-1111-4222-8333-944455566677".to_owned(),
             project: "APAIOPS".to_owned(),
             issue_types: names(&["Task", "Bug", "Story"]),
             priorities: names(&["Highest", "High", "Medium", "Low", "Lowest"]),
@@ -107,6 +115,7 @@ impl Default for Config {
             index_lag: Duration::ZERO,
             calls_per_second: None,
             hook: None,
+            tells_creation: false,
         }
     }
 }
@@ -367,7 +376,40 @@ impl Site for Jira {
             .collect::<Vec<_>>()
             .as_slice()
         {
-            ["rest", "api", "3", path @ ..] => self.api(request, path),
+            ["rest", "api", "3", path @ ..] => {
+                if lock(&self.world).config.scoped {
+                    return api::unauthenticated();
+                }
+                self.api(request, path)
+            }
+            ["_edge", "tenant_info"] => {
+                let id = lock(&self.world).config.cloud_id.clone();
+                Answer::json(200, &serde_json::json!({"cloudId": id}))
+            }
+            ["ex", "jira", cloud, "rest", "api", "3", path @ ..] => {
+                let (id, scoped) = {
+                    let config = &lock(&self.world).config;
+                    (config.cloud_id.clone(), config.scoped)
+                };
+                let told = format!("{}ex/jira/{id}/", self.base());
+                if *cloud != id {
+                    return Answer::json(
+                        404,
+                        &serde_json::json!({"code": 404, "message": "Not Found"}),
+                    );
+                }
+                if !scoped {
+                    return api::unauthenticated();
+                }
+                // What an answer says about its own address is the gateway's.
+                let answer = self.api(request, path);
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                let own = format!("{}rest/api/3/", self.base());
+                Answer {
+                    body: text.replace(&own, &format!("{told}rest/api/3/")).into(),
+                    ..answer
+                }
+            }
             path => self.page(request, path),
         }
     }

@@ -123,6 +123,8 @@ pub struct SlackMessage {
     pub metadata: Value,
     /// The client's id.
     pub client_msg_id: Option<String>,
+    /// The app's bot.
+    pub bot_id: String,
     /// How often it was edited.
     pub edits: u32,
     /// When it was posted.
@@ -244,6 +246,15 @@ impl SlackSimulator {
             .filter(|message| message.thread_ts.as_deref() == Some(ts))
             .cloned()
             .collect()
+    }
+
+    /// From now on this message is another app's.
+    pub fn written_by(&self, ts: &str, bot_id: &str) {
+        let mut state = lock(&self.workspace.state);
+        let written = state.messages.iter_mut().find(|message| message.ts == ts);
+        if let Some(message) = written {
+            bot_id.clone_into(&mut message.bot_id);
+        }
     }
 
     /// Somebody deletes a message.

@@ -10,8 +10,7 @@ use crate::{Answer, Request, lock};
 impl Jira {
     pub(super) fn api(&self, request: &Request, path: &[&str]) -> Answer {
         if !self.is_bot(request) {
-            return Answer::text(401, "Client must be authenticated to access this resource.")
-                .with_header("x-seraph-loginreason", "AUTHENTICATED_FAILED");
+            return unauthenticated();
         }
         if self.is_too_fast() {
             return Answer::empty(429)
@@ -246,6 +245,10 @@ impl Jira {
             history: Vec::new(),
             created: now,
         };
+        if config.tells_creation {
+            let body = webhooks::created(&issue, config, &self.bot, self.base());
+            self.postman.tell(config.hook.as_ref(), &body);
+        }
         issues.insert(key.clone(), issue);
         Answer::json(
             201,
@@ -384,6 +387,11 @@ impl Jira {
         self.relocate(&issue.key, &way.to, &self.bot, resolution.as_deref());
         Answer::empty(204)
     }
+}
+
+pub(super) fn unauthenticated() -> Answer {
+    Answer::text(401, "Client must be authenticated to access this resource.")
+        .with_header("x-seraph-loginreason", "AUTHENTICATED_FAILED")
 }
 
 fn refused(status: u16, message: &str) -> Answer {
@@ -542,7 +550,10 @@ fn relabelled(labels: &[String], body: &Value) -> Vec<String> {
         let all = value.as_array()?.iter().filter_map(Value::as_str);
         Some(all.map(str::to_owned).collect())
     };
-    let mut labels = texts(&body["fields"]["labels"]).unwrap_or_else(|| labels.to_vec());
+    let mut labels = body
+        .pointer("/fields/labels")
+        .and_then(texts)
+        .unwrap_or_else(|| labels.to_vec());
     let changes = body.pointer("/update/labels").and_then(Value::as_array);
     for change in changes.into_iter().flatten() {
         if let Some(whole) = texts(&change["set"]) {

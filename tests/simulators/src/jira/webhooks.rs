@@ -170,6 +170,18 @@ pub(super) fn updated(
     body
 }
 
+/// `jira:issue_created`.
+pub(super) fn created(issue: &Issue, config: &Config, who: &Person, base: &str) -> Value {
+    event(
+        "jira:issue_created",
+        issue,
+        config,
+        who,
+        issue.created,
+        base,
+    )
+}
+
 /// `jira:issue_deleted`.
 pub(super) fn deleted(
     issue: &Issue,

@@ -144,8 +144,8 @@ fn kind(column: &str, rows: &[Map<String, Value>]) -> &'static str {
     if TIMES.contains(&column) {
         return "datetime";
     }
-    let cells = rows.iter().filter_map(|row| row.get(column));
-    match cells.filter(|cell| !cell.is_null()).next_back() {
+    let mut cells = rows.iter().filter_map(|row| row.get(column));
+    match cells.rfind(|cell| !cell.is_null()) {
         Some(Value::Bool(_)) => "bool",
         Some(Value::Number(number)) if number.is_f64() => "real",
         Some(Value::Number(_)) => "long",

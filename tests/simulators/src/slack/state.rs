@@ -19,6 +19,9 @@ const METHODS: [&str; 7] = [
     "conversations.replies",
 ];
 
+/// Our bot.
+const BOT: &str = "B0BOT";
+
 type Said = Result<Value, Value>;
 
 #[derive(Debug)]
@@ -167,7 +170,7 @@ impl State {
         match method {
             "auth.test" => Ok(json!({
                 "url": "https://simulated.slack.com/", "team": "Simulated Workspace", "user": "aiops_rca_bot",
-                "team_id": "T0SIMULATED", "user_id": "U0BOT", "bot_id": "B0BOT", "is_enterprise_install": false,
+                "team_id": "T0SIMULATED", "user_id": "U0BOT", "bot_id": BOT, "is_enterprise_install": false,
             })),
             "conversations.list" => Ok(self.list(
                 text("types"),
@@ -305,6 +308,7 @@ impl State {
             blocks: blocks(arguments),
             metadata: arguments.get("metadata").cloned().unwrap_or_default(),
             client_msg_id,
+            bot_id: BOT.to_owned(),
             edits: 0,
             at: now,
         };
@@ -507,7 +511,7 @@ fn shown_channel(channel: &SlackChannel) -> Value {
 
 fn shown_message(message: &SlackMessage) -> Value {
     let mut shown = json!({
-        "type": "message", "bot_id": "B0BOT", "user": "U0BOT", "team": "T0SIMULATED", "ts": message.ts,
+        "type": "message", "bot_id": message.bot_id, "user": "U0BOT", "team": "T0SIMULATED", "ts": message.ts,
         "text": message.text, "blocks": message.blocks, "metadata": message.metadata,
     });
     if let Some(thread) = &message.thread_ts {
