@@ -215,7 +215,8 @@ impl Flow {
         let ticket = &mut opened.ticket;
         ticket.looked_at_by(waiting.next_look());
         let (joined, seen_before) = self.fold_in(&opened.ticket, now).await?;
-        if seen_before {
+        // A follower shows nothing of its own.
+        if seen_before && joined.is_none() {
             let ticket = &mut opened.ticket;
             let (asset, cause) = (ticket.failure.asset_id(), &ticket.diagnosis.fingerprint);
             let outcomes = self.store.outcomes(&asset, cause).await?;
@@ -235,7 +236,7 @@ impl Flow {
         let decision = incident::after_probe(ticket, decision);
         let decided = append(&opened, &Event::Decided(decision), now)
             .map_err(|refusal| Fault::permanent(refusal.to_string()))?;
-        Ok((decided, evidence))
+        Ok((self.list_new(decided, now).await?, evidence))
     }
 
     /// Diagnoses a failure. With it: the evidence, and how healing such a failure ended before.

@@ -85,18 +85,20 @@ impl Flow {
                 let joined = reason.map(|reason| joined(decided.leader.clone(), reason, now));
                 return Ok((joined, true));
             }
-            let storm: Option<Kept<Row>> = match &storms {
+            let repeated = known.iter().flat_map(|row| row.document.iter().cloned());
+            let alike = linked.iter().cloned().chain(repeated).collect();
+            let mut found = self.standing(alike, now).await?;
+            let mut folding = fold(ticket, &found, &self.fold, now);
+            // Others that name the same thing matter only to what is like no other.
+            let storms = storms.as_ref().filter(|_| folding == Folding::Own);
+            let storm: Option<Kept<Row>> = match storms {
                 Some(name) => self.store.kept_of_cause(&cause, name).await?,
                 None => None,
             };
-            let rows = known
-                .iter()
-                .chain(&storm)
-                .flat_map(|row| row.document.iter().cloned());
-            let found = self
-                .standing(linked.iter().cloned().chain(rows).collect(), now)
-                .await?;
-            let folding = fold(ticket, &found, &self.fold, now);
+            if let Some(storm) = &storm {
+                found.extend(self.standing(storm.document.clone(), now).await?);
+                folding = fold(ticket, &found, &self.fold, now);
+            }
             let (leader, reason) = match &folding {
                 Folding::Own => (ticket.id.clone(), None),
                 Folding::Join(leader, reason) => (leader.clone(), Some(*reason)),
@@ -121,7 +123,7 @@ impl Flow {
                     document: &repeat_row,
                 });
             }
-            if let (Some(name), Some(storm_row)) = (&storms, &storm_row) {
+            if let (Some(name), Some(storm_row)) = (storms, &storm_row) {
                 rows.push(NewRow {
                     row: name,
                     before: storm.as_ref(),
@@ -183,13 +185,12 @@ impl Flow {
         let mut known: BTreeMap<TicketId, Option<Standing>> = BTreeMap::new();
         let mut found = Vec::new();
         for candidate in candidates {
-            let standing = match known.get(&candidate.leader) {
-                Some(standing) => standing.clone(),
-                None => {
-                    let standing = self.incident_of(&candidate.leader, now).await?;
-                    known.insert(candidate.leader.clone(), standing.clone());
-                    standing
-                }
+            let standing = if let Some(standing) = known.get(&candidate.leader) {
+                standing.clone()
+            } else {
+                let standing = self.incident_of(&candidate.leader, now).await?;
+                known.insert(candidate.leader.clone(), standing.clone());
+                standing
             };
             found.extend(standing.map(|Standing { leader, closed_at }| Candidate {
                 leader,
@@ -299,7 +300,7 @@ fn storm_row(before: Option<&Kept<Row>>, entry: Candidate, found: &[Candidate]) 
         .iter()
         .any(|row| row.traits.asset == entry.traits.asset);
     let is_noted = newest.is_some_and(|at| entry.at - at < NOTED);
-    if has_asset && is_noted || is_noted && rows.len() >= STORM_ASSETS {
+    if is_noted && (has_asset || rows.len() >= STORM_ASSETS) {
         return None;
     }
     rows.retain(|row| row.traits.asset != entry.traits.asset);

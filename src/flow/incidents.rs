@@ -14,13 +14,13 @@ use crate::evidence::Facts;
 use crate::fault::Fault;
 use crate::incident::{self, closed_for_good, summary};
 use crate::remediation;
-use crate::ticket::machine::{self, Event};
+use crate::ticket::machine::{self, Change, Event};
 use crate::ticket::store::UpdateError;
 use crate::ticket::{DeepCause, Joined, Member, RemediationState, Sink, Ticket, TicketId};
 use crate::trace;
 
 /// A leader is brought up to date at most this often.
-const GATHER: i64 = 15;
+const GATHER: i64 = 30;
 /// Followers that are acted on in one round; the next goes on.
 const AT_ONCE: usize = 100;
 
@@ -85,6 +85,23 @@ impl Flow {
             self.put_deliveries(&change.ticket, Sink::ALL, now).await?;
         }
         Ok(())
+    }
+
+    /// Has its leader list a follower that is about to be opened: then nothing is left to tell once it is.
+    pub(super) async fn list_new(
+        &self,
+        opened: Change,
+        now: DateTime<Utc>,
+    ) -> Result<Change, Fault> {
+        let Some(joined) = &opened.ticket.joined else {
+            return Ok(opened);
+        };
+        let member = incident::member(&opened.ticket, joined);
+        self.store.put_member(&joined.leader, &member).await?;
+        self.look_at_followers(&joined.leader, now).await?;
+        let version = opened.ticket.version;
+        super::append(&opened, &Event::ToldLeader { version }, now)
+            .map_err(|refusal| Fault::permanent(refusal.to_string()))
     }
 
     /// Has its leader list a follower as it is now.
@@ -194,19 +211,24 @@ impl Flow {
     /// Brings a leader up to date with its followers, and them with it.
     pub(super) async fn gather(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
         trace::note("ticket.id", id.to_string());
-        let Some(leader) = self.store.load(id).await? else {
+        let Some(mut loaded) = self.store.find(id).await? else {
             if self.store.waiting(id).await?.is_some() {
                 // Still to be analysed.
                 return self.look_at_followers(id, now).await;
             }
-            return Ok(());
+            // It was no failure after all, or it is gone.
+            let members = self.store.members(id).await?;
+            return self.hand_over(id, &members, now).await;
         };
+        let leader = loaded.ticket.clone();
         let members = self.store.members(id).await?;
         if members.is_empty() {
             return Ok(());
         }
         if leader.is_follower() || leader.jira.deleted {
-            return self.hand_over(&leader, &members, now).await;
+            let open = |member: &Member| !(leader.jira.deleted && member.is_closed());
+            let members: Vec<Member> = members.into_iter().filter(open).collect();
+            return self.hand_over(id, &members, now).await;
         }
         let leader = match self.reopen(&leader, &members, now).await? {
             Some(reopened) => reopened,
@@ -225,7 +247,7 @@ impl Flow {
         let event = Event::Gathered(Box::new(found));
         let gathered = self
             .store
-            .update(id, |ticket| machine::apply(ticket, &event, now));
+            .change(&mut loaded, |ticket| machine::apply(ticket, &event, now));
         let leader = match UpdateError::unless_refused(gathered.await)? {
             Some(change) => {
                 if change.visible {
@@ -244,7 +266,7 @@ impl Flow {
     /// Followers of a ticket that leads no longer: they follow whom it follows, or the first of them.
     async fn hand_over(
         &self,
-        leader: &Ticket,
+        leader: &TicketId,
         members: &[Member],
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
@@ -254,20 +276,17 @@ impl Flow {
                     if ticket
                         .joined
                         .as_ref()
-                        .is_some_and(|joined| joined.leader == leader.id) =>
+                        .is_some_and(|joined| joined.leader == *leader) =>
                 {
-                    if member.is_closed() && leader.jira.deleted {
-                        continue;
-                    }
                     let joined = ticket.joined.clone();
-                    let leads = self.incident_of(&leader.id, now).await?;
+                    let leads = self.incident_of(leader, now).await?;
                     let next = match leads {
                         Some(standing) => standing.leader,
-                        None => self.store.heir(&leader.id, &ticket.id).await?,
+                        None => self.store.heir(leader, &ticket.id).await?,
                     };
                     if next == ticket.id {
                         self.lead(&ticket, now).await?;
-                    } else if let Some(joined) = joined.filter(|_| next != leader.id) {
+                    } else if let Some(joined) = joined.filter(|_| next != *leader) {
                         self.follow(
                             &ticket,
                             Joined {
@@ -279,7 +298,11 @@ impl Flow {
                         .await?;
                     }
                 }
-                Some(_) | None => self.store.drop_member(&leader.id, &member.id).await?,
+                // It is about to be opened, as a follower of this one.
+                None if self.store.waiting(&member.id).await?.is_some() => {
+                    self.look_at_followers(leader, now).await?;
+                }
+                Some(_) | None => self.store.drop_member(leader, &member.id).await?,
             }
         }
         Ok(())

@@ -56,19 +56,14 @@ pattern!(
 pattern!(TASK_RUN, r#"(?i)['"]run_id['"]\s*:\s*['"]?(\d{1,20})\b"#);
 pattern!(
     DAG_RUN,
-    r#"\b([\w.\-]+) failed with failed states .{0,80}? for run_ids \[([^\]]{1,600})\]"#
+    r"\b([\w.\-]+) failed with failed states .{0,80}? for run_ids \[([^\]]{1,600})\]"
 );
 pattern!(QUOTED, r#"['"]([^'"]{1,250})['"]"#);
 
 /// What the names of runs begin with that a factory submits.
 const OF_FACTORY: &str = "ADF_";
-/// What the ids of runs begin with that no other run started.
-const SCHEDULED: [&str; 4] = [
-    "scheduled__",
-    "backfill__",
-    "dataset_triggered__",
-    "asset_triggered__",
-];
+/// What the ids of runs begin with that another DAG may have started, unless its author names them.
+const TRIGGERED: &str = "manual__";
 /// More are not followed.
 const MOST: usize = 12;
 
@@ -94,7 +89,7 @@ impl Links {
                 }
             }
             Source::Airflow => {
-                let begun = run.filter(|run| !SCHEDULED.iter().any(|kind| run.starts_with(kind)));
+                let begun = run.filter(|run| run.starts_with(TRIGGERED));
                 if let (Some(dag), Some(run)) = (failure.field(field::DAG_ID), begun) {
                     links.own.insert(dag_run(scope, dag, run));
                 }

@@ -34,6 +34,9 @@ const QUOTA: &str = "quota";
 const PRINCIPAL: &str = "principal";
 const VAULT: &str = "vault";
 const CONNECTION: &str = "connection";
+const NAME: &str = "name";
+/// Quoted names that are compared.
+const MOST_QUOTED: usize = 12;
 
 /// The most telling first.
 const ORDER: [&str; 8] = [
@@ -143,9 +146,10 @@ static NOUN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let mut nouns: Vec<&str> = NOUNS.iter().map(|(noun, _)| *noun).collect();
     nouns.sort_by_key(|noun| std::cmp::Reverse(noun.len()));
     let before = nouns.join("|");
-    let between = r"(?:\s+(?:named|name|id|on|at|with id))?\s*[:=]?\s*\(?\\?";
+    let between = r"(?:\s+(?:named|name|id|on|at|with id|with identifier))?\s*[:=]?\s*";
+    let bracketed = r"\(([a-z0-9][\w.\-]{1,100})\)";
     Regex::new(&format!(
-        r#"(?i)(?:^|[^\w-])({before}){between}['"`‘“]([^'"`’”\n]{{1,120}})['"`’”]"#
+        r#"(?i)(?:^|[^\w-])({before}){between}(?:\(?\\?['"`‘“]([^'"`’”\n]{{1,120}})['"`’”]|{bracketed})"#
     ))
     .ok()
 });
@@ -159,7 +163,7 @@ pattern!(
 );
 pattern!(
     ADDRESS_PAIR,
-    r"(?i)(?:server|host|connect to|connection to)\D{0,30}?\b(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?\b"
+    r"(?i)(?:server|host|connect to|connecting to|connection to)\D{0,30}?\b(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?\b"
 );
 pattern!(CLUSTER_ID, r"\b\d{4}-\d{6}-[a-z0-9]{6,10}\b");
 pattern!(
@@ -167,6 +171,7 @@ pattern!(
     r"^(?:ip-)?\d+(?:-\d+){3}|^\d|\.ec2\.internal$|\.compute\.internal$|\.internal\.cloudapp\.net$"
 );
 pattern!(NUMBERS, r"\d{4,}|\d+(?:-\d+)+");
+pattern!(QUOTED, r#"['"`]([A-Za-z_][\w.\-]{1,60})['"`]"#);
 pattern!(PART_OF_NAME, r"[\\/@]$");
 
 pub(super) fn of(ticket: &Ticket) -> Things {
@@ -193,7 +198,8 @@ pub(super) fn of(ticket: &Ticket) -> Things {
         add(HOST, host);
     }
     for words in NOUN.iter().flat_map(|noun| noun.captures_iter(text)) {
-        let (Some(noun), Some(name)) = (words.get(1), words.get(2)) else {
+        let name = words.get(2).or_else(|| words.get(3));
+        let (Some(noun), Some(name)) = (words.get(1), name) else {
             continue;
         };
         let noun = noun.as_str().to_lowercase();
@@ -229,6 +235,7 @@ pub(super) fn of(ticket: &Ticket) -> Things {
             lasting.insert(Thing(entity.to_owned(), name.to_lowercase()));
         }
     }
+    lasting.extend(quoted(text).map(|name| Thing(NAME.to_owned(), name)));
     let cluster = ticket.failure.field(field::CLUSTER_ID).map(str::to_owned);
     let cluster = cluster.or_else(|| Some(CLUSTER_ID.as_ref()?.find(text)?.as_str().to_owned()));
     found.extend(cluster.map(|id| Thing(CLUSTER.to_owned(), id)));
@@ -239,6 +246,26 @@ pub(super) fn of(ticket: &Ticket) -> Things {
         storm: storm.cloned(),
         lasting,
     }
+}
+
+/// What stands between quotes and is written like a name that lasts: `orders_2`, not `part-00012` or a random suffix.
+fn quoted(text: &str) -> impl Iterator<Item = String> {
+    let found = QUOTED
+        .iter()
+        .flat_map(move |quoted| quoted.captures_iter(text));
+    let names = found
+        .filter_map(|words| words.get(1))
+        .map(|name| name.as_str());
+    names
+        .filter(|name| name.split(['-', '_', '.']).all(lasts))
+        .take(MOST_QUOTED)
+        .map(str::to_lowercase)
+}
+
+/// A piece of a name: letters, and few digits at its end.
+fn lasts(piece: &str) -> bool {
+    let digits = piece.trim_start_matches(|c: char| c.is_alphabetic());
+    digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The names of hosts in a text.

@@ -43,11 +43,21 @@ struct Reported {
     context: BTreeMap<String, String>,
 }
 
-fn pairs() -> Vec<Pair> {
-    include_str!("../fixtures/fold/pairs.ndjson")
-        .lines()
+fn read(text: &str) -> Vec<Pair> {
+    let lines = text.lines();
+    lines
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+/// Labelled before the code that decides.
+fn pairs() -> Vec<Pair> {
+    read(include_str!("../fixtures/fold/pairs.ndjson"))
+}
+
+/// Labelled later, of other texts.
+fn more() -> Vec<Pair> {
+    read(include_str!("../fixtures/fold/more.ndjson"))
 }
 
 #[test]
@@ -135,7 +145,7 @@ fn decided(pair: &Pair) -> Folding {
 fn pairs_are_told_apart() {
     let (mut joined, mut right, mut to_join) = (0_u32, 0_u32, 0_u32);
     let mut wrong = Vec::new();
-    for pair in pairs() {
+    for pair in pairs().into_iter().chain(more()) {
         let folding = decided(&pair);
         let folds = folding != Folding::Own;
         to_join += u32::from(pair.fold);

@@ -15,7 +15,7 @@ const EXECUTIONS: usize = 11;
 
 const FAILURES: u32 = 10;
 /// Failures of a storm.
-const STORM: u32 = 12;
+const STORM: u32 = 24;
 
 fn port(connection: &str, endpoint: &str) -> u16 {
     let value = connection
@@ -78,7 +78,7 @@ async fn folding_costs_no_more_than_a_message_each() {
 async fn until_quiet(wire: [&Proxy; 2]) {
     let count = || wire.map(|proxy| proxy.requests().len());
     let mut last = count();
-    for _ in 0..20 {
+    for _ in 0..60 {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let now = count();
         if now == last {
