@@ -136,12 +136,12 @@ impl Flow {
     /// While messages wait in line, all processes that post into a channel share its pace. One that cannot learn of the
     /// others goes on as before: the vendor says when it is too much.
     async fn share_pace(&self, sink: Sink, now: DateTime<Utc>) {
-        let Some(silent_until) = self.sinks.tell(sink, now) else {
+        if !self.sinks.is_time_to_tell(sink, now) {
             return;
-        };
+        }
         let ours = Line {
             at: now,
-            silent_until,
+            silent_until: self.sinks.silent_until(sink, now),
         };
         match self.store.meet_lines(sink, &ours).await {
             Ok(lines) => {

@@ -134,11 +134,18 @@ impl Sinks {
         }
     }
 
-    /// Is it time to tell the other processes that messages wait in line for this sink? Until when its vendor asked for
-    /// silence.
-    pub fn tell(&self, sink: Sink, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+    /// Is it time to tell the other processes that messages wait in line for this sink?
+    pub fn is_time_to_tell(&self, sink: Sink, now: DateTime<Utc>) -> bool {
         match sink {
-            Sink::Slack => self.slack.as_ref()?.tell(now),
+            Sink::Slack => (self.slack.as_ref()).is_some_and(|slack| slack.is_time_to_tell(now)),
+            Sink::Jira | Sink::Playbook => false,
+        }
+    }
+
+    /// Until when its vendor asked for silence.
+    pub fn silent_until(&self, sink: Sink, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match sink {
+            Sink::Slack => self.slack.as_ref()?.silent_until(now),
             Sink::Jira | Sink::Playbook => None,
         }
     }

@@ -179,9 +179,14 @@ impl Slack {
         wait
     }
 
-    /// Is it time to tell the other processes that messages wait in line here? Until when Slack asked for silence.
-    pub fn tell(&self, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
-        self.shared().posts.tell(now)
+    /// Is it time to tell the other processes that messages wait in line here?
+    pub fn is_time_to_tell(&self, now: DateTime<Utc>) -> bool {
+        self.shared().posts.is_time_to_tell(now)
+    }
+
+    /// Until when Slack asked for silence.
+    pub fn silent_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.shared().posts.silent_until(now)
     }
 
     /// So many processes post into the channel, and one of them was asked for silence.

@@ -90,14 +90,18 @@ impl Pace {
         self.seen = Some(now);
     }
 
-    /// Is it time to tell the other processes that there is a line here? Then it is told as of now: until when Slack
-    /// asked for silence.
-    pub(super) fn tell(&mut self, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
-        if self.told.is_some_and(|at| (now - at).abs() < TELL_EVERY) {
-            return None;
+    /// Is it time to tell the other processes that there is a line here? Then it is told as of now.
+    pub(super) fn is_time_to_tell(&mut self, now: DateTime<Utc>) -> bool {
+        let told = self.told.is_some_and(|at| (now - at).abs() < TELL_EVERY);
+        if !told {
+            self.told = Some(now);
         }
-        self.told = Some(now);
-        Some(self.silent_until.filter(|until| *until > now))
+        !told
+    }
+
+    /// Until when Slack asked for silence.
+    pub(super) fn silent_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.silent_until.filter(|until| *until > now)
     }
 
     /// So many processes post into the channel, this one counted.
@@ -203,15 +207,17 @@ mod tests {
     #[test]
     fn processes_share_the_pace() {
         let mut pace = Pace::default();
-        assert_eq!(pace.tell(at(0)), Some(None));
-        assert_eq!(pace.tell(at(4_000)), None, "told a moment ago");
+        assert!(pace.is_time_to_tell(at(0)));
+        assert_eq!(pace.silent_until(at(0)), None);
+        assert!(!pace.is_time_to_tell(at(4_000)), "told a moment ago");
         pace.share(3);
         assert_eq!(pace.claim("a", at(0)), None);
         assert_eq!(pace.claim("b", at(0)), Some(Duration::from_secs(3)));
         assert_eq!(pace.claim("c", at(0)), Some(Duration::from_secs(6)));
         pace.hold(at(20_000));
-        assert_eq!(pace.tell(at(10_000)), Some(Some(at(20_000))));
-        assert_eq!(pace.tell(at(20_000)), Some(None), "the silence is over");
+        assert!(pace.is_time_to_tell(at(10_000)));
+        assert_eq!(pace.silent_until(at(10_000)), Some(at(20_000)));
+        assert_eq!(pace.silent_until(at(20_000)), None, "the silence is over");
         pace.share(0);
         assert_eq!(
             pace.claim("d", at(60_000)),
