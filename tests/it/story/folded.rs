@@ -140,7 +140,7 @@ impl Town {
     }
 
     fn report(&mut self, failure: &Failure, within: i64) {
-        let after = TimeDelta::milliseconds(self.simulation.dice.i64(0..within * 1000 + 1));
+        let after = TimeDelta::milliseconds(self.simulation.dice.i64(0..=within * 1000));
         self.simulation
             .plan_act(after, Act::Report(Box::new(failure.clone())));
     }
