@@ -1,4 +1,4 @@
-"""The store on Azurite by azure-data-tables and azure-storage-queue: read whole, and a failure that they put is worked."""
+"""The store on Azurite by azure-data-tables and azure-storage-queue: read whole; what they put is recorded as it was put."""
 
 import base64
 import json
