@@ -22,6 +22,8 @@ use crate::trace;
 const MAX_STEPS: u32 = 400;
 /// A wait that is slept: the queue would make it longer.
 const SHORT: Duration = Duration::from_millis(400);
+/// A wait for a place in the lane that is slept through.
+const BRIEF: Duration = Duration::from_millis(700);
 /// A place in line that is waited for: with the messages before it on their way, coming back would cost more.
 const SLEPT: Duration = Duration::from_secs(3);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
@@ -50,7 +52,15 @@ impl Flow {
         let id = &delivery.ticket;
         trace::note("ticket.id", id.to_string());
         trace::note("sink.name", delivery.sink.name());
-        let place = match self.sinks.lanes.enter(delivery.sink, now()) {
+        let mut entered = self.sinks.lanes.enter(delivery.sink, now());
+        if let Err(Wait::Full(wait)) = &entered
+            && *wait <= BRIEF
+        {
+            // A place is free in no time: cheaper than another message.
+            tokio::time::sleep(*wait).await;
+            entered = self.sinks.lanes.enter(delivery.sink, now());
+        }
+        let place = match entered {
             Ok(place) => Ok(place),
             Err(Wait::Full(wait)) => return self.put(Task::Delivery(delivery), wait).await,
             Err(Wait::Down(outage)) => Err(outage),
