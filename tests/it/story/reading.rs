@@ -205,7 +205,7 @@ async fn no_get_has_an_effect() {
     }
     for id in ["acknowledge", "reopen", "start", "approve"] {
         let path = format!("/api/tickets/ADF-20251212T100000-abc123/{id}");
-        assert_eq!(rig.ask("GET", &path, "").await.0, 404);
+        assert_eq!(rig.ask("GET", &path, "").await.0, 405);
     }
     assert_eq!(dump(), before);
     rig.host.stop().await;
