@@ -58,7 +58,7 @@ mod watches;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -78,7 +78,7 @@ pub use lines::Line;
 pub use list::{Counts, Listed};
 pub use locks::AssetLock;
 pub use outages::Outage;
-pub use retention::{Retained, day_name};
+pub use retention::Retained;
 pub use stuck::{Stuck, StuckRows};
 pub use waiting::Waiting;
 pub use watches::StoredWatch;
@@ -115,6 +115,16 @@ fn last_digit(name: &str) -> u32 {
 
 fn shard_of(shard: u32) -> String {
     format!("shard-{shard}")
+}
+
+/// The day of a ticket's rows, as the store names it.
+pub fn day_name(day: NaiveDate) -> String {
+    day.format("%Y%m%d").to_string()
+}
+
+/// One of 256 partitions of its kind, for rows that every failure writes.
+fn spread(kind: &str, hash: &str) -> String {
+    format!("{kind}-{}", hash.get(..2).unwrap_or("00"))
 }
 
 /// The partition of index rows of this name: of a ticket, an alert or a run.

@@ -18,7 +18,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::list::Listed;
-use super::{CURSOR, EVIDENCE, INDEX, PROBE, TICKETS, TicketStore, decode, encode};
+use super::{
+    CURSOR, EVIDENCE, INDEX, PROBE, TICKETS, TicketStore, day_name, decode, encode, spread,
+};
 use crate::evidence::Evidence;
 use crate::failure::RunKey;
 use crate::fault::Fault;
@@ -214,7 +216,7 @@ impl TicketStore {
             return Ok(0);
         }
         let day = layout.since + TimeDelta::days(1) - TimeDelta::days(layout.listed.into());
-        let listed = self.list_day(&day.format("%Y%m%d").to_string()).await?;
+        let listed = self.list_day(&day_name(day.date_naive())).await?;
         let next = Layout {
             listed: layout.listed + 1,
             ..layout
@@ -248,8 +250,4 @@ impl TicketStore {
             }
         }
     }
-}
-
-fn spread(kind: &str, hash: &str) -> String {
-    format!("{kind}-{}", hash.get(..2).unwrap_or("00"))
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{INDEX, TicketStore, decode, encode};
+use super::{INDEX, TicketStore, decode, encode, spread};
 use crate::digest::sha256;
 use crate::fault::Fault;
 use crate::storage::{ETag, Inserted, Swapped, Write};
@@ -83,8 +83,7 @@ impl TicketStore {
         run: &str,
         document: &T,
     ) -> Result<Option<T>, Fault> {
-        let row = sha256(run);
-        let partition = format!("link-{}", row.get(..2).unwrap_or("00"));
+        let (partition, row) = noted(run);
         let inserted = self
             .storage
             .insert(INDEX, &partition, &row, &encode(document)?)
@@ -155,8 +154,7 @@ impl TicketStore {
 
     /// Removes what is noted of a run.
     pub async fn forget_noted_run(&self, run: &str) -> Result<(), Fault> {
-        let row = sha256(run);
-        let partition = format!("link-{}", row.get(..2).unwrap_or("00"));
+        let (partition, row) = noted(run);
         self.storage
             .delete(INDEX, &partition, &row, None)
             .await
@@ -171,22 +169,31 @@ impl TicketStore {
 
     /// Who leads what this ticket led: the first who offers to.
     pub async fn heir(&self, leader: &TicketId, offer: &TicketId) -> Result<TicketId, Fault> {
-        let run = format!("heir of {leader}");
         Ok(self
-            .note_run(&run, offer)
+            .note_run(&led_by(leader), offer)
             .await?
             .unwrap_or_else(|| offer.clone()))
     }
 
     /// Who took over from this leader, if anybody did.
     pub async fn heir_of(&self, leader: &TicketId) -> Result<Option<TicketId>, Fault> {
-        let row = sha256(format!("heir of {leader}"));
-        let partition = format!("link-{}", row.get(..2).unwrap_or("00"));
+        let (partition, row) = noted(&led_by(leader));
         match self.storage.get(INDEX, &partition, &row).await? {
             Some(entity) => Ok(Some(decode("heir", &entity.document)?)),
             None => Ok(None),
         }
     }
+}
+
+/// Where it is noted which ticket a run belongs to.
+fn noted(run: &str) -> (String, String) {
+    let row = sha256(run);
+    (spread("link", &row), row)
+}
+
+/// What this ticket led is noted like a run.
+fn led_by(leader: &TicketId) -> String {
+    format!("heir of {leader}")
 }
 
 fn cause_partition(cause: &str) -> String {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{INDEX, TicketStore, decode, encode};
+use super::{INDEX, TicketStore, decode, encode, spread};
 use crate::failure::{Asset, RunKey};
 use crate::fault::Fault;
 use crate::ticket::{Outcome, Ticket, TicketId};
@@ -161,8 +161,7 @@ fn healing_partition(fingerprint: &str) -> String {
 }
 
 fn issue_partition(row: &str) -> String {
-    let hash = crate::digest::sha256(row);
-    format!("{JIRA}-{}", hash.get(..2).unwrap_or("00"))
+    spread(JIRA, &crate::digest::sha256(row))
 }
 
 /// No key looks like this: a key has a hyphen.

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{INDEX, SHARDS, TICKETS, TicketStore, decode, encode, home};
+use super::{INDEX, SHARDS, TICKETS, TicketStore, day_name, decode, encode, home};
 use crate::diagnosis::Category;
 use crate::failure::Source;
 use crate::fault::Fault;
@@ -203,7 +203,7 @@ pub(super) fn row(id: &TicketId) -> String {
 pub(super) fn last_days(now: DateTime<Utc>, days: u32) -> impl Iterator<Item = String> {
     (-1..i64::from(days)).map(move |back| {
         let day = now - TimeDelta::days(back);
-        day.format("%Y%m%d").to_string()
+        day_name(day.date_naive())
     })
 }
 
@@ -371,7 +371,7 @@ impl TicketStore {
     /// its turn, and those that were found to be large before.
     pub async fn count_large_days(&self, now: DateTime<Utc>) -> Result<(), Fault> {
         let mut kept = self.kept_counts().await?;
-        let day = |back| (now - TimeDelta::days(back)).format("%Y%m%d").to_string();
+        let day = |back| day_name((now - TimeDelta::days(back)).date_naive());
         let in_turn = day(now.timestamp().div_euclid(300).rem_euclid(90));
         let today = day(0);
         let mut days = vec![today.clone(), day(1), in_turn];

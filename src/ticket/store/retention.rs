@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{self, Listed};
 use super::{
-    AUDIT, CURSOR, DEADLETTERS, EVIDENCE, INDEX, TICKETS, TicketStore, decode, encode, home,
-    ticket_row,
+    AUDIT, CURSOR, DEADLETTERS, EVIDENCE, INDEX, TICKETS, TicketStore, day_name, decode, encode,
+    home, ticket_row,
 };
 use crate::failure::RunKey;
 use crate::fault::Fault;
@@ -98,7 +98,7 @@ impl TicketStore {
 
     /// Removes dead letters of before this day, some at a time.
     pub async fn forget_dead_letters(&self, day: NaiveDate) -> Result<usize, Fault> {
-        let to = day.format("%Y%m%d").to_string();
+        let to = day_name(day);
         let page = self
             .storage
             .scan(
@@ -152,9 +152,4 @@ impl Retained {
             left: None,
         }
     }
-}
-
-/// The day of a ticket's rows, as the store names it.
-pub fn day_name(day: NaiveDate) -> String {
-    day.format("%Y%m%d").to_string()
 }

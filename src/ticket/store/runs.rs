@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{INDEX, SWAP_TRIES, TicketStore, decode, encode};
+use super::{INDEX, SWAP_TRIES, TicketStore, decode, encode, spread};
 use crate::failure::{AssetKind, Failure, RunKey};
 use crate::fault::Fault;
 use crate::storage::{Inserted, Swapped};
@@ -20,7 +20,7 @@ impl TicketStore {
             return Ok(true);
         };
         self.change_row(
-            &partition("spent", &hash),
+            &spread("spent", &hash),
             &hash,
             |spent: Option<Vec<String>>| {
                 let mut spent = spent.unwrap_or_default();
@@ -43,7 +43,7 @@ impl TicketStore {
             return Ok(());
         };
         self.change_row(
-            &partition("spent", &hash),
+            &spread("spent", &hash),
             &hash,
             |spent: Option<Vec<String>>| {
                 let mut spent = spent.unwrap_or_default();
@@ -60,7 +60,7 @@ impl TicketStore {
         let Some(hash) = spent_on(failure) else {
             return Ok(());
         };
-        let partition = partition("spent", &hash);
+        let partition = spread("spent", &hash);
         self.storage
             .delete(INDEX, &partition, &hash, None)
             .await
@@ -112,11 +112,6 @@ impl TicketStore {
             "attempts of a run change too often right now",
         ))
     }
-}
-
-/// Spread over partitions: no partition that every failure writes to.
-fn partition(kind: &str, hash: &str) -> String {
-    format!("{kind}-{}", hash.get(..2).unwrap_or("00"))
 }
 
 /// What attempts are counted on: the asset in its run. A cluster's id is no run, it has it for life.

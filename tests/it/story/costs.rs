@@ -25,8 +25,8 @@ fn port(connection: &str, endpoint: &str) -> u16 {
     url::Url::parse(value).unwrap().port().unwrap()
 }
 
-/// Requests to tables, and messages, of this many failures of one cause on as many assets.
-async fn of_a_storm(fold: &str) -> (usize, usize) {
+/// Azurite behind proxies that count: of its tables, and of its queues.
+async fn metered() -> (Backend, [Proxy; 2]) {
     let connection = support::azurite();
     let (tables, queues) = (
         port(&connection, "TableEndpoint"),
@@ -37,7 +37,13 @@ async fn of_a_storm(fold: &str) -> (usize, usize) {
     let through = connection
         .replace(&format!(":{tables}"), &format!(":{}", table_proxy.port()))
         .replace(&format!(":{queues}"), &format!(":{}", queue_proxy.port()));
-    let rig = Rig::build(&Backend::Account(through), &[("FOLD", fold.to_owned())]).await;
+    (Backend::Account(through), [table_proxy, queue_proxy])
+}
+
+/// Requests to tables, and messages, of this many failures of one cause on as many assets.
+async fn of_a_storm(fold: &str) -> (usize, usize) {
+    let (backend, [table_proxy, queue_proxy]) = metered().await;
+    let rig = Rig::build(&backend, &[("FOLD", fold.to_owned())]).await;
     assert_eq!(rig.get("health").await.unwrap().status, 200);
     let wire = [&table_proxy, &queue_proxy];
     let before = wire.map(|proxy| proxy.requests().len());
@@ -91,19 +97,10 @@ async fn until_quiet(wire: [&Proxy; 2]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_costs_what_the_readme_says() {
-    let connection = support::azurite();
-    let (tables, queues) = (
-        port(&connection, "TableEndpoint"),
-        port(&connection, "QueueEndpoint"),
-    );
-    let table_proxy = Proxy::start(&format!("127.0.0.1:{tables}")).await;
-    let queue_proxy = Proxy::start(&format!("127.0.0.1:{queues}")).await;
-    let through = connection
-        .replace(&format!(":{tables}"), &format!(":{}", table_proxy.port()))
-        .replace(&format!(":{queues}"), &format!(":{}", queue_proxy.port()));
+    let (backend, [table_proxy, queue_proxy]) = metered().await;
     // Each is like no other: nothing folds, and that is found out.
     let fold = ("FOLD", "repeat,cascade,storm,fan-out".to_owned());
-    let rig = Rig::build(&Backend::Account(through), &[fold]).await;
+    let rig = Rig::build(&backend, &[fold]).await;
     // The first call creates tables and queues.
     assert_eq!(rig.get("health").await.unwrap().status, 200);
     let wire = [&table_proxy, &queue_proxy];

@@ -145,6 +145,15 @@ impl Town {
             .plan_act(after, Act::Report(Box::new(failure.clone())));
     }
 
+    /// One task of one DAG fails so often, each time of the same cause; everything is shown.
+    async fn fails_night_after_night(&mut self, nights: u32) {
+        for night in 0..nights {
+            let run = format!("night_{night}");
+            self.report(&task("etl", &run, "KeyError: 'region'"), 30);
+        }
+        self.play(TimeDelta::minutes(5)).await;
+    }
+
     /// Plays for so long, and then until nothing is left to do.
     async fn play(&mut self, time: TimeDelta) {
         let end = self.simulation.now + time;
@@ -521,13 +530,7 @@ async fn a_repeat_opens_a_closed_incident_again_unless_it_was_closed_for_good() 
 #[tokio::test]
 async fn closing_an_incident_closes_its_tickets() {
     let mut town = Town::build(7, FoldSettings::default()).await;
-    for night in 0..3 {
-        town.report(
-            &task("etl", &format!("night_{night}"), "KeyError: 'region'"),
-            30,
-        );
-    }
-    town.play(TimeDelta::minutes(5)).await;
+    town.fails_night_after_night(3).await;
     let leader = town.leaders().await.remove(0);
     let key = leader.jira.key.clone().unwrap();
     let body = town.jira.moves(&key, "Done", &Person::named("John Doe"));
@@ -544,13 +547,7 @@ async fn closing_an_incident_closes_its_tickets() {
 #[tokio::test]
 async fn a_person_acts_on_the_incident_from_any_of_its_tickets() {
     let mut town = Town::build(8, FoldSettings::default()).await;
-    for night in 0..3 {
-        town.report(
-            &task("etl", &format!("night_{night}"), "KeyError: 'region'"),
-            30,
-        );
-    }
-    town.play(TimeDelta::minutes(5)).await;
+    town.fails_night_after_night(3).await;
     let follower = town
         .tickets()
         .await
@@ -574,13 +571,7 @@ async fn a_person_acts_on_the_incident_from_any_of_its_tickets() {
 #[tokio::test]
 async fn a_follower_leads_when_the_issue_is_deleted() {
     let mut town = Town::build(9, FoldSettings::default()).await;
-    for night in 0..4 {
-        town.report(
-            &task("etl", &format!("night_{night}"), "KeyError: 'region'"),
-            30,
-        );
-    }
-    town.play(TimeDelta::minutes(5)).await;
+    town.fails_night_after_night(4).await;
     let leader = town.leaders().await.remove(0);
     let key = leader.jira.key.clone().unwrap();
     assert!(town.jira.deletes(&key, &Person::named("John Doe")));
