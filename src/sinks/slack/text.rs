@@ -222,8 +222,12 @@ fn marked<'a>(piece: &'a str, pairs: &[char]) -> Vec<(bool, &'a str)> {
         let core = word
             .trim_start_matches(['(', '[', '{', '"', '\'', '“', '‘', '«'])
             .trim_end_matches([
-                '.', ',', ';', ':', '!', '?', ')', ']', '}', '"', '\'', '”', '’', '»',
+                '.', ',', ';', '!', '?', ')', ']', '}', '"', '\'', '”', '’', '»',
             ]);
+        let core = match core.strip_suffix(':') {
+            Some(before) if !names_emoji(core) => before,
+            _ => core,
+        };
         let quotes = at == 0 && word.starts_with('>');
         let core = if quotes { word } else { core };
         if (quotes || formats(core, pairs)) && is_code(core) {
