@@ -170,6 +170,18 @@ impl Handler {
                 };
                 (ticket_id, user_id, false, event)
             }
+            Interaction::Correction {
+                ticket_id,
+                category,
+                user_name,
+            } => {
+                let event = Event::Corrected {
+                    category,
+                    line: String::new(),
+                    by: by(user_name),
+                };
+                (ticket_id, String::new(), true, event)
+            }
             Interaction::Change {
                 ticket_id,
                 closes,

@@ -5,7 +5,15 @@
 pub const DOCUMENT: &str = include_str!("openapi.json");
 
 /// What can be said about a ticket: the last piece of [`Route::Change`]'s path.
-pub const ACTIONS: [&str; 5] = ["acknowledge", "start", "reopen", "approve", "reject"];
+pub const ACTIONS: [&str; 7] = [
+    "acknowledge",
+    "start",
+    "reopen",
+    "approve",
+    "reject",
+    "comment",
+    "correct",
+];
 
 /// One of the API's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub enum Route {
     IncidentChange,
     /// Messages nobody could handle.
     DeadLetters,
+    /// Numbers of the last days.
+    Summary,
     /// What the patrol asks.
     Scopes,
     /// Prometheus text.
@@ -40,7 +50,7 @@ pub enum Route {
 
 impl Route {
     /// Every call.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tickets,
         Self::TicketsCsv,
         Self::Ticket,
@@ -50,6 +60,7 @@ impl Route {
         Self::Incident,
         Self::IncidentChange,
         Self::DeadLetters,
+        Self::Summary,
         Self::Scopes,
         Self::Metrics,
         Self::Status,
@@ -68,6 +79,7 @@ impl Route {
             Self::Incident => ("GET", "/api/incidents/{id}"),
             Self::IncidentChange => ("POST", "/api/incidents/{id}/{action}"),
             Self::DeadLetters => ("GET", "/api/deadletters"),
+            Self::Summary => ("GET", "/api/summary"),
             Self::Scopes => ("GET", "/api/scopes"),
             Self::Metrics => ("GET", "/api/metrics"),
             Self::Status => ("GET", "/api/status"),

@@ -24,9 +24,12 @@ use blocks::{Look, Post};
 use client::{Client, Failed};
 use pace::Pace;
 
+pub use digest::digest;
+
 pub mod blocks;
 mod check;
 mod client;
+mod digest;
 pub mod interaction;
 mod lookup;
 mod pace;
@@ -42,6 +45,8 @@ pub struct SlackSettings {
     pub bot_token: SecretString,
     /// `SLACK_ALERT_CHANNEL`: an id, or a name with or without `#`.
     pub channel: String,
+    /// `SLACK_DIGEST_CHANNEL`: where the weekly digest goes.
+    pub digest_channel: Option<String>,
     /// `SLACK_SIGNING_SECRET`; without it no click is believed, and no buttons are shown.
     pub signing_secret: Option<SecretString>,
     /// `SLACK_APPROVERS`: Slack's ids (`U…`) of the people who may answer; nobody when empty.

@@ -44,7 +44,7 @@ pub fn read(blocks: &[Value]) -> String {
     };
     let of_block = |block: &Value| {
         if let Some(elements) = block.get("elements").and_then(Value::as_array) {
-            let label = |element: &Value| match element.get("text") {
+            let label = |element: &Value| match element.get("text").or(element.get("placeholder")) {
                 Some(object) if object.is_object() => format!("[{}]", text(object)),
                 _ => text(element),
             };
