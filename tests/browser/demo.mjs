@@ -52,14 +52,14 @@ async function filters(stage, page) {
   assert.equal(await page.getByLabel("Find").inputValue(), "ingest", "the form shows what is filtered");
 
   await page.getByLabel("Find").fill("");
-  await page.getByLabel("Status").selectOption({ label: "acknowledged" });
-  await page.getByLabel("Platform").selectOption({ label: "ADF" });
+  await page.locator("select[name=status]").selectOption({ label: "acknowledged" });
+  await page.locator("select[name=source]").selectOption({ label: "ADF" });
   // With the keyboard alone.
   await page.getByRole("button", { name: "Show" }).click();
   await page.waitForURL(/status=acknowledged/);
   assert.equal(await page.locator("table.tickets tbody tr").count(), 3);
 
-  await page.getByLabel("Platform").selectOption({ label: "Airflow" });
+  await page.locator("select[name=source]").selectOption({ label: "Airflow" });
   await page.getByRole("button", { name: "Show" }).click();
   await page.getByRole("heading", { name: "No tickets here" }).waitFor();
   await stage.check(page, "an empty list");
@@ -68,7 +68,7 @@ async function filters(stage, page) {
 
 async function ticket(stage, page) {
   stage.step("open a ticket");
-  await page.getByRole("link", { name: "pl_ingest_sales" }).click();
+  await page.locator(".tickets").getByRole("link", { name: "pl_ingest_sales", exact: true }).click();
   await page.getByRole("heading", { name: "pl_ingest_sales", level: 1 }).waitFor();
   assert.match(await page.locator("p.cause").innerText(), /The source file sales\/2026\/07\/27\/ventes_été\.csv was not found/);
   const quotes = await page.locator("blockquote").allInnerTexts();
@@ -102,7 +102,7 @@ async function jira(stage, page, slack) {
 async function acknowledge(stage, page, slack, settings) {
   stage.step("acknowledge a ticket");
   await page.goto(settings.dashboard);
-  await page.getByRole("link", { name: "nightly ETL" }).click();
+  await page.locator(".tickets").getByRole("link", { name: "nightly ETL", exact: true }).click();
   const link = page.locator("dd a", { hasText: /^APAIOPS-\d+$/ });
   const issue = await stage.beside(page, await link.getAttribute("href"));
   assert.equal(await issue.locator(".lozenge").innerText(), "TO DO");
@@ -123,7 +123,7 @@ async function acknowledge(stage, page, slack, settings) {
   await message(slack, "nightly ETL - REOPENED").waitFor();
   await page.goto(settings.dashboard);
   assert.equal(await row(page, "nightly ETL").locator("td").nth(4).innerText(), "open");
-  await page.getByLabel("Status").selectOption("acknowledged");
+  await page.locator("select[name=status]").selectOption("acknowledged");
   await page.getByRole("button", { name: "Show" }).click();
   await row(page, "pl_ingest_sales").waitFor();
   assert.equal(await row(page, "nightly ETL").count(), 0);
@@ -148,7 +148,7 @@ async function approve(stage, slack, dashboard) {
   await said(slack, "pl_notify - CLOSED", "👍 Approved by John Doe on ").waitFor();
   await message(slack, "pl_notify - CLOSED").getByText("Remediation succeeded with attempt 1").waitFor();
   const page = await stage.visit(dashboard);
-  await page.getByRole("link", { name: "pl_notify" }).click();
+  await page.locator(".tickets").getByRole("link", { name: "pl_notify", exact: true }).click();
   await stage.reloadUntil(page, "acknowledged closed by auto-remediation on ");
   assert.match(await page.locator("main").innerText(), /Approved by John Doe on /);
   await stage.check(page, "a ticket that was healed");

@@ -29,7 +29,7 @@ await play(async (stage, settings) => {
 
   stage.step("the question on the ticket's page");
   await stage.reloadUntil(page, "waits for approval");
-  await page.getByRole("link", { name: "pl_notify" }).click();
+  await page.locator(".tickets").getByRole("link", { name: "pl_notify", exact: true }).click();
   await page.getByText("A person is asked because ").waitFor();
   await stage.portrait(page, "question", { height: 760 });
   await stage.check(page, "a ticket with a question");
@@ -38,11 +38,11 @@ await play(async (stage, settings) => {
   await stage.reloadUntil(page, "acknowledged closed by auto-remediation on ");
 
   stage.step("a comment, and another cause");
-  await page.getByLabel("Comment").fill("The gateway was being replaced.");
-  await page.getByRole("button", { name: "Comment" }).click();
+  await page.getByLabel("Comment", { exact: true }).fill("The gateway was being replaced.");
+  await page.getByRole("button", { name: "Comment", exact: true }).click();
   await page.getByText("Commented by Jane Roe").waitFor();
   await page.getByText("The cause is another", { exact: true }).click();
-  await page.getByLabel("Category").selectOption("platform");
+  await page.locator("select[name=category]").selectOption("platform");
   await page.getByLabel("In one line").fill("the gateway was replaced");
   await page.getByRole("button", { name: "Say so" }).click();
   await page.getByText("platform: the gateway was replaced").first().waitFor();

@@ -1,12 +1,9 @@
-//! The weekly digest: what the week was like, in one message. Pure but for the one call that posts it.
+//! The weekly digest: what the week was like, in one message. Pure.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use chrono::TimeDelta;
 
-use super::Slack;
 use super::blocks::{Look, Post, digest_blocks};
 use super::text::Words;
-use crate::fault::Fault;
 use crate::ticket::numbers::{OTHERS, Summary, top};
 
 /// Assets and categories that are named.
@@ -57,31 +54,5 @@ fn lasting(time: TimeDelta) -> String {
     match time.num_minutes() {
         minutes if minutes < 120 => format!("{} min", minutes.max(1)),
         minutes => format!("{} h", minutes / 60),
-    }
-}
-
-impl Slack {
-    /// Where the weekly digest goes, if anywhere.
-    pub fn digest_channel(&self) -> Option<&str> {
-        self.settings.digest_channel.as_deref()
-    }
-
-    /// Posts the digest.
-    ///
-    /// # Errors
-    /// Slack refused it, or could not be reached.
-    pub async fn post_digest(&self, summary: &Summary, now: DateTime<Utc>) -> Result<(), Fault> {
-        let Some(channel) = self.digest_channel() else {
-            return Ok(());
-        };
-        let post = digest(summary, &self.settings.look());
-        let arguments = json!({
-            "channel": channel, "text": post.text, "blocks": post.blocks, "parse": "none",
-            "unfurl_links": false, "unfurl_media": false,
-        });
-        match self.client.post("chat.postMessage", &arguments, now).await {
-            Ok(_) => Ok(()),
-            Err(failed) => Err(failed.fault("chat.postMessage", channel)),
-        }
     }
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::sinks::{Intents, Next, Standing, Step};
+use crate::ticket::numbers::Summary;
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
@@ -409,6 +410,30 @@ impl Slack {
                 self.end(intent, first_try, &failed);
                 Err(self.refused("chat.postMessage", &failed, now))
             }
+        }
+    }
+
+    /// Where the weekly digest goes, if anywhere.
+    pub fn digest_channel(&self) -> Option<&str> {
+        self.settings.digest_channel.as_deref()
+    }
+
+    /// Posts the digest.
+    ///
+    /// # Errors
+    /// Slack refused it, or could not be reached.
+    pub async fn post_digest(&self, summary: &Summary, now: DateTime<Utc>) -> Result<(), Fault> {
+        let Some(channel) = self.digest_channel() else {
+            return Ok(());
+        };
+        let post = digest(summary, &self.settings.look());
+        let arguments = json!({
+            "channel": channel, "text": post.text, "blocks": post.blocks, "parse": "none",
+            "unfurl_links": false, "unfurl_media": false,
+        });
+        match self.client.post("chat.postMessage", &arguments, now).await {
+            Ok(_) => Ok(()),
+            Err(failed) => Err(failed.fault("chat.postMessage", channel)),
         }
     }
 
