@@ -142,7 +142,7 @@ fn permitted(
     let mode = policy.map_or(settings.default_mode, |policy| policy.mode);
     if mode == Mode::Never {
         let rule = policy.map_or("the default".to_owned(), |policy| {
-            format!("the rule `{}`", policy.glob)
+            format!("the rule `{}`", policy.text())
         });
         return leave(format!("{rule} says never for this asset"));
     }
