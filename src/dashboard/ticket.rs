@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::{TicketPage, frame, issue, lasting, prose, relative, time};
+use super::{TicketPage, encoded, frame, issue, lasting, prose, relative, time};
 use crate::diagnosis::Quote;
+use crate::ownership::NOBODY;
 use crate::ticket::{Remediation, RemediationState, Sink, Status, Ticket};
 
 /// Followers that the page of a leader lists.
@@ -242,7 +243,11 @@ fn facts(page: &TicketPage<'_>) -> Markup {
                         None if t.is_closed() => { "met" }
                         None => { "due " (relative(t.sla.due_at, page.now)) } } }))
                 @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (lasting(took)) })) }
-                @if let Some(owner) = &t.owner { (row("Owner", html! { (owner) })) }
+                (row("Owner", html! { @match &t.owner {
+                    Some(owner) => { a href={ "/dashboard?owner=" (encoded(owner)) } { (owner) } }
+                    None => { a href={ "/dashboard?owner=" (NOBODY) } { (NOBODY) } }
+                } @if let Some(known_from) = &t.owner_known_from { span.quiet { ", " (known_from) } } }))
+                @if let Some(reason) = t.severity_reason() { (row("Severity", html! { (t.severity.to_string()) ", by " (prose(&reason)) })) }
                 @for sink in Sink::ALL { (row(sink.title(), shown_by(page, sink))) }
             }
         }

@@ -93,7 +93,10 @@ mod tests {
         assert!(of_scope.is_for(&asset(&scope.id, "Nightly ETL")));
         assert!(!of_scope.is_for(&asset("adb-9.2.azuredatabricks.net", "Nightly ETL")));
         let of_name = AssetPattern::parse("finance/nightly*", &[scope]).unwrap();
-        assert!(of_name.is_for(&asset("adb-9.2.azuredatabricks.net", "finance/nightly load")));
+        assert!(of_name.is_for(&asset(
+            "adb-9.2.azuredatabricks.net",
+            "finance/nightly load"
+        )));
         assert!(AssetPattern::parse(" ", &[]).is_err());
         assert!(AssetPattern::parse("a[", &[]).is_err());
     }

@@ -91,6 +91,9 @@ impl Handler {
                 (Route::Ticket, [id]) => self.one(flow, id).await,
                 (Route::Incidents, _) => self.incidents(flow, request, now).await,
                 (Route::Incident, [id]) => self.one_incident(flow, id).await,
+                (Route::Owners, _) => owned(flow, request, now).await.map(|(owned, _)| {
+                    Response::json(StatusCode::OK, &dashboard::owners_as_json(&owned))
+                }),
                 (Route::DeadLetters, _) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),
@@ -341,6 +344,18 @@ impl Handler {
             &json!({"status": word, "problems": problems}),
         )
     }
+}
+
+/// What failed of each owner in the days that the request names, and how many these are.
+pub(super) async fn owned(
+    flow: &Flow,
+    request: &Request,
+    now: DateTime<Utc>,
+) -> Result<(dashboard::Owned, u32), Fault> {
+    let days = Filter::from_parameters(|name| request.parameter(name)).days;
+    let list = flow.store.list(now, days, None, IN_A_LIST, |_| true);
+    let (tickets, cut) = list.await?;
+    Ok((dashboard::Owned::of(&tickets, cut), days))
 }
 
 /// Parameters whose values cannot be read: they filter nothing, and are said.

@@ -9,7 +9,7 @@ use warp::http::{Method, StatusCode};
 
 use super::Handler;
 use super::access::{self, AuthError, Caller, DashboardLock};
-use super::api::{before, down, event_of, next_page, not_found};
+use super::api::{before, down, event_of, next_page, not_found, owned};
 use super::events::outcome;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
@@ -131,6 +131,16 @@ impl Handler {
                     dashboard::scopes(&watches, on, &caller.name, now),
                 )
             }),
+            None if path == "/dashboard/owners" => {
+                owned(flow, request, now).await.map(|(owned, days)| {
+                    let shown = dashboard::OwnersPage {
+                        owned: &owned,
+                        days,
+                        caller: &caller.name,
+                    };
+                    page(StatusCode::OK, dashboard::owners(&shown))
+                })
+            }
             None if path == "/dashboard" => self.overview(flow, request, &caller, now).await,
             None => Ok(page(
                 StatusCode::NOT_FOUND,

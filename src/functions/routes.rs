@@ -26,6 +26,8 @@ pub enum Route {
     Incident,
     /// A person's word about an incident.
     IncidentChange,
+    /// Who owns what failed, and what nobody owns.
+    Owners,
     /// Messages nobody could handle.
     DeadLetters,
     /// What the patrol asks.
@@ -40,7 +42,7 @@ pub enum Route {
 
 impl Route {
     /// Every call.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tickets,
         Self::TicketsCsv,
         Self::Ticket,
@@ -49,6 +51,7 @@ impl Route {
         Self::IncidentsCsv,
         Self::Incident,
         Self::IncidentChange,
+        Self::Owners,
         Self::DeadLetters,
         Self::Scopes,
         Self::Metrics,
@@ -67,6 +70,7 @@ impl Route {
             Self::IncidentsCsv => ("GET", "/api/incidents.csv"),
             Self::Incident => ("GET", "/api/incidents/{id}"),
             Self::IncidentChange => ("POST", "/api/incidents/{id}/{action}"),
+            Self::Owners => ("GET", "/api/owners"),
             Self::DeadLetters => ("GET", "/api/deadletters"),
             Self::Scopes => ("GET", "/api/scopes"),
             Self::Metrics => ("GET", "/api/metrics"),

@@ -18,6 +18,7 @@ mod simulation;
 mod interleaving;
 mod moved;
 mod outages;
+mod owned;
 mod patrolled;
 mod people;
 mod planted;

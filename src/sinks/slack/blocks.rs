@@ -14,6 +14,7 @@ use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
 use super::text::{len, mrkdwn, mrkdwn_lines, plain, shorten};
 use crate::digest::sha256;
 use crate::incident::summary_words;
+use crate::ownership::Routes;
 use crate::ticket::{
     Answer, Approval, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
 };
@@ -47,6 +48,8 @@ pub struct Look<'a> {
     pub issue_base: Option<&'a Url>,
     /// Slack's ids of the people who may answer; without any there are no buttons.
     pub approvers: &'a [String],
+    /// Whom messages mention; without them nobody.
+    pub routes: Option<&'a Routes>,
 }
 
 /// A message as Slack takes it.
@@ -123,6 +126,7 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         }
     };
     blocks.push(section(&root_cause(ticket, &tail)));
+    blocks.extend(care(ticket, look).map(|care| section(&care)));
     let past = ticket.past.as_ref().and_then(Past::words);
     blocks.extend(past.map(|past| section(&format!("♻️ {}", mrkdwn(&past, 2 * NAME_LIMIT)))));
     blocks.extend(incident(ticket).map(|incident| section(&incident)));
@@ -140,6 +144,45 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         )
     );
     Post { text, blocks }
+}
+
+/// Who owns it and is mentioned, and why it is as severe as it is.
+fn care(ticket: &Ticket, look: &Look<'_>) -> Option<String> {
+    let mentioned = mentions(ticket, look);
+    let owner = match (&ticket.owner, mentioned.is_empty()) {
+        (None, true) => None,
+        (Some(owner), true) => Some(format!("Owner: {}", mrkdwn(owner, NAME_LIMIT))),
+        (Some(owner), false) => Some(format!("Owner: {} {mentioned}", mrkdwn(owner, NAME_LIMIT))),
+        (None, false) => Some(mentioned),
+    };
+    let reason = ticket.severity_reason();
+    let reason = reason.map(|reason| {
+        let reason = mrkdwn(&reason, NAME_LIMIT);
+        format!("Severity {} by {reason}", ticket.severity)
+    });
+    let lines: Vec<String> = owner.into_iter().chain(reason).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The people and groups of the owner, as Slack calls them.
+fn mentions(ticket: &Ticket, look: &Look<'_>) -> String {
+    let Some(routes) = look.routes else {
+        return String::new();
+    };
+    let called = routes.mentions(ticket).into_iter().filter_map(|name| {
+        let name = name
+            .trim_start_matches(['@', '<', '!'])
+            .trim_end_matches('>');
+        match name.to_ascii_lowercase().as_str() {
+            "here" => Some("<!here>".to_owned()),
+            "channel" => Some("<!channel>".to_owned()),
+            "everyone" => Some("<!everyone>".to_owned()),
+            _ if !is_id(name) => None,
+            _ if name.starts_with('S') => Some(format!("<!subteam^{name}>")),
+            _ => Some(format!("<@{name}>")),
+        }
+    });
+    called.take(MENTIONS).collect::<Vec<_>>().join(" ")
 }
 
 /// One entry of the thread.
@@ -168,10 +211,14 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
             .collect(),
         _ => Vec::new(),
     };
-    let asked = if asked.is_empty() {
+    let called = match chapter.kind {
+        ChapterKind::SlaBreached | ChapterKind::Reopened => mentions(ticket, look),
+        _ => asked.join(" "),
+    };
+    let asked = if called.is_empty() {
         String::new()
     } else {
-        format!("\n{}", asked.join(" "))
+        format!("\n{called}")
     };
     let body = mrkdwn_lines(&chapter.text, SECTION_LIMIT - len(sign) - 1 - len(&asked));
     let text = format!("{sign} {body}{asked}");

@@ -29,6 +29,7 @@ impl Bases {
             dashboard_base: Some(&self.0),
             issue_base: Some(&self.1),
             approvers: &self.2,
+            routes: None,
         }
     }
 }
