@@ -120,6 +120,7 @@ impl Asked {
             by,
             why,
             created_at: now,
+            set_at: None,
             ended: None,
             summed_up: None,
         })

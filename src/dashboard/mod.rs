@@ -19,11 +19,13 @@ use crate::ticket::{AuditEntry, BlockedSinks, Member, Sink, Status, Ticket};
 mod overview;
 mod owners;
 mod scopes;
+mod silences;
 mod ticket;
 
 pub use overview::overview;
 pub use owners::{Owned, OwnersPage, as_json as owners_as_json, owners};
 pub use scopes::{as_json as scopes_as_json, scopes};
+pub use silences::{SilencesPage, silence, silences};
 pub use ticket::ticket;
 
 const STYLE: &str = include_str!("style.css");
@@ -236,6 +238,7 @@ pub fn summary(ticket: &Listed) -> Value {
         "jira_key": ticket.jira_key,
         "remediation": ticket.remediation,
         "count": ticket.count,
+        "silent": ticket.silent,
         "incident": ticket.leader.as_ref().unwrap_or(&ticket.id),
     })
 }

@@ -41,7 +41,8 @@ pub fn overview(page: &Overview<'_>) -> Markup {
             p role="status" { "These are " (page.tickets.len()) " of more. " a href=(older) rel="next" { "Older failures" } }
         }
         (categories(page.counts))
-        p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } " · " a href="/dashboard/scopes" { "Platforms that are asked" } " · " a href="/dashboard/owners" { "Owners" } }
+        p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } " · " a href="/dashboard/scopes" { "Platforms that are asked" } " · " a href="/dashboard/owners" { "Owners" }
+            " · " a href="/dashboard/silences" { "Silences" } }
     };
     frame("Failures", Some(page.caller), &body)
 }
@@ -205,6 +206,7 @@ fn table(tickets: &[&Listed], page: &Overview<'_>) -> Markup {
 fn note(ticket: &Listed) -> Option<&'static str> {
     match ticket.remediation {
         RemediationState::Succeeded => Some("healed"),
+        _ if ticket.silent => Some("silent"),
         _ if ticket.is_closed() => None,
         RemediationState::AwaitingApproval => Some("waits for approval"),
         RemediationState::Scheduled | RemediationState::Running | RemediationState::Verifying => {

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::silences::of_ticket;
 use super::{TicketPage, encoded, frame, issue, lasting, prose, relative, time};
 use crate::diagnosis::Quote;
 use crate::ownership::NOBODY;
@@ -39,6 +40,7 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
             }
             div {
                 (facts(page))
+                (of_ticket(t, page.form_token))
                 section.card { h2 { "History" } ol.history { @for entry in page.audit {
                     li { time datetime=(entry.at.to_rfc3339()) { (time(entry.at)) } " " strong { (entry.what) } " by " (entry.actor.name)
                         @if !entry.detail.is_empty() { div.quiet { (prose(&entry.detail)) } } }

@@ -64,10 +64,21 @@ impl Flow {
         by: Actor,
         now: DateTime<Utc>,
     ) -> Result<Silence, NotSilenced> {
+        self.keep_silence(asked, None, by, now).await
+    }
+
+    async fn keep_silence(
+        &self,
+        asked: &Asked,
+        set_at: Option<TicketId>,
+        by: Actor,
+        now: DateTime<Utc>,
+    ) -> Result<Silence, NotSilenced> {
         let scopes: Vec<Scope> = (Source::ALL.into_iter())
             .flat_map(|source| self.collector.scopes(source))
             .collect();
-        let silence = asked.silence(by, &scopes, fastrand::u32(..), now)?;
+        let mut silence = asked.silence(by, &scopes, fastrand::u32(..), now)?;
+        silence.set_at = set_at;
         // Looked at in time, whatever happens to the rest.
         let name = format!("{DUE}{}", silence.id);
         self.store.look_at(&name, silence.until + SETTLED).await?;
@@ -99,7 +110,8 @@ impl Flow {
             why: why.to_owned(),
             ..Asked::default()
         };
-        let silence = self.set_silence(&asked, by.clone(), now).await?;
+        let set_at = Some(id.clone());
+        let silence = self.keep_silence(&asked, set_at, by.clone(), now).await?;
         let event = Event::SilenceSet {
             silence: Box::new(silence.on_ticket()),
             by,
@@ -222,6 +234,13 @@ impl Flow {
         if now >= over + LISTED {
             self.store.forget_silence(id).await?;
             return Ok(None);
+        }
+        if let Some(ticket) = &silence.set_at {
+            let lifted = Event::SilenceLifted {
+                id: silence.id.clone(),
+                by: Actor::system(),
+            };
+            self.try_apply(ticket, lifted, now).await?;
         }
         let all_told = self.sum_up(&silence, now).await?;
         Ok(Some(if !all_told {

@@ -8,6 +8,7 @@ use super::Handler;
 use super::access::{AuthError, Caller, DashboardLock};
 use super::events::outcome;
 use super::routes::{DOCUMENT, Route};
+use super::silences;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
 use crate::failure::Source;
@@ -94,6 +95,18 @@ impl Handler {
                 (Route::Owners, _) => owned(flow, request, now).await.map(|(owned, _)| {
                     Response::json(StatusCode::OK, &dashboard::owners_as_json(&owned))
                 }),
+                (Route::Silences, _) => silences::list(flow, now).await,
+                (Route::SetSilence, _) => match self.refuse_change(request, &caller) {
+                    Some(refused) => Ok(refused),
+                    None => silences::set(flow, &request.body, &caller, now).await,
+                },
+                (Route::EndSilence, [id]) => match self.refuse_change(request, &caller) {
+                    Some(refused) => Ok(refused),
+                    None => {
+                        let by = silences::actor(&caller, request.parameter("by").as_deref());
+                        silences::end(flow, id, &by, now).await
+                    }
+                },
                 (Route::DeadLetters, _) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),
@@ -110,6 +123,7 @@ impl Handler {
                     | Route::Incident
                     | Route::Change
                     | Route::IncidentChange
+                    | Route::EndSilence
                     | Route::Status
                     | Route::OpenApi,
                     _,
@@ -248,6 +262,20 @@ impl Handler {
         ))
     }
 
+    /// Why this caller may change nothing, if that is so.
+    fn refuse_change(&self, request: &Request, caller: &Caller) -> Option<Response> {
+        // On this machine a plain call will do, unless it comes out of a page of some site.
+        let plain = self.doors.dashboard.is_open() && request.header("origin").is_none();
+        (!plain && !DashboardLock::may_change(caller, request, None)).then(|| {
+            Response::error(
+                StatusCode::FORBIDDEN,
+                "no_token",
+                "send the key in x-dashboard-key, or a JSON body",
+                "",
+            )
+        })
+    }
+
     async fn act(
         &self,
         flow: &Flow,
@@ -263,15 +291,8 @@ impl Handler {
             approval: Option<String>,
             plan: Option<String>,
         }
-        // On this machine a plain call will do, unless it comes out of a page of some site.
-        let plain = self.doors.dashboard.is_open() && request.header("origin").is_none();
-        if !plain && !DashboardLock::may_change(caller, request, None) {
-            return Response::error(
-                StatusCode::FORBIDDEN,
-                "no_token",
-                "send the key in x-dashboard-key, or a JSON body",
-                "",
-            );
+        if let Some(refused) = self.refuse_change(request, caller) {
+            return refused;
         }
         let body = if request.body.is_empty() {
             Body::default()

@@ -28,6 +28,12 @@ pub enum Route {
     IncidentChange,
     /// Who owns what failed, and what nobody owns.
     Owners,
+    /// Failures that are expected for a while.
+    Silences,
+    /// A new silence.
+    SetSilence,
+    /// The early end of a silence.
+    EndSilence,
     /// Messages nobody could handle.
     DeadLetters,
     /// What the patrol asks.
@@ -42,7 +48,7 @@ pub enum Route {
 
 impl Route {
     /// Every call.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Tickets,
         Self::TicketsCsv,
         Self::Ticket,
@@ -52,6 +58,9 @@ impl Route {
         Self::Incident,
         Self::IncidentChange,
         Self::Owners,
+        Self::Silences,
+        Self::SetSilence,
+        Self::EndSilence,
         Self::DeadLetters,
         Self::Scopes,
         Self::Metrics,
@@ -71,6 +80,9 @@ impl Route {
             Self::Incident => ("GET", "/api/incidents/{id}"),
             Self::IncidentChange => ("POST", "/api/incidents/{id}/{action}"),
             Self::Owners => ("GET", "/api/owners"),
+            Self::Silences => ("GET", "/api/silences"),
+            Self::SetSilence => ("POST", "/api/silences"),
+            Self::EndSilence => ("POST", "/api/silences/{id}/end"),
             Self::DeadLetters => ("GET", "/api/deadletters"),
             Self::Scopes => ("GET", "/api/scopes"),
             Self::Metrics => ("GET", "/api/metrics"),

@@ -28,6 +28,9 @@ pub struct Silence {
     pub why: String,
     /// When it was set.
     pub created_at: DateTime<Utc>,
+    /// The ticket from which it was set, which says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_at: Option<TicketId>,
     /// Who ended it early, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,

@@ -10,9 +10,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
+use super::interaction::{
+    APPROVE, END_SILENCE, OPEN_DASHBOARD, REJECT, SILENCE, SilenceWish, button_value, is_id,
+    silence_value,
+};
 use super::text::{len, mrkdwn, mrkdwn_lines, plain, shorten};
 use crate::digest::sha256;
+use crate::failure::Source;
 use crate::incident::summary_words;
 use crate::ownership::Routes;
 use crate::ticket::{
@@ -36,6 +40,8 @@ pub const BLOCKS_LIMIT: usize = 11_000;
 const NAME_LIMIT: usize = 500;
 /// Steps shown; the dashboard has them all.
 const STEPS: usize = 10;
+/// For how long a message offers to silence: minutes, and as people read it.
+const SILENCES: [(u32, &str); 3] = [(60, "1 h"), (240, "4 h"), (1440, "1 day")];
 /// Approvers named when their answer is needed.
 const MENTIONS: usize = 10;
 
@@ -132,6 +138,7 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
     blocks.extend(incident(ticket).map(|incident| section(&incident)));
     blocks.extend(steps(ticket).map(|steps| section(&steps)));
     blocks.extend(question(ticket, state, look));
+    blocks.extend(silence(ticket, state, look));
     blocks.extend(dashboard_button(ticket, look));
     within(&mut blocks, BLOCKS_LIMIT);
     let text = format!(
@@ -413,6 +420,50 @@ fn button(action: &str, word: &str, style: &str, value: &str, title: &str, text:
             "title": plain_text(title), "text": plain_text(text), "confirm": plain_text(word), "deny": plain_text("Cancel"), "style": style,
         },
     })
+}
+
+/// Buttons that silence failures like this one, or end that; only for people who may decide.
+fn silence(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
+    let plain_button = |action: &str, word: &str, wish: &SilenceWish, title: &str, text: &str| {
+        let value = silence_value(&ticket.id, wish)?;
+        Some(json!({
+            "type": "button", "action_id": action, "text": plain_text(word), "value": value,
+            "confirm": {"title": plain_text(title), "text": plain_text(text), "confirm": plain_text(word), "deny": plain_text("Cancel")},
+        }))
+    };
+    let may = approvers(look).next().is_some();
+    if let Some(silence) = &ticket.silence {
+        let told = format!("🔕 Failures like this are {}", silence.words());
+        let wish = SilenceWish::End(silence.id.clone());
+        let button = plain_button(
+            END_SILENCE,
+            "End silence",
+            &wish,
+            "End this silence?",
+            "What fails from now on is announced.",
+        );
+        let mut blocks = vec![section(&mrkdwn(&told, NAME_LIMIT))];
+        blocks.extend(button.filter(|_| may).map(
+            |button| json!({"type": "actions", "block_id": "rca_silence", "elements": [button]}),
+        ));
+        return blocks;
+    }
+    if !may || state == State::Closed || ticket.failure.source == Source::System {
+        return Vec::new();
+    }
+    let buttons: Vec<Value> = SILENCES
+        .into_iter()
+        .filter_map(|(minutes, words)| {
+            plain_button(
+                &format!("{SILENCE}{minutes}"),
+                &format!("Silence {words}"),
+                &SilenceWish::Minutes(minutes),
+                "Silence such failures?",
+                "Failures of this cause on this asset are recorded, and neither told, paged nor healed.",
+            )
+        })
+        .collect();
+    vec![json!({"type": "actions", "block_id": "rca_silence", "elements": buttons})]
 }
 
 fn dashboard_button(ticket: &Ticket, look: &Look<'_>) -> Option<Value> {
