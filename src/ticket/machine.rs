@@ -17,9 +17,9 @@ mod tries;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Actor, AuditEntry, Bookkeeping, Care, Chapter, ChapterKind, DeliveryFault, Incident, Intent,
-    JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Silenced, Sink, Sla,
-    SlackRecord, Status, Ticket, TicketId,
+    Actor, AuditEntry, Bookkeeping, Care, Channel, Chapter, ChapterKind, DeliveryFault, Incident,
+    Intent, JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Silenced, Sink,
+    Sla, SlackRecord, Status, Ticket, TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
@@ -402,6 +402,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         at: now,
         kind: ChapterKind::Recurrence,
         text: format!("It failed before in this run: see ticket {before}, which is closed"),
+        from: None,
     });
     Ticket {
         owner: None,
@@ -476,6 +477,16 @@ impl Draft {
     }
 
     fn add_chapter(&mut self, kind: ChapterKind, text: impl Into<String>) {
+        self.add_chapter_from(None, kind, text);
+    }
+
+    /// The same of what a person did, through this door.
+    fn add_chapter_from(
+        &mut self,
+        from: Option<Channel>,
+        kind: ChapterKind,
+        text: impl Into<String>,
+    ) {
         let number = u32::try_from(self.ticket.story.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
@@ -484,6 +495,7 @@ impl Draft {
             at: self.now,
             kind,
             text: text.into(),
+            from,
         });
         self.visible = true;
     }

@@ -23,6 +23,12 @@ pub const REJECT: &str = "reject_remediation";
 pub const SILENCE: &str = "silence_";
 /// `action_id` of the button that ends a silence.
 pub const END_SILENCE: &str = "end_silence";
+/// `action_id` of the button by which anybody in the channel takes the ticket.
+pub const TAKE: &str = "take_ticket";
+/// `action_id` of the button by which an approver closes it.
+pub const CLOSE: &str = "close_ticket";
+/// `action_id` of the link to the run.
+pub const OPEN_RUN: &str = "open_run";
 /// `action_id` of the link to the dashboard.
 pub const OPEN_DASHBOARD: &str = "open_dashboard";
 
@@ -76,6 +82,17 @@ pub enum Interaction {
         /// For how long, or which silence ends.
         what: SilenceWish,
         /// Slack's id of the person, to be checked against the allow-list.
+        user_id: String,
+        /// The name people read.
+        user_name: String,
+    },
+    /// A person pressed Take it or Close.
+    Change {
+        /// The ticket.
+        ticket_id: TicketId,
+        /// Take it, or close it?
+        closes: bool,
+        /// Slack's id of the person; only approvers close.
         user_id: String,
         /// The name people read.
         user_name: String,
@@ -185,15 +202,6 @@ struct User {
     username: Option<String>,
 }
 
-impl User {
-    /// The name people read.
-    fn read_name(&self) -> String {
-        let name = self.name.as_ref().or(self.username.as_ref());
-        let name = name.filter(|name| !name.trim().is_empty());
-        name.map_or_else(|| self.id.clone(), |name| cap(&redact(name), 120))
-    }
-}
-
 #[derive(Deserialize)]
 struct Named {
     id: Option<String>,
@@ -260,6 +268,18 @@ fn read_silence(text: &str) -> Option<(TicketId, SilenceWish)> {
     Some((TicketId::parse(&value.t)?, wish))
 }
 
+impl User {
+    /// The name people read.
+    fn shown(&self) -> String {
+        let names = [&self.name, &self.username];
+        let name = names
+            .into_iter()
+            .flatten()
+            .find(|name| !name.trim().is_empty());
+        name.map_or_else(|| self.id.clone(), |name| cap(&redact(name), 120))
+    }
+}
+
 impl Payload {
     fn meaning(self) -> Interaction {
         let acknowledge = |why: &str| Interaction::Acknowledge(why.to_owned());
@@ -269,7 +289,7 @@ impl Payload {
                 cap(&redact(&self.kind), 60)
             ));
         }
-        let pressed = self.actions.unwrap_or_default();
+        let pressed = self.actions.as_deref().unwrap_or_default();
         let wish = pressed.iter().find(|action| {
             let id = action.action_id.as_deref().unwrap_or_default();
             id == END_SILENCE || id.starts_with(SILENCE)
@@ -282,9 +302,30 @@ impl Payload {
                     ticket_id,
                     what,
                     user_id: user.id.clone(),
-                    user_name: user.read_name(),
+                    user_name: user.shown(),
                 },
                 _ => acknowledge("the button's value is not one of ours, or nobody pressed it"),
+            };
+        }
+        let change = pressed
+            .iter()
+            .find_map(|action| match action.action_id.as_deref() {
+                Some(TAKE) => Some((false, action)),
+                Some(CLOSE) => Some((true, action)),
+                _ => None,
+            });
+        if let Some((closes, action)) = change {
+            let Some(ticket_id) = action.value.as_deref().and_then(read_ticket) else {
+                return acknowledge("the button's value is not one of ours");
+            };
+            let Some(user) = self.user.filter(|user| is_id(&user.id)) else {
+                return acknowledge("nobody is named as having pressed the button");
+            };
+            return Interaction::Change {
+                ticket_id,
+                closes,
+                user_name: user.shown(),
+                user_id: user.id,
             };
         }
         let decision = pressed
@@ -309,7 +350,7 @@ impl Payload {
             approval_id,
             plan,
             approved,
-            user_name: user.read_name(),
+            user_name: user.shown(),
             user_id: user.id,
             channel: self
                 .channel
@@ -332,6 +373,26 @@ pub(super) fn button_value(ticket: &TicketId, approval: &Approval) -> Option<Str
     };
     let text = serde_json::to_string(&value).ok()?;
     read_value(&text).map(|_| text)
+}
+
+/// What the buttons carry that ask nothing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TicketValue {
+    t: String,
+}
+
+/// The value of the buttons that change a ticket; `None` when it could not be read back.
+pub(super) fn ticket_value(ticket: &TicketId) -> Option<String> {
+    let value = TicketValue {
+        t: ticket.as_str().to_owned(),
+    };
+    serde_json::to_string(&value).ok()
+}
+
+fn read_ticket(text: &str) -> Option<TicketId> {
+    let value: TicketValue = serde_json::from_str(text.get(..VALUE_CAP.min(text.len()))?).ok()?;
+    TicketId::parse(&value.t)
 }
 
 fn read_value(text: &str) -> Option<(TicketId, String, String)> {
