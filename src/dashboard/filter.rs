@@ -8,6 +8,7 @@ use std::str::FromStr as _;
 
 use crate::diagnosis::Category;
 use crate::failure::Source;
+use crate::ownership::NOBODY;
 use crate::ticket::store::Listed;
 use crate::ticket::{Priority, RemediationState, Status};
 
@@ -37,7 +38,7 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Only this platform.
     pub source: Option<Source>,
-    /// Only tickets of this owner, without regard to case.
+    /// Only tickets of this owner, without regard to case; `nobody`: those that nobody owns.
     pub owner: Option<String>,
     /// Only this priority.
     pub priority: Option<Priority>,
@@ -173,11 +174,9 @@ impl Filter {
 
     /// Is this ticket shown?
     pub fn shows(&self, ticket: &Listed) -> bool {
-        let is_owner = |owner: &String| {
-            ticket
-                .owner
-                .as_ref()
-                .is_some_and(|its| its.to_lowercase() == *owner)
+        let is_owner = |owner: &String| match &ticket.owner {
+            Some(its) => its.to_lowercase() == *owner,
+            None => owner == NOBODY,
         };
         let is_of = |id: &String| {
             let leader = ticket.leader.as_ref().unwrap_or(&ticket.id);
@@ -306,7 +305,7 @@ impl Group {
             Self::Cause => row.error_type.clone(),
             Self::Category => row.category.words().to_owned(),
             Self::Source => row.source.label().to_owned(),
-            Self::Owner => row.owner.clone().unwrap_or_else(|| "nobody's".to_owned()),
+            Self::Owner => row.owner.clone().unwrap_or_else(|| NOBODY.to_owned()),
         }
     }
 }

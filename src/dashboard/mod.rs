@@ -19,13 +19,17 @@ use crate::ticket::{AuditEntry, BlockedSinks, Member, Sink, Status, Ticket};
 mod charts;
 mod filter;
 mod overview;
+mod owners;
 mod scopes;
+mod silences;
 mod ticket;
 mod week;
 
 pub use filter::{Filter, Query, View, category};
 pub use overview::overview;
+pub use owners::{Owned, OwnersPage, as_json as owners_as_json, owners};
 pub use scopes::{as_json as scopes_as_json, scopes};
+pub use silences::{SilencesPage, silence, silences};
 pub use ticket::ticket;
 pub use week::as_json as summary_as_json;
 
@@ -204,6 +208,7 @@ pub fn summary(ticket: &Listed) -> Value {
         "jira_key": ticket.jira_key,
         "remediation": ticket.remediation,
         "count": ticket.count,
+        "silent": ticket.silent,
         "incident": ticket.leader.as_ref().unwrap_or(&ticket.id),
     })
 }
@@ -260,6 +265,10 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
                 record.insert("fault".to_owned(), json!(fault));
             }
         }
+        fields.insert(
+            "severity_reason".to_owned(),
+            json!(ticket.severity_reason()),
+        );
         fields.insert(
             "confidence".to_owned(),
             json!(ticket.diagnosis.confidence_word()),
@@ -329,6 +338,7 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
         "remediation",
         "incident",
         "incident_tickets",
+        "owner",
     ];
     let mut written = writer.write_record(header);
     for ticket in tickets {
@@ -364,6 +374,7 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
             ticket.remediation.name(),
             ticket.leader.as_ref().unwrap_or(&ticket.id).as_str(),
             &ticket.tickets.max(1).to_string(),
+            ticket.owner.as_deref().unwrap_or_default(),
         ];
         written = written.and_then(|()| writer.write_record(cells.map(defuse)));
     }
@@ -433,6 +444,11 @@ fn issue(key: &str, url: Option<&str>) -> Markup {
 /// A point in time, which the script puts into the reader's zone.
 fn moment(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(at.to_rfc3339()) { (time(at)) } }
+}
+
+/// A value of a query.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 fn time(at: DateTime<Utc>) -> String {

@@ -72,7 +72,8 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         div #week data-live="" { (week::picture(page.summary)) (week::most(page.summary, &page.query)) }
         p.quiet.foot {
             span data-zone="" { "Times are UTC." } " " a href=(page.query.at("/api/tickets.csv")) { "Export as CSV" }
-            " · " a href="/dashboard/scopes" { "Platforms that are asked" }
+            " · " a href="/dashboard/scopes" { "Platforms that are asked" } " · " a href="/dashboard/owners" { "Owners" }
+            " · " a href="/dashboard/silences" { "Silences" }
             span.keys { " · Keys: " kbd { "/" } " find, " kbd { "j" } " " kbd { "k" } " next and previous, " kbd { "e" } " select to close" }
         }
     };
@@ -345,6 +346,7 @@ fn sla(ticket: &Listed, page: &Overview<'_>) -> Markup {
 fn note(ticket: &Listed) -> Option<String> {
     let note = match ticket.remediation {
         RemediationState::Succeeded => "healed",
+        _ if ticket.silent => "silent",
         _ if ticket.is_closed() && ticket.recovered => "recovered",
         _ if ticket.is_closed() => return Some(format!("by {}", ticket.status_by)),
         RemediationState::AwaitingApproval => "waits for approval",

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use strum::IntoEnumIterator as _;
 
-use super::{TicketPage, frame, issue, lasting, moment, prose, relative};
+use super::silences::of_ticket;
+use super::{TicketPage, encoded, frame, issue, lasting, moment, prose, relative};
 use crate::diagnosis::{Category, Quote};
 use crate::failure::page;
+use crate::ownership::NOBODY;
 use crate::ticket::{AttemptState, Remediation, RemediationState, Sink, Status, Ticket};
 
 /// Followers that the page of a leader lists.
@@ -43,6 +45,7 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
             div {
                 (facts(page))
                 (words_box(page))
+                (of_ticket(t, page.form_token))
                 section.card { h2 { "History" } ol.history { @for entry in page.audit {
                     li { (moment(entry.at)) " " strong { (entry.what) } " by " (entry.actor.name)
                         @if let Some(detail) = tidy(&entry.detail, t) { div.quiet { (prose(&detail)) } } }
@@ -425,7 +428,11 @@ fn facts(page: &TicketPage<'_>) -> Markup {
                         None if t.is_closed() => { "met" }
                         None => { "due " time data-due="" datetime=(t.sla.due_at.to_rfc3339()) { (relative(t.sla.due_at, page.now)) } } } }))
                 @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (lasting(took)) })) }
-                @if let Some(owner) = &t.owner { (row("Owner", html! { (owner) })) }
+                (row("Owner", html! { @match &t.owner {
+                    Some(owner) => { a href={ "/dashboard?owner=" (encoded(owner)) } { (owner) } }
+                    None => { a href={ "/dashboard?owner=" (NOBODY) } { (NOBODY) } }
+                } @if let Some(known_from) = &t.owner_known_from { span.quiet { ", " (known_from) } } }))
+                @if let Some(reason) = t.severity_reason() { (row("Severity", html! { (t.severity.to_string()) ", by " (prose(&reason)) })) }
                 @for sink in Sink::ALL { (row(sink.title(), shown_by(page, sink))) }
             }
         }

@@ -34,6 +34,14 @@ pub enum Route {
     Incident,
     /// A person's word about an incident.
     IncidentChange,
+    /// Who owns what failed, and what nobody owns.
+    Owners,
+    /// Failures that are expected for a while.
+    Silences,
+    /// A new silence.
+    SetSilence,
+    /// The early end of a silence.
+    EndSilence,
     /// Messages nobody could handle.
     DeadLetters,
     /// Numbers of the last days.
@@ -50,7 +58,7 @@ pub enum Route {
 
 impl Route {
     /// Every call.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Tickets,
         Self::TicketsCsv,
         Self::Ticket,
@@ -59,6 +67,10 @@ impl Route {
         Self::IncidentsCsv,
         Self::Incident,
         Self::IncidentChange,
+        Self::Owners,
+        Self::Silences,
+        Self::SetSilence,
+        Self::EndSilence,
         Self::DeadLetters,
         Self::Summary,
         Self::Scopes,
@@ -78,6 +90,10 @@ impl Route {
             Self::IncidentsCsv => ("GET", "/api/incidents.csv"),
             Self::Incident => ("GET", "/api/incidents/{id}"),
             Self::IncidentChange => ("POST", "/api/incidents/{id}/{action}"),
+            Self::Owners => ("GET", "/api/owners"),
+            Self::Silences => ("GET", "/api/silences"),
+            Self::SetSilence => ("POST", "/api/silences"),
+            Self::EndSilence => ("POST", "/api/silences/{id}/end"),
             Self::DeadLetters => ("GET", "/api/deadletters"),
             Self::Summary => ("GET", "/api/summary"),
             Self::Scopes => ("GET", "/api/scopes"),

@@ -93,6 +93,18 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         let title = format!("The cause is another, says {}:", correction.by.name);
         blocks.push(titled(&one_line(&title), &correction.words()));
     }
+    let owner = ticket.owner.as_deref();
+    let reason = ticket.severity_reason();
+    let care: Vec<Line> = [
+        owner.map(|owner| Line::new("Owner", owner)),
+        reason.map(|reason| Line::new("Severity by", &reason)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !care.is_empty() {
+        blocks.push(lines(&care));
+    }
     let steps: Vec<&str> = diagnosis
         .recommendations
         .iter()

@@ -65,9 +65,14 @@ fn slack(body: &[u8]) {
             assert!(user_name.len() <= 120, "{user_name:?}");
         }
         Ok(Interaction::Correction { user_name, .. }) => assert!(user_name.len() <= 120),
-        Ok(Interaction::Change {
-            user_id, user_name, ..
-        }) => assert!(
+        Ok(
+            Interaction::Change {
+                user_id, user_name, ..
+            }
+            | Interaction::Silence {
+                user_id, user_name, ..
+            },
+        ) => assert!(
             !user_id.is_empty() && user_name.len() <= 120,
             "{user_name:?}"
         ),

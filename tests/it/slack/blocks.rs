@@ -31,6 +31,7 @@ impl Bases {
             dashboard_base: Some(&self.0),
             issue_base: Some(&self.1),
             approvers: &self.2,
+            routes: None,
             clicks: true,
         }
     }
@@ -51,7 +52,8 @@ fn reading(post: &Post) -> String {
 fn guides_part(post: &Post) -> String {
     let text = reading(post)
         .replace("[Take it] [Close] ", "")
-        .replace("[The cause is another…] ", "");
+        .replace("[The cause is another…] ", "")
+        .replace("[Silence 1 h] [Silence 4 h] [Silence 1 day]\n\n", "");
     let mut paragraphs: Vec<&str> = text.split("\n\n").collect();
     let dates = paragraphs.remove(paragraphs.len() - 2);
     assert!(
