@@ -140,7 +140,7 @@ impl Flow {
                 Sink::Slack | Sink::Jira => None,
             };
             // It comes when its place in line does, as far as this process knows.
-            let line = self.sinks.place_in_line(sink, ticket, now);
+            let line = self.sinks.reserve(sink, ticket, now);
             self.put_delivery(ticket, sink, delay.max(line).unwrap_or_default())
                 .await?;
         }

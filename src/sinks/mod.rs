@@ -20,10 +20,12 @@ use crate::ticket::{Record, Sink, Ticket};
 mod intents;
 pub mod jira;
 pub mod lanes;
+pub mod pace;
 pub mod playbook;
 pub mod slack;
 
 use intents::{Intents, Standing};
+use pace::Turn;
 
 /// What one step of a sink came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,15 +123,18 @@ impl Sinks {
         next.unwrap_or(Next::AtRest)
     }
 
-    /// How long the ticket has to wait before anything can be shown in this sink.
-    pub fn place_in_line(
-        &self,
-        sink: Sink,
-        ticket: &Ticket,
-        now: DateTime<Utc>,
-    ) -> Option<Duration> {
+    /// Whose turn it is in a sink with a line, for a delivery of this ticket; `None`: there is nothing to wait for.
+    pub fn turn(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Turn> {
         match sink {
-            Sink::Slack => self.slack.as_ref()?.place_in_line(ticket, now),
+            Sink::Slack => self.slack.as_ref()?.turn(ticket, now),
+            Sink::Jira | Sink::Playbook => None,
+        }
+    }
+
+    /// How long until a delivery of this ticket should come, where the sink has a line. The place is kept.
+    pub fn reserve(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Duration> {
+        match sink {
+            Sink::Slack => self.slack.as_ref()?.reserve(ticket, now),
             Sink::Jira | Sink::Playbook => None,
         }
     }
