@@ -14,6 +14,7 @@ mod first;
 mod folded;
 mod healing;
 mod hostile;
+mod shaken;
 mod simulation;
 mod interleaving;
 mod moved;
