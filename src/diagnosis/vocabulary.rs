@@ -25,7 +25,7 @@ use crate::patrol::OVERDUE;
 #[serde(rename_all = "snake_case")]
 #[expect(
     missing_docs,
-    reason = "the names are the field's own words, listed in the README"
+    reason = "the names are the field's own words"
 )]
 #[strum(serialize_all = "lowercase")]
 pub enum Category {

@@ -209,7 +209,7 @@ fn settings(config: &Config) -> Vec<Check> {
         SETTINGS
             .iter()
             .find(|setting| setting.name == name)
-            .map_or("see the README", |setting| setting.about)
+            .map_or("see docs/settings.md", |setting| setting.about)
     };
     config
         .problems
