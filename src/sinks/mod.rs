@@ -211,6 +211,8 @@ pub struct Check {
     pub name: String,
     /// Is it as it must be?
     pub ok: bool,
+    /// Is it switched off? Then nothing was tried.
+    pub off: bool,
     /// What was found.
     pub line: String,
     /// What to do about it.
@@ -222,8 +224,17 @@ pub(crate) fn good(name: &str, line: impl Into<String>) -> Check {
     Check {
         name: name.to_owned(),
         ok: true,
+        off: false,
         line: line.into(),
         fix: None,
+    }
+}
+
+/// It is switched off.
+pub(crate) fn off(name: &str, line: impl Into<String>) -> Check {
+    Check {
+        off: true,
+        ..good(name, line)
     }
 }
 
@@ -232,6 +243,7 @@ pub(crate) fn bad(name: &str, line: impl Into<String>, fix: impl Into<String>) -
     Check {
         name: name.to_owned(),
         ok: false,
+        off: false,
         line: line.into(),
         fix: Some(fix.into()),
     }
