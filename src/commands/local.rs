@@ -391,8 +391,14 @@ mod tests {
     fn files_are_read_in_order_and_a_mark_at_their_beginning_is_none() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let write = |path: PathBuf, text: &str| std::fs::write(path, text).unwrap();
-        write(first.path().join(".env"), "\u{feff}A=of .env\nB=of .env\n");
-        write(second.path().join(".env"), "A=of another\nC=of another\n");
+        write(
+            first.path().join(".env"),
+            "\u{feff}A='of .env'\nB='of .env'\n",
+        );
+        write(
+            second.path().join(".env"),
+            "A='of another'\nC='of another'\n",
+        );
         write(
             first.path().join("local.settings.json"),
             "\u{feff}{\"Values\": {\"B\": \"of JSON\"}}",

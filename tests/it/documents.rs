@@ -227,7 +227,7 @@ fn the_documents_show_every_picture_there_is_and_say_what_is_on_it() {
     let pictures = root().join("tests/screenshots");
     let image =
         regex::Regex::new(r"!\[([^\]]*)\]\((?:\.\./)?tests/screenshots/([^)\s]+)\)").unwrap();
-    let texts = documents().iter().map(|name| prose(&read(name)));
+    let texts = documents().into_iter().map(|name| prose(&read(&name)));
     let readme = texts.collect::<Vec<_>>().join("\n");
     let mut shown = BTreeSet::new();
     for found in image.captures_iter(&readme) {

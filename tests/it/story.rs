@@ -27,3 +27,4 @@ mod reports;
 mod stuck;
 mod rig;
 mod traced;
+mod upgrade;

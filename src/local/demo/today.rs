@@ -11,7 +11,7 @@ const BEFORE: TimeDelta = TimeDelta::minutes(30);
 
 /// A date, with its time if it has one.
 static DATE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"\b(20\d{2}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}:\d{2}))?"));
+    LazyLock::new(|| pattern(r"(20\d{2}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}:\d{2}))?"));
 /// Milliseconds since 1970, of these years.
 static MILLISECONDS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b1[6-9]\d{11}\b"));
 
