@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use super::{Delivery, Flow, Task};
 use crate::fault::Fault;
 use crate::sinks::lanes::{Heard, Wait};
-use crate::sinks::pace::Turn;
-use crate::sinks::{Next, Step};
+
+use crate::sinks::{Next, Step, Turn};
 use crate::ticket::machine::{self, Change, Event, Refusal};
 use crate::ticket::store::{Line, Loaded, Outage, Stuck, UpdateError};
 use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};

@@ -20,12 +20,13 @@ use crate::ticket::{Record, Sink, Ticket};
 mod intents;
 pub mod jira;
 pub mod lanes;
-pub mod pace;
+mod pace;
 pub mod playbook;
 pub mod slack;
 
 use intents::{Intents, Standing};
-use pace::Turn;
+use pace::Pace;
+pub use pace::Turn;
 
 /// What one step of a sink came to.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,10 +16,9 @@ use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use super::pace::{Pace, Turn};
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::sinks::{Intents, Next, Standing, Step};
+use crate::sinks::{Intents, Next, Pace, Standing, Step, Turn};
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
