@@ -31,6 +31,7 @@ pub mod queues;
 pub mod reader;
 pub mod routes;
 pub mod secure_webhook;
+mod silences;
 pub mod wire;
 
 use access::DashboardLock;

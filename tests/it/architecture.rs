@@ -286,6 +286,7 @@ const IMPURE: &[&str] = &[
     "functions/queues.rs",
     "functions/reader.rs",
     "functions/secure_webhook.rs",
+    "functions/silences.rs",
     "functions/wire.rs",
 ];
 /// Whole rooms at the edge.

@@ -37,6 +37,7 @@ mod claims;
 mod deployment;
 mod incidents;
 mod retention;
+mod silences;
 mod stories;
 mod upgraded;
 

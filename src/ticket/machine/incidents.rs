@@ -4,6 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::status::call_off;
 use super::{Draft, Refusal, contradicts, nothing};
+use crate::failure::Source;
 use crate::ticket::incident::DIGEST;
 use crate::ticket::{Actor, ChapterKind, Incident, Joined, Status, TicketId};
 
@@ -78,6 +79,10 @@ pub(super) fn gathered(d: &mut Draft, found: &Incident) -> Result<(), Refusal> {
         applied: d.ticket.status_version,
         ..found.clone()
     };
+    if d.ticket.failure.source == Source::System {
+        // What tells of a silence has told of all.
+        next.told = next.tickets;
+    }
     let new = next.tickets.saturating_sub(next.told);
     let rests = before.told_at.is_none_or(|at| d.now - at >= DIGEST);
     if new > 0 && rests && !d.ticket.is_closed() {
