@@ -263,9 +263,9 @@ impl View {
     /// Puts rows, the newest first, into its order.
     pub fn sort(self, rows: &mut [&Listed]) {
         match self.sort {
-            Sort::Priority => rows.sort_by_key(|row| match row.is_closed() {
-                true => (true, Priority::P4),
-                false => (false, row.priority),
+            Sort::Priority => rows.sort_by_key(|row| {
+                let closed = row.is_closed();
+                (closed, if closed { Priority::P4 } else { row.priority })
             }),
             Sort::Sla => rows.sort_by_key(|row| {
                 let waits = row.status == Status::Open;

@@ -190,7 +190,9 @@ impl Handler {
         let leave = match &self.doors.dashboard {
             DashboardLock::Key { .. } => Leave::Form(&caller.form_token),
             DashboardLock::Entra { .. } if caller.is_known => Leave::Link(access::ENTRA_SIGN_OUT),
-            _ => Leave::Not,
+            #[cfg(feature = "local")]
+            DashboardLock::Open => Leave::Not,
+            DashboardLock::Entra { .. } | DashboardLock::Closed => Leave::Not,
         };
         Visitor {
             name: &caller.name,
