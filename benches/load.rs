@@ -3,7 +3,7 @@
 //! `cargo bench --bench load` uses an embedded store; with `AIOPS_RCA_LOAD_STORE` set to a connection string it uses that
 //! account (Azurite: start a fresh one, in memory). It prints
 //! - accepted failures a second, beside how often the store does one insert and one put a second, and how often the two
-//!   operations of an accept (a transaction of three rows, a put), at 64 connections;
+//!   operations of an accept (a transaction of four rows, a put), at 64 connections;
 //! - with `AIOPS_RCA_LOAD_TICKETS` tickets in the store (20,000; a tenth of them open): the first page, ten lists at
 //!   once, a tick of the sweep, and the memory of the handler through it all.
 //!
@@ -36,6 +36,8 @@ use reqwest::Method;
 use serde_json::json;
 
 const CONNECTIONS: u32 = 64;
+/// Bytes of what waits to be analysed, with a short error text.
+const WAITING: usize = 900;
 const PREFIX: &str = "load";
 const KEY: &str = "a-key-of-this-bench-0123456789";
 
@@ -252,10 +254,11 @@ async fn main() {
             let storage = storage.clone();
             async move {
                 let partition = format!("operations-{}", number % 4);
-                let rows = ["claim", "wait", "due"].map(|kind| format!("{kind}-{number}"));
-                let writes: Vec<_> = rows
-                    .iter()
-                    .map(|row| Write::Insert(row, document))
+                let rows = ["claim", "wait", "due", "units"].map(|kind| format!("{kind}-{number}"));
+                let waiting = format!("\"{}\"", "x".repeat(WAITING));
+                let documents = [document, waiting.as_str(), "{}", document];
+                let writes: Vec<_> = (rows.iter().zip(documents))
+                    .map(|(row, document)| Write::Insert(row, document))
                     .collect();
                 let written = storage.commit("index", &partition, &writes).await;
                 assert!(matches!(written.unwrap(), Swapped::Done(_)));

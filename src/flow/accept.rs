@@ -4,13 +4,14 @@
 //! transaction, so a crash anywhere leaves either nothing the sender was told about, or something the next report or
 //! the sweep picks up.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::claims::{Place, rerun_of, run_of};
+use super::claims::{Place, rerun_of};
 use super::{Flow, Task};
 use crate::digest::sha256;
 use crate::failure::{Failure, Source};
@@ -188,9 +189,16 @@ impl Flow {
                 source: failure.source,
             };
         let failure = &failure;
-        // The same in all rounds: a claim whose answer was lost is recognised.
-        let offer = &self.store.offer(&run_of(failure), failure.source, now);
+        // Of all rounds: a claim whose answer was lost is recognised. Each round has an id of its own, for another failure
+        // may have been given the same one.
+        let offers = &Mutex::new(Vec::new());
         self.with_run(failure, |rows| async move {
+            let offer = &self.store.offer(rows.run(), failure.source, now);
+            let offered = {
+                let mut offers = offers.lock().unwrap_or_else(PoisonError::into_inner);
+                offers.push(offer.clone());
+                offers.clone()
+            };
             if let Some(healing) = self.healing_ticket(&rows, failure).await? {
                 self.remediation_run_failed(&healing, failure, now).await?;
                 return Ok(Some(answer(healing.id, AcceptStatus::Duplicate, failure)));
@@ -199,9 +207,9 @@ impl Flow {
             let accepted =
                 |offer: &TicketId| answer(offer.clone(), AcceptStatus::Accepted, failure);
             let owner = match place {
-                Place::Known(owner) if owner == *offer => {
-                    self.enqueue_accepted(offer, failure).await?;
-                    return Ok(Some(accepted(offer)));
+                Place::Known(owner) if offered.contains(&owner) => {
+                    self.enqueue_accepted(&owner, failure).await?;
+                    return Ok(Some(accepted(&owner)));
                 }
                 Place::Known(owner) => {
                     if !self.note_units(&rows, units.as_ref()).await? {
