@@ -115,3 +115,17 @@ async fn a_run_that_another_process_started_opens_no_ticket() {
         assert_eq!(healed.unwrap(), Some(ticket.id));
     }
 }
+
+#[tokio::test]
+async fn failures_that_were_offered_the_same_id_get_one_each() {
+    let rig = Rig::build().await;
+    let mut ids = std::collections::BTreeSet::new();
+    // Of so many, some lie in the same shard, whose digit is a part of the id.
+    for number in 0..64 {
+        fastrand::seed(7);
+        let failure = of(Source::Adf, &format!("run-{number}"), None);
+        let (id, status) = rig.accept(&failure, at(0)).await;
+        assert_eq!(status, AcceptStatus::Accepted);
+        assert!(ids.insert(id.clone()), "{id} was given twice");
+    }
+}
