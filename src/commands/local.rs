@@ -7,14 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::Utc;
 use clap::Args;
 use owo_colors::OwoColorize as _;
 
 use crate::config::{Config, Environment, SETTINGS};
-use crate::local::demo::Demo;
+use crate::local::demo::{Demo, history};
 use crate::local::host::{HostError, HostOptions, Instances, StopReason};
 use crate::local::{self};
 use crate::storage::{Storage, StorageBackend, StorageSettings};
+use crate::ticket::store::{TABLES, TicketStore};
 
 /// Where `func` listens.
 const PORT: u16 = 7071;
@@ -113,6 +115,11 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
     }
     let prefix = settings.get("STORAGE_PREFIX").cloned().unwrap_or_default();
     let storage = Storage::open(&config.storage.clone()?, &config.wire()?.http)?;
+    if arguments.demo && !arguments.once {
+        let store = TicketStore::new(storage.clone());
+        storage.prepare(&TABLES, &[]).await?;
+        history::seed(&store, Utc::now()).await?;
+    }
     let options = HostOptions {
         executable: Some(match &arguments.executable {
             // The handler runs in the app's directory; the path is meant from here.

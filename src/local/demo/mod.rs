@@ -23,6 +23,7 @@ use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
 use simulators::slack::{SlackOptions, SlackSimulator};
 use simulators::{Server, serve};
 
+pub mod history;
 mod story;
 mod today;
 mod unreported;

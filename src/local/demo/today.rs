@@ -11,7 +11,7 @@ const BEFORE: TimeDelta = TimeDelta::minutes(30);
 
 /// A date, with its time if it has one.
 static DATE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(20\d{2}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}:\d{2}))?"));
+    LazyLock::new(|| pattern(r"(20\d{2}[-/]\d{2}[-/]\d{2})(?:[T ](\d{2}:\d{2}:\d{2}))?"));
 /// Milliseconds since 1970, of these years.
 static MILLISECONDS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b1[6-9]\d{11}\b"));
 
@@ -27,7 +27,7 @@ fn pattern(text: &str) -> Regex {
 /// is over.
 pub(super) fn moved(text: &str, now: DateTime<Utc>) -> Cow<'_, str> {
     let dated = DATE.captures_iter(text).filter_map(|found| {
-        let date: NaiveDate = found.get(1)?.as_str().parse().ok()?;
+        let date = day(found.get(1)?.as_str())?;
         let time = found.get(2).and_then(|time| time.as_str().parse().ok());
         Some(date.and_time(time.unwrap_or(NaiveTime::MIN)).and_utc())
     });
@@ -44,12 +44,16 @@ pub(super) fn moved(text: &str, now: DateTime<Utc>) -> Cow<'_, str> {
     let dates = DATE.replace_all(text, |found: &Captures<'_>| {
         let whole = found.get(0).map_or("", |whole| whole.as_str());
         let date = found.get(1).map_or("", |date| date.as_str());
-        let moved = date.parse::<NaiveDate>().ok();
-        let moved = moved.and_then(|date| date.checked_add_days(Days::new(days)));
-        moved.map_or_else(
-            || whole.to_owned(),
-            |moved| whole.replace(date, &moved.to_string()),
-        )
+        let moved = day(date).and_then(|date| date.checked_add_days(Days::new(days)));
+        let Some(moved) = moved.map(|moved| moved.to_string()) else {
+            return whole.to_owned();
+        };
+        let moved = if date.contains('/') {
+            moved.replace('-', "/")
+        } else {
+            moved
+        };
+        whole.replace(date, &moved)
     });
     let moved = MILLISECONDS.replace_all(&dates, |found: &Captures<'_>| {
         let number = found.get(0).map_or("", |number| number.as_str());
@@ -61,6 +65,11 @@ pub(super) fn moved(text: &str, now: DateTime<Utc>) -> Cow<'_, str> {
     Cow::Owned(moved.into_owned())
 }
 
+/// A date, written with hyphens or slashes.
+fn day(text: &str) -> Option<NaiveDate> {
+    text.replace('/', "-").parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,9 +78,10 @@ mod tests {
     fn all_dates_move_by_the_same_days_to_the_last_time_that_is_over() {
         let now = "2026-11-30T09:30:00Z".parse().unwrap();
         let text = r#"{"end": "2026-07-27T09:15:31.123Z", "start": "2026-07-26T23:00:00Z", "run_id": "scheduled__2026-07-27T00:00:00+00:00",
-            "path": "sales/2026-07-27.csv", "at": 1785143240000, "id": 998877665544332}"#;
+            "path": "sales/2026-07-27.csv", "folder": "2026/07/27", "at": 1785143240000, "id": 998877665544332}"#;
         let expected = text
             .replace("2026-07-27", "2026-11-29")
+            .replace("2026/07/27", "2026/11/29")
             .replace("2026-07-26", "2026-11-28")
             .replace("1785143240000", "1795943240000");
         assert_eq!(moved(text, now), expected);
