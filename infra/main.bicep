@@ -104,6 +104,15 @@ param slackBotToken string = ''
 @secure()
 param slackSigningSecret string = ''
 
+// ---- Microsoft Teams
+@description('URL of a workflow made from "Send webhook alerts to a channel"; empty: no Teams.')
+@secure()
+param teamsWorkflowUrl string = ''
+
+@description('What the workflow reads: message, as the template does, or the bare card.')
+@allowed(['message', 'card'])
+param teamsWorkflowBody string = 'message'
+
 // ---- remediation
 @description('true lets playbooks be called. Start with false and read what would have been done.')
 param autoRemediationEnabled bool = false
@@ -272,6 +281,7 @@ module vault 'modules/vault.bicep' = {
       JIRA_WEBHOOK_SECRET: jiraWebhookSecret
       SLACK_BOT_TOKEN: slackBotToken
       SLACK_SIGNING_SECRET: slackSigningSecret
+      TEAMS_WORKFLOW_URL: teamsWorkflowUrl
       DATABRICKS_TOKEN: databricksToken
       AIRFLOW_PASSWORD: airflowPassword
       AIRFLOW_TOKEN: airflowToken
@@ -465,6 +475,11 @@ var slackButtonSettings = {
   SLACK_SIGNING_SECRET: '${secret}SLACK-SIGNING-SECRET)'
 }
 
+var teamsWorkflowSettings = {
+  TEAMS_WORKFLOW_URL: '${secret}TEAMS-WORKFLOW-URL)'
+  TEAMS_WORKFLOW_BODY: teamsWorkflowBody
+}
+
 var secureWebhookSettings = {
   SECURE_WEBHOOK_TENANT_ID: tenant().tenantId
   SECURE_WEBHOOK_AUDIENCE: secureWebhookAudience
@@ -508,7 +523,8 @@ var ticketSettings = union(
 )
 var chatSettings = union(
   empty(slackBotToken) ? {} : slackSettings,
-  empty(slackSigningSecret) ? {} : slackButtonSettings
+  empty(slackSigningSecret) ? {} : slackButtonSettings,
+  empty(teamsWorkflowUrl) ? {} : teamsWorkflowSettings
 )
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
 var telemetryAllSettings = union(

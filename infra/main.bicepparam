@@ -51,6 +51,10 @@ param slackApprovers = readEnvironmentVariable('SLACK_APPROVERS', '')
 param slackBotToken = readEnvironmentVariable('SLACK_BOT_TOKEN', '')
 param slackSigningSecret = readEnvironmentVariable('SLACK_SIGNING_SECRET', '')
 
+// ---- Microsoft Teams: empty URL, no Teams
+param teamsWorkflowUrl = readEnvironmentVariable('TEAMS_WORKFLOW_URL', '')
+param teamsWorkflowBody = 'message'                   // card: a hand-made flow that reads the bare card
+
 // ---- remediation: off until you have read what it would have done
 param autoRemediationEnabled = false
 param callbackSigningKey = readEnvironmentVariable('CALLBACK_SIGNING_KEY')

@@ -24,6 +24,7 @@ use crate::remediation::RemediationSettings;
 use crate::sinks::jira::JiraSettings;
 use crate::sinks::playbook::PlaybookSettings;
 use crate::sinks::slack::SlackSettings;
+use crate::sinks::teams::TeamsSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::OtlpSettings;
 
@@ -88,6 +89,8 @@ pub struct Config {
     pub jira: Option<JiraSettings>,
     /// Slack, if it is on.
     pub slack: Option<SlackSettings>,
+    /// Microsoft Teams, if it is on.
+    pub teams: Option<TeamsSettings>,
     /// The playbooks, if there are any.
     pub playbooks: Option<PlaybookSettings>,
     /// The resource that a playbook's trigger takes tokens for.
@@ -132,7 +135,8 @@ impl Config {
             management.map_or_else(String::new, |url| url.origin().ascii_serialization());
         let jira = sinks::jira(&mut r, public_base.clone());
         let issue_base = jira.as_ref().map(|settings| settings.domain.clone());
-        let slack = sinks::slack(&mut r, public_base.clone(), issue_base);
+        let slack = sinks::slack(&mut r, public_base.clone(), issue_base.clone());
+        let teams = sinks::teams(&mut r, public_base.clone(), issue_base);
         let playbooks = sinks::playbooks(&mut r, public_base.clone());
         let actions = playbooks
             .as_ref()
@@ -160,6 +164,7 @@ impl Config {
             management,
             jira,
             slack,
+            teams,
             playbooks,
             problems: r.problems,
             faults: Faults::parse(environment.get(faults::VARIABLE).map_or("", String::as_str)),

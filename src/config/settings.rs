@@ -43,6 +43,7 @@ const fn secret(group: &'static str, name: &'static str, about: &'static str) ->
 const STORAGE: &str = "Storage";
 const JIRA: &str = "JIRA";
 const SLACK: &str = "Slack";
+const TEAMS: &str = "Microsoft Teams";
 const AZURE: &str = "Azure";
 const DATABRICKS: &str = "Databricks";
 const AIRFLOW: &str = "Airflow";
@@ -162,6 +163,17 @@ pub const SETTINGS: &[Setting] = &[
         "SLACK_API_URL",
         "https://slack.com/api/",
         "Another Web API, for tests",
+    ),
+    secret(
+        TEAMS,
+        "TEAMS_WORKFLOW_URL",
+        "URL of a workflow made from the template \"Send webhook alerts to a channel\": cards are posted, never edited; without it Teams is off",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_WORKFLOW_BODY",
+        "message",
+        "`message`, which the template reads, or `card`, which some hand-made flows read",
     ),
     setting(
         AZURE,

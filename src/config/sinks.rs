@@ -1,4 +1,4 @@
-//! The sinks' settings: JIRA, Slack and the playbooks.
+//! The sinks' settings: JIRA, Slack, Microsoft Teams and the playbooks.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use super::{KEY_LENGTH, PLAYBOOKS};
 use crate::sinks::jira::JiraSettings;
 use crate::sinks::playbook::{PlaybookSettings, SecretUrl};
 use crate::sinks::slack::SlackSettings;
+use crate::sinks::teams::{TeamsSettings, WorkflowBody, WorkflowSettings, WorkflowUrl};
 
 pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<JiraSettings> {
     match r
@@ -81,6 +82,39 @@ pub(super) fn slack(
         dashboard_base,
         issue_base,
     })
+}
+
+pub(super) fn teams(
+    r: &mut Reader<'_>,
+    dashboard_base: Option<Url>,
+    issue_base: Option<Url>,
+) -> Option<TeamsSettings> {
+    let text = r.secret("TEAMS_WORKFLOW_URL")?;
+    let body = match r
+        .text("TEAMS_WORKFLOW_BODY")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "card" => WorkflowBody::Card,
+        "message" => WorkflowBody::Message,
+        _ => {
+            r.problem("TEAMS_WORKFLOW_BODY", "must be message or card");
+            return None;
+        }
+    };
+    match WorkflowUrl::parse(text.expose_secret()) {
+        Ok(url) => Some(TeamsSettings::Workflow(WorkflowSettings {
+            url,
+            body,
+            dashboard_base,
+            issue_base,
+        })),
+        Err(error) => {
+            r.problem("TEAMS_WORKFLOW_URL", error.to_string());
+            None
+        }
+    }
 }
 
 pub(super) fn playbooks(

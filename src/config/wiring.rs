@@ -17,6 +17,7 @@ use crate::sinks::jira::Jira;
 use crate::sinks::lanes::Lanes;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
+use crate::sinks::teams::Teams;
 use crate::storage::Storage;
 use crate::ticket::store::TicketStore;
 use chrono::Utc;
@@ -51,6 +52,7 @@ impl Config {
         let sinks = Sinks {
             jira: (self.jira.clone()).map(|settings| Jira::new(settings, http.clone())),
             slack: (self.slack.clone()).map(|settings| Slack::new(settings, http.clone())),
+            teams: (self.teams.clone()).map(|settings| Teams::new(settings, http.clone())),
             playbook: self.playbooks.clone().map(|settings| {
                 Playbooks::new(settings, http.clone())
                     .called_as(identity.clone(), self.playbook_audience.clone())

@@ -26,6 +26,8 @@ const SHORT: Duration = Duration::from_millis(400);
 const BRIEF: Duration = Duration::from_millis(700);
 /// A place in line that is waited for: with the messages before it on their way, coming back would cost more.
 const SLEPT: Duration = Duration::from_secs(3);
+/// A wait for a post that is written down.
+const LONG: Duration = Duration::from_secs(60);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -85,6 +87,16 @@ impl Flow {
             Some(wait) if wait > SLEPT => return self.put(Task::Delivery(delivery), wait).await,
             Some(wait) => tokio::time::sleep(wait).await,
             None => {}
+        }
+        if let Some(wait) = self.wait_to_post(&delivery, &loaded.ticket, now()).await? {
+            if wait < LONG {
+                return self.put(Task::Delivery(delivery), wait).await;
+            }
+            // Written down, or the sweep would take the delivery for lost.
+            let end = End::Later(wait);
+            return self
+                .end_delivery(&delivery, &mut loaded, "", end, now())
+                .await;
         }
         let was_stuck = Stuck::of(&loaded.ticket, delivery.sink).is_some();
         let holder = format!("{:016x}", fastrand::u64(..));
@@ -166,6 +178,22 @@ impl Flow {
                 );
             }
         }
+    }
+
+    /// How long a post has to wait that all processes count together; `None`: it is booked, or nothing has to be.
+    async fn wait_to_post(
+        &self,
+        delivery: &Delivery,
+        ticket: &Ticket,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Duration>, Fault> {
+        let sink = delivery.sink;
+        let Some(budget) = self.sinks.budget(sink, ticket, now) else {
+            return Ok(None);
+        };
+        let (posts, id) = ((budget.posts, budget.within), &ticket.id);
+        let place = self.store.book_post(sink, id, posts, now).await?;
+        Ok(place.map(|at| (at - now).to_std().unwrap_or_default()))
     }
 
     /// For the pages and the sweep. The delivery goes on without: the next change notes it again.
@@ -323,8 +351,8 @@ impl Flow {
                 }
                 _ => Ok(()),
             },
-            // Its messages name the ticket themselves.
-            Record::Slack(_) => Ok(()),
+            // Their messages name the ticket themselves.
+            Record::Slack(_) | Record::Teams(_) => Ok(()),
         }
     }
 

@@ -135,9 +135,10 @@ impl Flow {
                 // Its first message then names the issue, and the two do not change the ticket at the same moment.
                 Sink::Slack if jira_comes && ticket.slack.ts.is_none() => Some(BEHIND_JIRA),
                 Sink::Slack if jira_comes => Some(BEHIND_JIRA / 2),
+                Sink::Teams if jira_comes => Some(BEHIND_JIRA),
                 // It is put already, behind the issue that was just made.
-                Sink::Slack if is_just_opened(ticket, now) => continue,
-                Sink::Slack | Sink::Jira => None,
+                Sink::Slack | Sink::Teams if is_just_opened(ticket, sink, now) => continue,
+                Sink::Slack | Sink::Teams | Sink::Jira => None,
             };
             // It comes when its place in line does, as far as this process knows.
             let line = self.sinks.place_in_line(sink, ticket, now);
@@ -292,9 +293,9 @@ impl Flow {
     }
 }
 
-/// Does the first delivery to Slack still wait, behind JIRA's or in line? Should it be lost, the sweep puts another one.
-fn is_just_opened(ticket: &Ticket, now: DateTime<Utc>) -> bool {
-    let state = ticket.books.sinks.get(Sink::Slack);
+/// Does the first delivery to this sink still wait, behind JIRA's or in line? Should it be lost, the sweep puts another one.
+fn is_just_opened(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
+    let state = ticket.books.sinks.get(sink);
     state.is_none() && now - ticket.last_change() < PATIENCE
 }
 

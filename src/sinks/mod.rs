@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
@@ -22,6 +22,7 @@ pub mod jira;
 pub mod lanes;
 pub mod playbook;
 pub mod slack;
+pub mod teams;
 
 use intents::{Intents, Standing};
 
@@ -69,6 +70,15 @@ impl<R> Step<R> {
     }
 }
 
+/// What all processes together may post to a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// So many posts.
+    pub posts: usize,
+    /// Within this time.
+    pub within: TimeDelta,
+}
+
 /// The sinks that are on.
 #[derive(Debug, Clone, Default)]
 pub struct Sinks {
@@ -76,6 +86,8 @@ pub struct Sinks {
     pub jira: Option<jira::Jira>,
     /// Slack.
     pub slack: Option<slack::Slack>,
+    /// Microsoft Teams.
+    pub teams: Option<teams::Teams>,
     /// The playbooks, if any is configured.
     pub playbook: Option<playbook::Playbooks>,
     /// Who delivers where right now.
@@ -91,6 +103,10 @@ impl Sinks {
                 self.slack.is_some(),
                 "Slack is not configured (SLACK_BOT_TOKEN)",
             ),
+            Sink::Teams => (
+                self.teams.is_some(),
+                "Microsoft Teams is not configured (TEAMS_…)",
+            ),
             Sink::Playbook => (
                 self.playbook.is_some(),
                 "no playbook is configured (PLAYBOOK_…)",
@@ -104,6 +120,7 @@ impl Sinks {
         match sink {
             Sink::Jira => Some(self.jira.as_ref()?.settings().digest()),
             Sink::Slack => Some(self.slack.as_ref()?.settings().digest()),
+            Sink::Teams => Some(self.teams.as_ref()?.digest()),
             Sink::Playbook => None,
         }
     }
@@ -115,6 +132,9 @@ impl Sinks {
             Sink::Jira => (self.jira.as_ref()).map(|jira| jira.next(ticket, now).map(Record::Jira)),
             Sink::Slack => {
                 (self.slack.as_ref()).map(|slack| slack.next(ticket, now).map(Record::Slack))
+            }
+            Sink::Teams => {
+                (self.teams.as_ref()).map(|teams| teams.next(ticket, now).map(Record::Teams))
             }
             Sink::Playbook => None,
         };
@@ -130,7 +150,16 @@ impl Sinks {
     ) -> Option<Duration> {
         match sink {
             Sink::Slack => self.slack.as_ref()?.place_in_line(ticket, now),
+            Sink::Teams => self.teams.as_ref()?.place_in_line(&shown(ticket), now),
             Sink::Jira | Sink::Playbook => None,
+        }
+    }
+
+    /// What all processes together may post to this sink, if it is about to be posted to.
+    pub fn budget(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Budget> {
+        match sink {
+            Sink::Teams => self.teams.as_ref()?.budget(&shown(ticket), now),
+            Sink::Jira | Sink::Slack | Sink::Playbook => None,
         }
     }
 
@@ -138,7 +167,7 @@ impl Sinks {
     pub fn is_time_to_tell(&self, sink: Sink, now: DateTime<Utc>) -> bool {
         match sink {
             Sink::Slack => (self.slack.as_ref()).is_some_and(|slack| slack.is_time_to_tell(now)),
-            Sink::Jira | Sink::Playbook => false,
+            Sink::Jira | Sink::Teams | Sink::Playbook => false,
         }
     }
 
@@ -146,7 +175,7 @@ impl Sinks {
     pub fn silent_until(&self, sink: Sink, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match sink {
             Sink::Slack => self.slack.as_ref()?.silent_until(now),
-            Sink::Jira | Sink::Playbook => None,
+            Sink::Jira | Sink::Teams | Sink::Playbook => None,
         }
     }
 
@@ -158,7 +187,7 @@ impl Sinks {
                     slack.share(processes, silent_until);
                 }
             }
-            Sink::Jira | Sink::Playbook => {}
+            Sink::Jira | Sink::Teams | Sink::Playbook => {}
         }
     }
 
@@ -180,6 +209,10 @@ impl Sinks {
             },
             Sink::Slack => match &self.slack {
                 Some(slack) => Ok(slack.step(ticket, now).await?.map(Record::Slack)),
+                None => Ok(Step::UpToDate),
+            },
+            Sink::Teams => match &self.teams {
+                Some(teams) => Ok(teams.step(ticket, now).await?.map(Record::Teams)),
                 None => Ok(Step::UpToDate),
             },
             Sink::Playbook => Ok(Step::UpToDate),

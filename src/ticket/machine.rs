@@ -17,7 +17,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::{
     Actor, AuditEntry, Bookkeeping, Chapter, ChapterKind, DeliveryFault, Incident, Intent,
     JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Sink, Sla, SlackRecord,
-    Status, Ticket, TicketId,
+    Status, TeamsRecord, Ticket, TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
@@ -422,6 +422,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         past: None,
         jira: JiraRecord::default(),
         slack: SlackRecord::default(),
+        teams: (!sinks_off.contains_key(Sink::Teams.name())).then(TeamsRecord::default),
         sinks_off,
         version: 1,
         trace,
@@ -551,6 +552,7 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
         Event::Recorded(Record::Jira(record)) => record_jira(d, record),
         Event::Recorded(Record::Slack(record)) => d.ticket.slack = record.clone(),
+        Event::Recorded(Record::Teams(record)) => d.ticket.teams = Some(record.clone()),
         Event::Woken { sink } => {
             let state = d.ticket.books.sinks.of(*sink);
             state.delivered = 0;

@@ -27,7 +27,7 @@ pub mod store;
 pub use blocked::{BlockedSinks, Waits};
 pub use bookkeeping::{
     Blocked, Bookkeeping, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates,
-    SlackRecord,
+    SlackRecord, TeamsRecord,
 };
 pub use history::{Outcome, Past};
 pub use id::TicketId;
@@ -80,6 +80,8 @@ pub enum Channel {
     Jira,
     /// A person in Slack.
     Slack,
+    /// A person in Microsoft Teams.
+    Teams,
     /// A person on the dashboard or through the API.
     Dashboard,
     /// A playbook's callback or the vendor's answer about its run.
@@ -200,6 +202,9 @@ pub struct Ticket {
     /// What the Slack sink recorded.
     #[serde(default)]
     pub slack: SlackRecord,
+    /// What the Microsoft Teams sink recorded; `None`: it was off when the ticket was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teams: Option<TeamsRecord>,
     /// How healing stands.
     pub remediation: Remediation,
     /// Sinks that are switched off, by name, with the reason.
@@ -241,7 +246,7 @@ impl Actor {
     pub fn is_person(&self) -> bool {
         matches!(
             self.channel,
-            Channel::Jira | Channel::Slack | Channel::Dashboard
+            Channel::Jira | Channel::Slack | Channel::Teams | Channel::Dashboard
         )
     }
 }
@@ -274,6 +279,9 @@ impl Ticket {
             // What its leader shows, unless it was shown before it was part of that incident.
             Sink::Jira => self.is_follower() && self.jira.key.is_none(),
             Sink::Slack => self.is_follower() && self.slack.ts.is_none(),
+            Sink::Teams => {
+                (self.teams.as_ref()).is_none_or(|record| self.is_follower() && !record.is_shown())
+            }
         };
         !idle && !self.sinks_off.contains_key(sink.name()) && self.delivered(sink) < self.version
     }
@@ -327,6 +335,7 @@ impl Ticket {
         match sink {
             Sink::Jira => self.jira.fault.as_ref(),
             Sink::Slack => self.slack.fault.as_ref(),
+            Sink::Teams => self.teams.as_ref()?.fault.as_ref(),
             Sink::Playbook => None,
         }
     }

@@ -33,4 +33,5 @@ mod storage;
 mod stored;
 mod story;
 mod support;
+mod teams;
 mod telemetry;

@@ -21,6 +21,7 @@ mod outages;
 mod patrolled;
 mod people;
 mod planted;
+mod posted;
 mod reading;
 mod reports;
 mod stuck;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::status::call_off;
 use super::{Draft, Refusal, contradicts, nothing};
 use crate::ticket::incident::DIGEST;
-use crate::ticket::{Actor, ChapterKind, Incident, Joined, Status, TicketId};
+use crate::ticket::{Actor, ChapterKind, Incident, Joined, Status, TeamsRecord, TicketId};
 
 pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
     if joined.leader == d.ticket.id {
@@ -23,8 +23,9 @@ pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
         ..joined.clone()
     });
     d.visible = true;
-    if d.ticket.jira.key.is_some() || d.ticket.slack.ts.is_some() {
-        // Its own issue and message end here.
+    let in_teams = d.ticket.teams.as_ref().is_some_and(TeamsRecord::is_shown);
+    if d.ticket.jira.key.is_some() || d.ticket.slack.ts.is_some() || in_teams {
+        // Its own issue, message and card end here.
         d.ticket.status_version += 1;
         let told = format!(
             "This is part of incident {}, and goes on there",
