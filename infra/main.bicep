@@ -113,6 +113,18 @@ param teamsWorkflowUrl string = ''
 @allowed(['message', 'card'])
 param teamsWorkflowBody string = 'message'
 
+@description('true: a bot posts instead, edits its cards and takes clicks; it signs in as the app\'s identity.')
+param teamsBot bool = false
+
+@description('The channel, 19:…@thread.tacv2; empty: learned when the app is installed in a team.')
+param teamsChannelId string = ''
+
+@description('The team\'s group id; empty: learned as well.')
+param teamsTeamId string = ''
+
+@description('Entra object ids, separated by commas, of the people whose buttons in Teams count.')
+param teamsApprovers string = ''
+
 // ---- remediation
 @description('true lets playbooks be called. Start with false and read what would have been done.')
 param autoRemediationEnabled bool = false
@@ -306,6 +318,15 @@ module functionApp 'modules/function.bicep' = {
   }
 }
 
+module bot 'modules/bot.bicep' = if (teamsBot) {
+  params: {
+    name: '${functionAppName}-bot'
+    identityId: identity.id
+    clientId: identity.properties.clientId
+    endpoint: 'https://${functionApp.outputs.hostName}/teams/messages'
+  }
+}
+
 module watcher 'modules/watcher.bicep' = if (!empty(operatorEmail)) {
   params: {
     name: name
@@ -480,6 +501,14 @@ var teamsWorkflowSettings = {
   TEAMS_WORKFLOW_BODY: teamsWorkflowBody
 }
 
+var teamsBotSettings = {
+  TEAMS_BOT_APP_ID: identity.properties.clientId
+  TEAMS_TENANT_ID: tenant().tenantId
+  TEAMS_CHANNEL_ID: teamsChannelId
+  TEAMS_TEAM_ID: teamsTeamId
+  TEAMS_APPROVERS: teamsApprovers
+}
+
 var secureWebhookSettings = {
   SECURE_WEBHOOK_TENANT_ID: tenant().tenantId
   SECURE_WEBHOOK_AUDIENCE: secureWebhookAudience
@@ -524,7 +553,8 @@ var ticketSettings = union(
 var chatSettings = union(
   empty(slackBotToken) ? {} : slackSettings,
   empty(slackSigningSecret) ? {} : slackButtonSettings,
-  empty(teamsWorkflowUrl) ? {} : teamsWorkflowSettings
+  empty(teamsWorkflowUrl) ? {} : teamsWorkflowSettings,
+  teamsBot ? teamsBotSettings : {}
 )
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
 var telemetryAllSettings = union(

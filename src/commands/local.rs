@@ -25,7 +25,7 @@ pub struct LocalArguments {
     /// Port to listen on (7071 as `func` does; 0 takes a free one)
     #[arg(long, default_value_t = 7071)]
     port: u16,
-    /// Play sample failures against simulators of JIRA, Slack and Logic Apps; nothing real is touched
+    /// Play sample failures against simulators of JIRA, Slack, Teams and Logic Apps; nothing real is touched
     #[arg(long)]
     demo: bool,
     /// With --demo: exit when everything has arrived, with a summary and status 0

@@ -12,6 +12,7 @@ use url::Url;
 use crate::diagnosis::Action;
 use crate::fault::Fault;
 use crate::functions::access::DashboardLock;
+use crate::functions::bot_token::BotTokenSettings;
 use crate::functions::deployment::{self, Idle};
 use crate::functions::faults::{self, Faults};
 use crate::functions::secure_webhook::SecureWebhookSettings;
@@ -107,6 +108,10 @@ pub struct Config {
     pub retention_days: Option<u32>,
     /// The optional lock of `/azure-monitor`.
     pub secure_webhook: Option<SecureWebhookSettings>,
+    /// The lock of `/teams/messages`; `None`: there is no bot.
+    pub bot_token: Option<BotTokenSettings>,
+    /// The identity of the bot, where there is one.
+    pub bot_identity: Option<IdentitySettings>,
     /// The lock of dashboard and API.
     pub dashboard: DashboardLock,
     /// Where this app is reached from outside.
@@ -129,6 +134,7 @@ impl Config {
     pub fn read(environment: &Environment) -> Self {
         let mut r = Reader::new(environment);
         let public_base = r.url("PUBLIC_BASE_URL");
+        let bot_identity = identity(&r, "TEAMS_BOT_APP_ID");
         let identity = identity(&r, "AZURE_CLIENT_ID");
         let management = r.url("AZURE_MANAGEMENT_URL");
         let management =
@@ -157,6 +163,8 @@ impl Config {
             retention_days: r.number("RETENTION_DAYS", 7, 3650),
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),
+            bot_token: locks::bot_token(&mut r, teams.as_ref()),
+            bot_identity,
             dashboard: locks::dashboard(&mut r),
             playbook_audience: r
                 .text("PLAYBOOK_AUDIENCE")

@@ -8,6 +8,7 @@ use crate::evidence::{Airflow, Collector, DataFactory, Databricks, Key, LogAnaly
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::Doors;
+use crate::functions::bot_token::BotToken;
 use crate::functions::secure_webhook::SecureWebhook;
 use crate::http::Http;
 use crate::identity::Identity;
@@ -52,7 +53,11 @@ impl Config {
         let sinks = Sinks {
             jira: (self.jira.clone()).map(|settings| Jira::new(settings, http.clone())),
             slack: (self.slack.clone()).map(|settings| Slack::new(settings, http.clone())),
-            teams: (self.teams.clone()).map(|settings| Teams::new(settings, http.clone())),
+            teams: (self.teams.clone()).map(|settings| {
+                let bot = self.bot_identity.clone();
+                let bot = bot.map(|settings| Identity::new(settings, http.clone()));
+                Teams::new(settings, http.clone(), bot)
+            }),
             playbook: self.playbooks.clone().map(|settings| {
                 Playbooks::new(settings, http.clone())
                     .called_as(identity.clone(), self.playbook_audience.clone())
@@ -131,6 +136,7 @@ impl Config {
                 fold: self.fold,
                 retention_days: self.retention_days,
             }),
+            bot_token: (self.bot_token).map(|settings| BotToken::new(settings, parts.http.clone())),
             dashboard: self.dashboard,
             problems: (self.problems.iter().map(ToString::to_string))
                 .chain(expiring)

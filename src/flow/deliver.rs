@@ -78,6 +78,7 @@ impl Flow {
             Ok(place) => place,
             Err(outage) => return self.sit_out(&delivery, &mut loaded, &outage, now()).await,
         };
+        Box::pin(self.learn_place(delivery.sink, now())).await?;
         // Known before anything is recorded: a wait then costs no write.
         let wait = (self.sinks).place_in_line(delivery.sink, &loaded.ticket, now());
         if wait.is_some() {
@@ -88,15 +89,10 @@ impl Flow {
             Some(wait) => tokio::time::sleep(wait).await,
             None => {}
         }
-        if let Some(wait) = self.wait_to_post(&delivery, &loaded.ticket, now()).await? {
-            if wait < LONG {
-                return self.put(Task::Delivery(delivery), wait).await;
-            }
-            // Written down, or the sweep would take the delivery for lost.
-            let end = End::Later(wait);
-            return self
-                .end_delivery(&delivery, &mut loaded, "", end, now())
-                .await;
+        // On the heap, as whatever most deliveries never come to.
+        let booked = Box::pin(self.wait_to_post(&delivery, &mut loaded, now()));
+        if booked.await? {
+            return Ok(());
         }
         let was_stuck = Stuck::of(&loaded.ticket, delivery.sink).is_some();
         let holder = format!("{:016x}", fastrand::u64(..));
@@ -180,20 +176,39 @@ impl Flow {
         }
     }
 
-    /// How long a post has to wait that all processes count together; `None`: it is booked, or nothing has to be.
+    /// Tells a sink where to post, as it is stored: another process may have been told.
+    async fn learn_place(&self, sink: Sink, now: DateTime<Utc>) -> Result<(), Fault> {
+        if let Some(sink_itself) = self.sinks.wants_place(sink, now) {
+            sink_itself.learn(self.store.place(sink).await?, now);
+        }
+        Ok(())
+    }
+
+    /// Posts that all processes count together: `true` when this one waits for its place, `false` when it is booked, or when
+    /// nothing has to be.
     async fn wait_to_post(
         &self,
         delivery: &Delivery,
-        ticket: &Ticket,
+        loaded: &mut Loaded,
         now: DateTime<Utc>,
-    ) -> Result<Option<Duration>, Fault> {
-        let sink = delivery.sink;
+    ) -> Result<bool, Fault> {
+        let (sink, ticket) = (delivery.sink, &loaded.ticket);
         let Some(budget) = self.sinks.budget(sink, ticket, now) else {
-            return Ok(None);
+            return Ok(false);
         };
         let (posts, id) = ((budget.posts, budget.within), &ticket.id);
-        let place = self.store.book_post(sink, id, posts, now).await?;
-        Ok(place.map(|at| (at - now).to_std().unwrap_or_default()))
+        let Some(place) = self.store.book_post(sink, id, posts, now).await? else {
+            return Ok(false);
+        };
+        let wait = (place - now).to_std().unwrap_or_default();
+        if wait < LONG {
+            self.put(Task::Delivery(delivery.clone()), wait).await?;
+        } else {
+            // Written down, or the sweep would take the delivery for lost.
+            let end = End::Later(wait);
+            self.end_delivery(delivery, loaded, "", end, now).await?;
+        }
+        Ok(true)
     }
 
     /// For the pages and the sweep. The delivery goes on without: the next change notes it again.

@@ -137,7 +137,11 @@ impl Flow {
                 Sink::Slack if jira_comes => Some(BEHIND_JIRA / 2),
                 Sink::Teams if jira_comes => Some(BEHIND_JIRA),
                 // It is put already, behind the issue that was just made.
-                Sink::Slack | Sink::Teams if is_just_opened(ticket, sink, now) => continue,
+                Sink::Slack | Sink::Teams
+                    if ticket.jira.key.is_some() && is_just_opened(ticket, sink, now) =>
+                {
+                    continue;
+                }
                 Sink::Slack | Sink::Teams | Sink::Jira => None,
             };
             // It comes when its place in line does, as far as this process knows.

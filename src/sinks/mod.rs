@@ -20,11 +20,13 @@ use crate::ticket::{Record, Sink, Ticket};
 mod intents;
 pub mod jira;
 pub mod lanes;
+mod pace;
 pub mod playbook;
 pub mod slack;
 pub mod teams;
 
 use intents::{Intents, Standing};
+use pace::Pace;
 
 /// What one step of a sink came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,7 +169,8 @@ impl Sinks {
     pub fn is_time_to_tell(&self, sink: Sink, now: DateTime<Utc>) -> bool {
         match sink {
             Sink::Slack => (self.slack.as_ref()).is_some_and(|slack| slack.is_time_to_tell(now)),
-            Sink::Jira | Sink::Teams | Sink::Playbook => false,
+            Sink::Teams => (self.teams.as_ref()).is_some_and(|teams| teams.is_time_to_tell(now)),
+            Sink::Jira | Sink::Playbook => false,
         }
     }
 
@@ -175,7 +178,8 @@ impl Sinks {
     pub fn silent_until(&self, sink: Sink, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match sink {
             Sink::Slack => self.slack.as_ref()?.silent_until(now),
-            Sink::Jira | Sink::Teams | Sink::Playbook => None,
+            Sink::Teams => self.teams.as_ref()?.silent_until(now),
+            Sink::Jira | Sink::Playbook => None,
         }
     }
 
@@ -187,7 +191,20 @@ impl Sinks {
                     slack.share(processes, silent_until);
                 }
             }
-            Sink::Jira | Sink::Teams | Sink::Playbook => {}
+            Sink::Teams => {
+                if let Some(teams) = &self.teams {
+                    teams.share(processes, silent_until);
+                }
+            }
+            Sink::Jira | Sink::Playbook => {}
+        }
+    }
+
+    /// The sink that is to be told where it posts, if it is time for that.
+    pub fn wants_place(&self, sink: Sink, now: DateTime<Utc>) -> Option<&teams::Teams> {
+        match sink {
+            Sink::Teams => self.teams.as_ref().filter(|teams| teams.wants_place(now)),
+            Sink::Jira | Sink::Slack | Sink::Playbook => None,
         }
     }
 
@@ -212,7 +229,7 @@ impl Sinks {
                 None => Ok(Step::UpToDate),
             },
             Sink::Teams => match &self.teams {
-                Some(teams) => Ok(teams.step(ticket, now).await?.map(Record::Teams)),
+                Some(teams) => Ok(Box::pin(teams.step(ticket, now)).await?.map(Record::Teams)),
                 None => Ok(Step::UpToDate),
             },
             Sink::Playbook => Ok(Step::UpToDate),

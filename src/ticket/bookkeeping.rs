@@ -213,6 +213,8 @@ pub struct TeamsRecord {
     pub told: u32,
     /// By workflow URL: how many cards were posted.
     pub cards: u32,
+    /// By workflow URL: the status that the last of them showed.
+    pub status: Option<Status>,
     /// By bot: how often the card was posted again because somebody deleted it.
     pub reposted: u32,
     /// By bot: it was deleted again after it had been posted a second time, and is left alone.

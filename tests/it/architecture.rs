@@ -272,6 +272,10 @@ const IMPURE: &[&str] = &[
     "sinks/slack/client.rs",
     "sinks/slack/lookup.rs",
     "sinks/slack/mod.rs",
+    "sinks/teams/bot.rs",
+    "sinks/teams/client.rs",
+    "sinks/teams/mod.rs",
+    "sinks/teams/workflow.rs",
     // What binds it together, and what is bound to the host, the environment and the terminal.
     "flow/",
     "functions/api.rs",

@@ -316,6 +316,9 @@ fn no_secret_is_printed() {
         name if name.starts_with("PLAYBOOK_") => {
             "https://logic.example.com/x?sig=secret-of-test".to_owned()
         }
+        "TEAMS_WORKFLOW_URL" => {
+            "https://a.1.environment.api.powerplatform.com/x?sig=secret-of-test".to_owned()
+        }
         "OTEL_EXPORTER_OTLP_HEADERS" => "api-key=secret-of-test".to_owned(),
         _ => "secret-of-test-secret-of-test".to_owned(),
     };

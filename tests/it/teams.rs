@@ -7,6 +7,8 @@
     reason = "in tests a panic is a finding"
 )]
 
-mod cards;
+mod bot;
+pub(crate) mod cards;
+mod door;
 mod rig;
 mod workflow;

@@ -18,20 +18,20 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::http::Http;
-use crate::sinks::{Intents, Next, Standing, Step};
+use crate::sinks::{Intents, Next, Pace, Standing, Step};
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
-use pace::Pace;
 
 pub mod blocks;
 mod check;
 mod client;
 pub mod interaction;
 mod lookup;
-mod pace;
 mod text;
 
+/// Between two messages in a channel.
+const GAP: TimeDelta = TimeDelta::seconds(1);
 /// The type of the metadata on every message we post.
 pub(crate) const EVENT_TYPE: &str = "rca_ticket";
 
@@ -93,7 +93,7 @@ pub struct Slack {
 }
 
 /// Hints only: after a restart everything is found again (law L9).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     posts: Pace,
     updates: Pace,
@@ -103,6 +103,18 @@ struct Shared {
     no_history: bool,
     /// Our own bot, by Slack's id.
     bot: Option<String>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            posts: Pace::every(GAP),
+            updates: Pace::every(GAP),
+            channel: None,
+            no_history: false,
+            bot: None,
+        }
+    }
 }
 
 impl Slack {

@@ -35,6 +35,8 @@ const NAME_LIMIT: usize = 300;
 const TEXT_LIMIT: usize = 3000;
 /// Longest URL of a button.
 const LINK_LIMIT: usize = 2000;
+/// More than these go into an overflow menu. What is left out then is the run's, whose id leads there as well.
+const BUTTONS: usize = 6;
 /// Steps shown; the dashboard has them all.
 const STEPS: usize = 10;
 /// Entries of the story on one card.
@@ -136,7 +138,7 @@ pub fn summary(ticket: &Ticket) -> String {
 pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
     let state = State::of(ticket);
     let mut body = vec![header(ticket, state, serial)];
-    body.extend(facts(ticket, state));
+    body.extend(facts(ticket, state, look));
     body.push(fact("Root Cause", &ticket.diagnosis.root_cause, TEXT_LIMIT));
     let confidence = format!(
         "{} · {}",
@@ -158,6 +160,7 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
         actions.push(execute("Close", verb::CLOSE, ticket, None));
     }
     actions.extend(links(ticket, look));
+    actions.truncate(BUTTONS);
     if serial.last {
         body.push(quiet(
             "This is the last card about this here: a workflow cannot edit cards. What follows is in JIRA and on the dashboard.",
@@ -181,7 +184,7 @@ pub fn mark(card: &mut Value, mark: &str) {
     }
 }
 
-fn document(body: &mut [Value], actions: Vec<Value>, summary: &str, look: &Look<'_>) -> Value {
+fn document(body: &mut Vec<Value>, actions: Vec<Value>, summary: &str, look: &Look<'_>) -> Value {
     // Buttons that a bot answers came with 1.4; all elements are of 1.2.
     let executes = actions.iter().any(|action| {
         action
@@ -205,10 +208,24 @@ fn document(body: &mut [Value], actions: Vec<Value>, summary: &str, look: &Look<
         let card = made(body);
         let text = card.to_string();
         let fits = text.len() <= look.size.bytes && expanded(&text) <= look.size.expanded;
-        if fits || !cut_longest(body) {
+        if fits || !(cut_longest(body) || leave_out(body)) {
             return card;
         }
     }
+}
+
+/// Leaves out the last element before the notice that says so; `false`: only what names the ticket is left.
+fn leave_out(body: &mut Vec<Value>) -> bool {
+    let notice = quiet("… the rest is on the dashboard.");
+    if body.last() == Some(&notice) {
+        body.pop();
+    }
+    if body.len() < 6 {
+        return false;
+    }
+    body.pop();
+    body.push(notice);
+    true
 }
 
 /// Cuts the longest text of the body by a third; `false`: nothing is left that could be cut.
@@ -275,7 +292,7 @@ fn header(ticket: &Ticket, state: State, serial: Serial<'_>) -> Value {
     })
 }
 
-fn facts(ticket: &Ticket, state: State) -> Vec<Value> {
+fn facts(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
     let run = ticket.failure.run_id.as_deref().unwrap_or("not known");
     let (_, _, how, _) = state.words();
     let stands = match state {
@@ -287,8 +304,11 @@ fn facts(ticket: &Ticket, state: State) -> Vec<Value> {
         ),
     };
     vec![
-        fact("JIRA", &issue(ticket), NAME_LIMIT),
-        fact("Run ID", run, NAME_LIMIT),
+        linked(
+            fact("JIRA", &issue(ticket), NAME_LIMIT),
+            issue_link(ticket, look),
+        ),
+        linked(fact("Run ID", run, NAME_LIMIT), run_link(ticket)),
         fact("Status", &stands, 2 * NAME_LIMIT),
     ]
 }
@@ -444,16 +464,8 @@ fn execute(title: &str, verb: &str, ticket: &Ticket, approval: Option<&Approval>
     json!({"type": "Action.Execute", "title": title, "verb": verb, "data": data})
 }
 
-/// Where to go from here. Outside text becomes no URL unless it is a web address as a whole.
+/// Where to go from here.
 fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
-    let issue = ticket.jira.key.as_deref().filter(|key| {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        !ticket.jira.deleted && !key.is_empty() && key.len() <= 100 && key.bytes().all(plain)
-    });
-    let issue = issue.and_then(|key| below(look.issue_base?, &["browse", key]));
-    let run = (ticket.failure.run_url.as_deref())
-        .and_then(|text| Url::parse(text).ok())
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let page = look.dashboard_base.and_then(|base| {
         let mut url = below(base, &["dashboard"])?;
         let id = ticket.id.as_str();
@@ -461,15 +473,47 @@ fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
         Some(url)
     });
     let named = [
-        ("Open in JIRA", issue),
-        ("Open run", run),
+        ("Open in JIRA", issue_link(ticket, look)),
         ("Open in Dashboard", page),
+        ("Open run", run_link(ticket)),
     ];
-    (named.into_iter())
-        .filter_map(|(title, url)| Some((title, url?)))
-        .filter(|(_, url)| url.as_str().len() <= LINK_LIMIT)
+    let named = named
+        .into_iter()
+        .filter_map(|(title, url)| Some((title, url?)));
+    named
         .map(|(title, url)| json!({"type": "Action.OpenUrl", "title": title, "url": url.as_str()}))
         .collect()
+}
+
+fn issue_link(ticket: &Ticket, look: &Look<'_>) -> Option<Url> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let key = ticket.jira.key.as_deref().filter(|key| {
+        !ticket.jira.deleted && !key.is_empty() && key.len() <= 100 && key.bytes().all(plain)
+    })?;
+    below(look.issue_base?, &["browse", key]).filter(is_short)
+}
+
+/// Outside text becomes no URL unless it is a web address as a whole.
+fn run_link(ticket: &Ticket) -> Option<Url> {
+    let url = Url::parse(ticket.failure.run_url.as_deref()?).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    is_web.then_some(url).filter(is_short)
+}
+
+fn is_short(url: &Url) -> bool {
+    url.as_str().len() <= LINK_LIMIT
+}
+
+/// The value of a fact leads there.
+fn linked(mut fact: Value, url: Option<Url>) -> Value {
+    let value = fact
+        .pointer_mut("/inlines/1")
+        .and_then(Value::as_object_mut);
+    if let Some((value, url)) = value.zip(url) {
+        let action = json!({"type": "Action.OpenUrl", "url": url.as_str()});
+        value.insert("selectAction".to_owned(), action);
+    }
+    fact
 }
 
 /// `base` with further path pieces, without query and fragment.

@@ -1,7 +1,8 @@
-//! Microsoft Teams: cards by a workflow's URL, which can only post.
+//! Microsoft Teams: by a workflow's URL, which can only post cards, or by a bot, whose one card is edited in place.
 //!
-//! In: the ticket as it stands. Out: one step towards a channel that shows it. What people read is made in [`card`], what is
-//! worth a card by URL is decided in `news`. The room does not know the store, JIRA's wire or the clock.
+//! In: the ticket as it stands. Out: one step towards a channel that shows it, and what people press ([`activity`]). What people
+//! read is made in [`card`], what is worth a card by URL is decided in `news`. The room does not know the store, JIRA's wire
+//! or the clock.
 
 use std::time::Duration;
 
@@ -10,14 +11,20 @@ use chrono::{DateTime, Utc};
 use super::{Budget, Check, Next, Step};
 use crate::fault::Fault;
 use crate::http::Http;
+use crate::identity::Identity;
+use crate::ticket::store::Place;
 use crate::ticket::{TeamsRecord, Ticket};
 
+pub mod activity;
+mod bot;
 pub mod card;
+mod client;
 mod news;
 mod text;
 mod url;
 mod workflow;
 
+pub use bot::{Bot, BotSettings};
 pub use news::CARDS;
 pub use url::{WorkflowUrl, WorkflowUrlError};
 pub use workflow::{BUDGET, Workflow, WorkflowBody, WorkflowSettings};
@@ -27,6 +34,8 @@ pub use workflow::{BUDGET, Workflow, WorkflowBody, WorkflowSettings};
 pub enum TeamsSettings {
     /// A workflow's URL.
     Workflow(WorkflowSettings),
+    /// A bot.
+    Bot(BotSettings),
 }
 
 /// The Teams sink; cloning shares what it remembers.
@@ -34,12 +43,15 @@ pub enum TeamsSettings {
 pub enum Teams {
     /// By a workflow's URL.
     Workflow(Workflow),
+    /// By a bot.
+    Bot(Bot),
 }
 
 impl Teams {
-    /// Nothing is called before the first step.
-    pub fn new(settings: TeamsSettings, http: Http) -> Self {
+    /// Nothing is called before the first step. `identity`: the bot's own.
+    pub fn new(settings: TeamsSettings, http: Http, identity: Option<Identity>) -> Self {
         match settings {
+            TeamsSettings::Bot(settings) => Self::Bot(Bot::new(settings, http, identity)),
             TeamsSettings::Workflow(settings) => Self::Workflow(Workflow::new(settings, http)),
         }
     }
@@ -48,6 +60,7 @@ impl Teams {
     pub(super) fn digest(&self) -> String {
         match self {
             Self::Workflow(workflow) => workflow.digest(),
+            Self::Bot(bot) => bot.digest(),
         }
     }
 
@@ -58,6 +71,7 @@ impl Teams {
         };
         match self {
             Self::Workflow(workflow) => workflow.next(ticket, record, now),
+            Self::Bot(bot) => bot.next(ticket, record, now),
         }
     }
 
@@ -69,6 +83,7 @@ impl Teams {
                 workflow.budget(ticket, record, now)?;
                 workflow.silence(now)
             }
+            Self::Bot(bot) => bot.place_in_line(ticket, record, now),
         }
     }
 
@@ -77,6 +92,48 @@ impl Teams {
         let record = ticket.teams.as_ref()?;
         match self {
             Self::Workflow(workflow) => workflow.budget(ticket, record, now),
+            // It has a pace instead, which processes share.
+            Self::Bot(_) => None,
+        }
+    }
+
+    /// Is it time to tell the other processes that posts wait in line here?
+    pub fn is_time_to_tell(&self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::Workflow(_) => false,
+            Self::Bot(bot) => bot.is_time_to_tell(now),
+        }
+    }
+
+    /// Until when Teams asked for silence, as far as others have to know.
+    pub fn silent_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Workflow(_) => None,
+            Self::Bot(bot) => bot.silent_until(now),
+        }
+    }
+
+    /// So many processes post into the channel, and one of them was asked for silence.
+    pub fn share(&self, processes: usize, silent_until: Option<DateTime<Utc>>) {
+        match self {
+            Self::Workflow(_) => {}
+            Self::Bot(bot) => bot.share(processes, silent_until),
+        }
+    }
+
+    /// Is it time to read where to post?
+    pub fn wants_place(&self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::Workflow(_) => false,
+            Self::Bot(bot) => bot.wants_place(now),
+        }
+    }
+
+    /// What is stored of where to post.
+    pub fn learn(&self, place: Option<Place>, now: DateTime<Utc>) {
+        match self {
+            Self::Workflow(_) => {}
+            Self::Bot(bot) => bot.learn(place, now),
         }
     }
 
@@ -94,6 +151,7 @@ impl Teams {
         };
         match self {
             Self::Workflow(workflow) => workflow.step(ticket, record, now).await,
+            Self::Bot(bot) => bot.step(ticket, record, now).await,
         }
     }
 
@@ -101,6 +159,7 @@ impl Teams {
     pub async fn check(&self, now: DateTime<Utc>) -> Vec<Check> {
         match self {
             Self::Workflow(workflow) => workflow.check(now).await,
+            Self::Bot(bot) => bot.check(now).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The first card opens; at most three more follow, for what is worth a ping. The last of them is kept for an end: the
 //! channel never shows a ticket as open that is closed, however much happened before.
 
-use crate::ticket::{Chapter, ChapterKind, TeamsRecord, Ticket};
+use crate::ticket::{Chapter, ChapterKind, RemediationState, Status, TeamsRecord, Ticket};
 
 /// Cards of one ticket, the opening one included.
 pub const CARDS: u32 = 4;
@@ -25,13 +25,12 @@ pub(super) fn pending<'a>(ticket: &'a Ticket, record: &TeamsRecord) -> Option<Ne
     let chapters: Vec<&Chapter> = untold
         .filter(|chapter| chapter.number > record.told)
         .collect();
-    let any = |is: fn(ChapterKind) -> bool| chapters.iter().any(|chapter| is(chapter.kind));
     let update = record.cards;
     let worth = match CARDS.saturating_sub(update) {
         0 => false,
-        1 => any(ends),
+        1 => ends(ticket, record, &chapters),
         CARDS => true,
-        _ => any(pings),
+        _ => pings(ticket, record, &chapters),
     };
     worth.then_some(News {
         update,
@@ -40,32 +39,28 @@ pub(super) fn pending<'a>(ticket: &'a Ticket, record: &TeamsRecord) -> Option<Ne
     })
 }
 
-/// Is it worth a ping?
-fn pings(kind: ChapterKind) -> bool {
-    match kind {
-        ChapterKind::InProgress | ChapterKind::ApprovalAsked | ChapterKind::SlaBreached => true,
-        kind => ends(kind),
-    }
+/// Is anything worth a ping? The status is compared, not its changes: JIRA's have no chapters, and what was taken back
+/// meanwhile is no news.
+fn pings(ticket: &Ticket, record: &TeamsRecord, untold: &[&Chapter]) -> bool {
+    let asks = ticket.remediation.state == RemediationState::AwaitingApproval;
+    record.status != Some(ticket.status)
+        || untold.iter().any(|chapter| match chapter.kind {
+            ChapterKind::ApprovalAsked => asks,
+            ChapterKind::SlaBreached => !ticket.is_closed(),
+            kind => heals(kind),
+        })
 }
 
 /// Does it end the story, or begin it again?
-fn ends(kind: ChapterKind) -> bool {
-    match kind {
-        ChapterKind::RemediationSucceeded
-        | ChapterKind::Recovered
-        | ChapterKind::Closed
-        | ChapterKind::Reopened => true,
-        ChapterKind::RemediationPlanned
-        | ChapterKind::RemediationStarted
-        | ChapterKind::RemediationFailed
-        | ChapterKind::RemediationUnknown
-        | ChapterKind::RemediationExhausted
-        | ChapterKind::ApprovalAsked
-        | ChapterKind::ApprovalGiven
-        | ChapterKind::ApprovalRejected
-        | ChapterKind::ApprovalExpired
-        | ChapterKind::SlaBreached
-        | ChapterKind::InProgress
-        | ChapterKind::Recurrence => false,
-    }
+fn ends(ticket: &Ticket, record: &TeamsRecord, untold: &[&Chapter]) -> bool {
+    let closed = [Some(ticket.status), record.status].contains(&Some(Status::Acknowledged));
+    record.status != Some(ticket.status) && closed
+        || untold.iter().any(|chapter| heals(chapter.kind))
+}
+
+fn heals(kind: ChapterKind) -> bool {
+    matches!(
+        kind,
+        ChapterKind::RemediationSucceeded | ChapterKind::Recovered
+    )
 }

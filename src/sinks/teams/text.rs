@@ -7,13 +7,15 @@
 use crate::redaction;
 
 const ELLIPSIS: char = '…';
+/// Lines of one text.
+const LINES: usize = 12;
 
 /// Outside text on one line, at most `limit` characters long.
 pub(super) fn plain(text: &str, limit: usize) -> String {
     shorten(&redaction::one_line(text), limit)
 }
 
-/// As [`plain`], lines kept: one item for each that is not empty.
+/// As [`plain`], lines kept: one item for each that is not empty, and no more than a few.
 pub(super) fn lines(text: &str, limit: usize) -> Vec<String> {
     let mut left = limit;
     let mut kept = Vec::new();
@@ -21,7 +23,7 @@ pub(super) fn lines(text: &str, limit: usize) -> Vec<String> {
         if line.is_empty() {
             continue;
         }
-        if left == 0 {
+        if left == 0 || kept.len() >= LINES {
             kept.push(ELLIPSIS.to_string());
             break;
         }

@@ -318,6 +318,7 @@ fn posted(news: &News<'_>, ticket: &Ticket, record: &TeamsRecord) -> TeamsRecord
     TeamsRecord {
         cards: news.update + 1,
         told: told.max(record.told),
+        status: Some(ticket.status),
         intent: None,
         unsure: 0,
         fault: None,

@@ -61,7 +61,7 @@ fn instance(workflow: &WorkflowSimulator) -> Teams {
         issue_base: None,
     };
     let http = Http::with_timeout(None, PATIENCE).unwrap();
-    Teams::new(TeamsSettings::Workflow(settings), http)
+    Teams::new(TeamsSettings::Workflow(settings), http, None)
 }
 
 impl Day {
@@ -231,7 +231,10 @@ impl Day {
             let ticket = self.simulation.flow.store.load(id).await.unwrap().unwrap();
             let mine = cards.keys().filter(|(of, _)| of == id.as_str()).count();
             let record = ticket.teams.clone().unwrap();
-            let what = format!("seed {seed}: {mine} cards of {ticket:#?}");
+            let what = format!(
+                "seed {seed}: {mine} cards of {id}, {:?}, {record:#?}",
+                ticket.status
+            );
             assert!((1..=CARDS as usize).contains(&mine), "{what}");
             assert_eq!(record.cards as usize, mine, "{what}");
             assert_eq!(record.fault, None, "{what}");
@@ -260,4 +263,21 @@ async fn four_cards_at_most_and_none_lost_after_an_hours_outage() {
         day.pass().await;
         day.judge().await;
     }
+}
+
+/// Without JIRA nothing is waited for: neither for an issue that nobody makes, nor for the sweep.
+#[tokio::test]
+async fn without_jira_the_first_card_comes_at_once() {
+    let mut day = Day::begin(1).await;
+    while day.simulation.next().is_some() {}
+    let begin = day.simulation.now;
+    day.clock.set(begin);
+    day.act(Act::Report(77), begin).await;
+    while day.workflow.cards().is_empty() {
+        let Some(Task::Message { queue, text, .. }) = day.simulation.next() else {
+            panic!("nothing is under way");
+        };
+        day.simulation.handle(queue, text, 0).await;
+    }
+    assert!(day.simulation.now - begin < TimeDelta::seconds(5));
 }

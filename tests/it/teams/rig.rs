@@ -62,8 +62,12 @@ pub(crate) fn happen(ticket: &mut Ticket, event: &Event, now: DateTime<Utc>) {
 }
 
 pub(crate) fn status(ticket: &mut Ticket, to: Status, when: &str) {
+    status_by(ticket, Channel::Dashboard, to, when);
+}
+
+pub(crate) fn status_by(ticket: &mut Ticket, channel: Channel, to: Status, when: &str) {
     let by = Actor {
-        channel: Channel::Jira,
+        channel,
         name: "Jane Roe".to_owned(),
     };
     let event = Event::StatusChanged {
@@ -158,7 +162,7 @@ impl Rig {
             issue_base: Some("https://your-company.atlassian.net/".parse().unwrap()),
         };
         let http = Http::with_timeout(None, std::time::Duration::from_millis(400)).unwrap();
-        Teams::new(TeamsSettings::Workflow(settings), http)
+        Teams::new(TeamsSettings::Workflow(settings), http, None)
     }
 
     pub(crate) fn pass(&mut self, time: TimeDelta) {

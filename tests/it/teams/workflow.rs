@@ -1,13 +1,13 @@
 //! Cards by a workflow's URL: few, each once as far as anybody can tell, and none lost.
 
 use aiops_rca::sinks::teams::{CARDS, WorkflowBody};
-use aiops_rca::ticket::Status;
 use aiops_rca::ticket::machine::Event;
+use aiops_rca::ticket::{Channel, Status};
 use chrono::TimeDelta;
 use simulators::Fault;
 use simulators::teams::workflow::WorkflowOptions;
 
-use super::rig::{Rig, ask, at, happen, record, status, texts, ticket};
+use super::rig::{Rig, ask, at, happen, record, status, status_by, texts, ticket};
 
 fn answered(code: u16, headers: &[(&str, &str)], body: &str) -> Fault {
     Fault::Status {
@@ -78,6 +78,30 @@ async fn what_waits_together_is_one_card() {
     status(&mut ticket, Status::InProgress, "10:05:00");
     assert_eq!(rig.settle(&sink, &mut ticket).await, None);
     assert_eq!(rig.cards().len(), 2);
+}
+
+/// JIRA keeps its own history: what people do there has no chapter.
+#[tokio::test]
+async fn what_people_do_in_jira_is_news_as_well_and_what_they_take_back_is_none() {
+    let mut rig = Rig::set(WorkflowOptions::default()).await;
+    let (sink, mut ticket) = (rig.sink(), ticket());
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    status_by(&mut ticket, Channel::Jira, Status::InProgress, "10:02:00");
+    status_by(&mut ticket, Channel::Jira, Status::Open, "10:03:00");
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    assert_eq!(rig.cards().len(), 1);
+    status_by(&mut ticket, Channel::Jira, Status::Acknowledged, "10:04:00");
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    let cards = rig.cards();
+    let last = texts(cards.last().unwrap()).join("\n");
+    assert!(
+        last.contains("CLOSED") && last.contains("Closed by Jane Roe on 2026-11-30 10:04:00 UTC"),
+        "{last}"
+    );
+    status_by(&mut ticket, Channel::Jira, Status::InProgress, "10:05:00");
+    assert_eq!(rig.settle(&sink, &mut ticket).await, None);
+    assert!(texts(rig.cards().last().unwrap())[0].starts_with("🔁 REOPENED"));
+    assert_eq!(rig.cards().len(), 3);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! Microsoft Teams as far as an alerting app can tell: a channel behind a workflow's URL.
+//! Microsoft Teams as far as an alerting app can tell: a channel behind a workflow's URL, or one with a bot.
 //!
 //! What both doors have in common is what a card may be, and the page that shows the channel.
 
+pub mod bot;
 mod page;
 mod rules;
 pub mod workflow;

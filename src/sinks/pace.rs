@@ -1,4 +1,4 @@
-//! When the next message may be posted: one per second and channel, and never before Slack's own Retry-After.
+//! When the next message may be posted: one in a while, and never before the vendor's own Retry-After.
 //!
 //! Pure bookkeeping of one process, by the caller's clock. A ticket that has to wait is promised a place, so
 //! that a hundred waiting tickets come back one after the other and not all at once. While a line is waiting,
@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Between two messages.
-const GAP: TimeDelta = TimeDelta::seconds(1);
 /// A smaller step back of the clock is two callers that overtake each other.
 const STEP_BACK: TimeDelta = TimeDelta::seconds(2);
 /// A promised place that nobody came for.
@@ -19,10 +17,12 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(5);
 
 #[derive(Debug)]
 pub(super) struct Pace {
+    /// Between two messages of the channel.
+    every: TimeDelta,
     /// Between two messages of this process.
     gap: TimeDelta,
     told: Option<DateTime<Utc>>,
-    /// Slack asked for silence until then.
+    /// The vendor asked for silence until then.
     silent_until: Option<DateTime<Utc>>,
     /// Nothing is posted before.
     free_at: Option<DateTime<Utc>>,
@@ -31,10 +31,12 @@ pub(super) struct Pace {
     seen: Option<DateTime<Utc>>,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
+impl Pace {
+    /// One message in this time.
+    pub(super) fn every(every: TimeDelta) -> Self {
         Self {
-            gap: GAP,
+            every,
+            gap: every,
             told: None,
             silent_until: None,
             free_at: None,
@@ -42,9 +44,7 @@ impl Default for Pace {
             seen: None,
         }
     }
-}
 
-impl Pace {
     /// Takes a place for `who` now; or says how long to wait for it.
     pub(super) fn claim(&mut self, who: &str, now: DateTime<Utc>) -> Option<std::time::Duration> {
         self.follow(now);
@@ -59,7 +59,7 @@ impl Pace {
         let place = promise.map_or(behind, |at| at.max(free));
         if place <= now {
             // A ticket that comes a little late for its place does not move everybody behind it: a message a second, on
-            // average. Two of them are never much closer than that: Slack would ask for silence.
+            // average. Two of them are never much closer than that: the vendor would ask for silence.
             let taken = if promise.is_some() { place } else { now };
             let closest = self.gap - self.gap / 20;
             self.free_at = Some((taken + self.gap).max(now + closest));
@@ -99,23 +99,23 @@ impl Pace {
         !told
     }
 
-    /// Until when Slack asked for silence.
+    /// Until when the vendor asked for silence.
     pub(super) fn silent_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.silent_until.filter(|until| *until > now)
     }
 
     /// So many processes post into the channel, this one counted.
     pub(super) fn share(&mut self, processes: usize) {
-        self.gap = GAP * i32::try_from(processes.max(1)).unwrap_or(i32::MAX / 2000);
+        self.gap = self.every * i32::try_from(processes.max(1)).unwrap_or(i32::MAX / 2000);
     }
 
-    /// Slack asked for silence until then.
+    /// The vendor asked for silence until then.
     pub(super) fn hold(&mut self, until: DateTime<Utc>) {
         self.silent_until = Some(until);
         self.free_at = Some(self.free_at.map_or(until, |free| free.max(until)));
     }
 
-    /// How long Slack's silence still lasts; takes no place.
+    /// How long the vendor's silence still lasts; takes no place.
     pub(super) fn held(&self, now: DateTime<Utc>) -> Option<std::time::Duration> {
         self.free_at
             .filter(|free| *free > now)
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn waiting_tickets_get_places_one_after_the_other() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert_eq!(pace.claim("a", at(0)), None);
         assert_eq!(pace.claim("b", at(100)), Some(Duration::from_millis(900)));
         assert_eq!(pace.claim("c", at(100)), Some(Duration::from_millis(1900)));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_place_that_was_not_used_is_kept() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert_eq!(pace.claim("a", at(0)), None);
         pace.give_back("a", at(0));
         assert_eq!(pace.claim("b", at(10)), Some(Duration::from_millis(990)));
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn slacks_wish_is_kept_and_forgotten_places_are_free_again() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         pace.hold(at(30_000));
         assert_eq!(pace.claim("a", at(0)), Some(Duration::from_secs(30)));
         assert_eq!(pace.held(at(29_000)), Some(Duration::from_secs(1)));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_takes_the_places_along() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert_eq!(pace.claim("a", at(0)), None);
         assert_eq!(pace.claim("b", at(0)), Some(Duration::from_secs(1)));
         let back = -3 * 3600 * 1000;
@@ -182,7 +182,7 @@ mod tests {
     /// Messages come back from the queue up to 400 ms after their place.
     #[test]
     fn a_crowd_is_posted_at_one_a_second() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         let mut due: Vec<(i64, u32)> = (0..100).map(|who| (0, who)).collect();
         let mut last = -1000;
         while !due.is_empty() {
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn processes_share_the_pace() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert!(pace.is_time_to_tell(at(0)));
         assert_eq!(pace.silent_until(at(0)), None);
         assert!(!pace.is_time_to_tell(at(4_000)), "told a moment ago");
