@@ -16,6 +16,7 @@ use crate::redaction::{cap, redact, redact_name};
 mod asset;
 pub mod exception;
 pub mod own_words;
+pub mod page;
 pub mod remote;
 mod scope;
 

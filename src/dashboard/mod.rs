@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
-use crate::failure::Source;
+use crate::failure::{Source, page};
 use crate::ticket::store::{Counts, DeadLetter, Listed, Outage};
 use crate::ticket::{AuditEntry, BlockedSinks, Member, Sink, Status, Ticket};
 
@@ -271,6 +271,7 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
     let mut value = serde_json::to_value(ticket).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.remove("books");
+        fields.insert("links".to_owned(), links(ticket));
         fields.insert("evidence".to_owned(), json!(evidence));
         fields.insert("audit".to_owned(), json!(audit));
         let delivered: BTreeMap<&str, u64> = Sink::ALL
@@ -296,6 +297,19 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
         );
     }
     value
+}
+
+/// Where its runs are opened: its own, the one that it started on another platform, and those of the attempts, by run id.
+fn links(ticket: &Ticket) -> Value {
+    let failure = &ticket.failure;
+    let attempts = ticket.remediation.attempts.iter();
+    let reruns: BTreeMap<&str, String> = attempts
+        .filter_map(|attempt| {
+            let run = attempt.run_id.as_deref()?;
+            Some((run, page::of_run(failure, run)?))
+        })
+        .collect();
+    json!({"run": page::of(failure), "linked_run": page::linked(failure).map(|(_, page)| page), "reruns": reruns})
 }
 
 /// How a sink stands: `off`, `up_to_date`, `blocked` (until somebody repairs something), `lagging` or `idle`.

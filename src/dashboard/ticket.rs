@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{TicketPage, frame, issue, lasting, prose, relative, time};
 use crate::diagnosis::Quote;
+use crate::failure::page;
 use crate::ticket::{Remediation, RemediationState, Sink, Status, Ticket};
 
 /// Followers that the page of a leader lists.
@@ -183,7 +184,10 @@ fn remediation(page: &TicketPage<'_>) -> Markup {
                 table.attempts { thead { tr { th { "Attempt" } th { "What" } th { "State" } th { "Run" } th { "Outcome" } } } tbody {
                     @for attempt in &r.attempts {
                         tr { td { (attempt.number) " of " (r.max_attempts) } td { (attempt.words()) } td { (attempt.state.label()) }
-                            td { (attempt.run_id.as_deref().unwrap_or("–")) } td { (attempt.outcome.as_deref().unwrap_or("–")) } }
+                            td { @match attempt.run_id.as_deref() {
+                                Some(run) => { (run_link(run, page::of_run(&page.ticket.failure, run).as_deref())) }
+                                None => { "–" }
+                            } } td { (attempt.outcome.as_deref().unwrap_or("–")) } }
                     }
                 } }
             }
@@ -232,8 +236,8 @@ fn facts(page: &TicketPage<'_>) -> Markup {
         section.card {
             h2 { "Facts" }
             dl {
-                (row("Run", html! { @if let Some(url) = &t.failure.run_url { a href=(url) rel="noreferrer" { (t.failure.run_id.as_deref().unwrap_or("open")) } }
-                    @else { (t.failure.run_id.as_deref().unwrap_or("unknown")) } }))
+                (row("Run", run_link(t.failure.run_id.as_deref().unwrap_or("unknown"), page::of(&t.failure).as_deref())))
+                @if let Some((platform, url)) = page::linked(&t.failure) { (row("Started", html! { a href=(url) rel="noreferrer" { "the run in " (platform) } })) }
                 (row("Error", html! { (t.diagnosis.error_type) @if let Some(code) = &t.failure.error_code { " " code { (code) } } }))
                 (row("Failed", html! { (t.failure.occurred_at.map_or_else(|| "time unknown".to_owned(), time)) }))
                 (row("Reported", html! { (time(t.received_at)) @if t.count > 1 { ", " (t.count) " times" } }))
@@ -247,6 +251,11 @@ fn facts(page: &TicketPage<'_>) -> Markup {
             }
         }
     }
+}
+
+/// A run's id, to be opened where it is known how.
+fn run_link(run: &str, url: Option<&str>) -> Markup {
+    html! { @if let Some(url) = url { a href=(url) rel="noreferrer" { (run) } } @else { (run) } }
 }
 
 /// What the source told besides, and what the error names: for looking up, so it stands last.

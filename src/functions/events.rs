@@ -15,7 +15,7 @@ use crate::sinks::playbook;
 use crate::sinks::slack::interaction::{self, Interaction};
 use crate::ticket::machine::Event;
 use crate::ticket::store::UpdateError;
-use crate::ticket::{Actor, Channel, Ticket, TicketId};
+use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
 use crate::trace;
 
 fn forbidden(message: &str) -> Response {
@@ -144,36 +144,56 @@ impl Handler {
                 );
             }
         };
-        let Interaction::Decision {
-            ticket_id,
-            approval_id,
-            plan,
-            approved,
-            user_id,
-            user_name,
-            ..
-        } = decision
-        else {
-            return Response::empty(StatusCode::OK);
-        };
         let Ok(flow) = self.flow().await else {
             return Response::unavailable();
         };
-        if !settings.may_approve(&user_id) {
+        let by = |name| Actor {
+            channel: Channel::Slack,
+            name,
+        };
+        let (ticket_id, user_id, anybody, event) = match decision {
+            Interaction::Acknowledge(_) => return Response::empty(StatusCode::OK),
+            Interaction::Decision {
+                ticket_id,
+                approval_id,
+                plan,
+                approved,
+                user_id,
+                user_name,
+                ..
+            } => {
+                let event = Event::ApprovalAnswered {
+                    approval: approval_id,
+                    plan,
+                    approved,
+                    by: by(user_name),
+                };
+                (ticket_id, user_id, false, event)
+            }
+            Interaction::Change {
+                ticket_id,
+                closes,
+                user_id,
+                user_name,
+            } => {
+                let event = Event::StatusChanged {
+                    to: if closes {
+                        Status::Acknowledged
+                    } else {
+                        Status::InProgress
+                    },
+                    by: by(user_name),
+                    at: now,
+                    jira_status: None,
+                };
+                (ticket_id, user_id, !closes, event)
+            }
+        };
+        if !anybody && !settings.may_approve(&user_id) {
             tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to decide");
             return Response::empty(StatusCode::OK);
         }
         trace::note("ticket.id", ticket_id.to_string());
-        let by = Actor {
-            channel: Channel::Slack,
-            name: user_name,
-        };
-        let event = Event::ApprovalAnswered {
-            approval: approval_id,
-            plan,
-            approved,
-            by,
-        };
         match flow.apply(&ticket_id, &event, now).await {
             Err(UpdateError::Store(_)) => Response::unavailable(),
             Err(refused) => {

@@ -15,7 +15,7 @@ mod tries;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Actor, AuditEntry, Bookkeeping, Chapter, ChapterKind, DeliveryFault, Incident, Intent,
+    Actor, AuditEntry, Bookkeeping, Channel, Chapter, ChapterKind, DeliveryFault, Incident, Intent,
     JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Sink, Sla, SlackRecord,
     Status, TeamsRecord, Ticket, TicketId,
 };
@@ -382,6 +382,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         at: now,
         kind: ChapterKind::Recurrence,
         text: format!("It failed before in this run: see ticket {before}, which is closed"),
+        from: None,
     });
     Ticket {
         owner: failure.field(field::OWNER).map(str::to_owned),
@@ -453,6 +454,16 @@ impl Draft {
     }
 
     fn add_chapter(&mut self, kind: ChapterKind, text: impl Into<String>) {
+        self.add_chapter_from(None, kind, text);
+    }
+
+    /// The same of what a person did, through this door.
+    fn add_chapter_from(
+        &mut self,
+        from: Option<Channel>,
+        kind: ChapterKind,
+        text: impl Into<String>,
+    ) {
         let number = u32::try_from(self.ticket.story.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
@@ -461,6 +472,7 @@ impl Draft {
             at: self.now,
             kind,
             text: text.into(),
+            from,
         });
         self.visible = true;
     }

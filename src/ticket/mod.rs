@@ -119,6 +119,9 @@ pub struct Chapter {
     pub kind: ChapterKind,
     /// The sentence, plain text, unescaped.
     pub text: String,
+    /// Through which door it came, if a person did it: where it was done, it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Channel>,
 }
 
 /// What kind of thing happened.
@@ -284,6 +287,13 @@ impl Ticket {
             }
         };
         !idle && !self.sinks_off.contains_key(sink.name()) && self.delivered(sink) < self.version
+    }
+
+    /// What JIRA is told of the story in comments: it keeps its own history of what people did there.
+    pub fn jira_story(&self) -> impl Iterator<Item = &Chapter> {
+        self.story
+            .iter()
+            .filter(|chapter| chapter.from != Some(Channel::Jira))
     }
 
     /// The version this sink was last brought up to; 0: never.

@@ -15,7 +15,7 @@ use super::asking::Key;
 use super::standing::{FAILED, SUCCEEDED, newest};
 use super::values::around;
 use super::{Collected, Progress, RunOutcome, Standing};
-use crate::failure::{Failure, Scope, Source};
+use crate::failure::{Failure, Scope, Source, page};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::sources::RowsRequest;
@@ -179,7 +179,12 @@ impl DataFactory {
             .run(run_id)
             .await?
             .ok_or_else(|| Fault::permanent("the factory does not know this run (kept 45 days)"))?;
-        render::run(&run, &self.scope, now, found);
+        let api = match &self.home {
+            Home::Factory(settings) => &settings.base_url,
+            Home::Synapse(settings) => &settings.base_url,
+        };
+        let portal = page::portal(&self.scope.id, api.as_str());
+        render::run(&run, &self.scope, portal, now, found);
         if found.no_failure.is_some() {
             return Ok(());
         }

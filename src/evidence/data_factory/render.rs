@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::super::{Collected, Text, Voice};
 use super::cause;
 use super::wire::{ActivityRun, PipelineRun};
 use crate::digest::sha256;
-use crate::failure::{Scope, field};
+use crate::failure::{Scope, field, page};
 use crate::patrol::WINDOW;
 use crate::redaction::cap;
 use crate::sources::rows::adf;
@@ -31,8 +30,14 @@ fn when(at: Option<DateTime<Utc>>) -> String {
     )
 }
 
-/// The run itself.
-pub(super) fn run(run: &PipelineRun, scope: &Scope, now: DateTime<Utc>, found: &mut Collected) {
+/// The run itself. `portal`: the host where people open it.
+pub(super) fn run(
+    run: &PipelineRun,
+    scope: &Scope,
+    portal: &str,
+    now: DateTime<Utc>,
+    found: &mut Collected,
+) {
     let mut text = format!(
         "pipeline: {}\nstatus: {}\nstarted: {}\nended: {}\nstarted by: {} ({})\n",
         run.pipeline_name,
@@ -69,16 +74,7 @@ pub(super) fn run(run: &PipelineRun, scope: &Scope, now: DateTime<Utc>, found: &
     better
         .context
         .insert(field::FACTORY.to_owned(), scope.id.clone());
-    let (portal, of) = if scope.is_synapse() {
-        ("https://web.azuresynapse.net/en", "workspace")
-    } else {
-        ("https://adf.azure.com", "factory")
-    };
-    better.run_url = Some(format!(
-        "{portal}/monitoring/pipelineruns/{}?{of}={}",
-        utf8_percent_encode(&run.run_id, NON_ALPHANUMERIC),
-        utf8_percent_encode(&scope.id, NON_ALPHANUMERIC)
-    ));
+    better.run_url = page::pipeline_run_at(portal, &scope.id, &run.run_id);
     if run
         .invoked_by
         .invoked_by_type

@@ -77,7 +77,7 @@ impl Jira {
         now: DateTime<Utc>,
     ) -> Option<Step<JiraRecord>> {
         let record = &ticket.jira;
-        let numbers = ticket.story.iter().map(|chapter| chapter.number);
+        let numbers = ticket.jira_story().map(|chapter| chapter.number);
         let next = numbers.filter(|number| *number > record.told).min()?;
         if let Some(needless) = &record.intent {
             self.intents.end(needless);

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::diagnosis::{Quote, pieces};
 use crate::digest::sha256;
-use crate::failure::Failure;
+use crate::failure::{Failure, page};
 use crate::incident::summary_words;
 use crate::redaction::{clean, one_line};
 use crate::ticket::{Chapter, Past, Ticket, TicketId};
@@ -27,6 +27,7 @@ const NAME_LIMIT: usize = 600;
 const CAUSE_LIMIT: usize = 4_000;
 const STEP_LIMIT: usize = 400;
 const MOST_STEPS: usize = 10;
+const MOST_RERUNS: usize = 3;
 const QUOTE_LIMIT: usize = 1_500;
 const MOST_QUOTES: usize = 5;
 const COMMENT_LIMIT: usize = 8_000;
@@ -76,12 +77,7 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         .as_deref()
         .filter(|run| !run.trim().is_empty())
         .unwrap_or("not reported");
-    let run = Line::new("Run ID", run).linked(
-        failure
-            .run_url
-            .as_deref()
-            .filter(|url| url.starts_with("https://")),
-    );
+    let run = Line::new("Run ID", run).linked(page::of(failure).as_deref());
     let mut blocks = vec![
         lines(&[
             Line::new("Ticket ID", ticket.id.as_str()),
@@ -113,6 +109,10 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
             Line::new("Dashboard", link.as_str()).linked(Some(link.as_str()))
         ]));
     }
+    let runs = other_runs(ticket);
+    if !runs.is_empty() {
+        blocks.push(lines(&runs));
+    }
     if let Some(past) = ticket.past.as_ref().and_then(Past::words) {
         blocks.push(titled("This again?", &past));
     }
@@ -128,6 +128,24 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
     }
     page.add_gaps(ticket, left_out);
     page.close()
+}
+
+/// The run of another platform that the failed one started, and the runs that playbooks started.
+fn other_runs(ticket: &Ticket) -> Vec<Line> {
+    let mut runs = Vec::new();
+    if let Some((platform, page)) = page::linked(&ticket.failure) {
+        let line = Line::new("Run it started", &format!("in {platform}"));
+        runs.push(line.linked(Some(&page)));
+    }
+    let attempts = ticket.remediation.attempts.iter().rev().take(MOST_RERUNS);
+    for attempt in attempts {
+        let Some(run) = attempt.run_id.as_deref() else {
+            continue;
+        };
+        let line = Line::new("Rerun", run);
+        runs.push(line.linked(page::of_run(&ticket.failure, run).as_deref()));
+    }
+    runs
 }
 
 /// One chapter of the story as a comment. Its last line carries the [`marker`] by which it is found again.

@@ -160,7 +160,7 @@ impl Jira {
         if record.key.is_none() {
             return Next::Intend(self.creating(record, now));
         }
-        let untold = ticket.story.iter().map(|chapter| chapter.number);
+        let untold = ticket.jira_story().map(|chapter| chapter.number);
         let untold = untold.filter(|number| *number > record.told).min();
         let is_shown =
             record.shown.as_deref() == Some(self.page(ticket, &record.left_out).hash.as_str());

@@ -3,19 +3,22 @@
 //! In: a ticket and what the settings show. Out: blocks and the notification's text, within Slack's limits.
 //! The alert and the closed message have the integration guide's lines, word for word; in progress and
 //! reopened follow their style. Paragraphs of the guide are blocks here. Nothing bold and no links but our
-//! own, so what stands in a message is what the guide says stands there. The same ticket always gives the
-//! same blocks: their [`Post::hash`] tells whether Slack has to be told.
+//! own, so what stands in a message is what the guide says stands there; names and ids are code, times are read in
+//! everybody's own zone. The same ticket always gives the same blocks: their [`Post::hash`] tells whether Slack has to be
+//! told.
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::interaction::{APPROVE, OPEN_DASHBOARD, REJECT, button_value, is_id};
-use super::text::{len, mrkdwn, mrkdwn_lines, plain, shorten};
+use super::interaction::{
+    APPROVE, CLOSE, OPEN_DASHBOARD, OPEN_RUN, REJECT, TAKE, button_value, is_id, ticket_value,
+};
+use super::text::{Words, len, plain, prose, prose_lines, shorten};
 use crate::digest::sha256;
+use crate::failure::page;
 use crate::incident::summary_words;
 use crate::ticket::{
-    Answer, Approval, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
+    Answer, Approval, Attempt, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
 };
 
 /// Longest `plain_text` of a header block.
@@ -31,8 +34,12 @@ pub const TEXT_LIMIT: usize = 4000;
 /// All sections of a message together. Slack refuses messages whose blocks hold about 13,200 characters
 /// (`msg_blocks_too_long`, slackapi/bolt-js#2509; documented nowhere): buttons and dialogs fit into the rest.
 pub const BLOCKS_LIMIT: usize = 11_000;
-/// Longest name or id shown on a line.
-const NAME_LIMIT: usize = 500;
+/// Longest name or id shown on a line: all of them are shorter, as they are stored.
+const NAME_LIMIT: usize = 600;
+/// Characters of the asset's name and of the cause in the first line of a notification.
+const PUSH: (usize, usize) = (80, 300);
+/// Attempts whose runs are named.
+const RERUNS: usize = 3;
 /// Steps shown; the dashboard has them all.
 const STEPS: usize = 10;
 /// Approvers named when their answer is needed.
@@ -45,8 +52,10 @@ pub struct Look<'a> {
     pub dashboard_base: Option<&'a Url>,
     /// The JIRA site; without it the issue's key is no link.
     pub issue_base: Option<&'a Url>,
-    /// Slack's ids of the people who may answer; without any there are no buttons.
+    /// Slack's ids of the people who may answer; without any there are no buttons that ask for an answer.
     pub approvers: &'a [String],
+    /// Are clicks believed? Without it there are no buttons but links.
+    pub clicks: bool,
 }
 
 /// A message as Slack takes it.
@@ -101,45 +110,38 @@ impl State {
 /// The message as it has to look for this ticket.
 pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
     let state = State::of(ticket);
-    let title = plain_text(&header(ticket, state, plain));
+    let title = plain_text(&header(ticket, state));
     let mut blocks = vec![
         json!({"type": "header", "text": title}),
         section(&facts(ticket, state, look)),
     ];
-    let error_type = format!(
-        "Error Type: {}",
-        mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT)
-    );
-    let confidence = format!("Confidence: {}", ticket.diagnosis.confidence_word());
+    let confidence = Words::new("Confidence: ").own(ticket.diagnosis.confidence_word());
     let tail = match state.words() {
         None => confidence,
         Some((_, _, how)) => {
-            let by = mrkdwn(&ticket.status_by.name, NAME_LIMIT);
-            blocks.push(section(&format!(
-                "{how} by {by} on {}",
-                time(ticket.status_at)
-            )));
-            format!("{confidence}\n{error_type}")
+            let closed = Words::new(how)
+                .own(" by ")
+                .person(&ticket.status_by.name, NAME_LIMIT)
+                .own(" on ")
+                .time(ticket.status_at);
+            blocks.push(section(&closed));
+            confidence.own("\n").and(&error_type(ticket))
         }
     };
     blocks.push(section(&root_cause(ticket, &tail)));
     let past = ticket.past.as_ref().and_then(Past::words);
-    blocks.extend(past.map(|past| section(&format!("♻️ {}", mrkdwn(&past, 2 * NAME_LIMIT)))));
+    blocks.extend(past.map(|past| section(&Words::new("♻️ ").and(&prose(&past, 2 * NAME_LIMIT)))));
     blocks.extend(incident(ticket).map(|incident| section(&incident)));
     blocks.extend(steps(ticket).map(|steps| section(&steps)));
+    blocks.extend(reruns(ticket).map(|reruns| section(&reruns)));
     blocks.extend(question(ticket, state, look));
-    blocks.extend(dashboard_button(ticket, look));
+    blocks.push(context(&dates(ticket)));
+    blocks.extend(buttons(ticket, state, look));
     within(&mut blocks, BLOCKS_LIMIT);
-    let text = format!(
-        "{} · {} · {}",
-        header(ticket, state, mrkdwn),
-        ticket.id,
-        mrkdwn(
-            &ticket.diagnosis.root_cause,
-            TEXT_LIMIT - HEADER_LIMIT - 100
-        )
-    );
-    Post { text, blocks }
+    Post {
+        text: push(ticket, state),
+        blocks,
+    }
 }
 
 /// One entry of the thread.
@@ -160,31 +162,67 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
         ChapterKind::InProgress => "🔄",
         ChapterKind::Recurrence => "♻️",
     };
-    // An edited message notifies nobody; a name in the thread does.
-    let asked: Vec<String> = match chapter.kind {
-        ChapterKind::ApprovalAsked => approvers(look)
-            .take(MENTIONS)
-            .map(|id| format!("<@{id}>"))
-            .collect(),
-        _ => Vec::new(),
-    };
-    let asked = if asked.is_empty() {
-        String::new()
-    } else {
-        format!("\n{}", asked.join(" "))
-    };
-    let body = mrkdwn_lines(&chapter.text, SECTION_LIMIT - len(sign) - 1 - len(&asked));
-    let text = format!("{sign} {body}{asked}");
-    let about = format!("{} · {}", ticket.id, time(chapter.at));
-    let context = json!({"type": "context", "elements": [{"type": "mrkdwn", "text": about, "verbatim": true}]});
+    let asked = asked_to_act(chapter, look);
+    let room = SECTION_LIMIT - len(sign) - 1 - asked.len();
+    let words = Words::new(sign)
+        .own(" ")
+        .and(&prose_lines(&chapter.text, room))
+        .and(&asked);
+    let about = Words::default()
+        .name(ticket.id.as_str(), NAME_LIMIT)
+        .own(" · ")
+        .time(chapter.at);
     Post {
-        blocks: vec![section(&text), context],
-        text,
+        text: words.form().0.to_owned(),
+        blocks: vec![section(&words), context(&about)],
     }
 }
 
+/// Must somebody do something about this entry, while nobody can be mentioned? Then the channel is told.
+pub fn is_for_the_channel(chapter: &Chapter, look: &Look<'_>) -> bool {
+    wants_somebody(chapter.kind) && asked_to_act(chapter, look).is_empty()
+}
+
+/// Does somebody have to act now? An edited message notifies nobody; a name in the thread does.
+fn wants_somebody(kind: ChapterKind) -> bool {
+    matches!(
+        kind,
+        ChapterKind::ApprovalAsked
+            | ChapterKind::SlaBreached
+            | ChapterKind::Reopened
+            | ChapterKind::RemediationExhausted
+    )
+}
+
+/// The people who have to act, on a line of their own.
+fn asked_to_act(chapter: &Chapter, look: &Look<'_>) -> Words {
+    let mut asked = Words::default();
+    if wants_somebody(chapter.kind) {
+        for (index, id) in approvers(look).take(MENTIONS).enumerate() {
+            asked = asked.own(if index == 0 { "\n" } else { " " }).mention(id);
+        }
+    }
+    asked
+}
+
+/// What a notification shows: the asset and the cause come first.
+fn push(ticket: &Ticket, state: State) -> String {
+    let (sign, word) = match state.words() {
+        None => ("🔴", format!("{} ({})", ticket.severity, ticket.priority)),
+        Some((sign, word, _)) => (sign, word.to_owned()),
+    };
+    let (asset, cause) = PUSH;
+    let words = Words::new(sign)
+        .own(" ")
+        .and(&prose(&ticket.failure.asset, asset))
+        .own(": ")
+        .and(&prose(&ticket.diagnosis.root_cause, cause))
+        .own(&format!("\n{word} · {}", ticket.id));
+    words.form().0.to_owned()
+}
+
 /// The guide's first line, on one line of 150 characters: the asset's name gives way.
-fn header(ticket: &Ticket, state: State, safe: fn(&str, usize) -> String) -> String {
+fn header(ticket: &Ticket, state: State) -> String {
     let (before, after) = match state.words() {
         None => (
             "🔴 ALERT: ".to_owned(),
@@ -192,51 +230,50 @@ fn header(ticket: &Ticket, state: State, safe: fn(&str, usize) -> String) -> Str
         ),
         Some((sign, word, _)) => (format!("{sign} "), format!(" - {word}")),
     };
-    let asset = safe(
+    let asset = plain(
         &ticket.failure.asset,
         HEADER_LIMIT - len(&before) - len(&after),
     );
     format!("{before}{asset}{after}")
 }
 
-fn facts(ticket: &Ticket, state: State, look: &Look<'_>) -> String {
-    let run = ticket
-        .failure
-        .run_id
-        .as_deref()
-        .map_or_else(|| "not known".to_owned(), |run| mrkdwn(run, NAME_LIMIT));
-    let last = match state.words() {
-        None => format!(
-            "Error Type: {}",
-            mrkdwn(&ticket.diagnosis.error_type, NAME_LIMIT)
-        ),
-        Some((_, word, _)) => format!("Status: {word}"),
-    };
-    format!(
-        "Ticket: {}\nITSM Ticket: {}\nRun ID: {run}\n{last}",
-        ticket.id,
-        itsm(ticket, look)
-    )
+fn error_type(ticket: &Ticket) -> Words {
+    Words::new("Error Type: ").and(&prose(&ticket.diagnosis.error_type, NAME_LIMIT))
 }
 
-fn itsm(ticket: &Ticket, look: &Look<'_>) -> String {
+fn facts(ticket: &Ticket, state: State, look: &Look<'_>) -> Words {
+    let words = Words::new("Ticket: ")
+        .name(ticket.id.as_str(), NAME_LIMIT)
+        .own("\nITSM Ticket: ")
+        .and(&itsm(ticket, look))
+        .own("\nRun ID: ");
+    let words = match ticket.failure.run_id.as_deref() {
+        Some(run) => words.name(run, NAME_LIMIT),
+        None => words.own("not known"),
+    };
+    match state.words() {
+        None => words.own("\n").and(&error_type(ticket)),
+        Some((_, word, _)) => words.own("\nStatus: ").own(word),
+    }
+}
+
+fn itsm(ticket: &Ticket, look: &Look<'_>) -> Words {
     let Some(key) = ticket.jira.key.as_deref() else {
         if let Some(why) = ticket.sinks_off.get(Sink::Jira.name()) {
-            return format!("none ({})", mrkdwn(why, NAME_LIMIT));
+            return Words::new("none (").and(&prose(why, NAME_LIMIT)).own(")");
         }
         let stopped = ticket
             .fault(Sink::Jira)
             .or(ticket.refused_detail(Sink::Jira))
             .is_some_and(|fault| !fault.retrying);
-        return if stopped {
-            "not created, see the dashboard".to_owned()
+        return Words::new(if stopped {
+            "not created, see the dashboard"
         } else {
-            "pending".to_owned()
-        };
+            "pending"
+        });
     };
-    let shown = mrkdwn(key, NAME_LIMIT);
     if ticket.jira.deleted {
-        return format!("{shown} (deleted)");
+        return prose(key, NAME_LIMIT).own(" (deleted)");
     }
     let plain_key = !key.is_empty()
         && key.len() <= 100
@@ -248,36 +285,74 @@ fn itsm(ticket: &Ticket, look: &Look<'_>) -> String {
         .filter(|_| plain_key)
         .and_then(|base| below(base, &["browse", key]))
     {
-        Some(url) => format!("<{}|{shown}>", url.as_str().replace('&', "&amp;")),
-        None => shown,
+        Some(url) => Words::default().link(url.as_str(), key),
+        None => prose(key, NAME_LIMIT),
     }
 }
 
-fn root_cause(ticket: &Ticket, tail: &str) -> String {
+/// When it failed and until when somebody should have taken it; its name, where the header does not hold it.
+fn dates(ticket: &Ticket) -> Words {
+    let mut words = Words::default();
+    let asset = &ticket.failure.asset;
+    if plain(asset, 2 * HEADER_LIMIT / 3) != *asset {
+        words = words.name(asset, NAME_LIMIT).own("\n");
+    }
+    let failed = ticket.failure.occurred_at;
+    words = match failed {
+        Some(at) => words.own("Failed ").time(at),
+        None => words.own("Reported ").time(ticket.received_at),
+    };
+    match (ticket.sla.breached_at, ticket.status) {
+        (Some(at), _) => words.own(" · SLA breached ").time(at),
+        (None, Status::Open) => words.own(" · to be taken by ").time(ticket.sla.due_at),
+        (None, _) => words,
+    }
+}
+
+/// The runs that playbooks started.
+fn reruns(ticket: &Ticket) -> Option<Words> {
+    let started = |attempt: &&Attempt| attempt.run_id.is_some();
+    let attempts = ticket.remediation.attempts.iter().rev().filter(started);
+    let mut words = Words::new("Reruns:");
+    for attempt in attempts.take(RERUNS) {
+        let run = attempt.run_id.as_deref()?;
+        words = words
+            .own(&format!(
+                "\n• attempt {}, {}: ",
+                attempt.number,
+                attempt.state.label()
+            ))
+            .name(run, NAME_LIMIT);
+        if let Some(page) = page::of_run(&ticket.failure, run).filter(|page| len(page) <= URL_LIMIT)
+        {
+            words = words.own(" (").link(&page, "open").own(")");
+        }
+    }
+    (words.len() > len("Reruns:")).then_some(words)
+}
+
+fn root_cause(ticket: &Ticket, tail: &Words) -> Words {
     const LABEL: &str = "Root Cause: ";
-    let cause = mrkdwn(
+    let cause = prose(
         &ticket.diagnosis.root_cause,
-        SECTION_LIMIT - len(LABEL) - len(tail) - 1,
+        SECTION_LIMIT - len(LABEL) - tail.len() - 1,
     );
-    format!("{LABEL}{cause}\n{tail}")
+    Words::new(LABEL).and(&cause).own("\n").and(tail)
 }
 
 /// The other failures of the incident: how many, and the latest of them.
-fn incident(ticket: &Ticket) -> Option<String> {
+fn incident(ticket: &Ticket) -> Option<Words> {
     let words = summary_words(ticket);
     let (title, lines) = words.split_first()?;
     let room = (SECTION_LIMIT - NAME_LIMIT) / lines.len().max(1) - 3;
-    let lines = lines
-        .iter()
-        .map(|line| format!("\n• {}", mrkdwn(line, room.min(NAME_LIMIT))));
-    Some(format!(
-        "{}{}",
-        mrkdwn(title, NAME_LIMIT),
-        lines.collect::<String>()
-    ))
+    let mut shown = prose(title, NAME_LIMIT);
+    for line in lines {
+        shown = shown.own("\n• ").and(&prose(line, room.min(NAME_LIMIT)));
+    }
+    Some(shown)
 }
 
-fn steps(ticket: &Ticket) -> Option<String> {
+fn steps(ticket: &Ticket) -> Option<Words> {
     const LABEL: &str = "Resolution Steps:";
     let steps: Vec<&String> = ticket
         .diagnosis
@@ -287,11 +362,11 @@ fn steps(ticket: &Ticket) -> Option<String> {
         .take(STEPS)
         .collect();
     let room = (SECTION_LIMIT - len(LABEL)) / steps.len().max(1) - 3;
-    let lines: Vec<String> = steps
-        .iter()
-        .map(|step| format!("\n• {}", mrkdwn(step, room)))
-        .collect();
-    (!lines.is_empty()).then(|| format!("{LABEL}{}", lines.concat()))
+    let mut words = Words::new(LABEL);
+    for step in &steps {
+        words = words.own("\n• ").and(&prose(step, room));
+    }
+    (!steps.is_empty()).then_some(words)
 }
 
 /// The question to a person, or who answered it.
@@ -305,42 +380,40 @@ fn question(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
             asked(ticket, approval, look)
         }
         (None, RemediationState::Rejected) => {
-            vec![section(&format!(
-                "Approval expired on {} without an answer",
-                time(approval.expires_at)
-            ))]
+            let expired = Words::new("Approval expired on ").time(approval.expires_at);
+            vec![section(&expired.own(" without an answer"))]
         }
         (None, _) => Vec::new(),
     }
 }
 
-fn answered(approval: &Approval, answer: &Answer) -> String {
+fn answered(approval: &Approval, answer: &Answer) -> Words {
     let word = if answer.approved {
-        "👍 Approved"
+        "👍 Approved by "
     } else {
-        "👎 Rejected"
+        "👎 Rejected by "
     };
-    let by = mrkdwn(&answer.by.name, NAME_LIMIT);
-    format!(
-        "{word} by {by} on {}\n{}",
-        time(answer.at),
-        mrkdwn(&approval.plan_text, SECTION_LIMIT / 3)
-    )
+    Words::new(word)
+        .person(&answer.by.name, NAME_LIMIT)
+        .own(" on ")
+        .time(answer.at)
+        .own("\n")
+        .and(&prose(&approval.plan_text, SECTION_LIMIT / 3))
 }
 
 fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> Vec<Value> {
     let value = button_value(&ticket.id, approval).filter(|_| approvers(look).next().is_some());
-    let plan = mrkdwn_lines(&approval.plan_text, SECTION_LIMIT / 2);
-    let why = mrkdwn(&approval.why, SECTION_LIMIT / 3);
-    let place = if value.is_some() {
-        ""
-    } else {
-        "\nAnswer on the dashboard."
-    };
-    let text = format!(
-        "🙋 Approval needed: {plan}\nWhy: {why}\nExpires: {}{place}",
-        time(approval.expires_at)
-    );
+    let text = Words::new("🙋 Approval needed: ")
+        .and(&prose_lines(&approval.plan_text, SECTION_LIMIT / 2))
+        .own("\nWhy: ")
+        .and(&prose(&approval.why, SECTION_LIMIT / 3))
+        .own("\nExpires: ")
+        .time(approval.expires_at)
+        .own(if value.is_some() {
+            ""
+        } else {
+            "\nAnswer on the dashboard."
+        });
     let mut blocks = vec![section(&text)];
     if let Some(value) = value {
         let number = approval.attempt;
@@ -368,18 +441,45 @@ fn button(action: &str, word: &str, style: &str, value: &str, title: &str, text:
     })
 }
 
-fn dashboard_button(ticket: &Ticket, look: &Look<'_>) -> Option<Value> {
-    let mut url = below(look.dashboard_base?, &["dashboard"])?;
-    url.query_pairs_mut()
-        .append_pair("ticket", ticket.id.as_str());
-    if len(url.as_str()) > URL_LIMIT {
-        return None;
+/// What anybody in the channel may do, what approvers may, and where to look.
+fn buttons(ticket: &Ticket, state: State, look: &Look<'_>) -> Option<Value> {
+    let mut elements = Vec::new();
+    let value = ticket_value(&ticket.id);
+    let asks = ticket.remediation.state == RemediationState::AwaitingApproval;
+    if let Some(value) = value.filter(|_| look.clicks && state != State::Closed) {
+        if state != State::InProgress {
+            let mut take = json!({"type": "button", "action_id": TAKE, "text": plain_text("Take it"), "value": value});
+            // One answer at a time is the one that is looked for.
+            if let (Some(take), false) = (take.as_object_mut(), asks) {
+                take.insert("style".to_owned(), json!("primary"));
+            }
+            elements.push(take);
+        }
+        if approvers(look).next().is_some() {
+            elements.push(json!({
+                "type": "button", "action_id": CLOSE, "text": plain_text("Close"), "value": value,
+                "confirm": {
+                    "title": plain_text("Close this ticket?"), "text": plain_text("Its JIRA issue is closed with it."),
+                    "confirm": plain_text("Close"), "deny": plain_text("Cancel"),
+                },
+            }));
+        }
     }
-    Some(
-        json!({"type": "actions", "block_id": "rca_links", "elements": [
-            {"type": "button", "action_id": OPEN_DASHBOARD, "text": plain_text("Open in Dashboard"), "url": url.as_str()},
-        ]}),
-    )
+    let link = |action: &str, word: &str, url: &str| {
+        (len(url) <= URL_LIMIT).then(
+            || json!({"type": "button", "action_id": action, "text": plain_text(word), "url": url}),
+        )
+    };
+    elements.extend(page::of(&ticket.failure).and_then(|url| link(OPEN_RUN, "Open run", &url)));
+    let dashboard = look.dashboard_base.and_then(|base| {
+        let mut url = below(base, &["dashboard"])?;
+        url.query_pairs_mut()
+            .append_pair("ticket", ticket.id.as_str());
+        link(OPEN_DASHBOARD, "Open in Dashboard", url.as_str())
+    });
+    elements.extend(dashboard);
+    (!elements.is_empty())
+        .then(|| json!({"type": "actions", "block_id": "rca_links", "elements": elements}))
 }
 
 fn approvers<'a>(look: &Look<'a>) -> impl Iterator<Item = &'a str> {
@@ -420,14 +520,23 @@ fn within(blocks: &mut [Value], limit: usize) {
     }
 }
 
-fn section(text: &str) -> Value {
-    json!({"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": true}})
+/// `mrkdwn` that links nothing by itself, or `plain_text` where that cannot show the words as they are.
+fn text_object(words: &Words) -> Value {
+    match words.form() {
+        (text, true) => json!({"type": "mrkdwn", "text": text, "verbatim": true}),
+        (text, false) => plain_text(text),
+    }
 }
 
+fn section(words: &Words) -> Value {
+    json!({"type": "section", "text": text_object(&words.shortened(SECTION_LIMIT))})
+}
+
+fn context(words: &Words) -> Value {
+    json!({"type": "context", "elements": [text_object(&words.shortened(SECTION_LIMIT))]})
+}
+
+/// Names may hold what would be an emoji.
 fn plain_text(text: &str) -> Value {
-    json!({"type": "plain_text", "text": text, "emoji": true})
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+    json!({"type": "plain_text", "text": text, "emoji": false})
 }

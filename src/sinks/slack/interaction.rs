@@ -19,6 +19,12 @@ use crate::ticket::{Approval, TicketId};
 pub const APPROVE: &str = "approve_remediation";
 /// `action_id` of the button that says no.
 pub const REJECT: &str = "reject_remediation";
+/// `action_id` of the button by which anybody in the channel takes the ticket.
+pub const TAKE: &str = "take_ticket";
+/// `action_id` of the button by which an approver closes it.
+pub const CLOSE: &str = "close_ticket";
+/// `action_id` of the link to the run.
+pub const OPEN_RUN: &str = "open_run";
 /// `action_id` of the link to the dashboard.
 pub const OPEN_DASHBOARD: &str = "open_dashboard";
 
@@ -64,6 +70,17 @@ pub enum Interaction {
         channel: Option<String>,
         /// The message's ts.
         message_ts: Option<String>,
+    },
+    /// A person pressed Take it or Close.
+    Change {
+        /// The ticket.
+        ticket_id: TicketId,
+        /// Take it, or close it?
+        closes: bool,
+        /// Slack's id of the person; only approvers close.
+        user_id: String,
+        /// The name people read.
+        user_name: String,
     },
     /// Understood, nothing to do; the reason is for the log.
     Acknowledge(String),
@@ -192,6 +209,18 @@ struct ButtonValue {
     p: String,
 }
 
+impl User {
+    /// The name people read.
+    fn shown(&self) -> String {
+        let names = [&self.name, &self.username];
+        let name = names
+            .into_iter()
+            .flatten()
+            .find(|name| !name.trim().is_empty());
+        name.map_or_else(|| self.id.clone(), |name| cap(&redact(name), 120))
+    }
+}
+
 impl Payload {
     fn meaning(self) -> Interaction {
         let acknowledge = |why: &str| Interaction::Acknowledge(why.to_owned());
@@ -201,7 +230,28 @@ impl Payload {
                 cap(&redact(&self.kind), 60)
             ));
         }
-        let pressed = self.actions.unwrap_or_default();
+        let pressed = self.actions.as_deref().unwrap_or_default();
+        let change = pressed
+            .iter()
+            .find_map(|action| match action.action_id.as_deref() {
+                Some(TAKE) => Some((false, action)),
+                Some(CLOSE) => Some((true, action)),
+                _ => None,
+            });
+        if let Some((closes, action)) = change {
+            let Some(ticket_id) = action.value.as_deref().and_then(read_ticket) else {
+                return acknowledge("the button's value is not one of ours");
+            };
+            let Some(user) = self.user.filter(|user| is_id(&user.id)) else {
+                return acknowledge("nobody is named as having pressed the button");
+            };
+            return Interaction::Change {
+                ticket_id,
+                closes,
+                user_name: user.shown(),
+                user_id: user.id,
+            };
+        }
         let decision = pressed
             .iter()
             .find_map(|action| match action.action_id.as_deref() {
@@ -219,16 +269,12 @@ impl Payload {
         let Some(user) = self.user.filter(|user| is_id(&user.id)) else {
             return acknowledge("nobody is named as having pressed the button");
         };
-        let name = user
-            .name
-            .or(user.username)
-            .filter(|name| !name.trim().is_empty());
         Interaction::Decision {
             ticket_id,
             approval_id,
             plan,
             approved,
-            user_name: name.map_or_else(|| user.id.clone(), |name| cap(&redact(&name), 120)),
+            user_name: user.shown(),
             user_id: user.id,
             channel: self
                 .channel
@@ -251,6 +297,26 @@ pub(super) fn button_value(ticket: &TicketId, approval: &Approval) -> Option<Str
     };
     let text = serde_json::to_string(&value).ok()?;
     read_value(&text).map(|_| text)
+}
+
+/// What the buttons carry that ask nothing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TicketValue {
+    t: String,
+}
+
+/// The value of the buttons that change a ticket; `None` when it could not be read back.
+pub(super) fn ticket_value(ticket: &TicketId) -> Option<String> {
+    let value = TicketValue {
+        t: ticket.as_str().to_owned(),
+    };
+    serde_json::to_string(&value).ok()
+}
+
+fn read_ticket(text: &str) -> Option<TicketId> {
+    let value: TicketValue = serde_json::from_str(text.get(..VALUE_CAP.min(text.len()))?).ok()?;
+    TicketId::parse(&value.t)
 }
 
 fn read_value(text: &str) -> Option<(TicketId, String, String)> {

@@ -79,6 +79,7 @@ impl SlackSettings {
             } else {
                 &[]
             },
+            clicks: self.signing_secret.is_some(),
         }
     }
 }
@@ -390,13 +391,19 @@ impl Slack {
         {
             return Ok(Step::Recorded(told));
         }
-        let entry = blocks::chapter(ticket, chapter, &self.settings.look());
-        let arguments = json!({
+        let look = self.settings.look();
+        let entry = blocks::chapter(ticket, chapter, &look);
+        let mut arguments = json!({
             "channel": channel, "thread_ts": ts, "text": entry.text, "blocks": entry.blocks, "parse": "none",
             "unfurl_links": false, "unfurl_media": false,
             "client_msg_id": message_id(ticket, &format!("chapter {} below {ts}", chapter.number)),
             "metadata": {"event_type": EVENT_TYPE, "event_payload": {"ticket_id": ticket.id, "chapter": chapter.number}},
         });
+        if blocks::is_for_the_channel(chapter, &look)
+            && let Some(arguments) = arguments.as_object_mut()
+        {
+            arguments.insert("reply_broadcast".to_owned(), json!(true));
+        }
         match self.client.post("chat.postMessage", &arguments, now).await {
             Ok(_) => Ok(Step::Recorded(told)),
             Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(told)),

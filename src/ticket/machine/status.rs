@@ -95,10 +95,7 @@ pub(super) fn change_status(
             format!("Set back to open by {}", by.name),
         ),
     };
-    // JIRA keeps its own history; a change made elsewhere is added there too.
-    if by.channel != Channel::Jira {
-        d.add_chapter(kind, text);
-    }
+    d.add_chapter_from(by.is_person().then_some(by.channel), kind, text);
     if to == Status::Acknowledged && by.is_person() {
         call_off(d, &format!("{} closed the ticket", by.name));
     }

@@ -50,7 +50,7 @@ async fn the_innermost_error_of_the_failed_activity_refines_the_failure() {
     assert_eq!(refined.field(field::FAILURE_TYPE), Some("UserError"));
     assert_eq!(refined.occurred_at, Some(super::at("2026-07-27T09:12:38Z")));
     insta::assert_json_snapshot!("evidence_adf_copy", collected.evidence);
-    insta::assert_snapshot!(refined.run_url.unwrap(), @"https://adf.azure.com/monitoring/pipelineruns/2f7fdb90%2D5df1%2D4b8e%2Dac2f%2D064cfa58202b?factory=%2Fsubscriptions%2Faaaa0a0a%2Dbb1b%2Dcc2c%2Ddd3d%2Deeeeee4e4e4e%2Fresourcegroups%2Frg%2Ddata%2Fproviders%2Fmicrosoft%2Edatafactory%2Ffactories%2Fadf%2Dprod");
+    insta::assert_snapshot!(refined.run_url.unwrap(), @"https://adf.azure.com/en/monitoring/pipelineruns/2f7fdb90-5df1-4b8e-ac2f-064cfa58202b?factory=%2Fsubscriptions%2Faaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e%2Fresourcegroups%2Frg-data%2Fproviders%2Fmicrosoft.datafactory%2Ffactories%2Fadf-prod");
     rig.finish();
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn chapter(number: u32, kind: ChapterKind, text: &str) -> Chapter {
         at: noon() + TimeDelta::minutes(i64::from(number)),
         kind,
         text: text.to_owned(),
+        from: None,
     }
 }
 

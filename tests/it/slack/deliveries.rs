@@ -163,7 +163,9 @@ async fn a_message_that_may_not_be_edited_goes_on_in_its_thread() {
         assert!(noted.reason.contains("posted in its thread"), "{noted:?}");
         assert_eq!(
             rig.told(&ticket),
-            ["✅ Closed by Jane on 2025-12-12 10:10:00 UTC"]
+            [
+                "✅ Closed by Jane on <!date^1765534200^{date_short_pretty} {time_secs}|2025-12-12 10:10:00 UTC>"
+            ]
         );
         // The next change is tried again.
         status(

@@ -545,9 +545,11 @@ impl Scenario {
                     .iter()
                     .filter(|comment| comment.text().contains(&marker))
                     .count();
+                // JIRA knows what people did there.
+                let expected = usize::from(chapter.from != Some(Channel::Jira));
                 assert_eq!(
                     told,
-                    1,
+                    expected,
                     "chapter {} was told {told} times: {}",
                     chapter.number,
                     history()

@@ -18,9 +18,12 @@ use super::{Answer, Clock, Fault, FaultScript, Request, Server, Site, live, lock
 use crate::outgoing;
 use state::State;
 
+mod mrkdwn;
 mod page;
 mod rules;
 mod state;
+
+pub use mrkdwn::read;
 
 /// What is wrong with these blocks, in Slack's words; empty when they are fine.
 pub fn block_problems(blocks: &[Value]) -> Vec<String> {

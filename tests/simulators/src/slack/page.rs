@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
 use super::SlackMessage;
+use super::mrkdwn::{Piece, pieces, unescaped};
 use super::state::State;
 use crate::live;
 
@@ -24,7 +25,8 @@ body{margin:0;font:15px/1.46 Lato,-apple-system,'Segoe UI',Roboto,sans-serif;col
 .who b{margin-right:6px}.app{background:#e8e8e8;font-size:10px;font-weight:700;padding:1px 3px;border-radius:2px;color:#545354}
 .time,.edited{color:#616061;font-size:12px;margin-left:6px}
 h2{font-size:18px;margin:4px 0}.section{white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0;max-width:760px}
-.context{color:#616061;font-size:12px}.actions{display:flex;gap:8px;margin:6px 0;flex-wrap:wrap}
+.context{color:#616061;font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
+code{font:12px ui-monospace,Menlo,Consolas,monospace;color:#c01343;background:#1d1c1d0a;border:1px solid #1d1c1d21;border-radius:3px;padding:1px 3px}.actions{display:flex;gap:8px;margin:6px 0;flex-wrap:wrap}
 button,.link{display:inline-block;border:1px solid #bbb;border-radius:4px;background:#fff;padding:4px 12px;font-family:inherit;font-size:13px;
 font-weight:700;line-height:20px;color:#1d1c1d;text-decoration:none;cursor:pointer;list-style:none}
 .primary,.primary button{background:#007a5a;color:#fff;border-color:#007a5a}
@@ -123,10 +125,10 @@ fn shown_block(
     html! {
         @match block.get("type").and_then(Value::as_str).unwrap_or_default() {
             "header" => { h2 { (unescaped(&text(block))) } }
-            "section" => { div.section { (mrkdwn(state, &text(block))) } }
+            "section" => { div.section { (shown_text(state, block.get("text"))) } }
             "context" => {
                 div.context {
-                    @for element in elements { (mrkdwn(state, element.get("text").and_then(Value::as_str).unwrap_or_default())) }
+                    @for element in elements { (shown_text(state, Some(element))) }
                 }
             }
             "actions" => {
@@ -184,39 +186,43 @@ fn confirm(
     }
 }
 
-/// Links and mentions; everything else is text.
+/// A text as people see it.
 fn mrkdwn(state: &State, text: &str) -> Markup {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('<') {
-        pieces.push(html! { (unescaped(before)) });
-        let Some((inside, tail)) = after.split_once('>') else {
-            rest = after;
-            break;
-        };
-        let (target, label) = inside.split_once('|').unwrap_or((inside, inside));
-        pieces.push(match target.strip_prefix('@') {
-            Some(id) => {
-                let name = state.options.people.iter().find(|(known, _)| known == id).map_or(id, |(_, name)| name);
-                html! { span.mention { "@" (name) } }
+    let name = |id: &str| {
+        let mut people = state.options.people.iter();
+        people
+            .find(|(known, _)| known == id)
+            .map_or(id.to_owned(), |(_, name)| name.clone())
+    };
+    html! {
+        @for piece in pieces(text) {
+            @match piece {
+                Piece::Text(text) => { (text) }
+                Piece::Code(text) => { code { (text) } }
+                Piece::Link { url, label } if is_web(&url) => { a href=(url) target="_blank" rel="noreferrer" { (label) } }
+                Piece::Person(id) => { span.mention { "@" (name(&id)) } }
+                Piece::Link { label, .. } => { span.mention { (label) } }
+                Piece::Other(label) => { (label) }
             }
-            None if is_web(target) => {
-                html! { a href=(unescaped(target)) target="_blank" rel="noreferrer" { (unescaped(label)) } }
-            }
-            None => html! { span.mention { (unescaped(label)) } },
-        });
-        rest = tail;
+        }
     }
-    pieces.push(html! { (unescaped(rest)) });
-    html! { @for piece in pieces { (piece) } }
+}
+
+/// The text of a block or an element, whichever form it has.
+fn shown_text(state: &State, object: Option<&Value>) -> Markup {
+    let field = |name: &str| {
+        object
+            .and_then(|object| object.get(name))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    if field("type") == "plain_text" {
+        html! { (unescaped(field("text"))) }
+    } else {
+        mrkdwn(state, field("text"))
+    }
 }
 
 fn is_web(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
-}
-
-fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&amp;", "&")
 }
