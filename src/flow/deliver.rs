@@ -102,8 +102,7 @@ impl Flow {
             return self.put(task, Duration::from_secs(5)).await;
         }
         let end = if delivery.sink.shows() {
-            self.run_steps(delivery.sink, &mut loaded, &holder, &now)
-                .await?
+            Box::pin(self.run_steps(delivery.sink, &mut loaded, &holder, &now)).await?
         } else {
             let end = self
                 .run_playbook(loaded.ticket.clone(), &holder, &now)

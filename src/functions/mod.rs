@@ -270,7 +270,7 @@ impl Handler {
             Door::JiraWebhook => self.jira_webhook(&request, now).await,
             Door::RemediationCallback => self.remediation_callback(&request, now).await,
             Door::SlackInteractions => self.slack_interaction(&request, now).await,
-            Door::TeamsMessages => self.teams_message(&request, now).await,
+            Door::TeamsMessages => Box::pin(self.teams_message(&request, now)).await,
             Door::Dashboard => self.dashboard(path, &request, now).await,
             Door::Api => self.api(path, &request, now).await,
             Door::Health => self.health().await,

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::card::{self, BOT_SIZE, Look, Serial};
 use super::client::{Client, Failed, Post, Posted};
+use super::held::Held;
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
@@ -95,6 +96,7 @@ pub struct Bot {
     settings: Arc<BotSettings>,
     client: Client,
     intents: Intents,
+    refused: Held,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -120,6 +122,7 @@ impl Bot {
             settings: Arc::new(settings),
             client,
             intents: Intents::default(),
+            refused: Held::default(),
             shared: Arc::new(Mutex::new(Shared {
                 posts: Pace::every(GAP),
                 place: None,
@@ -221,7 +224,9 @@ impl Bot {
         } else {
             return Next::AtRest;
         };
-        if intended(record, work).is_some() || self.place().is_err() {
+        // Nothing is intended before it is known that it can be sent: an intent that lies there may have been sent.
+        let cannot = self.refused.has(ticket) || self.place().is_err();
+        if intended(record, work).is_some() || cannot || self.shared().posts.held(now).is_some() {
             return Next::Step;
         }
         Next::Intend(self.intend(record, work, now))
@@ -234,6 +239,9 @@ impl Bot {
         record: &TeamsRecord,
         now: DateTime<Utc>,
     ) -> Result<Step<TeamsRecord>, Fault> {
+        if let Some(fault) = self.refused.take(ticket) {
+            return Err(fault);
+        }
         if record.deleted {
             return Ok(Step::UpToDate);
         }
@@ -306,7 +314,7 @@ impl Bot {
                 fault: None,
                 ..record.clone()
             })),
-            Err(failed) => Err(self.failed(intent, &failed, now)),
+            Err(failed) => self.failed((ticket, record), intent, &failed, now),
         }
     }
 
@@ -394,7 +402,7 @@ impl Bot {
         {
             Ok(()) => Ok(Step::Recorded(told)),
             Err(failed) if failed.status() == Some(404) => Ok(Step::Recorded(gone(record))),
-            Err(failed) => Err(self.failed(intent, &failed, now)),
+            Err(failed) => self.failed((ticket, record), intent, &failed, now),
         }
     }
 
@@ -462,12 +470,24 @@ impl Bot {
         Ok(self.intents.spend(intent))
     }
 
-    /// What was refused was not done; else its outcome is unknown.
-    fn failed(&self, intent: &Intent, failed: &Failed, now: DateTime<Utc>) -> Fault {
-        if let Failed::Refused(_) = failed {
-            self.intents.end(intent);
+    /// What was refused was not done: its intent goes, then its fault is told. Else its outcome is unknown.
+    fn failed(
+        &self,
+        (ticket, record): (&Ticket, &TeamsRecord),
+        intent: &Intent,
+        failed: &Failed,
+        now: DateTime<Utc>,
+    ) -> Result<Step<TeamsRecord>, Fault> {
+        let fault = self.slow_down(failed, now);
+        if matches!(failed, Failed::Unknown(_)) {
+            return Err(fault);
         }
-        self.slow_down(failed, now)
+        self.intents.end(intent);
+        self.refused.keep(ticket, fault);
+        Ok(Step::Recorded(TeamsRecord {
+            intent: None,
+            ..record.clone()
+        }))
     }
 
     /// Keeps Teams' wish for silence.

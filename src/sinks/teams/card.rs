@@ -11,6 +11,7 @@ use url::Url;
 
 use super::text::{expanded, lines, plain, shorten};
 use crate::digest::sha256;
+use crate::failure::page;
 use crate::incident::summary_words;
 use crate::ticket::{
     Answer, Approval, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
@@ -466,7 +467,7 @@ fn execute(title: &str, verb: &str, ticket: &Ticket, approval: Option<&Approval>
 
 /// Where to go from here.
 fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
-    let page = look.dashboard_base.and_then(|base| {
+    let dashboard = look.dashboard_base.and_then(|base| {
         let mut url = below(base, &["dashboard"])?;
         let id = ticket.id.as_str();
         url.query_pairs_mut().append_pair("ticket", id);
@@ -474,7 +475,7 @@ fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
     });
     let named = [
         ("Open in JIRA", issue_link(ticket, look)),
-        ("Open in Dashboard", page),
+        ("Open in Dashboard", dashboard),
         ("Open run", run_link(ticket)),
     ];
     let named = named
@@ -495,7 +496,7 @@ fn issue_link(ticket: &Ticket, look: &Look<'_>) -> Option<Url> {
 
 /// Outside text becomes no URL unless it is a web address as a whole.
 fn run_link(ticket: &Ticket) -> Option<Url> {
-    let url = Url::parse(ticket.failure.run_url.as_deref()?).ok()?;
+    let url = Url::parse(&page::of(&ticket.failure)?).ok()?;
     let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
     is_web.then_some(url).filter(is_short)
 }

@@ -19,6 +19,7 @@ pub mod activity;
 mod bot;
 pub mod card;
 mod client;
+mod held;
 mod news;
 mod text;
 mod url;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::card::{self, CARD_TYPE, Look, Serial, URL_SIZE};
+use super::held::Held;
 use super::news::{self, News};
 use super::url::WorkflowUrl;
 use crate::fault::Fault;
@@ -64,6 +65,7 @@ pub struct Workflow {
     settings: Arc<WorkflowSettings>,
     http: Http,
     intents: Intents,
+    refused: Held,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -82,6 +84,7 @@ impl Workflow {
             settings: Arc::new(settings),
             http,
             intents: Intents::default(),
+            refused: Held::default(),
             shared: Arc::default(),
         }
     }
@@ -104,6 +107,9 @@ impl Workflow {
     ) -> Next<TeamsRecord> {
         match news::pending(ticket, record) {
             None => Next::AtRest,
+            // Nothing is intended before it is known that it can be sent: an intent that lies there may have been sent.
+            Some(_) if self.refused.has(ticket) || self.shared().doubtful => Next::Step,
+            Some(_) if self.silence(now).is_some() => Next::Step,
             Some(_) if record.intent.is_some() || waits_for_issue(ticket, record, now) => {
                 Next::Step
             }
@@ -136,6 +142,9 @@ impl Workflow {
         record: &TeamsRecord,
         now: DateTime<Utc>,
     ) -> Result<Step<TeamsRecord>, Fault> {
+        if let Some(fault) = self.refused.take(ticket) {
+            return Err(fault);
+        }
         let Some(news) = news::pending(ticket, record) else {
             return Ok(Step::UpToDate);
         };
@@ -145,6 +154,9 @@ impl Workflow {
         }
         if let Some(wait) = self.silence(now) {
             return Ok(Step::Wait(wait, "Teams asked to slow down".to_owned()));
+        }
+        if self.is_doubtful() {
+            self.answers(now).await?;
         }
         let Some(intent) = &record.intent else {
             return Ok(Step::Recorded(self.intend(record, now)));
@@ -166,10 +178,6 @@ impl Workflow {
                 }));
             }
             Standing::Unsent => {}
-        }
-        let doubtful = self.shared().doubtful;
-        if doubtful {
-            self.answers(now).await?;
         }
         if !self.intents.spend(intent) {
             return Ok(Step::Wait(WAIT, "another task posts it".to_owned()));
@@ -214,7 +222,11 @@ impl Workflow {
                 shared.doubtful = false;
                 let until = silence.and_then(|wait| Some(now + TimeDelta::from_std(wait).ok()?));
                 shared.silent_until = until.or(shared.silent_until);
-                Err(fault)
+                self.refused.keep(ticket, fault);
+                Ok(Step::Recorded(TeamsRecord {
+                    intent: None,
+                    ..record.clone()
+                }))
             }
             Sorted::Unknown(fault) => {
                 self.shared().doubtful = true;
@@ -249,6 +261,10 @@ impl Workflow {
             intent: Some(self.intents.open(work, now)),
             ..record.clone()
         }
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.shared().doubtful
     }
 
     fn look(&self) -> Look<'_> {

@@ -146,6 +146,37 @@ async fn what_was_surely_not_posted_is_posted_once_it_can_be() {
     }
 }
 
+/// What one process was refused is no unknown outcome for another.
+#[tokio::test]
+async fn two_processes_that_are_refused_lose_no_card() {
+    for fault in [
+        answered(429, &[("retry-after", "5")], ""),
+        answered(404, &[], ""),
+    ] {
+        let mut rig = Rig::set(WorkflowOptions::default()).await;
+        let (sinks, mut ticket) = ([rig.sink(), rig.sink()], ticket());
+        rig.workflow.faults().stands(Some(fault.clone()));
+        for turn in 0..8 {
+            // As the flow: until it fails, then the other one tries.
+            for _ in 0..6 {
+                if rig.step(&sinks[turn % 2], &mut ticket).await.is_err() {
+                    break;
+                }
+            }
+            assert_eq!(
+                (record(&ticket).unsure, record(&ticket).cards),
+                (0, 0),
+                "{fault:?}"
+            );
+            rig.pass(TimeDelta::minutes(5));
+        }
+        rig.workflow.faults().stands(None);
+        assert_eq!(rig.settle(&sinks[0], &mut ticket).await, None);
+        assert_eq!(rig.cards().len(), 1, "{fault:?}");
+        assert_eq!(record(&ticket).fault, None);
+    }
+}
+
 #[tokio::test]
 async fn refusals_say_what_to_do_and_nothing_is_given_up() {
     let mut rig = Rig::set(WorkflowOptions::default()).await;
