@@ -8,6 +8,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::{Delivery, Flow, Task};
 use crate::fault::Fault;
@@ -78,7 +80,7 @@ impl Flow {
             Ok(place) => place,
             Err(outage) => return self.sit_out(&delivery, &mut loaded, &outage, now()).await,
         };
-        Box::pin(self.learn_place(delivery.sink, now())).await?;
+        self.learn_place(delivery.sink, now()).await?;
         // Known before anything is recorded: a wait then costs no write.
         let wait = (self.sinks).place_in_line(delivery.sink, &loaded.ticket, now());
         if wait.is_some() {
@@ -89,9 +91,12 @@ impl Flow {
             Some(wait) => tokio::time::sleep(wait).await,
             None => {}
         }
-        // On the heap, as whatever most deliveries never come to.
-        let booked = Box::pin(self.wait_to_post(&delivery, &mut loaded, now()));
-        if booked.await? {
+        if self
+            .sinks
+            .budget(delivery.sink, &loaded.ticket, now())
+            .is_some()
+            && self.wait_to_post(&delivery, &mut loaded, now()).await?
+        {
             return Ok(());
         }
         let was_stuck = Stuck::of(&loaded.ticket, delivery.sink).is_some();
@@ -102,7 +107,8 @@ impl Flow {
             return self.put(task, Duration::from_secs(5)).await;
         }
         let end = if delivery.sink.shows() {
-            Box::pin(self.run_steps(delivery.sink, &mut loaded, &holder, &now)).await?
+            self.run_steps(delivery.sink, &mut loaded, &holder, &now)
+                .await?
         } else {
             let end = self
                 .run_playbook(loaded.ticket.clone(), &holder, &now)
@@ -175,39 +181,46 @@ impl Flow {
         }
     }
 
-    /// Tells a sink where to post, as it is stored: another process may have been told.
-    async fn learn_place(&self, sink: Sink, now: DateTime<Utc>) -> Result<(), Fault> {
-        if let Some(sink_itself) = self.sinks.wants_place(sink, now) {
-            sink_itself.learn(self.store.place(sink).await?, now);
+    /// Tells a sink where to post, as it is stored: another process may have been told. On the heap, as what most deliveries
+    /// never come to.
+    fn learn_place(&self, sink: Sink, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        async move {
+            if let Some(sink_itself) = self.sinks.wants_place(sink, now) {
+                sink_itself.learn(self.store.place(sink).await?, now);
+            }
+            Ok(())
         }
-        Ok(())
+        .boxed()
     }
 
     /// Posts that all processes count together: `true` when this one waits for its place, `false` when it is booked, or when
     /// nothing has to be.
-    async fn wait_to_post(
-        &self,
-        delivery: &Delivery,
-        loaded: &mut Loaded,
+    fn wait_to_post<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        loaded: &'a mut Loaded,
         now: DateTime<Utc>,
-    ) -> Result<bool, Fault> {
-        let (sink, ticket) = (delivery.sink, &loaded.ticket);
-        let Some(budget) = self.sinks.budget(sink, ticket, now) else {
-            return Ok(false);
-        };
-        let (posts, id) = ((budget.posts, budget.within), &ticket.id);
-        let Some(place) = self.store.book_post(sink, id, posts, now).await? else {
-            return Ok(false);
-        };
-        let wait = (place - now).to_std().unwrap_or_default();
-        if wait < LONG {
-            self.put(Task::Delivery(delivery.clone()), wait).await?;
-        } else {
-            // Written down, or the sweep would take the delivery for lost.
-            let end = End::Later(wait);
-            self.end_delivery(delivery, loaded, "", end, now).await?;
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        async move {
+            let (sink, ticket) = (delivery.sink, &loaded.ticket);
+            let Some(budget) = self.sinks.budget(sink, ticket, now) else {
+                return Ok(false);
+            };
+            let (posts, id) = ((budget.posts, budget.within), &ticket.id);
+            let Some(place) = self.store.book_post(sink, id, posts, now).await? else {
+                return Ok(false);
+            };
+            let wait = (place - now).to_std().unwrap_or_default();
+            if wait < LONG {
+                self.put(Task::Delivery(delivery.clone()), wait).await?;
+            } else {
+                // Written down, or the sweep would take the delivery for lost.
+                let end = End::Later(wait);
+                self.end_delivery(delivery, loaded, "", end, now).await?;
+            }
+            Ok(true)
         }
-        Ok(true)
+        .boxed()
     }
 
     /// For the pages and the sweep. The delivery goes on without: the next change notes it again.

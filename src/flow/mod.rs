@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
@@ -110,8 +112,17 @@ impl Flow {
             Task::Recheck { ticket } => self.recheck(&ticket, now()).await,
             Task::Gather { ticket } => self.gather(&ticket, now()).await,
             Task::Patrol => self.patrol_soon(now()).await,
-            Task::Delivery(delivery) => self.deliver(delivery, now).await,
+            Task::Delivery(delivery) => self.deliver_on_heap(delivery, now).await,
         }
+    }
+
+    /// A debug build's futures would fill the stack.
+    fn deliver_on_heap<'a>(
+        &'a self,
+        delivery: Delivery,
+        now: impl Fn() -> DateTime<Utc> + Send + Sync + 'a,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.deliver(delivery, now).boxed()
     }
 
     /// Puts a message back whose work was cut at its deadline: the next invocation goes on where this one stopped.

@@ -229,7 +229,7 @@ impl Sinks {
                 None => Ok(Step::UpToDate),
             },
             Sink::Teams => match &self.teams {
-                Some(teams) => Ok(Box::pin(teams.step(ticket, now)).await?.map(Record::Teams)),
+                Some(teams) => Ok(teams.step(ticket, now).await?.map(Record::Teams)),
                 None => Ok(Step::UpToDate),
             },
             Sink::Playbook => Ok(Step::UpToDate),

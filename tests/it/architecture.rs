@@ -279,17 +279,20 @@ const IMPURE: &[&str] = &[
     // What binds it together, and what is bound to the host, the environment and the terminal.
     "flow/",
     "functions/api.rs",
+    "functions/bot_token.rs",
     "functions/deployment.rs",
     "functions/envelope.rs",
     "functions/events.rs",
     "functions/faults.rs",
     "functions/ingest.rs",
+    "functions/keys.rs",
     "functions/metrics.rs",
     "functions/mod.rs",
     "functions/pages.rs",
     "functions/queues.rs",
     "functions/reader.rs",
     "functions/secure_webhook.rs",
+    "functions/teams.rs",
     "functions/wire.rs",
 ];
 /// Whole rooms at the edge.

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::{Budget, Check, Next, Step};
 use crate::fault::Fault;
@@ -142,17 +144,17 @@ impl Teams {
     ///
     /// # Errors
     /// What Teams refused, or that it could not be reached.
-    pub async fn step(
-        &self,
-        ticket: &Ticket,
+    pub fn step<'a>(
+        &'a self,
+        ticket: &'a Ticket,
         now: DateTime<Utc>,
-    ) -> Result<Step<TeamsRecord>, Fault> {
+    ) -> BoxFuture<'a, Result<Step<TeamsRecord>, Fault>> {
         let Some(record) = &ticket.teams else {
-            return Ok(Step::UpToDate);
+            return std::future::ready(Ok(Step::UpToDate)).boxed();
         };
         match self {
-            Self::Workflow(workflow) => workflow.step(ticket, record, now).await,
-            Self::Bot(bot) => bot.step(ticket, record, now).await,
+            Self::Workflow(workflow) => workflow.step(ticket, record, now).boxed(),
+            Self::Bot(bot) => bot.step(ticket, record, now).boxed(),
         }
     }
 

@@ -6,7 +6,7 @@ use aiops_rca::sinks::teams::{Bot, BotSettings};
 use aiops_rca::sinks::{Next, Step};
 use aiops_rca::ticket::machine::Event;
 use aiops_rca::ticket::store::Place;
-use aiops_rca::ticket::{Record, Status, Ticket, Work};
+use aiops_rca::ticket::{FoldReason, Joined, Record, Sink, Status, Ticket, Work};
 use chrono::{DateTime, TimeDelta, Utc};
 use simulators::teams::bot::{BotOptions, BotSimulator};
 use simulators::{Clock, Fault, Server};
@@ -407,5 +407,55 @@ async fn doctor_names_what_is_missing() {
     assert!(
         !checks[0].ok && checks[0].line.contains("no managed identity"),
         "{checks:#?}"
+    );
+}
+
+/// What its leader shows has no card; a card that was there before ends, and says where the story goes on.
+#[tokio::test]
+async fn a_follower_makes_no_card_and_one_that_has_one_ends_it() {
+    let joined = |leader: &Ticket| {
+        Event::Joined(Joined {
+            leader: leader.id.clone(),
+            reason: FoldReason::Storm,
+            at: at("10:05:00"),
+            reported: 0,
+            waits_for_probe: false,
+        })
+    };
+    let mut leader = ticket();
+    leader.id = aiops_rca::ticket::TicketId::new(leader.failure.source, at("10:00:00"), 7);
+    let mut fresh = ticket();
+    assert!(fresh.lags(Sink::Teams));
+    happen(&mut fresh, &joined(&leader), at("10:05:00"));
+    assert!(!fresh.lags(Sink::Teams));
+
+    let mut rig = Rig::set(BotOptions::default()).await;
+    let (sink, mut shown_before) = (rig.sink(), ticket());
+    assert_eq!(rig.settle(&sink, &mut shown_before).await, None);
+    happen(&mut shown_before, &joined(&leader), at("10:05:00"));
+    assert!(shown_before.lags(Sink::Teams));
+    let mut as_shown = aiops_rca::incident::shown(&shown_before).into_owned();
+    assert_eq!(rig.settle(&sink, &mut as_shown).await, None);
+    let messages = rig.team.messages();
+    assert_eq!(messages.len(), 1);
+    let told = texts(&messages[0].card).join("\n");
+    assert!(
+        told.contains("✅ CLOSED") && told.contains(&format!("Part of incident {}", leader.id)),
+        "{told}"
+    );
+}
+
+/// A ticket of a version that did not know Teams, or that was opened while it was off, is left alone.
+#[test]
+fn tickets_from_before_are_not_shown_and_cost_nothing() {
+    let mut value = serde_json::to_value(ticket()).unwrap();
+    value.as_object_mut().unwrap().remove("teams");
+    let before: Ticket = serde_json::from_value(value).unwrap();
+    assert_eq!(before.teams, None);
+    assert!(!before.lags(Sink::Teams));
+    assert!(
+        !serde_json::to_string(&before)
+            .unwrap()
+            .contains("\"teams\"")
     );
 }
