@@ -18,9 +18,11 @@ pub mod exception;
 pub mod own_words;
 pub mod page;
 pub mod remote;
+mod pattern;
 mod scope;
 
 pub use asset::Asset;
+pub use pattern::{AssetPattern, glob};
 pub use scope::{Place, Scope, host_and_path, same_place};
 
 /// The longest error message a [`Failure`] carries, in bytes; a longer one keeps its head and its tail.
@@ -271,6 +273,14 @@ pub mod field {
     pub const LOGICAL_DATE: &str = "logical_date";
     /// Who owns the asset, if the source says so.
     pub const OWNER: &str = "owner";
+    /// Tags of a DAG or job, annotations of a pipeline: `name:value` or a word each, separated by commas.
+    pub const TAGS: &str = "tags";
+    /// ADF: the folder of the pipeline.
+    pub const FOLDER: &str = "folder";
+    /// Databricks: as whom the job runs: a person without the domain, a service principal's id, a group.
+    pub const RUN_AS: &str = "run_as";
+    /// Databricks: who made the job.
+    pub const CREATOR: &str = "creator";
 
     /// Those that name something, for a playbook to act on or to find again: only what is surely secret is masked in them.
     pub(super) const NAMES: [&str; 17] = [

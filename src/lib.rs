@@ -65,6 +65,8 @@ pub mod diagnosis;
 pub mod model;
 #[deny(clippy::wildcard_enum_match_arm)]
 pub mod ticket;
+pub mod ownership;
+pub mod silence;
 pub mod incident;
 pub mod remediation;
 pub mod sinks;

@@ -142,7 +142,7 @@ fn permitted(
     let mode = policy.map_or(settings.default_mode, |policy| policy.mode);
     if mode == Mode::Never {
         let rule = policy.map_or("the default".to_owned(), |policy| {
-            format!("the rule `{}`", policy.glob)
+            format!("the rule `{}`", policy.text())
         });
         return leave(format!("{rule} says never for this asset"));
     }
@@ -297,6 +297,12 @@ fn node_type<'a>(ticket: &'a Ticket, node_types: &'a NodeTypes) -> Option<&'a st
         .filter(|_| ticket.diagnosis.other_node_type)
 }
 
+/// Does the importance of the asset want a person to be asked?
+fn is_asked(ticket: &Ticket) -> bool {
+    let importance = ticket.importance.as_ref();
+    importance.is_some_and(|importance| importance.asks)
+}
+
 fn reasons_to_ask(
     ticket: &Ticket,
     settings: &RemediationSettings,
@@ -331,8 +337,18 @@ fn reasons_to_ask(
         ),
         (diagnosis.risk == Risk::High, "the risk is High".to_owned()),
         (
-            ticket.severity == Severity::Critical,
+            [ticket.severity, diagnosis.severity].contains(&Severity::Critical)
+                && !is_asked(ticket),
             "the severity is Critical".to_owned(),
+        ),
+        (
+            is_asked(ticket),
+            format!(
+                "{} is {} by {}",
+                ticket.failure.asset,
+                ticket.severity,
+                ticket.severity_reason().unwrap_or_default()
+            ),
         ),
         (
             diagnosis.confidence < settings.low_confidence,

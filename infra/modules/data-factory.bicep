@@ -51,6 +51,7 @@ resource runReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (em
           'Microsoft.DataFactory/factories/pipelineruns/read'
           'Microsoft.DataFactory/factories/querypipelineruns/read'
           'Microsoft.DataFactory/factories/querypipelineruns/action'
+          'Microsoft.DataFactory/factories/pipelines/read'
           'Microsoft.DataFactory/factories/triggers/read'
           'Microsoft.DataFactory/factories/querytriggerruns/read'
           'Microsoft.DataFactory/factories/querytriggerruns/action'

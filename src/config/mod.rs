@@ -20,6 +20,7 @@ use crate::http;
 use crate::identity::IdentitySettings;
 use crate::incident::FoldSettings;
 use crate::model::ModelSettings;
+use crate::ownership::{OwnershipSettings, Routes};
 use crate::patrol::PatrolSettings;
 use crate::remediation::RemediationSettings;
 use crate::sinks::jira::JiraSettings;
@@ -32,6 +33,7 @@ use crate::telemetry::OtlpSettings;
 mod incident;
 mod locks;
 mod model;
+mod ownership;
 mod patrol;
 mod reader;
 mod remediation;
@@ -104,6 +106,10 @@ pub struct Config {
     pub patrol: PatrolSettings,
     /// Which failures are one incident.
     pub fold: FoldSettings,
+    /// Who owns what, and how much it matters.
+    pub ownership: OwnershipSettings,
+    /// Where owners read of their failures.
+    pub routes: Routes,
     /// Days after which closed tickets go; `None`: never.
     pub retention_days: Option<u32>,
     /// The optional lock of `/azure-monitor`.
@@ -150,6 +156,8 @@ impl Config {
             .unwrap_or_default();
         let mut vendors = vendors::vendors(&mut r, identity.is_some());
         scopes::add(&mut r, identity.is_some(), &mut vendors);
+        let ownership = ownership::ownership(&mut r, &vendors.scopes());
+        let remediation = remediation::remediation(&mut r, actions, &vendors.scopes());
         Self {
             port: r.number("FUNCTIONS_CUSTOMHANDLER_PORT", 1, u16::MAX),
             log_filter: r.text("LOG_LEVEL").unwrap_or_default(),
@@ -157,9 +165,11 @@ impl Config {
             storage: storage::storage(&mut r),
             extra_roots: extra_roots(&mut r),
             model: model::model(&mut r, identity.is_some()),
-            remediation: remediation::remediation(&mut r, actions, &vendors.scopes()),
             patrol: patrol::patrol(&mut r),
             fold: incident::fold(&mut r),
+            ownership,
+            remediation,
+            routes: ownership::routes(&mut r),
             retention_days: r.number("RETENTION_DAYS", 7, 3650),
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),

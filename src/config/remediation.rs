@@ -56,6 +56,13 @@ pub(super) fn remediation(
         // Any hour may be meant: a person is asked until it is fixed.
         assets.insert(0, AssetPolicy::ask_about_everything());
     }
+    if r.problems
+        .iter()
+        .any(|problem| problem.name == "CRITICALITY")
+    {
+        // The rule may have named what is critical, where a person is asked.
+        assets.insert(0, AssetPolicy::ask_about_everything());
+    }
     // A rule that cannot be read changes no cluster: it restarts as it is.
     let node_types = list(r.text("REMEDIATION_NODE_TYPES"), ';');
     let node_types =

@@ -379,6 +379,24 @@ pub const SETTINGS: &[Setting] = &[
         "A repeat within this time after the close opens the incident again, unless a person closed it as will-not-fix; a later one begins another",
     ),
     setting(
+        INCIDENTS,
+        "OWNERS",
+        "",
+        "Who owns what: `pl_finance_*=team-finance tag:pii=team-privacy`; the first rule that matches counts, without one the owner, tags, folder or job user that the platform names",
+    ),
+    setting(
+        INCIDENTS,
+        "OWNER_ROUTES",
+        "",
+        "Where owners read of their failures: `team-finance: slack=#finance, mention=S0AB, component=Finance, labels=finance, assignee=5b10…; nobody: slack=#unowned`",
+    ),
+    setting(
+        INCIDENTS,
+        "CRITICALITY",
+        "",
+        "How much assets matter: `pl_payroll*=critical; dev_*=low` sets severity, SLA and mention whatever the error; what is critical is never healed without approval",
+    ),
+    setting(
         REMEDIATION,
         "AUTO_REMEDIATION_ENABLED",
         "false",

@@ -22,6 +22,7 @@ use crate::sinks::teams::Teams;
 use crate::storage::Storage;
 use crate::ticket::store::TicketStore;
 use chrono::Utc;
+use std::sync::Arc;
 
 /// What a configuration is wired to.
 #[derive(Debug)]
@@ -50,9 +51,12 @@ impl Config {
         let collector = self.collector(&http, identity.as_ref());
         let model = (self.model.clone())
             .map(|settings| Model::new(settings, http.clone(), identity.clone()));
+        let routes = Arc::new(self.routes.clone());
+        let jira = |settings| Jira::new(settings, http.clone()).routed(Arc::clone(&routes));
+        let slack = |settings| Slack::new(settings, http.clone()).routed(Arc::clone(&routes));
         let sinks = Sinks {
-            jira: (self.jira.clone()).map(|settings| Jira::new(settings, http.clone())),
-            slack: (self.slack.clone()).map(|settings| Slack::new(settings, http.clone())),
+            jira: self.jira.clone().map(jira),
+            slack: self.slack.clone().map(slack),
             teams: (self.teams.clone()).map(|settings| {
                 let bot = self.bot_identity.clone();
                 let bot = bot.map(|settings| Identity::new(settings, http.clone()));
@@ -134,6 +138,7 @@ impl Config {
                 remediation: self.remediation,
                 patrol: self.patrol,
                 fold: self.fold,
+                ownership: self.ownership,
                 retention_days: self.retention_days,
             }),
             bot_token: (self.bot_token).map(|settings| BotToken::new(settings, parts.http.clone())),

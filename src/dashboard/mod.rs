@@ -12,15 +12,20 @@ use serde_json::{Value, json};
 use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
 use crate::failure::{Source, page};
+use crate::ownership::NOBODY;
 use crate::ticket::store::{Counts, DeadLetter, Listed, Outage};
 use crate::ticket::{AuditEntry, BlockedSinks, Member, Sink, Status, Ticket};
 
 mod overview;
+mod owners;
 mod scopes;
+mod silences;
 mod ticket;
 
 pub use overview::overview;
+pub use owners::{Owned, OwnersPage, as_json as owners_as_json, owners};
 pub use scopes::{as_json as scopes_as_json, scopes};
+pub use silences::{SilencesPage, silence, silences};
 pub use ticket::ticket;
 
 const STYLE: &str = include_str!("style.css");
@@ -32,7 +37,7 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Only this platform.
     pub source: Option<Source>,
-    /// Only tickets of this owner, without regard to case.
+    /// Only tickets of this owner, without regard to case; `nobody`: those that nobody owns.
     pub owner: Option<String>,
     /// Only tickets in whose id, asset, error type or run id this text occurs.
     pub text: String,
@@ -127,11 +132,9 @@ impl Filter {
     /// Is this ticket shown?
     pub fn shows(&self, ticket: &Listed) -> bool {
         let in_text = |text: &str| text.to_lowercase().contains(&self.text);
-        let is_owner = |owner: &String| {
-            ticket
-                .owner
-                .as_ref()
-                .is_some_and(|its| its.to_lowercase() == *owner)
+        let is_owner = |owner: &String| match &ticket.owner {
+            Some(its) => its.to_lowercase() == *owner,
+            None => owner == NOBODY,
         };
         let is_of = |id: &String| {
             let leader = ticket.leader.as_ref().unwrap_or(&ticket.id);
@@ -235,6 +238,7 @@ pub fn summary(ticket: &Listed) -> Value {
         "jira_key": ticket.jira_key,
         "remediation": ticket.remediation,
         "count": ticket.count,
+        "silent": ticket.silent,
         "incident": ticket.leader.as_ref().unwrap_or(&ticket.id),
     })
 }
@@ -291,6 +295,10 @@ pub fn details(ticket: &Ticket, evidence: &[Evidence], audit: &[AuditEntry]) -> 
                 record.insert("fault".to_owned(), json!(fault));
             }
         }
+        fields.insert(
+            "severity_reason".to_owned(),
+            json!(ticket.severity_reason()),
+        );
         fields.insert(
             "confidence".to_owned(),
             json!(ticket.diagnosis.confidence_word()),
@@ -354,6 +362,7 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
         "remediation",
         "incident",
         "incident_tickets",
+        "owner",
     ];
     let mut written = writer.write_record(header);
     for ticket in tickets {
@@ -379,6 +388,7 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
             ticket.remediation.name(),
             ticket.leader.as_ref().unwrap_or(&ticket.id).as_str(),
             &ticket.tickets.max(1).to_string(),
+            ticket.owner.as_deref().unwrap_or_default(),
         ];
         written = written.and_then(|()| writer.write_record(cells.map(defuse)));
     }
@@ -432,6 +442,11 @@ fn prose(text: &str) -> Markup {
 /// A JIRA issue, to be opened where it is known how.
 fn issue(key: &str, url: Option<&str>) -> Markup {
     html! { @if let Some(url) = url { a href=(url) rel="noreferrer" { (key) } } @else { (key) } }
+}
+
+/// A value of a query.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 fn time(at: DateTime<Utc>) -> String {

@@ -41,7 +41,8 @@ pub fn overview(page: &Overview<'_>) -> Markup {
             p role="status" { "These are " (page.tickets.len()) " of more. " a href=(older) rel="next" { "Older failures" } }
         }
         (categories(page.counts))
-        p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } " · " a href="/dashboard/scopes" { "Platforms that are asked" } }
+        p.quiet { "Times are UTC. " a href="/api/tickets.csv" { "Export as CSV" } " · " a href="/dashboard/scopes" { "Platforms that are asked" } " · " a href="/dashboard/owners" { "Owners" }
+            " · " a href="/dashboard/silences" { "Silences" } }
     };
     frame("Failures", Some(page.caller), &body)
 }
@@ -183,7 +184,7 @@ fn table(tickets: &[&Listed], page: &Overview<'_>) -> Markup {
                             a href={ "/dashboard?ticket=" (ticket.id) } { (ticket.asset) }
                             @if ticket.tickets > 1 { " " a.quiet href={ "/dashboard?incident=" (ticket.id) "&days=" (page.filter.days) } { "+" (ticket.tickets - 1) " more" } }
                             @if let Some(leader) = &ticket.leader { div.quiet { "part of " a href={ "/dashboard?ticket=" (leader) } { (leader) } } }
-                            div.quiet { (ticket.source.label()) " · " (ticket.error_type) }
+                            div.quiet { (ticket.source.label()) " · " (ticket.error_type) @if let Some(owner) = &ticket.owner { " · " (owner) } }
                         }
                         td.cause { (prose(&ticket.root_cause)) }
                         td {
@@ -205,6 +206,7 @@ fn table(tickets: &[&Listed], page: &Overview<'_>) -> Markup {
 fn note(ticket: &Listed) -> Option<&'static str> {
     match ticket.remediation {
         RemediationState::Succeeded => Some("healed"),
+        _ if ticket.silent => Some("silent"),
         _ if ticket.is_closed() => None,
         RemediationState::AwaitingApproval => Some("waits for approval"),
         RemediationState::Scheduled | RemediationState::Running | RemediationState::Verifying => {

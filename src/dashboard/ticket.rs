@@ -2,9 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::{TicketPage, frame, issue, lasting, prose, relative, time};
+use super::silences::of_ticket;
+use super::{TicketPage, encoded, frame, issue, lasting, prose, relative, time};
 use crate::diagnosis::Quote;
 use crate::failure::page;
+use crate::ownership::NOBODY;
 use crate::ticket::{Remediation, RemediationState, Sink, Status, Ticket};
 
 /// Followers that the page of a leader lists.
@@ -39,6 +41,7 @@ pub fn ticket(page: &TicketPage<'_>) -> Markup {
             }
             div {
                 (facts(page))
+                (of_ticket(t, page.form_token))
                 section.card { h2 { "History" } ol.history { @for entry in page.audit {
                     li { time datetime=(entry.at.to_rfc3339()) { (time(entry.at)) } " " strong { (entry.what) } " by " (entry.actor.name)
                         @if !entry.detail.is_empty() { div.quiet { (prose(&entry.detail)) } } }
@@ -246,7 +249,11 @@ fn facts(page: &TicketPage<'_>) -> Markup {
                         None if t.is_closed() => { "met" }
                         None => { "due " (relative(t.sla.due_at, page.now)) } } }))
                 @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (lasting(took)) })) }
-                @if let Some(owner) = &t.owner { (row("Owner", html! { (owner) })) }
+                (row("Owner", html! { @match &t.owner {
+                    Some(owner) => { a href={ "/dashboard?owner=" (encoded(owner)) } { (owner) } }
+                    None => { a href={ "/dashboard?owner=" (NOBODY) } { (NOBODY) } }
+                } @if let Some(known_from) = &t.owner_known_from { span.quiet { ", " (known_from) } } }))
+                @if let Some(reason) = t.severity_reason() { (row("Severity", html! { (t.severity.to_string()) ", by " (prose(&reason)) })) }
                 @for sink in Sink::ALL { (row(sink.title(), shown_by(page, sink))) }
             }
         }

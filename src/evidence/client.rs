@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::values::Said;
 use super::{Airflow, Collected, DataFactory, Databricks, RunOutcome, Standing};
 use crate::failure::{Failure, Scope};
 use crate::fault::Fault;
@@ -48,6 +49,15 @@ impl Client<'_> {
             Self::DataFactory(factory) => factory.collect(failure, now, found).await,
             Self::Databricks(workspace) => workspace.collect(failure, now, found).await,
             Self::Airflow(deployment) => deployment.collect(failure, now, found).await,
+        }
+    }
+
+    /// What the platform says about who owns the asset, by the names of context fields.
+    pub(super) async fn owner(&self, failure: &Failure) -> Result<Said, Fault> {
+        match self {
+            Self::DataFactory(factory) => factory.owner(failure).await,
+            Self::Databricks(workspace) => workspace.owner(failure).await,
+            Self::Airflow(deployment) => deployment.owner(failure).await,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Every client is optional; a missing one is a gap that names what to set. Each vendor has a budget of a few
 //! seconds; what it said before the budget ran out is kept.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use futures::FutureExt;
 use super::client::Client;
 use super::databricks::Repair;
 use super::log_analytics::NO_ROWS_YET;
+use super::owners::{self, Owners};
 use super::{
     Airflow, Collected, DataFactory, Databricks, Facts, Known, LogAnalytics, RunOutcome, Standing,
 };
-use crate::failure::{AssetKind, Failure, Place, Scope, Source};
+use crate::failure::{AssetKind, Failure, Place, Scope, Source, field};
 use crate::fault::Fault;
 use crate::patrol::{Answer, Due, Question, volume};
 use crate::redaction::cap;
@@ -53,6 +55,8 @@ pub struct Collector {
     pub airflow: Vec<Airflow>,
     /// How long one vendor may take over one failure.
     pub budget: Duration,
+    /// What they said about owners.
+    pub owners: Owners,
 }
 
 impl Default for Collector {
@@ -63,6 +67,7 @@ impl Default for Collector {
             databricks: Vec::new(),
             airflow: Vec::new(),
             budget: Duration::from_secs(8),
+            owners: Owners::default(),
         }
     }
 }
@@ -108,6 +113,9 @@ impl Collector {
             let decided = told.no_failure.is_some() || told.not_final.is_some() || told.none_failed;
             if !told.evidence.is_empty() || decided {
                 told.refinement.scope = Some(client.scope().id.clone());
+                if told.no_failure.is_none() && told.not_final.is_none() {
+                    self.add_owner(&client, failure, &mut told, now).await;
+                }
                 found = told;
                 break;
             }
@@ -121,6 +129,48 @@ impl Collector {
             Source::Databricks | Source::System => {}
         }
         found
+    }
+
+    /// What the platform says about who owns the asset. That it does not say is no gap in the evidence.
+    async fn add_owner(
+        &self,
+        client: &Client<'_>,
+        failure: &Failure,
+        found: &mut Collected,
+        now: DateTime<Utc>,
+    ) {
+        let failure = found.refine(failure.clone());
+        let key = owners::key(&client.scope().id, &failure);
+        let said = if let Some(known) = self.owners.known(&key, now) {
+            known
+        } else {
+            match self
+                .answered(client.platform(), client.owner(&failure))
+                .await
+            {
+                Ok(said) => {
+                    self.owners.keep(key, said.clone(), now);
+                    said
+                }
+                Err(fault) => {
+                    tracing::debug!(reason = fault.reason(), "an owner could not be asked for");
+                    if !fault.is_transient() {
+                        self.owners.keep(key, BTreeMap::new(), now);
+                    }
+                    return;
+                }
+            }
+        };
+        for (name, value) in said {
+            // The owner that the report names stays, unless it is the default that everybody has.
+            let is_said = |name: &String| {
+                let reported = failure.field(name).filter(|_| name == field::OWNER);
+                reported.is_some_and(|owner| !owner.eq_ignore_ascii_case("airflow"))
+            };
+            if !is_said(&name) {
+                found.refinement.context.entry(name).or_insert(value);
+            }
+        }
     }
 
     /// Why no client is asked about a failure.

@@ -29,6 +29,7 @@ pub mod databricks;
 pub mod log_analytics;
 mod expand;
 mod linked;
+mod owners;
 mod standing;
 mod values;
 mod voice;
@@ -40,6 +41,7 @@ pub use data_factory::DataFactory;
 pub use databricks::Databricks;
 pub use expand::Expanded;
 pub use log_analytics::LogAnalytics;
+pub use owners::Owners;
 pub use standing::{Facts, Known, Progress, Standing};
 pub use voice::{Passage, Text, Voice};
 

@@ -73,7 +73,7 @@ impl Flow {
             return self.store.drop_waiting(id.as_str()).await;
         }
         if let Some(how) = collected.not_final.take() {
-            let until = waiting.received_at + sla_of(&failure, &collected);
+            let until = waiting.received_at + self.sla_of(&failure, &collected);
             if now < until {
                 return self.wait_for_the_end(id, waiting, (&how, until), now).await;
             }
@@ -167,6 +167,15 @@ impl Flow {
         failure
     }
 
+    /// How long somebody may be left untold of this failure, by what is known of it so far.
+    fn sla_of(&self, failure: &Failure, collected: &Collected) -> chrono::Duration {
+        let known = collected.refine(failure.clone());
+        let of_error = || diagnose(&Case::of(&known, &collected.evidence)).severity;
+        let importance = self.ownership.importance(&known);
+        let severity = importance.map_or_else(of_error, |importance| importance.severity);
+        chrono::Duration::seconds(i64::from(Priority::of(severity).sla_seconds()))
+    }
+
     /// Analyses a ticket whose failure was named better after it was opened.
     async fn analyse_again(&self, ticket: Ticket, now: DateTime<Utc>) -> Result<Ticket, Fault> {
         if !ticket.books.named_better {
@@ -179,8 +188,13 @@ impl Flow {
             .examine(failure, ticket.received_at, collected, now)
             .await?;
         self.store.put_evidence(&ticket.id, &evidence).await?;
-        self.try_apply(&ticket.id, Event::DiagnosedAgain(Box::new(examined)), now)
-            .await?;
+        let care = self.ownership.care(&examined.failure);
+        for event in [
+            Event::DiagnosedAgain(Box::new(examined)),
+            Event::Rated(Box::new(care)),
+        ] {
+            self.try_apply(&ticket.id, event, now).await?;
+        }
         Ok(self.store.load(&ticket.id).await?.unwrap_or(ticket))
     }
 
@@ -212,8 +226,15 @@ impl Flow {
             sinks_off: self.sinks_off(),
         };
         let mut opened = machine::opened(opening, now);
-        let ticket = &mut opened.ticket;
-        ticket.looked_at_by(waiting.next_look());
+        let care = self.ownership.care(&opened.ticket.failure);
+        if let Ok(rated) = append(&opened, &Event::Rated(Box::new(care)), now) {
+            opened = rated;
+        }
+        opened.ticket.looked_at_by(waiting.next_look());
+        if let Some(silence) = self.covering(&opened.ticket, now).await? {
+            let silent = self.open_silently(&opened, &silence, now).await?;
+            return Ok((silent, evidence));
+        }
         let (joined, seen_before) = self.fold_in(&opened.ticket, now).await?;
         // A follower shows nothing of its own.
         if seen_before && joined.is_none() {
@@ -572,11 +593,4 @@ fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
         alert: Some(request.alert.clone()),
     }
     .sealed()
-}
-
-/// How long somebody may be left untold of this failure, by what is known of it so far.
-fn sla_of(failure: &Failure, collected: &Collected) -> chrono::Duration {
-    let known = collected.refine(failure.clone());
-    let severity = diagnose(&Case::of(&known, &collected.evidence)).severity;
-    chrono::Duration::seconds(i64::from(Priority::of(severity).sla_seconds()))
 }

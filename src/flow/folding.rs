@@ -221,6 +221,10 @@ impl Flow {
                     closed_at: None,
                 }));
             };
+            if ticket.is_silent() {
+                // Nothing hides behind what nobody is told of.
+                return Ok(None);
+            }
             if let Some(joined) = &ticket.joined {
                 id = joined.leader.clone();
                 continue;

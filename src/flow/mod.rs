@@ -16,6 +16,7 @@ use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
 use crate::incident::FoldSettings;
 use crate::model::Model;
+use crate::ownership::OwnershipSettings;
 use crate::patrol::PatrolSettings;
 use crate::remediation::{self, RemediationSettings};
 use crate::sinks::Sinks;
@@ -41,10 +42,12 @@ mod notices;
 pub mod patrol;
 pub mod remediate;
 mod retention;
+mod silences;
 pub mod sweep;
 mod watchdog;
 
 pub use message::{DELIVERIES, Delivery, FAILURES, Message, QUEUES, Task};
+pub use silences::{ListedSilence, NotSilenced};
 
 /// How long Slack waits for JIRA, which is faster as a rule.
 const BEHIND_JIRA: Duration = Duration::from_secs(2);
@@ -68,6 +71,8 @@ pub struct Flow {
     pub patrol: PatrolSettings,
     /// Which failures are one incident.
     pub fold: FoldSettings,
+    /// Who owns what, and how much it matters.
+    pub ownership: OwnershipSettings,
     /// Days after which closed tickets go; `None`: never.
     pub retention_days: Option<u32>,
 }

@@ -88,6 +88,12 @@ impl Flow {
                 .call_off(&ticket, &attempt, "it could not be started in time", now())
                 .await;
         }
+        if let Some(silence) = self.covering(&ticket, now()).await?
+            && !is_approved(&ticket)
+        {
+            let why = silence.on_ticket().words();
+            return self.call_off(&ticket, &attempt, &why, now()).await;
+        }
         if let Ok(wait) = (attempt.due_at - now()).to_std()
             && !wait.is_zero()
         {
@@ -373,4 +379,15 @@ fn planned_at(ticket: &Ticket, attempt: &Attempt) -> DateTime<Utc> {
     chapters
         .find(|chapter| chapter.kind == ChapterKind::RemediationPlanned)
         .map_or(attempt.due_at, |chapter| chapter.at)
+}
+
+/// Did a person approve the attempt that is planned?
+fn is_approved(ticket: &Ticket) -> bool {
+    let answer = ticket.remediation.approval.as_ref();
+    answer.is_some_and(|approval| {
+        approval
+            .answer
+            .as_ref()
+            .is_some_and(|answer| answer.approved)
+    })
 }

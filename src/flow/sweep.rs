@@ -14,6 +14,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::accept::WaitingRows;
 use super::claims::run_of;
+use super::silences::is_about_silence;
 use super::{Flow, QUEUES, Task};
 use crate::fault::Fault;
 use crate::ticket::due::{COMPARE_EVERY, PATIENCE, RETRY_PATIENCE, SETTLING};
@@ -148,6 +149,11 @@ impl Flow {
             self.store.move_on(row, next, true).await?;
             return Ok(acted);
         }
+        if is_about_silence(&row.name) {
+            let next = self.look_after_silence(&row.name, now).await?;
+            self.store.move_on(row, next, false).await?;
+            return Ok(true);
+        }
         if let Some(leader) = row.leader() {
             self.gather(&leader, now).await?;
             self.store.move_on(row, None, false).await?;
@@ -259,6 +265,10 @@ impl Flow {
         for event in [Event::SlaBreached, Event::ApprovalExpired] {
             // Most tickets need neither: that is known without asking the store again.
             if machine::apply(ticket, &event, now).is_err() {
+                continue;
+            }
+            if event == Event::SlaBreached && self.covering(ticket, now).await?.is_some() {
+                // Nobody is paged while failures like it are expected.
                 continue;
             }
             let applied = self.apply(&ticket.id, &event, now).await;

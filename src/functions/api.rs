@@ -8,6 +8,7 @@ use super::Handler;
 use super::access::{AuthError, Caller, DashboardLock};
 use super::events::outcome;
 use super::routes::{DOCUMENT, Route};
+use super::silences;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
 use crate::failure::Source;
@@ -91,6 +92,21 @@ impl Handler {
                 (Route::Ticket, [id]) => self.one(flow, id).await,
                 (Route::Incidents, _) => self.incidents(flow, request, now).await,
                 (Route::Incident, [id]) => self.one_incident(flow, id).await,
+                (Route::Owners, _) => owned(flow, request, now).await.map(|(owned, _)| {
+                    Response::json(StatusCode::OK, &dashboard::owners_as_json(&owned))
+                }),
+                (Route::Silences, _) => silences::list(flow, now).await,
+                (Route::SetSilence, _) => match self.refuse_change(request, &caller) {
+                    Some(refused) => Ok(refused),
+                    None => silences::set(flow, &request.body, &caller, now).await,
+                },
+                (Route::EndSilence, [id]) => match self.refuse_change(request, &caller) {
+                    Some(refused) => Ok(refused),
+                    None => {
+                        let by = silences::actor(&caller, request.parameter("by").as_deref());
+                        silences::end(flow, id, &by, now).await
+                    }
+                },
                 (Route::DeadLetters, _) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),
@@ -107,6 +123,7 @@ impl Handler {
                     | Route::Incident
                     | Route::Change
                     | Route::IncidentChange
+                    | Route::EndSilence
                     | Route::Status
                     | Route::OpenApi,
                     _,
@@ -245,6 +262,20 @@ impl Handler {
         ))
     }
 
+    /// Why this caller may change nothing, if that is so.
+    fn refuse_change(&self, request: &Request, caller: &Caller) -> Option<Response> {
+        // On this machine a plain call will do, unless it comes out of a page of some site.
+        let plain = self.doors.dashboard.is_open() && request.header("origin").is_none();
+        (!plain && !DashboardLock::may_change(caller, request, None)).then(|| {
+            Response::error(
+                StatusCode::FORBIDDEN,
+                "no_token",
+                "send the key in x-dashboard-key, or a JSON body",
+                "",
+            )
+        })
+    }
+
     async fn act(
         &self,
         flow: &Flow,
@@ -260,15 +291,8 @@ impl Handler {
             approval: Option<String>,
             plan: Option<String>,
         }
-        // On this machine a plain call will do, unless it comes out of a page of some site.
-        let plain = self.doors.dashboard.is_open() && request.header("origin").is_none();
-        if !plain && !DashboardLock::may_change(caller, request, None) {
-            return Response::error(
-                StatusCode::FORBIDDEN,
-                "no_token",
-                "send the key in x-dashboard-key, or a JSON body",
-                "",
-            );
+        if let Some(refused) = self.refuse_change(request, caller) {
+            return refused;
         }
         let body = if request.body.is_empty() {
             Body::default()
@@ -341,6 +365,18 @@ impl Handler {
             &json!({"status": word, "problems": problems}),
         )
     }
+}
+
+/// What failed of each owner in the days that the request names, and how many these are.
+pub(super) async fn owned(
+    flow: &Flow,
+    request: &Request,
+    now: DateTime<Utc>,
+) -> Result<(dashboard::Owned, u32), Fault> {
+    let days = Filter::from_parameters(|name| request.parameter(name)).days;
+    let list = flow.store.list(now, days, None, IN_A_LIST, |_| true);
+    let (tickets, cut) = list.await?;
+    Ok((dashboard::Owned::of(&tickets, cut), days))
 }
 
 /// Parameters whose values cannot be read: they filter nothing, and are said.

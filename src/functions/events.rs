@@ -9,10 +9,11 @@ use warp::http::StatusCode;
 
 use super::Handler;
 use super::wire::{Request, Response};
+use crate::flow::NotSilenced;
 use crate::flow::jira::JiraOutcome;
 use crate::sinks::jira::webhook;
 use crate::sinks::playbook;
-use crate::sinks::slack::interaction::{self, Interaction};
+use crate::sinks::slack::interaction::{self, Interaction, SilenceWish};
 use crate::ticket::machine::Event;
 use crate::ticket::store::UpdateError;
 use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
@@ -144,6 +145,23 @@ impl Handler {
                 );
             }
         };
+        if let Interaction::Silence {
+            ticket_id,
+            what,
+            user_id,
+            user_name,
+        } = decision
+        {
+            if !settings.may_approve(&user_id) {
+                tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to silence");
+                return Response::empty(StatusCode::OK);
+            }
+            let by = Actor {
+                channel: Channel::Slack,
+                name: user_name,
+            };
+            return self.silence_from_slack(&ticket_id, what, by, now).await;
+        }
         let Ok(flow) = self.flow().await else {
             return Response::unavailable();
         };
@@ -152,7 +170,9 @@ impl Handler {
             name,
         };
         let (ticket_id, user_id, anybody, event) = match decision {
-            Interaction::Acknowledge(_) => return Response::empty(StatusCode::OK),
+            Interaction::Acknowledge(_) | Interaction::Silence { .. } => {
+                return Response::empty(StatusCode::OK);
+            }
             Interaction::Decision {
                 ticket_id,
                 approval_id,
@@ -201,6 +221,38 @@ impl Handler {
                 Response::empty(StatusCode::OK)
             }
             Ok(_) => Response::empty(StatusCode::OK),
+        }
+    }
+
+    async fn silence_from_slack(
+        &self,
+        ticket: &TicketId,
+        what: SilenceWish,
+        by: Actor,
+        now: DateTime<Utc>,
+    ) -> Response {
+        let Ok(flow) = self.flow().await else {
+            return Response::unavailable();
+        };
+        trace::note("ticket.id", ticket.to_string());
+        let done = match what {
+            SilenceWish::Minutes(minutes) => {
+                let why = format!("set in Slack, at ticket {ticket}");
+                let set = flow.silence_like(ticket, minutes, &why, by, now);
+                set.await.map(drop)
+            }
+            SilenceWish::End(silence) => {
+                let ended = flow.end_silence_of(ticket, &silence, &by, now);
+                ended.await.map_err(NotSilenced::from)
+            }
+        };
+        match done {
+            Ok(()) => Response::empty(StatusCode::OK),
+            Err(NotSilenced::Store(_)) => Response::unavailable(),
+            Err(NotSilenced::Invalid(invalid)) => {
+                tracing::info!(ticket.id = %ticket, reason = %invalid, "a silence was not set");
+                Response::empty(StatusCode::OK)
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
-use super::Handler;
 use super::wire::{Request, Response};
+use super::{Handler, silences};
 use crate::fault::Fault;
 use crate::flow::accept::{AcceptStatus, Accepted};
 use crate::flow::{Flow, QUEUES};
@@ -181,6 +181,7 @@ struct Stored {
     depths: Vec<(&'static str, u64)>,
     open: usize,
     problems: usize,
+    silences: usize,
     swept: Option<DateTime<Utc>>,
 }
 
@@ -211,6 +212,11 @@ impl Stored {
         )
         .write(&mut text, alone(self.problems.to_string()));
         gauge(
+            "aiops_rca_silences_active",
+            "Silences that hold: failures that they cover are recorded and not told.",
+        )
+        .write(&mut text, alone(self.silences.to_string()));
+        gauge(
             "aiops_rca_last_sweep_timestamp_seconds",
             "When the sweep last wrote to the store, in any process, in seconds since 1970; absent before the first.",
         )
@@ -237,6 +243,7 @@ impl Handler {
             depths,
             open: flow.store.open_tickets().await?.len(),
             problems: self.problems().len(),
+            silences: silences::active(flow, Utc::now()).await?,
             swept: flow.store.probed().await?,
         };
         // The reader counts nothing: the handler sends what it has counted.

@@ -33,6 +33,7 @@ pub mod queues;
 pub mod reader;
 pub mod routes;
 pub mod secure_webhook;
+mod silences;
 mod teams;
 pub mod wire;
 

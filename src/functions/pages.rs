@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use warp::http::{Method, StatusCode};
 
-use super::Handler;
 use super::access::{self, AuthError, Caller, DashboardLock};
-use super::api::{before, down, event_of, next_page, not_found};
+use super::api::{before, down, event_of, next_page, not_found, owned};
 use super::events::outcome;
 use super::wire::{Request, Response};
+use super::{Handler, silences};
 use crate::dashboard::{self, Filter};
 use crate::fault::Fault;
-use crate::flow::Flow;
+use crate::flow::{Flow, NotSilenced};
+use crate::silence::Asked;
 use crate::storage::Trouble;
 use crate::ticket::store::Listed;
 use crate::ticket::{BlockedSinks, TicketId};
@@ -30,6 +31,18 @@ fn page(status: StatusCode, markup: maud::Markup) -> Response {
         .with("content-security-policy", POLICY)
         .with("referrer-policy", "same-origin")
         .with("cache-control", "no-store")
+}
+
+/// What a form about a silence came to: back to the page, or what is wrong.
+fn silenced(done: Result<(), NotSilenced>, back: &str) -> Response {
+    match done {
+        Ok(()) => Response::empty(StatusCode::SEE_OTHER).with("location", back),
+        Err(NotSilenced::Invalid(invalid)) => page(
+            StatusCode::BAD_REQUEST,
+            dashboard::message("This cannot be silenced", &invalid.to_string()),
+        ),
+        Err(NotSilenced::Store(fault)) => down_page(&fault),
+    }
 }
 
 /// The page a request is for, with its parameters.
@@ -131,6 +144,17 @@ impl Handler {
                     dashboard::scopes(&watches, on, &caller.name, now),
                 )
             }),
+            None if path == "/dashboard/silences" => self.silences_page(flow, &caller, now).await,
+            None if path == "/dashboard/owners" => {
+                owned(flow, request, now).await.map(|(owned, days)| {
+                    let shown = dashboard::OwnersPage {
+                        owned: &owned,
+                        days,
+                        caller: &caller.name,
+                    };
+                    page(StatusCode::OK, dashboard::owners(&shown))
+                })
+            }
             None if path == "/dashboard" => self.overview(flow, request, &caller, now).await,
             None => Ok(page(
                 StatusCode::NOT_FOUND,
@@ -203,6 +227,55 @@ impl Handler {
         Ok(page(StatusCode::OK, dashboard::overview(&overview)))
     }
 
+    async fn silences_page(
+        &self,
+        flow: &Flow,
+        caller: &Caller,
+        now: DateTime<Utc>,
+    ) -> Result<Response, Fault> {
+        let listed = flow.list_silences(now).await?;
+        let shown = dashboard::SilencesPage {
+            silences: &listed,
+            caller: &caller.name,
+            form_token: &caller.form_token,
+            now,
+        };
+        Ok(page(StatusCode::OK, dashboard::silences(&shown)))
+    }
+
+    /// A form of the page of silences: a new one, or the end of one.
+    async fn silence_form(
+        &self,
+        flow: &Flow,
+        rest: &str,
+        field: impl Fn(&str) -> Option<String>,
+        caller: &Caller,
+        now: DateTime<Utc>,
+    ) -> Response {
+        let by = silences::actor(caller, None);
+        let done = match rest.strip_suffix("/end") {
+            Some(id) => flow
+                .end_silence(id, &by, now)
+                .await
+                .map(drop)
+                .map_err(NotSilenced::from),
+            None if rest.is_empty() => {
+                let asked = Asked {
+                    asset: field("asset").unwrap_or_default(),
+                    cause: field("cause"),
+                    scope: field("scope"),
+                    from: field("from"),
+                    until: field("until"),
+                    why: field("why").unwrap_or_default(),
+                    ..Asked::default()
+                };
+                flow.set_silence(&asked, by, now).await.map(drop)
+            }
+            None => return not_found(),
+        };
+        silenced(done, "/dashboard/silences")
+    }
+
     async fn ticket_page(
         &self,
         flow: &Flow,
@@ -270,6 +343,11 @@ impl Handler {
                 "token",
             );
         }
+        if let Some(rest) = path.strip_prefix("/dashboard/silences") {
+            let rest = rest.trim_start_matches('/');
+            let field = |name: &str| fields.get(name).cloned();
+            return self.silence_form(flow, rest, field, caller, now).await;
+        }
         let Some((id, action)) = path
             .strip_prefix("/dashboard/tickets/")
             .and_then(|rest| rest.split_once('/'))
@@ -279,12 +357,24 @@ impl Handler {
         let Some(id) = TicketId::parse(id) else {
             return not_found();
         };
+        let back = format!("/dashboard?ticket={id}");
+        let by = silences::actor(caller, None);
+        if action == "silence" {
+            let minutes = field("minutes").and_then(|minutes| minutes.parse().ok());
+            let why = field("why").unwrap_or_default();
+            let set = flow.silence_like(&id, minutes.unwrap_or(60), why, by, now);
+            return silenced(set.await.map(drop), &back);
+        }
+        if action == "end-silence" {
+            let silence = field("silence").unwrap_or_default();
+            let ended = flow.end_silence_of(&id, silence, &by, now).await;
+            return silenced(ended.map_err(NotSilenced::from), &back);
+        }
         let Some(event) = event_of(action, caller, field("approval"), field("plan"), now) else {
             return not_found();
         };
         match flow.apply(&id, &event, now).await {
-            Ok(_) => Response::empty(StatusCode::SEE_OTHER)
-                .with("location", format!("/dashboard?ticket={id}")),
+            Ok(_) => Response::empty(StatusCode::SEE_OTHER).with("location", back),
             Err(crate::ticket::store::UpdateError::Refused(why)) => page(
                 StatusCode::CONFLICT,
                 dashboard::message("Not possible any more", &why.to_string()),

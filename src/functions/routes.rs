@@ -26,6 +26,14 @@ pub enum Route {
     Incident,
     /// A person's word about an incident.
     IncidentChange,
+    /// Who owns what failed, and what nobody owns.
+    Owners,
+    /// Failures that are expected for a while.
+    Silences,
+    /// A new silence.
+    SetSilence,
+    /// The early end of a silence.
+    EndSilence,
     /// Messages nobody could handle.
     DeadLetters,
     /// What the patrol asks.
@@ -40,7 +48,7 @@ pub enum Route {
 
 impl Route {
     /// Every call.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Tickets,
         Self::TicketsCsv,
         Self::Ticket,
@@ -49,6 +57,10 @@ impl Route {
         Self::IncidentsCsv,
         Self::Incident,
         Self::IncidentChange,
+        Self::Owners,
+        Self::Silences,
+        Self::SetSilence,
+        Self::EndSilence,
         Self::DeadLetters,
         Self::Scopes,
         Self::Metrics,
@@ -67,6 +79,10 @@ impl Route {
             Self::IncidentsCsv => ("GET", "/api/incidents.csv"),
             Self::Incident => ("GET", "/api/incidents/{id}"),
             Self::IncidentChange => ("POST", "/api/incidents/{id}/{action}"),
+            Self::Owners => ("GET", "/api/owners"),
+            Self::Silences => ("GET", "/api/silences"),
+            Self::SetSilence => ("POST", "/api/silences"),
+            Self::EndSilence => ("POST", "/api/silences/{id}/end"),
             Self::DeadLetters => ("GET", "/api/deadletters"),
             Self::Scopes => ("GET", "/api/scopes"),
             Self::Metrics => ("GET", "/api/metrics"),

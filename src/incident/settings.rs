@@ -53,6 +53,7 @@ impl FoldSettings {
         } else {
             &word
         };
-        FoldReason::from_str(word).ok()
+        let kind = FoldReason::from_str(word).ok();
+        kind.filter(|kind| *kind != FoldReason::Silence)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::links::{Links, ids};
-use crate::failure::field;
+use crate::failure::{Source, field};
 use crate::ticket::{
     Actor, FoldReason, Incident, Line, Member, MemberRuns, Status, Ticket, TicketId,
 };
@@ -34,14 +34,17 @@ const REFUSALS: [&str; 10] = [
 pub fn summary(leader: &Ticket, members: &[Member]) -> (Incident, Option<TicketId>) {
     let mut newest: Vec<&Member> = members.iter().collect();
     newest.sort_by(|a, b| (b.received_at, &b.id).cmp(&(a.received_at, &a.id)));
+    // What tells of a silence is no failure itself.
+    let own = (leader.failure.source != Source::System)
+        .then(|| (leader.failure.source.name(), leader.failure.asset.as_str()));
     let assets: BTreeSet<(&str, &str)> = (members.iter())
         .map(|member| (member.source.name(), member.asset.as_str()))
-        .chain([(leader.failure.source.name(), leader.failure.asset.as_str())])
+        .chain(own)
         .collect();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let (path, deepest) = layers(leader, members);
     let incident = Incident {
-        tickets: count(members.len() + 1),
+        tickets: count(members.len() + usize::from(own.is_some())),
         assets: count(assets.len()),
         open: count(members.iter().filter(|member| !member.is_closed()).count()),
         latest: newest
@@ -198,7 +201,7 @@ pub fn summary_words(ticket: &Ticket) -> Vec<String> {
     let Some(incident) = ticket
         .incident
         .as_ref()
-        .filter(|incident| incident.tickets > 1)
+        .filter(|incident| incident.tickets > 1 || !incident.latest.is_empty())
     else {
         return Vec::new();
     };
@@ -219,7 +222,8 @@ pub fn summary_words(ticket: &Ticket) -> Vec<String> {
             line.reason.words()
         ));
     }
-    let listed = u32::try_from(incident.latest.len()).unwrap_or_default() + 1;
+    let own = u32::from(ticket.failure.source != Source::System);
+    let listed = u32::try_from(incident.latest.len()).unwrap_or_default() + own;
     if incident.tickets > listed {
         lines.push(format!("… and {} more", incident.tickets - listed));
     }

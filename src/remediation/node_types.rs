@@ -5,7 +5,7 @@
 
 use globset::GlobMatcher;
 
-use super::settings::glob;
+use crate::failure::glob;
 
 /// One rule: from sizes that match to these, best first.
 #[derive(Debug, Clone)]

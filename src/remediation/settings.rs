@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, NaiveTime, Utc};
-use globset::{GlobBuilder, GlobMatcher};
 
 use crate::diagnosis::Action;
-use crate::failure::{Asset, Scope, Source};
+use crate::failure::{Asset, AssetPattern, Scope};
 
 /// How an asset may be healed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumString)]
@@ -32,12 +31,8 @@ impl Mode {
 /// What is allowed on assets whose name matches.
 #[derive(Debug, Clone)]
 pub struct AssetPolicy {
-    /// As it was written.
-    pub(super) glob: String,
-    /// The scopes that its first part names; every scope when empty.
-    scopes: Vec<(Source, String)>,
     /// Every asset when absent.
-    matcher: Option<GlobMatcher>,
+    pattern: Option<AssetPattern>,
     /// How it may be healed.
     pub mode: Mode,
     /// Maximum number of attempts; the risk's own number when absent.
@@ -50,9 +45,7 @@ impl AssetPolicy {
     /// Stands in for a rule nobody could read.
     pub fn ask_about_everything() -> Self {
         Self {
-            glob: "*".to_owned(),
-            scopes: Vec::new(),
-            matcher: None,
+            pattern: None,
             mode: Mode::Ask,
             max_attempts: None,
             cooldown: None,
@@ -61,18 +54,16 @@ impl AssetPolicy {
 
     /// Is the rule about this asset?
     pub fn is_for(&self, asset: &Asset) -> bool {
-        let there = |(source, id): &(Source, String)| {
-            *source == asset.source && id.eq_ignore_ascii_case(&asset.scope)
-        };
-        (self.scopes.is_empty() || self.scopes.iter().any(there))
-            && self
-                .matcher
-                .as_ref()
-                .is_none_or(|matcher| matcher.is_match(&asset.name))
+        let matches = |pattern: &AssetPattern| pattern.is_for(asset);
+        self.pattern.as_ref().is_none_or(matches)
     }
 
-    /// One line of `REMEDIATION_ASSETS`: `[<scope>/]<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`. What stands before the
-    /// first `/` is a scope if it is the short name of a configured one: names of jobs hold slashes, too.
+    /// The assets, as they were written.
+    pub(super) fn text(&self) -> &str {
+        self.pattern.as_ref().map_or("*", AssetPattern::text)
+    }
+
+    /// One line of `REMEDIATION_ASSETS`: `[<scope>/]<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`.
     pub fn parse(line: &str, configured: &[Scope]) -> Result<Self, String> {
         // From the end, so that a glob may hold commas (`{a,b}*`).
         let (mut rest, mut max_attempts, mut cooldown) = (line.trim(), None, None);
@@ -96,42 +87,17 @@ impl AssetPolicy {
         let (glob, mode) = rest.rsplit_once('=').ok_or_else(|| {
             format!("`{line}` is not `<glob>=<mode>[,max=<n>][,cooldown=<minutes>]`")
         })?;
-        let named = |name: &str| -> Vec<(Source, String)> {
-            configured
-                .iter()
-                .filter(|scope| scope.name.eq_ignore_ascii_case(name.trim()))
-                .map(|scope| (scope.source, scope.id.clone()))
-                .collect()
-        };
-        let (scopes, pattern) = match glob.split_once('/').map(|(name, rest)| (named(name), rest)) {
-            Some((scopes, rest)) if !scopes.is_empty() => (scopes, rest),
-            _ => (Vec::new(), glob),
-        };
-        let matcher = Some(self::glob(pattern)?);
+        let pattern = AssetPattern::parse(glob, configured)?;
         let mode = Mode::from_name(mode).ok_or_else(|| {
             format!("what follows `{glob}=` is not safe, from_failure, ask or never[,max=<n>][,cooldown=<minutes>]")
         })?;
         Ok(Self {
-            glob: glob.trim().to_owned(),
-            scopes,
-            matcher,
+            pattern: Some(pattern),
             mode,
             max_attempts,
             cooldown,
         })
     }
-}
-
-/// A pattern on names, which the vendors take for the same in any case.
-pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
-    let text = text.trim();
-    let glob = GlobBuilder::new(text)
-        .case_insensitive(true)
-        .build()
-        .ok()
-        .filter(|_| !text.is_empty());
-    glob.map(|glob| glob.compile_matcher())
-        .ok_or_else(|| format!("`{text}` is not a glob"))
 }
 
 /// Hours (UTC) in which nothing is done without a person.

@@ -64,7 +64,8 @@ impl Ticket {
     }
 
     fn sla_due(&self) -> Option<DateTime<Utc>> {
-        let runs = self.status == Status::Open && self.sla.breached_at.is_none();
+        let open = self.status == Status::Open && self.sla.breached_at.is_none();
+        let runs = open && !self.is_silent();
         runs.then_some(self.sla.due_at)
     }
 

@@ -38,6 +38,8 @@ pub enum FoldReason {
     Storm,
     /// Another unit of the same run.
     FanOut,
+    /// It failed during a silence, of which the leader tells.
+    Silence,
 }
 
 impl FoldReason {
@@ -53,6 +55,7 @@ impl FoldReason {
             Self::Cascade => "linked run",
             Self::Storm => "same cause elsewhere",
             Self::FanOut => "same run",
+            Self::Silence => "failed silently",
         }
     }
 }

@@ -6,22 +6,24 @@
 //! knows what *may* follow what; the policy in `remediation.rs` decides what *should*.
 
 mod attempts;
+mod caring;
 mod deciding;
 mod deliveries;
 mod incidents;
+mod silences;
 mod status;
 mod tries;
 
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    Actor, AuditEntry, Bookkeeping, Channel, Chapter, ChapterKind, DeliveryFault, Incident, Intent,
-    JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Sink, Sla, SlackRecord,
-    Status, TeamsRecord, Ticket, TicketId,
+    Actor, AuditEntry, Bookkeeping, Care, Channel, Chapter, ChapterKind, DeliveryFault, Incident,
+    Intent, JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Silenced, Sink,
+    Sla, SlackRecord, Status, Ticket, TicketId,
 };
 use crate::diagnosis::{Action, Diagnosis, Risk};
 use crate::evidence::Gap;
-use crate::failure::{Failure, field};
+use crate::failure::Failure;
 use crate::patrol::Recovery;
 use crate::sources::airflow::units::Latest;
 use attempts::{abandon, call_off_attempt, called, calling, healed_meanwhile, postpone, reported};
@@ -45,6 +47,8 @@ pub enum Event {
     NamedBetter(Box<Failure>),
     /// The better named failure was analysed.
     DiagnosedAgain(Box<Examined>),
+    /// Who owns it, and how much it matters.
+    Rated(Box<Care>),
     /// Somebody changed the status. `at` is the time of the change by the sender's clock.
     StatusChanged {
         /// The new status.
@@ -144,6 +148,22 @@ pub enum Event {
     ToldLeader {
         /// The version that was told.
         version: u64,
+    },
+    /// A silence covers it: nobody is told of it.
+    Silenced(Box<Silenced>),
+    /// A silence was set from it.
+    SilenceSet {
+        /// Which.
+        silence: Box<Silenced>,
+        /// Who set it.
+        by: Actor,
+    },
+    /// That silence is over.
+    SilenceLifted {
+        /// Which.
+        id: String,
+        /// Who ended it.
+        by: Actor,
     },
     /// One asset of its incident is healed: its own remediation need not wait any longer.
     ProbeSucceeded,
@@ -385,7 +405,9 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         from: None,
     });
     Ticket {
-        owner: failure.field(field::OWNER).map(str::to_owned),
+        owner: None,
+        owner_known_from: None,
+        importance: None,
         remediation: Remediation {
             state: RemediationState::None,
             decision: "not decided yet".to_owned(),
@@ -418,12 +440,14 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         follows,
         evidence_count,
         gaps,
+        silenced: None,
+        silence: None,
         joined: None,
         incident: None,
         past: None,
         jira: JiraRecord::default(),
         slack: SlackRecord::default(),
-        teams: (!sinks_off.contains_key(Sink::Teams.name())).then(TeamsRecord::default),
+        teams: (!sinks_off.contains_key(Sink::Teams.name())).then(Box::default),
         sinks_off,
         version: 1,
         trace,
@@ -521,6 +545,7 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::TryReported { latest, told } => tries::reported(d, latest, told.as_deref()),
         Event::NamedBetter(failure) => tries::named_better(d, failure)?,
         Event::DiagnosedAgain(examined) => tries::diagnosed_again(d, examined)?,
+        Event::Rated(care) => caring::rate(d, care)?,
         Event::StatusChanged {
             to,
             by,
@@ -556,6 +581,9 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Joined(joined) => incidents::join(d, joined)?,
         Event::Left { why } => incidents::leave(d, why)?,
         Event::ToldLeader { version } => incidents::told(d, *version)?,
+        Event::Silenced(silenced) => silences::silence(d, silenced)?,
+        Event::SilenceSet { silence, by } => silences::set(d, silence, by)?,
+        Event::SilenceLifted { id, by } => silences::lifted(d, id, by)?,
         Event::ProbeSucceeded => incidents::probed(d)?,
         Event::Gathered(incident) => incidents::gathered(d, incident)?,
         Event::Recurred { ticket, at } => incidents::recurred(d, ticket, *at)?,
@@ -564,7 +592,9 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
         Event::Recorded(Record::Jira(record)) => record_jira(d, record),
         Event::Recorded(Record::Slack(record)) => d.ticket.slack = record.clone(),
-        Event::Recorded(Record::Teams(record)) => d.ticket.teams = Some(record.clone()),
+        Event::Recorded(Record::Teams(record)) => {
+            d.ticket.teams = Some(Box::new(record.clone()));
+        }
         Event::Woken { sink } => {
             let state = d.ticket.books.sinks.of(*sink);
             state.delivered = 0;

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 
 mod blocked;
 mod bookkeeping;
+mod care;
 pub mod due;
 mod incident;
 mod history;
@@ -22,6 +23,7 @@ mod id;
 mod intent;
 pub mod machine;
 mod remediation;
+mod silence;
 pub mod store;
 
 pub use blocked::{BlockedSinks, Waits};
@@ -29,12 +31,14 @@ pub use bookkeeping::{
     Blocked, Bookkeeping, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates,
     SlackRecord, TeamsRecord,
 };
+pub use care::{Care, Importance, Owner};
 pub use history::{Outcome, Past};
 pub use id::TicketId;
 pub use incident::{DeepCause, FoldReason, Incident, Joined, Line, Member, MemberRuns};
 pub use intent::{Intent, Work};
 pub(crate) use remediation::with_node_type;
 pub use remediation::{Answer, Approval, Attempt, AttemptState, Remediation, RemediationState};
+pub use silence::{Ended, Silence, SilenceState, Silenced, SummedUp, Untold};
 
 /// The ticket's state as people see it.
 #[derive(
@@ -190,6 +194,18 @@ pub struct Ticket {
     pub gaps: Vec<Gap>,
     /// Who owns the asset, if known.
     pub owner: Option<String>,
+    /// Where that is known from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_known_from: Option<String>,
+    /// How much the asset matters, where a rule says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importance: Option<Importance>,
+    /// The silence under which it was opened: it is recorded and counted, nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<Silenced>,
+    /// The silence that was set from it: failures like it are silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Silenced>,
     /// Whose incident it is part of; `None`: it leads its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<Joined>,
@@ -207,7 +223,7 @@ pub struct Ticket {
     pub slack: SlackRecord,
     /// What the Microsoft Teams sink recorded; `None`: it was off when the ticket was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teams: Option<TeamsRecord>,
+    pub teams: Option<Box<TeamsRecord>>,
     /// How healing stands.
     pub remediation: Remediation,
     /// Sinks that are switched off, by name, with the reason.
@@ -280,11 +296,11 @@ impl Ticket {
         let idle = match sink {
             Sink::Playbook => self.current_attempt().is_none(),
             // What its leader shows, unless it was shown before it was part of that incident.
-            Sink::Jira => self.is_follower() && self.jira.key.is_none(),
-            Sink::Slack => self.is_follower() && self.slack.ts.is_none(),
-            Sink::Teams => {
-                (self.teams.as_ref()).is_none_or(|record| self.is_follower() && !record.is_shown())
-            }
+            Sink::Jira => (self.is_follower() || self.is_silent()) && self.jira.key.is_none(),
+            Sink::Slack => (self.is_follower() || self.is_silent()) && self.slack.ts.is_none(),
+            Sink::Teams => (self.teams.as_ref()).is_none_or(|record| {
+                (self.is_follower() || self.is_silent()) && !record.is_shown()
+            }),
         };
         !idle && !self.sinks_off.contains_key(sink.name()) && self.delivered(sink) < self.version
     }

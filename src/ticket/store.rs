@@ -34,6 +34,8 @@
 //! | index | `unit-x` | unit and ticket id | which tickets a good run of the unit may close | by the analysis | by each good run |
 //! | index | `fold-xxx` | `r:` asset, cause and things; `s:` cause and thing | whose incident such a failure is; the first of a storm | with the first of each | by each analysis |
 //! | index | `link-xx` | SHA-256 of a run's id | the ticket that is about the run or names it; who took over from a leader | once | by analyses that name runs |
+//! | index | `silence` | silence id | which failures are expected, and until when | when it is set, ended, summed up | by analyses, at most every 20 seconds |
+//! | index | `untold-` silence id | ticket id | a failure that it kept from people | with each | when it is summed up |
 //! | index | `members-` ticket id | ticket id | a follower, as its leader lists it | with each change of it | when the leader is brought up to date |
 //! | deadletters | `dead` | time and id | messages nobody could handle | by the poison queues | by pages |
 //!
@@ -53,6 +55,7 @@ mod outages;
 mod places;
 mod retention;
 mod runs;
+mod silences;
 mod stuck;
 mod waiting;
 mod watches;
@@ -161,6 +164,7 @@ pub struct TicketStore {
     noted: Arc<OnceCell<()>>,
     /// Tells this process from others that use the store.
     process: Arc<str>,
+    silences: silences::Known,
 }
 
 /// A ticket as it was loaded, to be changed.
@@ -220,6 +224,7 @@ impl TicketStore {
             old_rows: Arc::default(),
             noted: Arc::default(),
             process: format!("{:016x}", fastrand::u64(..)).into(),
+            silences: silences::Known::default(),
         }
     }
 

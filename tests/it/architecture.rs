@@ -292,6 +292,7 @@ const IMPURE: &[&str] = &[
     "functions/queues.rs",
     "functions/reader.rs",
     "functions/secure_webhook.rs",
+    "functions/silences.rs",
     "functions/teams.rs",
     "functions/wire.rs",
 ];

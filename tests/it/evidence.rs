@@ -11,6 +11,7 @@ mod data_factory;
 mod databricks;
 mod expand;
 mod hostile;
+mod owners;
 mod remediation;
 mod rights;
 mod standing;
@@ -157,7 +158,7 @@ impl Rig {
             )),
             databricks: vec![Databricks::new(workspace, http.clone(), key)],
             airflow: vec![Airflow::new(deployment, http)],
-            budget: Duration::from_secs(8),
+            ..Collector::default()
         };
         Self {
             identity,

@@ -36,6 +36,7 @@ mod cases;
 mod deployment;
 mod incidents;
 mod retention;
+mod silences;
 mod stories;
 mod upgraded;
 

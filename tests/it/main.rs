@@ -21,6 +21,7 @@ mod model;
 mod mutations;
 mod nothing_given_up;
 mod openapi;
+mod ownership;
 mod package;
 mod patrol;
 mod playbooks;

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::wire::TaskInstance;
 use super::{Airflow, AirflowApi, AirflowLogin, Place, WHAT, log, wire};
 use crate::evidence::asking::{ask, url_under};
-use crate::evidence::values::tail;
+use crate::evidence::values::{Said, note, tags, tail, without_domain};
+use crate::failure::{Failure, field};
 use crate::fault::Fault;
 use crate::http::Reply;
 use crate::redaction::clean;
@@ -38,6 +39,33 @@ impl Airflow {
         run: &str,
     ) -> Result<Option<wire::DagRun>, Fault> {
         self.get(&["dags", at.dag, "dagRuns", run], &[]).await
+    }
+
+    /// Who owns the task, else its DAG; and the DAG's tags.
+    pub(in crate::evidence) async fn owner(&self, failure: &Failure) -> Result<Said, Fault> {
+        let mut said = Said::new();
+        let Some(dag) = failure.field(field::DAG_ID) else {
+            return Ok(said);
+        };
+        let of_dag: Option<wire::Dag> = self.get(&["dags", dag], &[]).await?;
+        let of_dag = of_dag.unwrap_or_default();
+        note(&mut said, field::TAGS, tags(&of_dag.tags));
+        let of_task: Option<wire::Task> = match failure.field(field::TASK_ID) {
+            Some(task) => self.get(&["dags", dag, "tasks", task], &[]).await?,
+            None => None,
+        };
+        // The list of one owner may hold several, untrimmed.
+        let owners = of_task.iter().map(|task| &task.owner).chain(&of_dag.owners);
+        let owners = owners.flat_map(|owners| owners.split(','));
+        let owners = owners.map(|owner| without_domain(owner.trim()));
+        let mut named: Vec<&str> = Vec::new();
+        for owner in owners.filter(|owner| !owner.is_empty()) {
+            if !named.contains(&owner) {
+                named.push(owner);
+            }
+        }
+        note(&mut said, field::OWNER, named.join(", "));
+        Ok(said)
     }
 
     /// The latest runs of the DAG that began since.

@@ -45,6 +45,13 @@ lenient! {
         is_paused: Option<bool>,
         is_active: Option<bool>,
         is_stale: Option<bool>,
+        owners: Vec<String>,
+        tags: Vec<Value>,
+    }
+
+    /// A task of a DAG.
+    struct Task {
+        owner: String,
     }
 
     /// What runs there.

@@ -4,14 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::wire::{ActivityRun, Factory, PipelineRun, Query, TriggerRun, Triggers};
+use super::wire::{ActivityRun, Factory, Pipeline, PipelineRun, Query, TriggerRun, Triggers};
 use super::{DataFactory, Home};
 use crate::evidence::asking::none_refused;
 use crate::evidence::values::around;
 use crate::fault::Fault;
 
 impl DataFactory {
-    /// Asks for the factory, a run, the runs of a window, and the activity runs of a run. Rights are looked at before
+    /// Asks for the factory, a pipeline, a run, the runs of a window, and the activity runs of a run. Rights are looked at before
     /// anything is searched for, so the run need not exist. A Synapse workspace is asked for its runs alone.
     ///
     /// # Errors
@@ -47,7 +47,15 @@ impl DataFactory {
             self.json::<Triggers>(request).await
         };
         let triggers_listed = triggers_listed.await;
+        let pipeline = async {
+            let request = self
+                .request(Method::GET, &["pipelines", &nil], None)
+                .await?;
+            self.json::<Pipeline>(request).await
+        };
+        let pipeline = pipeline.await;
         none_refused([
+            pipeline.as_ref().err(),
             triggers_listed.as_ref().err(),
             factory.as_ref().err(),
             run.as_ref().err(),

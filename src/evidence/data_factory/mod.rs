@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
+use reqwest::Method;
 use url::Url;
 
 use super::asking::Key;
 use super::standing::{FAILED, SUCCEEDED, newest};
-use super::values::around;
+use super::values::{Said, around, note, tags};
 use super::{Collected, Progress, RunOutcome, Standing};
-use crate::failure::{Failure, Scope, Source, page};
+use crate::failure::{Failure, Scope, Source, field, page};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::sources::RowsRequest;
@@ -153,6 +154,18 @@ impl DataFactory {
             .as_deref()
             .ok_or_else(|| Fault::permanent("the report names no run id"))?;
         self.collect_run(run_id, now, found).await
+    }
+
+    /// The folder and the annotations of the pipeline.
+    pub(super) async fn owner(&self, failure: &Failure) -> Result<Said, Fault> {
+        let mut said = Said::new();
+        let path = ["pipelines", failure.asset.as_str()];
+        let request = self.request(Method::GET, &path, None).await?;
+        let known: Option<wire::Pipeline> = self.json(request).await?;
+        let known = known.unwrap_or_default().properties;
+        note(&mut said, field::TAGS, tags(&known.annotations));
+        note(&mut said, field::FOLDER, known.folder.name);
+        Ok(said)
     }
 
     /// How a run that somebody else watches stands.

@@ -56,6 +56,21 @@ lenient! {
         failure_type: String,
     }
 
+    /// A pipeline, as far as its owner goes.
+    struct Pipeline {
+        properties: PipelineProperties,
+    }
+
+    struct PipelineProperties {
+        annotations: Vec<Value>,
+        folder: Folder,
+    }
+
+    /// Where people keep it.
+    struct Folder {
+        name: String,
+    }
+
     /// A run of a trigger.
     #[serde(rename_all = "camelCase")]
     struct TriggerRun {

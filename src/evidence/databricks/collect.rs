@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{BoxFuture, join_all};
+use serde_json::Value;
 
 use super::super::Collected;
-use super::super::values::{around, from_millis};
+use super::super::values::{Said, around, from_millis, note, tags, without_domain};
 use super::render::{self, Cause};
 use super::state::{self, Standing, standing};
-use super::wire::{Output, Run, Task, Termination};
+use super::wire::{Job, Output, Run, Task, Termination};
 use super::{Databricks, is_id};
 use crate::failure::{Failure, field};
 use crate::fault::Fault;
@@ -39,6 +40,40 @@ impl Databricks {
             found.refinement.asset = None;
         }
         told
+    }
+
+    /// As whom the job runs, who made it, and its tags.
+    pub(in crate::evidence) async fn owner(&self, failure: &Failure) -> Result<Said, Fault> {
+        let mut said = Said::new();
+        let Some(job) = failure.field(field::JOB_ID).filter(|job| is_id(job)) else {
+            return Ok(said);
+        };
+        let known: Option<Job> = self.get("api/2.2/jobs/get", &[("job_id", job)]).await?;
+        let known = known.unwrap_or_default();
+        let run_as = &known.settings.run_as;
+        let named = [
+            &run_as.group_name,
+            &run_as.user_name,
+            &run_as.service_principal_name,
+            &known.run_as_user_name,
+        ];
+        if let Some(name) = named.into_iter().find(|name| !name.trim().is_empty()) {
+            note(&mut said, field::RUN_AS, without_domain(name));
+        }
+        note(
+            &mut said,
+            field::CREATOR,
+            without_domain(&known.creator_user_name),
+        );
+        let tagged = known.settings.tags.iter().map(|(name, value)| {
+            Value::from(match value.as_str().unwrap_or_default() {
+                "" => name.clone(),
+                value => format!("{name}:{value}"),
+            })
+        });
+        let tagged: Vec<Value> = tagged.collect();
+        note(&mut said, field::TAGS, tags(&tagged));
+        Ok(said)
     }
 
     /// A run, its root failing task, what that task printed, and its cluster.

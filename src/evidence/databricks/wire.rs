@@ -105,13 +105,24 @@ lenient! {
         result: String,
     }
 
-    /// A job, as far as its schedule goes.
+    /// A job, as far as its schedule and its owner go.
     struct Job {
         settings: JobSettings,
+        run_as_user_name: String,
+        creator_user_name: String,
     }
 
-    /// What starts a job.
+    /// Somebody as whom a job runs.
+    struct RunAs {
+        user_name: String,
+        service_principal_name: String,
+        group_name: String,
+    }
+
+    /// What starts a job, and what it is tagged with.
     struct JobSettings {
+        tags: BTreeMap<String, Value>,
+        run_as: RunAs,
         schedule: Value,
         trigger: Value,
         continuous: Value,

@@ -199,7 +199,10 @@ impl Jira {
 }
 
 fn judge_fields(name: &str, of: &IssueType, fields: &[CreateField]) -> Check {
-    let ours = |id: &str| SET.contains(&id) || field::OPTIONAL.contains(&id);
+    // Only the issues of owners with a route have these.
+    let of_routes = |id: &str| [field::COMPONENTS, field::ASSIGNEE].contains(&id);
+    let optional = |id: &str| field::OPTIONAL.contains(&id) && !of_routes(id);
+    let ours = |id: &str| SET.contains(&id) || optional(id);
     let unknown = fields
         .iter()
         .filter(|field| field.required && !field.has_default && !ours(&field.id));

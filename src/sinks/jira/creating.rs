@@ -135,6 +135,7 @@ impl Jira {
         page: &super::Page,
         now: DateTime<Utc>,
     ) -> Result<Value, Fault> {
+        let route = self.routes.of(ticket);
         let left_out = |name: &str| ticket.jira.left_out.iter().any(|left| left == name);
         let issue_type = if left_out(field::ISSUE_TYPE) {
             self.another_type(now).await?
@@ -154,10 +155,17 @@ impl Jira {
                 );
             }
             if !left_out(field::LABELS) {
-                fields.insert(
-                    "labels".to_owned(),
-                    json!(["rca", document::label(&ticket.id)]),
-                );
+                let mut labels = vec!["rca".to_owned(), document::label(&ticket.id)];
+                labels.extend(route.iter().flat_map(|route| route.labels.iter().cloned()));
+                fields.insert("labels".to_owned(), json!(labels));
+            }
+            let component = route.and_then(|route| route.component.as_deref());
+            if let Some(name) = component.filter(|_| !left_out(field::COMPONENTS)) {
+                fields.insert("components".to_owned(), json!([{"name": name}]));
+            }
+            let assignee = route.and_then(|route| route.assignee.as_deref());
+            if let Some(id) = assignee.filter(|_| !left_out(field::ASSIGNEE)) {
+                fields.insert("assignee".to_owned(), json!({"accountId": id}));
             }
             if !page.description.is_null() {
                 fields.insert("description".to_owned(), page.description.clone());

@@ -89,6 +89,18 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         ]),
         titled("Root Cause Analysis:", &diagnosis.root_cause),
     ];
+    let owner = ticket.owner.as_deref();
+    let reason = ticket.severity_reason();
+    let care: Vec<Line> = [
+        owner.map(|owner| Line::new("Owner", owner)),
+        reason.map(|reason| Line::new("Severity by", &reason)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !care.is_empty() {
+        blocks.push(lines(&care));
+    }
     let steps: Vec<&str> = diagnosis
         .recommendations
         .iter()

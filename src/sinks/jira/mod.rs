@@ -20,6 +20,7 @@ use url::Url;
 use super::{Intents, Next, Standing, Step};
 use crate::fault::Fault;
 use crate::http::Http;
+use crate::ownership::Routes;
 use crate::redaction::redact;
 use crate::ticket::{DeliveryFault, Intent, JiraRecord, Ticket, Work};
 use client::Client;
@@ -103,6 +104,7 @@ pub const DEFAULT_ISSUE_TYPE: &str = "Task";
 #[derive(Debug, Clone)]
 pub struct Jira {
     settings: Arc<JiraSettings>,
+    routes: Arc<Routes>,
     client: Client,
     account_id: Arc<OnceCell<String>>,
     intents: Intents,
@@ -117,10 +119,18 @@ impl Jira {
         let client = Client::new(http, &settings);
         Self {
             settings: Arc::new(settings),
+            routes: Arc::default(),
             client,
             account_id: Arc::default(),
             intents: Intents::default(),
         }
+    }
+
+    /// The issues of an owner get its component, labels and assignee.
+    #[must_use]
+    pub fn routed(mut self, routes: Arc<Routes>) -> Self {
+        self.routes = routes;
+        self
     }
 
     /// What it works with.
@@ -403,7 +413,16 @@ mod field {
     pub(super) const LABELS: &str = "labels";
     pub(super) const ISSUE_TYPE: &str = "issuetype";
     pub(super) const DESCRIPTION: &str = "description";
-    pub(super) const OPTIONAL: [&str; 4] = [PRIORITY, LABELS, ISSUE_TYPE, DESCRIPTION];
+    pub(super) const COMPONENTS: &str = "components";
+    pub(super) const ASSIGNEE: &str = "assignee";
+    pub(super) const OPTIONAL: [&str; 6] = [
+        PRIORITY,
+        LABELS,
+        ISSUE_TYPE,
+        DESCRIPTION,
+        COMPONENTS,
+        ASSIGNEE,
+    ];
 }
 
 /// A refused detail, noted while the rest goes on.

@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::interaction::{
-    APPROVE, CLOSE, OPEN_DASHBOARD, OPEN_RUN, REJECT, TAKE, button_value, is_id, ticket_value,
+    APPROVE, CLOSE, END_SILENCE, OPEN_DASHBOARD, OPEN_RUN, REJECT, SILENCE, SilenceWish, TAKE,
+    button_value, is_id, silence_value, ticket_value,
 };
 use super::text::{Words, len, plain, prose, prose_lines, shorten};
 use crate::digest::sha256;
-use crate::failure::page;
+use crate::failure::{Source, page};
 use crate::incident::summary_words;
+use crate::ownership::Routes;
 use crate::ticket::{
     Answer, Approval, Attempt, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
 };
@@ -42,6 +44,8 @@ const PUSH: (usize, usize) = (80, 300);
 const RERUNS: usize = 3;
 /// Steps shown; the dashboard has them all.
 const STEPS: usize = 10;
+/// For how long a message offers to silence: minutes, and as people read it.
+const SILENCES: [(u32, &str); 3] = [(60, "1 h"), (240, "4 h"), (1440, "1 day")];
 /// Approvers named when their answer is needed.
 const MENTIONS: usize = 10;
 
@@ -54,6 +58,8 @@ pub struct Look<'a> {
     pub issue_base: Option<&'a Url>,
     /// Slack's ids of the people who may answer; without any there are no buttons that ask for an answer.
     pub approvers: &'a [String],
+    /// Whom messages mention; without them nobody.
+    pub routes: Option<&'a Routes>,
     /// Are clicks believed? Without it there are no buttons but links.
     pub clicks: bool,
 }
@@ -129,12 +135,14 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         }
     };
     blocks.push(section(&root_cause(ticket, &tail)));
+    blocks.extend(care(ticket, look));
     let past = ticket.past.as_ref().and_then(Past::words);
     blocks.extend(past.map(|past| section(&Words::new("♻️ ").and(&prose(&past, 2 * NAME_LIMIT)))));
     blocks.extend(incident(ticket).map(|incident| section(&incident)));
     blocks.extend(steps(ticket).map(|steps| section(&steps)));
     blocks.extend(reruns(ticket).map(|reruns| section(&reruns)));
     blocks.extend(question(ticket, state, look));
+    blocks.extend(silence(ticket, state, look));
     blocks.push(context(&dates(ticket)));
     blocks.extend(buttons(ticket, state, look));
     within(&mut blocks, BLOCKS_LIMIT);
@@ -142,6 +150,47 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         text: push(ticket, state),
         blocks,
     }
+}
+
+/// Who owns it and is mentioned, and why it is as severe as it is.
+fn care(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
+    let mut owner = Words::default();
+    if let Some(name) = &ticket.owner {
+        owner = owner.own("Owner: ").and(&prose(name, NAME_LIMIT));
+    }
+    let called = mentions(ticket, look);
+    if !called.is_empty() {
+        owner = owner
+            .own(if ticket.owner.is_some() { " " } else { "" })
+            .own(&called);
+    }
+    let reason = ticket.severity_reason().map(|reason| {
+        Words::new(&format!("Severity {} by ", ticket.severity)).and(&prose(&reason, NAME_LIMIT))
+    });
+    let owner = Some(owner).filter(|words| !words.is_empty());
+    let told = owner.into_iter().chain(reason);
+    told.map(|words| section(&words)).collect()
+}
+
+/// The people and groups of the owner, as Slack calls them.
+fn mentions(ticket: &Ticket, look: &Look<'_>) -> String {
+    let Some(routes) = look.routes else {
+        return String::new();
+    };
+    let called = routes.mentions(ticket).into_iter().filter_map(|name| {
+        let name = name
+            .trim_start_matches(['@', '<', '!'])
+            .trim_end_matches('>');
+        match name.to_ascii_lowercase().as_str() {
+            "here" => Some("<!here>".to_owned()),
+            "channel" => Some("<!channel>".to_owned()),
+            "everyone" => Some("<!everyone>".to_owned()),
+            _ if !is_id(name) => None,
+            _ if name.starts_with('S') => Some(format!("<!subteam^{name}>")),
+            _ => Some(format!("<@{name}>")),
+        }
+    });
+    called.take(MENTIONS).collect::<Vec<_>>().join(" ")
 }
 
 /// One entry of the thread.
@@ -162,7 +211,7 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
         ChapterKind::InProgress => "🔄",
         ChapterKind::Recurrence => "♻️",
     };
-    let asked = asked_to_act(chapter, look);
+    let asked = asked_to_act(ticket, chapter, look);
     let room = SECTION_LIMIT - len(sign) - 1 - asked.len();
     let words = Words::new(sign)
         .own(" ")
@@ -179,8 +228,8 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
 }
 
 /// Must somebody do something about this entry, while nobody can be mentioned? Then the channel is told.
-pub fn is_for_the_channel(chapter: &Chapter, look: &Look<'_>) -> bool {
-    wants_somebody(chapter.kind) && asked_to_act(chapter, look).is_empty()
+pub fn is_for_the_channel(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> bool {
+    wants_somebody(chapter.kind) && asked_to_act(ticket, chapter, look).is_empty()
 }
 
 /// Does somebody have to act now? An edited message notifies nobody; a name in the thread does.
@@ -195,8 +244,16 @@ fn wants_somebody(kind: ChapterKind) -> bool {
 }
 
 /// The people who have to act, on a line of their own.
-fn asked_to_act(chapter: &Chapter, look: &Look<'_>) -> Words {
+fn asked_to_act(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Words {
     let mut asked = Words::default();
+    // Only approvers can answer a question; anything else is the owner's.
+    let owners = mentions(ticket, look);
+    if wants_somebody(chapter.kind)
+        && chapter.kind != ChapterKind::ApprovalAsked
+        && !owners.is_empty()
+    {
+        return asked.own("\n").own(&owners);
+    }
     if wants_somebody(chapter.kind) {
         for (index, id) in approvers(look).take(MENTIONS).enumerate() {
             asked = asked.own(if index == 0 { "\n" } else { " " }).mention(id);
@@ -439,6 +496,50 @@ fn button(action: &str, word: &str, style: &str, value: &str, title: &str, text:
             "title": plain_text(title), "text": plain_text(text), "confirm": plain_text(word), "deny": plain_text("Cancel"), "style": style,
         },
     })
+}
+
+/// Buttons that silence failures like this one, or end that; only for people who may decide.
+fn silence(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
+    let plain_button = |action: &str, word: &str, wish: &SilenceWish, title: &str, text: &str| {
+        let value = silence_value(&ticket.id, wish)?;
+        Some(json!({
+            "type": "button", "action_id": action, "text": plain_text(word), "value": value,
+            "confirm": {"title": plain_text(title), "text": plain_text(text), "confirm": plain_text(word), "deny": plain_text("Cancel")},
+        }))
+    };
+    let may = approvers(look).next().is_some();
+    if let Some(silence) = &ticket.silence {
+        let told = format!("Failures like this are {}", silence.words());
+        let wish = SilenceWish::End(silence.id.clone());
+        let button = plain_button(
+            END_SILENCE,
+            "End silence",
+            &wish,
+            "End this silence?",
+            "What fails from now on is announced.",
+        );
+        let mut blocks = vec![section(&Words::new("🔕 ").and(&prose(&told, NAME_LIMIT)))];
+        blocks.extend(button.filter(|_| may).map(
+            |button| json!({"type": "actions", "block_id": "rca_silence", "elements": [button]}),
+        ));
+        return blocks;
+    }
+    if !may || state == State::Closed || ticket.failure.source == Source::System {
+        return Vec::new();
+    }
+    let buttons: Vec<Value> = SILENCES
+        .into_iter()
+        .filter_map(|(minutes, words)| {
+            plain_button(
+                &format!("{SILENCE}{minutes}"),
+                &format!("Silence {words}"),
+                &SilenceWish::Minutes(minutes),
+                "Silence such failures?",
+                "Failures of this cause on this asset are recorded, and neither told, paged nor healed.",
+            )
+        })
+        .collect();
+    vec![json!({"type": "actions", "block_id": "rca_silence", "elements": buttons})]
 }
 
 /// What anybody in the channel may do, what approvers may, and where to look.

@@ -6,9 +6,9 @@ use chrono::Utc;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::Slack;
 use super::client::Failed;
 use super::interaction::is_id;
+use super::{Slack, bare};
 use crate::redaction::{cap, redact};
 use crate::sinks::{Check, bad, good};
 
@@ -60,7 +60,7 @@ impl Slack {
         const MEMBERSHIP: &str = "Slack membership";
         let now = Utc::now();
         let channel = &self.settings.channel;
-        let id = match self.channel_id(now).await {
+        let id = match self.channel_id(bare(channel), now).await {
             Ok(Some(id)) => id,
             Ok(None) => {
                 let fix = "set SLACK_ALERT_CHANNEL to the channel's id, or add the scope channels:read (private channels: groups:read)";

@@ -19,6 +19,10 @@ use crate::ticket::{Approval, TicketId};
 pub const APPROVE: &str = "approve_remediation";
 /// `action_id` of the button that says no.
 pub const REJECT: &str = "reject_remediation";
+/// `action_id` of the buttons that silence failures like a ticket's, each with its minutes behind it.
+pub const SILENCE: &str = "silence_";
+/// `action_id` of the button that ends a silence.
+pub const END_SILENCE: &str = "end_silence";
 /// `action_id` of the button by which anybody in the channel takes the ticket.
 pub const TAKE: &str = "take_ticket";
 /// `action_id` of the button by which an approver closes it.
@@ -71,6 +75,17 @@ pub enum Interaction {
         /// The message's ts.
         message_ts: Option<String>,
     },
+    /// A person silenced failures like a ticket's, or ended that.
+    Silence {
+        /// The ticket.
+        ticket_id: TicketId,
+        /// For how long, or which silence ends.
+        what: SilenceWish,
+        /// Slack's id of the person, to be checked against the allow-list.
+        user_id: String,
+        /// The name people read.
+        user_name: String,
+    },
     /// A person pressed Take it or Close.
     Change {
         /// The ticket.
@@ -84,6 +99,15 @@ pub enum Interaction {
     },
     /// Understood, nothing to do; the reason is for the log.
     Acknowledge(String),
+}
+
+/// What a person wants of a silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SilenceWish {
+    /// One for so many minutes.
+    Minutes(u32),
+    /// The end of this one.
+    End(String),
 }
 
 /// A body that is no interaction.
@@ -209,6 +233,41 @@ struct ButtonValue {
     p: String,
 }
 
+/// What the buttons of silences carry.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SilenceValue {
+    t: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    m: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    s: Option<String>,
+}
+
+/// The value of a button that silences, or ends that.
+pub(super) fn silence_value(ticket: &TicketId, wish: &SilenceWish) -> Option<String> {
+    let (m, s) = match wish {
+        SilenceWish::Minutes(minutes) => (Some(*minutes), None),
+        SilenceWish::End(id) => (None, Some(id.clone())),
+    };
+    let t = ticket.as_str().to_owned();
+    serde_json::to_string(&SilenceValue { t, m, s }).ok()
+}
+
+fn read_silence(text: &str) -> Option<(TicketId, SilenceWish)> {
+    if text.len() > VALUE_CAP {
+        return None;
+    }
+    let value: SilenceValue = serde_json::from_str(text).ok()?;
+    let is_id = |id: &String| id.len() <= PART_CAP && id.bytes().all(|b| b.is_ascii_graphic());
+    let wish = match (value.m, value.s.filter(is_id)) {
+        (Some(minutes), None) => SilenceWish::Minutes(minutes),
+        (None, Some(id)) => SilenceWish::End(id),
+        _ => return None,
+    };
+    Some((TicketId::parse(&value.t)?, wish))
+}
+
 impl User {
     /// The name people read.
     fn shown(&self) -> String {
@@ -231,6 +290,23 @@ impl Payload {
             ));
         }
         let pressed = self.actions.as_deref().unwrap_or_default();
+        let wish = pressed.iter().find(|action| {
+            let id = action.action_id.as_deref().unwrap_or_default();
+            id == END_SILENCE || id.starts_with(SILENCE)
+        });
+        if let Some(wish) = wish {
+            let read = wish.value.as_deref().and_then(read_silence);
+            let user = self.user.as_ref().filter(|user| is_id(&user.id));
+            return match (read, user) {
+                (Some((ticket_id, what)), Some(user)) => Interaction::Silence {
+                    ticket_id,
+                    what,
+                    user_id: user.id.clone(),
+                    user_name: user.shown(),
+                },
+                _ => acknowledge("the button's value is not one of ours, or nobody pressed it"),
+            };
+        }
         let change = pressed
             .iter()
             .find_map(|action| match action.action_id.as_deref() {

@@ -21,13 +21,21 @@ const LIST_PAGES: usize = 100;
 const HISTORY_PAGES: usize = 10;
 
 impl Slack {
-    /// The id of the configured channel, asked once; `None` when the token may not list channels.
-    pub(super) async fn channel_id(&self, now: DateTime<Utc>) -> Result<Option<String>, Fault> {
-        let name = self.channel_name();
+    /// The id of a channel, as far as it is known without asking.
+    pub(super) fn known_channel(&self, name: &str) -> Option<String> {
         if is_channel_id(name) {
-            return Ok(Some(name.to_owned()));
+            return Some(name.to_owned());
         }
-        if let Some(known) = self.shared().channel.clone() {
+        self.shared().channels.get(name).cloned()
+    }
+
+    /// The id of a channel that the settings name, asked once; `None` when the token may not list channels.
+    pub(super) async fn channel_id(
+        &self,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, Fault> {
+        if let Some(known) = self.known_channel(name) {
             return Ok(Some(known));
         }
         let mut all_seen = true;
@@ -35,7 +43,8 @@ impl Slack {
         for types in ["public_channel", "private_channel"] {
             match self.find_channel(name, types, now).await {
                 Ok(Some(id)) => {
-                    self.shared().channel = Some(id.clone());
+                    let mut shared = self.shared();
+                    shared.channels.insert(name.to_owned(), id.clone());
                     return Ok(Some(id));
                 }
                 Ok(None) => {}
@@ -45,8 +54,13 @@ impl Slack {
         }
         if all_seen {
             return Err(Fault::permanent(format!(
-                "there is no channel #{} in Slack; check SLACK_ALERT_CHANNEL, and invite the app if the channel is private",
-                crate::redaction::cap(&crate::redaction::redact(name), 100)
+                "there is no channel #{} in Slack; check {}, and invite the app if the channel is private",
+                crate::redaction::cap(&crate::redaction::redact(name), 100),
+                if self.is_owners(name) {
+                    "OWNER_ROUTES"
+                } else {
+                    "SLACK_ALERT_CHANNEL"
+                }
             )));
         }
         Ok(None)

@@ -8,6 +8,7 @@
 //! somebody deleted is posted again once, then left. The room does not know the store, JIRA's wire or the
 //! clock. What people read is made in [`blocks`], the wire is `client`'s.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::http::Http;
+use crate::ownership::Routes;
 use crate::sinks::{Intents, Next, Pace, Standing, Step};
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
@@ -34,6 +36,9 @@ mod text;
 const GAP: TimeDelta = TimeDelta::seconds(1);
 /// The type of the metadata on every message we post.
 pub(crate) const EVENT_TYPE: &str = "rca_ticket";
+
+/// How long an owner's channel that Slack refused is not tried again.
+const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
 
 /// Where and as whom to post, and who may answer.
 #[derive(Debug, Clone)]
@@ -79,6 +84,7 @@ impl SlackSettings {
             } else {
                 &[]
             },
+            routes: None,
             clicks: self.signing_secret.is_some(),
         }
     }
@@ -88,6 +94,7 @@ impl SlackSettings {
 #[derive(Debug, Clone)]
 pub struct Slack {
     settings: Arc<SlackSettings>,
+    routes: Arc<Routes>,
     client: Client,
     intents: Intents,
     shared: Arc<Mutex<Shared>>,
@@ -98,8 +105,10 @@ pub struct Slack {
 struct Shared {
     posts: Pace,
     updates: Pace,
-    /// The id of the channel that the settings name.
-    channel: Option<String>,
+    /// The ids of the channels that the settings name, by name.
+    channels: BTreeMap<String, String>,
+    /// Channels of owners that Slack refused, until when the general one takes their place.
+    refused: BTreeMap<String, DateTime<Utc>>,
     /// The token may not read the channel's history: not asked again.
     no_history: bool,
     /// Our own bot, by Slack's id.
@@ -111,7 +120,8 @@ impl Default for Shared {
         Self {
             posts: Pace::every(GAP),
             updates: Pace::every(GAP),
-            channel: None,
+            channels: BTreeMap::new(),
+            refused: BTreeMap::new(),
             no_history: false,
             bot: None,
         }
@@ -124,9 +134,25 @@ impl Slack {
         let client = Client::new(http, settings.api_base.clone(), settings.bot_token.clone());
         Self {
             settings: Arc::new(settings),
+            routes: Arc::default(),
             client,
             intents: Intents::default(),
             shared: Arc::default(),
+        }
+    }
+
+    /// Owners read of their failures where these routes lead.
+    #[must_use]
+    pub fn routed(mut self, routes: Arc<Routes>) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    /// What is shown of a ticket.
+    fn look(&self) -> Look<'_> {
+        Look {
+            routes: Some(&self.routes),
+            ..self.settings.look()
         }
     }
 
@@ -142,7 +168,7 @@ impl Slack {
             return Next::AtRest;
         }
         if record.ts.is_none() {
-            let channel = self.shared().channel.clone();
+            let channel = self.known_channel(self.channel_for(ticket, now));
             return match channel.filter(|_| intended(record, Work::Create).is_none()) {
                 Some(channel) => Next::Intend(SlackRecord {
                     channel: Some(channel),
@@ -151,7 +177,7 @@ impl Slack {
                 None => Next::Step,
             };
         }
-        let message = blocks::message(ticket, &self.settings.look());
+        let message = blocks::message(ticket, &self.look());
         if record.shown.as_deref() != Some(&message.hash()) {
             return Next::Step;
         }
@@ -224,7 +250,7 @@ impl Slack {
         if record.deleted {
             return Ok(Step::UpToDate);
         }
-        let message = blocks::message(ticket, &self.settings.look());
+        let message = blocks::message(ticket, &self.look());
         let Some(ts) = &record.ts else {
             return self.post(ticket, &message, now).await;
         };
@@ -250,7 +276,14 @@ impl Slack {
     ) -> Result<Step<SlackRecord>, Fault> {
         let record = &ticket.slack;
         let Some(intent) = intended(record, Work::Create) else {
-            let channel = self.channel_id(now).await?;
+            let name = self.channel_for(ticket, now);
+            let channel = match self.channel_id(name, now).await {
+                Err(fault) if self.is_owners(name) && !fault.is_transient() => {
+                    self.refuse_channel(name, &fault, now);
+                    self.channel_id(self.channel_name(), now).await?
+                }
+                channel => channel?,
+            };
             let intended = self.intend(record, Work::Create, now);
             return Ok(Step::Recorded(SlackRecord {
                 channel,
@@ -278,7 +311,7 @@ impl Slack {
         let channel = record
             .channel
             .clone()
-            .unwrap_or_else(|| format!("#{}", self.channel_name()));
+            .unwrap_or_else(|| format!("#{}", self.channel_for(ticket, now)));
         let arguments = json!({
             "channel": channel, "text": message.text, "blocks": message.blocks, "parse": "none",
             "unfurl_links": false, "unfurl_media": false,
@@ -313,10 +346,21 @@ impl Slack {
             // Slack knows this client_msg_id, and the message is gone again.
             Err(failed) if is_duplicate(&failed) => Ok(Step::Recorded(gone(record))),
             Err(failed) => {
+                let name = self.channel_for(ticket, now);
                 if failed.code() == Some("channel_not_found") {
-                    self.shared().channel = None;
+                    self.shared().channels.remove(name);
                 }
                 self.end(intent, first_try, &failed);
+                if first_try && self.is_owners(name) && is_about_channel(&failed) {
+                    let fault = self.refused("chat.postMessage", &failed, now);
+                    self.refuse_channel(name, &fault, now);
+                    // Looked for, and posted, in the general channel.
+                    return Ok(Step::Recorded(SlackRecord {
+                        channel: None,
+                        intent: None,
+                        ..record.clone()
+                    }));
+                }
                 Err(self.refused("chat.postMessage", &failed, now))
             }
         }
@@ -391,7 +435,7 @@ impl Slack {
         {
             return Ok(Step::Recorded(told));
         }
-        let look = self.settings.look();
+        let look = self.look();
         let entry = blocks::chapter(ticket, chapter, &look);
         let mut arguments = json!({
             "channel": channel, "thread_ts": ts, "text": entry.text, "blocks": entry.blocks, "parse": "none",
@@ -399,7 +443,7 @@ impl Slack {
             "client_msg_id": message_id(ticket, &format!("chapter {} below {ts}", chapter.number)),
             "metadata": {"event_type": EVENT_TYPE, "event_payload": {"ticket_id": ticket.id, "chapter": chapter.number}},
         });
-        if blocks::is_for_the_channel(chapter, &look)
+        if blocks::is_for_the_channel(ticket, chapter, &look)
             && let Some(arguments) = arguments.as_object_mut()
         {
             arguments.insert("reply_broadcast".to_owned(), json!(true));
@@ -439,7 +483,33 @@ impl Slack {
 
     /// The configured channel without `#`.
     fn channel_name(&self) -> &str {
-        self.settings.channel.trim().trim_start_matches('#')
+        bare(&self.settings.channel)
+    }
+
+    /// The channel of the ticket's owner, without `#`; the configured one where there is none, or Slack refused it lately.
+    fn channel_for(&self, ticket: &Ticket, now: DateTime<Utc>) -> &str {
+        let route = self.routes.of(ticket);
+        let owners = route.and_then(|route| route.slack.as_deref()).map(bare);
+        let refused = |name: &&str| {
+            let until = self.shared().refused.get(*name).copied();
+            until.is_some_and(|until| now < until)
+        };
+        owners
+            .filter(|name| !name.is_empty() && !refused(name))
+            .unwrap_or_else(|| self.channel_name())
+    }
+
+    /// Is it not the configured one?
+    fn is_owners(&self, name: &str) -> bool {
+        name != self.channel_name()
+    }
+
+    /// A wrong route must not cost a message: the general channel takes its place for a while.
+    fn refuse_channel(&self, name: &str, fault: &Fault, now: DateTime<Utc>) {
+        let shown = crate::redaction::cap(&crate::redaction::redact(name), 100);
+        tracing::error!(sink.name = "slack", slack.channel = %shown, reason = fault.reason(), "the channel of an owner (OWNER_ROUTES) cannot be used: its messages go to SLACK_ALERT_CHANNEL");
+        let mut shared = self.shared();
+        shared.refused.insert(name.to_owned(), now + REFUSED_FOR);
     }
 
     fn intend(&self, record: &SlackRecord, work: Work, now: DateTime<Utc>) -> SlackRecord {
@@ -525,6 +595,26 @@ fn is_duplicate(failed: &Failed) -> bool {
         failed.code(),
         Some("duplicate_message_not_found" | "duplicate_channel_not_found")
     )
+}
+
+/// Does Slack refuse the channel, and not the message?
+fn is_about_channel(failed: &Failed) -> bool {
+    matches!(
+        failed.code(),
+        Some(
+            "channel_not_found"
+                | "not_in_channel"
+                | "is_archived"
+                | "restricted_action"
+                | "restricted_action_read_only_channel"
+                | "restricted_action_thread_only_channel"
+                | "restricted_action_non_threadable_channel"
+        )
+    )
+}
+
+fn bare(channel: &str) -> &str {
+    channel.trim().trim_start_matches('#')
 }
 
 /// The same for every try of the same write: Slack answers a repeat with the first message.

@@ -147,6 +147,10 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
         plain(&ticket.diagnosis.error_type, NAME_LIMIT)
     );
     body.push(fact("Confidence", &confidence, NAME_LIMIT));
+    let owner = ticket.owner.as_deref();
+    body.extend(owner.map(|owner| fact("Owner", owner, NAME_LIMIT)));
+    let reason = ticket.severity_reason();
+    body.extend(reason.map(|reason| fact("Severity by", &reason, NAME_LIMIT)));
     let past = ticket.past.as_ref().and_then(Past::words);
     body.extend(past.map(|past| line(&format!("♻️ {}", plain(&past, 2 * NAME_LIMIT)))));
     body.extend(incident(ticket));

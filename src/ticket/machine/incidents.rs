@@ -4,8 +4,9 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::status::call_off;
 use super::{Draft, Refusal, contradicts, nothing};
+use crate::failure::Source;
 use crate::ticket::incident::DIGEST;
-use crate::ticket::{Actor, ChapterKind, Incident, Joined, Status, TeamsRecord, TicketId};
+use crate::ticket::{Actor, ChapterKind, Incident, Joined, Status, TicketId};
 
 pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
     if joined.leader == d.ticket.id {
@@ -23,7 +24,11 @@ pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
         ..joined.clone()
     });
     d.visible = true;
-    let in_teams = d.ticket.teams.as_ref().is_some_and(TeamsRecord::is_shown);
+    let in_teams = d
+        .ticket
+        .teams
+        .as_ref()
+        .is_some_and(|record| record.is_shown());
     if d.ticket.jira.key.is_some() || d.ticket.slack.ts.is_some() || in_teams {
         // Its own issue, message and card end here.
         d.ticket.status_version += 1;
@@ -79,6 +84,10 @@ pub(super) fn gathered(d: &mut Draft, found: &Incident) -> Result<(), Refusal> {
         applied: d.ticket.status_version,
         ..found.clone()
     };
+    if d.ticket.failure.source == Source::System {
+        // What tells of a silence has told of all.
+        next.told = next.tickets;
+    }
     let new = next.tickets.saturating_sub(next.told);
     let rests = before.told_at.is_none_or(|at| d.now - at >= DIGEST);
     if new > 0 && rests && !d.ticket.is_closed() {

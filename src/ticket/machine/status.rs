@@ -196,6 +196,9 @@ pub(super) fn breach(d: &mut Draft) -> Result<(), Refusal> {
     if d.ticket.sla.breached_at.is_some() || d.ticket.status != Status::Open {
         return Err(nothing("the SLA no longer runs"));
     }
+    if d.ticket.is_silent() {
+        return Err(nothing("nobody is told of it"));
+    }
     if d.now < d.ticket.sla.due_at {
         return Err(nothing("the SLA still runs"));
     }

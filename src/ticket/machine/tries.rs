@@ -1,11 +1,10 @@
 //! The tries of one task instance, and a better name for what failed. A part of the state machine: pure, reached through [`apply`](super::apply) only.
 
-use chrono::Duration;
-
+use super::caring::set_severity;
 use super::{Draft, Examined, Refusal, nothing};
 use crate::failure::{Failure, field};
 use crate::sources::airflow::units::{Latest, names_task};
-use crate::ticket::{Actor, Attempt, ChapterKind, Priority, RemediationState};
+use crate::ticket::{Actor, Attempt, ChapterKind, RemediationState};
 
 pub(super) fn reported(d: &mut Draft, latest: &Latest, told: Option<&str>) {
     d.ticket.count = d.ticket.count.saturating_add(1);
@@ -62,17 +61,7 @@ pub(super) fn diagnosed_again(d: &mut Draft, examined: &Examined) -> Result<(), 
     ticket.diagnosis.clone_from(&examined.diagnosis);
     ticket.evidence_count = ticket.evidence_count.max(examined.evidence_count);
     ticket.gaps.clone_from(&examined.gaps);
-    ticket.severity = examined.diagnosis.severity;
-    ticket.priority = Priority::of(ticket.severity);
-    ticket.owner = ticket
-        .owner
-        .take()
-        .or(examined.failure.field(field::OWNER).map(str::to_owned));
-    if ticket.sla.breached_at.is_none() {
-        let seconds = ticket.priority.sla_seconds();
-        ticket.sla.seconds = seconds;
-        ticket.sla.due_at = ticket.received_at + Duration::seconds(i64::from(seconds));
-    }
+    set_severity(ticket);
     if ticket.remediation.attempts.is_empty() && ticket.remediation.state == RemediationState::None
     {
         ticket.remediation.action = examined.diagnosis.action;

@@ -24,7 +24,7 @@ const SKEW: TimeDelta = TimeDelta::seconds(20);
 /// Something that has to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueRow {
-    /// A ticket's id, the name of an alert (`rows-…`), or a leader (`gather-…`).
+    /// A ticket's id, the name of an alert (`rows-…`), a leader (`gather-…`), or a silence (`silence-…`).
     pub name: String,
     row: String,
     waits: bool,

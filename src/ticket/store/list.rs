@@ -56,6 +56,9 @@ pub struct Listed {
     pub jira_fault: bool,
     pub remediation: RemediationState,
     pub count: u32,
+    /// A silence kept it from people.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
     /// Whose incident it is part of; `None`: it leads its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<TicketId>,
@@ -95,6 +98,7 @@ impl Listed {
             jira_fault: ticket.fault(Sink::Jira).is_some(),
             remediation: ticket.remediation.state,
             count: ticket.count,
+            silent: ticket.is_silent(),
             leader: ticket.joined.as_ref().map(|joined| joined.leader.clone()),
             tickets: ticket
                 .incident

@@ -64,9 +64,14 @@ fn slack(body: &[u8]) {
             assert!(!approval_id.is_empty() && !plan.is_empty() && !user_id.is_empty());
             assert!(user_name.len() <= 120, "{user_name:?}");
         }
-        Ok(Interaction::Change {
-            user_id, user_name, ..
-        }) => assert!(
+        Ok(
+            Interaction::Change {
+                user_id, user_name, ..
+            }
+            | Interaction::Silence {
+                user_id, user_name, ..
+            },
+        ) => assert!(
             !user_id.is_empty() && user_name.len() <= 120,
             "{user_name:?}"
         ),

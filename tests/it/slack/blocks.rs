@@ -29,6 +29,7 @@ impl Bases {
             dashboard_base: Some(&self.0),
             issue_base: Some(&self.1),
             approvers: &self.2,
+            routes: None,
             clicks: true,
         }
     }
@@ -47,7 +48,9 @@ fn reading(post: &Post) -> String {
 
 /// Only what the guide has: its buttons are the dashboard's, and it has no line about when it failed.
 fn guides_part(post: &Post) -> String {
-    let text = reading(post).replace("[Take it] [Close] ", "");
+    let text = reading(post)
+        .replace("[Take it] [Close] ", "")
+        .replace("[Silence 1 h] [Silence 4 h] [Silence 1 day]\n\n", "");
     let mut paragraphs: Vec<&str> = text.split("\n\n").collect();
     let dates = paragraphs.remove(paragraphs.len() - 2);
     assert!(

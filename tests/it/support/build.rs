@@ -89,6 +89,7 @@ pub(crate) fn flow(storage: Storage) -> Flow {
         patrol: aiops_rca::patrol::PatrolSettings::default(),
         // What folds says so.
         fold: aiops_rca::incident::FoldSettings::none(),
+        ownership: aiops_rca::ownership::OwnershipSettings::default(),
         retention_days: None,
     }
 }

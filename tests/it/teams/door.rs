@@ -99,7 +99,7 @@ impl App {
         for _ in 0..20 {
             match sink.step(ticket, Utc::now()).await.unwrap() {
                 aiops_rca::sinks::Step::UpToDate => break,
-                aiops_rca::sinks::Step::Recorded(record) => ticket.teams = Some(record),
+                aiops_rca::sinks::Step::Recorded(record) => ticket.teams = Some(Box::new(record)),
                 aiops_rca::sinks::Step::Wait(time, _) => tokio::time::sleep(time).await,
             }
         }

@@ -61,6 +61,11 @@ pub const CALLS: &[Call] = &[
         ],
     },
     Call {
+        method: "GET",
+        path: "pipelines/*",
+        needs: &["Microsoft.DataFactory/factories/pipelines/read"],
+    },
+    Call {
         method: "POST",
         path: "pipelines/*/createRun",
         needs: &["Microsoft.DataFactory/factories/pipelines/createrun/action"],
@@ -97,6 +102,7 @@ struct Script {
 #[derive(Debug, Default)]
 struct State {
     pipelines: BTreeSet<String>,
+    described: BTreeMap<String, Value>,
     scripts: BTreeMap<String, VecDeque<Script>>,
     runs: Vec<Value>,
     triggers: Vec<Value>,
@@ -155,6 +161,25 @@ impl DataFactorySite {
     /// A pipeline that can be started.
     pub fn put_pipeline(&self, name: &str) {
         lock(&self.state).pipelines.insert(name.to_owned());
+    }
+
+    /// What people noted on a pipeline: annotations, and the folder that they keep it in.
+    pub fn describe(&self, name: &str, annotations: &[&str], folder: &str) {
+        let properties =
+            json!({"activities": [], "annotations": annotations, "folder": {"name": folder}});
+        let mut state = lock(&self.state);
+        state.pipelines.insert(name.to_owned());
+        state.described.insert(name.to_owned(), properties);
+    }
+
+    fn pipeline(&self, name: &str) -> Answer {
+        let state = lock(&self.state);
+        if !state.pipelines.contains(name) {
+            return refusal(404, "PipelineNotFound", "The pipeline was not found.");
+        }
+        let plain = || json!({"activities": [], "annotations": []});
+        let properties = state.described.get(name).cloned().unwrap_or_else(plain);
+        Answer::json(200, &json!({"name": name, "properties": properties}))
     }
 
     /// A run as the API sends it, or how it stands by now; its pipeline comes with it.
@@ -579,6 +604,7 @@ impl Site for DataFactorySite {
                 let triggers = lock(&self.state).triggers.clone();
                 Answer::json(200, &json!({"value": triggers}))
             }
+            ("GET", ["pipelines", pipeline]) => self.pipeline(pipeline),
             ("POST", ["pipelines", pipeline, "createRun"]) => self.create_run(pipeline, request),
             ("GET", ["pipelineruns", run_id]) => self.get_run(run_id),
             ("POST", ["pipelineruns", run_id, "cancel"]) => self.cancel(run_id),

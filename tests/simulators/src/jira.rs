@@ -76,6 +76,10 @@ pub struct Config {
     pub priorities: Vec<String>,
     /// Fields on the create and edit screens, besides summary.
     pub screen: Vec<String>,
+    /// Components of the project.
+    pub components: Vec<String>,
+    /// Account ids of people who can be assigned issues.
+    pub assignable: Vec<String>,
     /// Further fields that the create screen requires: id → name.
     pub required: BTreeMap<String, String>,
     /// Permissions that the bot does not have.
@@ -108,7 +112,15 @@ impl Default for Config {
             project: "APAIOPS".to_owned(),
             issue_types: names(&["Task", "Bug", "Story"]),
             priorities: names(&["Highest", "High", "Medium", "Low", "Lowest"]),
-            screen: names(&["description", "priority", "labels"]),
+            screen: names(&[
+                "description",
+                "priority",
+                "labels",
+                "components",
+                "assignee",
+            ]),
+            components: names(&["Finance", "Data Platform"]),
+            assignable: names(&["5b10ac8d82e05b22cc7d4ef5"]),
             required: BTreeMap::new(),
             lacking: Vec::new(),
             workflow: Workflow::simple(),
@@ -137,6 +149,10 @@ pub struct Issue {
     pub priority: Option<String>,
     /// Labels.
     pub labels: Vec<String>,
+    /// Components by name.
+    pub components: Vec<String>,
+    /// Account id of whom it is assigned to.
+    pub assignee: Option<String>,
     /// Status by name.
     pub status: String,
     /// Resolution by name, while it is done.

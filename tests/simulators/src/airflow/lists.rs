@@ -60,7 +60,7 @@ impl AirflowSite {
     /// A DAG, unless it has no run.
     pub(super) fn dag(&self, dag: &str) -> Answer {
         let state = lock(&self.state);
-        if !state.runs.keys().any(|(known, _)| known == dag) {
+        if !state.knows(dag) {
             return self.refusal(404, &format!("The DAG with dag_id: {dag} was not found"));
         }
         let paused = state.paused.contains(dag);
@@ -68,8 +68,44 @@ impl AirflowSite {
             Api::V1 => ("is_active", true),
             Api::V2 => ("is_stale", false),
         };
-        let body = json!({"dag_id": dag, "is_paused": paused, word: stands, "owners": ["airflow"]});
+        let mut body =
+            json!({"dag_id": dag, "is_paused": paused, word: stands, "owners": ["airflow"]});
+        if let (Some((owners, tags)), Some(fields)) = (state.owned.get(dag), body.as_object_mut()) {
+            let tags: Vec<Value> = tags.iter().map(|tag| json!({"name": tag})).collect();
+            fields.insert("owners".to_owned(), json!(owners));
+            fields.insert("tags".to_owned(), json!(tags));
+        }
         Answer::json(200, &self.dag_shown(body))
+    }
+
+    /// Who owns the DAG, and its tags.
+    pub fn own(&self, dag: &str, owners: &[&str], tags: &[&str]) {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let owned = (texts(owners), texts(tags));
+        lock(&self.state).owned.insert(dag.to_owned(), owned);
+    }
+
+    /// Who owns the task.
+    pub fn own_task(&self, dag: &str, task: &str, owner: &str) {
+        let key = (dag.to_owned(), task.to_owned());
+        lock(&self.state).task_owners.insert(key, owner.to_owned());
+    }
+
+    /// A task of a DAG, as it is defined.
+    pub(super) fn defined_task(&self, dag: &str, task: &str) -> Answer {
+        let state = lock(&self.state);
+        if !state.knows(dag) {
+            return self.refusal(404, &format!("The DAG with dag_id: {dag} was not found"));
+        }
+        let key = (dag.to_owned(), task.to_owned());
+        let owner = state
+            .task_owners
+            .get(&key)
+            .map_or("airflow", String::as_str);
+        Answer::json(
+            200,
+            &json!({"task_id": task, "owner": owner, "is_mapped": false}),
+        )
     }
 
     /// From now on the DAG is paused.

@@ -59,10 +59,19 @@ struct State {
     endings: BTreeMap<String, String>,
     /// Issued tokens.
     tokens: Vec<String>,
+    /// Owners of DAGs and their tags, and of tasks.
+    owned: BTreeMap<String, (Vec<String>, Vec<String>)>,
+    task_owners: BTreeMap<(String, String), String>,
     /// DAGs that are paused.
     paused: std::collections::BTreeSet<String>,
     /// Runs that go on by steps, by DAG and run.
     planned: BTreeMap<(String, String), Planned>,
+}
+
+impl State {
+    fn knows(&self, dag: &str) -> bool {
+        self.owned.contains_key(dag) || self.runs.keys().any(|(known, _)| known == dag)
+    }
 }
 
 /// One deployment.
@@ -625,6 +634,7 @@ impl Site for AirflowSite {
             ("GET", ["dags", "~", "dagRuns", "~", "taskInstances"]) => self.all_tasks(request),
             ("GET", ["dags", dag, "dagRuns"]) => self.runs_of(dag, request),
             ("GET", ["dags", dag]) => self.dag(dag),
+            ("GET", ["dags", dag, "tasks", task]) => self.defined_task(dag, task),
             ("GET", ["dags", dag, "dagRuns", run]) => self.run(dag, run),
             ("GET", ["dags", dag, "dagRuns", run, "taskInstances"]) => {
                 self.tasks_of(dag, run, request)

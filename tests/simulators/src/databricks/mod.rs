@@ -248,6 +248,13 @@ impl DatabricksSite {
         lock(&self.state).jobs.insert(job_id.to_string(), job);
     }
 
+    /// Who made the job and as whom it runs, and its tags.
+    pub fn own_job(&self, job_id: i64, run_as: &str, creator: &str, tags: &Value) {
+        let job = json!({"job_id": job_id, "settings": {"name": "owned", "tags": tags},
+            "run_as_user_name": run_as, "creator_user_name": creator});
+        lock(&self.state).jobs.insert(job_id.to_string(), job);
+    }
+
     /// A run as the API sends it; its job comes with it. Task runs can be asked for by their own ids.
     pub fn put_run(&self, run: Value) {
         let mut state = lock(&self.state);

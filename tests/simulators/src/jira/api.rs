@@ -234,6 +234,11 @@ impl Jira {
                 .filter_map(Value::as_str)
                 .map(str::to_owned)
                 .collect(),
+            components: component_names(fields).map(str::to_owned).collect(),
+            assignee: fields
+                .pointer("/assignee/accountId")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             status: config
                 .workflow
                 .statuses
@@ -471,6 +476,21 @@ fn check_fields(fields: &Value, config: &Config) -> Map<String, Value> {
             .entry("priority")
             .or_insert_with(|| json!("Specify the Priority (name) in the string format"));
     }
+    let unknown = |name: &&str| !config.components.iter().any(|known| known == name);
+    if let Some(name) = component_names(fields).find(unknown) {
+        let words = format!("Component name '{name}' is not valid");
+        errors.entry("components").or_insert_with(|| json!(words));
+    }
+    let assignee = fields
+        .pointer("/assignee/accountId")
+        .and_then(Value::as_str);
+    if assignee.is_some_and(|id| !config.assignable.iter().any(|known| known == id)) {
+        let words = format!(
+            "User '{}' cannot be assigned issues.",
+            assignee.unwrap_or_default()
+        );
+        errors.entry("assignee").or_insert_with(|| json!(words));
+    }
     let labels = fields["labels"].as_array().into_iter().flatten();
     if let Some(label) = labels
         .filter_map(Value::as_str)
@@ -487,6 +507,11 @@ fn check_fields(fields: &Value, config: &Config) -> Map<String, Value> {
         errors.insert("description".to_owned(), json!("CONTENT_LIMIT_EXCEEDED"));
     }
     errors
+}
+
+fn component_names(fields: &Value) -> impl Iterator<Item = &str> {
+    let components = fields["components"].as_array().into_iter().flatten();
+    components.filter_map(|component| component["name"].as_str())
 }
 
 fn documents_refusal(fields: &Value) -> Option<&'static str> {
