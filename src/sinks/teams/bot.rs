@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
 use crate::redaction::one_line;
-use crate::sinks::{Check, Intents, Next, Pace, Standing, Step, bad, good};
+use crate::sinks::{Check, Intents, Next, Pace, Standing, Step, Turn, bad, good};
 use crate::ticket::store::Place;
 use crate::ticket::{Chapter, DeliveryFault, Intent, TeamsRecord, Ticket, Work};
 
@@ -186,23 +186,31 @@ impl Bot {
         }
     }
 
-    /// How long a card or reply about this ticket has to wait for its place; it is kept.
-    pub(super) fn place_in_line(
+    /// Whose turn it is to post about this ticket; its place is kept.
+    pub(super) fn turn(
+        &self,
+        ticket: &Ticket,
+        record: &TeamsRecord,
+        now: DateTime<Utc>,
+    ) -> Option<Turn> {
+        let who = has_to_post(ticket, record)?;
+        let posts = &mut self.shared().posts;
+        let turn = posts.claim(who, now);
+        if turn == Turn::Now {
+            posts.give_back(who, now);
+        }
+        Some(turn)
+    }
+
+    /// How long until a delivery of this ticket should come for its place.
+    pub(super) fn reserve(
         &self,
         ticket: &Ticket,
         record: &TeamsRecord,
         now: DateTime<Utc>,
     ) -> Option<Duration> {
-        if record.deleted || record.activity.is_some() && untold(ticket, record).is_none() {
-            return None;
-        }
-        let who = ticket.id.as_str();
-        let posts = &mut self.shared().posts;
-        let wait = posts.claim(who, now);
-        if wait.is_none() {
-            posts.give_back(who, now);
-        }
-        wait
+        let who = has_to_post(ticket, record)?;
+        Some(self.shared().posts.reserve(who, now))
     }
 
     /// What the next step will be about, by what is recorded.
@@ -456,7 +464,8 @@ impl Bot {
         if standing == Standing::Unknown {
             return Ok(false);
         }
-        if let Some(wait) = self.shared().posts.claim(who, now) {
+        let turn = self.shared().posts.claim(who, now);
+        if let Turn::Soon(wait) | Turn::Later(wait) = turn {
             let why = "so many posts a second and channel".to_owned();
             return Err(Box::new(Step::Wait(wait, why)));
         }
@@ -608,6 +617,12 @@ fn history(asked: &Result<Option<String>, Failed>) -> Check {
             )
         },
     }
+}
+
+/// Who needs a place in line: a ticket with a card or a chapter to post.
+fn has_to_post<'a>(ticket: &'a Ticket, record: &TeamsRecord) -> Option<&'a str> {
+    let posts = record.activity.is_none() || untold(ticket, record).is_some();
+    (posts && !record.deleted).then_some(ticket.id.as_str())
 }
 
 fn untold<'a>(ticket: &'a Ticket, record: &TeamsRecord) -> Option<&'a Chapter> {

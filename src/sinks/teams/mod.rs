@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::{Budget, Check, Next, Step};
+use super::{Budget, Check, Next, Step, Turn};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
@@ -78,15 +78,27 @@ impl Teams {
         }
     }
 
-    /// How long nothing may be posted about this ticket, as far as this process knows.
-    pub fn place_in_line(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Duration> {
+    /// Whose turn it is, as far as this process knows; `None`: there is nothing to wait for.
+    pub fn turn(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Turn> {
+        let record = ticket.teams.as_ref()?;
+        match self {
+            Self::Workflow(workflow) => {
+                workflow.budget(ticket, record, now)?;
+                workflow.silence(now).map(Turn::Later)
+            }
+            Self::Bot(bot) => bot.turn(ticket, record, now),
+        }
+    }
+
+    /// How long until a delivery of this ticket should come; its place is kept.
+    pub fn reserve(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Duration> {
         let record = ticket.teams.as_ref()?;
         match self {
             Self::Workflow(workflow) => {
                 workflow.budget(ticket, record, now)?;
                 workflow.silence(now)
             }
-            Self::Bot(bot) => bot.place_in_line(ticket, record, now),
+            Self::Bot(bot) => bot.reserve(ticket, record, now),
         }
     }
 
