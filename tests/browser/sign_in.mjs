@@ -20,6 +20,7 @@ await play(async (stage, settings) => {
 
   stage.step("the key");
   await page.getByLabel("Dashboard key").fill(settings.key);
+  await page.getByLabel("Your name").fill("Jane Roe");
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "Failures" }).waitFor();
   const [cookie] = await page.context().cookies();
@@ -28,13 +29,27 @@ await play(async (stage, settings) => {
 
   stage.step("the question on the ticket's page");
   await stage.reloadUntil(page, "waits for approval");
-  await page.getByRole("link", { name: "pl_notify" }).click();
+  await page.locator(".tickets").getByRole("link", { name: "pl_notify", exact: true }).click();
   await page.getByText("A person is asked because ").waitFor();
   await stage.portrait(page, "question", { height: 760 });
   await stage.check(page, "a ticket with a question");
   await page.getByRole("button", { name: "Approve" }).click();
-  await page.getByText(/Approved by dashboard user on /).waitFor();
+  await page.getByText(/Approved by Jane Roe on /).waitFor();
   await stage.reloadUntil(page, "acknowledged closed by auto-remediation on ");
+
+  stage.step("a comment, and another cause");
+  await page.getByLabel("Comment", { exact: true }).fill("The gateway was being replaced.");
+  await page.getByRole("button", { name: "Comment", exact: true }).click();
+  await page.getByText("Commented by Jane Roe").waitFor();
+  await page.getByText("The cause is another", { exact: true }).click();
+  await page.locator("select[name=category]").selectOption("platform");
+  await page.getByLabel("In one line").fill("the gateway was replaced");
+  await page.getByRole("button", { name: "Say so" }).click();
+  await page.getByText("platform: the gateway was replaced").first().waitFor();
+
+  stage.step("out");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
 
   stage.step("a second click on what was answered");
   const other = await stage.visit(settings.dashboard, { expected: [401] });

@@ -115,6 +115,7 @@ impl Chat {
                 let settings = SlackSettings {
                     bot_token: SlackOptions::default().token.into(),
                     channel: "C01234567AB".to_owned(),
+                    digest_channel: None,
                     signing_secret: None,
                     approvers: Vec::new(),
                     api_base: slack.api_base().parse().unwrap(),
