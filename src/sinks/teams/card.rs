@@ -385,6 +385,8 @@ fn told(chapter: &Chapter) -> Vec<Value> {
         ChapterKind::Reopened => "🔁",
         ChapterKind::InProgress => "🔄",
         ChapterKind::Recurrence => "♻️",
+        ChapterKind::Comment => "💬",
+        ChapterKind::Corrected => "✏️",
     };
     let texts = lines(&chapter.text, TEXT_LIMIT);
     (texts.iter().enumerate())
