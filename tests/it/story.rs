@@ -24,6 +24,7 @@ mod owned;
 mod patrolled;
 mod people;
 mod planted;
+mod posted;
 mod reading;
 mod reports;
 mod stuck;
