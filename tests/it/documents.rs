@@ -23,23 +23,36 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// What stands between two marks of the README, without blank lines around it.
+/// The documents for users, by their paths from the root.
+fn documents() -> Vec<String> {
+    let folder = std::fs::read_dir(root().join("docs")).unwrap();
+    let names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut documents: Vec<_> = names
+        .filter(|name| name.ends_with(".md"))
+        .map(|name| format!("docs/{name}"))
+        .collect();
+    documents.sort();
+    documents.insert(0, "README.md".to_owned());
+    documents
+}
+
+/// What stands between two marks of a document, without blank lines around it.
 fn between(text: &str, mark: &str) -> String {
     let (open, close) = (format!("<!-- {mark} -->"), format!("<!-- /{mark} -->"));
     assert_eq!(
         text.matches(&open).count(),
         1,
-        "README has the mark {open} once"
+        "the document has the mark {open} once"
     );
     let (_, rest) = text.split_once(&open).unwrap();
     rest.split_once(&close)
-        .unwrap_or_else(|| panic!("README has the mark {close}"))
+        .unwrap_or_else(|| panic!("the document has the mark {close}"))
         .0
         .trim()
         .to_owned()
 }
 
-/// The settings as the README shows them.
+/// The settings as the document shows them.
 fn settings_tables() -> String {
     let mut text = String::new();
     let mut group = "";
@@ -68,11 +81,12 @@ fn settings_tables() -> String {
 }
 
 #[test]
-fn the_readme_has_every_setting_once_in_order_with_its_default() {
-    let (found, expected) = (between(&read("README.md"), "settings"), settings_tables());
+fn the_document_of_settings_has_each_once_in_order_with_its_default() {
+    let document = read("docs/settings.md");
+    let (found, expected) = (between(&document, "settings"), settings_tables());
     assert!(
         found == expected,
-        "README must have between its marks `settings`:\n\n{expected}\n"
+        "docs/settings.md must have between its marks `settings`:\n\n{expected}\n"
     );
 }
 
@@ -105,8 +119,8 @@ fn the_example_file_has_every_setting_once_in_order_with_its_default() {
 }
 
 #[test]
-fn the_readme_has_every_door() {
-    let table = between(&read("README.md"), "doors");
+fn the_document_of_doors_has_each() {
+    let table = between(&read("docs/security.md"), "doors");
     let found = table.lines().skip(2).map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         (cells[0].to_owned(), cells[1].to_owned())
@@ -161,12 +175,8 @@ fn links_and_paths_of_the_documents_exist() {
         r"`((?:src|infra|tests|functions|benches|\.ci)/[^`*<>{}…\s]*|[a-z_.-]+\.rs)`",
     )
     .unwrap();
-    for document in [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/deployment.md",
-        "infra/airflow/README.md",
-    ] {
+    let others = ["CONTRIBUTING.md", "infra/airflow/README.md"].map(str::to_owned);
+    for document in documents().iter().chain(&others) {
         let text = read(document);
         let folder = root().join(document).parent().unwrap().to_owned();
         let prose = prose(&text);
@@ -203,10 +213,22 @@ fn links_and_paths_of_the_documents_exist() {
 }
 
 #[test]
-fn the_readme_shows_every_picture_there_is_and_says_what_is_on_it() {
+fn the_readme_is_short_and_leads_to_every_document() {
+    let readme = read("README.md");
+    let lines = readme.lines().count();
+    assert!(lines <= 160, "the README has {lines} lines");
+    for document in documents().iter().skip(1) {
+        assert!(readme.contains(&format!("]({document})")), "{document}");
+    }
+}
+
+#[test]
+fn the_documents_show_every_picture_there_is_and_say_what_is_on_it() {
     let pictures = root().join("tests/screenshots");
-    let image = regex::Regex::new(r"!\[([^\]]*)\]\(tests/screenshots/([^)\s]+)\)").unwrap();
-    let readme = prose(&read("README.md"));
+    let image =
+        regex::Regex::new(r"!\[([^\]]*)\]\((?:\.\./)?tests/screenshots/([^)\s]+)\)").unwrap();
+    let texts = documents().into_iter().map(|name| prose(&read(&name)));
+    let readme = texts.collect::<Vec<_>>().join("\n");
     let mut shown = BTreeSet::new();
     for found in image.captures_iter(&readme) {
         assert!(

@@ -1,10 +1,11 @@
-//! A newcomer types every command of the README that is marked as local; each must succeed.
+//! A newcomer types every command of the documents that is marked as local: each must succeed, and show what its lines
+//! `#> …` say.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{read, root};
+use super::{documents, read, root};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aiops-rca");
 
@@ -100,11 +101,17 @@ fn run(block: &str, port: u16, folder: &Path) -> (bool, String) {
     (output.status.success(), said)
 }
 
+/// What a block says one will see, and what it did not show.
+fn missing<'a>(block: &'a str, said: &str) -> Vec<&'a str> {
+    let expected = block.lines().filter_map(|line| line.strip_prefix("#> "));
+    expected.filter(|words| !said.contains(words)).collect()
+}
+
 #[test]
-fn every_local_command_of_the_readme_succeeds() {
+fn every_local_command_of_the_documents_does_what_they_say() {
     const DEMO: &str = "cargo run -- local --demo\n";
-    let text = read("README.md");
-    let all = blocks(&text);
+    let texts: Vec<_> = documents().iter().map(|name| read(name)).collect();
+    let all: Vec<_> = texts.iter().flat_map(|text| blocks(text)).collect();
     for (info, block) in &all {
         let local = block.contains("cargo run -- ") || block.contains("localhost:7071");
         assert_eq!(
@@ -126,7 +133,7 @@ fn every_local_command_of_the_readme_succeeds() {
     ] {
         assert!(
             local.iter().any(|block| block.contains(word)),
-            "the README shows {word}"
+            "the documents show {word}"
         );
     }
     assert!(
@@ -153,9 +160,11 @@ fn every_local_command_of_the_readme_succeeds() {
             .collect()
     });
     for (block, good, said) in outcomes {
+        assert!(good, "this block fails:\n{block}\nIt says:\n{said}");
+        let missing = missing(block, &said);
         assert!(
-            good,
-            "this block of the README fails:\n{block}\nIt says:\n{said}"
+            missing.is_empty(),
+            "this block does not show {missing:?}:\n{block}\nIt says:\n{said}"
         );
     }
 }

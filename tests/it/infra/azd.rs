@@ -62,8 +62,8 @@ fn every_step_names_files_outputs_and_parameters_that_exist() {
 }
 
 #[test]
-fn the_readme_deploys_the_alerts_with_the_same_values() {
-    let readme = read("README.md");
+fn the_document_deploys_the_alerts_with_the_same_values() {
+    let readme = read("docs/deployment.md");
     let (_, third) = readme
         .split_once("--template-file infra/alerts.bicep")
         .unwrap();
