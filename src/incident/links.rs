@@ -62,8 +62,15 @@ pattern!(QUOTED, r#"['"]([^'"]{1,250})['"]"#);
 
 /// What the names of runs begin with that a factory submits.
 const OF_FACTORY: &str = "ADF_";
-/// What the ids of runs begin with that another DAG may have started, unless its author names them.
-const TRIGGERED: &str = "manual__";
+/// What the ids of runs begin with that Airflow itself started. Any other may have been started by a task of another DAG,
+/// which names it, under Airflow's own id (`manual__`) or its author's (`trigger_run_id`).
+const OF_SCHEDULER: [&str; 5] = [
+    "scheduled__",
+    "backfill__",
+    "dataset_triggered__",
+    "asset_triggered__",
+    "asset_materialization__",
+];
 /// More are not followed.
 const MOST: usize = 12;
 
@@ -89,7 +96,9 @@ impl Links {
                 }
             }
             Source::Airflow => {
-                let begun = run.filter(|run| run.starts_with(TRIGGERED));
+                let by_itself =
+                    |run: &&str| OF_SCHEDULER.iter().any(|begin| run.starts_with(begin));
+                let begun = run.filter(|run| !by_itself(run));
                 if let (Some(dag), Some(run)) = (failure.field(field::DAG_ID), begun) {
                     links.own.insert(dag_run(scope, dag, run));
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEntry, Intent, Status};
+use super::{AuditEntry, Intent, Status, TicketId};
 use crate::sources::airflow::units::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
@@ -267,6 +267,9 @@ pub struct Bookkeeping {
     /// The good run by which it recovered, or that was told to the person who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered_by: Option<String>,
+    /// Who led it, before it led its own incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_by: Option<TicketId>,
     /// The status before the last change of status.
     pub status_from: Option<Status>,
     /// When the sweep looks at it next, as far as the ticket knows: at the latest then.

@@ -36,6 +36,29 @@ await play(async (stage, settings) => {
   await page.getByText(/Approved by dashboard user on /).waitFor();
   await stage.reloadUntil(page, "acknowledged closed by auto-remediation on ");
 
+  stage.step("silences");
+  await page.getByRole("link", { name: "aiops-rca" }).click();
+  await page.getByRole("link", { name: "Silences" }).click();
+  await page.getByRole("heading", { name: "Nothing is silent" }).waitFor();
+  await stage.check(page, "no silences");
+  await page.getByLabel("Assets").fill("pl_move_*");
+  await page.getByLabel("Until (UTC)").fill(new Date(Date.now() + 2 * 3600e3).toISOString().slice(0, 16));
+  await page.getByLabel("Why").fill("the warehouse moves");
+  await page.getByRole("button", { name: "Silence", exact: true }).click();
+  const silent = page.locator("table.silences tbody tr");
+  await silent.waitFor();
+  assert.match(await silent.innerText(), /active[^]*pl_move_\*[^]*the warehouse moves[^]*set by dashboard user/);
+  await stage.check(page, "a silence");
+  await page.getByRole("button", { name: "End now" }).click();
+  await page.locator("table.silences tr.settled").waitFor();
+  assert.match(await silent.innerText(), /ended by dashboard user on /);
+  assert.equal(await page.getByRole("button", { name: "End now" }).count(), 0);
+
+  stage.step("owners");
+  await page.goto(`${settings.dashboard}/owners`);
+  await page.getByRole("heading", { name: "Nobody owns these" }).waitFor();
+  await stage.check(page, "the owners");
+
   stage.step("a second click on what was answered");
   const other = await stage.visit(settings.dashboard, { expected: [401] });
   await other.getByRole("heading", { name: "Sign in" }).waitFor();
