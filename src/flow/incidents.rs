@@ -70,7 +70,7 @@ impl Flow {
                 approved: *approved,
                 by: by.clone(),
             };
-            match self.apply(&question.ticket, &event, now).await {
+            match Box::pin(self.apply(&question.ticket, &event, now)).await {
                 Ok(_) => answered += 1,
                 Err(UpdateError::Store(fault)) => return Err(UpdateError::Store(fault)),
                 Err(late) => {

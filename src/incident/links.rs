@@ -62,15 +62,13 @@ pattern!(QUOTED, r#"['"]([^'"]{1,250})['"]"#);
 
 /// What the names of runs begin with that a factory submits.
 const OF_FACTORY: &str = "ADF_";
-/// What the ids of runs begin with that Airflow itself started. Any other may have been started by a task of another DAG,
-/// which names it, under Airflow's own id (`manual__`) or its author's (`trigger_run_id`).
-const OF_SCHEDULER: [&str; 5] = [
-    "scheduled__",
-    "backfill__",
-    "dataset_triggered__",
-    "asset_triggered__",
-    "asset_materialization__",
-];
+/// What the ids of runs begin with that a task of another DAG may have started, unless its author named them
+/// (`trigger_run_id`): then the report says that it was no schedule of its own.
+const TRIGGERED: &str = "manual__";
+/// What `run_type` says of such runs.
+const TRIGGERED_TYPES: [&str; 3] = ["manual", "operator_triggered", "operator"];
+/// The report's `run_type`.
+const RUN_TYPE: &str = "run_type";
 /// More are not followed.
 const MOST: usize = 12;
 
@@ -96,9 +94,10 @@ impl Links {
                 }
             }
             Source::Airflow => {
-                let by_itself =
-                    |run: &&str| OF_SCHEDULER.iter().any(|begin| run.starts_with(begin));
-                let begun = run.filter(|run| !by_itself(run));
+                let kind = failure.field(RUN_TYPE).unwrap_or_default();
+                let named_by_author =
+                    (TRIGGERED_TYPES.iter()).any(|triggered| kind.eq_ignore_ascii_case(triggered));
+                let begun = run.filter(|run| named_by_author || run.starts_with(TRIGGERED));
                 if let (Some(dag), Some(run)) = (failure.field(field::DAG_ID), begun) {
                     links.own.insert(dag_run(scope, dag, run));
                 }

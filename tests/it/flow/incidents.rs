@@ -315,7 +315,9 @@ async fn a_run_with_a_name_of_its_own_is_linked_whichever_report_comes_first() {
         "scheduled__2026-07-27T00:00:00+00:00",
         "AirflowException: inner failed with failed states [<DagRunState.FAILED: 'failed'>] for run_ids ['orders of 2026-07-27']",
     );
-    let child = dag("inner", "orders of 2026-07-27", "KeyError: 'region'");
+    let mut child = dag("inner", "orders of 2026-07-27", "KeyError: 'region'");
+    let kind = ("run_type".to_owned(), "manual".to_owned());
+    child.context.extend([kind]);
     for order in [[&parent, &child], [&child, &parent]] {
         let rig = rig().await;
         let first = rig.open(order[0], at(0)).await;
