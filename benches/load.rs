@@ -101,12 +101,16 @@ impl Handler {
     }
 }
 
-/// How often a second `work` is done by all connections together, and how long one of them takes (p99).
+/// Connections and code are warm after this.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// How often a second `work` is done by all connections together once they are warm, and how long one of them takes (p99).
 async fn rate<W>(seconds: u64, work: impl Fn(u32) -> W + Clone + Send + 'static) -> (f64, Duration)
 where
     W: Future<Output = ()> + Send,
 {
-    let (began, number) = (Instant::now(), Arc::new(AtomicU32::new(0)));
+    let number = Arc::new(AtomicU32::new(0));
+    let began = Instant::now() + WARM_UP;
     let end = began + Duration::from_secs(seconds);
     let workers: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
@@ -116,7 +120,9 @@ where
                 while Instant::now() < end {
                     let sent = Instant::now();
                     work(number.fetch_add(1, Ordering::Relaxed)).await;
-                    took.push(sent.elapsed());
+                    if Instant::now() > began {
+                        took.push(sent.elapsed());
+                    }
                 }
                 took
             })

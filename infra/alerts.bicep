@@ -29,7 +29,7 @@ param watchActivities bool = false
 @description('Watch Databricks clusters.')
 param watchClusters bool = false
 
-@description('Watch Databricks jobs. Better: a webhook on the job itself (README), which is there at once.')
+@description('Watch Databricks jobs. Better: a webhook on the job itself (docs/databricks.md), which is there at once.')
 param watchJobs bool = false
 
 @description('Severity of the pipeline alerts, 0 (worst) to 4. The ticket\'s own severity comes from the diagnosis.')

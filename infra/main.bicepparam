@@ -80,7 +80,7 @@ param otlpHeaders = readEnvironmentVariable('OTEL_EXPORTER_OTLP_HEADERS', '')
 param operatorEmail = readEnvironmentVariable('OPERATOR_EMAIL', '') // five rules tell this address when aiops-rca is down
 param watcherAlerts = true
 
-// ---- everything else that README lists: each deployment replaces all settings, so what is not here is gone
+// ---- everything else that docs/settings.md lists: each deployment replaces all settings, so what is not here is gone
 param extraSettings = {}                              // e.g. { LOG_LEVEL: 'debug', REMEDIATION_QUIET_HOURS: '…' }
 
 // ---- size

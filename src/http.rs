@@ -211,15 +211,45 @@ fn no_reply(what: &str, error: &reqwest::Error) -> NoReply {
     }
     let sent = !error.is_connect();
     let why = if error.is_timeout() {
-        "did not answer in time"
+        "did not answer in time".to_owned()
     } else if error.is_connect() {
-        "could not be reached"
+        format!("could not be reached{}", unreached(error))
     } else {
-        "broke the connection"
+        "broke the connection".to_owned()
     };
     NoReply {
         fault: Fault::transient(format!("{what} {why}")),
         sent,
+    }
+}
+
+/// What kept the connection from being made, and to which host: its name, its port, or its certificate.
+fn unreached(error: &reqwest::Error) -> String {
+    let url = error.url();
+    let Some(host) = url.and_then(reqwest::Url::host_str) else {
+        return String::new();
+    };
+    let port = url.and_then(reqwest::Url::port_or_known_default);
+    let at = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let mut refused = false;
+    let mut said = String::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        refused |= (inner.downcast_ref::<std::io::Error>())
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+        said = format!("{said} {inner}").to_lowercase();
+        cause = inner.source();
+    }
+    if said.contains("dns error") || said.contains("failed to lookup") {
+        format!(": DNS knows no host {host}")
+    } else if said.contains("certificate") {
+        format!(": the certificate of {host} is not trusted (EXTRA_CA_FILE names further roots)")
+    } else if said.contains("tls") || said.contains("handshake") {
+        format!(": {at} does not speak TLS")
+    } else if refused {
+        format!(": nothing listens at {at}")
+    } else {
+        format!(": no connection to {at}")
     }
 }
 

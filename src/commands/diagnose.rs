@@ -318,22 +318,27 @@ fn texts(
         if message.is_empty() {
             return Ok(true);
         }
-        let found = diagnose(&Case::new(guess_source(&message), None, &message));
-        if options.format == Format::Json {
-            answers.push(Answer::new(Some(Value::String(name.to_owned())), found));
-        } else {
+        let (cases, clean) = cases(name, &message);
+        let several = options.files.len() > 1 || cases.len() > 1;
+        for (id, case) in cases {
+            let found = diagnose(&case);
+            if options.format == Format::Json {
+                answers.push(Answer::new(Some(id), found));
+                continue;
+            }
             if !first {
                 writeln!(out)?;
             }
             first = false;
+            let name = plain(id);
             page(
                 out,
-                (options.files.len() > 1).then_some(name),
+                several.then_some(name.as_str()),
                 &found,
                 options.colour,
             )?;
         }
-        Ok(true)
+        Ok(clean)
     })?;
     err.write_all(&notes)?;
     if options.format == Format::Json {
@@ -341,6 +346,18 @@ fn texts(
         writeln!(out)?;
     }
     Ok(clean)
+}
+
+/// A text is one case. A file of NDJSON, which its first line tells, has one a line, and may have lines that are none.
+fn cases(name: &str, text: &str) -> (Vec<(Value, Case)>, bool) {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    if lines.clone().next().is_some_and(|line| parse(line).is_ok()) {
+        let cases: Vec<_> = lines.clone().filter_map(|line| parse(line).ok()).collect();
+        let clean = cases.len() == lines.by_ref().count();
+        return (cases, clean);
+    }
+    let case = Case::new(guess_source(text), None, text);
+    (vec![(Value::String(name.to_owned()), case)], true)
 }
 
 /// A bare text does not say where it comes from; its words do.

@@ -44,7 +44,7 @@ struct Exported<'a> {
 /// Writes one JSON object a line, the oldest day first.
 pub async fn run(arguments: ExportArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "local")]
-    let environment = super::local::settings_if(arguments.local, environment)?;
+    let (environment, _) = super::local::settings_if(arguments.local, environment)?;
     let flow = super::flow(&environment).await?;
     let earliest = arguments.before.checked_sub_days(OLDEST);
     let mut day = arguments.since.or(earliest).unwrap_or(arguments.before);

@@ -29,7 +29,7 @@ pub async fn run(
     environment: Environment,
 ) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "local")]
-    let environment = super::local::settings_if(arguments.local, environment)?;
+    let (environment, _) = super::local::settings_if(arguments.local, environment)?;
     let flow = super::flow(&environment).await?;
     let cases = flow
         .cases(Utc::now(), arguments.days, arguments.limit)

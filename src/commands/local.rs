@@ -16,21 +16,26 @@ use crate::local::host::{HostError, HostOptions, Instances, StopReason};
 use crate::local::{self};
 use crate::storage::{Storage, StorageBackend, StorageSettings};
 
+/// Where `func` listens.
+const PORT: u16 = 7071;
 /// Where the embedded store lies in the root.
 const STORE: &str = ".aiops-rca/store.db";
 
 /// Arguments of `local`.
 #[derive(Debug, Args)]
 pub struct LocalArguments {
-    /// Port to listen on (7071 as `func` does; 0 takes a free one)
-    #[arg(long, default_value_t = 7071)]
-    port: u16,
+    /// Port to listen on; 0 takes a free one [default: 7071 as `func` does, with --demo a free one if that is taken]
+    #[arg(long)]
+    port: Option<u16>,
     /// Play sample failures against simulators of JIRA, Slack and Logic Apps; nothing real is touched
     #[arg(long)]
     demo: bool,
     /// With --demo: exit when everything has arrived, with a summary and status 0
     #[arg(long, requires = "demo")]
     once: bool,
+    /// With --demo: print every call and log line, as without --demo
+    #[arg(long, short, requires = "demo")]
+    verbose: bool,
     /// Folder with host.json: a checkout, or a staged package
     #[arg(long, default_value = ".")]
     root: PathBuf,
@@ -69,13 +74,21 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
         }
         nothing
     } else {
-        from_files(&root, process)?
+        let here = std::env::current_dir()?;
+        let folders = if here == root {
+            vec![here.as_path()]
+        } else {
+            vec![here.as_path(), root.as_path()]
+        };
+        ours(from_files(&folders, process)?.0)
     };
     let mut settings = with_store(configured, &store);
-    let port = if arguments.port == 0 {
-        free_port().await?
-    } else {
-        arguments.port
+    let port = match arguments.port {
+        Some(0) => free_port().await?,
+        Some(port) => port,
+        // Another demo may be running.
+        None if arguments.demo && !is_free(PORT).await => free_port().await?,
+        None => PORT,
     };
     if_absent(
         &mut settings,
@@ -122,7 +135,8 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
         settings,
         ..HostOptions::new(root, storage, prefix)
     };
-    let session = local::start(options).await.map_err(explain)?;
+    let all = arguments.verbose || !arguments.demo;
+    let session = local::start(options, all).await.map_err(explain)?;
     let Some(demo) = demo else {
         return Ok(status(session.until_stopped().await));
     };
@@ -144,10 +158,12 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
             ExitCode::FAILURE
         });
     }
-    say(
-        "The demo has played. Everything stays open: look around, press buttons. Ctrl-C stops it.",
-        colours,
-    );
+    let mut lines =
+        vec!["The demo has played. Look around, press buttons; Ctrl-C stops it.".to_owned()];
+    lines.extend(demo.addresses());
+    for line in boxed(&lines) {
+        say(&line, colours);
+    }
     Ok(status(session.until_stopped().await))
 }
 
@@ -209,13 +225,24 @@ fn on_emulator(connection: &str) -> anyhow::Result<Environment> {
     ]))
 }
 
-/// For other commands, if they are asked to work on `local`: its settings by the files in this folder, with its embedded store.
-pub(super) fn settings_if(local: bool, process: Environment) -> anyhow::Result<Environment> {
+/// For other commands, if they are asked to work on `local`: its settings by the files in this folder, with its embedded
+/// store; and which files there were.
+pub(super) fn settings_if(
+    local: bool,
+    process: Environment,
+) -> anyhow::Result<(Environment, Vec<PathBuf>)> {
     if !local {
-        return Ok(process);
+        return Ok((process, Vec::new()));
     }
-    let root = std::env::current_dir()?;
-    Ok(with_store(from_files(&root, process)?, &root.join(STORE)))
+    let here = std::env::current_dir()?;
+    let (settings, read) = from_files(&[&here], process)?;
+    Ok((with_store(settings, &here.join(STORE)), read))
+}
+
+/// What else stands in the environment is not handed to the handler.
+fn ours(mut settings: Environment) -> Environment {
+    settings.retain(|name, _| SETTINGS.iter().any(|setting| setting.name == name));
+    settings
 }
 
 fn with_store(mut settings: Environment, store: &Path) -> Environment {
@@ -237,37 +264,89 @@ fn if_absent(settings: &mut Environment, name: &str, value: String) {
     }
 }
 
-/// The process's own environment, then `local.settings.json`, then `.env`: what is set first wins.
-fn from_files(root: &Path, process: Environment) -> anyhow::Result<Environment> {
-    let mut settings: Environment = process
-        .into_iter()
-        .filter(|(name, _)| SETTINGS.iter().any(|setting| setting.name == name))
-        .collect();
-    let path = root.join("local.settings.json");
-    if path.is_file() {
-        let text = std::fs::read_to_string(&path).context("local.settings.json cannot be read")?;
-        let document: serde_json::Value =
-            serde_json::from_str(&text).context("local.settings.json is not JSON")?;
-        for (name, value) in document
-            .get("Values")
-            .and_then(|values| values.as_object())
-            .into_iter()
-            .flatten()
-        {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            if_absent(&mut settings, name, text);
+/// The process's own environment, then `local.settings.json` and `.env` of each folder: what is set first wins. And which
+/// files there were.
+fn from_files(
+    folders: &[&Path],
+    process: Environment,
+) -> anyhow::Result<(Environment, Vec<PathBuf>)> {
+    let mut settings: Environment = process;
+    let mut read = Vec::new();
+    for folder in folders {
+        for (file, pairs) in [
+            (
+                "local.settings.json",
+                of_json as fn(&str) -> anyhow::Result<Vec<(String, String)>>,
+            ),
+            (".env", of_env),
+        ] {
+            let path = folder.join(file);
+            if !path.is_file() {
+                continue;
+            }
+            let name = || path.display().to_string();
+            let text = std::fs::read_to_string(&path).with_context(name)?;
+            // Editors on Windows put a mark at the beginning.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            for (name, value) in pairs(text).with_context(name)? {
+                if_absent(&mut settings, &name, value);
+            }
+            read.push(path);
         }
     }
-    let path = root.join(".env");
-    if path.is_file() {
-        for pair in dotenvy::from_path_iter(&path).context(".env cannot be read")? {
-            let (name, value) = pair.context("a line of .env cannot be read")?;
-            if_absent(&mut settings, &name, value);
+    Ok((settings, read))
+}
+
+fn of_json(text: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let document: serde_json::Value = serde_json::from_str(text).context("is not JSON")?;
+    let values = document.get("Values").and_then(|values| values.as_object());
+    let pairs = values.into_iter().flatten().map(|(name, value)| {
+        let text = value.as_str().map(str::to_owned);
+        (name.clone(), text.unwrap_or_else(|| value.to_string()))
+    });
+    Ok(pairs.collect())
+}
+
+/// A line that cannot be read is named by its number: what stands in it may be a secret.
+fn of_env(text: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for pair in dotenvy::from_read_iter(text.as_bytes()) {
+        match pair {
+            Ok(pair) => pairs.push(pair),
+            Err(dotenvy::Error::LineParse(broken, _)) => {
+                let mut lines = text.lines();
+                let first = broken.lines().next().unwrap_or_default().trim();
+                let place = match lines.position(|line| line.trim() == first) {
+                    Some(before) => format!("line {}", before + 1),
+                    None => "a line".to_owned(),
+                };
+                anyhow::bail!(
+                    "{place} cannot be read: NAME=value, the value in quotes if it holds spaces, quotes or #"
+                );
+            }
+            Err(_) => anyhow::bail!("cannot be read"),
         }
     }
-    Ok(settings)
+    Ok(pairs)
+}
+
+/// The lines in a frame.
+fn boxed(lines: &[String]) -> Vec<String> {
+    let width = lines.iter().map(|line| line.chars().count()).max();
+    let width = width.unwrap_or_default();
+    let edge = "─".repeat(width + 2);
+    let inside = lines.iter().map(|line| format!("│ {line:<width$} │"));
+    std::iter::once(format!("┌{edge}┐"))
+        .chain(inside)
+        .chain(std::iter::once(format!("└{edge}┘")))
+        .collect()
+}
+
+/// Is nobody listening there?
+async fn is_free(port: u16) -> bool {
+    tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .is_ok()
 }
 
 async fn free_port() -> anyhow::Result<u16> {
@@ -292,5 +371,57 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _left_behind = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_line_is_named_by_its_number_without_what_stands_in_it() {
+        let error = of_env("A=1\n# a remark\n\nTOKEN=it's a secret\nB=2\n").unwrap_err();
+        let said = format!("{error:#}");
+        assert!(said.starts_with("line 4 cannot be read"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+        assert_eq!(of_env("A='x y'\nB=2 # two\n").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn files_are_read_in_order_and_a_mark_at_their_beginning_is_none() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let write = |path: PathBuf, text: &str| std::fs::write(path, text).unwrap();
+        write(
+            first.path().join(".env"),
+            "\u{feff}A='of .env'\nB='of .env'\n",
+        );
+        write(
+            second.path().join(".env"),
+            "A='of another'\nC='of another'\n",
+        );
+        write(
+            first.path().join("local.settings.json"),
+            "\u{feff}{\"Values\": {\"B\": \"of JSON\"}}",
+        );
+        let process = Environment::from([("D".to_owned(), "given".to_owned())]);
+        let (settings, read) = from_files(&[first.path(), second.path()], process).unwrap();
+        let expected = [
+            ("A", "of .env"),
+            ("B", "of JSON"),
+            ("C", "of another"),
+            ("D", "given"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(settings, Environment::from(expected));
+        assert_eq!(read.len(), 3);
+    }
+
+    #[test]
+    fn the_frame_is_as_wide_as_its_longest_line() {
+        let lines = ["a".to_owned(), "longer".to_owned()];
+        assert_eq!(
+            boxed(&lines),
+            ["┌────────┐", "│ a      │", "│ longer │", "└────────┘"]
+        );
     }
 }

@@ -4,8 +4,9 @@
 //! happens here and in `local::console`, nowhere else.
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Environment};
 use crate::flow::Flow;
@@ -23,9 +24,19 @@ pub mod replay;
 pub mod serve;
 mod watch;
 
+/// With the commit it was built from, where that is known.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let commit = option_env!("AIOPS_RCA_COMMIT").filter(|commit| !commit.is_empty());
+        let of = commit.unwrap_or("development build");
+        format!("{} ({of})", env!("CARGO_PKG_VERSION"))
+    });
+    &VERSION
+}
+
 /// Finds the root cause of failed Azure data pipelines.
 #[derive(Debug, Parser)]
-#[command(name = "aiops-rca", version, about, long_about = None)]
+#[command(name = "aiops-rca", version = version(), about, long_about = None)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -49,6 +60,11 @@ enum Command {
     /// Answer GETs for the handler
     #[command(hide = true)]
     Read(read::ReadArguments),
+    /// Print a script that completes this command line, for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     #[cfg(feature = "local")]
     /// Stage the deployable function app and zip it
     Package(package::PackageArguments),
@@ -77,6 +93,11 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
             on_runtime(export_cases::run(arguments, environment))
         }
         Some(Command::Replay(arguments)) => on_runtime(replay::run(arguments, environment)),
+        Some(Command::Completions { shell }) => {
+            let mut out = std::io::stdout().lock();
+            clap_complete::generate(shell, &mut Cli::command(), "aiops-rca", &mut out);
+            Ok(ExitCode::SUCCESS)
+        }
         #[cfg(feature = "local")]
         Some(Command::Package(arguments)) => package::main(&arguments),
     }

@@ -140,9 +140,13 @@ fn file(path: &Path) -> impl FnOnce(std::io::Error) -> PackageError {
 
 /// Stages, zips and checks.
 pub fn package(options: &PackageOptions) -> Result<Package, PackageError> {
-    let made = write(options)?;
-    check(&made.zip)?;
-    Ok(made)
+    let zip = options.target.with_extension("zip");
+    let made = write(options).and_then(|made| check(&made.zip).map(|()| made));
+    if made.is_err() {
+        // One that must not be deployed, or that of an earlier run.
+        let _none_there = std::fs::remove_file(zip);
+    }
+    made
 }
 
 /// Stages and zips, without the check.

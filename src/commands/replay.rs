@@ -25,7 +25,7 @@ pub struct ReplayArguments {
 /// Without arguments: lists.
 pub async fn run(arguments: ReplayArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "local")]
-    let environment = super::local::settings_if(arguments.local, environment)?;
+    let (environment, _) = super::local::settings_if(arguments.local, environment)?;
     let flow = super::flow(&environment).await?;
     let mut out = std::io::stdout().lock();
     if arguments.id.is_none() && !arguments.all {

@@ -1,4 +1,4 @@
-//! Every setting, once: name, group, default, what it is. README and `local.settings.json.example` are tested against it.
+//! Every setting, once: name, group, default, what it is. docs/settings.md and `local.settings.json.example` are tested against it.
 
 /// One setting (an app setting in Azure, an environment variable everywhere else).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ const ACCESS: &str = "Access";
 const MODEL: &str = "Language model";
 const OPERATION: &str = "Operation";
 
-/// All of them, in the order of the README.
+/// All of them, in the order of docs/settings.md.
 pub const SETTINGS: &[Setting] = &[
     secret(
         STORAGE,

@@ -23,10 +23,7 @@ use crate::patrol::OVERDUE;
     strum::IntoStaticStr,
 )]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "the names are the field's own words, listed in the README"
-)]
+#[expect(missing_docs, reason = "the names are the field's own words")]
 #[strum(serialize_all = "lowercase")]
 pub enum Category {
     Network,

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::claims::{Place, rerun_of};
+use super::claims::{Place, rerun_of, run_of};
 use super::{Flow, Task};
 use crate::digest::sha256;
 use crate::failure::{Failure, Source};
@@ -188,13 +188,21 @@ impl Flow {
                 source: failure.source,
             };
         let failure = &failure;
+        // The same in all rounds: a claim whose answer was lost is recognised.
+        let offer = &self.store.offer(&run_of(failure), failure.source, now);
         self.with_run(failure, |rows| async move {
             if let Some(healing) = self.healing_ticket(&rows, failure).await? {
                 self.remediation_run_failed(&healing, failure, now).await?;
                 return Ok(Some(answer(healing.id, AcceptStatus::Duplicate, failure)));
             }
             let (place, units) = self.place(&rows, failure).await?;
+            let accepted =
+                |offer: &TicketId| answer(offer.clone(), AcceptStatus::Accepted, failure);
             let owner = match place {
+                Place::Known(owner) if owner == *offer => {
+                    self.enqueue_accepted(offer, failure).await?;
+                    return Ok(Some(accepted(offer)));
+                }
                 Place::Known(owner) => {
                     if !self.note_units(&rows, units.as_ref()).await? {
                         return Ok(None);
@@ -202,7 +210,6 @@ impl Flow {
                     owner
                 }
                 Place::New { key, follows } => {
-                    let offer = TicketId::new(failure.source, now, rows.suffix());
                     let waiting = Waiting {
                         claim: Some(key.clone()),
                         follows,
@@ -210,7 +217,7 @@ impl Flow {
                     };
                     let new = NewClaim {
                         key: &key,
-                        offer: &offer,
+                        offer,
                         waiting: Some(&waiting),
                         units: units.as_ref(),
                     };
@@ -218,10 +225,8 @@ impl Flow {
                         Claim::Theirs(owner) => owner,
                         Claim::Changed => return Ok(None),
                         Claim::Ours => {
-                            self.put_failure(&offer, Duration::ZERO).await?;
-                            self.look_at_run(&offer, failure).await?;
-                            tracing::info!(ticket.id = %offer, failure.source = %failure.source, "failure accepted");
-                            return Ok(Some(answer(offer, AcceptStatus::Accepted, failure)));
+                            self.enqueue_accepted(offer, failure).await?;
+                            return Ok(Some(accepted(offer)));
                         }
                     }
                 }
@@ -231,6 +236,13 @@ impl Flow {
             Ok(Some(answer(owner, AcceptStatus::Duplicate, failure)))
         })
         .await
+    }
+
+    async fn enqueue_accepted(&self, id: &TicketId, failure: &Failure) -> Result<(), Fault> {
+        self.put_failure(id, Duration::ZERO).await?;
+        self.look_at_run(id, failure).await?;
+        tracing::info!(ticket.id = %id, failure.source = %failure.source, "failure accepted");
+        Ok(())
     }
 
     pub(super) async fn put_failure(&self, id: &TicketId, delay: Duration) -> Result<(), Fault> {

@@ -144,7 +144,8 @@ impl Flow {
         }
     }
 
-    /// Reads a run and works on it, and again if it changed meanwhile: `work` then says nothing.
+    /// Reads a run and works on it, and again if it changed meanwhile: `work` then says nothing. A run that is thought to
+    /// be new is not read at first.
     pub(super) async fn with_run<T, W>(
         &self,
         failure: &Failure,
@@ -155,9 +156,16 @@ impl Flow {
     {
         let run = run_of(failure);
         for round in 0..ROUNDS {
-            let rows = self.store.run(&run).await?;
+            let rows = match round {
+                0 => self.store.run_at_first(&run).await?,
+                _ => self.store.run(&run).await?,
+            };
+            let guessed = rows.is_guessed();
             if let Some(done) = work(rows).await? {
                 return Ok(done);
+            }
+            if guessed {
+                continue;
             }
             let pause = u64::from(round) * 5 + fastrand::u64(0..10);
             tokio::time::sleep(Duration::from_millis(pause)).await;

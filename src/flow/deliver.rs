@@ -12,7 +12,8 @@ use chrono::{DateTime, Utc};
 use super::{Delivery, Flow, Task};
 use crate::fault::Fault;
 use crate::sinks::lanes::{Heard, Wait};
-use crate::sinks::{Next, Step};
+
+use crate::sinks::{Next, Step, Turn};
 use crate::ticket::machine::{self, Change, Event, Refusal};
 use crate::ticket::store::{Line, Loaded, Outage, Stuck, UpdateError};
 use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};
@@ -20,12 +21,12 @@ use crate::trace;
 
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
-/// A wait that is slept: the queue would make it longer.
-const SHORT: Duration = Duration::from_millis(400);
+/// The waits of one delivery that are slept, all in all: the queue would make them longer.
+const SLEPT: Duration = Duration::from_secs(4);
 /// A wait for a place in the lane that is slept through.
 const BRIEF: Duration = Duration::from_millis(700);
-/// A place in line that is waited for: with the messages before it on their way, coming back would cost more.
-const SLEPT: Duration = Duration::from_secs(3);
+/// How often a delivery asks whether it is its turn, after a sleep that was too short.
+const TURNS: u32 = 10;
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -77,14 +78,18 @@ impl Flow {
             Err(outage) => return self.sit_out(&delivery, &mut loaded, &outage, now()).await,
         };
         // Known before anything is recorded: a wait then costs no write.
-        let wait = (self.sinks).place_in_line(delivery.sink, &loaded.ticket, now());
-        if wait.is_some() {
-            self.share_pace(delivery.sink, now()).await;
-        }
-        match wait {
-            Some(wait) if wait > SLEPT => return self.put(Task::Delivery(delivery), wait).await,
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => {}
+        for _ in 0..TURNS {
+            let Some(turn) = self.sinks.turn(delivery.sink, &loaded.ticket, now()) else {
+                break;
+            };
+            if turn != Turn::Now {
+                self.share_pace(delivery.sink, now()).await;
+            }
+            match turn {
+                Turn::Now => break,
+                Turn::Soon(wait) => tokio::time::sleep(wait).await,
+                Turn::Later(wait) => return self.put(Task::Delivery(delivery), wait).await,
+            }
         }
         let was_stuck = Stuck::of(&loaded.ticket, delivery.sink).is_some();
         let holder = format!("{:016x}", fastrand::u64(..));
@@ -241,13 +246,13 @@ impl Flow {
         holder: &str,
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
-        let mut slept = false;
+        let mut slept = Duration::ZERO;
         for _ in 0..MAX_STEPS {
             let record = match self.sinks.step(sink, &loaded.ticket, now()).await {
                 Ok(Step::UpToDate) => return Ok(End::UpToDate(loaded.ticket.version)),
-                Ok(Step::Wait(delay, _)) if delay <= SHORT && !slept => {
+                Ok(Step::Wait(delay, _)) if slept + delay <= SLEPT => {
                     tokio::time::sleep(delay).await;
-                    slept = true;
+                    slept += delay;
                     continue;
                 }
                 Ok(Step::Wait(delay, _)) => return Ok(End::Later(delay)),

@@ -240,7 +240,7 @@ impl Flow {
                 .incident
                 .as_ref()
                 .is_some_and(|incident| incident.open > 0)
-                && !ticket.status_by.is_person();
+                && !ticket.last_word().by.is_person();
             let closed_at = match ticket.is_closed() && !stays_open {
                 true if closed_for_good(&ticket) => Some(now),
                 true => Some(ticket.status_at),

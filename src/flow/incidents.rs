@@ -119,7 +119,7 @@ impl Flow {
                 ..joined.clone()
             });
             let merged = self.store.update(other, |ticket| {
-                if ticket.is_follower() || ticket.is_closed() || ticket.status_by.is_person() {
+                if ticket.is_follower() || ticket.is_closed() || ticket.last_word().by.is_person() {
                     return Err(machine::Refusal::Contradicts(
                         "it goes its own way".to_owned(),
                     ));
@@ -393,10 +393,10 @@ impl Flow {
         mut members: Vec<Member>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Member>, Fault> {
-        if !leader.status_by.is_person() {
+        if !leader.last_word().by.is_person() {
             return Ok(members);
         }
-        let (to, by) = (leader.status, &leader.status_by);
+        let (to, by) = (leader.status, leader.last_word().by);
         let behind = |member: &&mut Member| {
             let newer = member.received_at > leader.status_at && !leader.is_closed();
             member.status != to && !newer
@@ -405,7 +405,7 @@ impl Flow {
             let Some(ticket) = self.store.load(&member.id).await? else {
                 continue;
             };
-            if ticket.is_closed() && !ticket.status_by.is_person() {
+            if ticket.is_closed() && !ticket.last_word().by.is_person() {
                 continue;
             }
             let event = Event::Followed { to, by: by.clone() };

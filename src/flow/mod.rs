@@ -145,7 +145,7 @@ impl Flow {
                 Sink::Slack | Sink::Jira => None,
             };
             // It comes when its place in line does, as far as this process knows.
-            let line = self.sinks.place_in_line(sink, ticket, now);
+            let line = self.sinks.reserve(sink, ticket, now);
             self.put_delivery(ticket, sink, delay.max(line).unwrap_or_default())
                 .await?;
         }
@@ -227,7 +227,7 @@ impl Flow {
     /// Remembers how a ticket ended, with the last comment that a person made in JIRA.
     async fn note_outcome(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
         let asked = match &self.sinks.jira {
-            Some(jira) if ticket.status_by.is_person() => jira.last_said(ticket, now).await,
+            Some(jira) if ticket.last_word().by.is_person() => jira.last_said(ticket, now).await,
             Some(_) | None => Ok(None),
         };
         let comment = asked.unwrap_or_else(|fault| {

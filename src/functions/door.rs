@@ -53,7 +53,7 @@ pub enum Door {
 }
 
 impl Door {
-    /// Every door, in the order of the README's table.
+    /// Every door, in the order of the table in docs/security.md.
     pub const ALL: [Self; 15] = [
         Self::AzureMonitor,
         Self::DatabricksMonitor,

@@ -176,7 +176,7 @@ pub fn shown(ticket: &Ticket) -> Cow<'_, Ticket> {
     let Some(incident) = &ticket.incident else {
         return Cow::Borrowed(ticket);
     };
-    let stays_open = ticket.is_closed() && !ticket.status_by.is_person() && incident.open > 0;
+    let stays_open = ticket.is_closed() && !ticket.last_word().by.is_person() && incident.open > 0;
     if !stays_open && incident.cause.is_none() {
         return Cow::Borrowed(ticket);
     }
@@ -205,7 +205,7 @@ pub fn closed_for_good(ticket: &Ticket) -> bool {
         .to_lowercase();
     let status = status.replace('’', "'");
     ticket.is_closed()
-        && ticket.status_by.is_person()
+        && ticket.last_word().by.is_person()
         && REFUSALS.iter().any(|word| status.contains(word))
 }
 

@@ -52,10 +52,12 @@ impl Console {
         print(&text);
     }
 
-    /// Prints events until the host has stopped.
-    pub async fn follow(self, mut events: EventStream) {
+    /// Prints events until the host has stopped: all, or only those that say that something went wrong.
+    pub async fn follow(self, mut events: EventStream, all: bool) {
         while let Some(event) = events.next().await {
-            print(&format!("{}\n", self.line(&event, Utc::now())));
+            if all || is_trouble(&event) {
+                print(&format!("{}\n", self.line(&event, Utc::now())));
+            }
             if matches!(event, HostEvent::Stopped(_)) {
                 return;
             }
@@ -208,6 +210,26 @@ impl Console {
         } else {
             text.to_owned()
         }
+    }
+}
+
+/// Does the event say that something went wrong in the host or in the handler? What a sink or a vendor refuses is shown
+/// on the ticket.
+fn is_trouble(event: &HostEvent) -> bool {
+    match event {
+        HostEvent::ChildExited { counted, .. } => counted.is_some(),
+        HostEvent::Invoked(call) => matches!(call.outcome, Outcome::Failed(_)),
+        HostEvent::Hang { .. }
+        | HostEvent::Poisoned { .. }
+        | HostEvent::Stuck { .. }
+        | HostEvent::InError { .. }
+        | HostEvent::StoreTrouble { .. } => true,
+        HostEvent::Stopped(reason) => !matches!(reason, StopReason::Asked),
+        HostEvent::ChildStarted { .. }
+        | HostEvent::ChildReady { .. }
+        | HostEvent::ChildLine { .. }
+        | HostEvent::FunctionLog { .. }
+        | HostEvent::Refused { .. } => false,
     }
 }
 

@@ -26,15 +26,17 @@ pub struct Session {
     signals: JoinHandle<()>,
 }
 
-/// Starts the host, prints its table of functions and then every event as it happens.
+/// Starts the host, prints its table of functions and then every event as it happens; without `all`, only what went wrong.
 ///
 /// From here on Ctrl-C, SIGTERM and a closed terminal stop the *host*, so that no handler process is left
 /// behind; a caller that does something else meanwhile waits for [`RunningHost::wait`] beside it.
-pub async fn start(options: HostOptions) -> Result<Session, HostError> {
+pub async fn start(options: HostOptions, all: bool) -> Result<Session, HostError> {
     let console = console::Console::for_terminal();
     let host = Host::start(options).await?;
-    console.print_table(&host);
-    let printer = tokio::spawn(console.follow(host.events()));
+    if all {
+        console.print_table(&host);
+    }
+    let printer = tokio::spawn(console.follow(host.events(), all));
     let stopper = host.stopper();
     let signals = tokio::spawn(async move {
         asked_to_stop().await;
@@ -66,7 +68,7 @@ impl Session {
 
 /// [`start`], then [`Session::until_stopped`].
 pub async fn run(options: HostOptions) -> Result<StopReason, HostError> {
-    Ok(start(options).await?.until_stopped().await)
+    Ok(start(options, true).await?.until_stopped().await)
 }
 
 #[cfg(unix)]

@@ -20,10 +20,13 @@ use crate::ticket::{Record, Sink, Ticket};
 mod intents;
 pub mod jira;
 pub mod lanes;
+mod pace;
 pub mod playbook;
 pub mod slack;
 
 use intents::{Intents, Standing};
+use pace::Pace;
+pub use pace::Turn;
 
 /// What one step of a sink came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,15 +124,18 @@ impl Sinks {
         next.unwrap_or(Next::AtRest)
     }
 
-    /// How long the ticket has to wait before anything can be shown in this sink.
-    pub fn place_in_line(
-        &self,
-        sink: Sink,
-        ticket: &Ticket,
-        now: DateTime<Utc>,
-    ) -> Option<Duration> {
+    /// Whose turn it is in a sink with a line, for a delivery of this ticket; `None`: there is nothing to wait for.
+    pub fn turn(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Turn> {
         match sink {
-            Sink::Slack => self.slack.as_ref()?.place_in_line(ticket, now),
+            Sink::Slack => self.slack.as_ref()?.turn(ticket, now),
+            Sink::Jira | Sink::Playbook => None,
+        }
+    }
+
+    /// How long until a delivery of this ticket should come, where the sink has a line. The place is kept.
+    pub fn reserve(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Duration> {
+        match sink {
+            Sink::Slack => self.slack.as_ref()?.reserve(ticket, now),
             Sink::Jira | Sink::Playbook => None,
         }
     }
@@ -206,6 +212,8 @@ pub struct Check {
     pub name: String,
     /// Is it as it must be?
     pub ok: bool,
+    /// Is it switched off? Then nothing was tried.
+    pub off: bool,
     /// What was found.
     pub line: String,
     /// What to do about it.
@@ -217,8 +225,17 @@ pub(crate) fn good(name: &str, line: impl Into<String>) -> Check {
     Check {
         name: name.to_owned(),
         ok: true,
+        off: false,
         line: line.into(),
         fix: None,
+    }
+}
+
+/// It is switched off.
+pub(crate) fn off(name: &str, line: impl Into<String>) -> Check {
+    Check {
+        off: true,
+        ..good(name, line)
     }
 }
 
@@ -227,6 +244,7 @@ pub(crate) fn bad(name: &str, line: impl Into<String>, fix: impl Into<String>) -
     Check {
         name: name.to_owned(),
         ok: false,
+        off: false,
         line: line.into(),
         fix: Some(fix.into()),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEntry, Intent, Status, TicketId};
+use super::{Actor, AuditEntry, Intent, Status, TicketId};
 use crate::sources::airflow::units::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
@@ -245,6 +245,15 @@ impl From<StoredSinks> for SinkStates {
     }
 }
 
+/// A person's word that a ticket which a machine closed is closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// Who.
+    pub by: Actor,
+    /// When, by the sender's clock.
+    pub at: DateTime<Utc>,
+}
+
 /// The ticket's bookkeeping: what the flow needs and people do not see.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -270,6 +279,9 @@ pub struct Bookkeeping {
     /// Who led it, before it led its own incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led_by: Option<TicketId>,
+    /// A person closed what a machine had closed: who and when. The ticket still says what closed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Confirmed>,
     /// The status before the last change of status.
     pub status_from: Option<Status>,
     /// When the sweep looks at it next, as far as the ticket knows: at the latest then.

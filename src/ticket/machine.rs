@@ -515,6 +515,7 @@ impl Draft {
         self.ticket.status_version += 1;
         self.ticket.status_at = at;
         self.ticket.status_by = by.clone();
+        self.ticket.books.confirmed = None;
         self.visible = true;
     }
 

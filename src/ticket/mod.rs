@@ -28,8 +28,8 @@ pub mod store;
 
 pub use blocked::{BlockedSinks, Waits};
 pub use bookkeeping::{
-    Blocked, Bookkeeping, DeliveryFault, JiraRecord, Record, Sink, SinkState, SinkStates,
-    SlackRecord,
+    Blocked, Bookkeeping, Confirmed, DeliveryFault, JiraRecord, Record, Sink, SinkState,
+    SinkStates, SlackRecord,
 };
 pub use care::{Care, Importance, Owner};
 pub use history::{Outcome, Past};
@@ -280,7 +280,27 @@ impl Status {
     }
 }
 
+/// Who last said what the status is, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word<'a> {
+    /// Who.
+    pub by: &'a Actor,
+    /// When, by the sender's clock.
+    pub at: DateTime<Utc>,
+}
+
 impl Ticket {
+    /// Who last said what the status is: who changed it, or a person who confirmed that afterwards.
+    pub fn last_word(&self) -> Word<'_> {
+        match &self.books.confirmed {
+            Some(Confirmed { by, at }) => Word { by, at: *at },
+            None => Word {
+                by: &self.status_by,
+                at: self.status_at,
+            },
+        }
+    }
+
     /// Closed?
     pub fn is_closed(&self) -> bool {
         self.status == Status::Acknowledged

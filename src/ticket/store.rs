@@ -160,6 +160,7 @@ pub struct TicketStore {
     /// Does the store hold rows of an older version? Is that written down?
     old_rows: Arc<OnceCell<bool>>,
     noted: Arc<OnceCell<()>>,
+    seen: claims::SeenRuns,
     /// Tells this process from others that use the store.
     process: Arc<str>,
     silences: silences::Known,
@@ -221,6 +222,7 @@ impl TicketStore {
             storage,
             old_rows: Arc::default(),
             noted: Arc::default(),
+            seen: claims::SeenRuns::default(),
             process: format!("{:016x}", fastrand::u64(..)).into(),
             silences: silences::Known::default(),
         }

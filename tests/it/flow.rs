@@ -33,6 +33,7 @@ use crate::support;
 
 mod airflow;
 mod cases;
+mod claims;
 mod deployment;
 mod incidents;
 mod retention;

@@ -246,8 +246,8 @@ fn check(before: &Ticket, event: &Event, after: &Ticket, visible: bool) {
     assert_eq!(after.version, before.version + u64::from(visible));
     // What a person says later outside JIRA is brought to JIRA again, even when it only confirms a machine's close.
     let confirmed = before.status == after.status
-        && before.status_by != after.status_by
-        && after.status_by.channel != Channel::Jira;
+        && before.books.confirmed != after.books.confirmed
+        && after.last_word().by.channel != Channel::Jira;
     assert_eq!(
         after.status_version,
         before.status_version + u32::from(before.status != after.status || confirmed)
@@ -475,8 +475,16 @@ fn a_person_outranks_the_playbook() {
         at(70),
     );
     assert_eq!(
-        (confirmed.status_by.name.as_str(), confirmed.status_version),
+        (
+            confirmed.last_word().by.name.as_str(),
+            confirmed.status_version
+        ),
         ("John Doe", healed.status_version + 1)
+    );
+    assert_eq!(
+        (&confirmed.status_by, confirmed.status_at),
+        (&healed.status_by, healed.status_at),
+        "what healed it stays"
     );
     // The other way round: the close stays the person's, the outcome is recorded.
     let closed = then(

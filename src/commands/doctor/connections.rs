@@ -14,7 +14,7 @@ use crate::identity::Identity;
 use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
-use crate::sinks::{Check, Sinks, bad, good};
+use crate::sinks::{self, Check, Sinks, bad, good};
 use crate::telemetry;
 
 /// Seconds; signatures of Slack are refused after 300.
@@ -145,12 +145,12 @@ fn off(config: &Config, name: &str, settings: &str) -> Vec<Check> {
     } else {
         format!("off ({settings}…)")
     };
-    vec![good(name, why)]
+    vec![sinks::off(name, why)]
 }
 
 async fn identity(config: &Config, identity: Option<&Identity>) -> Vec<Check> {
     let Some(identity) = identity else {
-        return vec![good(
+        return vec![sinks::off(
             "Identity",
             "none: this process has no managed identity (outside Azure that is normal)",
         )];
@@ -218,7 +218,7 @@ async fn playbooks(config: &Config, http: &Http, sink: Option<&Playbooks>) -> Ve
 /// Is the app reached where playbooks, JIRA and Slack will call it, and do the clocks agree?
 async fn outside(config: &Config, http: &Http, now: DateTime<Utc>) -> Vec<Check> {
     let Some(base) = &config.public_base else {
-        return vec![good(
+        return vec![sinks::off(
             "Public address",
             "not set (PUBLIC_BASE_URL): no dashboard links, no playbooks",
         )];

@@ -14,13 +14,14 @@ use crate::flow::Flow;
 use crate::functions::access::DashboardLock;
 use crate::functions::deployment::{Idle, ROOT};
 use crate::patrol::Watch;
-use crate::sinks::{Check, bad, good};
+use crate::sinks::{Check, bad, good, off};
 use crate::storage::{Inserted, Storage};
 
 /// Minutes after which a patrol that says nothing does not run.
 const STALE: i64 = 15;
 
 mod connections;
+mod names;
 mod test_failure;
 
 /// Arguments of `doctor`.
@@ -48,11 +49,18 @@ fn of(name: &str, outcome: Result<String, Fault>, fix: &str) -> Check {
 /// Checks everything; exit status 1 when anything is not as it should be.
 pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow::Result<ExitCode> {
     let now = Utc::now();
+    let mut checks = Vec::new();
     #[cfg(feature = "local")]
-    let environment = super::local::settings_if(arguments.local, environment)?;
-    let config = Config::read(&here(environment));
+    let environment = {
+        let (environment, files) = super::local::settings_if(arguments.local, environment)?;
+        checks.extend(arguments.local.then(|| read_files(&files)));
+        environment
+    };
+    let environment = here(environment);
+    let config = Config::read(&environment);
     let parts = config.wire()?;
-    let mut checks = settings(&config);
+    checks.extend(settings(&config));
+    checks.extend(names::check(&environment));
     checks.extend(functions(&config));
     checks.extend(connections::check(&config, &parts, now).await);
     let send = arguments.send_test;
@@ -99,6 +107,26 @@ pub async fn run(arguments: DoctorArguments, environment: Environment) -> anyhow
     })
 }
 
+/// Where the settings come from.
+#[cfg(feature = "local")]
+fn read_files(files: &[std::path::PathBuf]) -> Check {
+    let names: Vec<_> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    if names.is_empty() {
+        off(
+            "Files",
+            "neither local.settings.json nor .env is here: the environment alone",
+        )
+    } else {
+        good(
+            "Files",
+            format!("the environment, then {}", names.join(", then ")),
+        )
+    }
+}
+
 /// Whatever stopped a delivery, it may have been repaired: all are tried again now. No line when none is stopped.
 async fn stopped(flow: &Flow) -> Option<Check> {
     match flow.retry_stopped().await {
@@ -118,7 +146,7 @@ async fn stopped(flow: &Flow) -> Option<Check> {
 /// How the patrol stands at each scope, as the running app left it.
 async fn patrolled(flow: &Flow, now: DateTime<Utc>) -> Vec<Check> {
     if !flow.patrol.on {
-        return vec![good("Patrol", "off: failures arrive by reports only")];
+        return vec![off("Patrol", "off: failures arrive by reports only")];
     }
     let watches = match flow.watches().await {
         Ok(watches) => watches,
@@ -137,7 +165,7 @@ async fn patrolled(flow: &Flow, now: DateTime<Utc>) -> Vec<Check> {
                 ),
                 "see the platform's own line above: it names the right or the setting that is missing",
             ),
-            (None, None) => good(
+            (None, None) => off(
                 &name,
                 "not asked yet: the app has not run with these settings",
             ),
@@ -209,7 +237,7 @@ fn settings(config: &Config) -> Vec<Check> {
         SETTINGS
             .iter()
             .find(|setting| setting.name == name)
-            .map_or("see the README", |setting| setting.about)
+            .map_or("see docs/settings.md", |setting| setting.about)
     };
     config
         .problems
@@ -244,17 +272,24 @@ fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
     if as_json {
         let checks: Vec<_> = checks
             .iter()
-            .map(|c| json!({"name": c.name, "ok": c.ok, "line": c.line, "fix": c.fix}))
+            .map(
+                |c| json!({"name": c.name, "ok": c.ok, "off": c.off, "line": c.line, "fix": c.fix}),
+            )
             .collect();
         return writeln!(out, "{}", json!({"ok": failed == 0, "checks": checks}));
     }
     let colours = out.is_terminal();
     for check in checks {
-        let mark = if check.ok { "ok  " } else { "FAIL" };
-        let mark = match (colours, check.ok) {
-            (true, true) => mark.green().to_string(),
-            (true, false) => mark.red().bold().to_string(),
-            (false, _) => mark.to_owned(),
+        let mark = match (check.ok, check.off) {
+            (true, true) => "off ",
+            (true, false) => "ok  ",
+            (false, _) => "FAIL",
+        };
+        let mark = match mark {
+            _ if !colours => mark.to_owned(),
+            "off " => mark.dimmed().to_string(),
+            "ok  " => mark.green().to_string(),
+            _ => mark.red().bold().to_string(),
         };
         writeln!(out, "{mark}  {:<28} {}", check.name, check.line)?;
         if let Some(fix) = check.fix.as_ref().filter(|_| !check.ok) {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -23,6 +24,7 @@ use simulators::slack::{SlackOptions, SlackSimulator};
 use simulators::{Server, serve};
 
 mod story;
+mod today;
 mod unreported;
 
 const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
@@ -55,6 +57,11 @@ pub struct Demo {
     identity: Server,
     base: Url,
     key: Option<String>,
+}
+
+/// A sample, as of today.
+fn sample(text: &str) -> anyhow::Result<Value> {
+    json(&today::moved(text, Utc::now()))
 }
 
 fn json(text: &str) -> anyhow::Result<Value> {
@@ -96,16 +103,16 @@ impl Demo {
             FACTORY,
             &IdentitySite::token_for(MANAGEMENT),
         );
-        let run = json(RUN)?;
+        let run = sample(RUN)?;
         factory_site.put_run(run.clone());
-        factory_site.put_run(json(DEADLOCK_RUN)?);
-        let activities = json(ACTIVITIES)?;
+        factory_site.put_run(sample(DEADLOCK_RUN)?);
+        let activities = sample(ACTIVITIES)?;
         let run_id = run.get("runId").and_then(Value::as_str).unwrap_or_default();
         factory_site.put_activities(
             run_id,
             activities.as_array().map(Vec::as_slice).unwrap_or_default(),
         );
-        for failed in json(SEVERAL)?.as_array().into_iter().flatten() {
+        for failed in sample(SEVERAL)?.as_array().into_iter().flatten() {
             let (run, activities) = (
                 failed.get("run").cloned().unwrap_or_default(),
                 failed.get("activities"),
@@ -128,7 +135,7 @@ impl Demo {
         let factory_site = Arc::new(factory_site);
         let factory = serve(0, Arc::clone(&factory_site)).await?;
         let databricks_site = DatabricksSite::new(DATABRICKS_TOKEN);
-        databricks_site.put_run(json(JOB_RUN)?);
+        databricks_site.put_run(sample(JOB_RUN)?);
         let workspace = Arc::new(databricks_site);
         let databricks = serve(0, Arc::clone(&workspace)).await?;
         let identity = serve(0, Arc::new(IdentitySite::new(IDENTITY_HEADER))).await?;
@@ -206,18 +213,26 @@ impl Demo {
         .collect()
     }
 
+    /// Where to look, a line each.
+    pub fn addresses(&self) -> Vec<String> {
+        let locked = self.key.as_ref().map(|key| format!(", key {key}"));
+        vec![
+            format!(
+                "dashboard  {}dashboard{}",
+                self.base,
+                locked.unwrap_or_default()
+            ),
+            format!("JIRA       {}", self.jira.base_url()),
+            format!("Slack      {}", self.slack.url()),
+        ]
+    }
+
     /// Posts the samples, follows their tickets, says what happens; `true` when everything arrived.
     pub async fn play(&self, pace: Duration, say: impl Fn(&str)) -> bool {
         let Ok(http) = Http::new(None) else {
             return false;
         };
-        let locked = match &self.key {
-            Some(key) => format!(", key {key}"),
-            None => String::new(),
-        };
-        say(&format!("dashboard  {}dashboard{locked}", self.base));
-        say(&format!("JIRA       {}", self.jira.base_url()));
-        say(&format!("Slack      {}", self.slack.url()));
+        self.addresses().iter().for_each(|line| say(line));
         let mut wanted = BTreeSet::new();
         let mut all_understood = true;
         for scene in story::SCENES {
@@ -255,12 +270,13 @@ impl Demo {
             .base
             .join(scene.door)
             .map_err(|error| error.to_string())?;
+        let body = today::moved(scene.body, Utc::now()).into_owned();
         // The handler may still be starting.
         for _ in 0..50 {
             let request = http
                 .request(Method::POST, &url)
                 .header("content-type", "application/json")
-                .body(scene.body);
+                .body(body.clone());
             match http.send("the app", request).await {
                 Ok(reply) if reply.is_success() => {
                     return reply

@@ -138,7 +138,8 @@ fn settled(record: JiraRecord, ticket: &Ticket) -> JiraRecord {
 /// Apps and automations in JIRA are no persons.
 fn is_decided_there(issue: &Issue, ticket: &Ticket, us: &str) -> bool {
     let by_us = |change: &Move| change.account_id.as_deref() == Some(us);
-    if ticket.status_by.channel == Channel::Jira {
+    let word = ticket.last_word();
+    if word.by.channel == Channel::Jira {
         // The ticket follows JIRA; only what we moved before we had heard of that is moved back.
         return !issue.moves.first().is_some_and(by_us);
     }
@@ -146,11 +147,8 @@ fn is_decided_there(issue: &Issue, ticket: &Ticket, us: &str) -> bool {
     let later = issue
         .moves
         .iter()
-        .any(|change| by_person(change) && change.at >= ticket.status_at);
-    let machine = matches!(
-        ticket.status_by.channel,
-        Channel::System | Channel::Playbook
-    );
+        .any(|change| by_person(change) && change.at >= word.at);
+    let machine = matches!(word.by.channel, Channel::System | Channel::Playbook);
     let closed = ticket_status(&issue.status, issue.category) == Some(Status::Acknowledged);
     // A failure after the close is news that the person did not know.
     let recurred = ticket

@@ -20,18 +20,16 @@ use uuid::Uuid;
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::ownership::Routes;
-use crate::sinks::{Intents, Next, Standing, Step};
+use crate::sinks::{Intents, Next, Pace, Standing, Step, Turn};
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
-use pace::Pace;
 
 pub mod blocks;
 mod check;
 mod client;
 pub mod interaction;
 mod lookup;
-mod pace;
 mod text;
 
 /// The type of the metadata on every message we post.
@@ -181,28 +179,21 @@ impl Slack {
         }
     }
 
-    /// How long a message about this ticket has to wait for its place in the channel; `None`: not at all, or nothing is to
-    /// be posted. The place is kept.
-    pub fn place_in_line(
-        &self,
-        ticket: &Ticket,
-        now: DateTime<Utc>,
-    ) -> Option<std::time::Duration> {
-        let record = &ticket.slack;
-        let untold = ticket
-            .story
-            .iter()
-            .any(|chapter| chapter.number > record.told);
-        if record.deleted || record.ts.is_some() && !untold {
-            return None;
-        }
-        let who = ticket.id.as_str();
+    /// Whose turn it is in the channel, for a delivery of this ticket; `None`: nothing is to be posted. The place is kept.
+    pub fn turn(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Turn> {
+        let who = has_to_post(ticket)?;
         let posts = &mut self.shared().posts;
-        let wait = posts.claim(who, now);
-        if wait.is_none() {
+        let turn = posts.claim(who, now);
+        if turn == Turn::Now {
             posts.give_back(who, now);
         }
-        wait
+        Some(turn)
+    }
+
+    /// How long until a delivery of this ticket should come for its place in the channel; `None`: nothing is to be posted.
+    pub fn reserve(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<std::time::Duration> {
+        let who = has_to_post(ticket)?;
+        Some(self.shared().posts.reserve(who, now))
     }
 
     /// Is it time to tell the other processes that messages wait in line here?
@@ -515,7 +506,8 @@ impl Slack {
         now: DateTime<Utc>,
     ) -> Result<bool, Box<Step<SlackRecord>>> {
         let who = ticket.id.as_str();
-        if let Some(wait) = self.shared().posts.claim(who, now) {
+        let turn = self.shared().posts.claim(who, now);
+        if let Turn::Soon(wait) | Turn::Later(wait) = turn {
             let why = "one message per second and channel".to_owned();
             return Err(Box::new(Step::Wait(wait, why)));
         }
@@ -539,6 +531,14 @@ impl Slack {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name under which the ticket waits in line, if a message of its has to be posted.
+fn has_to_post(ticket: &Ticket) -> Option<&str> {
+    let record = &ticket.slack;
+    let mut story = ticket.story.iter();
+    let untold = story.any(|chapter| chapter.number > record.told);
+    (!record.deleted && (record.ts.is_none() || untold)).then_some(ticket.id.as_str())
 }
 
 /// The open intent of this work.

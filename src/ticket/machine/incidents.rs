@@ -124,7 +124,10 @@ pub(super) fn gathered(d: &mut Draft, found: &Incident) -> Result<(), Refusal> {
         next.asked = next.questions.iter().map(of).collect();
         next.asked_at = Some(d.now);
     }
-    if d.ticket.is_closed() && !d.ticket.status_by.is_person() && before.open > 0 && next.open == 0
+    if d.ticket.is_closed()
+        && !d.ticket.last_word().by.is_person()
+        && before.open > 0
+        && next.open == 0
     {
         // Only now the incident is closed: the sinks look at the status again.
         d.ticket.status_version += 1;

@@ -4,7 +4,9 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::{Draft, Refusal, contradicts, nothing};
 use crate::patrol::recovery::{Recovery, failed_at, is_recovery};
-use crate::ticket::{Actor, AttemptState, Channel, ChapterKind, RemediationState, Status};
+use crate::ticket::{
+    Actor, AttemptState, Channel, ChapterKind, Confirmed, RemediationState, Status, Word,
+};
 
 /// How far ahead of ours another system's clock may be. An event dated later counts as of now: one from 2036 would
 /// otherwise make the ticket deaf to everything before.
@@ -29,13 +31,13 @@ pub(super) fn change_status(
             )));
         }
         // The playbook's success closes the ticket whatever its status was, so what came before it is over, too.
-        let ours = &d.ticket.status_by;
+        let Word { by: ours, at: said } = d.ticket.last_word();
         let elsewhere =
             ours.is_person() && ours.channel != Channel::Jira || ours.channel == Channel::Playbook;
-        if elsewhere && d.ticket.status_at <= latest && at < d.ticket.status_at {
+        if elsewhere && said <= latest && at < said {
             return Err(contradicts(format!(
-                "{} changed the status later, at {}",
-                ours.name, d.ticket.status_at
+                "{} changed the status later, at {said}",
+                ours.name
             )));
         }
         d.ticket.books.jira_event_at = Some(at);
@@ -45,10 +47,9 @@ pub(super) fn change_status(
     }
     let from = d.ticket.status;
     if from == to {
-        // A close by a person outranks one by a machine: the ticket stays closed, by the person.
-        if to == Status::Acknowledged && by.is_person() && !d.ticket.status_by.is_person() {
-            d.ticket.status_by = by.clone();
-            d.ticket.status_at = at;
+        // A close by a person outranks one by a machine: no machine opens the ticket again. What healed it, and when, stays.
+        if to == Status::Acknowledged && by.is_person() && !d.ticket.last_word().by.is_person() {
+            d.ticket.books.confirmed = Some(Confirmed { by: by.clone(), at });
             d.visible = true;
             // JIRA may have drifted meanwhile: what the person said later than the machine is brought there again.
             if by.channel != Channel::Jira {

@@ -1,14 +1,20 @@
 //! Whose a run is: the claims on it, the tickets that its reruns heal, and which of its tasks were reported.
 //!
 //! All rows of a run lie side by side, so that a report costs one read; and in the shard of the ticket that the run gets,
-//! so that claiming it and keeping its failure is one transaction.
+//! so that claiming it and keeping its failure is one transaction. Most runs are reported for the first time: a run that
+//! this process has not seen is claimed without a read, and read when that fails. So whatever is known of a run has a
+//! row that such a claim would insert as well.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use hashlink::LruCache;
 
 use super::due::{WITH_WAITING, due_row};
 use super::waiting::Waiting;
 use super::{INDEX, TicketStore, decode, encode, shard_partition, waiting_row};
-use crate::failure::RunKey;
+use crate::failure::{RunKey, Source};
 use crate::fault::Fault;
 use crate::sources::airflow::units::Units;
 use crate::storage::{ETag, Inserted, Swapped, Write};
@@ -26,6 +32,42 @@ pub struct RunRows {
     units: Option<(Units, ETag)>,
     /// Are all rows here?
     whole: bool,
+    /// Were they not read at all, since the run is thought to be new?
+    guessed: bool,
+}
+
+/// How many runs a process remembers to have seen.
+const SEEN: usize = 20_000;
+
+/// The runs that this process has claimed, read or noted as reruns, as far back as it remembers.
+#[derive(Clone)]
+pub(super) struct SeenRuns(Arc<Mutex<LruCache<String, ()>>>);
+
+impl Default for SeenRuns {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(LruCache::new(SEEN))))
+    }
+}
+
+impl std::fmt::Debug for SeenRuns {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("SeenRuns").finish_non_exhaustive()
+    }
+}
+
+impl SeenRuns {
+    fn memory(&self) -> MutexGuard<'_, LruCache<String, ()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.memory().contains_key(what)
+    }
+
+    /// Was it noted before?
+    fn note(&self, what: &str) -> bool {
+        self.memory().insert(what.to_owned(), ()).is_some()
+    }
 }
 
 /// Who holds the claim on a run.
@@ -53,9 +95,25 @@ pub struct NewClaim<'a> {
 }
 
 impl RunRows {
+    fn empty(run: &RunKey) -> Self {
+        Self {
+            run: run.clone(),
+            claims: BTreeMap::new(),
+            healing: BTreeMap::new(),
+            units: None,
+            whole: true,
+            guessed: false,
+        }
+    }
+
     /// Which run.
     pub fn run(&self) -> &RunKey {
         &self.run
+    }
+
+    /// Were the rows not read, since the run is thought to be new?
+    pub fn is_guessed(&self) -> bool {
+        self.guessed
     }
 
     /// The tasks of the run that were reported.
@@ -73,14 +131,27 @@ impl RunRows {
             None => Write::Insert(row, document),
         }
     }
-
-    /// A fresh suffix for a ticket id, which puts the ticket into the shard of its run.
-    pub fn suffix(&self) -> u32 {
-        fastrand::u32(..) & !0xf | super::last_digit(&self.run.hash())
-    }
 }
 
 impl TicketStore {
+    /// A fresh ticket id, which puts the ticket into the shard of its run.
+    pub fn offer(&self, run: &RunKey, source: Source, now: DateTime<Utc>) -> TicketId {
+        let suffix = fastrand::u32(..) & !0xf | super::last_digit(&run.hash());
+        TicketId::new(source, now, suffix)
+    }
+
+    /// What is known of this run: nothing, without asking, if this process has not seen it. A claim on it then fails if
+    /// that is wrong.
+    pub async fn run_at_first(&self, run: &RunKey) -> Result<RunRows, Fault> {
+        if self.seen.note(&run.hash()) || self.has_old_rows().await? {
+            return self.run(run).await;
+        }
+        Ok(RunRows {
+            guessed: true,
+            ..RunRows::empty(run)
+        })
+    }
+
     /// What is known of this run.
     pub async fn run(&self, run: &RunKey) -> Result<RunRows, Fault> {
         let hash = run.hash();
@@ -90,11 +161,8 @@ impl TicketStore {
             .scan(INDEX, &shard_partition(&hash), &from, &to, ROWS, None)
             .await?;
         let mut rows = RunRows {
-            run: run.clone(),
-            claims: BTreeMap::new(),
-            healing: BTreeMap::new(),
-            units: None,
             whole: page.next.is_none(),
+            ..RunRows::empty(run)
         };
         for entity in page.entities {
             let mut parts = entity.row.splitn(3, ':').skip(1);
@@ -171,6 +239,9 @@ impl TicketStore {
         if self.storage.commit(INDEX, &partition, &writes).await? != Swapped::Conflict {
             return Ok(Claim::Ours);
         }
+        if rows.guessed {
+            return Ok(Claim::Changed);
+        }
         let rows = self.run(&rows.run).await?;
         Ok(match self.owner(&rows, new.key).await? {
             Some(owner) if owner == *new.offer => Claim::Ours,
@@ -228,11 +299,30 @@ impl TicketStore {
         key: &RunKey,
         id: &TicketId,
     ) -> Result<(), Fault> {
-        let hash = run.hash();
-        let row = format!("{hash}:{HEALING}:{}", key.hash());
-        self.storage
-            .upsert(INDEX, &shard_partition(&hash), &row, &encode(id)?)
-            .await
+        let (hash, reported) = (run.hash(), key.hash());
+        let partition = shard_partition(&hash);
+        let (row, ticket) = (format!("{hash}:{HEALING}:{reported}"), encode(id)?);
+        let known = format!("{row} {id}");
+        if self.seen.has(&known) {
+            return Ok(());
+        }
+        // What a first report of the run would insert.
+        let (first, document) = if run == key {
+            (format!("{hash}:{CLAIM}:{reported}"), ticket.clone())
+        } else {
+            (format!("{hash}:{UNITS}"), encode(&Units::default())?)
+        };
+        let writes = [
+            Write::Insert(&first, &document),
+            Write::Upsert(&row, &ticket),
+        ];
+        if self.storage.commit(INDEX, &partition, &writes).await? == Swapped::Conflict {
+            self.storage
+                .upsert(INDEX, &partition, &row, &ticket)
+                .await?;
+        }
+        self.seen.note(&known);
+        Ok(())
     }
 
     /// The ticket that this run was started to heal, if any.

@@ -7,7 +7,7 @@ use aiops_rca::local::host::event::HostEvent;
 use super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row, run};
 use crate::support::{self, proxy::Proxy};
 
-/// What a failure may cost that is shown in JIRA and Slack and then closed by a person: the figures of the README's table
+/// What a failure may cost that is shown in JIRA and Slack and then closed by a person: the figures of the table in docs/operations.md
 /// and a tenth.
 const TABLE_REQUESTS: usize = 34;
 const MESSAGES: usize = 8;
@@ -96,7 +96,7 @@ async fn until_quiet(wire: [&Proxy; 2]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_costs_what_the_readme_says() {
+async fn a_failure_costs_what_the_documents_say() {
     let (backend, [table_proxy, queue_proxy]) = metered().await;
     // Each is like no other: nothing folds, and that is found out.
     let fold = ("FOLD", "repeat,cascade,storm,fan-out".to_owned());

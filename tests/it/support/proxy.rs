@@ -16,8 +16,28 @@ pub(crate) enum Fate {
     LoseAnswer,
     /// It is answered by this, unseen by the store: status line and headers, without the empty line.
     Answer(&'static str),
+    /// The connection ends, unseen by the store.
+    Cut,
     /// It is never answered.
     Hang,
+    /// It is forwarded and answered after this time.
+    Delay(Duration),
+}
+
+impl Fate {
+    /// What a store in trouble does: refuses in any of its ways, whether or not it did what was asked, or takes its time.
+    fn of_trouble(dice: &mut fastrand::Rng) -> Self {
+        match dice.u32(0..9) {
+            0 => Self::Answer("HTTP/1.1 500 Internal Server Error"),
+            1 => Self::Answer("HTTP/1.1 503 Server Busy"),
+            2 => Self::Answer("HTTP/1.1 429 Too Many Requests"),
+            3 => Self::Answer("HTTP/1.1 409 Conflict"),
+            4 => Self::Answer("HTTP/1.1 412 Precondition Failed"),
+            5 => Self::Cut,
+            6 | 7 => Self::LoseAnswer,
+            _ => Self::Delay(Duration::from_millis(dice.u64(2_000..10_000))),
+        }
+    }
 }
 
 /// One proxy on a port of its own.
@@ -32,6 +52,8 @@ struct State {
     fates: VecDeque<Fate>,
     /// After the script.
     otherwise: Option<Fate>,
+    /// Then this many of a hundred requests meet a store in trouble.
+    trouble: Option<(fastrand::Rng, u32)>,
     connections: usize,
     requests: Vec<String>,
     bodies: Vec<Vec<u8>>,
@@ -70,6 +92,12 @@ impl Proxy {
         self.state.lock().expect("sane").otherwise = Some(fate);
     }
 
+    /// From now on this many of a hundred requests meet a store in trouble.
+    pub(crate) fn trouble(&self, seed: u64, percent: u32) {
+        let dice = fastrand::Rng::with_seed(seed);
+        self.state.lock().expect("sane").trouble = Some((dice, percent));
+    }
+
     /// Nothing scripted is left.
     pub(crate) fn is_drained(&self) -> bool {
         self.state.lock().expect("sane").fates.is_empty()
@@ -96,7 +124,10 @@ async fn serve(mut client: TcpStream, target: String, state: Arc<Mutex<State>>) 
             let mut state = state.lock().expect("sane");
             state.requests.push(head.clone());
             state.bodies.push(body.clone());
-            let otherwise = state.otherwise.clone().unwrap_or(Fate::Pass);
+            let troubled = state.trouble.as_mut().and_then(|(dice, percent)| {
+                (dice.u32(0..100) < *percent).then(|| Fate::of_trouble(dice))
+            });
+            let otherwise = state.otherwise.clone().or(troubled).unwrap_or(Fate::Pass);
             state.fates.pop_front().unwrap_or(otherwise)
         };
         match fate {
@@ -110,9 +141,13 @@ async fn serve(mut client: TcpStream, target: String, state: Arc<Mutex<State>>) 
                 tokio::time::sleep(Duration::from_hours(1)).await;
                 return;
             }
-            Fate::Pass | Fate::LoseAnswer => {
+            Fate::Cut => return,
+            Fate::Pass | Fate::LoseAnswer | Fate::Delay(_) => {
+                if let Fate::Delay(time) = fate {
+                    tokio::time::sleep(time).await;
+                }
                 let answer = forward(&target, &head, &body).await;
-                if fate == Fate::Pass {
+                if fate != Fate::LoseAnswer {
                     let _client_may_have_left = client.write_all(&answer).await;
                 }
                 return; // and the connection with it
