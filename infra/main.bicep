@@ -93,6 +93,9 @@ param jiraWebhookSecret string = ''
 @description('Channel id or name for alerts.')
 param slackAlertChannel string = ''
 
+@description('Slack channel for a weekly digest; empty: none.')
+param slackDigestChannel string = ''
+
 @description('Slack user ids, separated by commas, that may approve remediations.')
 param slackApprovers string = ''
 
@@ -457,6 +460,7 @@ var jiraWebhookSettings = { JIRA_WEBHOOK_SECRET: '${secret}JIRA-WEBHOOK-SECRET)'
 
 var slackSettings = {
   SLACK_ALERT_CHANNEL: slackAlertChannel
+  SLACK_DIGEST_CHANNEL: slackDigestChannel
   SLACK_BOT_TOKEN: '${secret}SLACK-BOT-TOKEN)'
 }
 

@@ -47,6 +47,7 @@ param jiraWebhookSecret = readEnvironmentVariable('JIRA_WEBHOOK_SECRET', '')
 
 // ---- Slack: empty token, no Slack
 param slackAlertChannel = readEnvironmentVariable('SLACK_ALERT_CHANNEL', '')
+param slackDigestChannel = readEnvironmentVariable('SLACK_DIGEST_CHANNEL', '')
 param slackApprovers = readEnvironmentVariable('SLACK_APPROVERS', '')
 param slackBotToken = readEnvironmentVariable('SLACK_BOT_TOKEN', '')
 param slackSigningSecret = readEnvironmentVariable('SLACK_SIGNING_SECRET', '')

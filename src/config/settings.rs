@@ -146,6 +146,12 @@ pub const SETTINGS: &[Setting] = &[
         "Bot token (`xoxb-…`); without it Slack is off",
     ),
     setting(SLACK, "SLACK_ALERT_CHANNEL", "", "Channel id, or its name"),
+    setting(
+        SLACK,
+        "SLACK_DIGEST_CHANNEL",
+        "",
+        "Channel for a digest of the week, every Monday after 06:00 UTC; empty: none",
+    ),
     secret(
         SLACK,
         "SLACK_SIGNING_SECRET",

@@ -75,6 +75,7 @@ pub(super) fn slack(
     Some(SlackSettings {
         bot_token,
         channel,
+        digest_channel: r.text("SLACK_DIGEST_CHANNEL"),
         signing_secret: r.secret("SLACK_SIGNING_SECRET"),
         approvers: list(r.text("SLACK_APPROVERS"), ','),
         api_base: r.url("SLACK_API_URL")?,

@@ -1,4 +1,4 @@
-//! Tickets → pages, JSON, CSV. Pure: escaped by construction (maud), no clock, no store, no scripts.
+//! Tickets → pages, JSON, CSV. Pure: escaped by construction (maud), no clock, no store. Everything works without scripts.
 //!
 //! In: tickets, evidence, audit as they stand. Out: markup and documents. The room does not know who may
 //! see them (the doors do) nor where they are kept.
@@ -11,43 +11,31 @@ use serde_json::{Value, json};
 
 use crate::diagnosis::pieces;
 use crate::evidence::Evidence;
-use crate::failure::{Source, page};
-use crate::ownership::NOBODY;
-use crate::ticket::store::{Counts, DeadLetter, Listed, Outage};
+use crate::failure::page;
+use crate::ticket::numbers::Summary;
+use crate::ticket::store::{DeadLetter, Listed, Outage};
 use crate::ticket::{AuditEntry, BlockedSinks, Member, Sink, Status, Ticket};
 
+mod charts;
+mod filter;
 mod overview;
 mod owners;
 mod scopes;
 mod silences;
 mod ticket;
+mod week;
 
+pub use filter::{Filter, Query, View, category};
 pub use overview::overview;
 pub use owners::{Owned, OwnersPage, as_json as owners_as_json, owners};
 pub use scopes::{as_json as scopes_as_json, scopes};
 pub use silences::{SilencesPage, silence, silences};
 pub use ticket::ticket;
+pub use week::as_json as summary_as_json;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Which tickets a list shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    /// Only this status.
-    pub status: Option<Status>,
-    /// Only this platform.
-    pub source: Option<Source>,
-    /// Only tickets of this owner, without regard to case; `nobody`: those that nobody owns.
-    pub owner: Option<String>,
-    /// Only tickets in whose id, asset, error type or run id this text occurs.
-    pub text: String,
-    /// How many days back (1 to 90).
-    pub days: u32,
-    /// Only the tickets of this incident, by its leader's id.
-    pub incident: Option<String>,
-    /// Only tickets that lead an incident: one of each.
-    pub leaders: bool,
-}
+const SCRIPT: &str = include_str!("app.js");
 
 /// What the list page shows.
 #[derive(Debug)]
@@ -55,7 +43,11 @@ pub struct Overview<'a> {
     /// Those that the filter shows, newest first.
     pub tickets: &'a [Listed],
     /// All tickets of these days, counted.
-    pub counts: &'a Counts,
+    pub summary: &'a Summary,
+    /// In which order, and which page of them.
+    pub view: View,
+    /// The parameters of this page.
+    pub query: Query,
     /// The page with older ones, if there are more.
     pub older: Option<String>,
     /// What waits for somebody to repair a sink.
@@ -71,9 +63,31 @@ pub struct Overview<'a> {
     /// Where JIRA issues can be opened, by key.
     pub issue_urls: &'a BTreeMap<&'a str, String>,
     /// Who looks.
-    pub caller: &'a str,
+    pub visitor: Visitor<'a>,
+    /// The token its forms carry.
+    pub form_token: &'a str,
     /// When.
     pub now: DateTime<Utc>,
+}
+
+/// Who looks at a page, and how they sign out.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor<'a> {
+    /// As people read it.
+    pub name: &'a str,
+    /// The way out.
+    pub leave: Leave<'a>,
+}
+
+/// How somebody signs out.
+#[derive(Debug, Clone, Copy)]
+pub enum Leave<'a> {
+    /// Nobody signed in.
+    Not,
+    /// App Service's own way.
+    Link(&'a str),
+    /// By a form with this token.
+    Form(&'a str),
 }
 
 /// What a ticket's page shows.
@@ -90,88 +104,24 @@ pub struct TicketPage<'a> {
     /// Where its JIRA issue can be opened.
     pub issue_url: Option<&'a str>,
     /// Who looks.
-    pub caller: &'a str,
+    pub visitor: Visitor<'a>,
     /// The token its forms carry.
     pub form_token: &'a str,
     /// When.
     pub now: DateTime<Utc>,
 }
 
-impl Filter {
-    /// The parameters that it is read from.
-    pub const PARAMETERS: [&'static str; 6] =
-        ["status", "source", "owner", "q", "days", "incident"];
-
-    /// Reads the parameters `status`, `source`, `owner`, `q`, `days`, `incident`; unknown values filter nothing.
-    pub fn from_parameters(parameter: impl Fn(&str) -> Option<String>) -> Self {
-        Self {
-            status: parameter("status").and_then(|name| Status::from_name(&name)),
-            source: parameter("source").and_then(|name| Source::from_name(&name)),
-            owner: parameter("owner")
-                .map(|owner| typed(&owner))
-                .filter(|owner| !owner.is_empty()),
-            text: parameter("q").map(|text| typed(&text)).unwrap_or_default(),
-            days: parameter("days")
-                .and_then(|days| days.parse().ok())
-                .unwrap_or(7)
-                .clamp(1, 90),
-            incident: parameter("incident").filter(|id| !id.trim().is_empty()),
-            leaders: false,
-        }
-    }
-
-    /// The same for incidents: each is shown by the ticket that leads it.
-    #[must_use]
-    pub fn of_incidents(self) -> Self {
-        Self {
-            leaders: true,
-            ..self
-        }
-    }
-
-    /// Is this ticket shown?
-    pub fn shows(&self, ticket: &Listed) -> bool {
-        let in_text = |text: &str| text.to_lowercase().contains(&self.text);
-        let is_owner = |owner: &String| match &ticket.owner {
-            Some(its) => its.to_lowercase() == *owner,
-            None => owner == NOBODY,
-        };
-        let is_of = |id: &String| {
-            let leader = ticket.leader.as_ref().unwrap_or(&ticket.id);
-            leader.as_str() == id.trim()
-        };
-        let status = if self.leaders {
-            ticket.incident_status()
-        } else {
-            ticket.status
-        };
-        self.status.is_none_or(|wanted| wanted == status)
-            && self.incident.as_ref().is_none_or(is_of)
-            && (!self.leaders || ticket.leader.is_none())
-            && self.source.is_none_or(|source| source == ticket.source)
-            && self.owner.as_ref().is_none_or(is_owner)
-            && (self.text.is_empty()
-                || in_text(ticket.id.as_str())
-                || in_text(&ticket.asset)
-                || in_text(&ticket.error_type)
-                || ticket.jira_key.as_deref().is_some_and(in_text)
-                || ticket.run_id.as_deref().is_some_and(in_text))
-    }
-}
-
-/// What somebody typed, as it is compared.
-fn typed(text: &str) -> String {
-    let start: String = text.chars().take(100).collect();
-    start.trim().to_lowercase()
-}
-
 /// A file the pages refer to: content type and body.
 pub fn asset(name: &str) -> Option<(&'static str, &'static str)> {
-    (name == "style.css").then_some(("text/css; charset=utf-8", STYLE))
+    match name {
+        "style.css" => Some(("text/css; charset=utf-8", STYLE)),
+        "app.js" => Some(("text/javascript; charset=utf-8", SCRIPT)),
+        _ => None,
+    }
 }
 
 /// The frame of every page.
-fn frame(title: &str, caller: Option<&str>, body: &Markup) -> Markup {
+fn frame(title: &str, visitor: Option<&Visitor<'_>>, body: &Markup) -> Markup {
     html! {
         (maud::DOCTYPE)
         html lang="en" {
@@ -181,13 +131,29 @@ fn frame(title: &str, caller: Option<&str>, body: &Markup) -> Markup {
                 title { (title) " · aiops-rca" }
                 link rel="stylesheet" href="/dashboard/assets/style.css";
                 link rel="icon" href="data:,";
+                script src="/dashboard/assets/app.js" defer {}
             }
             body {
                 header {
                     a.brand href="/dashboard" { "aiops-rca" }
-                    @if let Some(caller) = caller { span.caller { (caller) } }
+                    @if let Some(visitor) = visitor { div.caller { span { (visitor.name) } (leave(visitor.leave)) } }
                 }
                 main { (body) }
+            }
+        }
+    }
+}
+
+fn leave(leave: Leave<'_>) -> Markup {
+    html! {
+        @match leave {
+            Leave::Not => {}
+            Leave::Link(url) => { a href=(url) { "Sign out" } }
+            Leave::Form(token) => {
+                form method="post" action="/dashboard/logout" {
+                    input type="hidden" name="token" value=(token);
+                    button.plain type="submit" { "Sign out" }
+                }
             }
         }
     }
@@ -211,6 +177,7 @@ pub fn login(refused: bool, next: &str) -> Markup {
             form method="post" action="/dashboard/login" {
                 input type="hidden" name="next" value=(next);
                 label { "Dashboard key" input type="password" name="key" autocomplete="current-password" required autofocus; }
+                label { "Your name" input type="text" name="name" autocomplete="name" maxlength="80" placeholder="shown beside what you do"; }
                 button type="submit" { "Sign in" }
             }
         }
@@ -232,6 +199,9 @@ pub fn summary(ticket: &Listed) -> Value {
         "error_type": ticket.error_type,
         "root_cause": ticket.root_cause,
         "received_at": ticket.received_at,
+        "occurred_at": ticket.occurred_at,
+        "closed_at": ticket.status_at.filter(|_| ticket.is_closed()),
+        "closed_by": ticket.is_closed().then_some(&ticket.status_by),
         "sla_due_at": ticket.sla_due_at,
         "sla_breached": ticket.sla_breached,
         "owner": ticket.owner,
@@ -356,8 +326,14 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
         "category",
         "error_type",
         "root_cause",
+        "occurred_at",
         "received_at",
+        "closed_at",
         "closed_by",
+        "sla_due_at",
+        "sla",
+        "owner",
+        "count",
         "jira_key",
         "remediation",
         "incident",
@@ -371,6 +347,7 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
         } else {
             ""
         };
+        let closed_at = ticket.status_at.filter(|_| ticket.is_closed());
         let cells = [
             ticket.id.as_str(),
             ticket.source.name(),
@@ -382,8 +359,17 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
             ticket.category.words(),
             &ticket.error_type,
             &ticket.root_cause,
+            &ticket
+                .occurred_at
+                .map(|at| at.to_rfc3339())
+                .unwrap_or_default(),
             &ticket.received_at.to_rfc3339(),
+            &closed_at.map(|at| at.to_rfc3339()).unwrap_or_default(),
             closed_by,
+            &ticket.sla_due_at.to_rfc3339(),
+            sla_word(ticket),
+            ticket.owner.as_deref().unwrap_or_default(),
+            &ticket.count.to_string(),
             ticket.jira_key.as_deref().unwrap_or_default(),
             ticket.remediation.name(),
             ticket.leader.as_ref().unwrap_or(&ticket.id).as_str(),
@@ -396,6 +382,17 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
         tracing::error!("the CSV export could not be written");
     }
     writer.into_inner().unwrap_or_default()
+}
+
+/// How its SLA stands.
+fn sla_word(ticket: &Listed) -> &'static str {
+    if ticket.sla_breached {
+        "breached"
+    } else if ticket.status == Status::Open {
+        "running"
+    } else {
+        "kept"
+    }
 }
 
 /// A leading `=`, `+`, `-`, `@`, tab or return makes a spreadsheet run the cell.
@@ -442,6 +439,11 @@ fn prose(text: &str) -> Markup {
 /// A JIRA issue, to be opened where it is known how.
 fn issue(key: &str, url: Option<&str>) -> Markup {
     html! { @if let Some(url) = url { a href=(url) rel="noreferrer" { (key) } } @else { (key) } }
+}
+
+/// A point in time, which the script puts into the reader's zone.
+fn moment(at: DateTime<Utc>) -> Markup {
+    html! { time datetime=(at.to_rfc3339()) { (time(at)) } }
 }
 
 /// A value of a query.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{encoded, frame};
+use super::{Visitor, encoded, frame};
 use crate::failure::Source;
 use crate::ownership::NOBODY;
 use crate::ticket::store::Listed;
@@ -56,7 +56,7 @@ pub struct OwnersPage<'a> {
     /// In so many days.
     pub days: u32,
     /// Who looks.
-    pub caller: &'a str,
+    pub visitor: Visitor<'a>,
 }
 
 /// The same as JSON.
@@ -105,5 +105,5 @@ pub fn owners(page: &OwnersPage<'_>) -> Markup {
         }
         p { a href="/dashboard" { "Back to all tickets" } }
     };
-    frame("Owners", Some(page.caller), &body)
+    frame("Owners", Some(&page.visitor), &body)
 }

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{frame, relative, time};
+use super::{Visitor, frame, relative, time};
 use crate::patrol::Watch;
 
 /// One row a scope. `on`: is the patrol switched on?
-pub fn scopes(watches: &[Watch], on: bool, caller: &str, now: DateTime<Utc>) -> Markup {
+pub fn scopes(watches: &[Watch], on: bool, visitor: &Visitor<'_>, now: DateTime<Utc>) -> Markup {
     let body = html! {
         h1.title { "Platforms" }
         @if !on {
@@ -26,7 +26,7 @@ pub fn scopes(watches: &[Watch], on: bool, caller: &str, now: DateTime<Utc>) -> 
         }
         p.quiet { a href="/dashboard" { "Back to all tickets" } }
     };
-    frame("Platforms", Some(caller), &body)
+    frame("Platforms", Some(visitor), &body)
 }
 
 fn row(watch: &Watch, now: DateTime<Utc>) -> Markup {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{frame, relative, time};
+use super::{Visitor, frame, relative, time};
 use crate::flow::ListedSilence;
 use crate::ticket::{SilenceState, Ticket};
 
@@ -23,7 +23,7 @@ pub struct SilencesPage<'a> {
     /// All that are kept: those that hold first.
     pub silences: &'a [ListedSilence],
     /// Who looks.
-    pub caller: &'a str,
+    pub visitor: Visitor<'a>,
     /// The token its forms carry.
     pub form_token: &'a str,
     /// When.
@@ -66,7 +66,7 @@ pub fn silences(page: &SilencesPage<'_>) -> Markup {
         (form(page))
         p { a href="/dashboard" { "Back to all tickets" } }
     };
-    frame("Silences", Some(page.caller), &body)
+    frame("Silences", Some(&page.visitor), &body)
 }
 
 fn line(listed: &ListedSilence, page: &SilencesPage<'_>) -> Markup {

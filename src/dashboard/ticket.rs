@@ -1,60 +1,194 @@
 //! The page of one ticket: the cause and its proof, what is being done, who did what.
 
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
+use strum::IntoEnumIterator as _;
 
 use super::silences::of_ticket;
-use super::{TicketPage, encoded, frame, issue, lasting, prose, relative, time};
-use crate::diagnosis::Quote;
+use super::{TicketPage, encoded, frame, issue, lasting, moment, prose, relative};
+use crate::diagnosis::{Category, Quote};
 use crate::failure::page;
 use crate::ownership::NOBODY;
-use crate::ticket::{Remediation, RemediationState, Sink, Status, Ticket};
+use crate::ticket::{AttemptState, Remediation, RemediationState, Sink, Status, Ticket};
 
 /// Followers that the page of a leader lists.
 const LISTED: usize = 50;
+
+/// Lines around what proves the cause.
+const AROUND: usize = 3;
+/// Characters of a line that stands around it.
+const LINE: usize = 300;
 
 /// The page of one ticket.
 pub fn ticket(page: &TicketPage<'_>) -> Markup {
     let t = page.ticket;
     let body = html! {
         (head(page))
+        (timeline(t))
         div.columns {
             div {
                 section.card {
                     h2 { "Root cause" }
+                    (correction(t))
                     p.cause { (prose(&t.diagnosis.root_cause)) }
-                    p.quiet { "Confidence " (t.diagnosis.confidence_word()) " · " (t.diagnosis.category.words()) " · rule " code { (t.diagnosis.rule) }
-                        " · worded by " (t.diagnosis.worded_by) }
+                    p.quiet { "Confidence " (t.diagnosis.confidence_word()) " · " (t.diagnosis.category.words()) }
+                    (proof(page))
                     h3 { "What to do" }
                     ol { @for step in &t.diagnosis.recommendations { li { (prose(step)) } } }
+                    (another_cause(page))
                 }
                 (incident(page))
                 (past(t, page.now))
                 (remediation(page))
-                (proof(page))
-                section.card {
-                    h2 { "All evidence" }
-                    @for piece in page.evidence {
-                        details { summary { (piece.title) " " span.quiet { (piece.id) ", " (piece.source) ", " (time(piece.at)) } }
-                            pre tabindex="0" aria-label=(piece.title) { (piece.text) } }
-                    }
-                }
+                (evidence(page))
             }
             div {
                 (facts(page))
+                (words_box(page))
                 (of_ticket(t, page.form_token))
                 section.card { h2 { "History" } ol.history { @for entry in page.audit {
-                    li { time datetime=(entry.at.to_rfc3339()) { (time(entry.at)) } " " strong { (entry.what) } " by " (entry.actor.name)
-                        @if !entry.detail.is_empty() { div.quiet { (prose(&entry.detail)) } } }
+                    li { (moment(entry.at)) " " strong { (entry.what) } " by " (entry.actor.name)
+                        @if let Some(detail) = tidy(&entry.detail, t) { div.quiet { (prose(&detail)) } } }
                 } } }
                 (details(t))
             }
         }
     };
-    frame(&t.failure.asset, Some(page.caller), &body)
+    frame(&t.failure.asset, Some(&page.visitor), &body)
+}
+
+/// Failed, reported, tried, ended: the story at a glance.
+fn timeline(t: &Ticket) -> Markup {
+    let mut points: Vec<(DateTime<Utc>, &str, String)> = Vec::new();
+    if let Some(at) = t.failure.occurred_at {
+        points.push((at, "bad", "Failed".to_owned()));
+    }
+    points.push((t.received_at, "", "Reported".to_owned()));
+    for attempt in &t.remediation.attempts {
+        if let Some(at) = attempt.called_at {
+            points.push((at, "ask", format!("Attempt {}", attempt.number)));
+        }
+        if let Some(at) = attempt.ended_at.filter(|_| attempt.called_at.is_some()) {
+            let good = attempt.state == AttemptState::Succeeded;
+            let class = if good { "good" } else { "bad" };
+            let label = format!("Attempt {} {}", attempt.number, attempt.state.label());
+            points.push((at, class, label));
+        }
+    }
+    points.extend(
+        t.sla
+            .breached_at
+            .map(|at| (at, "bad", "SLA breached".to_owned())),
+    );
+    match t.status {
+        Status::InProgress => {
+            points.push((t.status_at, "ask", format!("Taken by {}", t.status_by.name)));
+        }
+        Status::Acknowledged => {
+            let healed = t.remediation.state == RemediationState::Succeeded;
+            let label = match (healed, t.status_by.is_person()) {
+                (true, _) => "Healed".to_owned(),
+                (false, true) => format!("Closed by {}", t.status_by.name),
+                (false, false) if t.books.recovered_by.is_some() => "Recovered".to_owned(),
+                (false, false) => "Closed".to_owned(),
+            };
+            points.push((t.status_at, "good", label));
+        }
+        Status::Open => {}
+    }
+    points.sort_by_key(|(at, _, _)| *at);
+    let first = points.first().map_or(t.received_at, |(at, _, _)| *at);
+    html! {
+        ol.timeline aria-label="Timeline" {
+            @for (at, class, label) in points {
+                li class=(class) {
+                    strong { (label) }
+                    (moment(at))
+                    @if at > first { span.quiet { "+" (lasting(at - first)) } }
+                }
+            }
+        }
+    }
+}
+
+/// What a person says the cause is instead.
+fn correction(t: &Ticket) -> Markup {
+    html! {
+        @if let Some(correction) = &t.correction {
+            p.corrected { strong { "The cause is another: " } (prose(&correction.words()))
+                span.quiet { " says " (correction.by.name) ", " (moment(correction.at)) ". The diagnosis was:" } }
+        }
+    }
+}
+
+fn another_cause(page: &TicketPage<'_>) -> Markup {
+    let t = page.ticket;
+    html! {
+        details.other {
+            summary { "The cause is another" }
+            form method="post" action={ "/dashboard/tickets/" (t.id) "/correct" } {
+                input type="hidden" name="token" value=(page.form_token);
+                label { "Category" select name="category" required {
+                    @for category in Category::iter() {
+                        option value=(category.words()) selected[category == t.diagnosis.category] { (category.words()) }
+                    }
+                } }
+                label.wide { "In one line" input type="text" name="text" maxlength="300" placeholder="the source was delivered late"; }
+                button.second type="submit" { "Say so" }
+            }
+        }
+    }
+}
+
+/// What somebody has to say reaches the issue and the thread.
+fn words_box(page: &TicketPage<'_>) -> Markup {
+    html! {
+        section.card {
+            h2 { "Comment" }
+            form.comment method="post" action={ "/dashboard/tickets/" (page.ticket.id) "/comment" } {
+                input type="hidden" name="token" value=(page.form_token);
+                textarea name="text" rows="3" maxlength="2000" required aria-label="Comment" placeholder="Goes to the JIRA issue and the Slack thread" {}
+                button.second type="submit" { "Comment" }
+            }
+        }
+    }
+}
+
+/// A detail of the history for people: ids of attempts are numbers, and a hash says nothing.
+fn tidy(detail: &str, t: &Ticket) -> Option<String> {
+    let is_hash = detail.len() >= 10 && detail.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut text = detail.to_owned();
+    for attempt in &t.remediation.attempts {
+        text = text.replace(&attempt.id, &format!("attempt {}", attempt.number));
+    }
+    (!is_hash && !text.trim().is_empty()).then_some(text)
+}
+
+/// All texts that were collected, each once, folded.
+fn evidence(page: &TicketPage<'_>) -> Markup {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut pieces = Vec::new();
+    for piece in page.evidence {
+        let text = piece.text.trim();
+        if !seen.contains(&text) {
+            seen.push(text);
+            pieces.push(piece);
+        }
+    }
+    html! {
+        section.card.evidence {
+            h2 { "All evidence" }
+            @for piece in pieces {
+                details { summary { (piece.title) " " span.quiet { (piece.id) ", " (piece.source) ", " (moment(piece.at)) } }
+                    pre tabindex="0" aria-label=(piece.title) { (piece.text) } }
+            }
+            p.quiet { "Rule " code { (page.ticket.diagnosis.rule) } ", worded by " (page.ticket.diagnosis.worded_by) "." }
+        }
+    }
 }
 
 /// How failures like this one ended before.
-fn past(t: &Ticket, now: chrono::DateTime<chrono::Utc>) -> Markup {
+fn past(t: &Ticket, now: DateTime<Utc>) -> Markup {
     html! {
         @if let Some(past) = &t.past {
             section.card {
@@ -92,7 +226,7 @@ fn incident(page: &TicketPage<'_>) -> Markup {
                     @for member in members.iter().take(LISTED) {
                         li {
                             a href={ "/dashboard?ticket=" (member.id) } { (member.asset) @if let Some(unit) = &member.unit { " " (unit) } }
-                            " " span.quiet { (member.reason.words()) " · " (time(member.received_at)) " · " (member.status.name().replace('_', " ")) }
+                            " " span.quiet { (member.reason.words()) " · " (moment(member.received_at)) " · " (member.status.name().replace('_', " ")) }
                         }
                     }
                 }
@@ -118,7 +252,7 @@ fn incident(page: &TicketPage<'_>) -> Markup {
     }
 }
 
-/// The quotes that prove the cause, and what nobody could look at.
+/// The line that proves the cause in its surroundings, the other quotes folded, and what nobody could look at.
 fn proof(page: &TicketPage<'_>) -> Markup {
     let (diagnosis, gaps) = (&page.ticket.diagnosis, &page.ticket.gaps);
     let source = |quote: &Quote| match page.evidence.iter().find(|piece| piece.id == quote.source) {
@@ -131,19 +265,63 @@ fn proof(page: &TicketPage<'_>) -> Markup {
                 .replace('_', " ")
         ),
     };
+    // What another quote says whole need not be said again.
+    let mut quotes: Vec<&Quote> = Vec::new();
+    for quote in diagnosis.proofs() {
+        if !quotes
+            .iter()
+            .any(|known| known.quote.contains(quote.quote.trim()))
+        {
+            quotes.push(quote);
+        }
+    }
     html! {
-        @if !diagnosis.evidence.is_empty() || !gaps.is_empty() {
-            section.card {
-                @if !diagnosis.evidence.is_empty() {
-                    h2 { "Because it says" }
-                    @for quote in diagnosis.proofs() { blockquote { (quote.quote) footer { (source(quote)) } } }
-                }
-                @if !gaps.is_empty() {
-                    h3 { "What could not be looked at" }
-                    ul.gaps { @for gap in gaps { li { strong { (gap.source) } ": " (gap.reason) } } }
-                }
+        @if let Some((first, others)) = quotes.split_first() {
+            h3 { "Because it says" }
+            blockquote { (surroundings(page, first)) footer { (source(first)) } }
+            @if !others.is_empty() {
+                details.more { summary { (others.len()) " more" }
+                    @for quote in others { blockquote { (quote.quote) footer { (source(quote)) } } } }
             }
         }
+        @if !gaps.is_empty() {
+            h3 { "What could not be looked at" }
+            ul.gaps { @for gap in gaps { li { strong { (gap.source) } ": " (gap.reason) } } }
+        }
+    }
+}
+
+/// A quote, marked among the lines around it where they are known.
+fn surroundings(page: &TicketPage<'_>, quote: &Quote) -> Markup {
+    let text = page
+        .evidence
+        .iter()
+        .find(|piece| piece.id == quote.source)
+        .map_or(page.ticket.failure.message.as_str(), |piece| &piece.text);
+    let Some((before, after)) = text.split_once(quote.quote.as_str()) else {
+        return html! { mark { (quote.quote) } };
+    };
+    let (head, begun) = before.rsplit_once('\n').unwrap_or(("", before));
+    let (rest, tail) = after.split_once('\n').unwrap_or((after, ""));
+    let short = |line: &str| -> String { line.chars().take(LINE).collect() };
+    let above: Vec<String> = head
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(AROUND)
+        .map(short)
+        .collect();
+    let below = tail
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .take(AROUND)
+        .map(short);
+    let end: String = begun.chars().rev().take(LINE).collect();
+    let begun: String = end.chars().rev().collect();
+    html! {
+        @for line in above.iter().rev() { span.around { (line) "\n" } }
+        span.around { (begun) } mark { (quote.quote) } span.around { (short(rest)) }
+        @for line in below { span.around { "\n" (line) } }
     }
 }
 
@@ -162,9 +340,10 @@ fn head(page: &TicketPage<'_>) -> Markup {
                 p.quiet { (t.failure.source.label()) " " (t.failure.kind.label().to_lowercase()) " · " code { (t.id) } }
                 p { span class={ "priority " (t.priority.to_string().to_lowercase()) } { (format!("{} {}", t.priority, t.severity)) } " "
                     span class={ "status " (t.status.name()) } { (t.status.name().replace('_', " ")) }
-                    @if t.is_closed() { " closed by " (t.status_by.name) " on " (time(t.status_at)) } }
+                    @if t.is_closed() { " closed by " (t.status_by.name) " on " (moment(t.status_at)) } }
             }
             div.actions {
+                @if let Some(url) = page::of(&t.failure) { a.button href=(url) rel="noreferrer" { "Open run" } }
                 @match t.status {
                     Status::Open => { (button("start", "I work on it", "second")) (button("acknowledge", "Close", "")) }
                     Status::InProgress => { (button("acknowledge", "Close", "")) }
@@ -188,7 +367,7 @@ fn remediation(page: &TicketPage<'_>) -> Markup {
             @if let Some(approval) = question {
                 div.question {
                     p { strong { (prose(&approval.plan_text)) } }
-                    p { "A person is asked because " (approval.why) ". The question stands until " (time(approval.expires_at)) "." }
+                    p { "A person is asked because " (approval.why) ". The question stands until " (moment(approval.expires_at)) "." }
                     div.actions { @for (action, label, class) in [("approve", "Approve", ""), ("reject", "Reject", "second")] {
                         form method="post" action={ "/dashboard/tickets/" (page.ticket.id) "/" (action) } {
                             input type="hidden" name="token" value=(page.form_token);
@@ -229,7 +408,7 @@ fn standing(r: &Remediation) -> Markup {
             @if asked.is_none_or(|approval| approval.why != r.decision) { p.quiet { "Why: " (prose(&r.decision)) } }
         }
         @if let Some((approval, answer)) = asked.and_then(|approval| Some((approval, approval.answer.as_ref()?))) {
-            p.quiet { (if answer.approved { "Approved" } else { "Rejected" }) " by " (answer.by.name) " on " (time(answer.at)) ": "
+            p.quiet { (if answer.approved { "Approved" } else { "Rejected" }) " by " (answer.by.name) " on " (moment(answer.at)) ": "
                 (prose(&approval.plan_text)) }
         }
     }
@@ -258,12 +437,12 @@ fn facts(page: &TicketPage<'_>) -> Markup {
                 (row("Run", run_link(t.failure.run_id.as_deref().unwrap_or("unknown"), page::of(&t.failure).as_deref())))
                 @if let Some((platform, url)) = page::linked(&t.failure) { (row("Started", html! { a href=(url) rel="noreferrer" { "the run in " (platform) } })) }
                 (row("Error", html! { (t.diagnosis.error_type) @if let Some(code) = &t.failure.error_code { " " code { (code) } } }))
-                (row("Failed", html! { (t.failure.occurred_at.map_or_else(|| "time unknown".to_owned(), time)) }))
-                (row("Reported", html! { (time(t.received_at)) @if t.count > 1 { ", " (t.count) " times" } }))
+                (row("Failed", html! { @match t.failure.occurred_at { Some(at) => { (moment(at)) }, None => { "time unknown" } } }))
+                (row("Reported", html! { (moment(t.received_at)) @if t.count > 1 { ", " (t.count) " times" } }))
                 (row("SLA", html! { (t.priority.sla_words()) ", "
                     @match t.sla.breached_at { Some(at) => { span.bad { "breached " (relative(at, page.now)) } }
                         None if t.is_closed() => { "met" }
-                        None => { "due " (relative(t.sla.due_at, page.now)) } } }))
+                        None => { "due " time data-due="" datetime=(t.sla.due_at.to_rfc3339()) { (relative(t.sla.due_at, page.now)) } } } }))
                 @if let Some(took) = t.time_to_recovery() { (row("Closed after", html! { (lasting(took)) })) }
                 (row("Owner", html! { @match &t.owner {
                     Some(owner) => { a href={ "/dashboard?owner=" (encoded(owner)) } { (owner) } }
@@ -327,7 +506,7 @@ fn shown_by(page: &TicketPage<'_>, sink: Sink) -> Markup {
             div.bad { (fault.reason) @if fault.retrying { " (will be tried again)" } }
         }
         @if let Some(blocked) = t.blocked(sink) {
-            div.bad { "Blocked since " (time(blocked.since)) "; next try " (relative(blocked.next_try, page.now)) ", or as soon as the settings change." }
+            div.bad { "Blocked since " (moment(blocked.since)) "; next try " (relative(blocked.next_try, page.now)) ", or as soon as the settings change." }
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::patrol::OVERDUE;
     Serialize,
     Deserialize,
     strum::IntoStaticStr,
+    strum::EnumIter,
 )]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the field's own words")]

@@ -266,21 +266,19 @@ fn databricks(failure: &Failure) -> Option<String> {
     if let Some(given) = given.as_ref().filter(|given| leads_on(given)) {
         return Some(given.clone());
     }
-    let built = workspace.and_then(|workspace| match failure.kind {
-        AssetKind::Cluster => {
+    let built = workspace.and_then(|workspace| {
+        if failure.kind == AssetKind::Cluster {
             let id = failure.field(field::CLUSTER_ID)?;
-            Some(workspace.page(&format!("/compute/clusters/{}", encoded(id))))
+            return Some(workspace.page(&format!("/compute/clusters/{}", encoded(id))));
         }
-        _ => {
-            let job = failure.field(field::JOB_ID);
-            // The address that was given may know the job where the report does not.
-            let page = job_run(&workspace, job, failure.run_id.as_deref()?)?;
-            let known = given.as_ref().filter(|given| given.contains("/jobs/"));
-            Some(match (job, known) {
-                (None, Some(given)) => given.clone(),
-                _ => page,
-            })
-        }
+        let job = failure.field(field::JOB_ID);
+        // The address that was given may know the job where the report does not.
+        let page = job_run(&workspace, job, failure.run_id.as_deref()?)?;
+        let known = given.as_ref().filter(|given| given.contains("/jobs/"));
+        Some(match (job, known) {
+            (None, Some(given)) => given.clone(),
+            _ => page,
+        })
     });
     built.or(given)
 }

@@ -1,7 +1,7 @@
 //! Cases for people to label: what the diagnosis could not say, and what later events spoke against.
 //!
 //! In: the tickets of some days. Out: one [`UnlabelledCase`] for each whose diagnosis is in doubt, redacted once more. It
-//! changes nothing, and it does not know what is right: the field `label` of `tests/eval` is for people to add.
+//! changes nothing, and it does not know what is right: the field `label` is what a person said, or for people to add.
 
 use std::collections::BTreeMap;
 
@@ -39,6 +39,18 @@ pub struct UnlabelledCase {
     pub doubts: Vec<String>,
     /// What was answered, for comparison.
     pub answered: Answered,
+    /// What a person said is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
+}
+
+/// What a person said is right.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Label {
+    /// The category.
+    pub category: Category,
+    /// The cause in one line, as far as it was said.
+    pub root_cause: String,
 }
 
 /// A text of the evidence.
@@ -117,6 +129,10 @@ fn case(ticket: Ticket, evidence: Vec<Text>, doubts: Vec<String>) -> UnlabelledC
             confidence: found.confidence,
             rule: redact(&found.rule),
         },
+        label: ticket.correction.map(|correction| Label {
+            category: correction.category,
+            root_cause: redact(&correction.line),
+        }),
     }
 }
 
@@ -141,6 +157,10 @@ fn doubts(ticket: &Ticket) -> Vec<String> {
         .iter()
         .any(|attempt| attempt.state == AttemptState::Cancelled);
     let doubts = [
+        (
+            ticket.correction.is_some(),
+            "A person said that the cause is another.",
+        ),
         (
             found.category == Category::Undetermined,
             "The cause is undetermined.",

@@ -99,9 +99,6 @@ impl Flow {
                 return Ok((gone, None));
             }
         }
-        if !open_left {
-            self.store.forget_counts(&name).await?;
-        }
         Ok((gone, Some(open_left)))
     }
 

@@ -353,12 +353,15 @@ impl Flow {
         Ok(woken)
     }
 
-    /// What need not be done in every tick: one queue, the counts of large days, or what is too old.
+    /// What need not be done in every tick: one queue, the numbers of the days, or what is too old.
     async fn take_turns(&self, now: DateTime<Utc>) -> Result<(), Fault> {
         let turn = usize::try_from(now.minute()).unwrap_or_default() % (QUEUES.len() + 2);
         let queue = match QUEUES.get(turn) {
             Some(queue) => queue,
-            None if turn == QUEUES.len() => return self.store.count_large_days(now).await,
+            None if turn == QUEUES.len() => {
+                self.store.roll_up(now).await?;
+                return self.send_digest(now).await;
+            }
             None => return self.retain(now).await.map(drop),
         };
         let depth = self.storage().depth(queue).await?;

@@ -140,8 +140,8 @@ impl DashboardLock {
         }
     }
 
-    /// A `Set-Cookie` value for a browser that gave the right key.
-    pub fn cookie_for(&self, given: &str, now: DateTime<Utc>) -> Option<String> {
+    /// A `Set-Cookie` value for a browser that gave the right key, with the name that its person goes by.
+    pub fn cookie_for(&self, given: &str, name: &str, now: DateTime<Utc>) -> Option<String> {
         let Self::Key { key, plain_http } = self else {
             return None;
         };
@@ -149,7 +149,13 @@ impl DashboardLock {
             return None;
         }
         let expires = now.timestamp() + SESSION_SECONDS;
-        let signature = sign(key, "session", &expires.to_string());
+        let name = hex::encode(shown_name(&cap(name.trim(), 80)));
+        let content = if name.is_empty() {
+            expires.to_string()
+        } else {
+            format!("{expires}-{name}")
+        };
+        let signature = sign(key, "session", &content);
         let (cookie, secure) = if *plain_http {
             (PLAIN_COOKIE, "")
         } else {
@@ -157,7 +163,22 @@ impl DashboardLock {
         };
         // Lax: links in JIRA and Slack lead here while one is signed in. Forms carry a token of their own.
         Some(format!(
-            "{cookie}={expires}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly;{secure} SameSite=Lax"
+            "{cookie}={content}.{signature}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly;{secure} SameSite=Lax"
+        ))
+    }
+
+    /// A `Set-Cookie` value that ends the session.
+    pub fn cookie_for_nobody(&self) -> Option<String> {
+        let Self::Key { plain_http, .. } = self else {
+            return None;
+        };
+        let (cookie, secure) = if *plain_http {
+            (PLAIN_COOKIE, "")
+        } else {
+            (COOKIE, " Secure;")
+        };
+        Some(format!(
+            "{cookie}=; Path=/; Max-Age=0; HttpOnly;{secure} SameSite=Lax"
         ))
     }
 
@@ -203,6 +224,15 @@ fn shown_name(name: &str) -> String {
     cap(&redact(name), 120)
 }
 
+/// The name that a cookie carries.
+fn name_in(text: &str) -> Option<String> {
+    let name = String::from_utf8(hex::decode(text).ok()?).ok()?;
+    (!name.is_empty()).then(|| shown_name(&name))
+}
+
+/// App Service's own way out.
+pub const ENTRA_SIGN_OUT: &str = "/.auth/logout?post_logout_redirect_uri=%2Fdashboard";
+
 static TOKEN: OnceLock<String> = OnceLock::new();
 
 /// Other sites' pages cannot guess it; it ends with the process, and pages have to be loaded again.
@@ -236,14 +266,15 @@ fn session(
     let value = cookies
         .split(';')
         .find_map(|sent| sent.trim().strip_prefix(cookie)?.strip_prefix('='))?;
-    let (expires, signature) = value.split_once('.')?;
-    let expected = sign(key, "session", expires);
+    let (content, signature) = value.split_once('.')?;
+    let expected = sign(key, "session", content);
+    let (expires, name) = content.split_once('-').unwrap_or((content, ""));
     let genuine =
         !expected.is_empty() && bool::from(signature.as_bytes().ct_eq(expected.as_bytes()));
     let fresh = expires.parse::<i64>().is_ok_and(|at| at > now.timestamp());
     (genuine && fresh).then(|| Caller {
-        name: "dashboard user".to_owned(),
+        name: name_in(name).unwrap_or_else(|| "dashboard user".to_owned()),
         is_known: false,
-        form_token: sign(key, "form", expires),
+        form_token: sign(key, "form", content),
     })
 }

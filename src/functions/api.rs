@@ -11,9 +11,9 @@ use super::routes::{DOCUMENT, Route};
 use super::silences;
 use super::wire::{Request, Response};
 use crate::dashboard::{self, Filter};
-use crate::failure::Source;
 use crate::fault::Fault;
 use crate::flow::Flow;
+use crate::redaction::{cap, redact};
 use crate::storage::Trouble;
 use crate::ticket::machine::Event;
 use crate::ticket::store::Listed;
@@ -114,6 +114,7 @@ impl Handler {
                     let body = dashboard::scopes_as_json(&watches, flow.patrol.on);
                     Response::json(StatusCode::OK, &body)
                 }),
+                (Route::Summary, _) => self.summary(flow, request, now).await,
                 (Route::Metrics, _) => self.metrics_text(flow, request).await,
                 (Route::Change | Route::IncidentChange, [id, action]) => {
                     return self.act(flow, id, action, request, &caller, now).await;
@@ -176,8 +177,26 @@ impl Handler {
         let items: Vec<_> = tickets.iter().map(dashboard::summary).collect();
         Ok(Response::json(
             StatusCode::OK,
-            &json!({"tickets": items, "truncated": cut, "next": next, "ignored": ignored(request)}),
+            &json!({"tickets": items, "truncated": cut, "next": next, "ignored": ignored(&filter, request)}),
         ))
+    }
+
+    /// Numbers of the last days, and of each of them.
+    async fn summary(
+        &self,
+        flow: &Flow,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Result<Response, Fault> {
+        let filter = Filter::from_parameters(|name| request.parameter(name));
+        let summary = flow.store.summary(now, filter.days).await?;
+        let mut body = dashboard::summary_as_json(&summary);
+        let days = filter.unknown.iter().filter(|(name, _)| *name == "days");
+        let ignored: Vec<&str> = days.map(|(name, _)| *name).collect();
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("ignored".to_owned(), json!(ignored));
+        }
+        Ok(Response::json(StatusCode::OK, &body))
     }
 
     /// Incidents, newest first, each with its tickets.
@@ -205,7 +224,7 @@ impl Handler {
         }
         Ok(Response::json(
             StatusCode::OK,
-            &json!({"incidents": items, "truncated": cut, "next": next, "ignored": ignored(request)}),
+            &json!({"incidents": items, "truncated": cut, "next": next, "ignored": ignored(&filter, request)}),
         ))
     }
 
@@ -297,6 +316,8 @@ impl Handler {
             by: Option<String>,
             approval: Option<String>,
             plan: Option<String>,
+            text: Option<String>,
+            category: Option<String>,
         }
         if let Some(refused) = self.refuse_change(request, caller) {
             return refused;
@@ -332,26 +353,50 @@ impl Handler {
                 }
             }
         }
+        let needed: &[(&str, &Option<String>)] = match action {
+            "comment" => &[("text", &body.text)],
+            "correct" => &[("category", &body.category)],
+            _ => &[],
+        };
+        for (name, given) in needed {
+            if given.as_ref().is_none_or(|given| given.trim().is_empty()) {
+                return Response::error(
+                    StatusCode::BAD_REQUEST,
+                    "missing_field",
+                    "the body says what is said: text, or category with a text of one line",
+                    name,
+                );
+            }
+        }
+        let category = body.category.as_deref().map(dashboard::category);
+        if action == "correct" && category == Some(None) {
+            return Response::error(
+                StatusCode::BAD_REQUEST,
+                "no_such_category",
+                "there is no such category of causes; the list is in /api/openapi.json",
+                "category",
+            );
+        }
         let mut caller = caller.clone();
         // A signed-in person acts in their own name only.
         if let Some(by) = body
             .by
             .filter(|by| !caller.is_known && !by.trim().is_empty())
         {
-            caller.name = crate::redaction::cap(&crate::redaction::redact(by.trim()), 120);
+            caller.name = cap(&redact(by.trim()), 120);
         }
-        match event_of(
-            action,
-            &caller,
-            body.approval.as_deref(),
-            body.plan.as_deref(),
-            now,
-        ) {
+        let words = Words {
+            approval: body.approval.as_deref(),
+            plan: body.plan.as_deref(),
+            text: body.text.as_deref(),
+            category: body.category.as_deref(),
+        };
+        match event_of(action, &caller, &words, now) {
             Some(event) => outcome(flow.apply(&id, &event, now).await),
             None => Response::error(
                 StatusCode::NOT_FOUND,
                 "no_such_action",
-                "a ticket can be acknowledged, reopened, started, approved or rejected",
+                "a ticket can be acknowledged, reopened, started, approved, rejected, commented or corrected",
                 "",
             ),
         }
@@ -387,25 +432,23 @@ pub(super) async fn owned(
 }
 
 /// Parameters whose values cannot be read: they filter nothing, and are said.
-fn ignored(request: &Request) -> Vec<&'static str> {
+fn ignored(filter: &Filter, request: &Request) -> Vec<&'static str> {
     type Reads = fn(&str) -> bool;
     let wrong = |name: &str, reads: Reads| {
         request
             .parameter(name)
             .is_some_and(|value| !value.is_empty() && !reads(&value))
     };
-    let readers: [(&'static str, Reads); 5] = [
-        ("status", |value| Status::from_name(value).is_some()),
-        ("source", |value| Source::from_name(value).is_some()),
-        ("days", |value| value.parse::<i64>().is_ok()),
+    let readers: [(&'static str, Reads); 2] = [
         ("limit", |value| value.parse::<usize>().is_ok()),
         ("before", |value| TicketId::parse(value).is_some()),
     ];
-    readers
+    let unread = readers
         .into_iter()
         .filter(|(name, reads)| wrong(name, *reads))
-        .map(|(name, _)| name)
-        .collect()
+        .map(|(name, _)| name);
+    let unknown = filter.unknown.iter().map(|(name, _)| *name);
+    unknown.chain(unread).collect()
 }
 
 /// How many the request asks for.
@@ -462,14 +505,23 @@ pub(super) fn down(fault: &Fault) -> Response {
     .with("retry-after", "10")
 }
 
+/// What a person says with an action.
+#[derive(Debug, Default)]
+pub(super) struct Words<'a> {
+    pub(super) approval: Option<&'a str>,
+    pub(super) plan: Option<&'a str>,
+    pub(super) text: Option<&'a str>,
+    pub(super) category: Option<&'a str>,
+}
+
 /// What a person may do to a ticket here.
 pub(super) fn event_of(
     action: &str,
     caller: &Caller,
-    approval: Option<&str>,
-    plan: Option<&str>,
+    words: &Words<'_>,
     now: DateTime<Utc>,
 ) -> Option<Event> {
+    let said = |text: &str| redact(&cap(text.trim(), 4000));
     let by = Actor {
         channel: Channel::Dashboard,
         name: caller.name.clone(),
@@ -487,9 +539,18 @@ pub(super) fn event_of(
         "start" => status(Status::InProgress),
         "reopen" => status(Status::Open),
         "approve" | "reject" => Some(Event::ApprovalAnswered {
-            approval: approval?.to_owned(),
-            plan: plan?.to_owned(),
+            approval: words.approval?.to_owned(),
+            plan: words.plan?.to_owned(),
             approved: action == "approve",
+            by,
+        }),
+        "comment" => Some(Event::Commented {
+            text: said(words.text?),
+            by,
+        }),
+        "correct" => Some(Event::Corrected {
+            category: dashboard::category(words.category?)?,
+            line: said(words.text.unwrap_or_default()),
             by,
         }),
         _ => None,

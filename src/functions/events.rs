@@ -68,6 +68,67 @@ fn ignored(reason: &str) -> Response {
     )
 }
 
+/// What a person did in Slack, and who it was, where only approvers may.
+fn event_from_slack(
+    decision: Interaction,
+    now: DateTime<Utc>,
+) -> Option<(TicketId, Option<String>, Event)> {
+    let by = |name| Actor {
+        channel: Channel::Slack,
+        name,
+    };
+    Some(match decision {
+        Interaction::Acknowledge(_) | Interaction::Silence { .. } => return None,
+        Interaction::Decision {
+            ticket_id,
+            approval_id,
+            plan,
+            approved,
+            user_id,
+            user_name,
+            ..
+        } => {
+            let event = Event::ApprovalAnswered {
+                approval: approval_id,
+                plan,
+                approved,
+                by: by(user_name),
+            };
+            (ticket_id, Some(user_id), event)
+        }
+        Interaction::Correction {
+            ticket_id,
+            category,
+            user_name,
+        } => {
+            let event = Event::Corrected {
+                category,
+                line: String::new(),
+                by: by(user_name),
+            };
+            (ticket_id, None, event)
+        }
+        Interaction::Change {
+            ticket_id,
+            closes,
+            user_id,
+            user_name,
+        } => {
+            let event = Event::StatusChanged {
+                to: if closes {
+                    Status::Acknowledged
+                } else {
+                    Status::InProgress
+                },
+                by: by(user_name),
+                at: now,
+                jira_status: None,
+            };
+            (ticket_id, closes.then_some(user_id), event)
+        }
+    })
+}
+
 impl Handler {
     pub(super) async fn jira_webhook(&self, request: &Request, now: DateTime<Utc>) -> Response {
         let Ok(flow) = self.doors.flow.as_ref() else {
@@ -165,51 +226,10 @@ impl Handler {
         let Ok(flow) = self.flow().await else {
             return Response::unavailable();
         };
-        let by = |name| Actor {
-            channel: Channel::Slack,
-            name,
+        let Some((ticket_id, approver, event)) = event_from_slack(decision, now) else {
+            return Response::empty(StatusCode::OK);
         };
-        let (ticket_id, user_id, anybody, event) = match decision {
-            Interaction::Acknowledge(_) | Interaction::Silence { .. } => {
-                return Response::empty(StatusCode::OK);
-            }
-            Interaction::Decision {
-                ticket_id,
-                approval_id,
-                plan,
-                approved,
-                user_id,
-                user_name,
-                ..
-            } => {
-                let event = Event::ApprovalAnswered {
-                    approval: approval_id,
-                    plan,
-                    approved,
-                    by: by(user_name),
-                };
-                (ticket_id, user_id, false, event)
-            }
-            Interaction::Change {
-                ticket_id,
-                closes,
-                user_id,
-                user_name,
-            } => {
-                let event = Event::StatusChanged {
-                    to: if closes {
-                        Status::Acknowledged
-                    } else {
-                        Status::InProgress
-                    },
-                    by: by(user_name),
-                    at: now,
-                    jira_status: None,
-                };
-                (ticket_id, user_id, !closes, event)
-            }
-        };
-        if !anybody && !settings.may_approve(&user_id) {
+        if let Some(user_id) = approver.filter(|user| !settings.may_approve(user)) {
             tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to decide");
             return Response::empty(StatusCode::OK);
         }

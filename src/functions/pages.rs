@@ -8,23 +8,25 @@ use chrono::{DateTime, Utc};
 use warp::http::{Method, StatusCode};
 
 use super::access::{self, AuthError, Caller, DashboardLock};
-use super::api::{before, down, event_of, next_page, not_found, owned};
+use super::api::{Words, before, down, event_of, next_page, not_found, owned};
 use super::events::outcome;
 use super::wire::{Request, Response};
 use super::{Handler, silences};
-use crate::dashboard::{self, Filter};
+use crate::dashboard::{self, Filter, Leave, Query, View, Visitor};
 use crate::fault::Fault;
 use crate::flow::{Flow, NotSilenced};
 use crate::silence::Asked;
 use crate::storage::Trouble;
-use crate::ticket::store::Listed;
+use crate::ticket::store::{Listed, UpdateError};
 use crate::ticket::{BlockedSinks, TicketId};
 
-/// How many tickets a page of the overview shows; it counts all of them.
-const ON_A_PAGE: usize = 2000;
+/// How many tickets the overview sorts and pages; it counts all of them.
+const IN_A_VIEW: usize = 5000;
+/// Tickets that are closed at once.
+const AT_ONCE: usize = 200;
 const HTML: &str = "text/html; charset=utf-8";
-/// Nothing from elsewhere, no scripts at all, no frames.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Nothing from elsewhere, no scripts but our own file, no frames.
+const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 fn page(status: StatusCode, markup: maud::Markup) -> Response {
     Response::text(status, HTML, markup.into_string())
@@ -141,7 +143,7 @@ impl Handler {
                 let on = flow.patrol.on;
                 page(
                     StatusCode::OK,
-                    dashboard::scopes(&watches, on, &caller.name, now),
+                    dashboard::scopes(&watches, on, &self.visitor(&caller), now),
                 )
             }),
             None if path == "/dashboard/silences" => self.silences_page(flow, &caller, now).await,
@@ -150,7 +152,7 @@ impl Handler {
                     let shown = dashboard::OwnersPage {
                         owned: &owned,
                         days,
-                        caller: &caller.name,
+                        visitor: self.visitor(&caller),
                     };
                     page(StatusCode::OK, dashboard::owners(&shown))
                 })
@@ -171,12 +173,30 @@ impl Handler {
                 .map(|(_, value)| value.into_owned())
         };
         let next = access::page_of(&field("next").unwrap_or_default());
-        match field("key").and_then(|given| self.doors.dashboard.cookie_for(given.trim(), now)) {
+        let name = field("name").unwrap_or_default();
+        let cookie = field("key")
+            .and_then(|given| self.doors.dashboard.cookie_for(given.trim(), &name, now));
+        match cookie {
             Some(cookie) => Response::empty(StatusCode::SEE_OTHER)
                 .with("location", next)
                 .with("set-cookie", cookie)
                 .with("cache-control", "no-store"),
             None => page(StatusCode::UNAUTHORIZED, dashboard::login(true, &next)),
+        }
+    }
+
+    /// Who looks, and the way out.
+    fn visitor<'a>(&self, caller: &'a Caller) -> Visitor<'a> {
+        let leave = match &self.doors.dashboard {
+            DashboardLock::Key { .. } => Leave::Form(&caller.form_token),
+            DashboardLock::Entra { .. } if caller.is_known => Leave::Link(access::ENTRA_SIGN_OUT),
+            #[cfg(feature = "local")]
+            DashboardLock::Open => Leave::Not,
+            DashboardLock::Entra { .. } | DashboardLock::Closed => Leave::Not,
+        };
+        Visitor {
+            name: &caller.name,
+            leave,
         }
     }
 
@@ -192,13 +212,15 @@ impl Handler {
         if filter.text.is_empty() && filter.incident.is_none() {
             filter = filter.of_incidents();
         }
+        let view = View::from_parameters(|name| request.parameter(name), &mut filter.unknown);
         let before = before(request);
         let shows = |ticket: &Listed| filter.shows(ticket);
         let list = flow
             .store
-            .list(now, filter.days, before.as_ref(), ON_A_PAGE, shows);
-        let counts = flow.store.counts(now, filter.days);
-        let ((tickets, cut), counts, stuck) = futures::try_join!(list, counts, flow.store.stuck())?;
+            .list(now, filter.days, before.as_ref(), IN_A_VIEW, shows);
+        let summary = flow.store.summary(now, filter.days);
+        let ((tickets, cut), summary, stuck) =
+            futures::try_join!(list, summary, flow.store.stuck())?;
         let dead_letters = flow.store.dead_letters().await?;
         let mut outages = flow.store.outages().await?;
         outages.retain(|(_, outage)| outage.lasts(now));
@@ -213,7 +235,9 @@ impl Handler {
         });
         let overview = dashboard::Overview {
             tickets: &tickets,
-            counts: &counts,
+            summary: &summary,
+            view,
+            query: Query::of(|name| request.parameter(name)),
             blocked: &BlockedSinks::of(&stuck),
             older: next_page(request, &tickets).filter(|_| cut),
             filter: &filter,
@@ -221,7 +245,8 @@ impl Handler {
             outages: &outages,
             dead_letters: &dead_letters,
             issue_urls: &issue_urls.collect(),
-            caller: &caller.name,
+            visitor: self.visitor(caller),
+            form_token: &caller.form_token,
             now,
         };
         Ok(page(StatusCode::OK, dashboard::overview(&overview)))
@@ -236,7 +261,7 @@ impl Handler {
         let listed = flow.list_silences(now).await?;
         let shown = dashboard::SilencesPage {
             silences: &listed,
-            caller: &caller.name,
+            visitor: self.visitor(caller),
             form_token: &caller.form_token,
             now,
         };
@@ -315,11 +340,38 @@ impl Handler {
             audit: &audit,
             members: &members,
             issue_url: issue.as_deref(),
-            caller: &caller.name,
+            visitor: self.visitor(caller),
             form_token: &caller.form_token,
             now,
         };
         Ok(page(StatusCode::OK, dashboard::ticket(&shown)))
+    }
+
+    /// Closes the chosen tickets, and leads back to the list. What is closed already, or gone, is as it should be.
+    async fn close_all(
+        &self,
+        flow: &Flow,
+        request: &Request,
+        caller: &Caller,
+        now: DateTime<Utc>,
+    ) -> Response {
+        let fields: Vec<(String, String)> = url::form_urlencoded::parse(&request.body)
+            .into_owned()
+            .collect();
+        let values = |wanted: &'static str| {
+            let fields = fields.iter().filter(move |(name, _)| name == wanted);
+            fields.map(|(_, value)| value.as_str())
+        };
+        for id in values("id").filter_map(TicketId::parse).take(AT_ONCE) {
+            let Some(event) = event_of("acknowledge", caller, &Words::default(), now) else {
+                continue;
+            };
+            if let Err(UpdateError::Store(fault)) = flow.apply(&id, &event, now).await {
+                return down_page(&fault);
+            }
+        }
+        let back = access::page_of(values("back").next().unwrap_or_default());
+        Response::empty(StatusCode::SEE_OTHER).with("location", back)
     }
 
     /// A form of the ticket page: back to the page afterwards.
@@ -342,6 +394,18 @@ impl Handler {
                 "the form's token is missing or wrong",
                 "token",
             );
+        }
+        if path == "/dashboard/logout" {
+            let out = Response::empty(StatusCode::SEE_OTHER)
+                .with("location", "/dashboard")
+                .with("cache-control", "no-store");
+            return match self.doors.dashboard.cookie_for_nobody() {
+                Some(cookie) => out.with("set-cookie", cookie),
+                None => out,
+            };
+        }
+        if path == "/dashboard/bulk/acknowledge" {
+            return self.close_all(flow, request, caller, now).await;
         }
         if let Some(rest) = path.strip_prefix("/dashboard/silences") {
             let rest = rest.trim_start_matches('/');
@@ -370,7 +434,13 @@ impl Handler {
             let ended = flow.end_silence_of(&id, silence, &by, now).await;
             return silenced(ended.map_err(NotSilenced::from), &back);
         }
-        let Some(event) = event_of(action, caller, field("approval"), field("plan"), now) else {
+        let words = Words {
+            approval: field("approval"),
+            plan: field("plan"),
+            text: field("text"),
+            category: field("category"),
+        };
+        let Some(event) = event_of(action, caller, &words, now) else {
             return not_found();
         };
         match flow.apply(&id, &event, now).await {

@@ -5,7 +5,15 @@
 pub const DOCUMENT: &str = include_str!("openapi.json");
 
 /// What can be said about a ticket: the last piece of [`Route::Change`]'s path.
-pub const ACTIONS: [&str; 5] = ["acknowledge", "start", "reopen", "approve", "reject"];
+pub const ACTIONS: [&str; 7] = [
+    "acknowledge",
+    "start",
+    "reopen",
+    "approve",
+    "reject",
+    "comment",
+    "correct",
+];
 
 /// One of the API's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub enum Route {
     EndSilence,
     /// Messages nobody could handle.
     DeadLetters,
+    /// Numbers of the last days.
+    Summary,
     /// What the patrol asks.
     Scopes,
     /// Prometheus text.
@@ -48,7 +58,7 @@ pub enum Route {
 
 impl Route {
     /// Every call.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Tickets,
         Self::TicketsCsv,
         Self::Ticket,
@@ -62,6 +72,7 @@ impl Route {
         Self::SetSilence,
         Self::EndSilence,
         Self::DeadLetters,
+        Self::Summary,
         Self::Scopes,
         Self::Metrics,
         Self::Status,
@@ -84,6 +95,7 @@ impl Route {
             Self::SetSilence => ("POST", "/api/silences"),
             Self::EndSilence => ("POST", "/api/silences/{id}/end"),
             Self::DeadLetters => ("GET", "/api/deadletters"),
+            Self::Summary => ("GET", "/api/summary"),
             Self::Scopes => ("GET", "/api/scopes"),
             Self::Metrics => ("GET", "/api/metrics"),
             Self::Status => ("GET", "/api/status"),

@@ -10,6 +10,7 @@ mod caring;
 mod deciding;
 mod deliveries;
 mod incidents;
+mod people;
 mod silences;
 mod status;
 mod tries;
@@ -21,7 +22,7 @@ use super::{
     Intent, JiraRecord, Joined, Priority, Record, Remediation, RemediationState, Silenced, Sink,
     Sla, SlackRecord, Status, Ticket, TicketId,
 };
-use crate::diagnosis::{Action, Diagnosis, Risk};
+use crate::diagnosis::{Action, Category, Diagnosis, Risk};
 use crate::evidence::Gap;
 use crate::failure::Failure;
 use crate::patrol::Recovery;
@@ -59,6 +60,22 @@ pub enum Event {
         at: DateTime<Utc>,
         /// JIRA's own name of the status, if it came from there.
         jira_status: Option<String>,
+    },
+    /// A person says something about it.
+    Commented {
+        /// The words, redacted.
+        text: String,
+        /// Who.
+        by: Actor,
+    },
+    /// A person says that the cause is another.
+    Corrected {
+        /// The right category.
+        category: Category,
+        /// The cause in one line, redacted; may be empty.
+        line: String,
+        /// Who.
+        by: Actor,
     },
     /// The JIRA issue was deleted by somebody.
     IssueDeleted {
@@ -434,6 +451,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         last_seen: received_at,
         count: 1,
         diagnosis,
+        correction: None,
         severity,
         priority,
         sla: Sla {
@@ -561,6 +579,8 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
             at,
             jira_status,
         } => change_status(d, *to, by, *at, jira_status.as_deref())?,
+        Event::Commented { text, by } => people::comment(d, text, by)?,
+        Event::Corrected { category, line, by } => people::correct(d, *category, line, by)?,
         Event::IssueDeleted { by } => delete_issue(d, by)?,
         Event::Recovered(recovery) => recovered(d, recovery)?,
         Event::SlaBreached => breach(d)?,

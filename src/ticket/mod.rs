@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::diagnosis::{Diagnosis, Severity};
+use crate::diagnosis::{Category, Diagnosis, Severity};
 use crate::evidence::Gap;
 use crate::failure::Failure;
 
@@ -22,6 +22,7 @@ mod history;
 mod id;
 mod intent;
 pub mod machine;
+pub mod numbers;
 mod remediation;
 mod silence;
 pub mod store;
@@ -147,6 +148,32 @@ pub enum ChapterKind {
     InProgress,
     Recurrence,
     Recovered,
+    Comment,
+    Corrected,
+}
+
+/// What a person says the cause is, where the diagnosis is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The right category.
+    pub category: Category,
+    /// The cause, one line; empty where only the category was said.
+    pub line: String,
+    /// Who says so.
+    pub by: Actor,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl Correction {
+    /// `Missing data: the source was late`.
+    pub fn words(&self) -> String {
+        if self.line.is_empty() {
+            self.category.words().to_owned()
+        } else {
+            format!("{}: {}", self.category.words(), self.line)
+        }
+    }
 }
 
 /// One failed run, from report to close.
@@ -169,6 +196,9 @@ pub struct Ticket {
     pub count: u32,
     /// Why it failed.
     pub diagnosis: Diagnosis,
+    /// What a person says it is instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
     /// How urgent it is.
     pub severity: Severity,
     /// P1 to P4.

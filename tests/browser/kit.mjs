@@ -8,7 +8,8 @@ import { basename, join } from "node:path";
 import { NONE, driver, find, start } from "./chrome.mjs";
 
 export const WIDE = { width: 1280, height: 800 };
-export const NARROW = { width: 375, height: 700 };
+export const NARROW = { width: 390, height: 780 };
+export const MIDDLE = { width: 768, height: 1024 };
 const PATIENCE = 20_000;
 
 /** Plays a story with the settings that the test gave as JSON. Whatever any page complained of fails it. */
@@ -94,7 +95,7 @@ class Stage {
     this.step(`check ${name}`);
     await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
     if (!(await page.evaluate(() => Boolean(globalThis.axe)))) await page.evaluate(this.axe);
-    for (const viewport of [WIDE, NARROW]) {
+    for (const viewport of [WIDE, MIDDLE, NARROW]) {
       await page.setViewportSize(viewport);
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(width <= viewport.width, `${name} is ${width} px wide on a screen of ${viewport.width} px`);

@@ -20,6 +20,7 @@ await play(async (stage, settings) => {
 
   stage.step("the key");
   await page.getByLabel("Dashboard key").fill(settings.key);
+  await page.getByLabel("Your name").fill("Jane Roe");
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "Failures" }).waitFor();
   const [cookie] = await page.context().cookies();
@@ -28,17 +29,26 @@ await play(async (stage, settings) => {
 
   stage.step("the question on the ticket's page");
   await stage.reloadUntil(page, "waits for approval");
-  await page.getByRole("link", { name: "pl_notify" }).click();
+  await page.locator(".tickets").getByRole("link", { name: "pl_notify", exact: true }).click();
   await page.getByText("A person is asked because ").waitFor();
   await stage.portrait(page, "question", { height: 760 });
   await stage.check(page, "a ticket with a question");
   await page.getByRole("button", { name: "Approve" }).click();
-  await page.getByText(/Approved by dashboard user on /).waitFor();
+  await page.getByText(/Approved by Jane Roe on /).waitFor();
   await stage.reloadUntil(page, "acknowledged closed by auto-remediation on ");
 
+  stage.step("a comment, and another cause");
+  await page.getByLabel("Comment", { exact: true }).fill("The gateway was being replaced.");
+  await page.getByRole("button", { name: "Comment", exact: true }).click();
+  await page.getByText("Commented by Jane Roe").waitFor();
+  await page.getByText("The cause is another", { exact: true }).click();
+  await page.locator("select[name=category]").selectOption("platform");
+  await page.getByLabel("In one line").fill("the gateway was replaced");
+  await page.getByRole("button", { name: "Say so" }).click();
+  await page.getByText("platform: the gateway was replaced").first().waitFor();
+
   stage.step("silences");
-  await page.getByRole("link", { name: "aiops-rca" }).click();
-  await page.getByRole("link", { name: "Silences" }).click();
+  await page.goto(`${settings.dashboard}/silences`);
   await page.getByRole("heading", { name: "Nothing is silent" }).waitFor();
   await stage.check(page, "no silences");
   await page.getByLabel("Assets").fill("pl_move_*");
@@ -47,17 +57,21 @@ await play(async (stage, settings) => {
   await page.getByRole("button", { name: "Silence", exact: true }).click();
   const silent = page.locator("table.silences tbody tr");
   await silent.waitFor();
-  assert.match(await silent.innerText(), /active[^]*pl_move_\*[^]*the warehouse moves[^]*set by dashboard user/);
+  assert.match(await silent.innerText(), /active[^]*pl_move_\*[^]*the warehouse moves[^]*set by /);
   await stage.check(page, "a silence");
   await page.getByRole("button", { name: "End now" }).click();
   await page.locator("table.silences tr.settled").waitFor();
-  assert.match(await silent.innerText(), /ended by dashboard user on /);
+  assert.match(await silent.innerText(), /ended by /);
   assert.equal(await page.getByRole("button", { name: "End now" }).count(), 0);
 
   stage.step("owners");
   await page.goto(`${settings.dashboard}/owners`);
   await page.getByRole("heading", { name: "Nobody owns these" }).waitFor();
   await stage.check(page, "the owners");
+  await page.goto(settings.dashboard);
+  stage.step("out");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
 
   stage.step("a second click on what was answered");
   const other = await stage.visit(settings.dashboard, { expected: [401] });

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 pub(crate) mod lawful;
+mod week;
 
 use crate::support::build;
 use std::sync::Arc;
@@ -530,7 +531,7 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
     }
     let lock = key_lock(false);
     let old = lock
-        .cookie_for(KEY, Utc::now() - TimeDelta::hours(9))
+        .cookie_for(KEY, "", Utc::now() - TimeDelta::hours(9))
         .unwrap();
     assert_eq!(
         rig.get("/dashboard", &[("cookie", old.split(';').next().unwrap())])
@@ -541,7 +542,7 @@ async fn the_dashboards_key_is_exchanged_for_a_cookie() {
     );
     assert!(
         !key_lock(true)
-            .cookie_for(KEY, Utc::now())
+            .cookie_for(KEY, "", Utc::now())
             .unwrap()
             .contains("Secure"),
         "plain http on this machine"
@@ -692,7 +693,7 @@ async fn wrong_keys_are_counted_and_slowed() {
 async fn nothing_changes_without_the_forms_token() {
     let rig = rig(key_lock(false));
     let ticket = rig.open(|_| ()).await;
-    let cookie = key_lock(false).cookie_for(KEY, Utc::now()).unwrap();
+    let cookie = key_lock(false).cookie_for(KEY, "", Utc::now()).unwrap();
     let session = [
         ("cookie", cookie.split(';').next().unwrap()),
         ("content-type", "application/x-www-form-urlencoded"),
@@ -959,7 +960,7 @@ fn no_cell_is_a_formula() {
         let text = dashboard::csv(&[Listed::of(&ticket)]);
         let mut reader = csv::Reader::from_reader(text.as_slice());
         let row = reader.records().next().unwrap().unwrap();
-        for column in [2, 11] {
+        for column in [2, 13] {
             assert_eq!(row.get(column), Some(format!("'{cell}").as_str()));
         }
     }

@@ -89,6 +89,10 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         ]),
         titled("Root Cause Analysis:", &diagnosis.root_cause),
     ];
+    if let Some(correction) = &ticket.correction {
+        let title = format!("The cause is another, says {}:", correction.by.name);
+        blocks.push(titled(&one_line(&title), &correction.words()));
+    }
     let owner = ticket.owner.as_deref();
     let reason = ticket.severity_reason();
     let care: Vec<Line> = [

@@ -8,13 +8,15 @@
 //! told.
 
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 use url::Url;
 
 use super::interaction::{
-    APPROVE, CLOSE, END_SILENCE, OPEN_DASHBOARD, OPEN_RUN, REJECT, SILENCE, SilenceWish, TAKE,
-    answer_value, button_value, is_id, silence_value, ticket_value,
+    APPROVE, CLOSE, END_SILENCE, OPEN_DASHBOARD, OPEN_RUN, OTHER_CAUSE, REJECT, SILENCE,
+    SilenceWish, TAKE, answer_value, button_value, cause_value, is_id, silence_value, ticket_value,
 };
 use super::text::{Words, len, plain, prose, prose_lines, shorten};
+use crate::diagnosis::Category;
 use crate::digest::sha256;
 use crate::failure::{Source, page};
 use crate::incident::summary_words;
@@ -135,6 +137,7 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
         }
     };
     blocks.push(section(&root_cause(ticket, &tail)));
+    blocks.extend(correction(ticket).map(|correction| section(&correction)));
     blocks.extend(care(ticket, look));
     let past = ticket.past.as_ref().and_then(Past::words);
     blocks.extend(past.map(|past| section(&Words::new("♻️ ").and(&prose(&past, 2 * NAME_LIMIT)))));
@@ -211,6 +214,8 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
         ChapterKind::Reopened => "🔁",
         ChapterKind::InProgress => "🔄",
         ChapterKind::Recurrence => "♻️",
+        ChapterKind::Comment => "💬",
+        ChapterKind::Corrected => "✏️",
     };
     let asked = asked_to_act(ticket, chapter, look);
     let room = SECTION_LIMIT - len(sign) - 1 - asked.len();
@@ -226,6 +231,21 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
         text: words.form().0.to_owned(),
         blocks: vec![section(&words), context(&about)],
     }
+}
+
+/// A message of a title and paragraphs, with the way to the dashboard.
+pub(super) fn digest_blocks(title: &str, paragraphs: &[Words], look: &Look<'_>) -> Vec<Value> {
+    let mut blocks = vec![json!({"type": "header", "text": plain_text(title)})];
+    blocks.extend(paragraphs.iter().map(section));
+    let dashboard = look
+        .dashboard_base
+        .and_then(|base| below(base, &["dashboard"]));
+    blocks.extend(dashboard.map(|url| {
+        json!({"type": "actions", "block_id": "rca_links", "elements": [
+            {"type": "button", "action_id": OPEN_DASHBOARD, "text": plain_text("Open in Dashboard"), "url": url.as_str()},
+        ]})
+    }));
+    blocks
 }
 
 /// Must somebody do something about this entry, while nobody can be mentioned? Then the channel is told.
@@ -396,6 +416,16 @@ fn root_cause(ticket: &Ticket, tail: &Words) -> Words {
         SECTION_LIMIT - len(LABEL) - tail.len() - 1,
     );
     Words::new(LABEL).and(&cause).own("\n").and(tail)
+}
+
+/// What a person says the cause is instead.
+fn correction(ticket: &Ticket) -> Option<Words> {
+    let correction = ticket.correction.as_ref()?;
+    let words = Words::new("✏️ The cause is another, says ")
+        .person(&correction.by.name, NAME_LIMIT)
+        .own(": ")
+        .and(&prose(&correction.words(), NAME_LIMIT));
+    Some(words)
 }
 
 /// The other failures of the incident: how many, and the latest of them.
@@ -610,6 +640,9 @@ fn buttons(ticket: &Ticket, state: State, look: &Look<'_>) -> Option<Value> {
             }));
         }
     }
+    if look.clicks {
+        elements.push(other_cause(ticket));
+    }
     let link = |action: &str, word: &str, url: &str| {
         (len(url) <= URL_LIMIT).then(
             || json!({"type": "button", "action_id": action, "text": plain_text(word), "url": url}),
@@ -625,6 +658,20 @@ fn buttons(ticket: &Ticket, state: State, look: &Look<'_>) -> Option<Value> {
     elements.extend(dashboard);
     (!elements.is_empty())
         .then(|| json!({"type": "actions", "block_id": "rca_links", "elements": elements}))
+}
+
+/// The categories, for somebody who knows better.
+fn other_cause(ticket: &Ticket) -> Value {
+    let options: Vec<Value> = Category::iter()
+        .filter(|category| *category != Category::Undetermined)
+        .filter_map(|category| {
+            let value = cause_value(&ticket.id, category)?;
+            Some(json!({"text": plain_text(category.words()), "value": value}))
+        })
+        .collect();
+    json!({
+        "type": "static_select", "action_id": OTHER_CAUSE, "placeholder": plain_text("The cause is another…"), "options": options,
+    })
 }
 
 fn approvers<'a>(look: &Look<'a>) -> impl Iterator<Item = &'a str> {

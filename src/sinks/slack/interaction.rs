@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::diagnosis::Category;
 use crate::redaction::{cap, redact};
 use crate::ticket::{Approval, TicketId};
 
@@ -27,6 +28,8 @@ pub const END_SILENCE: &str = "end_silence";
 pub const TAKE: &str = "take_ticket";
 /// `action_id` of the button by which an approver closes it.
 pub const CLOSE: &str = "close_ticket";
+/// `action_id` of the list of categories.
+pub const OTHER_CAUSE: &str = "other_cause";
 /// `action_id` of the link to the run.
 pub const OPEN_RUN: &str = "open_run";
 /// `action_id` of the link to the dashboard.
@@ -94,6 +97,15 @@ pub enum Interaction {
         closes: bool,
         /// Slack's id of the person; only approvers close.
         user_id: String,
+        /// The name people read.
+        user_name: String,
+    },
+    /// A person chose another category of cause.
+    Correction {
+        /// The ticket.
+        ticket_id: TicketId,
+        /// The right category.
+        category: Category,
         /// The name people read.
         user_name: String,
     },
@@ -222,6 +234,12 @@ struct Container {
 struct Pressed {
     action_id: Option<String>,
     value: Option<String>,
+    selected_option: Option<Chosen>,
+}
+
+#[derive(Deserialize)]
+struct Chosen {
+    value: Option<String>,
 }
 
 /// What our buttons carry.
@@ -328,6 +346,22 @@ impl Payload {
                 user_id: user.id,
             };
         }
+        let chosen = pressed
+            .iter()
+            .find(|action| action.action_id.as_deref() == Some(OTHER_CAUSE));
+        if let Some(action) = chosen {
+            let value = action.selected_option.as_ref();
+            let value = value.and_then(|chosen| read_cause(chosen.value.as_deref()?));
+            let user = self.user.filter(|user| is_id(&user.id));
+            return match (value, user) {
+                (Some((ticket_id, category)), Some(user)) => Interaction::Correction {
+                    ticket_id,
+                    category,
+                    user_name: user.shown(),
+                },
+                _ => acknowledge("the choice is not one of ours, or nobody's"),
+            };
+        }
         let decision = pressed
             .iter()
             .find_map(|action| match action.action_id.as_deref() {
@@ -393,6 +427,28 @@ pub(super) fn ticket_value(ticket: &TicketId) -> Option<String> {
         t: ticket.as_str().to_owned(),
     };
     serde_json::to_string(&value).ok()
+}
+
+/// What an option of the list of categories carries: at most 75 characters.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CauseValue {
+    t: String,
+    c: Category,
+}
+
+/// The value of one category; `None` when it could not be read back.
+pub(super) fn cause_value(ticket: &TicketId, category: Category) -> Option<String> {
+    let value = CauseValue {
+        t: ticket.as_str().to_owned(),
+        c: category,
+    };
+    serde_json::to_string(&value).ok()
+}
+
+fn read_cause(text: &str) -> Option<(TicketId, Category)> {
+    let value: CauseValue = serde_json::from_str(text.get(..PART_CAP.min(text.len()))?).ok()?;
+    Some((TicketId::parse(&value.t)?, value.c))
 }
 
 fn read_ticket(text: &str) -> Option<TicketId> {

@@ -21,13 +21,17 @@ use crate::fault::Fault;
 use crate::http::Http;
 use crate::ownership::Routes;
 use crate::sinks::{Intents, Next, Pace, Standing, Step, Turn};
+use crate::ticket::numbers::Summary;
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::{Look, Post};
 use client::{Client, Failed};
 
+pub use digest::digest;
+
 pub mod blocks;
 mod check;
 mod client;
+mod digest;
 pub mod interaction;
 mod lookup;
 mod text;
@@ -45,6 +49,8 @@ pub struct SlackSettings {
     pub bot_token: SecretString,
     /// `SLACK_ALERT_CHANNEL`: an id, or a name with or without `#`.
     pub channel: String,
+    /// `SLACK_DIGEST_CHANNEL`: where the weekly digest goes.
+    pub digest_channel: Option<String>,
     /// `SLACK_SIGNING_SECRET`; without it no click is believed, and no buttons are shown.
     pub signing_secret: Option<SecretString>,
     /// `SLACK_APPROVERS`: Slack's ids (`U…`) of the people who may answer; nobody when empty.
@@ -438,6 +444,30 @@ impl Slack {
                 self.end(intent, first_try, &failed);
                 Err(self.refused("chat.postMessage", &failed, now))
             }
+        }
+    }
+
+    /// Where the weekly digest goes, if anywhere.
+    pub fn digest_channel(&self) -> Option<&str> {
+        self.settings.digest_channel.as_deref()
+    }
+
+    /// Posts the digest.
+    ///
+    /// # Errors
+    /// Slack refused it, or could not be reached.
+    pub async fn post_digest(&self, summary: &Summary, now: DateTime<Utc>) -> Result<(), Fault> {
+        let Some(channel) = self.digest_channel() else {
+            return Ok(());
+        };
+        let post = digest(summary, &self.settings.look());
+        let arguments = json!({
+            "channel": channel, "text": post.text, "blocks": post.blocks, "parse": "none",
+            "unfurl_links": false, "unfurl_media": false,
+        });
+        match self.client.post("chat.postMessage", &arguments, now).await {
+            Ok(_) => Ok(()),
+            Err(failed) => Err(failed.fault("chat.postMessage", channel)),
         }
     }
 

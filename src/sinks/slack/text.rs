@@ -54,7 +54,7 @@ impl Words {
         let fits = fit(&name, limit.saturating_sub(2));
         self.plain.push_str(&fits);
         if is_code(&name) {
-            self.mrkdwn.push_str(&format!("`{fits}`"));
+            self.mrkdwn.extend(["`", fits.as_str(), "`"]);
         } else {
             self.only_plain |= has_marks(&name);
             self.mrkdwn.push_str(&fits);
@@ -72,25 +72,24 @@ impl Words {
     pub(super) fn time(mut self, at: DateTime<Utc>) -> Self {
         let fallback = at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
         self.plain.push_str(&fallback);
-        self.mrkdwn.push_str(&format!(
-            "<!date^{}^{{date_short_pretty}} {{time_secs}}|{fallback}>",
-            at.timestamp()
-        ));
+        let seconds = at.timestamp();
+        let date = format!("<!date^{seconds}^{{date_short_pretty}} {{time_secs}}|{fallback}>");
+        self.mrkdwn.push_str(&date);
         self
     }
 
     /// A link of ours.
     pub(super) fn link(mut self, url: &str, label: &str) -> Self {
         let url = url.replace('&', "&amp;").replace('|', "%7C");
-        self.mrkdwn
-            .push_str(&format!("<{}|{label}>", url.replace(['<', '>'], "")));
+        let url = url.replace(['<', '>'], "");
+        self.mrkdwn.extend(["<", url.as_str(), "|", label, ">"]);
         self.plain.push_str(label);
         self
     }
 
     /// Slack's id of somebody who is to be told.
     pub(super) fn mention(mut self, id: &str) -> Self {
-        self.mrkdwn.push_str(&format!("<@{id}>"));
+        self.mrkdwn.extend(["<@", id, ">"]);
         self.plain.push_str(id);
         self
     }
@@ -201,7 +200,7 @@ fn put(parts: &[(bool, &str)], limit: usize) -> Words {
         left = left.saturating_sub(len(&shown) + 2 * usize::from(*code));
         words.plain.push_str(&shown);
         if *code && !shown.is_empty() {
-            words.mrkdwn.push_str(&format!("`{shown}`"));
+            words.mrkdwn.extend(["`", shown.as_str(), "`"]);
         } else {
             words.only_plain |= shown.contains('`');
             words.mrkdwn.push_str(&shown);

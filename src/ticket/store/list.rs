@@ -1,35 +1,31 @@
-//! Lists: what they show of each ticket, newest first, and counts of each day.
+//! Lists: what they show of each ticket, newest first.
 //!
 //! A small row stands beside each ticket and is written with it. Lists read these rows only, a page at a time, so what a
 //! request holds does not grow with what is stored. Rows of a day lie in its shards in the order of their ids' times,
 //! backwards; a list merges the shards.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{INDEX, SHARDS, TICKETS, TicketStore, day_name, decode, encode, home};
+use super::{SHARDS, TICKETS, TicketStore, day_name, decode, encode, home};
 use crate::diagnosis::Category;
-use crate::failure::Source;
+use crate::failure::{Source, field};
 use crate::fault::Fault;
 use crate::storage::Continuation;
+use crate::ticket::numbers::{Ending, Numbers, of};
 use crate::ticket::{Priority, RemediationState, Severity, Sink, Status, Ticket, TicketId};
 
-/// In the index: counts of a day.
-pub(super) const COUNTED: &str = "counted";
 /// Where the rows of lists begin and end.
 const LISTED: (&str, &str) = ("l:", "l;");
 /// Rows of one request.
 const AT_ONCE: u32 = 500;
-/// A day with more tickets is not counted while somebody waits: the sweep counts it.
-const LARGE: usize = 2000;
-/// How often the sweep counts a large day again: today, and one that is over.
-const COUNTED_EVERY: TimeDelta = TimeDelta::minutes(4);
-const KEPT: TimeDelta = TimeDelta::hours(1);
 /// Characters of a root cause in a list.
 const CAUSE: usize = 300;
+/// Bytes of what a list does not show and people search for.
+const ABOUT: usize = 240;
 
 /// What lists show of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +44,18 @@ pub struct Listed {
     /// Cut where it is long.
     pub root_cause: String,
     pub received_at: DateTime<Utc>,
+    /// When it failed, by its platform's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// Since when it has its status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_at: Option<DateTime<Utc>>,
+    /// A later run of the same asset ended well, and closed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovered: bool,
+    /// The activity or task, and the hosts, accounts and files that its error names: what people search for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub about: String,
     pub sla_due_at: DateTime<Utc>,
     pub sla_breached: bool,
     pub owner: Option<String>,
@@ -73,7 +81,11 @@ pub struct Listed {
 impl Listed {
     /// Of this ticket.
     pub fn of(ticket: &Ticket) -> Self {
-        let cause = &ticket.diagnosis.root_cause;
+        let corrected = ticket.correction.as_ref();
+        let cause = &corrected.map_or_else(
+            || ticket.diagnosis.root_cause.clone(),
+            |correction| format!("Corrected: {}", correction.words()),
+        );
         let root_cause = match cause.char_indices().nth(CAUSE) {
             Some((end, _)) => format!("{}…", cause.get(..end).unwrap_or_default().trim_end()),
             None => cause.clone(),
@@ -87,10 +99,14 @@ impl Listed {
             status_by: ticket.status_by.name.clone(),
             severity: ticket.severity,
             priority: ticket.priority,
-            category: ticket.diagnosis.category,
+            category: corrected.map_or(ticket.diagnosis.category, |its| its.category),
             error_type: ticket.diagnosis.error_type.clone(),
             root_cause,
             received_at: ticket.received_at,
+            occurred_at: ticket.failure.occurred_at,
+            status_at: Some(ticket.status_at),
+            recovered: ticket.books.recovered_by.is_some() && !ticket.status_by.is_person(),
+            about: about(ticket),
             sla_due_at: ticket.sla.due_at,
             sla_breached: ticket.sla.breached_at.is_some(),
             owner: ticket.owner.clone(),
@@ -117,76 +133,77 @@ impl Listed {
         }
     }
 
+    /// How it ended, or that it has not.
+    pub fn ending(&self) -> Ending {
+        if !self.is_closed() {
+            Ending::Open
+        } else if self.remediation == RemediationState::Succeeded {
+            Ending::Healed
+        } else if self.recovered {
+            Ending::Recovered
+        } else {
+            Ending::Closed
+        }
+    }
+
+    /// From the report to the close.
+    pub fn time_to_close(&self) -> Option<TimeDelta> {
+        let closed = self.status_at.filter(|_| self.is_closed())?;
+        Some(closed - self.received_at)
+    }
+
     /// Closed?
     pub fn is_closed(&self) -> bool {
         self.status == Status::Acknowledged
     }
 }
 
-/// Numbers of tickets.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// All of them.
-    pub all: usize,
-    /// Nobody works on them yet.
-    pub open: usize,
-    /// Somebody works on them.
-    pub in_progress: usize,
-    /// A plan waits for an answer.
-    pub awaiting_approval: usize,
-    /// Open after their SLA.
-    pub breached: usize,
-    /// Healed by a playbook.
-    pub healed: usize,
-    /// By category.
-    pub categories: BTreeMap<String, usize>,
-    /// There are more than were counted.
-    #[serde(default)]
-    pub partial: bool,
-}
-
-/// Counts of a day as they are kept.
-#[derive(Serialize, Deserialize)]
-struct Counted {
-    at: DateTime<Utc>,
-    counts: Counts,
-}
-
-impl Counts {
+impl Numbers {
     /// One more ticket.
-    pub fn add(&mut self, ticket: &Listed) {
-        let open = !ticket.is_closed();
+    pub(super) fn add(&mut self, ticket: &Listed) {
         let count = |number: &mut usize, applies: bool| *number += usize::from(applies);
+        let ending = ticket.ending();
+        let open = ending == Ending::Open;
         self.all += 1;
+        count(&mut self.incidents, ticket.leader.is_none());
         count(&mut self.open, ticket.status == Status::Open);
         count(&mut self.in_progress, ticket.status == Status::InProgress);
-        count(
-            &mut self.awaiting_approval,
-            open && ticket.remediation == RemediationState::AwaitingApproval,
-        );
+        let asked = ticket.remediation == RemediationState::AwaitingApproval;
+        count(&mut self.awaiting_approval, open && asked);
         count(&mut self.breached, open && ticket.sla_breached);
-        count(
-            &mut self.healed,
-            ticket.remediation == RemediationState::Succeeded,
-        );
-        *self
-            .categories
-            .entry(ticket.category.words().to_owned())
-            .or_default() += 1;
-    }
-
-    fn join(&mut self, other: &Self) {
-        self.all += other.all;
-        self.open += other.open;
-        self.in_progress += other.in_progress;
-        self.awaiting_approval += other.awaiting_approval;
-        self.breached += other.breached;
-        self.healed += other.healed;
-        for (category, count) in &other.categories {
-            *self.categories.entry(category.clone()).or_default() += count;
+        count(&mut self.healed, ending == Ending::Healed);
+        count(&mut self.recovered, ending == Ending::Recovered);
+        count(&mut self.closed, ending == Ending::Closed);
+        count(&mut self.sla_missed, ticket.sla_breached);
+        let taken = ticket.status != Status::Open;
+        count(&mut self.sla_kept, taken && !ticket.sla_breached);
+        if let Some(took) = ticket.time_to_close() {
+            self.closed_after(took);
         }
-        self.partial |= other.partial;
+        *of(&mut self.categories, ticket.category.words()) += 1;
+        *of(&mut self.sources, ticket.source.name()) += 1;
+        *of(&mut self.assets, &ticket.asset) += 1;
+        if let Some(owner) = &ticket.owner {
+            *of(&mut self.owners, owner) += 1;
+        }
     }
+}
+
+/// What people search for and do not see in a list.
+fn about(ticket: &Ticket) -> String {
+    let failure = &ticket.failure;
+    let fields = [field::ACTIVITY, field::TASK_KEY, field::TASK_ID];
+    let units = fields.into_iter().filter_map(|name| failure.field(name));
+    let named = ticket.diagnosis.entities.iter();
+    let named = named.filter(|(name, _)| name.as_str() != "says");
+    let mut words = String::new();
+    for word in units.chain(named.map(|(_, value)| value.as_str())) {
+        if words.len() + word.len() < ABOUT && !words.contains(word) {
+            words.push_str(word);
+            words.push(' ');
+        }
+    }
+    words.trim_end().to_owned()
 }
 
 /// The row of a ticket in lists: the later its time, the earlier the row.
@@ -245,7 +262,9 @@ impl TicketStore {
         shows: impl Fn(&Listed) -> bool + Send + Sync,
     ) -> Result<(Vec<Listed>, bool), Fault> {
         let mut found = Vec::new();
-        for day in last_days(now, days) {
+        let since = now - TimeDelta::days(i64::from(days));
+        let shows = |row: &Listed| row.received_at >= since && shows(row);
+        for day in last_days(now, days + 1) {
             let before = match before {
                 Some(before) if before.day() < day.as_str() => continue,
                 before => before.filter(|before| before.day() == day),
@@ -350,80 +369,9 @@ impl TicketStore {
             .await
     }
 
-    /// Counts of all tickets of the last `days` days. Those of a day with very many may be some minutes old. Nothing is
-    /// written.
-    pub async fn counts(&self, now: DateTime<Utc>, days: u32) -> Result<Counts, Fault> {
-        let kept = &self.kept_counts().await?;
-        let mut counts = Counts::default();
-        let days: Vec<String> = last_days(now, days).collect();
-        // A few days at a time: each asks all its shards at once.
-        for few in days.chunks(8) {
-            let counted = few.iter().map(|day| async move {
-                match kept.get(day) {
-                    Some(kept) => Ok(kept.counts.clone()),
-                    None => self.count_day(day, LARGE).await,
-                }
-            });
-            for day in try_join_all(counted).await? {
-                counts.join(&day);
-            }
-        }
-        Ok(counts)
-    }
-
-    /// Counts days that are too large to be counted while somebody waits: today, yesterday, one more of the last 90 in
-    /// its turn, and those that were found to be large before.
-    pub async fn count_large_days(&self, now: DateTime<Utc>) -> Result<(), Fault> {
-        let mut kept = self.kept_counts().await?;
-        let day = |back| day_name((now - TimeDelta::days(back)).date_naive());
-        let in_turn = day(now.timestamp().div_euclid(300).rem_euclid(90));
-        let today = day(0);
-        let mut days = vec![today.clone(), day(1), in_turn];
-        days.extend(kept.keys().cloned());
-        days.sort();
-        days.dedup();
-        for day in days {
-            let old = kept.remove(&day).is_none_or(|kept| {
-                let often = if day == today { COUNTED_EVERY } else { KEPT };
-                now - kept.at >= often
-            });
-            if old {
-                let counts = self.count_day(&day, usize::MAX).await?;
-                if counts.all >= LARGE {
-                    self.keep_counts(&day, &counts, now).await?;
-                } else {
-                    self.storage.delete(INDEX, COUNTED, &day, None).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn kept_counts(&self) -> Result<BTreeMap<String, Counted>, Fault> {
-        let page = self.storage.scan(INDEX, COUNTED, "", "", 200, None).await?;
-        let counted = |entity: crate::storage::Entity| {
-            Ok((entity.row, decode("counts of a day", &entity.document)?))
-        };
-        page.entities.into_iter().map(counted).collect()
-    }
-
-    async fn keep_counts(
-        &self,
-        day: &str,
-        counts: &Counts,
-        now: DateTime<Utc>,
-    ) -> Result<(), Fault> {
-        let counted = Counted {
-            at: now,
-            counts: counts.clone(),
-        };
-        self.storage
-            .upsert(INDEX, COUNTED, day, &encode(&counted)?)
-            .await
-    }
-
-    async fn count_day(&self, day: &str, most: usize) -> Result<Counts, Fault> {
-        let mut counts = Counts::default();
+    /// Numbers of a day, of at most so many of its tickets.
+    pub(super) async fn count_day(&self, day: &str, most: usize) -> Result<Numbers, Fault> {
+        let mut counts = Numbers::default();
         let mut shards = Shard::of(day, LISTED.0);
         while let Some(next) = self.next_listed(&mut shards, AT_ONCE).await? {
             if counts.all >= most {

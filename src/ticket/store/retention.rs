@@ -95,14 +95,6 @@ impl TicketStore {
         Ok(())
     }
 
-    /// Removes the counts of a day.
-    pub async fn forget_counts(&self, day: &str) -> Result<(), Fault> {
-        self.storage
-            .delete(INDEX, list::COUNTED, day, None)
-            .await
-            .map(drop)
-    }
-
     /// Removes dead letters of before this day, some at a time.
     pub async fn forget_dead_letters(&self, day: NaiveDate) -> Result<usize, Fault> {
         let to = day_name(day);

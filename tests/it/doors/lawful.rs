@@ -64,6 +64,7 @@ fn slack(body: &[u8]) {
             assert!(!approval_id.is_empty() && !plan.is_empty() && !user_id.is_empty());
             assert!(user_name.len() <= 120, "{user_name:?}");
         }
+        Ok(Interaction::Correction { user_name, .. }) => assert!(user_name.len() <= 120),
         Ok(
             Interaction::Change {
                 user_id, user_name, ..

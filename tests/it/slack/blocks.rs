@@ -3,7 +3,9 @@
 use aiops_rca::sinks::slack::blocks::{
     HEADER_LIMIT, Look, Post, SECTION_LIMIT, TEXT_LIMIT, chapter, message,
 };
+use aiops_rca::sinks::slack::digest;
 use aiops_rca::ticket::machine::{Event, Report};
+use aiops_rca::ticket::numbers::{Numbers, Stretch, Summary};
 use aiops_rca::ticket::{Channel, Chapter, ChapterKind, DeliveryFault, Sink, Status, Ticket};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -50,6 +52,7 @@ fn reading(post: &Post) -> String {
 fn guides_part(post: &Post) -> String {
     let text = reading(post)
         .replace("[Take it] [Close] ", "")
+        .replace("[The cause is another…] ", "")
         .replace("[Silence 1 h] [Silence 4 h] [Silence 1 day]\n\n", "");
     let mut paragraphs: Vec<&str> = text.split("\n\n").collect();
     let dates = paragraphs.remove(paragraphs.len() - 2);
@@ -477,6 +480,36 @@ fn collect(value: &Value, name: &str, names: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+#[test]
+fn the_digest_tells_the_week() {
+    let mut numbers = Numbers {
+        all: 40,
+        incidents: 12,
+        healed: 9,
+        recovered: 6,
+        closed: 20,
+        open: 5,
+        sla_kept: 30,
+        sla_missed: 5,
+        closing: vec![0, 0, 10, 25],
+        ..Numbers::default()
+    };
+    for (asset, count) in [("dag__one.load__part_2", 12), ("pl_ingest", 9), ("x`y", 1)] {
+        numbers.assets.insert(asset.into(), count);
+        numbers.categories.insert("missing data".into(), 22);
+    }
+    let week = Summary::of(
+        7,
+        vec![Stretch {
+            from: at("00:00:00"),
+            numbers,
+        }],
+    );
+    let post = digest(&week, &bases().look());
+    assert_eq!(block_problems(&post.blocks), Vec::<String>::new());
+    insta::assert_snapshot!("slack_digest", reading(&post));
 }
 
 /// Put where names stand, each of them comes out of the rendered message and its thread unchanged, and findable.

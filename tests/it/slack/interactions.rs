@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use aiops_rca::diagnosis::Category;
 use aiops_rca::sinks::slack::interaction::{
-    APPROVE, Forged, Interaction, Malformed, OPEN_DASHBOARD, REJECT, parse, sign, verify,
+    APPROVE, CLOSE, Forged, Interaction, Malformed, OPEN_DASHBOARD, OTHER_CAUSE, REJECT, TAKE,
+    parse, sign, verify,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -264,6 +266,27 @@ async fn our_own_buttons_come_back_as_decisions() {
         };
         assert_eq!(parse(call.body.as_bytes()), Ok(expected));
     }
+    for (action, closes) in [(TAKE, false), (CLOSE, true)] {
+        let call = rig.slack.signed_click(&ts, action, "U0STRANGER").unwrap();
+        let expected = Interaction::Change {
+            ticket_id: ticket.id.clone(),
+            closes,
+            user_id: "U0STRANGER".into(),
+            user_name: "Some Stranger".into(),
+        };
+        assert_eq!(parse(call.body.as_bytes()), Ok(expected));
+    }
+    let chosen = format!(
+        r#"{OTHER_CAUSE}#{{"t":"{}","c":"missing_data"}}"#,
+        ticket.id
+    );
+    let call = rig.slack.signed_click(&ts, &chosen, "U0STRANGER").unwrap();
+    let expected = Interaction::Correction {
+        ticket_id: ticket.id.clone(),
+        category: Category::MissingData,
+        user_name: "Some Stranger".into(),
+    };
+    assert_eq!(parse(call.body.as_bytes()), Ok(expected));
     let link = rig
         .slack
         .signed_click(&ts, OPEN_DASHBOARD, "U0JOHNDOE")

@@ -194,6 +194,7 @@ impl Rig {
         SlackSettings {
             bot_token: "xoxb-simulated-token".to_owned().into(),
             channel: self.channel.clone(),
+            digest_channel: None,
             signing_secret: Some("simulated-signing-secret".to_owned().into()),
             approvers: vec!["U0JOHNDOE".into()],
             api_base: self.slack.api_base().parse().unwrap(),

@@ -78,6 +78,7 @@ impl Story {
         let settings = SlackSettings {
             bot_token: SlackOptions::default().token.into(),
             channel: "C01234567AB".to_owned(),
+            digest_channel: None,
             signing_secret: None,
             approvers: Vec::new(),
             api_base: self.slack.api_base().parse().unwrap(),

@@ -6,6 +6,9 @@ use serde_json::json;
 
 use super::rig::{Backend, Rig, alert, ids, row, run};
 
+/// The one script of the pages is a file of ours.
+const OURS: &str = "<script src=\"/dashboard/assets/app.js\" defer></script>";
+
 const SECRETS: [&str; 6] = [
     "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYg==",
     "s3cr3t-P4ssw0rd",
@@ -46,7 +49,7 @@ async fn hostile_text_is_shown_safely_and_secrets_stop_at_the_door() {
     )
     .into_owned();
     assert!(
-        !page.contains("<script") && !page.contains("<img src=x"),
+        !page.replace(OURS, "").contains("<script") && !page.contains("<img src=x"),
         "{page}"
     );
     let list = String::from_utf8_lossy(&rig.get("dashboard").await.unwrap().body).into_owned();

@@ -155,6 +155,7 @@ impl Scenario {
         let settings = SlackSettings {
             bot_token: workspace.token.into(),
             channel: "C01234567AB".to_owned(),
+            digest_channel: None,
             signing_secret: None,
             approvers: Vec::new(),
             api_base: self.slack.api_base().parse().unwrap(),

@@ -357,8 +357,11 @@ impl Workspace {
             .collect();
         let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
         let back = Answer::empty(303).with_header("location", "/");
-        let Some((door, signed)) = self.click(field("ts"), field("action_id"), field("user"))
-        else {
+        let action = match field("option") {
+            "" => field("action_id").to_owned(),
+            option => format!("{}#{option}", field("action_id")),
+        };
+        let Some((door, signed)) = self.click(field("ts"), &action, field("user")) else {
             lock(&self.state).pressed =
                 Some("that button is no longer there, or no door is set".into());
             return back;

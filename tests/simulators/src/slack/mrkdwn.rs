@@ -44,7 +44,7 @@ pub fn read(blocks: &[Value]) -> String {
     };
     let of_block = |block: &Value| {
         if let Some(elements) = block.get("elements").and_then(Value::as_array) {
-            let label = |element: &Value| match element.get("text") {
+            let label = |element: &Value| match element.get("text").or(element.get("placeholder")) {
                 Some(object) if object.is_object() => format!("[{}]", text(object)),
                 _ => text(element),
             };
@@ -166,16 +166,13 @@ fn emoji(text: &str) -> String {
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-+'".contains(c);
             name.chars().all(is_of_name) && name.chars().any(|c| c.is_ascii_lowercase())
         });
-        match name {
-            Some((_, tail)) => {
-                out.push('🖼');
-                rest = tail;
-            }
-            None => {
-                out.push(':');
-                rest = after;
-            }
-        }
+        rest = if let Some((_, tail)) = name {
+            out.push('🖼');
+            tail
+        } else {
+            out.push(':');
+            after
+        };
     }
     out.push_str(rest);
     out

@@ -150,6 +150,9 @@ fn field(element: &Value, pointer: &str) -> String {
 
 /// A link, or a button that opens its confirm dialog.
 fn button(message: &SlackMessage, element: &Value) -> Markup {
+    if field(element, "/type") == "static_select" {
+        return choice(message, element);
+    }
     let word = field(element, "/text/text");
     let url = field(element, "/url");
     if is_web(&url) {
@@ -160,6 +163,23 @@ fn button(message: &SlackMessage, element: &Value) -> Markup {
         .append_pair("action_id", &field(element, "/action_id"))
         .finish();
     html! { a class=(format!("link {}", field(element, "/style"))) href=(format!("/?{query}#{}", message.ts)) { (word) } }
+}
+
+/// A list of options, one of which is chosen as somebody.
+fn choice(message: &SlackMessage, element: &Value) -> Markup {
+    let options = element.get("options").and_then(Value::as_array);
+    html! {
+        form.choice method="post" action="/press" {
+            input type="hidden" name="ts" value=(message.ts);
+            input type="hidden" name="action_id" value=(field(element, "/action_id"));
+            input type="hidden" name="user" value="U0JOHNDOE";
+            select name="option" aria-label=(field(element, "/placeholder/text")) {
+                option value="" { (field(element, "/placeholder/text")) }
+                @for option in options.into_iter().flatten() { option value=(field(option, "/value")) { (field(option, "/text/text")) } }
+            }
+            " " button { "Say so" }
+        }
+    }
 }
 
 fn confirm(

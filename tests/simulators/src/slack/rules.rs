@@ -157,8 +157,38 @@ impl Check {
         );
     }
 
+    /// `static_select`, with options.
+    fn select(&mut self, element: &Value, at: &str) {
+        let placeholder = element.get("placeholder");
+        self.text(
+            placeholder,
+            &["plain_text"],
+            150,
+            &format!("{at}/placeholder"),
+        );
+        let options = element.get("options").and_then(Value::as_array);
+        let options = options.map(Vec::as_slice).unwrap_or_default();
+        if options.is_empty() || options.len() > 100 {
+            self.say("must have 1 to 100 items", &format!("{at}/options"));
+        }
+        for (index, option) in options.iter().enumerate() {
+            let at = format!("{at}/options/{index}");
+            self.text(
+                option.get("text"),
+                &["plain_text"],
+                75,
+                &format!("{at}/text"),
+            );
+            let value = option.get("value").and_then(Value::as_str);
+            self.length(value.unwrap_or_default(), 1, 75, &format!("{at}/value"));
+        }
+    }
+
     fn button(&mut self, element: &Value, at: &str) {
         let field = |name: &str| element.get(name).and_then(Value::as_str);
+        if field("type") == Some("static_select") {
+            return self.select(element, at);
+        }
         if field("type") != Some("button") {
             self.say("unsupported type", &format!("{at}/type"));
         }

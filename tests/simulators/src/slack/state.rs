@@ -386,6 +386,11 @@ impl State {
             .channels
             .iter()
             .find(|channel| channel.id == message.channel)?;
+        // An option that is chosen stands behind its list.
+        let (action_id, option) = match action_id.split_once('#') {
+            Some((list, option)) => (list, Some(option)),
+            None => (action_id, None),
+        };
         let (block, button) = buttons(message).find(|(_, button)| {
             button.get("action_id").and_then(Value::as_str) == Some(action_id)
         })?;
@@ -397,13 +402,16 @@ impl State {
             .map_or(user_id, |(_, name)| name);
         let now = self.options.clock.now();
         let mut action = json!({
-            "action_id": action_id, "block_id": block.get("block_id"), "text": button.get("text"), "type": "button",
+            "action_id": action_id, "block_id": block.get("block_id"), "text": button.get("text"), "type": button.get("type"),
             "action_ts": format!("{}.{:06}", now.timestamp(), now.timestamp_subsec_micros()),
         });
         for field in ["value", "style", "url"] {
             if let Some(value) = button.get(field) {
                 put(&mut action, field, value.clone());
             }
+        }
+        if let Some(option) = option {
+            put(&mut action, "selected_option", json!({"value": option}));
         }
         Some(json!({
             "type": "block_actions",
@@ -493,8 +501,12 @@ fn buttons(message: &SlackMessage) -> impl Iterator<Item = (&Value, &Value)> {
             .and_then(Value::as_array)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let button =
-            |element: &&Value| element.get("type").and_then(Value::as_str) == Some("button");
+        let button = |element: &&Value| {
+            matches!(
+                element.get("type").and_then(Value::as_str),
+                Some("button" | "static_select")
+            )
+        };
         elements
             .iter()
             .filter(button)
