@@ -234,7 +234,7 @@ fn incident(page: &TicketPage<'_>) -> Markup {
                     div.question {
                         p { strong { "Approval needed for " (incident.questions.len()) " of them" } }
                         ul { @for asked in &incident.questions {
-                            li { a href={ "/dashboard?ticket=" (asked.ticket) } { (asked.ticket) } ": " (prose(&asked.text)) " Until " (time(asked.expires_at)) "." }
+                            li { a href={ "/dashboard?ticket=" (asked.ticket) } { (asked.ticket) } ": " (prose(&asked.text)) " Until " (moment(asked.expires_at)) "." }
                         } }
                         div.actions { @for (action, label, class) in [("approve", "Approve all", ""), ("reject", "Reject all", "second")] {
                             form method="post" action={ "/dashboard/tickets/" (t.id) "/" (action) } {
