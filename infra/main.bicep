@@ -107,6 +107,27 @@ param slackBotToken string = ''
 @secure()
 param slackSigningSecret string = ''
 
+// ---- Microsoft Teams
+@description('URL of a workflow made from "Send webhook alerts to a channel"; empty: no Teams.')
+@secure()
+param teamsWorkflowUrl string = ''
+
+@description('What the workflow reads: message, as the template does, or the bare card.')
+@allowed(['message', 'card'])
+param teamsWorkflowBody string = 'message'
+
+@description('true: a bot posts instead, edits its cards and takes clicks; it signs in as the app\'s identity.')
+param teamsBot bool = false
+
+@description('The channel, 19:…@thread.tacv2; empty: learned when the app is installed in a team.')
+param teamsChannelId string = ''
+
+@description('The team\'s group id; empty: learned as well.')
+param teamsTeamId string = ''
+
+@description('Entra object ids, separated by commas, of the people whose buttons in Teams count.')
+param teamsApprovers string = ''
+
 // ---- remediation
 @description('true lets playbooks be called. Start with false and read what would have been done.')
 param autoRemediationEnabled bool = false
@@ -275,6 +296,7 @@ module vault 'modules/vault.bicep' = {
       JIRA_WEBHOOK_SECRET: jiraWebhookSecret
       SLACK_BOT_TOKEN: slackBotToken
       SLACK_SIGNING_SECRET: slackSigningSecret
+      TEAMS_WORKFLOW_URL: teamsWorkflowUrl
       DATABRICKS_TOKEN: databricksToken
       AIRFLOW_PASSWORD: airflowPassword
       AIRFLOW_TOKEN: airflowToken
@@ -296,6 +318,15 @@ module functionApp 'modules/function.bicep' = {
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     zoneRedundant: zoneRedundant
+  }
+}
+
+module bot 'modules/bot.bicep' = if (teamsBot) {
+  params: {
+    name: '${functionAppName}-bot'
+    identityId: identity.id
+    clientId: identity.properties.clientId
+    endpoint: 'https://${functionApp.outputs.hostName}/teams/messages'
   }
 }
 
@@ -469,6 +500,19 @@ var slackButtonSettings = {
   SLACK_SIGNING_SECRET: '${secret}SLACK-SIGNING-SECRET)'
 }
 
+var teamsWorkflowSettings = {
+  TEAMS_WORKFLOW_URL: '${secret}TEAMS-WORKFLOW-URL)'
+  TEAMS_WORKFLOW_BODY: teamsWorkflowBody
+}
+
+var teamsBotSettings = {
+  TEAMS_BOT_APP_ID: identity.properties.clientId
+  TEAMS_TENANT_ID: tenant().tenantId
+  TEAMS_CHANNEL_ID: teamsChannelId
+  TEAMS_TEAM_ID: teamsTeamId
+  TEAMS_APPROVERS: teamsApprovers
+}
+
 var secureWebhookSettings = {
   SECURE_WEBHOOK_TENANT_ID: tenant().tenantId
   SECURE_WEBHOOK_AUDIENCE: secureWebhookAudience
@@ -512,7 +556,9 @@ var ticketSettings = union(
 )
 var chatSettings = union(
   empty(slackBotToken) ? {} : slackSettings,
-  empty(slackSigningSecret) ? {} : slackButtonSettings
+  empty(slackSigningSecret) ? {} : slackButtonSettings,
+  empty(teamsWorkflowUrl) ? {} : teamsWorkflowSettings,
+  teamsBot ? teamsBotSettings : {}
 )
 var modelAllSettings = union(aiProvider == 'none' ? {} : modelSettings, empty(aiApiKey) ? {} : modelKeySettings)
 var telemetryAllSettings = union(

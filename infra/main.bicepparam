@@ -52,6 +52,14 @@ param slackApprovers = readEnvironmentVariable('SLACK_APPROVERS', '')
 param slackBotToken = readEnvironmentVariable('SLACK_BOT_TOKEN', '')
 param slackSigningSecret = readEnvironmentVariable('SLACK_SIGNING_SECRET', '')
 
+// ---- Microsoft Teams: empty URL, no Teams
+param teamsWorkflowUrl = readEnvironmentVariable('TEAMS_WORKFLOW_URL', '')
+param teamsWorkflowBody = 'message'                   // card: a hand-made flow that reads the bare card
+param teamsBot = false                                // true: a bot instead of a workflow; then install the app package (infra/teams-app)
+param teamsChannelId = ''
+param teamsTeamId = ''
+param teamsApprovers = ''                             // Entra object ids of those whose buttons count
+
 // ---- remediation: off until you have read what it would have done
 param autoRemediationEnabled = false
 param callbackSigningKey = readEnvironmentVariable('CALLBACK_SIGNING_KEY')

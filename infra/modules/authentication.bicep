@@ -20,6 +20,7 @@ var doorsWithLocksOfTheirOwn = [
   '/jira-webhook'
   '/remediation-callback'
   '/slack/interactions'
+  '/teams/messages'
   '/health'
 ]
 

@@ -27,7 +27,7 @@ pub struct LocalArguments {
     /// Port to listen on; 0 takes a free one [default: 7071 as `func` does, with --demo a free one if that is taken]
     #[arg(long)]
     port: Option<u16>,
-    /// Play sample failures against simulators of JIRA, Slack and Logic Apps; nothing real is touched
+    /// Play sample failures against simulators of JIRA, Slack, Teams and Logic Apps; nothing real is touched
     #[arg(long)]
     demo: bool,
     /// With --demo: exit when everything has arrived, with a summary and status 0

@@ -6,7 +6,9 @@ use url::Url;
 use super::KEY_LENGTH;
 use super::reader::Reader;
 use crate::functions::access::DashboardLock;
+use crate::functions::bot_token::BotTokenSettings;
 use crate::functions::secure_webhook::SecureWebhookSettings;
+use crate::sinks::teams::TeamsSettings;
 
 pub(super) fn secure_webhook(r: &mut Reader<'_>) -> Option<SecureWebhookSettings> {
     if !r.has("SECURE_WEBHOOK_TENANT_ID") && !r.has("SECURE_WEBHOOK_AUDIENCE") {
@@ -27,6 +29,20 @@ pub(super) fn secure_webhook(r: &mut Reader<'_>) -> Option<SecureWebhookSettings
         audience,
         authority,
     })
+}
+
+/// The bot's door is locked for as long as there is a bot.
+pub(super) fn bot_token(
+    r: &mut Reader<'_>,
+    teams: Option<&TeamsSettings>,
+) -> Option<BotTokenSettings> {
+    match teams? {
+        TeamsSettings::Bot(bot) => Some(BotTokenSettings {
+            app_id: bot.app_id.clone(),
+            document: r.url("TEAMS_OPENID_URL")?,
+        }),
+        TeamsSettings::Workflow(_) => None,
+    }
 }
 
 pub(super) fn dashboard(r: &mut Reader<'_>) -> DashboardLock {

@@ -12,6 +12,7 @@ use url::Url;
 use crate::diagnosis::Action;
 use crate::fault::Fault;
 use crate::functions::access::DashboardLock;
+use crate::functions::bot_token::BotTokenSettings;
 use crate::functions::deployment::{self, Idle};
 use crate::functions::faults::{self, Faults};
 use crate::functions::secure_webhook::SecureWebhookSettings;
@@ -25,6 +26,7 @@ use crate::remediation::RemediationSettings;
 use crate::sinks::jira::JiraSettings;
 use crate::sinks::playbook::PlaybookSettings;
 use crate::sinks::slack::SlackSettings;
+use crate::sinks::teams::TeamsSettings;
 use crate::storage::StorageSettings;
 use crate::telemetry::OtlpSettings;
 
@@ -90,6 +92,8 @@ pub struct Config {
     pub jira: Option<JiraSettings>,
     /// Slack, if it is on.
     pub slack: Option<SlackSettings>,
+    /// Microsoft Teams, if it is on.
+    pub teams: Option<TeamsSettings>,
     /// The playbooks, if there are any.
     pub playbooks: Option<PlaybookSettings>,
     /// The resource that a playbook's trigger takes tokens for.
@@ -110,6 +114,10 @@ pub struct Config {
     pub retention_days: Option<u32>,
     /// The optional lock of `/azure-monitor`.
     pub secure_webhook: Option<SecureWebhookSettings>,
+    /// The lock of `/teams/messages`; `None`: there is no bot.
+    pub bot_token: Option<BotTokenSettings>,
+    /// The identity of the bot, where there is one.
+    pub bot_identity: Option<IdentitySettings>,
     /// The lock of dashboard and API.
     pub dashboard: DashboardLock,
     /// Where this app is reached from outside.
@@ -132,13 +140,15 @@ impl Config {
     pub fn read(environment: &Environment) -> Self {
         let mut r = Reader::new(environment);
         let public_base = r.url("PUBLIC_BASE_URL");
+        let bot_identity = identity(&r, "TEAMS_BOT_APP_ID");
         let identity = identity(&r, "AZURE_CLIENT_ID");
         let management = r.url("AZURE_MANAGEMENT_URL");
         let management =
             management.map_or_else(String::new, |url| url.origin().ascii_serialization());
         let jira = sinks::jira(&mut r, public_base.clone());
         let issue_base = jira.as_ref().map(|settings| settings.domain.clone());
-        let slack = sinks::slack(&mut r, public_base.clone(), issue_base);
+        let slack = sinks::slack(&mut r, public_base.clone(), issue_base.clone());
+        let teams = sinks::teams(&mut r, public_base.clone(), issue_base);
         let playbooks = sinks::playbooks(&mut r, public_base.clone());
         let actions = playbooks
             .as_ref()
@@ -163,6 +173,8 @@ impl Config {
             retention_days: r.number("RETENTION_DAYS", 7, 3650),
             vendors,
             secure_webhook: locks::secure_webhook(&mut r),
+            bot_token: locks::bot_token(&mut r, teams.as_ref()),
+            bot_identity,
             dashboard: locks::dashboard(&mut r),
             playbook_audience: r
                 .text("PLAYBOOK_AUDIENCE")
@@ -170,6 +182,7 @@ impl Config {
             management,
             jira,
             slack,
+            teams,
             playbooks,
             problems: r.problems,
             faults: Faults::parse(environment.get(faults::VARIABLE).map_or("", String::as_str)),

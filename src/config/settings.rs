@@ -43,6 +43,7 @@ const fn secret(group: &'static str, name: &'static str, about: &'static str) ->
 const STORAGE: &str = "Storage";
 const JIRA: &str = "JIRA";
 const SLACK: &str = "Slack";
+const TEAMS: &str = "Microsoft Teams";
 const AZURE: &str = "Azure";
 const DATABRICKS: &str = "Databricks";
 const AIRFLOW: &str = "Airflow";
@@ -168,6 +169,60 @@ pub const SETTINGS: &[Setting] = &[
         "SLACK_API_URL",
         "https://slack.com/api/",
         "Another Web API, for tests",
+    ),
+    secret(
+        TEAMS,
+        "TEAMS_WORKFLOW_URL",
+        "URL of a workflow made from the template \"Send webhook alerts to a channel\": cards are posted, never edited; without it Teams is off",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_WORKFLOW_BODY",
+        "message",
+        "`message`, which the template reads, or `card`, which some hand-made flows read",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_BOT_APP_ID",
+        "",
+        "The bot's app: the client id of a user-assigned identity of this app. One card per ticket, edited in place; without it `/teams/messages` is closed",
+    ),
+    setting(TEAMS, "TEAMS_TENANT_ID", "", "The bot's tenant"),
+    setting(
+        TEAMS,
+        "TEAMS_CHANNEL_ID",
+        "",
+        "The channel, `19:…@thread.tacv2`; learned when the app is installed in a team",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_TEAM_ID",
+        "",
+        "The team's group id (a GUID), to look up cards whose answer was lost; learned as well",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_APPROVERS",
+        "",
+        "Entra object ids, separated by commas, of the people whose buttons count; without any there are no buttons",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_SERVICE_URL",
+        "https://smba.trafficmanager.net/teams/",
+        "The Bot Connector, until another address of it is learned (other clouds, tests)",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_OPENID_URL",
+        "https://login.botframework.com/v1/.well-known/openidconfiguration",
+        "The document that names the Bot Framework's signing keys (other clouds, tests)",
+    ),
+    setting(
+        TEAMS,
+        "TEAMS_GRAPH_URL",
+        "https://graph.microsoft.com/",
+        "Microsoft Graph (other clouds, tests)",
     ),
     setting(
         AZURE,

@@ -1,4 +1,4 @@
-//! The sinks' settings: JIRA, Slack and the playbooks.
+//! The sinks' settings: JIRA, Slack, Microsoft Teams and the playbooks.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,9 @@ use super::{KEY_LENGTH, PLAYBOOKS};
 use crate::sinks::jira::JiraSettings;
 use crate::sinks::playbook::{PlaybookSettings, SecretUrl};
 use crate::sinks::slack::SlackSettings;
+use crate::sinks::teams::{
+    BotSettings, TeamsSettings, WorkflowBody, WorkflowSettings, WorkflowUrl,
+};
 
 pub(super) fn jira(r: &mut Reader<'_>, dashboard_base: Option<Url>) -> Option<JiraSettings> {
     match r
@@ -79,6 +82,85 @@ pub(super) fn slack(
         signing_secret: r.secret("SLACK_SIGNING_SECRET"),
         approvers: list(r.text("SLACK_APPROVERS"), ','),
         api_base: r.url("SLACK_API_URL")?,
+        dashboard_base,
+        issue_base,
+    })
+}
+
+pub(super) fn teams(
+    r: &mut Reader<'_>,
+    dashboard_base: Option<Url>,
+    issue_base: Option<Url>,
+) -> Option<TeamsSettings> {
+    if r.has("TEAMS_BOT_APP_ID") || r.has("TEAMS_TENANT_ID") {
+        if r.has("TEAMS_WORKFLOW_URL") {
+            r.problem(
+                "TEAMS_WORKFLOW_URL",
+                "is not used, because TEAMS_BOT_APP_ID is set: a bot can do more. Remove one of them",
+            );
+        }
+        return bot(r, dashboard_base, issue_base).map(TeamsSettings::Bot);
+    }
+    let text = r.secret("TEAMS_WORKFLOW_URL")?;
+    let body = match r
+        .text("TEAMS_WORKFLOW_BODY")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "card" => WorkflowBody::Card,
+        "message" => WorkflowBody::Message,
+        _ => {
+            r.problem("TEAMS_WORKFLOW_BODY", "must be message or card");
+            return None;
+        }
+    };
+    match WorkflowUrl::parse(text.expose_secret()) {
+        Ok(url) => Some(TeamsSettings::Workflow(WorkflowSettings {
+            url,
+            body,
+            dashboard_base,
+            issue_base,
+        })),
+        Err(error) => {
+            r.problem("TEAMS_WORKFLOW_URL", error.to_string());
+            None
+        }
+    }
+}
+
+fn bot(
+    r: &mut Reader<'_>,
+    dashboard_base: Option<Url>,
+    issue_base: Option<Url>,
+) -> Option<BotSettings> {
+    let app_id = r.required("TEAMS_BOT_APP_ID", "TEAMS_TENANT_ID is set");
+    let tenant = r.required("TEAMS_TENANT_ID", "TEAMS_BOT_APP_ID is set");
+    let channel = r.text("TEAMS_CHANNEL_ID");
+    if channel.as_ref().is_some_and(|id| !id.starts_with("19:")) {
+        r.problem(
+            "TEAMS_CHANNEL_ID",
+            "must be a channel's id, 19:…@thread.tacv2 (in its link, percent-decoded), or empty: it is learned when the app is installed",
+        );
+    }
+    let approvers = list(r.text("TEAMS_APPROVERS"), ',');
+    let is_id =
+        |id: &&String| id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    if approvers.iter().any(|id| !is_id(&id)) {
+        r.problem(
+            "TEAMS_APPROVERS",
+            "must be Entra object ids (GUIDs), separated by commas",
+        );
+    }
+    let (service, graph) = (r.url("TEAMS_SERVICE_URL"), r.url("TEAMS_GRAPH_URL"));
+    Some(BotSettings {
+        app_id: app_id?,
+        tenant: tenant?,
+        team: r.text("TEAMS_TEAM_ID"),
+        channel: channel.filter(|id| id.starts_with("19:")),
+        approvers: approvers.iter().filter(is_id).cloned().collect(),
+        service: service?,
+        graph: graph?,
         dashboard_base,
         issue_base,
     })

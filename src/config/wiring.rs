@@ -8,6 +8,7 @@ use crate::evidence::{Airflow, Collector, DataFactory, Databricks, Key, LogAnaly
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::functions::Doors;
+use crate::functions::bot_token::BotToken;
 use crate::functions::secure_webhook::SecureWebhook;
 use crate::http::Http;
 use crate::identity::Identity;
@@ -17,6 +18,7 @@ use crate::sinks::jira::Jira;
 use crate::sinks::lanes::Lanes;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
+use crate::sinks::teams::Teams;
 use crate::storage::Storage;
 use crate::ticket::store::TicketStore;
 use chrono::Utc;
@@ -55,6 +57,11 @@ impl Config {
         let sinks = Sinks {
             jira: self.jira.clone().map(jira),
             slack: self.slack.clone().map(slack),
+            teams: (self.teams.clone()).map(|settings| {
+                let bot = self.bot_identity.clone();
+                let bot = bot.map(|settings| Identity::new(settings, http.clone()));
+                Teams::new(settings, http.clone(), bot)
+            }),
             playbook: self.playbooks.clone().map(|settings| {
                 Playbooks::new(settings, http.clone())
                     .called_as(identity.clone(), self.playbook_audience.clone())
@@ -134,6 +141,7 @@ impl Config {
                 ownership: self.ownership,
                 retention_days: self.retention_days,
             }),
+            bot_token: (self.bot_token).map(|settings| BotToken::new(settings, parts.http.clone())),
             dashboard: self.dashboard,
             problems: (self.problems.iter().map(ToString::to_string))
                 .chain(expiring)

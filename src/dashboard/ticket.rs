@@ -498,6 +498,11 @@ fn shown_by(page: &TicketPage<'_>, sink: Sink) -> Markup {
             html! { @if let Some(key) = &t.jira.key { (issue(key, page.issue_url)) } @else { "not yet" } }
         }
         Sink::Slack => html! { (if t.slack.ts.is_some() { "posted" } else { "not yet" }) },
+        Sink::Teams => match &t.teams {
+            Some(record) if record.cards > 1 => html! { (record.cards) " cards posted" },
+            Some(record) if record.is_shown() => html! { "posted" },
+            Some(_) | None => html! { "not yet" },
+        },
         Sink::Playbook => html! { (if acts { t.remediation.action.words() } else { "none" }) },
     };
     html! {

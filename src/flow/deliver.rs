@@ -8,6 +8,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::{Delivery, Flow, Task};
 use crate::fault::Fault;
@@ -27,6 +29,8 @@ const SLEPT: Duration = Duration::from_secs(4);
 const BRIEF: Duration = Duration::from_millis(700);
 /// How often a delivery asks whether it is its turn, after a sleep that was too short.
 const TURNS: u32 = 10;
+/// A wait for a post that is written down.
+const LONG: Duration = Duration::from_secs(60);
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// How a run of steps ended.
@@ -77,6 +81,7 @@ impl Flow {
             Ok(place) => place,
             Err(outage) => return self.sit_out(&delivery, &mut loaded, &outage, now()).await,
         };
+        self.learn_place(delivery.sink, now()).await?;
         // Known before anything is recorded: a wait then costs no write.
         for _ in 0..TURNS {
             let Some(turn) = self.sinks.turn(delivery.sink, &loaded.ticket, now()) else {
@@ -90,6 +95,14 @@ impl Flow {
                 Turn::Soon(wait) => tokio::time::sleep(wait).await,
                 Turn::Later(wait) => return self.put(Task::Delivery(delivery), wait).await,
             }
+        }
+        if self
+            .sinks
+            .budget(delivery.sink, &loaded.ticket, now())
+            .is_some()
+            && self.wait_to_post(&delivery, &mut loaded, now()).await?
+        {
+            return Ok(());
         }
         let was_stuck = Stuck::of(&loaded.ticket, delivery.sink).is_some();
         let holder = format!("{:016x}", fastrand::u64(..));
@@ -171,6 +184,48 @@ impl Flow {
                 );
             }
         }
+    }
+
+    /// Tells a sink where to post, as it is stored: another process may have been told. On the heap, as what most deliveries
+    /// never come to.
+    fn learn_place(&self, sink: Sink, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        async move {
+            if let Some(sink_itself) = self.sinks.wants_place(sink, now) {
+                sink_itself.learn(self.store.place(sink).await?, now);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// Posts that all processes count together: `true` when this one waits for its place, `false` when it is booked, or when
+    /// nothing has to be.
+    fn wait_to_post<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        loaded: &'a mut Loaded,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<bool, Fault>> {
+        async move {
+            let (sink, ticket) = (delivery.sink, &loaded.ticket);
+            let Some(budget) = self.sinks.budget(sink, ticket, now) else {
+                return Ok(false);
+            };
+            let (posts, id) = ((budget.posts, budget.within), &ticket.id);
+            let Some(place) = self.store.book_post(sink, id, posts, now).await? else {
+                return Ok(false);
+            };
+            let wait = (place - now).to_std().unwrap_or_default();
+            if wait < LONG {
+                self.put(Task::Delivery(delivery.clone()), wait).await?;
+            } else {
+                // Written down, or the sweep would take the delivery for lost.
+                let end = End::Later(wait);
+                self.end_delivery(delivery, loaded, "", end, now).await?;
+            }
+            Ok(true)
+        }
+        .boxed()
     }
 
     /// For the pages and the sweep. The delivery goes on without: the next change notes it again.
@@ -329,7 +384,7 @@ impl Flow {
                 _ => Ok(()),
             },
             // Its messages name the ticket themselves.
-            Record::Slack(_) => Ok(()),
+            Record::Slack(_) | Record::Teams(_) => Ok(()),
         }
     }
 

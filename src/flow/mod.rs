@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use crate::evidence::{Collector, Facts, Known};
 use crate::fault::Fault;
@@ -116,8 +118,17 @@ impl Flow {
             Task::Recheck { ticket } => self.recheck(&ticket, now()).await,
             Task::Gather { ticket } => self.gather(&ticket, now()).await,
             Task::Patrol => self.patrol_soon(now()).await,
-            Task::Delivery(delivery) => self.deliver(delivery, now).await,
+            Task::Delivery(delivery) => self.deliver_on_heap(delivery, now).await,
         }
+    }
+
+    /// A debug build's futures would fill the stack.
+    fn deliver_on_heap<'a>(
+        &'a self,
+        delivery: Delivery,
+        now: impl Fn() -> DateTime<Utc> + Send + Sync + 'a,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.deliver(delivery, now).boxed()
     }
 
     /// Puts a message back whose work was cut at its deadline: the next invocation goes on where this one stopped.
@@ -141,9 +152,14 @@ impl Flow {
                 // Its first message then names the issue, and the two do not change the ticket at the same moment.
                 Sink::Slack if jira_comes && ticket.slack.ts.is_none() => Some(BEHIND_JIRA),
                 Sink::Slack if jira_comes => Some(BEHIND_JIRA / 2),
+                Sink::Teams if jira_comes => Some(BEHIND_JIRA),
                 // It is put already, behind the issue that was just made.
-                Sink::Slack if is_just_opened(ticket, now) => continue,
-                Sink::Slack | Sink::Jira => None,
+                Sink::Slack | Sink::Teams
+                    if ticket.jira.key.is_some() && is_just_opened(ticket, sink, now) =>
+                {
+                    continue;
+                }
+                Sink::Slack | Sink::Teams | Sink::Jira => None,
             };
             // It comes when its place in line does, as far as this process knows.
             let line = self.sinks.reserve(sink, ticket, now);
@@ -303,9 +319,9 @@ impl Flow {
     }
 }
 
-/// Does the first delivery to Slack still wait, behind JIRA's or in line? Should it be lost, the sweep puts another one.
-fn is_just_opened(ticket: &Ticket, now: DateTime<Utc>) -> bool {
-    let state = ticket.books.sinks.get(Sink::Slack);
+/// Does the first delivery to this sink still wait, behind JIRA's or in line? Should it be lost, the sweep puts another one.
+fn is_just_opened(ticket: &Ticket, sink: Sink, now: DateTime<Utc>) -> bool {
+    let state = ticket.books.sinks.get(sink);
     state.is_none() && now - ticket.last_change() < PATIENCE
 }
 

@@ -154,10 +154,11 @@ impl Flow {
             },
             now,
         );
+        // Noted first: one that is open and not noted would never be closed.
+        self.store.note_notice(sink, Some(&id)).await?;
         if self.store.open(&mut opened, &[]).await? {
             tracing::error!(ticket.id = %id, sink.name = sink.name(), sink.waiting = waits.tickets, reason = %waits.reason, "a sink is blocked: somebody has to fix something");
         }
-        self.store.note_notice(sink, Some(&id)).await?;
         self.put_deliveries(&opened.ticket, Sink::showing(), now)
             .await
     }
@@ -170,13 +171,11 @@ impl Flow {
         waits: &Waits,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let Some(ticket) = self.store.load(id).await? else {
-            return Ok(());
-        };
-        if ticket.is_closed() {
-            // Of this outage, or of one before.
+        let ticket = self.store.load(id).await?;
+        let Some(ticket) = ticket.filter(|ticket| !ticket.is_closed()) else {
+            // That of a sweep that died before it opened it; or closed: of this outage, or of one before.
             return self.open_notice(sink, waits, now).await;
-        }
+        };
         let told = ticket.story.iter().rev();
         let told = told.filter(|chapter| chapter.kind == ChapterKind::Recurrence);
         let told: Option<u32> = told.map(|chapter| chapter.text.as_str()).find_map(number);

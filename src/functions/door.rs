@@ -32,6 +32,8 @@ pub enum Door {
     RemediationCallback,
     /// Buttons in Slack.
     SlackInteractions,
+    /// Buttons in Microsoft Teams, and where its app is installed.
+    TeamsMessages,
     /// Pages for people.
     Dashboard,
     /// JSON for machines.
@@ -54,13 +56,14 @@ pub enum Door {
 
 impl Door {
     /// Every door, in the order of the table in docs/security.md.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AzureMonitor,
         Self::DatabricksMonitor,
         Self::AirflowMonitor,
         Self::JiraWebhook,
         Self::RemediationCallback,
         Self::SlackInteractions,
+        Self::TeamsMessages,
         Self::Dashboard,
         Self::Api,
         Self::Health,
@@ -86,6 +89,7 @@ impl Door {
             Self::JiraWebhook => http("jira-webhook", &["post"]),
             Self::RemediationCallback => http("remediation-callback", &["post"]),
             Self::SlackInteractions => http("slack/interactions", &["post"]),
+            Self::TeamsMessages => http("teams/messages", &["post"]),
             Self::Dashboard => http("dashboard/{*path}", &["get", "post"]),
             Self::Api => http("api/{*path}", &["get", "post"]),
             Self::Health => http("health", &["get"]),

@@ -23,7 +23,7 @@ fn forbidden(message: &str) -> Response {
     Response::error(StatusCode::UNAUTHORIZED, "not_allowed", message, "")
 }
 
-fn closed(setting: &str) -> Response {
+pub(super) fn closed(setting: &str) -> Response {
     Response::error(
         StatusCode::SERVICE_UNAVAILABLE,
         "door_closed",

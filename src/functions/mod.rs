@@ -19,12 +19,14 @@ use crate::trace::{Kind, Work};
 
 pub mod access;
 pub mod api;
+pub mod bot_token;
 pub mod deployment;
 mod door;
 pub mod envelope;
 pub mod events;
 pub mod faults;
 pub mod ingest;
+mod keys;
 pub mod metrics;
 pub mod pages;
 pub mod queues;
@@ -32,9 +34,11 @@ pub mod reader;
 pub mod routes;
 pub mod secure_webhook;
 mod silences;
+mod teams;
 pub mod wire;
 
 use access::DashboardLock;
+use bot_token::BotToken;
 use deployment::Idle;
 pub use door::{Door, Trigger};
 use faults::Faults;
@@ -66,6 +70,8 @@ pub struct Doors {
     pub flow: Result<Flow, Fault>,
     /// The optional lock of secure webhooks on top of the function key.
     pub secure_webhook: Option<SecureWebhook>,
+    /// The lock of Teams' door; `None`: there is no bot.
+    pub bot_token: Option<BotToken>,
     /// The lock of dashboard and API.
     pub dashboard: DashboardLock,
     /// Problems of the settings, for the dashboard.
@@ -265,6 +271,7 @@ impl Handler {
             Door::JiraWebhook => self.jira_webhook(&request, now).await,
             Door::RemediationCallback => self.remediation_callback(&request, now).await,
             Door::SlackInteractions => self.slack_interaction(&request, now).await,
+            Door::TeamsMessages => Box::pin(self.teams_message(&request, now)).await,
             Door::Dashboard => self.dashboard(path, &request, now).await,
             Door::Api => self.api(path, &request, now).await,
             Door::Health => self.health().await,
@@ -385,6 +392,7 @@ fn tries_a_credential(door: Door, request: &Request) -> bool {
         | Door::JiraWebhook
         | Door::RemediationCallback
         | Door::SlackInteractions
+        | Door::TeamsMessages
         | Door::Health
         | Door::AnalyseFailure
         | Door::DeliverTicket

@@ -3,17 +3,13 @@
 //! Signature (keys of our own tenant), audience, issuer, expiry, the role `ActionGroupsSecureWebhook` and the
 //! calling application are checked. The key endpoint's host comes from configuration only.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use chrono::{DateTime, Duration, Utc};
-use jsonwebtoken::jwk::Jwk;
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
-use serde_json::Value;
 use url::Url;
 use warp::http::StatusCode;
 
+use super::keys::{Keys, NoKey, Published, bearer};
 use super::wire::Response;
 use crate::http::Http;
 
@@ -37,16 +33,8 @@ pub struct SecureWebhookSettings {
 #[derive(Debug, Clone)]
 pub struct SecureWebhook {
     settings: SecureWebhookSettings,
-    http: Http,
-    keys: Arc<Mutex<Option<Keys>>>,
-    /// Held while the keys are fetched; known keys are read without it.
-    fetching: Arc<tokio::sync::Mutex<()>>,
-}
-
-#[derive(Debug, Clone)]
-struct Keys {
-    fetched: DateTime<Utc>,
-    by_id: HashMap<String, Jwk>,
+    /// `None`: their address cannot be made of the settings.
+    keys: Option<Keys>,
 }
 
 /// Why a token did not open the lock.
@@ -91,21 +79,13 @@ struct Claims {
     appid: Option<String>,
 }
 
-/// Read key by key: in the crate's own set one of a new kind would make all of them unreadable.
-#[derive(Deserialize)]
-struct KeySet {
-    keys: Vec<Value>,
-}
-
 impl SecureWebhook {
     /// No key is fetched before the first token comes.
     pub fn new(settings: SecureWebhookSettings, http: Http) -> Self {
-        Self {
-            settings,
-            http,
-            keys: Arc::default(),
-            fetching: Arc::default(),
-        }
+        let path = format!("{}/discovery/v2.0/keys", settings.tenant);
+        let url = settings.authority.join(&path).ok();
+        let keys = url.map(|url| Keys::new("Entra", Published::At(url), http));
+        Self { settings, keys }
     }
 
     /// Checks the `Authorization` header.
@@ -114,19 +94,17 @@ impl SecureWebhook {
         authorization: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
-        let token = authorization
-            .and_then(|value| value.trim().split_once(' '))
-            // The name of a scheme has no case (RFC 9110, 11.1).
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .ok_or(Refused::Missing)?
-            .1
-            .trim();
+        let token = bearer(authorization).ok_or(Refused::Missing)?;
         let id = jsonwebtoken::decode_header(token)
             .ok()
             .and_then(|header| header.kid)
             .ok_or(Refused::Invalid)?;
-        let key = self.key(&id, now).await?;
-        let key = DecodingKey::from_jwk(&key).map_err(|_| Refused::Unavailable)?;
+        let keys = self.keys.as_ref().ok_or(Refused::Unavailable)?;
+        let key = keys.key(&id, now).await.map_err(|none| match none {
+            NoKey::Unknown => Refused::Invalid,
+            NoKey::Unavailable => Refused::Unavailable,
+        })?;
+        let key = DecodingKey::from_jwk(&key.jwk).map_err(|_| Refused::Unavailable)?;
         let mut rules = Validation::new(Algorithm::RS256);
         rules.set_audience(&[
             self.settings.audience.as_str(),
@@ -154,67 +132,5 @@ impl SecureWebhook {
         } else {
             Err(Refused::Forbidden)
         }
-    }
-
-    /// A key by its id; an unknown id fetches the set again, one fetch at a time and one a minute.
-    ///
-    /// Within that minute nothing can be said of an unknown id: it may be a new key of the tenant.
-    async fn key(&self, id: &str, now: DateTime<Utc>) -> Result<Jwk, Refused> {
-        if let Some(answer) = self.known(id, now) {
-            return answer;
-        }
-        let _one_at_a_time = self.fetching.lock().await;
-        // Another request may have fetched them meanwhile.
-        if let Some(answer) = self.known(id, now) {
-            return answer;
-        }
-        let by_id = self.fetch().await?;
-        let key = by_id.get(id).cloned();
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        *keys = Some(Keys {
-            fetched: now,
-            by_id,
-        });
-        key.ok_or(Refused::Invalid)
-    }
-
-    /// What the last fetch says about this id; `None` when the set has to be fetched.
-    fn known(&self, id: &str, now: DateTime<Utc>) -> Option<Result<Jwk, Refused>> {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = keys.as_ref()?;
-        let age = (now - known.fetched).abs();
-        match known.by_id.get(id) {
-            Some(key) if age < Duration::days(1) => Some(Ok(key.clone())),
-            _ if age < Duration::minutes(1) => Some(Err(Refused::Unavailable)),
-            _ => None,
-        }
-    }
-
-    async fn fetch(&self) -> Result<HashMap<String, Jwk>, Refused> {
-        let url = self
-            .settings
-            .authority
-            .join(&format!("{}/discovery/v2.0/keys", self.settings.tenant))
-            .map_err(|_| Refused::Unavailable)?;
-        let reply = self
-            .http
-            .send("Entra", self.http.request(reqwest::Method::GET, &url))
-            .await
-            .map_err(|_| Refused::Unavailable)?;
-        // An error's body may be JSON as well, even one with keys.
-        if !reply.is_success() {
-            tracing::warn!(
-                status = reply.status,
-                "the tenant's signing keys cannot be read"
-            );
-            return Err(Refused::Unavailable);
-        }
-        let set: KeySet = reply.json("Entra").map_err(|_| Refused::Unavailable)?;
-        Ok(set
-            .keys
-            .into_iter()
-            .filter_map(|key| serde_json::from_value::<Jwk>(key).ok())
-            .filter_map(|key| Some((key.common.key_id.clone()?, key)))
-            .collect())
     }
 }

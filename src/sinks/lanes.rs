@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::ticket::Sink;
 use crate::ticket::store::Outage;
 
-/// Deliveries of one sink at once. All sinks together need no more than `host.json` gives: `batchSize` and `newBatchThreshold`.
+/// Deliveries of one sink at once, at most.
 pub const SHARE: u32 = 8;
 /// Calls without an answer, one after the other, before the vendor is taken to be down.
 const FAULTS: u32 = 3;
@@ -24,6 +24,15 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(60);
 /// Nobody is sent away for less or for longer.
 const LEAST_WAIT: TimeDelta = TimeDelta::milliseconds(250);
 const MOST_WAIT: TimeDelta = TimeDelta::seconds(60);
+
+/// Deliveries of this sink at once. All sinks together need no more than `host.json` gives: `batchSize` and
+/// `newBatchThreshold`. Teams takes few cards a minute, and playbooks are called seldom.
+pub fn share(sink: Sink) -> u32 {
+    match sink {
+        Sink::Jira | Sink::Slack => SHARE,
+        Sink::Teams | Sink::Playbook => SHARE / 2,
+    }
+}
 
 /// What a delivery learned about the vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +98,8 @@ impl Lanes {
                 return Err(Wait::Down(outage.clone()));
             }
             probes = true;
-        } else if lane.busy >= SHARE {
-            return Err(Wait::Full(lane.place_in_line(now)));
+        } else if lane.busy >= share(sink) {
+            return Err(Wait::Full(lane.place_in_line(share(sink), now)));
         }
         lane.probing |= probes;
         lane.busy += 1;
@@ -110,9 +119,9 @@ impl Lanes {
 impl Lane {
     /// One behind the other, as fast as the lane moves: who is sent away comes back once, not again and again. While it does
     /// not move the waits double.
-    fn place_in_line(&mut self, now: DateTime<Utc>) -> Duration {
+    fn place_in_line(&mut self, share: u32, now: DateTime<Utc>) -> Duration {
         let stuck = now - *self.full.get_or_insert(now);
-        let step = self.takes / i32::try_from(SHARE).unwrap_or(1);
+        let step = self.takes / i32::try_from(share).unwrap_or(1);
         let line = self.line.unwrap_or(now).clamp(now, now + MOST_WAIT) + step;
         self.line = Some(line);
         let wait = (line - now).max(stuck).clamp(LEAST_WAIT, MOST_WAIT);

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
@@ -23,6 +23,7 @@ pub mod lanes;
 mod pace;
 pub mod playbook;
 pub mod slack;
+pub mod teams;
 
 use intents::{Intents, Standing};
 use pace::Pace;
@@ -72,6 +73,15 @@ impl<R> Step<R> {
     }
 }
 
+/// What all processes together may post to a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// So many posts.
+    pub posts: usize,
+    /// Within this time.
+    pub within: TimeDelta,
+}
+
 /// The sinks that are on.
 #[derive(Debug, Clone, Default)]
 pub struct Sinks {
@@ -79,6 +89,8 @@ pub struct Sinks {
     pub jira: Option<jira::Jira>,
     /// Slack.
     pub slack: Option<slack::Slack>,
+    /// Microsoft Teams.
+    pub teams: Option<teams::Teams>,
     /// The playbooks, if any is configured.
     pub playbook: Option<playbook::Playbooks>,
     /// Who delivers where right now.
@@ -94,6 +106,10 @@ impl Sinks {
                 self.slack.is_some(),
                 "Slack is not configured (SLACK_BOT_TOKEN)",
             ),
+            Sink::Teams => (
+                self.teams.is_some(),
+                "Microsoft Teams is not configured (TEAMS_…)",
+            ),
             Sink::Playbook => (
                 self.playbook.is_some(),
                 "no playbook is configured (PLAYBOOK_…)",
@@ -107,6 +123,7 @@ impl Sinks {
         match sink {
             Sink::Jira => Some(self.jira.as_ref()?.settings().digest()),
             Sink::Slack => Some(self.slack.as_ref()?.settings().digest()),
+            Sink::Teams => Some(self.teams.as_ref()?.digest()),
             Sink::Playbook => None,
         }
     }
@@ -119,6 +136,9 @@ impl Sinks {
             Sink::Slack => {
                 (self.slack.as_ref()).map(|slack| slack.next(ticket, now).map(Record::Slack))
             }
+            Sink::Teams => {
+                (self.teams.as_ref()).map(|teams| teams.next(ticket, now).map(Record::Teams))
+            }
             Sink::Playbook => None,
         };
         next.unwrap_or(Next::AtRest)
@@ -128,6 +148,7 @@ impl Sinks {
     pub fn turn(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Turn> {
         match sink {
             Sink::Slack => self.slack.as_ref()?.turn(ticket, now),
+            Sink::Teams => self.teams.as_ref()?.turn(&shown(ticket), now),
             Sink::Jira | Sink::Playbook => None,
         }
     }
@@ -136,7 +157,24 @@ impl Sinks {
     pub fn reserve(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Duration> {
         match sink {
             Sink::Slack => self.slack.as_ref()?.reserve(ticket, now),
+            Sink::Teams => self.teams.as_ref()?.reserve(&shown(ticket), now),
             Sink::Jira | Sink::Playbook => None,
+        }
+    }
+
+    /// What all processes together may post to this sink, if it is about to be posted to.
+    pub fn budget(&self, sink: Sink, ticket: &Ticket, now: DateTime<Utc>) -> Option<Budget> {
+        match sink {
+            Sink::Teams => self.teams.as_ref()?.budget(&shown(ticket), now),
+            Sink::Jira | Sink::Slack | Sink::Playbook => None,
+        }
+    }
+
+    /// The sink that is to be told where it posts, if it is time for that.
+    pub fn wants_place(&self, sink: Sink, now: DateTime<Utc>) -> Option<&teams::Teams> {
+        match sink {
+            Sink::Teams => self.teams.as_ref().filter(|teams| teams.wants_place(now)),
+            Sink::Jira | Sink::Slack | Sink::Playbook => None,
         }
     }
 
@@ -144,6 +182,7 @@ impl Sinks {
     pub fn is_time_to_tell(&self, sink: Sink, now: DateTime<Utc>) -> bool {
         match sink {
             Sink::Slack => (self.slack.as_ref()).is_some_and(|slack| slack.is_time_to_tell(now)),
+            Sink::Teams => (self.teams.as_ref()).is_some_and(|teams| teams.is_time_to_tell(now)),
             Sink::Jira | Sink::Playbook => false,
         }
     }
@@ -152,6 +191,7 @@ impl Sinks {
     pub fn silent_until(&self, sink: Sink, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match sink {
             Sink::Slack => self.slack.as_ref()?.silent_until(now),
+            Sink::Teams => self.teams.as_ref()?.silent_until(now),
             Sink::Jira | Sink::Playbook => None,
         }
     }
@@ -162,6 +202,11 @@ impl Sinks {
             Sink::Slack => {
                 if let Some(slack) = &self.slack {
                     slack.share(processes, silent_until);
+                }
+            }
+            Sink::Teams => {
+                if let Some(teams) = &self.teams {
+                    teams.share(processes, silent_until);
                 }
             }
             Sink::Jira | Sink::Playbook => {}
@@ -186,6 +231,10 @@ impl Sinks {
             },
             Sink::Slack => match &self.slack {
                 Some(slack) => Ok(slack.step(ticket, now).await?.map(Record::Slack)),
+                None => Ok(Step::UpToDate),
+            },
+            Sink::Teams => match &self.teams {
+                Some(teams) => Ok(teams.step(ticket, now).await?.map(Record::Teams)),
                 None => Ok(Step::UpToDate),
             },
             Sink::Playbook => Ok(Step::UpToDate),

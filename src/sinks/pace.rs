@@ -1,4 +1,4 @@
-//! When the next message may be posted: one per second and channel, and never before Slack's own Retry-After.
+//! When the next message may be posted: one in a while and channel, and never before the vendor's own Retry-After.
 //!
 //! Pure bookkeeping of one process, by the caller's clock. A ticket that has to wait gets a place in line. Far from it, its
 //! delivery goes and comes back ([`Turn::Later`]), a little early; close to it, it stays awake ([`Turn::Soon`]), and no
@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Between two messages.
-const GAP: TimeDelta = TimeDelta::seconds(1);
 /// A smaller step back of the clock is two callers that overtake each other.
 const STEP_BACK: TimeDelta = TimeDelta::seconds(2);
 /// A place that nobody came for.
@@ -36,10 +34,12 @@ pub enum Turn {
 
 #[derive(Debug)]
 pub(super) struct Pace {
+    /// Between two messages of the channel.
+    every: TimeDelta,
     /// Between two messages of this process.
     gap: TimeDelta,
     told: Option<DateTime<Utc>>,
-    /// Slack asked for silence until then.
+    /// The vendor asked for silence until then.
     silent_until: Option<DateTime<Utc>>,
     /// Nothing is posted before.
     free_at: Option<DateTime<Utc>>,
@@ -51,10 +51,12 @@ pub(super) struct Pace {
     seen: Option<DateTime<Utc>>,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
+impl Pace {
+    /// One message in this time.
+    pub(super) fn every(every: TimeDelta) -> Self {
         Self {
-            gap: GAP,
+            every,
+            gap: every,
             told: None,
             silent_until: None,
             free_at: None,
@@ -63,9 +65,7 @@ impl Default for Pace {
             seen: None,
         }
     }
-}
 
-impl Pace {
     /// Takes a place for `who` now; or says how to wait for it.
     pub(super) fn claim(&mut self, who: &str, now: DateTime<Utc>) -> Turn {
         let (place, had) = self.place(who, now);
@@ -79,7 +79,7 @@ impl Pace {
             return Turn::Soon(to_std(wait));
         }
         // A ticket that comes a little late for its place does not move everybody behind it: a message a second, on
-        // average. Two of them are never much closer than that: Slack would ask for silence.
+        // average. Two of them are never much closer than that: the vendor would ask for silence.
         let taken = if had { place } else { now };
         self.free_at = Some((taken + self.gap).max(now + self.closest()));
         Turn::Now
@@ -158,23 +158,23 @@ impl Pace {
         !told
     }
 
-    /// Until when Slack asked for silence.
+    /// Until when the vendor asked for silence.
     pub(super) fn silent_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.silent_until.filter(|until| *until > now)
     }
 
     /// So many processes post into the channel, this one counted.
     pub(super) fn share(&mut self, processes: usize) {
-        self.gap = GAP * i32::try_from(processes.max(1)).unwrap_or(i32::MAX / 2000);
+        self.gap = self.every * i32::try_from(processes.max(1)).unwrap_or(i32::MAX / 2000);
     }
 
-    /// Slack asked for silence until then.
+    /// The vendor asked for silence until then.
     pub(super) fn hold(&mut self, until: DateTime<Utc>) {
         self.silent_until = Some(until);
         self.free_at = Some(self.free_at.map_or(until, |free| free.max(until)));
     }
 
-    /// How long Slack's silence still lasts; takes no place.
+    /// How long the vendor's silence still lasts; takes no place.
     pub(super) fn held(&self, now: DateTime<Utc>) -> Option<Duration> {
         self.free_at
             .filter(|free| *free > now)
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn waiting_tickets_get_places_one_after_the_other() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert_eq!(pace.claim("a", at(0)), Turn::Now);
         assert_eq!(pace.claim("b", at(100)), soon(900));
         assert_eq!(pace.claim("c", at(100)), soon(1900));
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn who_is_far_from_the_place_comes_back_a_little_early() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         for (who, wait) in [("a", 0), ("b", 0), ("c", 500), ("d", 1500), ("e", 2500)] {
             assert_eq!(pace.reserve(who, at(0)), Duration::from_millis(wait));
         }
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn no_two_that_are_awake_have_the_same_place() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         for who in ["a", "b", "c", "d"] {
             pace.reserve(who, at(0));
         }
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_place_that_was_not_used_is_kept() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert_eq!(pace.claim("a", at(0)), Turn::Now);
         pace.give_back("a", at(0));
         assert_eq!(pace.claim("b", at(10)), soon(990));
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn slacks_wish_is_kept_and_forgotten_places_are_free_again() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         pace.hold(at(30_000));
         assert_eq!(pace.claim("a", at(0)), later(28_500));
         assert_eq!(pace.held(at(29_000)), Some(Duration::from_secs(1)));
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_silence_sends_those_away_who_are_awake() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert_eq!(pace.claim("a", at(0)), Turn::Now);
         assert_eq!(pace.claim("b", at(0)), soon(1000));
         assert_eq!(pace.claim("c", at(0)), soon(2000));
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_takes_the_places_along() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert_eq!(pace.claim("a", at(0)), Turn::Now);
         assert_eq!(pace.claim("b", at(0)), soon(1000));
         let back = -3 * 3600 * 1000;
@@ -300,7 +300,7 @@ mod tests {
     /// Deliveries that come back from a queue up to `late` after their time, a tenth of a second at a time: when the last
     /// one posted, and the most times that one of them came back.
     fn posted(tickets: u32, late: i64) -> (i64, u32) {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         let mut due: Vec<(i64, u32, u32)> = Vec::new();
         for who in 0..tickets {
             let wait = pace.reserve(&who.to_string(), at(0)).as_millis();
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn processes_share_the_pace() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(TimeDelta::seconds(1));
         assert!(pace.is_time_to_tell(at(0)));
         assert_eq!(pace.silent_until(at(0)), None);
         assert!(!pace.is_time_to_tell(at(4_000)), "told a moment ago");

@@ -45,6 +45,8 @@ sinks! {
     Jira = "jira", "JIRA", shows: true;
     /// The Slack message and its thread.
     Slack = "slack", "Slack", shows: true;
+    /// The card in Microsoft Teams, with its thread or its further cards.
+    Teams = "teams", "Microsoft Teams", shows: true;
     /// The playbook of the current attempt.
     Playbook = "playbook", "Playbook", shows: false;
 }
@@ -63,6 +65,8 @@ pub enum Record {
     Jira(JiraRecord),
     /// Of the Slack message.
     Slack(SlackRecord),
+    /// Of the card in Microsoft Teams.
+    Teams(TeamsRecord),
 }
 
 /// How far a sink was brought with the ticket, and what goes on there.
@@ -189,6 +193,41 @@ pub struct SlackRecord {
     pub frozen: bool,
     /// A detail that Slack refused while the rest went on.
     pub fault: Option<DeliveryFault>,
+}
+
+/// What was last recorded about this ticket's card in Microsoft Teams.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TeamsRecord {
+    /// By bot: the thread that the card began, `19:…@thread.tacv2;messageid=…`.
+    pub conversation: Option<String>,
+    /// By bot: the card's own id.
+    pub activity: Option<String>,
+    /// The call that was intended last, until what came of it is recorded.
+    pub intent: Option<Intent>,
+    /// How many calls for what is being posted had an unknown outcome.
+    pub unsure: u32,
+    /// Hash of the card as last shown.
+    pub shown: Option<String>,
+    /// How many chapters of the story were told.
+    pub told: u32,
+    /// By workflow URL: how many cards were posted.
+    pub cards: u32,
+    /// By workflow URL: the status that the last of them showed.
+    pub status: Option<Status>,
+    /// By bot: how often the card was posted again because somebody deleted it.
+    pub reposted: u32,
+    /// By bot: it was deleted again after it had been posted a second time, and is left alone.
+    pub deleted: bool,
+    /// A detail that went wrong while the rest went on.
+    pub fault: Option<DeliveryFault>,
+}
+
+impl TeamsRecord {
+    /// Is there a card?
+    pub fn is_shown(&self) -> bool {
+        self.activity.is_some() || self.cards > 0
+    }
 }
 
 /// How each sink stands; one that never did anything is not there.

@@ -474,6 +474,7 @@ pub fn open(opening: Opening, now: DateTime<Utc>) -> Ticket {
         past: None,
         jira: JiraRecord::default(),
         slack: SlackRecord::default(),
+        teams: (!sinks_off.contains_key(Sink::Teams.name())).then(Box::default),
         sinks_off,
         version: 1,
         trace,
@@ -626,6 +627,9 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
         Event::Leased { sink, lease } => lease_sink(d, *sink, lease)?,
         Event::Recorded(Record::Jira(record)) => record_jira(d, record),
         Event::Recorded(Record::Slack(record)) => d.ticket.slack = record.clone(),
+        Event::Recorded(Record::Teams(record)) => {
+            d.ticket.teams = Some(Box::new(record.clone()));
+        }
         Event::Woken { sink } => {
             let state = d.ticket.books.sinks.of(*sink);
             state.delivered = 0;

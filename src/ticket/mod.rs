@@ -30,7 +30,7 @@ pub mod store;
 pub use blocked::{BlockedSinks, Waits};
 pub use bookkeeping::{
     Blocked, Bookkeeping, Confirmed, DeliveryFault, JiraRecord, Record, Sink, SinkState,
-    SinkStates, SlackRecord,
+    SinkStates, SlackRecord, TeamsRecord,
 };
 pub use care::{Care, Importance, Owner};
 pub use history::{Outcome, Past};
@@ -85,6 +85,8 @@ pub enum Channel {
     Jira,
     /// A person in Slack.
     Slack,
+    /// A person in Microsoft Teams.
+    Teams,
     /// A person on the dashboard or through the API.
     Dashboard,
     /// A playbook's callback or the vendor's answer about its run.
@@ -249,6 +251,9 @@ pub struct Ticket {
     /// What the Slack sink recorded.
     #[serde(default)]
     pub slack: SlackRecord,
+    /// What the Microsoft Teams sink recorded; `None`: it was off when the ticket was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teams: Option<Box<TeamsRecord>>,
     /// How healing stands.
     pub remediation: Remediation,
     /// Sinks that are switched off, by name, with the reason.
@@ -290,7 +295,7 @@ impl Actor {
     pub fn is_person(&self) -> bool {
         matches!(
             self.channel,
-            Channel::Jira | Channel::Slack | Channel::Dashboard
+            Channel::Jira | Channel::Slack | Channel::Teams | Channel::Dashboard
         )
     }
 }
@@ -343,6 +348,9 @@ impl Ticket {
             // What its leader shows, unless it was shown before it was part of that incident.
             Sink::Jira => (self.is_follower() || self.is_silent()) && self.jira.key.is_none(),
             Sink::Slack => (self.is_follower() || self.is_silent()) && self.slack.ts.is_none(),
+            Sink::Teams => (self.teams.as_ref()).is_none_or(|record| {
+                (self.is_follower() || self.is_silent()) && !record.is_shown()
+            }),
         };
         !idle && !self.sinks_off.contains_key(sink.name()) && self.delivered(sink) < self.version
     }
@@ -403,6 +411,7 @@ impl Ticket {
         match sink {
             Sink::Jira => self.jira.fault.as_ref(),
             Sink::Slack => self.slack.fault.as_ref(),
+            Sink::Teams => self.teams.as_ref()?.fault.as_ref(),
             Sink::Playbook => None,
         }
     }

@@ -130,6 +130,21 @@ async function acknowledge(stage, page, slack, settings) {
 }
 
 /** The question in Slack: who may not answer changes nothing, who may starts the attempt. */
+/** The same story in Teams: edited cards, and buttons that count for those who may decide. */
+async function inTeams(stage, url) {
+  stage.step("Teams");
+  const page = await stage.visit(url);
+  const card = (text) => page.locator("article").filter({ hasText: text });
+  await card("✅ CLOSED: pl_notify").waitFor();
+  await stage.check(page, "the channel of the team");
+  const open = card("🔴 ALERT: ").first();
+  const title = await open.locator(".large").first().textContent();
+  await open.getByRole("button", { name: "Take it as Some Stranger" }).click();
+  await page.getByText("You may not decide this here").waitFor();
+  await card(title).first().getByRole("button", { name: "Take it as John Doe" }).click();
+  await card(title.replace("🔴 ALERT", "🔄 IN PROGRESS")).first().waitFor();
+}
+
 async function approve(stage, slack, dashboard) {
   const asking = message(slack, "ALERT: pl_notify");
   stage.step("a stranger presses Approve");
@@ -170,6 +185,7 @@ await play(async (stage, settings) => {
   await jira(stage, page, slack);
   await acknowledge(stage, page, slack, settings);
   await approve(stage, slack, settings.dashboard);
+  await inTeams(stage, settings.teams);
 
   const board = await stage.visit(settings.jira);
   await board.locator(".column", { hasText: "DONE" }).getByRole("link", { name: /pl_notify/ }).waitFor();

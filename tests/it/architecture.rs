@@ -272,14 +272,20 @@ const IMPURE: &[&str] = &[
     "sinks/slack/client.rs",
     "sinks/slack/lookup.rs",
     "sinks/slack/mod.rs",
+    "sinks/teams/bot.rs",
+    "sinks/teams/client.rs",
+    "sinks/teams/mod.rs",
+    "sinks/teams/workflow.rs",
     // What binds it together, and what is bound to the host, the environment and the terminal.
     "flow/",
     "functions/api.rs",
+    "functions/bot_token.rs",
     "functions/deployment.rs",
     "functions/envelope.rs",
     "functions/events.rs",
     "functions/faults.rs",
     "functions/ingest.rs",
+    "functions/keys.rs",
     "functions/metrics.rs",
     "functions/mod.rs",
     "functions/pages.rs",
@@ -287,6 +293,7 @@ const IMPURE: &[&str] = &[
     "functions/reader.rs",
     "functions/secure_webhook.rs",
     "functions/silences.rs",
+    "functions/teams.rs",
     "functions/wire.rs",
 ];
 /// Whole rooms at the edge.

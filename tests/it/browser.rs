@@ -93,7 +93,7 @@ impl Rig {
             line.split_once(' ')
                 .map(|(name, url)| (name.to_lowercase(), url.trim().to_owned()))
         };
-        said.iter().take(3).filter_map(pair).collect()
+        said.iter().take(4).filter_map(pair).collect()
     }
 
     /// Waits until JIRA and Slack show every ticket as it stands: Slack takes one message a second.
@@ -109,7 +109,7 @@ impl Rig {
             loop {
                 let ticket = self.get(&format!("api/tickets/{id}")).await;
                 let version = ticket["version"].as_u64().unwrap();
-                if ["jira", "slack"]
+                if ["jira", "slack", "teams"]
                     .iter()
                     .all(|sink| ticket["deliveries"][sink].as_u64() >= Some(version))
                 {
@@ -133,40 +133,45 @@ impl Rig {
 
     /// Plays a story of `tests/browser/`.
     async fn browse(&self, story: &str, mut settings: Value) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         settings["dashboard"] = json!(format!("{}dashboard", self.base));
-        settings["tools"] = json!(tools());
-        settings["pictures"] = json!(root.join("target/screenshots"));
-        settings["kept"] = if are_kept() {
-            json!(root.join("tests/screenshots"))
-        } else {
-            Value::Null
-        };
-        let mut command = tokio::process::Command::new("node");
-        command
-            .arg(root.join("tests/browser").join(story))
-            .arg(settings.to_string());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output())
-            .await
-            .unwrap_or_else(|_| panic!("{story} does not end"));
-        let output = output.unwrap();
-        let said = [output.stdout, output.stderr]
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .concat();
-        assert!(output.status.success(), "{story}:\n{said}");
-        println!("{story}: {said}");
+        browse(story, settings).await;
     }
+}
+
+/// Plays a story of `tests/browser/`.
+async fn browse(story: &str, mut settings: Value) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    settings["tools"] = json!(tools());
+    settings["pictures"] = json!(root.join("target/screenshots"));
+    settings["kept"] = if are_kept() {
+        json!(root.join("tests/screenshots"))
+    } else {
+        Value::Null
+    };
+    let mut command = tokio::process::Command::new("node");
+    command
+        .arg(root.join("tests/browser").join(story))
+        .arg(settings.to_string());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .unwrap_or_else(|_| panic!("{story} does not end"));
+    let output = output.unwrap();
+    let said = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
+    assert!(output.status.success(), "{story}:\n{said}");
+    println!("{story}: {said}");
 }
 
 /// Where `./tests/run` puts the driver and the browser; the browser itself may be another, as `AIOPS_RCA_TEST_BROWSER` says.
 fn tools() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
-    for package in ["playwright-core", "axe-core"] {
+    for package in ["playwright-core", "axe-core", "adaptivecards"] {
         let path = tools.join("node_modules").join(package);
         assert!(
             path.is_dir(),
@@ -189,7 +194,7 @@ async fn people_look_around_the_demo_and_press_its_buttons() {
     let places = rig.play().await;
     rig.browse(
         "demo.mjs",
-        json!({"jira": places["jira"], "slack": places["slack"]}),
+        json!({"jira": places["jira"], "slack": places["slack"], "teams": places["teams"]}),
     )
     .await;
     rig.host.stop().await;
@@ -208,4 +213,35 @@ async fn people_sign_in_and_answer_on_the_dashboard() {
     assert_eq!(http.send("the app", request).await.unwrap().status, 200);
     rig.browse("sign_in.mjs", json!({"key": KEY})).await;
     rig.host.stop().await;
+}
+
+/// The official package (npm `adaptivecards`) reads every card without complaint and shows each text as it was written.
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_of_teams_are_parsed_and_rendered_by_the_official_package() {
+    let site = std::sync::Arc::new(EmptyPage);
+    let server = simulators::serve(0, site).await.unwrap();
+    let cards = support::embedded_path().with_extension("cards.json");
+    let made: Vec<Value> = (crate::teams::cards::samples().into_iter())
+        .map(|(name, card, says)| json!({"name": name, "card": card, "says": says}))
+        .collect();
+    std::fs::write(&cards, json!(made).to_string()).unwrap();
+    browse("cards.mjs", json!({"cards": cards, "page": server.url()})).await;
+    std::fs::remove_file(&cards).unwrap();
+}
+
+/// Somewhere to show a card.
+struct EmptyPage;
+
+impl simulators::Site for EmptyPage {
+    fn answer(&self, _: &simulators::Request) -> simulators::Answer {
+        let page = "<!doctype html><html lang=\"en\"><title>Cards</title><link rel=\"icon\" href=\"data:,\"><body></body></html>";
+        let answer = simulators::Answer::text(200, page);
+        simulators::Answer {
+            headers: vec![(
+                "content-type".to_owned(),
+                "text/html; charset=utf-8".to_owned(),
+            )],
+            ..answer
+        }
+    }
 }

@@ -393,6 +393,7 @@ fn rig_with(dashboard: DashboardLock, idle: Vec<Idle>) -> Rig {
     let store = flow.store.clone();
     let doors = Doors {
         flow: Ok(flow),
+        bot_token: None,
         secure_webhook: None,
         dashboard,
         problems: Vec::new(),

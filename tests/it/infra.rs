@@ -56,6 +56,47 @@ fn binding(function: &str) -> Value {
     serde_json::from_str::<Value>(&read(&path)).unwrap()["bindings"][0].clone()
 }
 
+/// The app package is made, names the bot, and asks for nothing but what the docs say.
+#[test]
+fn the_teams_app_package_names_the_bot() {
+    let bot = "11111111-aaaa-bbbb-cccc-222222222222";
+    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("teams-app.zip");
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/teams-app");
+    let made = std::process::Command::new("python3")
+        .arg(&script)
+        .args([bot, path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let show = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; print(z.read('manifest.json').decode()); \
+                assert all(z.read(n)[:8] == b'\\x89PNG\\r\\n\\x1a\\n' for n in ('color.png', 'outline.png'))";
+    let shown = std::process::Command::new("python3")
+        .args(["-c", show, path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(
+        shown.status.success(),
+        "{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
+    let manifest: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(manifest["bots"][0]["botId"], bot);
+    assert_eq!(manifest["bots"][0]["scopes"], serde_json::json!(["team"]));
+    assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
+    let asked = &manifest["authorization"]["permissions"]["resourceSpecific"];
+    assert_eq!(asked.as_array().unwrap().len(), 1);
+    assert_eq!(asked[0]["name"], "ChannelMessage.Read.Group");
+    let refused = std::process::Command::new("python3")
+        .arg(&script)
+        .arg("nonsense")
+        .output();
+    assert!(!refused.unwrap().status.success());
+}
+
 #[test]
 fn tables_and_queues_exist_under_the_names_of_the_code() {
     for (what, names, pattern) in [

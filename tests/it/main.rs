@@ -34,4 +34,5 @@ mod storage;
 mod stored;
 mod story;
 mod support;
+mod teams;
 mod telemetry;

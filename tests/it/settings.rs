@@ -35,7 +35,7 @@ type Row = (
 
 #[test]
 fn what_is_half_configured_names_what_is_missing() {
-    let table: [Row; 16] = [
+    let table: [Row; 21] = [
         (&[], &[]),
         (
             &[("ITSM_TOOL", "jira")],
@@ -49,6 +49,44 @@ fn what_is_half_configured_names_what_is_missing() {
         (&[("ITSM_TOOL", "servicenow")], &["ITSM_TOOL"]),
         (&[("SLACK_BOT_TOKEN", "xoxb-1")], &["SLACK_ALERT_CHANNEL"]),
         (&[("SLACK_ALERT_CHANNEL", "C1")], &["SLACK_BOT_TOKEN"]),
+        (
+            &[(
+                "TEAMS_WORKFLOW_URL",
+                "https://a.1.environment.api.powerplatform.com/x?sig=1",
+            )],
+            &[],
+        ),
+        (
+            &[(
+                "TEAMS_WORKFLOW_URL",
+                "https://contoso.webhook.office.com/webhookb2/x",
+            )],
+            &["TEAMS_WORKFLOW_URL"],
+        ),
+        (
+            &[(
+                "TEAMS_WORKFLOW_URL",
+                "https://prod-1.westeurope.logic.azure.com/workflows/x?sig=1",
+            )],
+            &["TEAMS_WORKFLOW_URL"],
+        ),
+        (
+            &[(
+                "TEAMS_WORKFLOW_URL",
+                "@Microsoft.KeyVault(SecretUri=https://v/x)",
+            )],
+            &["TEAMS_WORKFLOW_URL"],
+        ),
+        (
+            &[
+                (
+                    "TEAMS_WORKFLOW_URL",
+                    "https://a.1.environment.api.powerplatform.com/x?sig=1",
+                ),
+                ("TEAMS_WORKFLOW_BODY", "xml"),
+            ],
+            &["TEAMS_WORKFLOW_BODY"],
+        ),
         (
             &[(
                 "PLAYBOOK_RETRY_PIPELINE",
@@ -277,6 +315,9 @@ fn no_secret_is_printed() {
         }
         name if name.starts_with("PLAYBOOK_") => {
             "https://logic.example.com/x?sig=secret-of-test".to_owned()
+        }
+        "TEAMS_WORKFLOW_URL" => {
+            "https://a.1.environment.api.powerplatform.com/x?sig=secret-of-test".to_owned()
         }
         "OTEL_EXPORTER_OTLP_HEADERS" => "api-key=secret-of-test".to_owned(),
         _ => "secret-of-test-secret-of-test".to_owned(),

@@ -25,6 +25,7 @@ mod owned;
 mod patrolled;
 mod people;
 mod planted;
+mod posted;
 mod reading;
 mod reports;
 mod stuck;

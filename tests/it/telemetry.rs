@@ -182,6 +182,7 @@ impl Rig {
     async fn invoke(&self, function: &str, message: &str) {
         let doors = Doors {
             flow: Ok(self.flow.clone()),
+            bot_token: None,
             secure_webhook: None,
             dashboard: DashboardLock::Closed,
             problems: Vec::new(),

@@ -14,6 +14,7 @@ use crate::identity::Identity;
 use crate::sinks::jira::Jira;
 use crate::sinks::playbook::Playbooks;
 use crate::sinks::slack::Slack;
+use crate::sinks::teams::Teams;
 use crate::sinks::{self, Check, Sinks, bad, good};
 use crate::telemetry;
 
@@ -41,6 +42,7 @@ pub(super) async fn check(config: &Config, parts: &Parts, now: DateTime<Utc>) ->
     let Sinks {
         jira: jira_sink,
         slack: slack_sink,
+        teams: teams_sink,
         playbook,
         lanes: _,
     } = sinks;
@@ -53,10 +55,11 @@ pub(super) async fn check(config: &Config, parts: &Parts, now: DateTime<Utc>) ->
         .otlp
         .as_ref()
         .map(|otlp| telemetry::check(otlp, http));
-    let checks: [BoxFuture<'_, Vec<Check>>; 11] = [
+    let checks: [BoxFuture<'_, Vec<Check>>; 12] = [
         identity(config, signed_in.as_ref()).boxed(),
         jira(config, jira_sink.as_ref(), now).boxed(),
         slack(config, slack_sink.as_ref()).boxed(),
+        teams(config, teams_sink.as_ref(), now).boxed(),
         each(
             config,
             "Data Factory",
@@ -177,6 +180,13 @@ async fn slack(config: &Config, sink: Option<&Slack>) -> Vec<Check> {
     match sink {
         Some(slack) => slack.check().await,
         None => off(config, "Slack", "SLACK_"),
+    }
+}
+
+async fn teams(config: &Config, sink: Option<&Teams>, now: DateTime<Utc>) -> Vec<Check> {
+    match sink {
+        Some(teams) => teams.check(now).await,
+        None => off(config, "Microsoft Teams", "TEAMS_"),
     }
 }
 

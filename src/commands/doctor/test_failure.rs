@@ -66,12 +66,16 @@ pub(super) async fn send(flow: &Flow) -> Result<String, Fault> {
         return Err(Fault::permanent(format!("{id}: {}", faults.join("; "))));
     }
     Ok(format!(
-        "ticket {id}, issue {}, Slack {}: opened, shown and closed in {} s",
+        "ticket {id}, issue {}, Slack {}, Teams {}: opened, shown and closed in {} s",
         ticket.jira.key.as_deref().unwrap_or("off"),
         if ticket.slack.ts.is_some() {
             "posted"
         } else {
             "off"
+        },
+        match &ticket.teams {
+            Some(_) => "posted",
+            None => "off",
         },
         (Utc::now() - now).num_seconds(),
     ))

@@ -1,7 +1,7 @@
 //! The demo: real sample failures, played against simulators a person can look at.
 //!
 //! In: a running stand-in host's port. Out: lines for the terminal, and whether everything arrived. It talks
-//! to the app only through its doors and its API, as the outside world does; JIRA, Slack, the playbook and
+//! to the app only through its doors and its API, as the outside world does; JIRA, Slack, Teams, the playbook and
 //! the vendors are the simulators next door. Nothing outside this machine is reached.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,7 @@ use simulators::identity::IdentitySite;
 use simulators::jira::{self, JiraSimulator};
 use simulators::logic_app::{Deployment, LogicAppSettings, LogicAppSimulator};
 use simulators::slack::{SlackOptions, SlackSimulator};
+use simulators::teams::bot::{BotOptions, BotSimulator};
 use simulators::{Server, serve};
 
 mod story;
@@ -49,6 +50,7 @@ const JOB_RUN: &str =
 pub struct Demo {
     jira: JiraSimulator,
     slack: SlackSimulator,
+    team: BotSimulator,
     playbooks: LogicAppSimulator,
     factory: Server,
     factory_site: Arc<DataFactorySite>,
@@ -94,6 +96,14 @@ impl Demo {
             SlackOptions {
                 door: Some(base.join("slack/interactions")?),
                 ..SlackOptions::default()
+            },
+        )
+        .await?;
+        let team = BotSimulator::start(
+            0,
+            BotOptions {
+                door: Some(base.join("teams/messages")?),
+                ..BotOptions::default()
             },
         )
         .await?;
@@ -143,6 +153,7 @@ impl Demo {
         Ok(Self {
             jira,
             slack,
+            team,
             playbooks,
             factory,
             factory_site,
@@ -208,9 +219,26 @@ impl Demo {
             ),
         ]
         .into_iter()
+        .chain(self.teams())
         .chain(self.key.clone().map(|key| ("DASHBOARD_KEY", key)))
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+    }
+
+    /// The settings that lead to the team. Its first member may decide, its second may not.
+    fn teams(&self) -> [(&'static str, String); 8] {
+        let team = BotOptions::default();
+        let approver = team.people.first().map(|(id, _)| id.clone());
+        [
+            ("TEAMS_BOT_APP_ID", team.app_id),
+            ("TEAMS_TENANT_ID", team.tenant),
+            ("TEAMS_TEAM_ID", team.team),
+            ("TEAMS_CHANNEL_ID", team.channel),
+            ("TEAMS_APPROVERS", approver.unwrap_or_default()),
+            ("TEAMS_SERVICE_URL", self.team.service()),
+            ("TEAMS_OPENID_URL", self.team.openid()),
+            ("TEAMS_GRAPH_URL", self.team.graph()),
+        ]
     }
 
     /// Where to look, a line each.
@@ -224,6 +252,7 @@ impl Demo {
             ),
             format!("JIRA       {}", self.jira.base_url()),
             format!("Slack      {}", self.slack.url()),
+            format!("Teams      {}", self.team.page()),
         ]
     }
 
@@ -248,9 +277,10 @@ impl Demo {
         let found = self.play_unreported(&http, &say).await;
         let arrived = self.follow(&http, wanted, &say).await;
         say(&format!(
-            "{} issue(s) in JIRA, {} message(s) in Slack, {} playbook run(s)",
+            "{} issue(s) in JIRA, {} message(s) in Slack, {} card(s) in Teams, {} playbook run(s)",
             self.jira.issues().len(),
             self.posts(),
+            self.team.messages().len(),
             self.playbooks.runs().len()
         ));
         all_understood && found && arrived

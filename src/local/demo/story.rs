@@ -95,9 +95,11 @@ impl Scene {
     }
 }
 
-/// In JIRA and in Slack?
+/// In JIRA, Slack and Teams?
 pub(super) fn is_shown(ticket: &Value) -> bool {
-    !text(ticket, "/jira/key").is_empty() && !text(ticket, "/slack/ts").is_empty()
+    !text(ticket, "/jira/key").is_empty()
+        && !text(ticket, "/slack/ts").is_empty()
+        && !text(ticket, "/teams/activity").is_empty()
 }
 
 /// Closed, and shown so?
@@ -107,7 +109,7 @@ pub(super) fn is_closed(ticket: &Value) -> bool {
         let delivered = ticket.pointer(&format!("/deliveries/{sink}"));
         delivered.and_then(Value::as_u64) >= version
     };
-    text(ticket, "/status") == "acknowledged" && shown("jira") && shown("slack")
+    text(ticket, "/status") == "acknowledged" && shown("jira") && shown("slack") && shown("teams")
 }
 
 /// Shown, and nothing automatic is under way any more?

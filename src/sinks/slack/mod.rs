@@ -36,6 +36,8 @@ pub mod interaction;
 mod lookup;
 mod text;
 
+/// Between two messages in a channel.
+const GAP: TimeDelta = TimeDelta::seconds(1);
 /// The type of the metadata on every message we post.
 pub(crate) const EVENT_TYPE: &str = "rca_ticket";
 
@@ -105,7 +107,7 @@ pub struct Slack {
 }
 
 /// Hints only: after a restart everything is found again (law L9).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     posts: Pace,
     updates: Pace,
@@ -117,6 +119,19 @@ struct Shared {
     no_history: bool,
     /// Our own bot, by Slack's id.
     bot: Option<String>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            posts: Pace::every(GAP),
+            updates: Pace::every(GAP),
+            channels: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            no_history: false,
+            bot: None,
+        }
+    }
 }
 
 impl Slack {

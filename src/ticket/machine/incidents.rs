@@ -24,8 +24,13 @@ pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
         ..joined.clone()
     });
     d.visible = true;
-    if d.ticket.jira.key.is_some() || d.ticket.slack.ts.is_some() {
-        // Its own issue and message end here.
+    let in_teams = d
+        .ticket
+        .teams
+        .as_ref()
+        .is_some_and(|record| record.is_shown());
+    if d.ticket.jira.key.is_some() || d.ticket.slack.ts.is_some() || in_teams {
+        // Its own issue, message and card end here.
         d.ticket.status_version += 1;
         let told = format!(
             "This is part of incident {}, and goes on there",

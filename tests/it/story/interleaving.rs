@@ -1,5 +1,5 @@
 //! People in JIRA and on the dashboard, the machine, repeats, reorderings, lost answers, 429s and kills, at random:
-//! at the end JIRA, Slack and the ticket agree, and nobody's decision was undone.
+//! at the end JIRA, Slack and the ticket agree, and nobody's decision was undone. The same over Teams, by bot.
 //!
 //! `AIOPS_RCA_INTERLEAVINGS` sets how many stories (240 by default), `AIOPS_RCA_SEED` the first seed.
 
@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiops_rca::sinks::Sinks;
 use aiops_rca::sinks::jira::{Jira, document, ticket_status, webhook};
 use aiops_rca::sinks::slack::{Slack, SlackSettings, blocks};
+use aiops_rca::sinks::teams::Teams;
 use aiops_rca::sources::Parsed;
 use aiops_rca::ticket::machine::Event;
 use aiops_rca::ticket::store::UpdateError;
@@ -16,11 +18,13 @@ use aiops_rca::ticket::{Actor, AttemptState, Channel, Sink, Status, Ticket, Tick
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use simulators::jira::{self, Issue, JiraSimulator, Person};
-use simulators::slack::{SlackOptions, SlackSimulator};
-use simulators::{Answer, Clock, Fault, Request, Server, Site, serve};
+use simulators::slack::{SlackMessage, SlackOptions, SlackSimulator};
+use simulators::teams::bot::{BotMessage, BotOptions, BotSimulator};
+use simulators::{Answer, Clock, Fault, FaultScript, Request, Server, Site, serve};
 
 use super::healing::rig::{Fate, Fates, Outside, Rig, failure};
 use super::simulation::{Simulation, Task};
+use crate::support;
 
 const STORIES_A_TOWN: u32 = 10;
 /// Acts of people come within this time.
@@ -56,15 +60,119 @@ enum Act {
     InJira(u32, &'static str),
     OnDashboard(u32, Status),
     JiraFails(Fault),
-    SlackFails(Fault),
+    ChatFails(Fault),
     Restart,
+}
+
+/// Where people read of a ticket, beside JIRA.
+enum Chat {
+    Slack(SlackSimulator),
+    /// With the endpoint of the bot's identity, and two instances that share the work.
+    Teams(Box<BotSimulator>, Server, [Teams; 2]),
+}
+
+impl Chat {
+    async fn begin(teams: bool, clock: &Clock) -> Self {
+        if teams {
+            let options = BotOptions {
+                clock: clock.clone(),
+                limits: true,
+                ..BotOptions::default()
+            };
+            let team = BotSimulator::start(0, options).await.unwrap();
+            let endpoint = support::teams::identity().await;
+            let instance = || support::teams::sink(&team, &endpoint, support::http());
+            let instances = [instance(), instance()];
+            return Self::Teams(Box::new(team), endpoint, instances);
+        }
+        let options = SlackOptions {
+            clock: clock.clone(),
+            ..SlackOptions::default()
+        };
+        Self::Slack(SlackSimulator::start_with(0, options).await.unwrap())
+    }
+
+    fn faults(&self) -> &FaultScript {
+        match self {
+            Self::Slack(slack) => slack.faults(),
+            Self::Teams(team, ..) => team.faults(),
+        }
+    }
+
+    /// New processes: what was only remembered is gone.
+    fn restart(&mut self) {
+        if let Self::Teams(team, endpoint, instances) = self {
+            let instance = || support::teams::sink(team, endpoint, support::http());
+            *instances = [instance(), instance()];
+        }
+    }
+
+    /// The sinks of the process that takes the next piece of work.
+    fn furnish(&self, sinks: &mut Sinks, second: bool) {
+        match self {
+            Self::Slack(_) if sinks.slack.is_some() => {}
+            Self::Slack(slack) => {
+                let settings = SlackSettings {
+                    bot_token: SlackOptions::default().token.into(),
+                    channel: "C01234567AB".to_owned(),
+                    digest_channel: None,
+                    signing_secret: None,
+                    approvers: Vec::new(),
+                    api_base: slack.api_base().parse().unwrap(),
+                    dashboard_base: None,
+                    issue_base: None,
+                };
+                sinks.slack = Some(Slack::new(settings, support::http()));
+            }
+            Self::Teams(_, _, instances) => {
+                sinks.teams = Some(instances[usize::from(second)].clone());
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Slack(slack) => slack.messages().len(),
+            Self::Teams(team, ..) => team.messages().len(),
+        }
+    }
+
+    /// It shows the ticket as it is, once, with its whole story.
+    fn assert_shows(&self, sinks: &Sinks, ticket: &Ticket, history: &dyn Fn() -> String) {
+        let told = match self {
+            Self::Slack(slack) => {
+                let messages = slack.messages();
+                let shown = |message: &&SlackMessage| Some(&message.ts) == ticket.slack.ts.as_ref();
+                let message = messages.iter().find(shown).unwrap();
+                let look = sinks.slack.as_ref().unwrap().settings().look();
+                let expected = blocks::message(ticket, &look);
+                assert_eq!(
+                    message.blocks,
+                    expected.blocks,
+                    "Slack disagrees: {}",
+                    history()
+                );
+                slack.thread(&message.ts).len()
+            }
+            Self::Teams(team, ..) => {
+                let record = ticket.teams.as_ref().unwrap();
+                let messages = team.messages();
+                let shown = |message: &&BotMessage| Some(&message.id) == record.activity.as_ref();
+                let message = messages.iter().find(shown).unwrap();
+                let expected = support::teams::settings(team).card(ticket);
+                assert_eq!(message.card, expected, "Teams disagrees: {}", history());
+                team.thread(&message.id).len()
+            }
+        };
+        assert_eq!(told, ticket.story.len(), "the thread: {}", history());
+    }
 }
 
 struct Scenario {
     seed: u64,
     rig: Rig<Act>,
     jira: JiraSimulator,
-    slack: SlackSimulator,
+    chat: Chat,
     clock: Clock,
     read: usize,
     ids: BTreeMap<u32, TicketId>,
@@ -103,7 +211,7 @@ fn trouble(dice: &mut fastrand::Rng) -> Fault {
 }
 
 impl Scenario {
-    async fn build(seed: u64) -> Self {
+    async fn build(seed: u64, teams: bool) -> Self {
         let mut rig: Rig<Act> = Rig::build(seed, true, Luck(fastrand::Rng::with_seed(seed))).await;
         let letterbox = serve(0, Arc::new(Letterbox)).await.unwrap();
         let hook = jira::Hook {
@@ -121,21 +229,13 @@ impl Scenario {
         .await
         .unwrap();
         let clock = Clock::default();
-        let slack = SlackSimulator::start_with(
-            0,
-            SlackOptions {
-                clock: clock.clone(),
-                ..SlackOptions::default()
-            },
-        )
-        .await
-        .unwrap();
+        let chat = Chat::begin(teams, &clock).await;
         rig.simulation.kills = rig.simulation.dice.u32(0..12);
         let mut scenario = Self {
             seed,
             rig,
             jira,
-            slack,
+            chat,
             clock,
             read: 0,
             ids: BTreeMap::new(),
@@ -149,20 +249,12 @@ impl Scenario {
 
     /// A new process: what was only remembered is gone.
     fn restart(&mut self) {
-        let workspace = SlackOptions::default();
         let settings = crate::support::jira_settings(&self.jira);
         self.rig.simulation.flow.sinks.jira = Some(Jira::new(settings, crate::support::http()));
-        let settings = SlackSettings {
-            bot_token: workspace.token.into(),
-            channel: "C01234567AB".to_owned(),
-            digest_channel: None,
-            signing_secret: None,
-            approvers: Vec::new(),
-            api_base: self.slack.api_base().parse().unwrap(),
-            dashboard_base: None,
-            issue_base: None,
-        };
-        self.rig.simulation.flow.sinks.slack = Some(Slack::new(settings, crate::support::http()));
+        self.chat.restart();
+        self.rig.simulation.flow.sinks.slack = None;
+        self.chat
+            .furnish(&mut self.rig.simulation.flow.sinks, false);
     }
 
     fn script(&mut self) {
@@ -194,7 +286,7 @@ impl Scenario {
         }
         for _ in 0..dice.u32(0..12) {
             simulation.plan_act(within(&mut dice, 0), Act::JiraFails(trouble(&mut dice)));
-            simulation.plan_act(within(&mut dice, 0), Act::SlackFails(trouble(&mut dice)));
+            simulation.plan_act(within(&mut dice, 0), Act::ChatFails(trouble(&mut dice)));
         }
         for _ in 0..dice.u32(0..4) {
             simulation.plan_act(within(&mut dice, 0), Act::Restart);
@@ -209,6 +301,10 @@ impl Scenario {
             self.rig.tick();
             self.clock.set(now);
             self.jira.clock().set(now);
+            // Whichever process takes it; no dice are thrown for that, so that each story is the same over Slack and Teams.
+            let second = now.timestamp_subsec_micros() % 2 == 1;
+            self.chat
+                .furnish(&mut self.rig.simulation.flow.sinks, second);
             let killed = match task {
                 Task::Message {
                     queue,
@@ -273,8 +369,8 @@ impl Scenario {
                 self.jira.faults().next(fault);
                 return false;
             }
-            Act::SlackFails(fault) => {
-                self.slack.faults().next(fault);
+            Act::ChatFails(fault) => {
+                self.chat.faults().next(fault);
                 return false;
             }
             Act::Restart => return true,
@@ -410,9 +506,9 @@ impl Scenario {
             .await
             .unwrap();
         assert_eq!(tickets.len(), STORIES_A_TOWN as usize, "seed {seed}");
-        let (issues, messages) = (self.issues(), self.slack.messages());
+        let issues = self.issues();
         assert_eq!(
-            (issues.len(), messages.len()),
+            (issues.len(), self.chat.count()),
             (tickets.len(), tickets.len()),
             "seed {seed}: one issue, one message each"
         );
@@ -430,7 +526,7 @@ impl Scenario {
                 )
             };
             assert!(
-                !ticket.lags(Sink::Jira) && !ticket.lags(Sink::Slack),
+                !Sink::showing().any(|sink| ticket.lags(sink)),
                 "not shown: {}",
                 history()
             );
@@ -441,33 +537,8 @@ impl Scenario {
                 history()
             );
             assert_eq!(ticket.jira.key.as_ref(), Some(&issue.key), "seed {seed}");
-            let message = messages
-                .iter()
-                .find(|message| Some(&message.ts) == ticket.slack.ts.as_ref())
-                .unwrap();
-            let expected = blocks::message(
-                ticket,
-                &simulation
-                    .flow
-                    .sinks
-                    .slack
-                    .as_ref()
-                    .unwrap()
-                    .settings()
-                    .look(),
-            );
-            assert_eq!(
-                message.blocks,
-                expected.blocks,
-                "Slack disagrees: {}",
-                history()
-            );
-            assert_eq!(
-                self.slack.thread(&message.ts).len(),
-                ticket.story.len(),
-                "the thread: {}",
-                history()
-            );
+            self.chat
+                .assert_shows(&simulation.flow.sinks, ticket, &history);
             for chapter in &ticket.story {
                 let marker = document::marker(&ticket.id, chapter.number);
                 let told = issue
@@ -508,15 +579,11 @@ impl Scenario {
     }
 }
 
-#[tokio::test]
-async fn jira_slack_and_ticket_agree_whatever_happens() {
-    let (first, stories) = (
-        crate::support::number("AIOPS_RCA_SEED", 1),
-        crate::support::number("AIOPS_RCA_INTERLEAVINGS", 240),
-    );
+async fn play(teams: bool, stories: u64) {
+    let first = crate::support::number("AIOPS_RCA_SEED", 1);
     let towns = stories.div_ceil(u64::from(STORIES_A_TOWN));
     let played = futures::stream::iter(first..first + towns).map(|seed| async move {
-        let mut scenario = Scenario::build(seed).await;
+        let mut scenario = Scenario::build(seed, teams).await;
         scenario.play().await;
         scenario.judge().await;
         scenario
@@ -534,4 +601,22 @@ async fn jira_slack_and_ticket_agree_whatever_happens() {
         decided > 0,
         "nobody decided anything: the stories are too quiet"
     );
+}
+
+#[tokio::test]
+async fn jira_slack_and_ticket_agree_whatever_happens() {
+    play(
+        false,
+        crate::support::number("AIOPS_RCA_INTERLEAVINGS", 240),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn jira_teams_and_ticket_agree_whatever_happens() {
+    play(
+        true,
+        crate::support::number("AIOPS_RCA_INTERLEAVINGS", 240) / 2,
+    )
+    .await;
 }

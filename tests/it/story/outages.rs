@@ -1,4 +1,4 @@
-//! JIRA and Slack that hang, refuse, redirect or answer with a web page, for seconds, minutes or a night, at random, with
+//! JIRA, Slack and Teams (by bot) that hang, refuse, redirect or answer with a web page, for seconds, minutes or a night, at random, with
 //! kills: every ticket is shown in the end, nothing twice, and meanwhile API and `replay` say the truth.
 //!
 //! `AIOPS_RCA_OUTAGES` sets how many nights (6 by default), `AIOPS_RCA_SEED` the first seed.
@@ -19,7 +19,8 @@ use futures::StreamExt;
 use serde_json::Value;
 use simulators::jira::{self, JiraSimulator};
 use simulators::slack::{SlackOptions, SlackSimulator};
-use simulators::{Clock, Fault};
+use simulators::teams::bot::{BotMessage, BotOptions, BotSimulator};
+use simulators::{Clock, Fault, Server};
 
 use super::healing::rig::failure;
 use super::simulation::{Simulation, Task};
@@ -42,6 +43,8 @@ struct Night {
     simulation: Simulation<Act>,
     jira: JiraSimulator,
     slack: SlackSimulator,
+    team: BotSimulator,
+    identity: Server,
     clock: Clock,
     accepted: BTreeSet<TicketId>,
     /// How often a sink was seen as blocked.
@@ -72,6 +75,9 @@ fn refusal(sink: Sink, dice: &mut fastrand::Rng) -> Fault {
     if sink == Sink::Jira {
         return Fault::status(*dice.choice(&[401, 403, 404]).unwrap());
     }
+    if sink == Sink::Teams {
+        return Fault::status(*dice.choice(&[401, 403]).unwrap());
+    }
     let error = dice
         .choice(&["invalid_auth", "token_revoked", "channel_not_found"])
         .unwrap();
@@ -93,12 +99,20 @@ impl Night {
             ..SlackOptions::default()
         };
         let slack = SlackSimulator::start_with(0, options).await.unwrap();
+        let options = BotOptions {
+            clock: clock.clone(),
+            ..BotOptions::default()
+        };
+        let team = BotSimulator::start(0, options).await.unwrap();
+        let identity = crate::support::teams::identity().await;
         let simulation = Simulation::build(seed, build::flow).await;
         let mut night = Self {
             seed,
             simulation,
             jira,
             slack,
+            team,
+            identity,
             clock,
             accepted: BTreeSet::new(),
             blocked: 0,
@@ -123,7 +137,9 @@ impl Night {
             dashboard_base: None,
             issue_base: None,
         };
-        self.simulation.flow.sinks.slack = Some(Slack::new(settings, http));
+        self.simulation.flow.sinks.slack = Some(Slack::new(settings, http.clone()));
+        let teams = crate::support::teams::sink(&self.team, &self.identity, http);
+        self.simulation.flow.sinks.teams = Some(teams);
     }
 
     fn script(&mut self) {
@@ -199,10 +215,10 @@ impl Night {
     }
 
     fn faults(&self, sink: Sink) -> &simulators::FaultScript {
-        if sink == Sink::Jira {
-            self.jira.faults()
-        } else {
-            self.slack.faults()
+        match sink {
+            Sink::Jira => self.jira.faults(),
+            Sink::Teams => self.team.faults(),
+            Sink::Slack | Sink::Playbook => self.slack.faults(),
         }
     }
 
@@ -242,6 +258,7 @@ impl Night {
             let anywhere = [
                 (Sink::Jira, self.issues(&ticket) > 0),
                 (Sink::Slack, self.messages(&ticket) > 0),
+                (Sink::Teams, self.cards(&ticket) > 0),
             ];
             for (sink, visible) in anywhere {
                 let state = &shown["sinks"][sink.name()];
@@ -296,6 +313,12 @@ impl Night {
             .count()
     }
 
+    fn cards(&self, ticket: &Ticket) -> usize {
+        let messages = self.team.messages();
+        let of = |message: &&BotMessage| message.card.to_string().contains(ticket.id.as_str());
+        messages.iter().filter(of).count()
+    }
+
     async fn judge(&self) {
         let seed = self.seed;
         let tickets = self.tickets().await;
@@ -305,6 +328,7 @@ impl Night {
             let found = BTreeMap::from([
                 (Sink::Jira, self.issues(ticket)),
                 (Sink::Slack, self.messages(ticket)),
+                (Sink::Teams, self.cards(ticket)),
             ]);
             for (sink, times) in found {
                 assert!(

@@ -11,6 +11,7 @@ pub(crate) mod build;
 pub(crate) mod collector;
 pub(crate) mod identity;
 pub(crate) mod proxy;
+pub(crate) mod teams;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -17,6 +17,7 @@ pub mod model;
 pub mod rights;
 pub mod slack;
 pub mod storage;
+pub mod teams;
 mod live;
 mod outgoing;
 

@@ -1,0 +1,579 @@
+//! What people see in Teams: the card of a ticket, and the entries of its story. Pure.
+//!
+//! In: a ticket and what the settings show. Out: an Adaptive Card of elements that version 1.2 has, which all of Teams'
+//! clients render, within a size. Foreign text stands in `TextRun`s alone, which parse no markup; `TextBlock` and `FactSet`
+//! do and are not used. No time or date functions (Teams has none): times are UTC. The same ticket always gives the same
+//! card: its [`hash`] tells whether Teams has to be told.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::text::{expanded, lines, plain, shorten};
+use crate::digest::sha256;
+use crate::failure::page;
+use crate::incident::summary_words;
+use crate::ticket::{
+    Answer, Approval, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
+};
+
+/// The type of an attachment that is a card.
+pub const CARD_TYPE: &str = "application/vnd.microsoft.card.adaptive";
+/// A card by URL. A workflow refuses 28,672 bytes behind its 202, measured after an expansion of its own
+/// (MicrosoftDocs/msteams-docs#11274).
+pub const URL_SIZE: Size = Size {
+    bytes: 18 * 1024,
+    expanded: 26 * 1024,
+};
+/// A card by bot. The page on cards says 40 KB, the one on limits 100 KB of UTF-16.
+pub const BOT_SIZE: Size = Size {
+    bytes: 39_000,
+    expanded: 90_000,
+};
+/// Longest name or id on a line.
+const NAME_LIMIT: usize = 300;
+/// Longest text on one.
+const TEXT_LIMIT: usize = 3000;
+/// Longest URL of a button.
+const LINK_LIMIT: usize = 2000;
+/// More than these go into an overflow menu. What is left out then is the run's, whose id leads there as well.
+const BUTTONS: usize = 6;
+/// Steps shown; the dashboard has them all.
+const STEPS: usize = 10;
+/// Entries of the story on one card.
+const NEWS: usize = 8;
+/// A text that is shorter is not cut to make a card fit.
+const LEAST: usize = 60;
+
+/// How large a card may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// As UTF-8.
+    pub bytes: usize,
+    /// With everything escaped that can be.
+    pub expanded: usize,
+}
+
+/// What the settings show.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Where the dashboard is; without it there is no button.
+    pub dashboard_base: Option<&'a Url>,
+    /// The JIRA site; without it the issue's key is no link.
+    pub issue_base: Option<&'a Url>,
+    /// How large it may be.
+    pub size: Size,
+    /// May buttons decide here?
+    pub buttons: bool,
+}
+
+/// Which card of several it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Serial<'a> {
+    /// 0: the first.
+    pub update: u32,
+    /// No further one follows.
+    pub last: bool,
+    /// What happened since the one before.
+    pub news: &'a [&'a Chapter],
+}
+
+/// Verbs of the buttons.
+pub mod verb {
+    /// Run the remediation.
+    pub const APPROVE: &str = "approve";
+    /// Do not.
+    pub const REJECT: &str = "reject";
+    /// Work on it.
+    pub const TAKE: &str = "take";
+    /// It is done.
+    pub const CLOSE: &str = "close";
+}
+
+/// Which of the texts a ticket has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Alert,
+    InProgress,
+    Reopened,
+    Closed,
+}
+
+impl State {
+    fn of(ticket: &Ticket) -> Self {
+        match (ticket.status, ticket.books.status_from) {
+            (Status::Acknowledged, _) => Self::Closed,
+            (_, Some(Status::Acknowledged)) => Self::Reopened,
+            (Status::InProgress, _) => Self::InProgress,
+            (Status::Open, _) => Self::Alert,
+        }
+    }
+
+    /// The word of the header, how a person brought it there, and the colour.
+    fn words(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::Alert => ("🔴", "ALERT", "Opened", "attention"),
+            Self::InProgress => ("🔄", "IN PROGRESS", "Taken", "warning"),
+            Self::Reopened => ("🔁", "REOPENED", "Reopened", "attention"),
+            Self::Closed => ("✅", "CLOSED", "Closed", "good"),
+        }
+    }
+}
+
+/// Names this very card.
+pub fn hash(card: &Value) -> String {
+    let mut hash = sha256(card.to_string());
+    hash.truncate(32);
+    hash
+}
+
+/// One line about the ticket, for notifications and for clients that cannot show cards.
+pub fn summary(ticket: &Ticket) -> String {
+    let (sign, word, ..) = State::of(ticket).words();
+    let asset = plain(&ticket.failure.asset, 120);
+    let cause = plain(&ticket.diagnosis.root_cause, 200);
+    format!("{sign} {word}: {asset} · {} · {cause}", ticket.id)
+}
+
+/// The card as it has to look for this ticket.
+pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
+    let state = State::of(ticket);
+    let mut body = vec![header(ticket, state, serial)];
+    body.extend(facts(ticket, state, look));
+    body.push(fact("Root Cause", &ticket.diagnosis.root_cause, TEXT_LIMIT));
+    let confidence = format!(
+        "{} · {}",
+        ticket.diagnosis.confidence_word(),
+        plain(&ticket.diagnosis.error_type, NAME_LIMIT)
+    );
+    body.push(fact("Confidence", &confidence, NAME_LIMIT));
+    let owner = ticket.owner.as_deref();
+    body.extend(owner.map(|owner| fact("Owner", owner, NAME_LIMIT)));
+    let reason = ticket.severity_reason();
+    body.extend(reason.map(|reason| fact("Severity by", &reason, NAME_LIMIT)));
+    let past = ticket.past.as_ref().and_then(Past::words);
+    body.extend(past.map(|past| line(&format!("♻️ {}", plain(&past, 2 * NAME_LIMIT)))));
+    body.extend(incident(ticket));
+    body.extend(news(serial));
+    body.extend(steps(ticket));
+    let (question, mut actions) = question(ticket, state, look);
+    body.extend(question);
+    if look.buttons && state != State::Closed {
+        if ticket.status == Status::Open {
+            actions.push(execute("Take it", verb::TAKE, ticket, None));
+        }
+        actions.push(execute("Close", verb::CLOSE, ticket, None));
+    }
+    actions.extend(links(ticket, look));
+    actions.truncate(BUTTONS);
+    if serial.last {
+        body.push(quiet(
+            "This is the last card about this here: a workflow cannot edit cards. What follows is in JIRA and on the dashboard.",
+        ));
+    }
+    document(&mut body, actions, &summary(ticket), look)
+}
+
+/// One entry of the story, as a reply below the card.
+pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Value {
+    let mut body: Vec<Value> = told(chapter);
+    body.push(quiet(&format!("{} · {}", ticket.id, time(chapter.at))));
+    let summary = plain(&chapter.text, 200);
+    document(&mut body, Vec::new(), &summary, look)
+}
+
+/// Gives the card an id that stands in it, by which it is found again.
+pub fn mark(card: &mut Value, mark: &str) {
+    if let Some(first) = card.pointer_mut("/body/0").and_then(Value::as_object_mut) {
+        first.insert("id".to_owned(), mark.into());
+    }
+}
+
+fn document(body: &mut Vec<Value>, actions: Vec<Value>, summary: &str, look: &Look<'_>) -> Value {
+    // Buttons that a bot answers came with 1.4; all elements are of 1.2.
+    let executes = actions.iter().any(|action| {
+        action
+            .get("type")
+            .is_some_and(|kind| kind == "Action.Execute")
+    });
+    let made = |body: &[Value]| {
+        let mut card = json!({
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+            "type": "AdaptiveCard", "version": if executes { "1.4" } else { "1.2" },
+            "fallbackText": summary, "msteams": {"width": "Full"}, "body": body,
+        });
+        if !actions.is_empty()
+            && let Some(fields) = card.as_object_mut()
+        {
+            fields.insert("actions".to_owned(), json!(actions));
+        }
+        card
+    };
+    loop {
+        let card = made(body);
+        let text = card.to_string();
+        let fits = text.len() <= look.size.bytes && expanded(&text) <= look.size.expanded;
+        if fits || !(cut_longest(body) || leave_out(body)) {
+            return card;
+        }
+    }
+}
+
+/// Leaves out the last element before the notice that says so; `false`: only what names the ticket is left.
+fn leave_out(body: &mut Vec<Value>) -> bool {
+    let notice = quiet("… the rest is on the dashboard.");
+    if body.last() == Some(&notice) {
+        body.pop();
+    }
+    if body.len() < 6 {
+        return false;
+    }
+    body.pop();
+    body.push(notice);
+    true
+}
+
+/// Cuts the longest text of the body by a third; `false`: nothing is left that could be cut.
+fn cut_longest(body: &mut [Value]) -> bool {
+    let mut runs: Vec<&mut Value> = Vec::new();
+    for element in body {
+        collect(element, &mut runs);
+    }
+    let weight = |run: &&mut Value| run.as_str().map_or(0, expanded);
+    let Some(longest) = runs.into_iter().max_by_key(weight) else {
+        return false;
+    };
+    let text = longest.as_str().unwrap_or_default();
+    let length = text.chars().count();
+    if length <= LEAST {
+        return false;
+    }
+    let cut = shorten(text, (length * 2 / 3).max(LEAST));
+    *longest = Value::from(cut);
+    true
+}
+
+fn collect<'a>(element: &'a mut Value, runs: &mut Vec<&'a mut Value>) {
+    let Some(fields) = element.as_object_mut() else {
+        return;
+    };
+    let is_run = fields.get("type").is_some_and(|kind| kind == "TextRun");
+    for (name, value) in fields {
+        match (name.as_str(), value) {
+            ("text", text) if is_run => runs.push(text),
+            ("inlines" | "items", Value::Array(inner)) => {
+                for element in inner {
+                    collect(element, runs);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn header(ticket: &Ticket, state: State, serial: Serial<'_>) -> Value {
+    let (sign, word, _, style) = state.words();
+    let asset = plain(&ticket.failure.asset, NAME_LIMIT);
+    let title = format!("{sign} {word}: {asset}");
+    let kind = if ticket.incident.as_ref().is_some_and(|one| one.tickets > 1) {
+        "Incident"
+    } else {
+        "Ticket"
+    };
+    let number = match serial.update {
+        0 => String::new(),
+        update => format!(" · update {update}"),
+    };
+    let about = format!(
+        "{kind} {}{number} · {} ({})",
+        ticket.id, ticket.severity, ticket.priority
+    );
+    json!({
+        "type": "Container", "style": style, "bleed": true,
+        "items": [
+            rich(vec![json!({"type": "TextRun", "text": title, "size": "Large", "weight": "Bolder"})]),
+            rich(vec![json!({"type": "TextRun", "text": about})]),
+        ],
+    })
+}
+
+fn facts(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
+    let run = ticket.failure.run_id.as_deref().unwrap_or("not known");
+    let (_, _, how, _) = state.words();
+    let stands = match state {
+        State::Alert => format!("take it within {}", ticket.priority.sla_words()),
+        _ => format!(
+            "{how} by {} on {}",
+            plain(&ticket.status_by.name, NAME_LIMIT),
+            time(ticket.status_at)
+        ),
+    };
+    vec![
+        linked(
+            fact("JIRA", &issue(ticket), NAME_LIMIT),
+            issue_link(ticket, look),
+        ),
+        linked(fact("Run ID", run, NAME_LIMIT), run_link(ticket)),
+        fact("Status", &stands, 2 * NAME_LIMIT),
+    ]
+}
+
+fn issue(ticket: &Ticket) -> String {
+    match ticket.jira.key.as_deref() {
+        Some(key) if ticket.jira.deleted => format!("{key} (deleted)"),
+        Some(key) => key.to_owned(),
+        None => match ticket.sinks_off.get(Sink::Jira.name()) {
+            Some(why) => format!("none ({why})"),
+            None if (ticket.fault(Sink::Jira)).is_some_and(|fault| !fault.retrying) => {
+                "not created, see the dashboard".to_owned()
+            }
+            None => "pending".to_owned(),
+        },
+    }
+}
+
+/// The other failures of the incident: how many, and the latest of them.
+fn incident(ticket: &Ticket) -> Vec<Value> {
+    let words = summary_words(ticket);
+    let mut shown = Vec::new();
+    for (number, words) in words.iter().enumerate() {
+        let words = plain(words, NAME_LIMIT);
+        shown.push(match number {
+            0 => heading(&words),
+            _ => small(&format!("• {words}")),
+        });
+    }
+    shown
+}
+
+fn news(serial: Serial<'_>) -> Vec<Value> {
+    let mut shown = Vec::new();
+    if serial.news.is_empty() {
+        return shown;
+    }
+    shown.push(heading(if serial.update == 0 {
+        "So far"
+    } else {
+        "Since the last card"
+    }));
+    let left_out = serial.news.len().saturating_sub(NEWS);
+    if left_out > 0 {
+        shown.push(small(&format!(
+            "… {left_out} earlier entries are on the dashboard"
+        )));
+    }
+    for entry in serial.news.iter().skip(left_out) {
+        shown.extend(told(entry));
+    }
+    shown
+}
+
+/// An entry of the story.
+fn told(chapter: &Chapter) -> Vec<Value> {
+    let sign = match chapter.kind {
+        ChapterKind::RemediationPlanned => "🗓️",
+        ChapterKind::RemediationStarted => "🔧",
+        ChapterKind::RemediationSucceeded | ChapterKind::Closed | ChapterKind::Recovered => "✅",
+        ChapterKind::RemediationFailed => "❌",
+        ChapterKind::RemediationUnknown => "❔",
+        ChapterKind::RemediationExhausted => "🧑‍🔧",
+        ChapterKind::ApprovalAsked => "🙋",
+        ChapterKind::ApprovalGiven => "👍",
+        ChapterKind::ApprovalRejected => "👎",
+        ChapterKind::ApprovalExpired => "⌛",
+        ChapterKind::SlaBreached => "⏰",
+        ChapterKind::Reopened => "🔁",
+        ChapterKind::InProgress => "🔄",
+        ChapterKind::Recurrence => "♻️",
+        ChapterKind::Comment => "💬",
+        ChapterKind::Corrected => "✏️",
+    };
+    let texts = lines(&chapter.text, TEXT_LIMIT);
+    (texts.iter().enumerate())
+        .map(|(number, text)| match number {
+            0 => line(&format!("{sign} {text}")),
+            _ => small(text),
+        })
+        .collect()
+}
+
+fn steps(ticket: &Ticket) -> Vec<Value> {
+    let steps = &ticket.diagnosis.recommendations;
+    let steps: Vec<&String> = (steps.iter())
+        .filter(|step| !step.trim().is_empty())
+        .collect();
+    let mut shown = Vec::new();
+    if !steps.is_empty() {
+        shown.push(heading("Resolution Steps"));
+    }
+    shown.extend((steps.iter().take(STEPS)).map(|step| small(&format!("• {}", plain(step, 600)))));
+    if let Some(more @ 1..) = steps.len().checked_sub(STEPS) {
+        shown.push(small(&format!("… {more} more on the dashboard")));
+    }
+    shown
+}
+
+/// The question to a person with its buttons, or who answered it.
+fn question(ticket: &Ticket, state: State, look: &Look<'_>) -> (Vec<Value>, Vec<Value>) {
+    let Some(approval) = &ticket.remediation.approval else {
+        return (Vec::new(), Vec::new());
+    };
+    match (&approval.answer, ticket.remediation.state) {
+        (Some(answer), _) => (answered(approval, answer), Vec::new()),
+        (None, RemediationState::AwaitingApproval) if state != State::Closed => {
+            asked(ticket, approval, look)
+        }
+        (None, RemediationState::Rejected) => {
+            let at = time(approval.expires_at);
+            let text = format!("⌛ Approval expired on {at} without an answer");
+            (vec![line(&text)], Vec::new())
+        }
+        (None, _) => (Vec::new(), Vec::new()),
+    }
+}
+
+fn answered(approval: &Approval, answer: &Answer) -> Vec<Value> {
+    let word = if answer.approved {
+        "👍 Approved"
+    } else {
+        "👎 Rejected"
+    };
+    let by = plain(&answer.by.name, NAME_LIMIT);
+    vec![
+        line(&format!("{word} by {by} on {}", time(answer.at))),
+        small(&plain(&approval.plan_text, TEXT_LIMIT / 3)),
+    ]
+}
+
+fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> (Vec<Value>, Vec<Value>) {
+    let mut body = vec![heading("🙋 Approval needed")];
+    let plan = lines(&approval.plan_text, TEXT_LIMIT / 2);
+    body.extend(plan.iter().map(|text| line(text)));
+    body.push(fact("Why", &approval.why, TEXT_LIMIT / 3));
+    body.push(fact("Expires", &time(approval.expires_at), NAME_LIMIT));
+    if !look.buttons {
+        body.push(quiet("Answer on the dashboard."));
+        return (body, Vec::new());
+    }
+    let actions = vec![
+        execute("Approve", verb::APPROVE, ticket, Some(approval)),
+        execute("Reject", verb::REJECT, ticket, Some(approval)),
+    ];
+    (body, actions)
+}
+
+fn execute(title: &str, verb: &str, ticket: &Ticket, approval: Option<&Approval>) -> Value {
+    let mut data = json!({"ticket": ticket.id});
+    if let (Some(approval), Some(fields)) = (approval, data.as_object_mut()) {
+        fields.insert("approval".to_owned(), approval.id.clone().into());
+        fields.insert("plan".to_owned(), approval.plan.clone().into());
+    }
+    json!({"type": "Action.Execute", "title": title, "verb": verb, "data": data})
+}
+
+/// Where to go from here.
+fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
+    let dashboard = look.dashboard_base.and_then(|base| {
+        let mut url = below(base, &["dashboard"])?;
+        let id = ticket.id.as_str();
+        url.query_pairs_mut().append_pair("ticket", id);
+        Some(url)
+    });
+    let named = [
+        ("Open in JIRA", issue_link(ticket, look)),
+        ("Open in Dashboard", dashboard),
+        ("Open run", run_link(ticket)),
+    ];
+    let named = named
+        .into_iter()
+        .filter_map(|(title, url)| Some((title, url?)));
+    named
+        .map(|(title, url)| json!({"type": "Action.OpenUrl", "title": title, "url": url.as_str()}))
+        .collect()
+}
+
+fn issue_link(ticket: &Ticket, look: &Look<'_>) -> Option<Url> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let key = ticket.jira.key.as_deref().filter(|key| {
+        !ticket.jira.deleted && !key.is_empty() && key.len() <= 100 && key.bytes().all(plain)
+    })?;
+    below(look.issue_base?, &["browse", key]).filter(is_short)
+}
+
+/// Outside text becomes no URL unless it is a web address as a whole.
+fn run_link(ticket: &Ticket) -> Option<Url> {
+    let url = Url::parse(&page::of(&ticket.failure)?).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    is_web.then_some(url).filter(is_short)
+}
+
+fn is_short(url: &Url) -> bool {
+    url.as_str().len() <= LINK_LIMIT
+}
+
+/// The value of a fact leads there.
+fn linked(mut fact: Value, url: Option<Url>) -> Value {
+    let value = fact
+        .pointer_mut("/inlines/1")
+        .and_then(Value::as_object_mut);
+    if let Some((value, url)) = value.zip(url) {
+        let action = json!({"type": "Action.OpenUrl", "url": url.as_str()});
+        value.insert("selectAction".to_owned(), action);
+    }
+    fact
+}
+
+/// `base` with further path pieces, without query and fragment.
+fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.path_segments_mut().ok()?.pop_if_empty().extend(pieces);
+    Some(url)
+}
+
+fn rich(inlines: Vec<Value>) -> Value {
+    json!({"type": "RichTextBlock", "inlines": inlines})
+}
+
+fn fact(label: &str, value: &str, limit: usize) -> Value {
+    let mut element = rich(vec![
+        json!({"type": "TextRun", "text": format!("{label}: "), "weight": "Bolder"}),
+        json!({"type": "TextRun", "text": plain(value, limit)}),
+    ]);
+    close_to(&mut element);
+    element
+}
+
+fn heading(text: &str) -> Value {
+    rich(vec![
+        json!({"type": "TextRun", "text": text, "weight": "Bolder"}),
+    ])
+}
+
+fn line(text: &str) -> Value {
+    rich(vec![json!({"type": "TextRun", "text": text})])
+}
+
+fn small(text: &str) -> Value {
+    let mut element = line(text);
+    close_to(&mut element);
+    element
+}
+
+fn quiet(text: &str) -> Value {
+    rich(vec![
+        json!({"type": "TextRun", "text": text, "isSubtle": true, "size": "Small"}),
+    ])
+}
+
+/// It stands close to what is above it.
+fn close_to(element: &mut Value) {
+    if let Some(fields) = element.as_object_mut() {
+        fields.insert("spacing".to_owned(), "Small".into());
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
