@@ -47,28 +47,6 @@ await play(async (stage, settings) => {
   await page.getByRole("button", { name: "Say so" }).click();
   await page.getByText("platform: the gateway was replaced").first().waitFor();
 
-  stage.step("silences");
-  await page.goto(`${settings.dashboard}/silences`);
-  await page.getByRole("heading", { name: "Nothing is silent" }).waitFor();
-  await stage.check(page, "no silences");
-  await page.getByLabel("Assets").fill("pl_move_*");
-  await page.getByLabel("Until (UTC)").fill(new Date(Date.now() + 2 * 3600e3).toISOString().slice(0, 16));
-  await page.getByLabel("Why").fill("the warehouse moves");
-  await page.getByRole("button", { name: "Silence", exact: true }).click();
-  const silent = page.locator("table.silences tbody tr");
-  await silent.waitFor();
-  assert.match(await silent.innerText(), /active[^]*pl_move_\*[^]*the warehouse moves[^]*set by /);
-  await stage.check(page, "a silence");
-  await page.getByRole("button", { name: "End now" }).click();
-  await page.locator("table.silences tr.settled").waitFor();
-  assert.match(await silent.innerText(), /ended by /);
-  assert.equal(await page.getByRole("button", { name: "End now" }).count(), 0);
-
-  stage.step("owners");
-  await page.goto(`${settings.dashboard}/owners`);
-  await page.getByRole("heading", { name: "Nobody owns these" }).waitFor();
-  await stage.check(page, "the owners");
-  await page.goto(settings.dashboard);
   stage.step("out");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
