@@ -271,6 +271,10 @@ pub mod field {
     pub const OPERATOR: &str = "operator";
     /// Airflow logical (execution) date.
     pub const LOGICAL_DATE: &str = "logical_date";
+    /// Of how many units (mapped tasks, iterations of a loop) the failed one is.
+    pub const UNITS_TOTAL: &str = "units_total";
+    /// How many of them failed, where one failure stands for all.
+    pub const UNITS_FAILED: &str = "units_failed";
     /// Who owns the asset, if the source says so.
     pub const OWNER: &str = "owner";
     /// Tags of a DAG or job, annotations of a pipeline: `name:value` or a word each, separated by commas.

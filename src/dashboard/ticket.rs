@@ -230,6 +230,22 @@ fn incident(page: &TicketPage<'_>) -> Markup {
                         }
                     }
                 }
+                @if !incident.questions.is_empty() {
+                    div.question {
+                        p { strong { "Approval needed for " (incident.questions.len()) " of them" } }
+                        ul { @for asked in &incident.questions {
+                            li { a href={ "/dashboard?ticket=" (asked.ticket) } { (asked.ticket) } ": " (prose(&asked.text)) " Until " (moment(asked.expires_at)) "." }
+                        } }
+                        div.actions { @for (action, label, class) in [("approve", "Approve all", ""), ("reject", "Reject all", "second")] {
+                            form method="post" action={ "/dashboard/tickets/" (t.id) "/" (action) } {
+                                input type="hidden" name="token" value=(page.form_token);
+                                input type="hidden" name="approval" value=(t.incident_approval());
+                                input type="hidden" name="plan" value=(incident.plans());
+                                button type="submit" class=(class) { (label) }
+                            }
+                        } }
+                    }
+                }
                 @if members.len() > LISTED { p { a href={ "/dashboard?incident=" (t.id) "&days=90" } { "All of them" } } }
             }
         }

@@ -232,7 +232,7 @@ impl Flow {
         }
         opened.ticket.looked_at_by(waiting.next_look());
         if let Some(silence) = self.covering(&opened.ticket, now).await? {
-            let silent = self.open_silently(&opened, &silence, now).await?;
+            let silent = Box::pin(self.open_silently(&opened, &silence, now)).await?;
             return Ok((silent, evidence));
         }
         let (joined, seen_before) = self.fold_in(&opened.ticket, now).await?;

@@ -40,6 +40,56 @@ impl Flow {
         UpdateError::unless_refused(applied).map(drop)
     }
 
+    /// One answer to all questions about the followers of an incident, as they were shown: each of them is answered for its
+    /// own ticket, whose guards hold.
+    pub(super) async fn answer_incident(
+        &self,
+        leader: &Ticket,
+        event: &Event,
+        now: DateTime<Utc>,
+    ) -> Result<Ticket, UpdateError> {
+        let Event::ApprovalAnswered {
+            plan, approved, by, ..
+        } = event
+        else {
+            return Ok(leader.clone());
+        };
+        let refused = |why: &str| UpdateError::Refused(machine::Refusal::Contradicts(why.into()));
+        let asked = leader.incident.as_ref();
+        let Some(asked) = asked.filter(|incident| !incident.questions.is_empty()) else {
+            return Err(refused("these questions are no longer asked"));
+        };
+        if asked.plans() != *plan {
+            return Err(refused("the questions have changed since they were shown"));
+        }
+        let (mut answered, mut refusal) = (0, None);
+        for question in &asked.questions {
+            let event = Event::ApprovalAnswered {
+                approval: question.approval.clone(),
+                plan: question.plan.clone(),
+                approved: *approved,
+                by: by.clone(),
+            };
+            match Box::pin(self.apply(&question.ticket, &event, now)).await {
+                Ok(_) => answered += 1,
+                Err(UpdateError::Store(fault)) => return Err(UpdateError::Store(fault)),
+                Err(late) => {
+                    tracing::info!(ticket.id = %question.ticket, reason = %late, "an answer changed nothing");
+                    refusal = Some(late);
+                }
+            }
+        }
+        if let Some(refusal) = refusal.filter(|_| answered == 0) {
+            return Err(refusal);
+        }
+        let event = Event::IncidentAnswered {
+            count: answered,
+            approved: *approved,
+            by: by.clone(),
+        };
+        Box::pin(self.apply(&leader.id, &event, now)).await
+    }
+
     /// After a change: the leader of a follower, or the followers of a leader, are told of it.
     pub(super) async fn tell_incident(
         &self,

@@ -191,6 +191,11 @@ impl Flow {
         now: DateTime<Utc>,
     ) -> Result<Ticket, UpdateError> {
         let mut loaded = self.store.load_to_change(id).await?;
+        if let Event::ApprovalAnswered { approval, .. } = event
+            && *approval == loaded.ticket.incident_approval()
+        {
+            return Box::pin(self.answer_incident(&loaded.ticket, event, now)).await;
+        }
         self.act_on_leader(&loaded.ticket, event, now).await?;
         let ticket = &loaded.ticket;
         let (past, facts) = match event {

@@ -5,6 +5,8 @@
 //! into them. When the silence is over, one ticket of the tool's own tells of all of them and leads them from then on:
 //! closing it closes them.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Flow;
@@ -26,8 +28,9 @@ const SETTLED: TimeDelta = TimeDelta::minutes(1);
 const LATE: TimeDelta = TimeDelta::minutes(15);
 /// How long a silence is listed after its end.
 const LISTED: TimeDelta = TimeDelta::days(30);
-/// Tickets that are handed to the sum in one round of the sweep.
-const AT_ONCE: usize = 60;
+/// Tickets that are handed to the sum together, and how long one turn of the sweep may take for it.
+const AT_ONCE: usize = 40;
+const TURN: Duration = Duration::from_secs(5);
 /// Before a silence's id: when it has to be looked at.
 const DUE: &str = "silence-";
 
@@ -242,7 +245,7 @@ impl Flow {
             };
             self.try_apply(ticket, lifted, now).await?;
         }
-        let all_told = self.sum_up(&silence, now).await?;
+        let all_told = Box::pin(self.sum_up(&silence, now)).await?;
         Ok(Some(if !all_told {
             now
         } else if now < over + LATE {
@@ -252,70 +255,84 @@ impl Flow {
         }))
     }
 
-    /// Tells of what failed silently, in one ticket; `false`: not of all yet.
+    /// Tells of what failed silently, in one ticket; `false`: not of all yet. Each turn is bounded, and the next goes on.
     async fn sum_up(&self, silence: &Silence, now: DateTime<Utc>) -> Result<bool, Fault> {
+        let started = Instant::now();
         let mut untold = self.store.untold(&silence.id).await?;
-        // A failure whose analysis was repeated after the silence was announced like any other.
-        let mut silent = Vec::new();
-        let mut to_join = Vec::new();
-        for failure in std::mem::take(&mut untold) {
-            let Some(ticket) = self.store.load(&failure.ticket).await? else {
-                continue;
-            };
-            let its = ticket.silenced.as_ref();
-            if its.is_none_or(|silenced| silenced.id != silence.id) {
-                continue;
-            }
-            silent.push(failure);
-            if ticket.joined.is_none() {
-                to_join.push(ticket.id);
-            }
-        }
-        let leader = match silence
-            .summed_up
-            .as_ref()
-            .and_then(|sum| sum.ticket.clone())
-        {
-            Some(known) => Some(known),
-            None if silent.is_empty() => None,
-            None => Some(self.open_sum(silence, &silent, now).await?),
-        };
-        if let Some(leader) = &leader {
-            for id in to_join.iter().take(AT_ONCE) {
-                let joined = Joined {
-                    leader: leader.clone(),
-                    reason: FoldReason::Silence,
-                    at: now,
-                    reported: 0,
-                    waits_for_probe: false,
-                };
-                let event = Event::Joined(joined);
-                let change = self
-                    .store
-                    .update(id, |ticket| machine::apply(ticket, &event, now));
-                if let Some(change) = UpdateError::unless_refused(change.await)? {
-                    self.report_to_leader(&change.ticket, now).await?;
+        let sum = silence.summed_up.as_ref();
+        let mut leader = sum.and_then(|sum| sum.ticket.clone());
+        let waiting: Vec<Untold> = untold.iter().filter(|of| !of.told).cloned().collect();
+        let mut left = waiting.as_slice();
+        while !left.is_empty() && started.elapsed() < TURN {
+            let (batch, rest) = left.split_at(left.len().min(AT_ONCE));
+            left = rest;
+            let mut silent = Vec::new();
+            for failure in batch {
+                let ticket = self.store.load(&failure.ticket).await?;
+                let its = ticket.as_ref().and_then(|ticket| ticket.silenced.as_ref());
+                if its.is_some_and(|silenced| silenced.id == silence.id) {
+                    silent.push(failure);
+                } else {
+                    // Its analysis was repeated after the silence: it was announced like any other.
+                    untold.retain(|of| of.ticket != failure.ticket);
+                    self.store
+                        .forget_untold(&silence.id, &failure.ticket)
+                        .await?;
                 }
             }
+            if leader.is_none() && !silent.is_empty() {
+                leader = Some(Box::pin(self.open_sum(silence, &untold, now)).await?);
+            }
+            let Some(leader) = &leader else { continue };
+            for failure in silent {
+                self.join_sum(silence, failure, leader, now).await?;
+            }
         }
-        let failures = u32::try_from(silent.len()).unwrap_or(u32::MAX);
+        let failures = u32::try_from(untold.len()).unwrap_or(u32::MAX);
         self.store
             .change_silence(&silence.id, |kept| {
-                let sum = SummedUp {
-                    at: now,
-                    failures,
-                    ticket: leader.clone(),
-                };
                 let known = kept.summed_up.as_ref();
                 let is_new =
                     known.is_none_or(|known| known.failures != failures || known.ticket != leader);
                 if is_new {
-                    kept.summed_up = Some(sum);
+                    kept.summed_up = Some(SummedUp {
+                        at: now,
+                        failures,
+                        ticket: leader.clone(),
+                    });
                 }
                 is_new
             })
             .await?;
-        Ok(to_join.len() <= AT_ONCE)
+        Ok(left.is_empty())
+    }
+
+    /// A silent ticket follows the one that tells of it.
+    async fn join_sum(
+        &self,
+        silence: &Silence,
+        failure: &Untold,
+        leader: &TicketId,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let event = Event::Joined(Joined {
+            leader: leader.clone(),
+            reason: FoldReason::Silence,
+            at: now,
+            reported: 0,
+            waits_for_probe: false,
+        });
+        let joined = self.store.update(&failure.ticket, |ticket| {
+            machine::apply(ticket, &event, now)
+        });
+        if let Some(change) = UpdateError::unless_refused(joined.await)? {
+            Box::pin(self.report_to_leader(&change.ticket, now)).await?;
+        }
+        let told = Untold {
+            told: true,
+            ..failure.clone()
+        };
+        self.store.put_untold(&silence.id, &told).await
     }
 
     /// The ticket that tells of a silence: once, whichever sweep is first.

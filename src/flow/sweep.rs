@@ -150,7 +150,7 @@ impl Flow {
             return Ok(acted);
         }
         if is_about_silence(&row.name) {
-            let next = self.look_after_silence(&row.name, now).await?;
+            let next = Box::pin(self.look_after_silence(&row.name, now)).await?;
             self.store.move_on(row, next, false).await?;
             return Ok(true);
         }

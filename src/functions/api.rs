@@ -252,6 +252,13 @@ impl Handler {
                 "cause_of".to_owned(),
                 json!(cause.map(|cause| &cause.ticket)),
             );
+            let asked = incident.filter(|incident| !incident.questions.is_empty());
+            fields.insert(
+                "approval".to_owned(),
+                json!(asked.map(|incident| json!({
+                    "id": leader.incident_approval(), "plan": incident.plans(), "questions": incident.questions,
+                }))),
+            );
             let words = cause.map_or(&leader.diagnosis, |cause| &cause.diagnosis);
             fields.insert("root_cause".to_owned(), json!(words.root_cause));
         }

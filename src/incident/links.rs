@@ -62,8 +62,13 @@ pattern!(QUOTED, r#"['"]([^'"]{1,250})['"]"#);
 
 /// What the names of runs begin with that a factory submits.
 const OF_FACTORY: &str = "ADF_";
-/// What the ids of runs begin with that another DAG may have started, unless its author names them.
+/// What the ids of runs begin with that a task of another DAG may have started, unless its author named them
+/// (`trigger_run_id`): then the report says that it was no schedule of its own.
 const TRIGGERED: &str = "manual__";
+/// What `run_type` says of such runs.
+const TRIGGERED_TYPES: [&str; 3] = ["manual", "operator_triggered", "operator"];
+/// The report's `run_type`.
+const RUN_TYPE: &str = "run_type";
 /// More are not followed.
 const MOST: usize = 12;
 
@@ -89,7 +94,10 @@ impl Links {
                 }
             }
             Source::Airflow => {
-                let begun = run.filter(|run| run.starts_with(TRIGGERED));
+                let kind = failure.field(RUN_TYPE).unwrap_or_default();
+                let named_by_author =
+                    (TRIGGERED_TYPES.iter()).any(|triggered| kind.eq_ignore_ascii_case(triggered));
+                let begun = run.filter(|run| named_by_author || run.starts_with(TRIGGERED));
                 if let (Some(dag), Some(run)) = (failure.field(field::DAG_ID), begun) {
                     links.own.insert(dag_run(scope, dag, run));
                 }

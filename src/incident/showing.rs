@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::links::{Links, ids};
 use crate::failure::{Source, field};
 use crate::ticket::{
-    Actor, FoldReason, Incident, Line, Member, MemberRuns, Status, Ticket, TicketId,
+    Actor, FoldReason, Incident, Line, Member, MemberRuns, Question, Status, Ticket, TicketId,
 };
 
 /// Followers that are listed.
@@ -16,6 +16,8 @@ const LISTED: usize = 10;
 /// Tickets of a cascade that are compared, and layers that it may have.
 const LAYERS: usize = 200;
 const DEPTH: usize = 8;
+/// Questions that are answered together; the next ones come after these.
+const QUESTIONS: usize = 20;
 /// Statuses of issues by which people say that nothing will be done about it.
 const REFUSALS: [&str; 10] = [
     "won't",
@@ -46,6 +48,12 @@ pub fn summary(leader: &Ticket, members: &[Member]) -> (Incident, Option<TicketI
     let incident = Incident {
         tickets: count(members.len() + usize::from(own.is_some())),
         assets: count(assets.len()),
+        units: count(
+            members
+                .iter()
+                .filter(|member| member.reason == FoldReason::FanOut)
+                .count(),
+        ),
         open: count(members.iter().filter(|member| !member.is_closed()).count()),
         latest: newest
             .iter()
@@ -53,9 +61,21 @@ pub fn summary(leader: &Ticket, members: &[Member]) -> (Incident, Option<TicketI
             .map(|member| line(member))
             .collect(),
         path,
+        questions: questions(members),
         ..Incident::default()
     };
     (incident, deepest)
+}
+
+/// What people are asked about the followers: the soonest to expire first.
+fn questions(members: &[Member]) -> Vec<Question> {
+    let mut questions: Vec<Question> = members
+        .iter()
+        .filter_map(|member| member.question.clone())
+        .collect();
+    questions.sort_by(|a, b| (a.expires_at, &a.ticket).cmp(&(b.expires_at, &b.ticket)));
+    questions.truncate(QUESTIONS);
+    questions
 }
 
 fn line(member: &Member) -> Line {
@@ -189,6 +209,18 @@ pub fn closed_for_good(ticket: &Ticket) -> bool {
         && REFUSALS.iter().any(|word| status.contains(word))
 }
 
+/// Of the units of its run, mapped tasks or iterations of a loop: how many failed, and how many there are.
+fn units(ticket: &Ticket) -> Option<(u32, u32)> {
+    let number = |name| ticket.failure.field(name)?.parse::<u32>().ok();
+    let total = number(field::UNITS_TOTAL)?;
+    let followers = ticket
+        .incident
+        .as_ref()
+        .map_or(0, |incident| incident.units);
+    let failed = number(field::UNITS_FAILED).unwrap_or(followers + 1);
+    Some((failed.min(total), total))
+}
+
 /// The lines that an issue and a message show of the followers; none where there are none.
 pub fn summary_words(ticket: &Ticket) -> Vec<String> {
     if let Some(joined) = &ticket.joined {
@@ -198,18 +230,21 @@ pub fn summary_words(ticket: &Ticket) -> Vec<String> {
             joined.reason.words()
         )];
     }
+    let units = units(ticket)
+        .map(|(failed, total)| format!("Units of the run: {failed} of {total} failed"));
     let Some(incident) = ticket
         .incident
         .as_ref()
         .filter(|incident| incident.tickets > 1 || !incident.latest.is_empty())
     else {
-        return Vec::new();
+        return units.into_iter().collect();
     };
     let open = match incident.open {
         0 => String::new(),
         open => format!(", {open} of them open beside this one"),
     };
     let mut lines = vec![format!("Incident: {}{open}", incident.counts())];
+    lines.extend(units);
     if incident.path.len() > 1 {
         lines.push(format!("Path: {}", incident.path.join(" → ")));
     }

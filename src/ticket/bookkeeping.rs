@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, AuditEntry, Intent, Status};
+use super::{Actor, AuditEntry, Intent, Status, TicketId};
 use crate::sources::airflow::units::Latest;
 
 /// The list of sinks: none can be left out of [`Sink::ALL`].
@@ -315,6 +315,9 @@ pub struct Bookkeeping {
     /// The good run by which it recovered, or that was told to the person who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered_by: Option<String>,
+    /// Who led it, before it led its own incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_by: Option<TicketId>,
     /// A person closed what a machine had closed: who and when. The ticket still says what closed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Confirmed>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Status, Ticket, TicketId};
 use crate::diagnosis::Diagnosis;
+use crate::digest::sha256;
 use crate::failure::{Source, field};
 
 /// People read of new followers at most this often.
@@ -99,9 +100,43 @@ pub struct Member {
     pub healed: bool,
     #[serde(default)]
     pub waits_for_probe: bool,
+    /// What a person is asked about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
     /// The version of the ticket that this was written of.
     #[serde(default)]
     pub version: u64,
+}
+
+/// A question about a follower's remediation, as its leader shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Whose remediation it is about.
+    pub ticket: TicketId,
+    /// The question's id.
+    pub approval: String,
+    /// Hash of the plan that is asked about.
+    pub plan: String,
+    /// The plan, as a person reads it.
+    pub text: String,
+    /// Until when it stands.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Question {
+    /// The question that a ticket waits with, if it does.
+    fn of(ticket: &Ticket) -> Option<Self> {
+        let waits = ticket.remediation.state == super::RemediationState::AwaitingApproval;
+        let asked = ticket.remediation.approval.as_ref();
+        let asked = asked.filter(|asked| waits && asked.answer.is_none() && !ticket.is_closed())?;
+        Some(Self {
+            ticket: ticket.id.clone(),
+            approval: asked.id.clone(),
+            plan: asked.plan.clone(),
+            text: asked.plan_text.clone(),
+            expires_at: asked.expires_at,
+        })
+    }
 }
 
 /// The runs of a follower, by ids.
@@ -135,6 +170,7 @@ impl Member {
             runs,
             healed: ticket.remediation.state == super::RemediationState::Succeeded,
             waits_for_probe: joined.waits_for_probe,
+            question: Question::of(ticket),
             version: ticket.version,
         }
     }
@@ -175,6 +211,8 @@ pub struct Incident {
     pub tickets: u32,
     /// On how many assets.
     pub assets: u32,
+    /// How many followers are other units of the leader's run.
+    pub units: u32,
     /// How many followers are not closed.
     pub open: u32,
     /// The latest followers, newest first; not all of them.
@@ -183,6 +221,15 @@ pub struct Incident {
     pub path: Vec<String>,
     /// The cause, where it is not the leader's own.
     pub cause: Option<Box<DeepCause>>,
+    /// What people are asked about its followers: answered together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
+    /// The questions that the story told of, and when it did so last.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub asked: BTreeSet<String>,
+    /// When it did so last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<DateTime<Utc>>,
     /// How many tickets the story told of.
     pub told: u32,
     /// When it did so last.
@@ -205,7 +252,29 @@ impl Incident {
     }
 }
 
+impl Incident {
+    /// Names the plans of all that is asked: another one means that something changed since it was shown.
+    pub fn plans(&self) -> String {
+        let plans = self.questions.iter();
+        let plans = plans.map(|asked| format!("{}\n{}\n", asked.approval, asked.plan));
+        let mut hash = sha256(plans.collect::<String>());
+        hash.truncate(16);
+        hash
+    }
+
+    /// Is there a question that the story has not told of?
+    pub fn has_untold_question(&self) -> bool {
+        let told = |asked: &Question| self.asked.contains(&asked.approval);
+        !self.questions.iter().all(told)
+    }
+}
+
 impl Ticket {
+    /// The id under which the questions about its followers are answered together.
+    pub fn incident_approval(&self) -> String {
+        format!("{}-incident", self.id)
+    }
+
     /// Does another ticket's incident show it? Then it has no issue and no message of its own.
     pub fn is_follower(&self) -> bool {
         self.joined.is_some()
@@ -227,9 +296,15 @@ impl Ticket {
 
     /// When its story is to tell of followers that it did not tell of yet.
     pub fn digest_due(&self) -> Option<DateTime<Utc>> {
-        let untold = |incident: &&Incident| incident.told < incident.tickets && !self.is_closed();
-        let incident = self.incident.as_ref().filter(untold)?;
-        Some(incident.told_at? + DIGEST)
+        let incident = self.incident.as_ref().filter(|_| !self.is_closed())?;
+        let joined = (incident.told < incident.tickets)
+            .then_some(incident.told_at)
+            .flatten();
+        let asked = incident
+            .has_untold_question()
+            .then_some(incident.asked_at)
+            .flatten();
+        joined.into_iter().chain(asked).min().map(|at| at + DIGEST)
     }
 
     /// Have its followers been brought to the status that it got?

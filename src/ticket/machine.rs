@@ -99,6 +99,15 @@ pub enum Event {
         /// Who.
         by: Actor,
     },
+    /// The questions about its followers were answered together.
+    IncidentAnswered {
+        /// How many.
+        count: usize,
+        /// Yes or no.
+        approved: bool,
+        /// Who.
+        by: Actor,
+    },
     /// Nobody answered in time.
     ApprovalExpired,
     /// The playbook is about to be called: recorded first (law L5).
@@ -583,6 +592,11 @@ pub fn apply(ticket: &Ticket, event: &Event, now: DateTime<Utc>) -> Result<Chang
             approved,
             by,
         } => answer(d, approval, plan, *approved, by)?,
+        Event::IncidentAnswered {
+            count,
+            approved,
+            by,
+        } => incidents::answered(d, *count, *approved, by)?,
         Event::ApprovalExpired => expire(d)?,
         Event::AttemptCalling { attempt, deadline } => calling(d, attempt, *deadline)?,
         Event::AttemptCalled { attempt, outcome } => called(d, attempt, outcome)?,

@@ -35,7 +35,7 @@ pub use bookkeeping::{
 pub use care::{Care, Importance, Owner};
 pub use history::{Outcome, Past};
 pub use id::TicketId;
-pub use incident::{DeepCause, FoldReason, Incident, Joined, Line, Member, MemberRuns};
+pub use incident::{DeepCause, FoldReason, Incident, Joined, Line, Member, MemberRuns, Question};
 pub use intent::{Intent, Work};
 pub(crate) use remediation::with_node_type;
 pub use remediation::{Answer, Approval, Attempt, AttemptState, Remediation, RemediationState};

@@ -97,6 +97,9 @@ pub struct Untold {
     pub error_type: String,
     /// When it was reported.
     pub at: DateTime<Utc>,
+    /// It is part of the sum.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
 }
 
 impl Silence {
@@ -160,6 +163,7 @@ impl Untold {
             asset: ticket.failure.asset.clone(),
             error_type: ticket.diagnosis.error_type.clone(),
             at: ticket.received_at,
+            told: false,
         }
     }
 }

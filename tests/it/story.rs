@@ -8,6 +8,7 @@
 )]
 
 mod apart;
+mod asked;
 mod costs;
 mod cut;
 mod first;

@@ -91,6 +91,23 @@ impl Airflow {
         self.get(&path, &[]).await
     }
 
+    /// How many instances a mapped task has.
+    pub(super) async fn mapped(&self, at: &Place<'_>) -> Result<Option<i64>, Fault> {
+        let Some(task) = at.task else { return Ok(None) };
+        let path = [
+            "dags",
+            at.dag,
+            "dagRuns",
+            at.run,
+            "taskInstances",
+            task,
+            "listMapped",
+        ];
+        let found: Option<wire::TaskInstances> = self.get(&path, &[("limit", "1")]).await?;
+        let total = found.and_then(|instances| instances.total_entries);
+        Ok(total.filter(|total| *total > 1))
+    }
+
     /// The end of a try's log.
     pub(super) async fn log(&self, at: &Place<'_>, try_number: i64) -> Result<String, Fault> {
         let number = try_number.to_string();

@@ -184,6 +184,12 @@ impl Airflow {
             map_index: map_index.as_deref(),
             ..at
         };
+        if at.map_index.is_some()
+            && let Ok(Some(total)) = self.mapped(&at).await
+        {
+            let context = &mut found.refinement.context;
+            context.insert(field::UNITS_TOTAL.to_owned(), total.to_string());
+        }
         let try_number: i64 = reported_try.or(task.try_number).unwrap_or(1);
         let log = reader::read(&self.log(&at, try_number).await?);
         if log.trim().is_empty() {

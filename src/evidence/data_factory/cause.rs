@@ -62,6 +62,32 @@ pub(super) fn causes<'a>(
     causes
 }
 
+/// Is it one of many runs in a loop?
+pub(super) fn is_iteration(run: &ActivityRun) -> bool {
+    !run.iteration_hash.is_empty() && !is_container(run)
+}
+
+/// In a loop: in how many iterations this activity failed for good, and in how many it ran.
+pub(super) fn iterations(
+    of: &ActivityRun,
+    causes: &[&ActivityRun],
+    succeeded: &[ActivityRun],
+) -> Option<(usize, usize)> {
+    if !is_iteration(of) {
+        return None;
+    }
+    let same = |run: &&ActivityRun| run.activity_name == of.activity_name;
+    let failed: BTreeSet<&str> = (causes.iter().copied().filter(same))
+        .map(|run| run.iteration_hash.as_str())
+        .collect();
+    let well = succeeded.iter().filter(same);
+    let all: BTreeSet<&str> = well
+        .map(|run| run.iteration_hash.as_str())
+        .chain(failed.iter().copied())
+        .collect();
+    (all.len() > 1).then_some((failed.len(), all.len()))
+}
+
 /// The names of the activities among which a choice must be made.
 pub(super) fn names(failed: &[ActivityRun]) -> Vec<String> {
     let names: BTreeSet<&str> = failed

@@ -220,7 +220,8 @@ impl DataFactory {
                 .activity_runs(run, vec![("Status", vec!["Failed".to_owned()])], now)
                 .await?;
             let names = cause::names(&failed);
-            let succeeded = if names.len() > 1 {
+            let looped = failed.iter().any(cause::is_iteration);
+            let succeeded = if names.len() > 1 || looped {
                 self.activity_runs(
                     run,
                     vec![
@@ -251,6 +252,7 @@ impl DataFactory {
             }
             Ok(Some(render::Cause {
                 path: Vec::new(),
+                iterations: cause::iterations(first, &causes, &succeeded),
                 activity: (*first).clone(),
                 also,
             }))

@@ -19,6 +19,8 @@ pub(super) struct Cause {
     /// The ExecutePipeline activities on the way to it.
     pub(super) path: Vec<String>,
     pub(super) activity: ActivityRun,
+    /// In how many iterations of its loop it failed, and in how many it ran.
+    pub(super) iterations: Option<(usize, usize)>,
     /// Other activities that failed.
     pub(super) also: Vec<String>,
 }
@@ -117,6 +119,7 @@ pub(super) fn cause(
     let better = &mut found.refinement;
     let Some(Cause {
         path,
+        iterations,
         activity,
         also,
     }) = cause
@@ -142,6 +145,12 @@ pub(super) fn cause(
         (field::ACTIVITY_TYPE, &activity.activity_type),
         (field::FAILURE_TYPE, &error.failure_type),
     ];
+    if let Some((failed, total)) = iterations {
+        let counts = [(field::UNITS_FAILED, failed), (field::UNITS_TOTAL, total)];
+        for (name, number) in counts {
+            better.context.insert(name.to_owned(), number.to_string());
+        }
+    }
     for (name, value) in context.into_iter().filter(|(_, value)| !value.is_empty()) {
         better.context.insert(name.to_owned(), value.clone());
     }

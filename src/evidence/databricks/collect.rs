@@ -128,6 +128,11 @@ impl Databricks {
             let Some(first) = failed.first_mut() else {
                 return Ok(());
             };
+            if let Some((failed, total)) = first.iterations() {
+                let context = &mut found.refinement.context;
+                context.insert(field::UNITS_FAILED.to_owned(), failed.to_string());
+                context.insert(field::UNITS_TOTAL.to_owned(), total.to_string());
+            }
             if first.for_each_task.is_some()
                 && let Some(iteration) = self.failed_iteration(first).await?
             {

@@ -279,6 +279,24 @@ impl Output {
     }
 }
 
+impl Task {
+    /// How many iterations of a loop task failed, and how many there are.
+    pub(super) fn iterations(&self) -> Option<(u64, u64)> {
+        let stats = self
+            .for_each_task
+            .as_ref()?
+            .pointer("/stats/task_run_stats")?;
+        let number = |name: &str| {
+            let value = stats.get(name)?;
+            value
+                .as_u64()
+                .or_else(|| value.as_str()?.trim().parse().ok())
+        };
+        let (failed, total) = (number("failed_iterations")?, number("total_iterations")?);
+        (total > 0 && failed > 0).then_some((failed, total))
+    }
+}
+
 impl JobSettings {
     /// Does it have a schedule, all of it paused?
     pub(super) fn is_paused(&self) -> bool {

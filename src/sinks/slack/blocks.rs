@@ -13,7 +13,7 @@ use url::Url;
 
 use super::interaction::{
     APPROVE, CLOSE, END_SILENCE, OPEN_DASHBOARD, OPEN_RUN, OTHER_CAUSE, REJECT, SILENCE,
-    SilenceWish, TAKE, button_value, cause_value, is_id, silence_value, ticket_value,
+    SilenceWish, TAKE, answer_value, button_value, cause_value, is_id, silence_value, ticket_value,
 };
 use super::text::{Words, len, plain, prose, prose_lines, shorten};
 use crate::diagnosis::Category;
@@ -145,6 +145,7 @@ pub fn message(ticket: &Ticket, look: &Look<'_>) -> Post {
     blocks.extend(steps(ticket).map(|steps| section(&steps)));
     blocks.extend(reruns(ticket).map(|reruns| section(&reruns)));
     blocks.extend(question(ticket, state, look));
+    blocks.extend(questions(ticket, state, look));
     blocks.extend(silence(ticket, state, look));
     blocks.push(context(&dates(ticket)));
     blocks.extend(buttons(ticket, state, look));
@@ -513,6 +514,49 @@ fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> Vec<Value> {
             json!({"type": "actions", "block_id": "rca_approval", "elements": [
                 button(APPROVE, "Approve", "primary", &value, "Run this remediation?", &yes),
                 button(REJECT, "Reject", "danger", &value, "Reject this remediation?", &no),
+            ]}),
+        );
+    }
+    blocks
+}
+
+/// The questions about the followers: one answer for all of them.
+fn questions(ticket: &Ticket, state: State, look: &Look<'_>) -> Vec<Value> {
+    let asked = ticket.incident.as_ref();
+    let Some(asked) = asked.filter(|of| !of.questions.is_empty() && state != State::Closed) else {
+        return Vec::new();
+    };
+    let (count, id, plans) = (
+        asked.questions.len(),
+        ticket.incident_approval(),
+        asked.plans(),
+    );
+    let value = answer_value(&ticket.id, &id, &plans);
+    let value = value.filter(|_| approvers(look).next().is_some());
+    let of = if count == 1 { "ticket" } else { "tickets" };
+    let mut words = Words::new(&format!(
+        "🙋 Approval needed for {count} more {of} of this incident:"
+    ));
+    let room = (SECTION_LIMIT - NAME_LIMIT) / count - 3;
+    for question in &asked.questions {
+        words = words
+            .own("\n• ")
+            .and(&prose(&question.text, room.min(NAME_LIMIT)));
+    }
+    if let Some(first) = asked.questions.first() {
+        words = words.own("\nExpires: ").time(first.expires_at);
+    }
+    if value.is_none() {
+        words = words.own("\nAnswer on the dashboard.");
+    }
+    let mut blocks = vec![section(&words)];
+    if let Some(value) = value {
+        let yes = format!("This starts one attempt for each of these {count} {of}.");
+        let no = "Nothing will be done automatically for them; a person takes over.";
+        blocks.push(
+            json!({"type": "actions", "block_id": "rca_incident_approval", "elements": [
+                button(APPROVE, "Approve all", "primary", &value, "Run these remediations?", &yes),
+                button(REJECT, "Reject all", "danger", &value, "Reject these remediations?", no),
             ]}),
         );
     }

@@ -400,10 +400,15 @@ impl Payload {
 
 /// The value of both buttons of a question; `None` when it could not be read back.
 pub(super) fn button_value(ticket: &TicketId, approval: &Approval) -> Option<String> {
+    answer_value(ticket, &approval.id, &approval.plan)
+}
+
+/// The same of a question by its id and the hash of its plan.
+pub(super) fn answer_value(ticket: &TicketId, approval: &str, plan: &str) -> Option<String> {
     let value = ButtonValue {
         t: ticket.as_str().to_owned(),
-        a: approval.id.clone(),
-        p: approval.plan.clone(),
+        a: approval.to_owned(),
+        p: plan.to_owned(),
     };
     let text = serde_json::to_string(&value).ok()?;
     read_value(&text).map(|_| text)

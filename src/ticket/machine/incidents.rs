@@ -6,7 +6,7 @@ use super::status::call_off;
 use super::{Draft, Refusal, contradicts, nothing};
 use crate::failure::Source;
 use crate::ticket::incident::DIGEST;
-use crate::ticket::{Actor, ChapterKind, Incident, Joined, Status, TicketId};
+use crate::ticket::{Actor, ChapterKind, Incident, Joined, Question, Status, TicketId};
 
 pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
     if joined.leader == d.ticket.id {
@@ -44,9 +44,10 @@ pub(super) fn join(d: &mut Draft, joined: &Joined) -> Result<(), Refusal> {
 }
 
 pub(super) fn leave(d: &mut Draft, why: &str) -> Result<(), Refusal> {
-    if d.ticket.joined.take().is_none() {
+    let Some(joined) = d.ticket.joined.take() else {
         return Err(nothing("it leads its own incident"));
-    }
+    };
+    d.ticket.books.led_by = Some(joined.leader);
     d.visible = true;
     d.audit(&Actor::system(), "Left Incident", why);
     Ok(())
@@ -81,6 +82,8 @@ pub(super) fn gathered(d: &mut Draft, found: &Incident) -> Result<(), Refusal> {
         told: before.told.max(1),
         told_at: before.told_at,
         recurred_at: before.recurred_at,
+        asked: before.asked.clone(),
+        asked_at: before.asked_at,
         applied: d.ticket.status_version,
         ..found.clone()
     };
@@ -113,6 +116,19 @@ pub(super) fn gathered(d: &mut Draft, found: &Incident) -> Result<(), Refusal> {
         next.told = next.tickets;
         next.told_at = Some(d.now);
     }
+    let rests = before.asked_at.is_none_or(|at| d.now - at >= DIGEST);
+    if next.has_untold_question() && rests && !d.ticket.is_closed() {
+        let told = &before.asked;
+        let new = next.questions.iter();
+        let new: Vec<&Question> = new
+            .filter(|asked| !told.contains(&asked.approval))
+            .collect();
+        let words = asked_words(&new);
+        d.add_chapter(ChapterKind::ApprovalAsked, words);
+        let of = |asked: &Question| asked.approval.clone();
+        next.asked = next.questions.iter().map(of).collect();
+        next.asked_at = Some(d.now);
+    }
     if d.ticket.is_closed()
         && !d.ticket.last_word().by.is_person()
         && before.open > 0
@@ -140,6 +156,7 @@ pub(super) fn gathered(d: &mut Draft, found: &Incident) -> Result<(), Refusal> {
             latest,
             path,
             cause,
+            questions,
             ..
         } = incident;
         (
@@ -149,10 +166,57 @@ pub(super) fn gathered(d: &mut Draft, found: &Incident) -> Result<(), Refusal> {
             latest.clone(),
             path.clone(),
             cause.clone(),
+            questions.clone(),
         )
     };
     d.visible |= shows(&before) != shows(&next);
     d.ticket.incident = Some(next);
+    Ok(())
+}
+
+/// A question in words, for the first of them.
+fn asked_words(new: &[&Question]) -> String {
+    const NAMED: usize = 5;
+    let plans = new.iter().take(NAMED).map(|asked| asked.text.as_str());
+    let plans: Vec<&str> = plans.collect();
+    let more = match new.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" … and {more} more"),
+    };
+    let tickets = if new.len() == 1 { "ticket" } else { "tickets" };
+    format!(
+        "Approval asked for {} {tickets} of this incident: {}{more}",
+        new.len(),
+        plans.join(" ")
+    )
+}
+
+/// The questions about its followers were answered together.
+pub(super) fn answered(
+    d: &mut Draft,
+    count: usize,
+    approved: bool,
+    by: &Actor,
+) -> Result<(), Refusal> {
+    let Some(incident) = d.ticket.incident.as_mut() else {
+        return Err(nothing("it leads nothing"));
+    };
+    incident.questions.clear();
+    let (kind, word, what) = match approved {
+        true => (ChapterKind::ApprovalGiven, "approved", "Approval Given"),
+        false => (
+            ChapterKind::ApprovalRejected,
+            "rejected",
+            "Approval Rejected",
+        ),
+    };
+    let tickets = if count == 1 { "ticket" } else { "tickets" };
+    let told = format!(
+        "{} {word} the remediation of {count} {tickets} of this incident",
+        by.name
+    );
+    d.audit(by, what, told.clone());
+    d.add_chapter(kind, told);
     Ok(())
 }
 

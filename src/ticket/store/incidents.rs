@@ -175,6 +175,11 @@ impl TicketStore {
             .unwrap_or_else(|| offer.clone()))
     }
 
+    /// Removes the note on who took over from this leader.
+    pub(super) async fn forget_heir(&self, leader: &TicketId) -> Result<(), Fault> {
+        self.forget_noted_run(&led_by(leader)).await
+    }
+
     /// Who took over from this leader, if anybody did.
     pub async fn heir_of(&self, leader: &TicketId) -> Result<Option<TicketId>, Fault> {
         let (partition, row) = noted(&led_by(leader));

@@ -69,6 +69,13 @@ impl TicketStore {
             if ticket.incident.is_some() {
                 self.forget_members(id).await?;
             }
+            // Who took over from it, and from whom it took over.
+            let led = [Some(id), ticket.books.led_by.as_ref()];
+            if ticket.incident.is_some() || ticket.books.led_by.is_some() || ticket.jira.deleted {
+                for leader in led.into_iter().flatten() {
+                    self.forget_heir(leader).await?;
+                }
+            }
         }
         for table in [AUDIT, EVIDENCE] {
             // As versions before kept it.

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{INDEX, TicketStore, decode, encode};
 use crate::fault::Fault;
 use crate::storage::{Inserted, Swapped};
-use crate::ticket::{Silence, Untold};
+use crate::ticket::{Silence, TicketId, Untold};
 
 const SILENCES: &str = "silence";
 /// How long what was read holds: a new silence is known everywhere after that.
@@ -118,6 +118,15 @@ impl TicketStore {
         self.storage
             .upsert(INDEX, &partition, row, &encode(untold)?)
             .await
+    }
+
+    /// Its ticket was announced after all.
+    pub async fn forget_untold(&self, silence: &str, ticket: &TicketId) -> Result<(), Fault> {
+        let partition = untold_partition(silence);
+        self.storage
+            .delete(INDEX, &partition, ticket.as_str(), None)
+            .await
+            .map(drop)
     }
 
     /// The failures that a silence kept from people.

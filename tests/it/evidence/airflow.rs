@@ -397,3 +397,23 @@ async fn an_api_version_that_does_not_fit_is_said_with_the_one_that_does() {
         rig.finish();
     }
 }
+
+#[tokio::test]
+async fn a_mapped_task_is_one_of_so_many() {
+    for api in [Api::V1, Api::V2] {
+        let rig = Rig::with_airflow(api).await;
+        for index in 0..12 {
+            let mut row = instance(
+                "load_orders",
+                if index == 3 { "failed" } else { "success" },
+                2,
+            );
+            row["map_index"] = json!(index);
+            rig.airflow_site.put_task(row);
+        }
+        let report = task(&[(field::MAP_INDEX, "3")]);
+        let failure = rig.collect(&report).await.refine(report);
+        assert_eq!(failure.field(field::UNITS_TOTAL), Some("12"));
+        rig.finish();
+    }
+}

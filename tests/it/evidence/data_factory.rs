@@ -366,3 +366,40 @@ async fn a_run_of_another_factory_is_not_asked_for() {
     assert_eq!(rig.factory.requests().len(), 0);
     rig.finish();
 }
+
+#[tokio::test]
+async fn a_failed_iteration_is_one_of_so_many() {
+    let rig = Rig::new().await;
+    rig.put_adf("adf-queryactivityruns-failed-copy");
+    let of_loop = |hash: &str, status: &str, end: &str| {
+        let mut run = activity("Load_One", "Copy", end, "ErrorCode=GatewayTimeout,'x");
+        run["iterationHash"] = json!(hash);
+        run["status"] = json!(status);
+        run
+    };
+    let mut runs = vec![
+        of_loop("a", "Failed", "2026-07-27T09:01:00Z"),
+        of_loop("a", "Failed", "2026-07-27T09:02:00Z"),
+        of_loop("b", "Failed", "2026-07-27T09:03:00Z"),
+        of_loop("c", "Failed", "2026-07-27T09:03:30Z"),
+        of_loop("c", "Succeeded", "2026-07-27T09:04:00Z"),
+    ];
+    runs.extend((0..5).map(|number| {
+        of_loop(
+            &format!("good-{number}"),
+            "Succeeded",
+            "2026-07-27T09:05:00Z",
+        )
+    }));
+    rig.factory_site.put_activities(ADF_RUN, &runs);
+    let failure = rig.collect(&adf()).await.refine(adf());
+    assert_eq!(failure.field(field::ACTIVITY), Some("Load_One"));
+    assert_eq!(
+        (
+            failure.field(field::UNITS_FAILED),
+            failure.field(field::UNITS_TOTAL)
+        ),
+        (Some("2"), Some("8"))
+    );
+    rig.finish();
+}

@@ -179,7 +179,8 @@ fn with_task(change: impl Fn(&mut Value)) -> Value {
 async fn loops_and_runs_started_by_tasks_are_followed() {
     let rig = Rig::new().await;
     rig.databricks_site.put_run(with_task(|task| {
-        task["for_each_task"] = json!({"inputs": "[1,2]"});
+        task["for_each_task"] = json!({"inputs": "[1,2]", "stats": {"task_run_stats":
+            {"total_iterations": 284, "failed_iterations": 4, "completed_iterations": 280}}});
     }));
     let failed = json!({"life_cycle_state": "TERMINATED", "result_state": "FAILED", "state_message": "iteration failed"});
     let good = json!({"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"});
@@ -207,6 +208,12 @@ async fn loops_and_runs_started_by_tasks_are_followed() {
             .get(field::TASK_KEY)
             .map(String::as_str),
         Some("Load > two")
+    );
+    let context = &collected.refinement.context;
+    let count = |name: &str| context.get(name).map(String::as_str);
+    assert_eq!(
+        (count(field::UNITS_FAILED), count(field::UNITS_TOTAL)),
+        (Some("4"), Some("284"))
     );
     rig.finish();
 

@@ -50,9 +50,15 @@ async fn fails(flow: &Flow, asset: &str, run: &str, now: DateTime<Utc>) -> Ticke
 }
 
 async fn work(flow: &Flow, id: &TicketId, now: DateTime<Utc>) -> Ticket {
-    let task = Task::Failure { ticket: id.clone() };
-    flow.work(task, || now).await.unwrap();
+    apart(flow, Task::Failure { ticket: id.clone() }, now).await;
     ticket(flow, id).await
+}
+
+/// As a queue's message: on a stack of its own.
+async fn apart(flow: &Flow, task: Task, now: DateTime<Utc>) {
+    let flow = flow.clone();
+    let work = tokio::spawn(async move { flow.work(task, || now).await });
+    work.await.unwrap().unwrap();
 }
 
 async fn ticket(flow: &Flow, id: &TicketId) -> Ticket {
@@ -62,7 +68,9 @@ async fn ticket(flow: &Flow, id: &TicketId) -> Ticket {
 /// Sweeps, minute after minute.
 async fn sweeps(flow: &Flow, from: DateTime<Utc>, minutes: i64) -> DateTime<Utc> {
     for minute in 0..minutes {
-        flow.sweep(from + TimeDelta::minutes(minute)).await.unwrap();
+        let (flow, now) = (flow.clone(), from + TimeDelta::minutes(minute));
+        let sweep = tokio::spawn(async move { flow.sweep(now).await });
+        sweep.await.unwrap().unwrap();
     }
     from + TimeDelta::minutes(minutes)
 }
@@ -96,14 +104,8 @@ async fn a_storm_under_a_silence_is_summed_up_in_one_ticket_that_leads_it() {
     let sum = kept(&flow, &set.id).await.summed_up.unwrap();
     assert_eq!(sum.failures, 12);
     let leader = sum.ticket.unwrap();
-    flow.work(
-        Task::Gather {
-            ticket: leader.clone(),
-        },
-        || now,
-    )
-    .await
-    .unwrap();
+    let ticket_of = leader.clone();
+    apart(&flow, Task::Gather { ticket: ticket_of }, now).await;
     let told = ticket(&flow, &leader).await;
     assert!(
         told.diagnosis
@@ -131,14 +133,8 @@ async fn a_storm_under_a_silence_is_summed_up_in_one_ticket_that_leads_it() {
         jira_status: None,
     };
     flow.apply(&leader, &closed, now).await.unwrap();
-    flow.work(
-        Task::Gather {
-            ticket: leader.clone(),
-        },
-        || now,
-    )
-    .await
-    .unwrap();
+    let ticket_of = leader.clone();
+    apart(&flow, Task::Gather { ticket: ticket_of }, now).await;
     for id in &silent {
         assert!(ticket(&flow, id).await.is_closed());
     }

@@ -622,3 +622,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn questions_about_followers_are_answered_by_two_buttons_below_the_leader() {
+    let mut ticket = ticket();
+    issue(&mut ticket);
+    let question = |number: u32| aiops_rca::ticket::Question {
+        ticket: ticket.id.clone(),
+        approval: format!("q{number}"),
+        plan: format!("plan {number}"),
+        text: format!("Attempt 1 of 3: retry pl_{number}. Risk Low."),
+        expires_at: at("14:00:00"),
+    };
+    let incident = aiops_rca::ticket::Incident {
+        tickets: 4,
+        assets: 4,
+        questions: (1..4).map(question).collect(),
+        ..aiops_rca::ticket::Incident::default()
+    };
+    let plans = incident.plans();
+    ticket.incident = Some(incident);
+    let post = shown(&ticket);
+    let text = reading(&post);
+    assert!(
+        text.contains("Approval needed for 3 more tickets of this incident"),
+        "{text}"
+    );
+    assert!(text.contains("retry pl_2. Risk Low."), "{text}");
+    assert!(text.contains("[Approve all] [Reject all]"), "{text}");
+    let blocks = serde_json::to_string(&post.blocks).unwrap();
+    assert!(blocks.contains(&plans) && blocks.contains(&ticket.incident_approval()));
+    // Other plans are another question.
+    ticket.incident.as_mut().unwrap().questions.pop();
+    assert_ne!(ticket.incident.as_ref().unwrap().plans(), plans);
+}

@@ -91,6 +91,23 @@ impl AirflowSite {
         lock(&self.state).task_owners.insert(key, owner.to_owned());
     }
 
+    /// The instances of a mapped task.
+    pub(super) fn mapped(&self, dag: &str, run: &str, task: &str) -> Answer {
+        let state = lock(&self.state);
+        let is_it = |row: &&Value| {
+            row["dag_id"] == dag
+                && row["dag_run_id"] == run
+                && row["task_id"] == task
+                && row["map_index"].as_i64().is_some_and(|index| index >= 0)
+        };
+        let found: Vec<&Value> = state.tasks.iter().filter(is_it).collect();
+        let page = &found[..found.len().min(1)];
+        Answer::json(
+            200,
+            &json!({"task_instances": page, "total_entries": found.len()}),
+        )
+    }
+
     /// A task of a DAG, as it is defined.
     pub(super) fn defined_task(&self, dag: &str, task: &str) -> Answer {
         let state = lock(&self.state);

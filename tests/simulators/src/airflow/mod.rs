@@ -655,6 +655,18 @@ impl Site for AirflowSite {
                     number,
                 ],
             ) => self.log([dag, run, task, number], request),
+            (
+                "GET",
+                [
+                    "dags",
+                    dag,
+                    "dagRuns",
+                    run,
+                    "taskInstances",
+                    task,
+                    "listMapped",
+                ],
+            ) => self.mapped(dag, run, task),
             ("GET", ["dags", dag, "dagRuns", run, "taskInstances", task, index]) => {
                 match index.parse() {
                     Ok(index) => self.task(dag, run, task, index),
