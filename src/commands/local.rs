@@ -24,6 +24,10 @@ const PORT: u16 = 7071;
 const STORE: &str = ".aiops-rca/store.db";
 
 /// Arguments of `local`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 #[derive(Debug, Args)]
 pub struct LocalArguments {
     /// Port to listen on; 0 takes a free one [default: 7071 as `func` does, with --demo a free one if that is taken]

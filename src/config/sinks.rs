@@ -99,7 +99,7 @@ pub(super) fn teams(
                 "is not used, because TEAMS_BOT_APP_ID is set: a bot can do more. Remove one of them",
             );
         }
-        return bot(r, dashboard_base, issue_base).map(TeamsSettings::Bot);
+        return bot(r, dashboard_base, issue_base).map(|bot| TeamsSettings::Bot(Box::new(bot)));
     }
     let text = r.secret("TEAMS_WORKFLOW_URL")?;
     let body = match r

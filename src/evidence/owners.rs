@@ -15,9 +15,13 @@ use crate::failure::{Failure, field};
 const KEPT: TimeDelta = TimeDelta::minutes(30);
 /// Assets that are remembered.
 const MOST: usize = 2000;
-/// What platforms said lately.
+
+/// When something was said, and what.
+type Kept = (DateTime<Utc>, Said);
+
+/// What platforms said lately, by asset.
 #[derive(Debug, Clone, Default)]
-pub struct Owners(Arc<Mutex<BTreeMap<String, (DateTime<Utc>, Said)>>>);
+pub struct Owners(Arc<Mutex<BTreeMap<String, Kept>>>);
 
 impl Owners {
     pub(super) fn known(&self, key: &str, now: DateTime<Utc>) -> Option<Said> {

@@ -65,6 +65,25 @@ impl Flow {
         }
     }
 
+    /// Why an attempt that was planned is not made any more.
+    async fn no_longer_wanted(
+        &self,
+        ticket: &Ticket,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, Fault> {
+        if self.sinks.playbook.is_none() || !self.remediation.enabled {
+            let why = "automatic remediation was switched off meanwhile";
+            return Ok(Some(why.to_owned()));
+        }
+        if planned_at(ticket, attempt) + self.remediation.callback_deadline < now {
+            return Ok(Some("it could not be started in time".to_owned()));
+        }
+        let silence = self.covering(ticket, now).await?;
+        let silence = silence.filter(|_| !is_approved(ticket));
+        Ok(silence.map(|silence| silence.on_ticket().words()))
+    }
+
     async fn call(
         &self,
         ticket: Ticket,
@@ -72,28 +91,12 @@ impl Flow {
         holder: &str,
         now: &(impl Fn() -> DateTime<Utc> + Sync),
     ) -> Result<End, Fault> {
-        let playbook = self.sinks.playbook.as_ref();
-        let Some(playbook) = playbook.filter(|_| self.remediation.enabled) else {
-            return self
-                .call_off(
-                    &ticket,
-                    &attempt,
-                    "automatic remediation was switched off meanwhile",
-                    now(),
-                )
-                .await;
-        };
-        if planned_at(&ticket, &attempt) + self.remediation.callback_deadline < now() {
-            return self
-                .call_off(&ticket, &attempt, "it could not be started in time", now())
-                .await;
-        }
-        if let Some(silence) = self.covering(&ticket, now()).await?
-            && !is_approved(&ticket)
-        {
-            let why = silence.on_ticket().words();
+        if let Some(why) = self.no_longer_wanted(&ticket, &attempt, now()).await? {
             return self.call_off(&ticket, &attempt, &why, now()).await;
         }
+        let Some(playbook) = &self.sinks.playbook else {
+            return Ok(End::UpToDate(ticket.version));
+        };
         if let Ok(wait) = (attempt.due_at - now()).to_std()
             && !wait.is_zero()
         {

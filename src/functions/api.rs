@@ -100,13 +100,14 @@ impl Handler {
                     Some(refused) => Ok(refused),
                     None => silences::set(flow, &request.body, &caller, now).await,
                 },
-                (Route::EndSilence, [id]) => match self.refuse_change(request, &caller) {
-                    Some(refused) => Ok(refused),
-                    None => {
+                (Route::EndSilence, [id]) => {
+                    if let Some(refused) = self.refuse_change(request, &caller) {
+                        Ok(refused)
+                    } else {
                         let by = silences::actor(&caller, request.parameter("by").as_deref());
                         silences::end(flow, id, &by, now).await
                     }
-                },
+                }
                 (Route::DeadLetters, _) => flow.store.dead_letters().await.map(|letters| {
                     Response::json(StatusCode::OK, &json!({"dead_letters": letters}))
                 }),

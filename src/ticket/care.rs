@@ -41,9 +41,10 @@ impl Ticket {
     pub fn severity_reason(&self) -> Option<String> {
         let importance = self.importance.as_ref()?;
         let of_error = self.diagnosis.severity;
-        let beside = match of_error == importance.severity {
-            true => "as the error itself is".to_owned(),
-            false => format!("the error alone would be {of_error}"),
+        let beside = if of_error == importance.severity {
+            "as the error itself is".to_owned()
+        } else {
+            format!("the error alone would be {of_error}")
         };
         Some(format!(
             "the rule `{}` (CRITICALITY); {beside}",

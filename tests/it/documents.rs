@@ -27,10 +27,7 @@ fn read(file: &str) -> String {
 fn documents() -> Vec<String> {
     let folder = std::fs::read_dir(root().join("docs")).unwrap();
     let names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let mut documents: Vec<_> = names
-        .filter(|name| name.ends_with(".md"))
-        .map(|name| format!("docs/{name}"))
-        .collect();
+    let mut documents: Vec<_> = names.map(|name| format!("docs/{name}")).collect();
     documents.sort();
     documents.insert(0, "README.md".to_owned());
     documents

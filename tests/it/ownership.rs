@@ -36,6 +36,9 @@ fn owner(settings: &OwnershipSettings, failure: &Failure) -> Option<String> {
     settings.care(failure).owner.map(|owner| owner.name)
 }
 
+/// A name, what the platform says, and whose it is.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+
 #[test]
 fn the_first_rule_counts_then_the_platform_is_believed() {
     let rules = settings(
@@ -43,7 +46,7 @@ fn the_first_rule_counts_then_the_platform_is_believed() {
          creator:jane.roe=team-jane sandbox_*=nobody",
         "",
     );
-    let cases: [(&str, &[(&str, &str)], Option<&str>); 18] = [
+    let cases: [Case<'_>; 18] = [
         ("PL_Finance_load", &[], Some("team-finance")),
         (
             "pl_x",

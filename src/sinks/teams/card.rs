@@ -171,7 +171,7 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
             "This is the last card about this here: a workflow cannot edit cards. What follows is in JIRA and on the dashboard.",
         ));
     }
-    document(&mut body, actions, &summary(ticket), look)
+    document(&mut body, &actions, &summary(ticket), look)
 }
 
 /// One entry of the story, as a reply below the card.
@@ -179,7 +179,7 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Value {
     let mut body: Vec<Value> = told(chapter);
     body.push(quiet(&format!("{} · {}", ticket.id, time(chapter.at))));
     let summary = plain(&chapter.text, 200);
-    document(&mut body, Vec::new(), &summary, look)
+    document(&mut body, &[], &summary, look)
 }
 
 /// Gives the card an id that stands in it, by which it is found again.
@@ -189,7 +189,7 @@ pub fn mark(card: &mut Value, mark: &str) {
     }
 }
 
-fn document(body: &mut Vec<Value>, actions: Vec<Value>, summary: &str, look: &Look<'_>) -> Value {
+fn document(body: &mut Vec<Value>, actions: &[Value], summary: &str, look: &Look<'_>) -> Value {
     // Buttons that a bot answers came with 1.4; all elements are of 1.2.
     let executes = actions.iter().any(|action| {
         action
@@ -291,8 +291,8 @@ fn header(ticket: &Ticket, state: State, serial: Serial<'_>) -> Value {
     json!({
         "type": "Container", "style": style, "bleed": true,
         "items": [
-            rich(vec![json!({"type": "TextRun", "text": title, "size": "Large", "weight": "Bolder"})]),
-            rich(vec![json!({"type": "TextRun", "text": about})]),
+            rich(&[json!({"type": "TextRun", "text": title, "size": "Large", "weight": "Bolder"})]),
+            rich(&[json!({"type": "TextRun", "text": about})]),
         ],
     })
 }
@@ -532,12 +532,12 @@ fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
     Some(url)
 }
 
-fn rich(inlines: Vec<Value>) -> Value {
+fn rich(inlines: &[Value]) -> Value {
     json!({"type": "RichTextBlock", "inlines": inlines})
 }
 
 fn fact(label: &str, value: &str, limit: usize) -> Value {
-    let mut element = rich(vec![
+    let mut element = rich(&[
         json!({"type": "TextRun", "text": format!("{label}: "), "weight": "Bolder"}),
         json!({"type": "TextRun", "text": plain(value, limit)}),
     ]);
@@ -546,13 +546,11 @@ fn fact(label: &str, value: &str, limit: usize) -> Value {
 }
 
 fn heading(text: &str) -> Value {
-    rich(vec![
-        json!({"type": "TextRun", "text": text, "weight": "Bolder"}),
-    ])
+    rich(&[json!({"type": "TextRun", "text": text, "weight": "Bolder"})])
 }
 
 fn line(text: &str) -> Value {
-    rich(vec![json!({"type": "TextRun", "text": text})])
+    rich(&[json!({"type": "TextRun", "text": text})])
 }
 
 fn small(text: &str) -> Value {
@@ -562,9 +560,7 @@ fn small(text: &str) -> Value {
 }
 
 fn quiet(text: &str) -> Value {
-    rich(vec![
-        json!({"type": "TextRun", "text": text, "isSubtle": true, "size": "Small"}),
-    ])
+    rich(&[json!({"type": "TextRun", "text": text, "isSubtle": true, "size": "Small"})])
 }
 
 /// It stands close to what is above it.

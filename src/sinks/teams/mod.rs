@@ -38,7 +38,7 @@ pub enum TeamsSettings {
     /// A workflow's URL.
     Workflow(WorkflowSettings),
     /// A bot.
-    Bot(BotSettings),
+    Bot(Box<BotSettings>),
 }
 
 /// The Teams sink; cloning shares what it remembers.
@@ -54,7 +54,7 @@ impl Teams {
     /// Nothing is called before the first step. `identity`: the bot's own.
     pub fn new(settings: TeamsSettings, http: Http, identity: Option<Identity>) -> Self {
         match settings {
-            TeamsSettings::Bot(settings) => Self::Bot(Bot::new(settings, http, identity)),
+            TeamsSettings::Bot(settings) => Self::Bot(Bot::new(*settings, http, identity)),
             TeamsSettings::Workflow(settings) => Self::Workflow(Workflow::new(settings, http)),
         }
     }
@@ -83,7 +83,7 @@ impl Teams {
         let record = ticket.teams.as_ref()?;
         match self {
             Self::Workflow(workflow) => {
-                workflow.budget(ticket, record, now)?;
+                Workflow::budget(ticket, record, now)?;
                 workflow.silence(now).map(Turn::Later)
             }
             Self::Bot(bot) => bot.turn(ticket, record, now),
@@ -95,7 +95,7 @@ impl Teams {
         let record = ticket.teams.as_ref()?;
         match self {
             Self::Workflow(workflow) => {
-                workflow.budget(ticket, record, now)?;
+                Workflow::budget(ticket, record, now)?;
                 workflow.silence(now)
             }
             Self::Bot(bot) => bot.reserve(ticket, record, now),
@@ -106,7 +106,7 @@ impl Teams {
     pub fn budget(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Budget> {
         let record = ticket.teams.as_ref()?;
         match self {
-            Self::Workflow(workflow) => workflow.budget(ticket, record, now),
+            Self::Workflow(_) => Workflow::budget(ticket, record, now),
             // It has a pace instead, which processes share.
             Self::Bot(_) => None,
         }

@@ -119,7 +119,6 @@ impl Workflow {
 
     /// How many cards may be posted, if the next step is about to post one.
     pub(super) fn budget(
-        &self,
         ticket: &Ticket,
         record: &TeamsRecord,
         now: DateTime<Utc>,

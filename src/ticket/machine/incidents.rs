@@ -202,13 +202,14 @@ pub(super) fn answered(
         return Err(nothing("it leads nothing"));
     };
     incident.questions.clear();
-    let (kind, word, what) = match approved {
-        true => (ChapterKind::ApprovalGiven, "approved", "Approval Given"),
-        false => (
+    let (kind, word, what) = if approved {
+        (ChapterKind::ApprovalGiven, "approved", "Approval Given")
+    } else {
+        (
             ChapterKind::ApprovalRejected,
             "rejected",
             "Approval Rejected",
-        ),
+        )
     };
     let tickets = if count == 1 { "ticket" } else { "tickets" };
     let told = format!(

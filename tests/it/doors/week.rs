@@ -52,11 +52,11 @@ async fn week(rig: &Rig) {
     opened(rig, 3, Duration::days(14), |t| {
         closed(t, Channel::Jira, "Jane Roe", Duration::hours(5));
         t.sla.breached_at = Some(t.sla.due_at);
-        t.failure.asset = "pl_old".to_owned();
+        "pl_old".clone_into(&mut t.failure.asset);
     })
     .await;
     opened(rig, 4, Duration::minutes(20), |t| {
-        t.failure.asset = "pl_fresh".to_owned();
+        "pl_fresh".clone_into(&mut t.failure.asset);
         t.diagnosis
             .entities
             .insert("host".to_owned(), "sql-17.example.net".to_owned());

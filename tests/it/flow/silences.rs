@@ -40,7 +40,8 @@ async fn silence(flow: &Flow, asset: &str, minutes: u32, now: DateTime<Utc>) -> 
 async fn fails(flow: &Flow, asset: &str, run: &str, now: DateTime<Utc>) -> Ticket {
     let mut failure = build::failure(asset, run);
     failure.key = aiops_rca::failure::RunKey::new(failure.source, "factory", run, "", "");
-    failure.message = "Could not connect to server: Connection refused. Is the server running on host \"db-1.example.com\"?".to_owned();
+    "Could not connect to server: Connection refused. Is the server running on host \"db-1.example.com\"?"
+        .clone_into(&mut failure.message);
     let accepted = flow
         .accept(Parsed::Failures(vec![failure]), now)
         .await

@@ -68,7 +68,7 @@ enum Act {
 enum Chat {
     Slack(SlackSimulator),
     /// With the endpoint of the bot's identity, and two instances that share the work.
-    Teams(Box<BotSimulator>, Server, [Teams; 2]),
+    Teams(Box<BotSimulator>, Server, Box<[Teams; 2]>),
 }
 
 impl Chat {
@@ -83,7 +83,7 @@ impl Chat {
             let endpoint = support::teams::identity().await;
             let instance = || support::teams::sink(&team, &endpoint, support::http());
             let instances = [instance(), instance()];
-            return Self::Teams(Box::new(team), endpoint, instances);
+            return Self::Teams(Box::new(team), endpoint, Box::new(instances));
         }
         let options = SlackOptions {
             clock: clock.clone(),
@@ -103,7 +103,7 @@ impl Chat {
     fn restart(&mut self) {
         if let Self::Teams(team, endpoint, instances) = self {
             let instance = || support::teams::sink(team, endpoint, support::http());
-            *instances = [instance(), instance()];
+            **instances = [instance(), instance()];
         }
     }
 

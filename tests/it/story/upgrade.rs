@@ -16,8 +16,7 @@ const FAILURES: u64 = 24;
 
 #[expect(clippy::disallowed_methods, reason = "a test reads its own setting")]
 fn previous() -> PathBuf {
-    let checkout = std::env::var_os("AIOPS_RCA_PREVIOUS");
-    PathBuf::from(checkout.expect("tests/real/upgrade/run sets AIOPS_RCA_PREVIOUS"))
+    PathBuf::from(std::env::var_os("AIOPS_RCA_PREVIOUS").unwrap())
 }
 
 fn report(number: u64) -> Value {

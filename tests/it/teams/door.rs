@@ -360,7 +360,7 @@ async fn keys_come_from_the_documents_own_host() {
     team.assert_drained();
 }
 
-fn press(verb: &str, data: Value, from: Value) -> Meaning {
+fn press(verb: &str, data: &Value, from: &Value) -> Meaning {
     let body = json!({
         "type": "invoke", "name": "adaptiveCard/action", "serviceUrl": "https://x/", "channelId": "msteams",
         "from": from, "value": {"action": {"type": "Action.Execute", "verb": verb, "data": data}},
@@ -372,7 +372,7 @@ fn press(verb: &str, data: Value, from: Value) -> Meaning {
 fn only_our_own_buttons_mean_something() {
     let john = json!({"id": "29:1", "name": "John Doe", "aadObjectId": JOHN});
     let id = ticket().id;
-    let taken = press(verb::TAKE, json!({"ticket": id}), john.clone());
+    let taken = press(verb::TAKE, &json!({"ticket": id}), &john);
     assert!(matches!(taken, Meaning::Pressed(ref press) if press.verdict == Verdict::Take));
     for (verb, data, from) in [
         ("delete", json!({"ticket": id}), john.clone()),
@@ -402,7 +402,7 @@ fn only_our_own_buttons_mean_something() {
         (verb::TAKE, json!({"ticket": id}), json!(7)),
         (verb::TAKE, json!("x"), Value::Null),
     ] {
-        let meaning = press(verb, data.clone(), from.clone());
+        let meaning = press(verb, &data, &from);
         assert!(
             matches!(meaning, Meaning::Ignored(_)),
             "{verb} {data} {from}: {meaning:?}"
