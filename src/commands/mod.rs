@@ -106,6 +106,8 @@ pub fn run(cli: Cli, environment: Environment) -> anyhow::Result<ExitCode> {
 fn on_runtime(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // A debug build's calls need more than two megabytes; what is not used costs nothing.
+        .thread_stack_size(8 << 20)
         .enable_all()
         .build()?
         .block_on(task)

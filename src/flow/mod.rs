@@ -113,12 +113,8 @@ impl Flow {
         now: impl Fn() -> DateTime<Utc> + Send + Sync,
     ) -> Result<(), Fault> {
         match task {
-            Task::Failure { ticket } => self.analyse_failure(&ticket, now()).await,
-            Task::Rows { row, round } => self.expand_rows(&row, round, now()).await,
-            Task::Recheck { ticket } => self.recheck(&ticket, now()).await,
-            Task::Gather { ticket } => self.gather(&ticket, now()).await,
-            Task::Patrol => self.patrol_soon(now()).await,
             Task::Delivery(delivery) => self.deliver_on_heap(delivery, now).await,
+            other => self.work_on_heap(other, now()).await,
         }
     }
 
@@ -129,6 +125,21 @@ impl Flow {
         now: impl Fn() -> DateTime<Utc> + Send + Sync + 'a,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         self.deliver(delivery, now).boxed()
+    }
+
+    fn work_on_heap(&self, task: Task, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
+        match task {
+            Task::Failure { ticket } => {
+                async move { self.analyse_failure(&ticket, now).await }.boxed()
+            }
+            Task::Rows { row, round } => {
+                async move { self.expand_rows(&row, round, now).await }.boxed()
+            }
+            Task::Recheck { ticket } => async move { self.recheck(&ticket, now).await }.boxed(),
+            Task::Gather { ticket } => async move { self.gather(&ticket, now).await }.boxed(),
+            Task::Patrol => self.patrol_soon(now).boxed(),
+            Task::Delivery(delivery) => self.deliver_on_heap(delivery, move || now),
+        }
     }
 
     /// Puts a message back whose work was cut at its deadline: the next invocation goes on where this one stopped.
