@@ -38,6 +38,7 @@ pub struct Asked {
     /// When it ends.
     pub until: Option<String>,
     /// Instead: how many minutes after it began.
+    #[serde(deserialize_with = "whole")]
     pub minutes: Option<u32>,
     /// Why.
     pub why: String,
@@ -60,6 +61,17 @@ fn invalid(field: &'static str, why: impl Into<String>) -> Invalid {
         field,
         why: why.into(),
     }
+}
+
+/// JSON knows one kind of number: 60.0 is as good as 60.
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number: Option<serde_json::Number> = serde::Deserialize::deserialize(deserializer)?;
+    let read = |number: serde_json::Number| {
+        let text = number.to_string();
+        let whole = text.strip_suffix(".0").unwrap_or(&text);
+        whole.parse().map_err(serde::de::Error::custom)
+    };
+    number.map(read).transpose()
 }
 
 impl Asked {

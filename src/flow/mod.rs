@@ -33,7 +33,7 @@ pub mod analyse;
 pub mod cases;
 mod claims;
 pub mod dead_letters;
-mod deliver;
+pub mod deliver;
 mod digest;
 mod folding;
 mod incidents;

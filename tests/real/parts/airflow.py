@@ -31,6 +31,7 @@ def conversation(world, url):
         assert task.state.value == "failed" and task.try_number == 3
         assert TASK in [one.task_id for one in tasks.get_task_instances(DAG, RUN, state=["failed"]).task_instances]
         assert TASK in [one.task_id for one in tasks.get_task_instances("~", "~", state=["failed"]).task_instances]
+        assert airflow.TaskApi(client).get_task(DAG, TASK).task_id == TASK
         log = tasks.get_log(DAG, RUN, TASK, 3, full_content=True, accept="application/json")
         assert "Task failed with exception" in str(log.content.actual_instance), log.content
         body = airflow.ClearTaskInstancesBody(dry_run=True, task_ids=[airflow.ClearTaskInstancesBodyTaskIdsInner(TASK)], dag_run_id=RUN, only_failed=True,

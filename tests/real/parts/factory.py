@@ -48,6 +48,7 @@ def conversation(world, url):
     assert failed and failed[0].error["errorCode"] == "2200", failed
     assert adf.factories.get(GROUP, FACTORY).name == FACTORY
     assert [trigger.name for trigger in adf.triggers.list_by_factory(GROUP, FACTORY)] == ["tr_daily"]
+    assert adf.pipelines.get(GROUP, FACTORY, "pl_ingest_sales").name == "pl_ingest_sales"
     started = adf.pipelines.create_run(GROUP, FACTORY, "pl_ingest_sales", reference_pipeline_run_id=RUN, is_recovery=True, start_from_failure=True)
     again = adf.pipeline_runs.get(GROUP, FACTORY, started.run_id)
     assert again.run_group_id == RUN and again.parameters == run.parameters

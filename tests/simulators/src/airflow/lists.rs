@@ -121,7 +121,14 @@ impl AirflowSite {
             .map_or("airflow", String::as_str);
         Answer::json(
             200,
-            &json!({"task_id": task, "owner": owner, "is_mapped": false}),
+            &json!({
+                "task_id": task, "task_display_name": task, "owner": owner, "is_mapped": false, "operator_name": "PythonOperator",
+                "start_date": "2026-01-01T00:00:00Z", "end_date": null, "trigger_rule": "all_success", "depends_on_past": false,
+                "wait_for_downstream": false, "retries": 0.0, "queue": "default", "pool": "default_pool", "pool_slots": 1.0,
+                "execution_timeout": null, "retry_delay": null, "retry_exponential_backoff": 0.0, "priority_weight": 1.0,
+                "weight_rule": "downstream", "ui_color": "#ffefeb", "ui_fgcolor": "#000", "template_fields": [],
+                "downstream_task_ids": [], "doc_md": null, "params": {}, "class_ref": {}, "extra_links": []
+            }),
         )
     }
 
