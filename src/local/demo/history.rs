@@ -1,6 +1,6 @@
 //! A week that was: closed failures of the days before, so that numbers, charts and "this again?" have something to show.
 //!
-//! They are put into the store before the app starts. JIRA and Slack of the demo know nothing of them.
+//! They are put into the store before the app starts. The sinks of the demo know nothing of them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,7 +11,7 @@ use crate::patrol::Recovery;
 use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
 use crate::ticket::store::TicketStore;
-use crate::ticket::{Actor, Channel, Outcome, RemediationState, Status, TicketId};
+use crate::ticket::{Actor, Channel, Outcome, RemediationState, Sink, Status, TicketId};
 
 /// How a failure of the week ended.
 #[derive(Debug, Clone, Copy)]
@@ -170,9 +170,10 @@ async fn failed(
         follows: None,
         received_at: at,
         trace: None,
-        sinks_off: ["jira", "slack", "playbook"]
-            .map(|sink| (sink.to_owned(), off.to_owned()))
-            .into(),
+        sinks_off: Sink::ALL
+            .into_iter()
+            .map(|sink| (sink.name().to_owned(), off.to_owned()))
+            .collect(),
     };
     let closed_at = at + TimeDelta::minutes(asset.minutes);
     let closed = |channel, name: &str| Event::StatusChanged {
