@@ -154,6 +154,30 @@ pub enum ChapterKind {
     Corrected,
 }
 
+impl ChapterKind {
+    /// The sign in front of it where people chat.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::RemediationPlanned => "🗓️",
+            Self::RemediationStarted => "🔧",
+            Self::RemediationSucceeded | Self::Closed | Self::Recovered => "✅",
+            Self::RemediationFailed => "❌",
+            Self::RemediationUnknown => "❔",
+            Self::RemediationExhausted => "🧑‍🔧",
+            Self::ApprovalAsked => "🙋",
+            Self::ApprovalGiven => "👍",
+            Self::ApprovalRejected => "👎",
+            Self::ApprovalExpired => "⌛",
+            Self::SlaBreached => "⏰",
+            Self::Reopened => "🔁",
+            Self::InProgress => "🔄",
+            Self::Recurrence => "♻️",
+            Self::Comment => "💬",
+            Self::Corrected => "✏️",
+        }
+    }
+}
+
 /// What a person says the cause is, where the diagnosis is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Correction {

@@ -199,24 +199,7 @@ fn mentions(ticket: &Ticket, look: &Look<'_>) -> String {
 
 /// One entry of the thread.
 pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
-    let sign = match chapter.kind {
-        ChapterKind::RemediationPlanned => "🗓️",
-        ChapterKind::RemediationStarted => "🔧",
-        ChapterKind::RemediationSucceeded | ChapterKind::Closed | ChapterKind::Recovered => "✅",
-        ChapterKind::RemediationFailed => "❌",
-        ChapterKind::RemediationUnknown => "❔",
-        ChapterKind::RemediationExhausted => "🧑‍🔧",
-        ChapterKind::ApprovalAsked => "🙋",
-        ChapterKind::ApprovalGiven => "👍",
-        ChapterKind::ApprovalRejected => "👎",
-        ChapterKind::ApprovalExpired => "⌛",
-        ChapterKind::SlaBreached => "⏰",
-        ChapterKind::Reopened => "🔁",
-        ChapterKind::InProgress => "🔄",
-        ChapterKind::Recurrence => "♻️",
-        ChapterKind::Comment => "💬",
-        ChapterKind::Corrected => "✏️",
-    };
+    let sign = chapter.kind.sign();
     let asked = asked_to_act(ticket, chapter, look);
     let room = SECTION_LIMIT - len(sign) - 1 - asked.len();
     let words = Words::new(sign)

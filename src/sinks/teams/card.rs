@@ -13,9 +13,7 @@ use super::text::{expanded, lines, plain, shorten};
 use crate::digest::sha256;
 use crate::failure::page;
 use crate::incident::summary_words;
-use crate::ticket::{
-    Answer, Approval, Chapter, ChapterKind, Past, RemediationState, Sink, Status, Ticket,
-};
+use crate::ticket::{Answer, Approval, Chapter, Past, RemediationState, Sink, Status, Ticket};
 
 /// The type of an attachment that is a card.
 pub const CARD_TYPE: &str = "application/vnd.microsoft.card.adaptive";
@@ -370,24 +368,7 @@ fn news(serial: Serial<'_>) -> Vec<Value> {
 
 /// An entry of the story.
 fn told(chapter: &Chapter) -> Vec<Value> {
-    let sign = match chapter.kind {
-        ChapterKind::RemediationPlanned => "🗓️",
-        ChapterKind::RemediationStarted => "🔧",
-        ChapterKind::RemediationSucceeded | ChapterKind::Closed | ChapterKind::Recovered => "✅",
-        ChapterKind::RemediationFailed => "❌",
-        ChapterKind::RemediationUnknown => "❔",
-        ChapterKind::RemediationExhausted => "🧑‍🔧",
-        ChapterKind::ApprovalAsked => "🙋",
-        ChapterKind::ApprovalGiven => "👍",
-        ChapterKind::ApprovalRejected => "👎",
-        ChapterKind::ApprovalExpired => "⌛",
-        ChapterKind::SlaBreached => "⏰",
-        ChapterKind::Reopened => "🔁",
-        ChapterKind::InProgress => "🔄",
-        ChapterKind::Recurrence => "♻️",
-        ChapterKind::Comment => "💬",
-        ChapterKind::Corrected => "✏️",
-    };
+    let sign = chapter.kind.sign();
     let texts = lines(&chapter.text, TEXT_LIMIT);
     (texts.iter().enumerate())
         .map(|(number, text)| match number {
