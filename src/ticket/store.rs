@@ -417,20 +417,39 @@ impl TicketStore {
         &self,
         table: &str,
         partition: &str,
-        (from, to): (String, String),
+        rows: (String, String),
     ) -> Result<Vec<AuditEntry>, Fault> {
-        let (mut entries, mut after) = (Vec::new(), None);
+        let between = (rows.0.as_str(), rows.1.as_str());
+        self.all_between(table, partition, between, 500, "audit entry")
+            .await
+    }
+
+    /// Everything in a partition of the index; `what` names it where a row cannot be read.
+    async fn all<T: DeserializeOwned>(&self, partition: &str, what: &str) -> Result<Vec<T>, Fault> {
+        self.all_between(INDEX, partition, ("", ""), 1000, what)
+            .await
+    }
+
+    async fn all_between<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        partition: &str,
+        (from, to): (&str, &str),
+        at_once: u32,
+        what: &str,
+    ) -> Result<Vec<T>, Fault> {
+        let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = self
                 .storage
-                .scan(table, partition, &from, &to, 500, after.as_ref())
+                .scan(table, partition, from, to, at_once, after.as_ref())
                 .await?;
             for entity in &page.entities {
-                entries.push(decode("audit entry", &entity.document)?);
+                found.push(decode(what, &entity.document)?);
             }
             after = page.next;
             if after.is_none() {
-                return Ok(entries);
+                return Ok(found);
             }
         }
     }

@@ -117,20 +117,7 @@ impl TicketStore {
     /// All followers of a leader, in the order of their ids.
     pub async fn members(&self, leader: &TicketId) -> Result<Vec<Member>, Fault> {
         let partition = members_partition(leader);
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self
-                .storage
-                .scan(INDEX, &partition, "", "", 1000, after.as_ref())
-                .await?;
-            for entity in page.entities {
-                found.push(decode("follower", &entity.document)?);
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
+        self.all(&partition, "follower").await
     }
 
     /// Removes a row of a cause, if all that it holds `is_gone`.

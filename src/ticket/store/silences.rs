@@ -41,20 +41,7 @@ impl TicketStore {
 
     /// All silences that are kept, oldest first.
     pub async fn silences(&self) -> Result<Vec<Silence>, Fault> {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self
-                .storage
-                .scan(INDEX, SILENCES, "", "", 1000, after.as_ref())
-                .await?;
-            for entity in page.entities {
-                found.push(decode("silence", &entity.document)?);
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
+        self.all(SILENCES, "silence").await
     }
 
     /// One of them.
@@ -132,20 +119,7 @@ impl TicketStore {
     /// The failures that a silence kept from people.
     pub async fn untold(&self, silence: &str) -> Result<Vec<Untold>, Fault> {
         let partition = untold_partition(silence);
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self
-                .storage
-                .scan(INDEX, &partition, "", "", 1000, after.as_ref())
-                .await?;
-            for entity in page.entities {
-                found.push(decode("silent failure", &entity.document)?);
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
+        self.all(&partition, "silent failure").await
     }
 }
 
