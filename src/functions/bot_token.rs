@@ -4,13 +4,11 @@
 //! the token speaks of this activity: its service address is the claim's, and the key is endorsed for its channel.
 
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use url::Url;
-use warp::http::StatusCode;
 
-use super::keys::{Keys, NoKey, Published, bearer};
-use super::wire::Response;
+pub use super::keys::Refused;
+use super::keys::{Keys, Published, Words, claims, rules};
 use crate::http::Http;
 
 /// Who signs.
@@ -34,38 +32,10 @@ pub struct BotToken {
     keys: Keys,
 }
 
-/// Why a token did not open the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// There is none.
-    #[error("a bearer token of the Bot Framework is required")]
-    Missing,
-    /// It is not valid.
-    #[error("the bearer token is not valid here")]
-    Invalid,
-    /// It is valid, and speaks of something else.
-    #[error("the bearer token is not one for this activity")]
-    Forbidden,
-    /// The keys cannot be had right now.
-    #[error("the token cannot be checked right now")]
-    Unavailable,
-}
-
-impl Refused {
-    /// 401, 403 or 503.
-    pub fn response(self) -> Response {
-        let status = match self {
-            Self::Missing | Self::Invalid => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let response = Response::error(status, "not_allowed", &self.to_string(), "");
-        if self == Self::Unavailable {
-            return response.with("retry-after", "60");
-        }
-        response
-    }
-}
+pub(super) const WORDS: Words = Words {
+    missing: "a bearer token of the Bot Framework is required",
+    forbidden: "the bearer token is not one for this activity",
+};
 
 #[derive(Deserialize)]
 struct Claims {
@@ -93,23 +63,10 @@ impl BotToken {
         (service, channel): (&str, &str),
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
-        let token = bearer(authorization).ok_or(Refused::Missing)?;
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Invalid)?;
-        let id = header.kid.ok_or(Refused::Invalid)?;
-        let key = self.keys.key(&id, now).await.map_err(|none| match none {
-            NoKey::Unknown => Refused::Invalid,
-            NoKey::Unavailable => Refused::Unavailable,
-        })?;
-        let decoding = DecodingKey::from_jwk(&key.jwk).map_err(|_| Refused::Unavailable)?;
-        let mut rules = Validation::new(Algorithm::RS256);
-        rules.set_audience(&[&self.app_id]);
-        rules.set_issuer(&[ISSUER]);
-        rules.set_required_spec_claims(&["exp", "aud", "iss"]);
-        rules.validate_nbf = true;
+        let mut rules = rules(&[&self.app_id], &[ISSUER]);
         rules.leeway = SKEW;
-        let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &rules)
-            .map_err(|_| Refused::Invalid)?
-            .claims;
+        let (claims, key): (Claims, _) =
+            claims(Some(&self.keys), authorization, &rules, now).await?;
         let claimed = claims.serviceurl.ok_or(Refused::Forbidden)?;
         let same = claimed.trim_end_matches('/') == service.trim_end_matches('/');
         let endorsed = key.endorsements.iter().any(|name| name == channel);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
 use super::wire::{Request, Response};
-use super::{Door, Handler};
+use super::{Door, Handler, secure_webhook};
 use crate::sources::{Malformed, Parsed, azure_monitor};
 use crate::trace;
 
@@ -13,7 +13,7 @@ impl Handler {
         if let Some(lock) = &self.doors.secure_webhook
             && let Err(refused) = lock.check(request.header("authorization"), now).await
         {
-            return refused.response();
+            return refused.response(&secure_webhook::WORDS);
         }
         self.ingest(Door::AzureMonitor, azure_monitor::parse, request, now)
             .await

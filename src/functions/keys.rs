@@ -1,4 +1,4 @@
-//! The published keys by which callers' tokens are checked, cached.
+//! What callers' tokens are checked by: their issuers' published keys, cached, and the rules that every lock has.
 //!
 //! In: a key's id. Out: the key. Where the keys are comes from configuration only; one fetch at a time, and one a minute.
 
@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
 use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
+use warp::http::StatusCode;
 
+use super::wire::Response;
 use crate::http::Http;
 
 /// Where a set of keys is.
@@ -25,14 +29,14 @@ pub(super) enum Published {
 /// A published key.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
-    pub(super) jwk: Jwk,
+    jwk: Jwk,
     /// Bot Framework: for which channels it signs.
     pub(super) endorsements: Vec<String>,
 }
 
 /// Why there is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoKey {
+enum NoKey {
     /// There is none of that id.
     Unknown,
     /// The keys cannot be had right now.
@@ -82,7 +86,7 @@ impl Keys {
     /// A key by its id; an unknown id fetches the set again, one fetch at a time and one a minute.
     ///
     /// Within that minute nothing can be said of an unknown id: it may be a new key.
-    pub(super) async fn key(&self, id: &str, now: DateTime<Utc>) -> Result<Key, NoKey> {
+    async fn key(&self, id: &str, now: DateTime<Utc>) -> Result<Key, NoKey> {
         if let Some(answer) = self.known(id, now) {
             return answer;
         }
@@ -141,7 +145,7 @@ impl Keys {
             .collect())
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, url: &Url) -> Result<T, NoKey> {
+    async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, NoKey> {
         let request = self.http.request(reqwest::Method::GET, url);
         let reply = self.http.send(self.what, request).await;
         let reply = reply.map_err(|_| NoKey::Unavailable)?;
@@ -158,8 +162,83 @@ impl Keys {
     }
 }
 
+/// Why a token did not open a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There is none.
+    Missing,
+    /// It is not valid.
+    Invalid,
+    /// It is valid, and not for this.
+    Forbidden,
+    /// The keys cannot be had right now.
+    Unavailable,
+}
+
+/// What a lock says to those whom it does not let in.
+pub(super) struct Words {
+    /// When there is no token.
+    pub(super) missing: &'static str,
+    /// When it is valid, and not for this.
+    pub(super) forbidden: &'static str,
+}
+
+impl Refused {
+    /// 401, 403 or 503.
+    pub(super) fn response(self, words: &Words) -> Response {
+        let (status, text) = match self {
+            Self::Missing => (StatusCode::UNAUTHORIZED, words.missing),
+            Self::Invalid => (
+                StatusCode::UNAUTHORIZED,
+                "the bearer token is not valid here",
+            ),
+            Self::Forbidden => (StatusCode::FORBIDDEN, words.forbidden),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the token cannot be checked right now",
+            ),
+        };
+        let response = Response::error(status, "not_allowed", text, "");
+        if self == Self::Unavailable {
+            return response.with("retry-after", "60");
+        }
+        response
+    }
+}
+
+/// Rules that every lock has: who signs, for whom, when.
+pub(super) fn rules(audience: &[&str], issuers: &[&str]) -> Validation {
+    let mut rules = Validation::new(Algorithm::RS256);
+    rules.set_audience(audience);
+    rules.set_issuer(issuers);
+    rules.set_required_spec_claims(&["exp", "aud", "iss"]);
+    rules.validate_nbf = true;
+    rules
+}
+
+/// What the token of an `Authorization` header says, and the key that signed it. Without `keys` none can be checked.
+pub(super) async fn claims<C: DeserializeOwned>(
+    keys: Option<&Keys>,
+    authorization: Option<&str>,
+    rules: &Validation,
+    now: DateTime<Utc>,
+) -> Result<(C, Key), Refused> {
+    let token = bearer(authorization).ok_or(Refused::Missing)?;
+    let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Invalid)?;
+    let id = header.kid.ok_or(Refused::Invalid)?;
+    let keys = keys.ok_or(Refused::Unavailable)?;
+    let key = keys.key(&id, now).await.map_err(|none| match none {
+        NoKey::Unknown => Refused::Invalid,
+        NoKey::Unavailable => Refused::Unavailable,
+    })?;
+    let decoding = DecodingKey::from_jwk(&key.jwk).map_err(|_| Refused::Unavailable)?;
+    let decoded = jsonwebtoken::decode::<C>(token, &decoding, rules);
+    let claims = decoded.map_err(|_| Refused::Invalid)?.claims;
+    Ok((claims, key))
+}
+
 /// The token of an `Authorization` header.
-pub(super) fn bearer(authorization: Option<&str>) -> Option<&str> {
+fn bearer(authorization: Option<&str>) -> Option<&str> {
     let (scheme, token) = authorization?.trim().split_once(' ')?;
     // The name of a scheme has no case (RFC 9110, 11.1).
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

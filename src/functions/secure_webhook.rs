@@ -4,13 +4,11 @@
 //! calling application are checked. The key endpoint's host comes from configuration only.
 
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use url::Url;
-use warp::http::StatusCode;
 
-use super::keys::{Keys, NoKey, Published, bearer};
-use super::wire::Response;
+pub use super::keys::Refused;
+use super::keys::{Keys, Published, Words, claims, rules};
 use crate::http::Http;
 
 /// The application id of "AzNS AAD Webhook", from the action group documentation.
@@ -37,38 +35,10 @@ pub struct SecureWebhook {
     keys: Option<Keys>,
 }
 
-/// Why a token did not open the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// There is none.
-    #[error("a bearer token of the action group service is required")]
-    Missing,
-    /// It is not valid.
-    #[error("the bearer token is not valid here")]
-    Invalid,
-    /// It is valid and lacks the role or comes from another application.
-    #[error("the caller lacks the role ActionGroupsSecureWebhook")]
-    Forbidden,
-    /// The keys cannot be had right now.
-    #[error("the token cannot be checked right now")]
-    Unavailable,
-}
-
-impl Refused {
-    /// 401, 403 or 503.
-    pub fn response(self) -> Response {
-        let status = match self {
-            Self::Missing | Self::Invalid => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let response = Response::error(status, "not_allowed", &self.to_string(), "");
-        if self == Self::Unavailable {
-            return response.with("retry-after", "60");
-        }
-        response
-    }
-}
+pub(super) const WORDS: Words = Words {
+    missing: "a bearer token of the action group service is required",
+    forbidden: "the caller lacks the role ActionGroupsSecureWebhook",
+};
 
 #[derive(Deserialize)]
 struct Claims {
@@ -94,31 +64,17 @@ impl SecureWebhook {
         authorization: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
-        let token = bearer(authorization).ok_or(Refused::Missing)?;
-        let id = jsonwebtoken::decode_header(token)
-            .ok()
-            .and_then(|header| header.kid)
-            .ok_or(Refused::Invalid)?;
-        let keys = self.keys.as_ref().ok_or(Refused::Unavailable)?;
-        let key = keys.key(&id, now).await.map_err(|none| match none {
-            NoKey::Unknown => Refused::Invalid,
-            NoKey::Unavailable => Refused::Unavailable,
-        })?;
-        let key = DecodingKey::from_jwk(&key.jwk).map_err(|_| Refused::Unavailable)?;
-        let mut rules = Validation::new(Algorithm::RS256);
-        rules.set_audience(&[
-            self.settings.audience.as_str(),
-            self.settings.audience.trim_start_matches("api://"),
-        ]);
-        rules.set_issuer(&[
-            format!("https://sts.windows.net/{}/", self.settings.tenant),
-            format!("{}{}/v2.0", self.settings.authority, self.settings.tenant),
-        ]);
-        rules.set_required_spec_claims(&["exp", "aud", "iss"]);
-        rules.validate_nbf = true;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &rules)
-            .map_err(|_| Refused::Invalid)?
-            .claims;
+        let (tenant, authority) = (&self.settings.tenant, &self.settings.authority);
+        let audience = self.settings.audience.as_str();
+        let rules = rules(
+            &[audience, audience.trim_start_matches("api://")],
+            &[
+                &format!("https://sts.windows.net/{tenant}/"),
+                &format!("{authority}{tenant}/v2.0"),
+            ],
+        );
+        let (claims, _): (Claims, _) =
+            claims(self.keys.as_ref(), authorization, &rules, now).await?;
         let caller = claims.azp.or(claims.appid);
         let role = claims.roles.iter().any(|role| role == ROLE);
         let tenant = claims

@@ -6,9 +6,9 @@
 use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
-use super::Handler;
 use super::events::closed;
 use super::wire::{Request, Response};
+use super::{Handler, bot_token};
 use crate::flow::Flow;
 use crate::sinks::teams::activity::{self, Meaning, Press, Received, Verdict};
 use crate::sinks::teams::{Bot, Teams};
@@ -36,7 +36,7 @@ impl Handler {
         let about = (received.service.as_str(), received.channel.as_str());
         let authorization = request.header("authorization");
         if let Err(refused) = lock.check(authorization, about, now).await {
-            return refused.response();
+            return refused.response(&bot_token::WORDS);
         }
         let settings = bot.settings();
         let service = url::Url::parse(&received.service).ok();
