@@ -4,7 +4,6 @@
 //! transaction, so a crash anywhere leaves either nothing the sender was told about, or something the next report or
 //! the sweep picks up.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -191,57 +190,57 @@ impl Flow {
         let failure = &failure;
         // Of all rounds: a claim whose answer was lost is recognised. Each round has an id of its own, for another failure
         // may have been given the same one.
-        let offers = &Mutex::new(Vec::new());
-        self.with_run(failure, |rows| async move {
-            let offer = &self.store.offer(rows.run(), failure.source, now);
-            let offered = {
-                let mut offers = offers.lock().unwrap_or_else(PoisonError::into_inner);
-                offers.push(offer.clone());
-                offers.clone()
-            };
-            if let Some(healing) = self.healing_ticket(&rows, failure).await? {
-                self.remediation_run_failed(&healing, failure, now).await?;
-                return Ok(Some(answer(healing.id, AcceptStatus::Duplicate, failure)));
-            }
-            let (place, units) = self.place(&rows, failure).await?;
-            let accepted =
-                |offer: &TicketId| answer(offer.clone(), AcceptStatus::Accepted, failure);
-            let owner = match place {
-                Place::Known(owner) if offered.contains(&owner) => {
-                    self.enqueue_accepted(&owner, failure).await?;
-                    return Ok(Some(accepted(&owner)));
+        let mut offered = Vec::new();
+        self.with_run(failure, |rows| {
+            let offer = self.store.offer(rows.run(), failure.source, now);
+            offered.push(offer.clone());
+            let offered = offered.clone();
+            async move {
+                let offer = &offer;
+                if let Some(healing) = self.healing_ticket(&rows, failure).await? {
+                    self.remediation_run_failed(&healing, failure, now).await?;
+                    return Ok(Some(answer(healing.id, AcceptStatus::Duplicate, failure)));
                 }
-                Place::Known(owner) => {
-                    if !self.note_units(&rows, units.as_ref()).await? {
-                        return Ok(None);
+                let (place, units) = self.place(&rows, failure).await?;
+                let accepted =
+                    |offer: &TicketId| answer(offer.clone(), AcceptStatus::Accepted, failure);
+                let owner = match place {
+                    Place::Known(owner) if offered.contains(&owner) => {
+                        self.enqueue_accepted(&owner, failure).await?;
+                        return Ok(Some(accepted(&owner)));
                     }
-                    owner
-                }
-                Place::New { key, follows } => {
-                    let waiting = Waiting {
-                        claim: Some(key.clone()),
-                        follows,
-                        ..Waiting::new(failure.clone(), trace::here(), now)
-                    };
-                    let new = NewClaim {
-                        key: &key,
-                        offer,
-                        waiting: Some(&waiting),
-                        units: units.as_ref(),
-                    };
-                    match self.store.claim(&rows, new).await? {
-                        Claim::Theirs(owner) => owner,
-                        Claim::Changed => return Ok(None),
-                        Claim::Ours => {
-                            self.enqueue_accepted(offer, failure).await?;
-                            return Ok(Some(accepted(offer)));
+                    Place::Known(owner) => {
+                        if !self.note_units(&rows, units.as_ref()).await? {
+                            return Ok(None);
+                        }
+                        owner
+                    }
+                    Place::New { key, follows } => {
+                        let waiting = Waiting {
+                            claim: Some(key.clone()),
+                            follows,
+                            ..Waiting::new(failure.clone(), trace::here(), now)
+                        };
+                        let new = NewClaim {
+                            key: &key,
+                            offer,
+                            waiting: Some(&waiting),
+                            units: units.as_ref(),
+                        };
+                        match self.store.claim(&rows, new).await? {
+                            Claim::Theirs(owner) => owner,
+                            Claim::Changed => return Ok(None),
+                            Claim::Ours => {
+                                self.enqueue_accepted(offer, failure).await?;
+                                return Ok(Some(accepted(offer)));
+                            }
                         }
                     }
-                }
-            };
-            self.reported_again(&owner, failure, now).await?;
-            self.look_at_run(&owner, failure).await?;
-            Ok(Some(answer(owner, AcceptStatus::Duplicate, failure)))
+                };
+                self.reported_again(&owner, failure, now).await?;
+                self.look_at_run(&owner, failure).await?;
+                Ok(Some(answer(owner, AcceptStatus::Duplicate, failure)))
+            }
         })
         .await
     }

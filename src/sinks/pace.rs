@@ -85,6 +85,15 @@ impl Pace {
         Turn::Now
     }
 
+    /// Whose turn it is, for `who`; the place is kept, also one that could be taken now.
+    pub(super) fn turn(&mut self, who: &str, now: DateTime<Utc>) -> Turn {
+        let turn = self.claim(who, now);
+        if turn == Turn::Now {
+            self.give_back(who, now);
+        }
+        turn
+    }
+
     /// Keeps a place for `who`, whose delivery is put: how long until it should come.
     pub(super) fn reserve(&mut self, who: &str, now: DateTime<Utc>) -> Duration {
         let (place, _) = self.place(who, now);

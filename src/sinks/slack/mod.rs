@@ -203,12 +203,7 @@ impl Slack {
     /// Whose turn it is in the channel, for a delivery of this ticket; `None`: nothing is to be posted. The place is kept.
     pub fn turn(&self, ticket: &Ticket, now: DateTime<Utc>) -> Option<Turn> {
         let who = has_to_post(ticket)?;
-        let posts = &mut self.shared().posts;
-        let turn = posts.claim(who, now);
-        if turn == Turn::Now {
-            posts.give_back(who, now);
-        }
-        Some(turn)
+        Some(self.shared().posts.turn(who, now))
     }
 
     /// How long until a delivery of this ticket should come for its place in the channel; `None`: nothing is to be posted.

@@ -194,12 +194,7 @@ impl Bot {
         now: DateTime<Utc>,
     ) -> Option<Turn> {
         let who = has_to_post(ticket, record)?;
-        let posts = &mut self.shared().posts;
-        let turn = posts.claim(who, now);
-        if turn == Turn::Now {
-            posts.give_back(who, now);
-        }
-        Some(turn)
+        Some(self.shared().posts.turn(who, now))
     }
 
     /// How long until a delivery of this ticket should come for its place.
