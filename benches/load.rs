@@ -26,7 +26,6 @@ use std::time::{Duration, Instant};
 use aiops_rca::diagnosis::{Case, diagnose};
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::http::Http;
-use aiops_rca::sources::airflow::units::Latest;
 use aiops_rca::storage::{Inserted, Storage, StorageSettings, Swapped, Write};
 use aiops_rca::ticket::machine::{self, Event, Opening};
 use aiops_rca::ticket::store::{TABLES, TicketStore};
@@ -171,18 +170,10 @@ async fn fill(store: &TicketStore, tickets: u32) {
                 let at = Utc::now() - TimeDelta::seconds(i64::from(number % (7 * 86_000)));
                 let id = TicketId::new(Source::Adf, at, number);
                 let opening = Opening {
-                    id: id.clone(),
-                    failure: failure(number),
-                    diagnosis: diagnosis.clone(),
-                    evidence_count: 0,
-                    gaps: Vec::new(),
-                    latest: Latest::default(),
-                    follows: None,
-                    received_at: at,
-                    trace: None,
                     sinks_off: ["jira", "slack", "playbook"]
                         .map(|sink| (sink.to_owned(), "not configured".to_owned()))
                         .into(),
+                    ..Opening::of(id.clone(), failure(number), diagnosis.clone(), at)
                 };
                 let mut opened = machine::opened(opening, at);
                 opened.ticket.sla.due_at = Utc::now() + TimeDelta::days(1);

@@ -348,6 +348,24 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Something that the tool found out itself, about no run of a platform.
+    pub fn of_ourselves(key: RunKey, asset: String, message: String, since: DateTime<Utc>) -> Self {
+        Self {
+            source: Source::System,
+            key,
+            kind: AssetKind::Service,
+            asset,
+            run_id: None,
+            run_url: None,
+            error_code: None,
+            message,
+            context: BTreeMap::new(),
+            occurred_at: Some(since),
+            source_severity: None,
+            alert: None,
+        }
+    }
+
     /// Redacts and caps every text: the border through which all outside text passes once (law L10).
     #[must_use]
     pub fn sealed(mut self) -> Self {

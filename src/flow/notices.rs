@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::Flow;
 use crate::diagnosis::Diagnosis;
-use crate::failure::{AssetKind, Failure, RunKey, Source};
+use crate::failure::{Failure, RunKey, Source};
 use crate::fault::Fault;
 use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
@@ -120,18 +120,8 @@ impl Flow {
             .entry(sink.name().to_owned())
             .or_insert_with(|| format!("the ticket is about {title} itself"));
         let failure = Failure {
-            source: Source::System,
-            key,
-            kind: AssetKind::Service,
-            asset: title.to_owned(),
-            run_id: None,
-            run_url: None,
-            error_code: None,
-            message: cause.clone(),
             context: BTreeMap::from([(WAITING.to_owned(), waits.tickets.to_string())]),
-            occurred_at: Some(waits.since),
-            source_severity: None,
-            alert: None,
+            ..Failure::of_ourselves(key, title.to_owned(), cause.clone(), waits.since)
         }
         .sealed();
         let steps = vec![
@@ -139,21 +129,13 @@ impl Flow {
             "Fix the setting or the right that it names, and restart the app: what waits is tried again at once.".to_owned(),
             "`aiops-rca replay` lists what waits, and `aiops-rca replay --all` tries it again without a restart.".to_owned(),
         ];
-        let mut opened = machine::opened(
-            Opening {
-                id: id.clone(),
-                failure,
-                diagnosis: Diagnosis::of_ourselves("SinkBlocked", sink.name(), cause, steps),
-                evidence_count: 0,
-                gaps: Vec::new(),
-                latest: Latest::default(),
-                follows,
-                received_at: now,
-                trace: None,
-                sinks_off,
-            },
-            now,
-        );
+        let diagnosis = Diagnosis::of_ourselves("SinkBlocked", sink.name(), cause, steps);
+        let opening = Opening {
+            follows,
+            sinks_off,
+            ..Opening::of(id.clone(), failure, diagnosis, now)
+        };
+        let mut opened = machine::opened(opening, now);
         // Noted first: one that is open and not noted would never be closed.
         self.store.note_notice(sink, Some(&id)).await?;
         if self.store.open(&mut opened, &[]).await? {

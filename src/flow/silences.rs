@@ -11,10 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Flow;
 use crate::diagnosis::{Diagnosis, Severity};
-use crate::failure::{AssetKind, Failure, RunKey, Scope, Source};
+use crate::failure::{Failure, RunKey, Scope, Source};
 use crate::fault::Fault;
 use crate::silence::{self, Asked, Invalid};
-use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Change, Decision, Event, Opening};
 use crate::ticket::store::UpdateError;
 use crate::ticket::{
@@ -350,21 +349,9 @@ impl Flow {
             return Ok(id);
         }
         let (sentence, lines) = silence::sum(silence, untold);
-        let failure = Failure {
-            source: Source::System,
-            key,
-            kind: AssetKind::Service,
-            asset: format!("silence of {}", silence.subject()),
-            run_id: None,
-            run_url: None,
-            error_code: None,
-            message: format!("{sentence}\n{}", lines.join("\n")),
-            context: std::collections::BTreeMap::new(),
-            occurred_at: Some(silence.over_at()),
-            source_severity: None,
-            alert: None,
-        }
-        .sealed();
+        let asset = format!("silence of {}", silence.subject());
+        let message = format!("{sentence}\n{}", lines.join("\n"));
+        let failure = Failure::of_ourselves(key, asset, message, silence.over_at()).sealed();
         let mut steps = lines;
         steps.push(
             "Look at the tickets of this incident, or close it: that closes them all.".to_owned(),
@@ -374,16 +361,8 @@ impl Flow {
             ..Diagnosis::of_ourselves("SilenceEnded", &silence.id, sentence, steps)
         };
         let opening = Opening {
-            id: id.clone(),
-            failure,
-            diagnosis,
-            evidence_count: 0,
-            gaps: Vec::new(),
-            latest: Latest::default(),
-            follows: None,
-            received_at: now,
-            trace: None,
             sinks_off: self.sinks_off(),
+            ..Opening::of(id.clone(), failure, diagnosis, now)
         };
         let mut opened = machine::opened(opening, now);
         self.store.open(&mut opened, &[]).await?;

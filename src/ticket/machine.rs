@@ -387,6 +387,24 @@ pub struct Opening {
     pub sinks_off: std::collections::BTreeMap<String, String>,
 }
 
+impl Opening {
+    /// Of a failure about which nothing else is known.
+    pub fn of(id: TicketId, failure: Failure, diagnosis: Diagnosis, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            failure,
+            diagnosis,
+            evidence_count: 0,
+            gaps: Vec::new(),
+            latest: Latest::default(),
+            follows: None,
+            received_at: now,
+            trace: None,
+            sinks_off: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
 /// [`open`], as a change.
 pub fn opened(opening: Opening, now: DateTime<Utc>) -> Change {
     Change {

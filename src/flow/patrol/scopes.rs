@@ -1,15 +1,12 @@
 //! A scope that cannot be asked, or shows nothing, for too long is reported once, by a ticket of its own.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
 use crate::diagnosis::Diagnosis;
-use crate::failure::{AssetKind, Failure, RunKey, Source};
+use crate::failure::{Failure, RunKey, Source};
 use crate::fault::Fault;
 use crate::flow::Flow;
 use crate::patrol::{Silence, Watch};
-use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
 use crate::ticket::{Actor, Sink, Status, TicketId};
 
@@ -56,42 +53,21 @@ impl Flow {
         let offer = TicketId::new(Source::System, now, fastrand::u32(..));
         let rows = self.store.run(&key).await?;
         let id = self.claim_own(&rows, &key, &offer).await?;
-        let failure = Failure {
-            source: Source::System,
-            key,
-            kind: AssetKind::Service,
-            asset: format!("{} {}", watch.platform(), watch.name),
-            run_id: None,
-            run_url: None,
-            error_code: None,
-            message: silence.words.clone(),
-            context: BTreeMap::new(),
-            occurred_at: Some(silence.since),
-            source_severity: None,
-            alert: None,
-        }
-        .sealed();
+        let asset = format!("{} {}", watch.platform(), watch.name);
+        let failure =
+            Failure::of_ourselves(key, asset, silence.words.clone(), silence.since).sealed();
         let steps = vec![
             "Run `aiops-rca doctor`: it asks the platform the same questions and names the right or the setting that is missing.".to_owned(),
             "Failed runs are still taken in where an alert, a webhook or a callback reports them.".to_owned(),
             "Nothing is lost: once it answers, what ended meanwhile is asked for.".to_owned(),
         ];
         let words = failure.message.clone();
-        let mut opened = machine::opened(
-            Opening {
-                id: id.clone(),
-                failure,
-                diagnosis: Diagnosis::of_ourselves(silence.kind, &watch.scope, words, steps),
-                evidence_count: 0,
-                gaps: Vec::new(),
-                latest: Latest::default(),
-                follows: None,
-                received_at: now,
-                trace: None,
-                sinks_off: self.sinks_off(),
-            },
-            now,
-        );
+        let diagnosis = Diagnosis::of_ourselves(silence.kind, &watch.scope, words, steps);
+        let opening = Opening {
+            sinks_off: self.sinks_off(),
+            ..Opening::of(id.clone(), failure, diagnosis, now)
+        };
+        let mut opened = machine::opened(opening, now);
         if self.store.open(&mut opened, &[]).await? {
             tracing::error!(ticket.id = %id, scope.name = %watch.name, reason = %silence.words, "a scope cannot be patrolled: somebody has to fix something");
         }

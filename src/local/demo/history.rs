@@ -8,7 +8,6 @@ use crate::diagnosis::{Case, diagnose};
 use crate::failure::{AssetKind, Failure, RunKey, Source};
 use crate::fault::Fault;
 use crate::patrol::Recovery;
-use crate::sources::airflow::units::Latest;
 use crate::ticket::machine::{self, Event, Opening};
 use crate::ticket::store::TicketStore;
 use crate::ticket::{Actor, Channel, Outcome, RemediationState, Sink, Status, TicketId};
@@ -160,20 +159,14 @@ async fn failed(
         alert: None,
     };
     let off = "of the week before the demo";
+    let id = TicketId::new(asset.source, at, number);
+    let diagnosis = diagnose(&Case::of(&failure, &[]));
     let opening = Opening {
-        id: TicketId::new(asset.source, at, number),
-        diagnosis: diagnose(&Case::of(&failure, &[])),
-        failure,
-        evidence_count: 0,
-        gaps: Vec::new(),
-        latest: Latest::default(),
-        follows: None,
-        received_at: at,
-        trace: None,
         sinks_off: Sink::ALL
             .into_iter()
             .map(|sink| (sink.name().to_owned(), off.to_owned()))
             .collect(),
+        ..Opening::of(id, failure, diagnosis, at)
     };
     let closed_at = at + TimeDelta::minutes(asset.minutes);
     let closed = |channel, name: &str| Event::StatusChanged {
