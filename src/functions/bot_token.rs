@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use url::Url;
 
-pub use super::keys::Refused;
-use super::keys::{Keys, Published, Words, claims, rules};
+use super::keys::{Keys, Published, claims, rules};
+pub use super::keys::{Refused, Words};
 use crate::http::Http;
 
 /// Who signs.
@@ -32,7 +32,8 @@ pub struct BotToken {
     keys: Keys,
 }
 
-pub(super) const WORDS: Words = Words {
+/// What it says to those whom it does not let in.
+pub const WORDS: Words = Words {
     missing: "a bearer token of the Bot Framework is required",
     forbidden: "the bearer token is not one for this activity",
 };

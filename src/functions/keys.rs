@@ -176,7 +176,8 @@ pub enum Refused {
 }
 
 /// What a lock says to those whom it does not let in.
-pub(super) struct Words {
+#[derive(Debug)]
+pub struct Words {
     /// When there is no token.
     pub(super) missing: &'static str,
     /// When it is valid, and not for this.
@@ -185,7 +186,7 @@ pub(super) struct Words {
 
 impl Refused {
     /// 401, 403 or 503.
-    pub(super) fn response(self, words: &Words) -> Response {
+    pub fn response(self, words: &Words) -> Response {
         let (status, text) = match self {
             Self::Missing => (StatusCode::UNAUTHORIZED, words.missing),
             Self::Invalid => (

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use url::Url;
 
-pub use super::keys::Refused;
-use super::keys::{Keys, Published, Words, claims, rules};
+use super::keys::{Keys, Published, claims, rules};
+pub use super::keys::{Refused, Words};
 use crate::http::Http;
 
 /// The application id of "AzNS AAD Webhook", from the action group documentation.
@@ -35,7 +35,8 @@ pub struct SecureWebhook {
     keys: Option<Keys>,
 }
 
-pub(super) const WORDS: Words = Words {
+/// What it says to those whom it does not let in.
+pub const WORDS: Words = Words {
     missing: "a bearer token of the action group service is required",
     forbidden: "the caller lacks the role ActionGroupsSecureWebhook",
 };

@@ -12,7 +12,7 @@ use aiops_rca::dashboard;
 use aiops_rca::functions::access::DashboardLock;
 use aiops_rca::functions::deployment::{self, Idle};
 use aiops_rca::functions::secure_webhook::{
-    ACTION_GROUP_APPLICATION, ROLE, Refused, SecureWebhook, SecureWebhookSettings,
+    ACTION_GROUP_APPLICATION, ROLE, Refused, SecureWebhook, SecureWebhookSettings, WORDS,
 };
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
@@ -225,7 +225,10 @@ async fn without_the_tenants_keys_nobody_is_judged() {
         .check(Some(&signed(&claims(), "k1")), Utc::now())
         .await
         .unwrap_err();
-    assert_eq!(refused.response().status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        refused.response(&WORDS).status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
 }
 
 // ── the wire ────────────────────────────────────────────────────────────────────────────────────
