@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use owo_colors::OwoColorize as _;
+use owo_colors::{OwoColorize as _, Style};
 use serde_json::json;
 
 use crate::config::{Config, Environment, SETTINGS};
@@ -280,17 +280,12 @@ fn print(checks: &[Check], as_json: bool) -> std::io::Result<()> {
     }
     let colours = out.is_terminal();
     for check in checks {
-        let mark = match (check.ok, check.off) {
-            (true, true) => "off ",
-            (true, false) => "ok  ",
-            (false, _) => "FAIL",
+        let (mark, style) = match (check.ok, check.off) {
+            (true, true) => ("off ", Style::new().dimmed()),
+            (true, false) => ("ok  ", Style::new().green()),
+            (false, _) => ("FAIL", Style::new().red().bold()),
         };
-        let mark = match mark {
-            _ if !colours => mark.to_owned(),
-            "off " => mark.dimmed().to_string(),
-            "ok  " => mark.green().to_string(),
-            _ => mark.red().bold().to_string(),
-        };
+        let mark = mark.style(if colours { style } else { Style::new() });
         writeln!(out, "{mark}  {:<28} {}", check.name, check.line)?;
         if let Some(fix) = check.fix.as_ref().filter(|_| !check.ok) {
             writeln!(out, "      {:<28} → {fix}", "")?;

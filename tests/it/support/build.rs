@@ -9,7 +9,6 @@ use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
 use aiops_rca::flow::Flow;
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::Sinks;
-use aiops_rca::sources::airflow::units::Latest;
 use aiops_rca::storage::Storage;
 use aiops_rca::ticket::machine::{Opening, open};
 use aiops_rca::ticket::store::TicketStore;
@@ -63,17 +62,10 @@ pub(crate) fn ticket(
     received_at: DateTime<Utc>,
     suffix: u32,
 ) -> Ticket {
+    let id = TicketId::new(failure.source, received_at, suffix);
     let opening = Opening {
-        id: TicketId::new(failure.source, received_at, suffix),
-        failure,
-        diagnosis,
         evidence_count: 1,
-        gaps: Vec::new(),
-        latest: Latest::default(),
-        follows: None,
-        received_at,
-        trace: None,
-        sinks_off: BTreeMap::new(),
+        ..Opening::of(id, failure, diagnosis, received_at)
     };
     open(opening, received_at + TimeDelta::seconds(1))
 }
