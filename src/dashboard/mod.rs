@@ -338,7 +338,6 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
         "remediation",
         "incident",
         "incident_tickets",
-        "owner",
     ];
     let mut written = writer.write_record(header);
     for ticket in tickets {
@@ -374,7 +373,6 @@ pub fn csv(tickets: &[Listed]) -> Vec<u8> {
             ticket.remediation.name(),
             ticket.leader.as_ref().unwrap_or(&ticket.id).as_str(),
             &ticket.tickets.max(1).to_string(),
-            ticket.owner.as_deref().unwrap_or_default(),
         ];
         written = written.and_then(|()| writer.write_record(cells.map(defuse)));
     }
