@@ -14,8 +14,7 @@ use futures::future::BoxFuture;
 use super::{Delivery, Flow, Task};
 use crate::fault::Fault;
 use crate::sinks::lanes::{Heard, Wait};
-
-use crate::sinks::{Next, Step, Turn};
+use crate::sinks::{Budget, Next, Step, Turn};
 use crate::ticket::machine::{self, Change, Event, Refusal};
 use crate::ticket::store::{Line, Loaded, Outage, Stuck, UpdateError};
 use crate::ticket::{DeliveryFault, Intent, Record, Sink, SinkState, Ticket, Work};
@@ -96,11 +95,8 @@ impl Flow {
                 Turn::Later(wait) => return self.put(Task::Delivery(delivery), wait).await,
             }
         }
-        if self
-            .sinks
-            .budget(delivery.sink, &loaded.ticket, now())
-            .is_some()
-            && self.wait_to_post(&delivery, &mut loaded, now()).await?
+        if let Some(budget) = self.sinks.budget(delivery.sink, &loaded.ticket, now())
+            && (self.wait_to_post(&delivery, &mut loaded, budget, now())).await?
         {
             return Ok(());
         }
@@ -198,20 +194,17 @@ impl Flow {
         .boxed()
     }
 
-    /// Posts that all processes count together: `true` when this one waits for its place, `false` when it is booked, or when
-    /// nothing has to be.
+    /// Posts that all processes count together: `true` when this one waits for its place, `false` when it is booked.
     fn wait_to_post<'a>(
         &'a self,
         delivery: &'a Delivery,
         loaded: &'a mut Loaded,
+        budget: Budget,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<bool, Fault>> {
         async move {
-            let (sink, ticket) = (delivery.sink, &loaded.ticket);
-            let Some(budget) = self.sinks.budget(sink, ticket, now) else {
-                return Ok(false);
-            };
-            let (posts, id) = ((budget.posts, budget.within), &ticket.id);
+            let (sink, id) = (delivery.sink, &loaded.ticket.id);
+            let posts = (budget.posts, budget.within);
             let Some(place) = self.store.book_post(sink, id, posts, now).await? else {
                 return Ok(false);
             };

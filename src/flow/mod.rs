@@ -106,39 +106,24 @@ impl Flow {
         self.storage().put(queue, &text, delay).await
     }
 
-    /// Works on one message of a queue. An error means: deliver it again.
-    pub async fn work(
-        &self,
-        task: Task,
-        now: impl Fn() -> DateTime<Utc> + Send + Sync,
-    ) -> Result<(), Fault> {
-        match task {
-            Task::Delivery(delivery) => self.deliver_on_heap(delivery, now).await,
-            other => self.work_on_heap(other, now()).await,
-        }
-    }
-
-    /// A debug build's futures would fill the stack.
-    fn deliver_on_heap<'a>(
+    /// Works on one message of a queue. An error means: deliver it again. On the heap: a debug build's futures would fill the
+    /// stack.
+    pub fn work<'a>(
         &'a self,
-        delivery: Delivery,
+        task: Task,
         now: impl Fn() -> DateTime<Utc> + Send + Sync + 'a,
     ) -> BoxFuture<'a, Result<(), Fault>> {
-        self.deliver(delivery, now).boxed()
-    }
-
-    fn work_on_heap(&self, task: Task, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
         match task {
             Task::Failure { ticket } => {
-                async move { self.analyse_failure(&ticket, now).await }.boxed()
+                async move { self.analyse_failure(&ticket, now()).await }.boxed()
             }
             Task::Rows { row, round } => {
-                async move { self.expand_rows(&row, round, now).await }.boxed()
+                async move { self.expand_rows(&row, round, now()).await }.boxed()
             }
-            Task::Recheck { ticket } => async move { self.recheck(&ticket, now).await }.boxed(),
-            Task::Gather { ticket } => async move { self.gather(&ticket, now).await }.boxed(),
-            Task::Patrol => self.patrol_soon(now).boxed(),
-            Task::Delivery(delivery) => self.deliver_on_heap(delivery, move || now),
+            Task::Recheck { ticket } => async move { self.recheck(&ticket, now()).await }.boxed(),
+            Task::Gather { ticket } => async move { self.gather(&ticket, now()).await }.boxed(),
+            Task::Patrol => async move { self.patrol_soon(now()).await }.boxed(),
+            Task::Delivery(delivery) => self.deliver(delivery, now).boxed(),
         }
     }
 
