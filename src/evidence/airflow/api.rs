@@ -86,7 +86,7 @@ impl Airflow {
 
     pub(super) async fn task(&self, at: &Place<'_>) -> Result<Option<TaskInstance>, Fault> {
         let Some(task) = at.task else { return Ok(None) };
-        let mut path = vec!["dags", at.dag, "dagRuns", at.run, "taskInstances", task];
+        let mut path = at.instance(task);
         path.extend(at.map_index);
         self.get(&path, &[]).await
     }
@@ -94,15 +94,8 @@ impl Airflow {
     /// How many instances a mapped task has.
     pub(super) async fn mapped(&self, at: &Place<'_>) -> Result<Option<i64>, Fault> {
         let Some(task) = at.task else { return Ok(None) };
-        let path = [
-            "dags",
-            at.dag,
-            "dagRuns",
-            at.run,
-            "taskInstances",
-            task,
-            "listMapped",
-        ];
+        let mut path = at.instance(task);
+        path.push("listMapped");
         let found: Option<wire::TaskInstances> = self.get(&path, &[("limit", "1")]).await?;
         let total = found.and_then(|instances| instances.total_entries);
         Ok(total.filter(|total| *total > 1))
@@ -111,16 +104,8 @@ impl Airflow {
     /// The end of a try's log.
     pub(super) async fn log(&self, at: &Place<'_>, try_number: i64) -> Result<String, Fault> {
         let number = try_number.to_string();
-        let path = [
-            "dags",
-            at.dag,
-            "dagRuns",
-            at.run,
-            "taskInstances",
-            at.task.unwrap_or_default(),
-            "logs",
-            &number,
-        ];
+        let mut path = at.instance(at.task.unwrap_or_default());
+        path.extend(["logs", &number]);
         let mut log = String::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES {

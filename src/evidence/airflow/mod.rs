@@ -322,6 +322,11 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// The path of its task's instance, without a map index.
+    fn instance(&self, task: &'a str) -> Vec<&'a str> {
+        vec!["dags", self.dag, "dagRuns", self.run, "taskInstances", task]
+    }
+
     fn of(failure: &'a Failure) -> Result<Self, Fault> {
         let missing = |what: &str| Fault::permanent(format!("the report names no {what}"));
         let map_index = failure
