@@ -6,7 +6,7 @@ use super::{Config, Configured, Pipelines, Workspace};
 use crate::evidence::airflow::AirflowSettings;
 use crate::evidence::{Airflow, Collector, DataFactory, Databricks, Key, LogAnalytics};
 use crate::fault::Fault;
-use crate::flow::Flow;
+use crate::flow::{Flow, PAUSE};
 use crate::functions::Doors;
 use crate::functions::bot_token::BotToken;
 use crate::functions::secure_webhook::SecureWebhook;
@@ -140,6 +140,7 @@ impl Config {
                 fold: self.fold,
                 ownership: self.ownership,
                 retention_days: self.retention_days,
+                longest_pause: PAUSE,
             }),
             bot_token: (self.bot_token).map(|settings| BotToken::new(settings, parts.http.clone())),
             dashboard: self.dashboard,

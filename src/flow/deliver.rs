@@ -22,8 +22,8 @@ use crate::trace;
 
 /// More steps than any story needs; a sink that never comes to rest is a bug.
 const MAX_STEPS: u32 = 400;
-/// The waits of one delivery that are slept, all in all: the queue would make them longer.
-const SLEPT: Duration = Duration::from_secs(4);
+/// The pauses of one delivery, all in all: the queue would make them longer.
+pub const PAUSE: Duration = Duration::from_secs(4);
 /// A wait for a place in the lane that is slept through.
 const BRIEF: Duration = Duration::from_millis(700);
 /// How often a delivery asks whether it is its turn, after a sleep that was too short.
@@ -58,7 +58,7 @@ impl Flow {
         trace::note("sink.name", delivery.sink.name());
         let mut entered = self.sinks.lanes.enter(delivery.sink, now());
         if let Err(Wait::Full(wait)) = &entered
-            && *wait <= BRIEF
+            && *wait <= BRIEF.min(self.longest_pause)
         {
             // A place is free in no time: cheaper than another message.
             tokio::time::sleep(*wait).await;
@@ -91,8 +91,10 @@ impl Flow {
             }
             match turn {
                 Turn::Now => break,
-                Turn::Soon(wait) => tokio::time::sleep(wait).await,
-                Turn::Later(wait) => return self.put(Task::Delivery(delivery), wait).await,
+                Turn::Soon(wait) if wait <= self.longest_pause => tokio::time::sleep(wait).await,
+                Turn::Soon(wait) | Turn::Later(wait) => {
+                    return self.put(Task::Delivery(delivery), wait).await;
+                }
             }
         }
         if let Some(budget) = self.sinks.budget(delivery.sink, &loaded.ticket, now())
@@ -298,7 +300,7 @@ impl Flow {
         for _ in 0..MAX_STEPS {
             let record = match self.sinks.step(sink, &loaded.ticket, now()).await {
                 Ok(Step::UpToDate) => return Ok(End::UpToDate(loaded.ticket.version)),
-                Ok(Step::Wait(delay, _)) if slept + delay <= SLEPT => {
+                Ok(Step::Wait(delay, _)) if slept + delay <= self.longest_pause => {
                     tokio::time::sleep(delay).await;
                     slept += delay;
                     continue;

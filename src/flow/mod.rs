@@ -47,6 +47,7 @@ mod silences;
 pub mod sweep;
 mod watchdog;
 
+pub use deliver::PAUSE;
 pub use message::{DELIVERIES, Delivery, FAILURES, Message, QUEUES, Task};
 pub use silences::{ListedSilence, NotSilenced};
 
@@ -76,6 +77,9 @@ pub struct Flow {
     pub ownership: OwnershipSettings,
     /// Days after which closed tickets go; `None`: never.
     pub retention_days: Option<u32>,
+    /// The longest that a delivery pauses before it goes back into the queue: [`PAUSE`], or nothing where the clock does not
+    /// go on meanwhile.
+    pub longest_pause: Duration,
 }
 
 impl Flow {

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use aiops_rca::flow::{DELIVERIES, FAILURES, Flow, Message};
 use aiops_rca::storage::{Storage, StorageSettings};
@@ -59,11 +60,11 @@ impl<A> Simulation<A> {
     pub(super) async fn build(seed: u64, furnish: impl FnOnce(Storage) -> Flow) -> Self {
         let path = support::embedded_path();
         let settings = StorageSettings::embedded(&path).with_prefix("h");
-        let flow = furnish(Storage::open(&settings, &support::http()).unwrap());
+        let mut flow = furnish(Storage::open(&settings, &support::http()).unwrap());
+        flow.longest_pause = Duration::ZERO;
         flow.prepare().await.unwrap();
         let file = rusqlite::Connection::open(&path).unwrap();
-        file.busy_timeout(std::time::Duration::from_secs(5))
-            .unwrap();
+        file.busy_timeout(Duration::from_secs(5)).unwrap();
         let dice = fastrand::Rng::with_seed(seed);
         Self {
             flow,

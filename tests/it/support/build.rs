@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use aiops_rca::diagnosis::{Action, Category, Diagnosis, Risk, Severity};
 use aiops_rca::evidence::Collector;
 use aiops_rca::failure::{AssetKind, Failure, RunKey, Source};
-use aiops_rca::flow::Flow;
+use aiops_rca::flow::{Flow, PAUSE};
 use aiops_rca::remediation::RemediationSettings;
 use aiops_rca::sinks::Sinks;
 use aiops_rca::storage::Storage;
@@ -83,5 +83,6 @@ pub(crate) fn flow(storage: Storage) -> Flow {
         fold: aiops_rca::incident::FoldSettings::none(),
         ownership: aiops_rca::ownership::OwnershipSettings::default(),
         retention_days: None,
+        longest_pause: PAUSE,
     }
 }
