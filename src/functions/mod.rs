@@ -251,12 +251,7 @@ impl Handler {
         {
             let token = access::form_token_of_this_process();
             return reader
-                .answer(
-                    &request,
-                    &token,
-                    self.metrics.counted(),
-                    self.metrics.unwritable(),
-                )
+                .answer(&request, &token, self.metrics.unwritable())
                 .await;
         }
         self.faults.strike(&request).await;
