@@ -34,6 +34,7 @@ pub mod reader;
 pub mod routes;
 pub mod secure_webhook;
 mod silences;
+mod slack;
 mod teams;
 pub mod wire;
 
