@@ -87,7 +87,9 @@ impl From<UpdateError> for Undone {
     fn from(error: UpdateError) -> Self {
         match error {
             UpdateError::Store(_) => Self::Store,
-            refused => Self::Refused(refused.to_string()),
+            refused @ (UpdateError::Missing | UpdateError::Refused(_)) => {
+                Self::Refused(refused.to_string())
+            }
         }
     }
 }
