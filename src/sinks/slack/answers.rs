@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Slack;
-use super::blocks::plain_text;
+use super::elements::plain_text;
 use super::interaction::{CAUSE_LINE, Press, cause_value, is_id};
 use super::text::prose;
 use crate::diagnosis::Category;

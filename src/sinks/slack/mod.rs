@@ -30,9 +30,11 @@ pub use digest::digest;
 
 pub mod answers;
 pub mod blocks;
+mod buttons;
 mod check;
 mod client;
 mod digest;
+pub mod elements;
 pub mod interaction;
 mod lookup;
 mod text;
