@@ -213,8 +213,12 @@ impl BotSimulator {
 
     /// Tells our door that the app was installed in the team.
     pub async fn install(&self) -> Option<(u16, Value)> {
-        let activity = lock(&self.team.state).installation();
-        self.team.deliver(activity).await
+        self.team.deliver(self.installation()).await
+    }
+
+    /// The activity that tells so.
+    pub fn installation(&self) -> Value {
+        lock(&self.team.state).installation()
     }
 
     /// A signed token that speaks of this service address, for tests that send activities themselves.
