@@ -207,6 +207,7 @@ class World:
             "SLACK_BOT_TOKEN": "xoxb-simulated-token", "SLACK_ALERT_CHANNEL": "#aiops-rca-alerts", "SLACK_API_URL": at["slack"],
             "SLACK_SIGNING_SECRET": SIGNING_SECRET, "SLACK_APPROVERS": "U0JOHNDOE",
             "TEAMS_BOT_APP_ID": BOT["app"], "TEAMS_TENANT_ID": BOT["tenant"], "TEAMS_APPROVERS": BOT["approver"],
+            "OWNER_ROUTES": f"nobody: mention={BOT['approver']}; *: mention={BOT['approver']}",
             "TEAMS_SERVICE_URL": f"{at['teams']}teams/", "TEAMS_GRAPH_URL": at["teams"],
             "TEAMS_OPENID_URL": f"{at['teams']}v1/.well-known/openidconfiguration",
             "IDENTITY_ENDPOINT": f"{at['identity']}msi/token", "IDENTITY_HEADER": at["identity_header"],

@@ -156,7 +156,7 @@ pub(crate) fn samples() -> Vec<(String, Value, Vec<String>)> {
 /// An opening and a question that mention people.
 fn mentioning(name: &str) -> Vec<(String, Value, Vec<String>)> {
     let mut routes = Routes::default();
-    let rule = format!("team-finance: mention=S0AB {APPROVER} jane_roe@example.com");
+    let rule = format!("team-finance: mention=S0AB {APPROVER} john.doe@example.com");
     routes.add(&rule).unwrap();
     let mut ticket = named(name);
     ticket.owner = Some("team-finance".to_owned());
@@ -173,7 +173,7 @@ fn mentioning(name: &str) -> Vec<(String, Value, Vec<String>)> {
             (
                 format!("mentions an owner, of {name}"),
                 opening,
-                says("<at>team-finance</at> <at>jane roe</at>"),
+                says("<at>team-finance</at> <at>john.doe</at>"),
             ),
             (
                 format!("mentions an approver, of {name}"),

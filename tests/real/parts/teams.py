@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from botbuilder.schema import Activity, AdaptiveCardInvokeResponse, AdaptiveCardInvokeValue, ConversationParameters, ErrorResponseException
 from botframework.connector import ConnectorClient
-from botframework.connector.auth import AuthenticationConfiguration, ChannelValidation, JwtTokenValidation, SimpleCredentialProvider
+from botframework.connector.auth import ChannelValidation, SimpleCredentialProvider
 from msrest.authentication import BasicTokenAuthentication
 from world import BOT, bot_token, call, node
 
@@ -28,6 +28,9 @@ def activity_of(body):
 
 def whole(model, given):
     """The official model knows every field of it: what was read and written again is the same."""
+    if isinstance(given.get("conversation"), dict):
+        # Teams' documents spell it one way, these models another.
+        given = given | {"conversation": {{"tenantId": "tenantID"}.get(name, name): value for name, value in given["conversation"].items()}}
     read = model.deserialize(given)
     problems = read.validate()
     assert not problems, problems
@@ -94,11 +97,14 @@ def is_let_in(world, activity, token):
     """By the official validation."""
     ChannelValidation.open_id_metadata_endpoint = f"{world.at['teams']}v1/.well-known/openidconfiguration"
     credentials = SimpleCredentialProvider(BOT["app"], "")
-    check = JwtTokenValidation.authenticate_request(Activity.deserialize(activity), f"Bearer {token}", credentials, "", AuthenticationConfiguration())
+    activity = Activity.deserialize(activity)
+    # Not the way around it that lets the emulator in.
+    check = ChannelValidation.authenticate_channel_token_with_service_url(f"Bearer {token}", credentials, activity.service_url, activity.channel_id)
     try:
         return asyncio.run(check).is_authenticated
     except Exception as error:
-        assert not isinstance(error, (ImportError, AttributeError, OSError)), error
+        wrong = isinstance(error, (ImportError, AttributeError, OSError)) and not isinstance(error, PermissionError)
+        assert not wrong, error
         return False
 
 
@@ -132,7 +138,8 @@ def doors(world):
         official = is_let_in(world, activity, token)
         assert official == wanted, f"{what}: the official validation says {official}"
         status, body = world.teams(activity, token)
-        assert status == 200 if wanted else status in (401, 403), f"{what}: our door answered {status} {body[:200]}"
+        # 503: a key that is not known is asked for once a minute.
+        assert status == 200 if wanted else status in (401, 403, 503), f"{what}: our door answered {status} {body[:200]}"
     return len(cases)
 
 
@@ -149,8 +156,10 @@ def clicks(world, made):
             whole(Activity, activity)
             whole(AdaptiveCardInvokeValue, {"action": {name: activity["value"]["action"][name] for name in ("type", "verb", "data")}})
             status, body = world.teams(activity | {"from": activity["from"] | {"aadObjectId": BOT["tenant"], "id": "29:stranger"}})
-            answer = whole(AdaptiveCardInvokeResponse, json.loads(body))
-            assert (status, answer.status_code, answer.type) == (200, 200, "application/vnd.microsoft.activity.message"), body
+            answer = json.loads(body)
+            # A text: the model takes cards alone.
+            assert (status, answer["statusCode"], answer["type"]) == (200, 200, "application/vnd.microsoft.activity.message"), body
+            assert isinstance(answer["value"], str), body
             status, body = world.teams(activity)
             answer = whole(AdaptiveCardInvokeResponse, json.loads(body))
             assert (status, answer.status_code, answer.type) == (200, 200, CARD), body
@@ -164,8 +173,9 @@ def clicks(world, made):
 def check(world, mutant):
     made = list(calls(world))
     kinds = {(method, len(path.split("/"))) for method, path, _ in made}
-    assert {("POST", 4), ("POST", 6), ("PUT", 7)} <= kinds and len(made) >= 40, f"the program posted too little: {kinds}"
+    assert {("POST", 4), ("POST", 6), ("PUT", 7)} <= kinds and len(made) >= 20, f"the program posted too little: {kinds}"
     cards = [activity_of(body)["attachments"][0]["content"] for _, _, body in made]
+    assert any("entities" in card["msteams"] for card in cards), "nobody was mentioned"
     if mutant:
         activity_of(made[0][2])["sumary"] = "x"
         for broken in (lambda: models(made),
