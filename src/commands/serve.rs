@@ -1,6 +1,7 @@
 //! The custom handler: listens where the Functions host says, until it is killed.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -40,15 +41,20 @@ pub async fn run(environment: Environment) -> anyhow::Result<ExitCode> {
     let handler = Handler::new(config.into_doors(parts))
         .with_reader(reader)
         .with_faults(faults);
+    let counting = tokio::spawn(handler.clone().keep_counting());
     let gone = watch::start()?;
     // From here on: a process that cannot even start is to be noticed.
     watch::restart_on_abort()?;
+    let serving = handler.clone();
     wire::serve(
         listener,
-        move |request| handler.clone().answer(request),
+        move |request| serving.clone().answer(request),
         stop(gone),
     )
     .await;
+    counting.abort();
+    // The host gives ten seconds in all.
+    let _too_late = tokio::time::timeout(Duration::from_secs(2), handler.add_counts()).await;
     telemetry.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -76,11 +76,12 @@ impl Flow {
         if !loaded.ticket.lags(delivery.sink) {
             return Ok(());
         }
+        self.learn_place(delivery.sink, &loaded.ticket, now())
+            .await?;
         let place = match place {
             Ok(place) => place,
             Err(outage) => return self.sit_out(&delivery, &mut loaded, &outage, now()).await,
         };
-        self.learn_place(delivery.sink, now()).await?;
         // Known before anything is recorded: a wait then costs no write.
         for _ in 0..TURNS {
             let Some(turn) = self.sinks.turn(delivery.sink, &loaded.ticket, now()) else {
@@ -182,18 +183,6 @@ impl Flow {
                 );
             }
         }
-    }
-
-    /// Tells a sink where to post, as it is stored: another process may have been told. On the heap, as what most deliveries
-    /// never come to.
-    fn learn_place(&self, sink: Sink, now: DateTime<Utc>) -> BoxFuture<'_, Result<(), Fault>> {
-        async move {
-            if let Some(sink_itself) = self.sinks.wants_place(sink, now) {
-                sink_itself.learn(self.store.place(sink).await?, now);
-            }
-            Ok(())
-        }
-        .boxed()
     }
 
     /// Posts that all processes count together: `true` when this one waits for its place, `false` when it is booked.

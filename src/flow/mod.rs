@@ -41,6 +41,7 @@ pub mod jira;
 mod message;
 mod notices;
 pub mod patrol;
+mod places;
 pub mod remediate;
 mod retention;
 mod silences;

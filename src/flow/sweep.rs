@@ -325,21 +325,32 @@ impl Flow {
     }
 
     /// Deliveries that a fault has stopped, and that need wait no longer: their vendor answers again, or somebody changed
-    /// the settings under which it refused. How many were put.
+    /// the settings under which it refused, or the vendor told where to post. How many were put.
     async fn wake_stopped(
         &self,
         stuck: &StuckRows,
         answering: &Answering,
         now: DateTime<Utc>,
     ) -> Result<usize, Fault> {
-        let mut woken = 0;
+        let sinks: BTreeSet<Sink> = stuck.deliveries.iter().map(|(sink, ..)| *sink).collect();
+        self.learn_places(sinks, now).await?;
         let wakes = |(sink, _, stuck): &&(Sink, TicketId, Stuck)| {
             let answers = answering.get(sink).is_some_and(|at| stuck.at < *at);
             let others = stuck.settings != self.sinks.settings_digest(*sink);
             others || answers && !stuck.is_blocked()
         };
         let rows = stuck.deliveries.iter().filter(wakes);
-        for (sink, id, _) in rows.take(WOKEN_AT_ONCE) {
+        self.wake_each(rows.take(WOKEN_AT_ONCE), now).await
+    }
+
+    /// Puts these deliveries, unless somebody works on them or they are no longer stopped. How many were put.
+    pub(super) async fn wake_each(
+        &self,
+        rows: impl Iterator<Item = &(Sink, TicketId, Stuck)>,
+        now: DateTime<Utc>,
+    ) -> Result<usize, Fault> {
+        let mut woken = 0;
+        for (sink, id, _) in rows {
             let ticket = self.store.load(id).await?;
             let Some(ticket) = ticket.filter(|ticket| Stuck::of(ticket, *sink).is_some()) else {
                 self.store.drop_stuck(*sink, id).await?;

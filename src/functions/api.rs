@@ -116,7 +116,7 @@ impl Handler {
                     Response::json(StatusCode::OK, &body)
                 }),
                 (Route::Summary, _) => self.summary(flow, request, now).await,
-                (Route::Metrics, _) => self.metrics_text(flow, request).await,
+                (Route::Metrics, _) => self.metrics_text(flow).await,
                 (Route::Change | Route::IncidentChange, [id, action]) => {
                     return self.act(flow, id, action, request, &caller, now).await;
                 }

@@ -1,4 +1,4 @@
-//! The doors of people and playbooks: JIRA's webhook, Slack's buttons, the playbook's callback.
+//! The doors of JIRA's webhook and of the playbook's callback.
 //!
 //! Each has its own lock, closed when its secret is not configured, compared in constant time (law L11).
 //! Every refused or late event changes nothing and is answered so that its sender does not come again.
@@ -9,17 +9,14 @@ use warp::http::StatusCode;
 
 use super::Handler;
 use super::wire::{Request, Response};
-use crate::flow::NotSilenced;
 use crate::flow::jira::JiraOutcome;
 use crate::sinks::jira::webhook;
 use crate::sinks::playbook;
-use crate::sinks::slack::interaction::{self, Interaction, SilenceWish};
-use crate::ticket::machine::Event;
 use crate::ticket::store::UpdateError;
-use crate::ticket::{Actor, Channel, Status, Ticket, TicketId};
+use crate::ticket::{Ticket, TicketId};
 use crate::trace;
 
-fn forbidden(message: &str) -> Response {
+pub(super) fn forbidden(message: &str) -> Response {
     Response::error(StatusCode::UNAUTHORIZED, "not_allowed", message, "")
 }
 
@@ -68,67 +65,6 @@ fn ignored(reason: &str) -> Response {
     )
 }
 
-/// What a person did in Slack, and who it was, where only approvers may.
-fn event_from_slack(
-    decision: Interaction,
-    now: DateTime<Utc>,
-) -> Option<(TicketId, Option<String>, Event)> {
-    let by = |name| Actor {
-        channel: Channel::Slack,
-        name,
-    };
-    Some(match decision {
-        Interaction::Acknowledge(_) | Interaction::Silence { .. } => return None,
-        Interaction::Decision {
-            ticket_id,
-            approval_id,
-            plan,
-            approved,
-            user_id,
-            user_name,
-            ..
-        } => {
-            let event = Event::ApprovalAnswered {
-                approval: approval_id,
-                plan,
-                approved,
-                by: by(user_name),
-            };
-            (ticket_id, Some(user_id), event)
-        }
-        Interaction::Correction {
-            ticket_id,
-            category,
-            user_name,
-        } => {
-            let event = Event::Corrected {
-                category,
-                line: String::new(),
-                by: by(user_name),
-            };
-            (ticket_id, None, event)
-        }
-        Interaction::Change {
-            ticket_id,
-            closes,
-            user_id,
-            user_name,
-        } => {
-            let event = Event::StatusChanged {
-                to: if closes {
-                    Status::Acknowledged
-                } else {
-                    Status::InProgress
-                },
-                by: by(user_name),
-                at: now,
-                jira_status: None,
-            };
-            (ticket_id, closes.then_some(user_id), event)
-        }
-    })
-}
-
 impl Handler {
     pub(super) async fn jira_webhook(&self, request: &Request, now: DateTime<Utc>) -> Response {
         let Ok(flow) = self.doors.flow.as_ref() else {
@@ -166,113 +102,6 @@ impl Handler {
                 }
             },
             Err(_) => Response::unavailable(),
-        }
-    }
-
-    pub(super) async fn slack_interaction(
-        &self,
-        request: &Request,
-        now: DateTime<Utc>,
-    ) -> Response {
-        let Ok(flow) = self.doors.flow.as_ref() else {
-            return Response::unavailable();
-        };
-        let Some(slack) = &flow.sinks.slack else {
-            return closed("SLACK_BOT_TOKEN");
-        };
-        let settings = slack.settings();
-        let Some(secret) = &settings.signing_secret else {
-            return closed("SLACK_SIGNING_SECRET");
-        };
-        let (at, signature) = (
-            request.header("x-slack-request-timestamp"),
-            request.header("x-slack-signature"),
-        );
-        if interaction::verify(at, signature, &request.body, secret, now).is_err() {
-            return forbidden("the signature is missing, wrong or too old");
-        }
-        let decision = match interaction::parse(&request.body) {
-            Ok(Interaction::Acknowledge(reason)) => {
-                tracing::info!(reason = %reason, "a Slack interaction was acknowledged");
-                return Response::empty(StatusCode::OK);
-            }
-            Ok(decision) => decision,
-            Err(_) => {
-                return Response::error(
-                    StatusCode::BAD_REQUEST,
-                    "malformed",
-                    "the interaction cannot be read",
-                    "",
-                );
-            }
-        };
-        if let Interaction::Silence {
-            ticket_id,
-            what,
-            user_id,
-            user_name,
-        } = decision
-        {
-            if !settings.may_approve(&user_id) {
-                tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to silence");
-                return Response::empty(StatusCode::OK);
-            }
-            let by = Actor {
-                channel: Channel::Slack,
-                name: user_name,
-            };
-            return self.silence_from_slack(&ticket_id, what, by, now).await;
-        }
-        let Ok(flow) = self.flow().await else {
-            return Response::unavailable();
-        };
-        let Some((ticket_id, approver, event)) = event_from_slack(decision, now) else {
-            return Response::empty(StatusCode::OK);
-        };
-        if let Some(user_id) = approver.filter(|user| !settings.may_approve(user)) {
-            tracing::warn!(ticket.id = %ticket_id, slack.user = %user_id, "somebody who is not in SLACK_APPROVERS tried to decide");
-            return Response::empty(StatusCode::OK);
-        }
-        trace::note("ticket.id", ticket_id.to_string());
-        match flow.apply(&ticket_id, &event, now).await {
-            Err(UpdateError::Store(_)) => Response::unavailable(),
-            Err(refused) => {
-                tracing::info!(ticket.id = %ticket_id, reason = %refused, "a decision changed nothing");
-                Response::empty(StatusCode::OK)
-            }
-            Ok(_) => Response::empty(StatusCode::OK),
-        }
-    }
-
-    async fn silence_from_slack(
-        &self,
-        ticket: &TicketId,
-        what: SilenceWish,
-        by: Actor,
-        now: DateTime<Utc>,
-    ) -> Response {
-        let Ok(flow) = self.flow().await else {
-            return Response::unavailable();
-        };
-        trace::note("ticket.id", ticket.to_string());
-        let done = match what {
-            SilenceWish::Minutes(minutes) => {
-                let why = format!("set in Slack, at ticket {ticket}");
-                let set = flow.silence_like(ticket, minutes, &why, by, now);
-                set.await.map(drop)
-            }
-            SilenceWish::End(silence) => {
-                let ended = flow.end_silence_of(ticket, &silence, &by, now);
-                ended.await.map_err(NotSilenced::from)
-            }
-        };
-        match done {
-            Ok(()) => Response::empty(StatusCode::OK),
-            Err(NotSilenced::Store(_)) => Response::unavailable(),
-            Err(NotSilenced::Invalid(invalid)) => {
-                tracing::info!(ticket.id = %ticket, reason = %invalid, "a silence was not set");
-                Response::empty(StatusCode::OK)
-            }
         }
     }
 

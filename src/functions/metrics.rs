@@ -1,4 +1,7 @@
-//! What this process counts, and `/api/metrics`: Prometheus text.
+//! What the processes count, and `/api/metrics`: Prometheus text.
+//!
+//! A process counts in memory, and adds it to the counters in the store within ten seconds and at its end: functions run in
+//! several processes, and any of them is asked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,51 +11,63 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
-use super::wire::{Request, Response};
+use super::wire::Response;
 use super::{Handler, silences};
 use crate::fault::Fault;
 use crate::flow::accept::{AcceptStatus, Accepted};
 use crate::flow::{Flow, QUEUES};
 use crate::storage::Trouble;
+use crate::ticket::store::counts::Counts;
 
-/// Counters of this process, as `/api/metrics` shows them.
+/// How often a process adds what it has counted.
+const ADD_EVERY: Duration = Duration::from_secs(10);
+
+/// What this process counts.
 #[derive(Debug, Default)]
 pub struct Counters {
-    requests: Mutex<BTreeMap<(String, u16), (u64, Duration)>>,
-    failures: Mutex<BTreeMap<(String, &'static str), u64>>,
+    /// Since it was last added to the store's.
+    since: Mutex<Counts>,
+    /// Tries with a wrong credential since the start, by function.
     refused: Mutex<BTreeMap<&'static str, u64>>,
     unwritable: Mutex<Option<Trouble>>,
 }
 
 impl Counters {
-    pub(super) fn count(&self, door: &str, status: u16, took: Duration) {
-        if let Ok(mut requests) = self.requests.lock() {
-            let entry = requests.entry((door.to_owned(), status)).or_default();
-            entry.0 += 1;
-            entry.1 += took;
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        if let Ok(mut since) = self.since.lock() {
+            change(&mut since);
         }
     }
 
+    pub(super) fn count(&self, door: &str, status: u16, took: Duration) {
+        self.change(|counts| {
+            let statuses = counts.requests.entry(door.to_owned()).or_default();
+            statuses.entry(status).or_default().one(took);
+        });
+    }
+
     pub(super) fn accepted(&self, accepted: &Accepted) {
-        if let Ok(mut failures) = self.failures.lock() {
-            for ticket in &accepted.tickets {
-                let status = if ticket.status == AcceptStatus::Accepted {
-                    "accepted"
-                } else {
-                    "duplicate"
-                };
-                *failures
-                    .entry((ticket.source.to_string(), status))
-                    .or_default() += 1;
-            }
-            if accepted.tickets.is_empty() {
-                let status = if accepted.status == AcceptStatus::Pending {
-                    "pending"
-                } else {
-                    "ignored"
-                };
-                *failures.entry(("any".to_owned(), status)).or_default() += 1;
-            }
+        let one = |source: String, end: &str| {
+            self.change(|counts| {
+                let ends = counts.failures.entry(source).or_default();
+                *ends.entry(end.to_owned()).or_default() += 1;
+            });
+        };
+        for ticket in &accepted.tickets {
+            let end = if ticket.status == AcceptStatus::Accepted {
+                "accepted"
+            } else {
+                "duplicate"
+            };
+            one(ticket.source.to_string(), end);
+        }
+        if accepted.tickets.is_empty() {
+            let end = if accepted.status == AcceptStatus::Pending {
+                "pending"
+            } else {
+                "ignored"
+            };
+            one("any".to_owned(), end);
         }
     }
 
@@ -68,8 +83,9 @@ impl Counters {
         self.unwritable.lock().map_or(None, |trouble| *trouble)
     }
 
-    /// One more try with a wrong credential; how many there were.
+    /// One more try with a wrong credential; how many there were since this process started.
     pub(super) fn refused(&self, door: &'static str) -> u64 {
+        self.change(|counts| *counts.refused.entry(door.to_owned()).or_default() += 1);
         self.refused.lock().map_or(0, |mut refused| {
             let count = refused.entry(door).or_default();
             *count += 1;
@@ -77,64 +93,72 @@ impl Counters {
         })
     }
 
-    /// What this process has counted, as Prometheus text.
-    pub(super) fn counted(&self) -> String {
-        let mut text = String::new();
-        let requests = self.requests.lock().map(|all| all.clone());
-        let requests = requests.unwrap_or_default();
-        let labels = |(door, status): &(String, u16)| {
-            vec![("door", door.clone()), ("status", status.to_string())]
-        };
-        Family {
-            name: "aiops_rca_requests_total",
-            kind: "counter",
-            help: "Requests that this process answered since it started, by function and HTTP status.",
-        }
-        .write(
-            &mut text,
-            requests
-                .iter()
-                .map(|(key, (count, _))| (labels(key), count.to_string())),
-        );
-        Family {
-            name: "aiops_rca_request_seconds_total",
-            kind: "counter",
-            help: "How long these requests took together, in seconds.",
-        }
-        .write(
-            &mut text,
-            requests
-                .iter()
-                .map(|(key, (_, took))| (labels(key), format!("{:.6}", took.as_secs_f64()))),
-        );
-        let failures = self.failures.lock().map(|all| all.clone());
-        Family {
-            name: "aiops_rca_failures_total",
-            kind: "counter",
-            help: "Failures that came in through the doors of this process since it started, by source and what became of them.",
-        }
-        .write(
-            &mut text,
-            failures.unwrap_or_default().into_iter().map(|((source, status), count)| {
-                let labels = vec![("source", source), ("status", status.to_owned())];
-                (labels, count.to_string())
-            }),
-        );
-        let refused = self.refused.lock().map(|all| all.clone());
-        Family {
-            name: "aiops_rca_refused_total",
-            kind: "counter",
-            help: "Tries with a wrong credential that this process refused since it started, by function.",
-        }
-        .write(
-            &mut text,
-            refused
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(door, count)| (vec![("door", door.to_owned())], count.to_string())),
-        );
-        text
+    fn take(&self) -> Counts {
+        self.since.lock().map_or_else(
+            |_| Counts::default(),
+            |mut since| std::mem::take(&mut *since),
+        )
     }
+}
+
+/// Counters as Prometheus text.
+fn counted(counts: &Counts) -> String {
+    let mut text = String::new();
+    let counter = |name, help| Family {
+        name,
+        kind: "counter",
+        help,
+    };
+    let requests = || {
+        counts.requests.iter().flat_map(|(door, statuses)| {
+            statuses.iter().map(move |(status, answered)| {
+                let labels = vec![("door", door.clone()), ("status", status.to_string())];
+                (labels, *answered)
+            })
+        })
+    };
+    counter(
+        "aiops_rca_requests_total",
+        "Requests that were answered, by function and HTTP status.",
+    )
+    .write(
+        &mut text,
+        requests().map(|(labels, answered)| (labels, answered.count.to_string())),
+    );
+    counter(
+        "aiops_rca_request_seconds_total",
+        "How long these requests took together, in seconds.",
+    )
+    .write(
+        &mut text,
+        requests().map(|(labels, answered)| {
+            let took = Duration::from_micros(answered.microseconds);
+            (labels, format!("{:.6}", took.as_secs_f64()))
+        }),
+    );
+    counter(
+        "aiops_rca_failures_total",
+        "Failures that came in, by source and what became of them.",
+    )
+    .write(
+        &mut text,
+        counts.failures.iter().flat_map(|(source, ends)| {
+            ends.iter().map(move |(end, count)| {
+                let labels = vec![("source", source.clone()), ("status", end.clone())];
+                (labels, count.to_string())
+            })
+        }),
+    );
+    counter(
+        "aiops_rca_refused_total",
+        "Tries with a wrong credential that were refused, by function.",
+    )
+    .write(
+        &mut text,
+        (counts.refused.iter())
+            .map(|(door, count)| (vec![("door", door.clone())], count.to_string())),
+    );
+    text
 }
 
 /// One metric: the text format wants its help, its type and then all of its samples in one piece
@@ -230,11 +254,33 @@ impl Stored {
 }
 
 impl Handler {
-    pub(super) async fn metrics_text(
-        &self,
-        flow: &Flow,
-        request: &Request,
-    ) -> Result<Response, Fault> {
+    /// Adds what this process counts to the store's counters, again and again.
+    pub async fn keep_counting(self) {
+        loop {
+            tokio::time::sleep(ADD_EVERY).await;
+            self.add_counts().await;
+        }
+    }
+
+    /// Adds what this process has counted since; what the store does not take is kept for the next time.
+    pub async fn add_counts(&self) {
+        let counts = self.metrics.take();
+        if counts.is_empty() {
+            return;
+        }
+        let Ok(flow) = self.flow().await else {
+            return self.metrics.change(|since| since.add(&counts));
+        };
+        if let Err(fault) = flow.store.add_counts(&counts).await {
+            tracing::debug!(
+                reason = fault.reason(),
+                "the counters could not be added to the store's"
+            );
+            self.metrics.change(|since| since.add(&counts));
+        }
+    }
+
+    pub(super) async fn metrics_text(&self, flow: &Flow) -> Result<Response, Fault> {
         let mut depths = Vec::new();
         for queue in QUEUES {
             depths.push((queue, flow.store.storage().depth(queue).await?));
@@ -246,12 +292,8 @@ impl Handler {
             silences: silences::active(flow, Utc::now()).await?,
             swept: flow.store.probed().await?,
         };
-        // The reader counts nothing: the handler sends what it has counted.
-        let mut text = if self.is_reader {
-            String::from_utf8_lossy(&request.body).into_owned()
-        } else {
-            self.metrics.counted()
-        };
+        // Without what this process has not added yet: a counter that two processes show differently seems to go back.
+        let mut text = counted(&flow.store.counts().await?);
         text.push_str(&stored.text());
         Ok(Response::text(
             StatusCode::OK,
@@ -272,7 +314,7 @@ mod tests {
             counters.count(door, status, Duration::from_millis(1500));
         }
         counters.refused("Api");
-        let text = counters.counted();
+        let text = counted(&counters.take());
         let mut seen = Vec::new();
         for line in text.lines() {
             let rest = line

@@ -34,6 +34,7 @@ pub mod reader;
 pub mod routes;
 pub mod secure_webhook;
 mod silences;
+mod slack;
 mod teams;
 pub mod wire;
 
@@ -251,12 +252,7 @@ impl Handler {
         {
             let token = access::form_token_of_this_process();
             return reader
-                .answer(
-                    &request,
-                    &token,
-                    self.metrics.counted(),
-                    self.metrics.unwritable(),
-                )
+                .answer(&request, &token, self.metrics.unwritable())
                 .await;
         }
         self.faults.strike(&request).await;

@@ -67,18 +67,17 @@ impl Reader {
         }
     }
 
-    /// The reader's answer to a GET; `counters` is what this process has counted, `trouble` what kept it from writing.
+    /// The reader's answer to a GET; `trouble` is what kept this process from writing.
     pub async fn answer(
         &self,
         request: &Request,
         token: &str,
-        counters: String,
         trouble: Option<Trouble>,
     ) -> Response {
         let answered = match self.port().await {
             Ok(port) => {
                 let headers = outgoing(request, token, trouble);
-                let answered = self.exchange(port, headers, counters).await;
+                let answered = self.exchange(port, headers).await;
                 if answered.is_err() {
                     // Most likely it died of this very request: nobody else is to meet it.
                     self.end_of(port).await;
@@ -118,20 +117,14 @@ impl Reader {
         }
     }
 
-    async fn exchange(
-        &self,
-        port: u16,
-        headers: HeaderMap,
-        counters: String,
-    ) -> Result<Response, Fault> {
+    async fn exchange(&self, port: u16, headers: HeaderMap) -> Result<Response, Fault> {
         let url = url::Url::parse(&format!("http://127.0.0.1:{port}/"))
             .map_err(|_| Fault::permanent("the reader has no address"))?;
         let outgoing = self
             .http
             .request(Method::GET, &url)
             .headers(headers)
-            .timeout(super::HTTP_DEADLINE)
-            .body(counters);
+            .timeout(super::HTTP_DEADLINE);
         let broken = |_| Fault::transient("the reader broke the connection");
         let reply = outgoing.send().await.map_err(broken)?;
         let (status, mut headers) = (reply.status(), reply.headers().clone());

@@ -66,7 +66,8 @@ fn elsewhere(why: &str) -> Response {
     Response::error(StatusCode::FORBIDDEN, "not_allowed", why, "")
 }
 
-/// The app was installed: from now on this is where cards are posted, unless the settings say otherwise.
+/// The app was installed: from now on this is where cards are posted, unless the settings say otherwise, and what waited
+/// for it is posted.
 async fn installed(flow: &Flow, bot: &Bot, received: &Received, now: DateTime<Utc>) -> Response {
     let Meaning::Installed { team, channel } = &received.meaning else {
         return Response::empty(StatusCode::OK);
@@ -76,21 +77,18 @@ async fn installed(flow: &Flow, bot: &Bot, received: &Received, now: DateTime<Ut
         let both = wanted.as_ref().zip(team.as_ref());
         both.is_some_and(|(wanted, team)| !wanted.eq_ignore_ascii_case(team))
     };
-    if other(&settings.team) {
-        tracing::info!("the Teams app was installed in a team other than TEAMS_TEAM_ID");
-        return Response::empty(StatusCode::OK);
-    }
     let place = Place {
         service: received.service.clone(),
         team: team.clone(),
         channel: channel.clone(),
         at: now,
     };
-    match flow.store.put_place(Sink::Teams, &place).await {
-        Ok(()) => {
-            tracing::info!("the Teams app was installed; its place is known");
-            Response::empty(StatusCode::OK)
-        }
+    let place = Some(place).filter(|_| !other(&settings.team));
+    if place.is_none() {
+        tracing::info!("the Teams app was installed in a team other than TEAMS_TEAM_ID");
+    }
+    match flow.told_place(Sink::Teams, place.as_ref(), now).await {
+        Ok(()) => Response::empty(StatusCode::OK),
         Err(_) => Response::unavailable(),
     }
 }

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
 use crate::incident::shown;
+use crate::ticket::store::Place;
 use crate::ticket::{Record, Sink, Ticket};
 
 mod intents;
@@ -170,11 +171,25 @@ impl Sinks {
         }
     }
 
-    /// The sink that is to be told where it posts, if it is time for that.
-    pub fn wants_place(&self, sink: Sink, now: DateTime<Utc>) -> Option<&teams::Teams> {
+    /// Is this sink to be told where it posts? `stopped`: it could not post where it last believed.
+    pub fn wants_place(&self, sink: Sink, stopped: bool, now: DateTime<Utc>) -> bool {
         match sink {
-            Sink::Teams => self.teams.as_ref().filter(|teams| teams.wants_place(now)),
-            Sink::Jira | Sink::Slack | Sink::Playbook => None,
+            Sink::Teams => {
+                (self.teams.as_ref()).is_some_and(|teams| teams.wants_place(stopped, now))
+            }
+            Sink::Jira | Sink::Slack | Sink::Playbook => false,
+        }
+    }
+
+    /// Where this sink posts, as it is stored.
+    pub fn learn(&self, sink: Sink, place: Option<Place>, now: DateTime<Utc>) {
+        match sink {
+            Sink::Teams => {
+                if let Some(teams) = &self.teams {
+                    teams.learn(place, now);
+                }
+            }
+            Sink::Jira | Sink::Slack | Sink::Playbook => {}
         }
     }
 

@@ -44,6 +44,7 @@
 mod before;
 mod budget;
 mod claims;
+pub mod counts;
 mod dead_letters;
 mod due;
 mod incidents;

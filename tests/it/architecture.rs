@@ -268,6 +268,7 @@ const IMPURE: &[&str] = &[
     "sinks/jira/moving.rs",
     "sinks/jira/refusal.rs",
     "sinks/playbook/client.rs",
+    "sinks/slack/answers.rs",
     "sinks/slack/check.rs",
     "sinks/slack/client.rs",
     "sinks/slack/lookup.rs",
@@ -293,6 +294,7 @@ const IMPURE: &[&str] = &[
     "functions/reader.rs",
     "functions/secure_webhook.rs",
     "functions/silences.rs",
+    "functions/slack.rs",
     "functions/teams.rs",
     "functions/wire.rs",
 ];

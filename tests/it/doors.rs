@@ -16,6 +16,7 @@ use aiops_rca::functions::secure_webhook::{
 };
 use aiops_rca::functions::wire::{self, BODY_CAP, Request, Response};
 use aiops_rca::functions::{Doors, Handler};
+use aiops_rca::storage::Storage;
 use aiops_rca::ticket::machine::Change;
 use aiops_rca::ticket::store::{Listed, TicketStore};
 use aiops_rca::ticket::{Actor, Channel, Status, Ticket};
@@ -392,7 +393,11 @@ fn rig(dashboard: DashboardLock) -> Rig {
 }
 
 fn rig_with(dashboard: DashboardLock, idle: Vec<Idle>) -> Rig {
-    let flow = build::flow(support::embedded());
+    rig_on(support::embedded(), dashboard, idle)
+}
+
+fn rig_on(storage: Storage, dashboard: DashboardLock, idle: Vec<Idle>) -> Rig {
+    let flow = build::flow(storage);
     let store = flow.store.clone();
     let doors = Doors {
         flow: Ok(flow),
@@ -686,6 +691,7 @@ async fn wrong_keys_are_counted_and_slowed() {
     }
     assert!(took(true).await >= std::time::Duration::from_millis(200));
     assert!(took(false).await < std::time::Duration::from_millis(200));
+    rig.handler.add_counts().await;
     let (_, metrics) = rig.get("/api/metrics", &[("x-dashboard-key", KEY)]).await;
     assert!(
         metrics.contains("aiops_rca_refused_total{door=\"Api\"} 11"),
@@ -929,6 +935,7 @@ async fn lists_and_metrics_tell_what_is_there() {
         .await;
     let list: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(list["ignored"], json!(["status", "days"]), "and is said");
+    rig.handler.add_counts().await;
     let (_, metrics) = rig.get("/api/metrics", &key).await;
     for line in [
         "aiops_rca_requests_total{door=\"Api\",status=\"200\"}",
@@ -939,6 +946,34 @@ async fn lists_and_metrics_tell_what_is_there() {
     assert!(metrics.lines().all(
         |line| line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok()
     ));
+}
+
+/// Functions run in several processes; any of them is asked, and a counter never goes back.
+#[tokio::test]
+async fn counters_are_those_of_all_processes() {
+    let (first, key) = (rig(key_lock(false)), [("x-dashboard-key", KEY)]);
+    let storage = first.store.storage().clone();
+    let second = rig_on(storage, key_lock(false), Vec::new());
+    let counted = async |rig: &Rig| {
+        let (_, text) = rig.get("/api/metrics", &key).await;
+        let of_health = |line: &&str| line.starts_with("aiops_rca_requests_total{door=\"Health\"");
+        let line = text.lines().find(of_health);
+        line.map_or(0, |line| {
+            line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+        })
+    };
+    let mut seen = Vec::new();
+    for (rig, times) in [(&first, 3), (&second, 2), (&first, 1)] {
+        for _ in 0..times {
+            rig.get("/health", &[]).await;
+        }
+        rig.handler.add_counts().await;
+        seen.push((counted(&first).await, counted(&second).await));
+    }
+    assert_eq!(seen, [(3, 3), (5, 5), (6, 6)]);
+    // A process that was started since goes on where the others are.
+    let third = rig_on(second.store.storage().clone(), key_lock(false), Vec::new());
+    assert_eq!(counted(&third).await, 6);
 }
 
 #[test]

@@ -712,6 +712,6 @@ fn context(words: &Words) -> Value {
 }
 
 /// Names may hold what would be an emoji.
-fn plain_text(text: &str) -> Value {
+pub(super) fn plain_text(text: &str) -> Value {
     json!({"type": "plain_text", "text": text, "emoji": false})
 }

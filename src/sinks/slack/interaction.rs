@@ -1,9 +1,11 @@
-//! What Slack sends us: signed, form-encoded clicks on our buttons. Pure.
+//! What Slack sends us: signed, form-encoded clicks on our buttons, and forms that were sent. Pure.
 //!
 //! In: headers and the raw body. Out: what a person decided, or the reason why there is nothing to do.
 //! A valid signature proves only that Slack sent it: whether this person may decide is
 //! [`super::SlackSettings::may_approve`], and whether the question still stands is the ticket's to say.
 //! The payload's `response_url` is not even read: we call only hosts from our own configuration.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
@@ -30,6 +32,8 @@ pub const TAKE: &str = "take_ticket";
 pub const CLOSE: &str = "close_ticket";
 /// `action_id` of the list of categories.
 pub const OTHER_CAUSE: &str = "other_cause";
+/// `callback_id`, `block_id` and `action_id` of the form for a line about the cause.
+pub const CAUSE_LINE: &str = "cause_line";
 /// `action_id` of the link to the run.
 pub const OPEN_RUN: &str = "open_run";
 /// `action_id` of the link to the dashboard.
@@ -59,58 +63,59 @@ pub enum Forged {
 /// What a call means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Interaction {
-    /// A person pressed Approve or Reject.
-    Decision {
-        /// The ticket.
-        ticket_id: TicketId,
+    /// A person wants something of a ticket.
+    Pressed(Press),
+    /// Understood, nothing to do; the reason is for the log.
+    Acknowledge(String),
+}
+
+/// A person wants something of a ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Press {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// Slack's id of the person, to be checked against the allow-list.
+    pub user_id: String,
+    /// The name people read.
+    pub user_name: String,
+    /// The channel of the message, where the person can be answered.
+    pub channel: Option<String>,
+    /// What the person wants.
+    pub wish: Wish,
+}
+
+/// What a person wants of a ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Approve or reject.
+    Answer {
         /// The very question that was answered.
         approval_id: String,
         /// Hash of the plan that was shown.
         plan: String,
         /// Yes or no.
         approved: bool,
-        /// Slack's id of the person, to be checked against the allow-list.
-        user_id: String,
-        /// The name people read.
-        user_name: String,
-        /// The channel's id.
-        channel: Option<String>,
-        /// The message's ts.
-        message_ts: Option<String>,
     },
-    /// A person silenced failures like a ticket's, or ended that.
-    Silence {
-        /// The ticket.
-        ticket_id: TicketId,
-        /// For how long, or which silence ends.
-        what: SilenceWish,
-        /// Slack's id of the person, to be checked against the allow-list.
-        user_id: String,
-        /// The name people read.
-        user_name: String,
-    },
-    /// A person pressed Take it or Close.
-    Change {
-        /// The ticket.
-        ticket_id: TicketId,
-        /// Take it, or close it?
-        closes: bool,
-        /// Slack's id of the person; only approvers close.
-        user_id: String,
-        /// The name people read.
-        user_name: String,
-    },
-    /// A person chose another category of cause.
-    Correction {
-        /// The ticket.
-        ticket_id: TicketId,
-        /// The right category.
-        category: Category,
-        /// The name people read.
-        user_name: String,
-    },
-    /// Understood, nothing to do; the reason is for the log.
-    Acknowledge(String),
+    /// Silence failures like this ticket's, or end that.
+    Silence(SilenceWish),
+    /// Take the ticket.
+    Take,
+    /// Close it.
+    Close,
+    /// Name another category of cause; Slack opens a form for a line about it with this trigger.
+    OtherCause(Category, Option<String>),
+    /// Say in a line what the cause was: the form's answer.
+    CauseLine(Category, String),
+}
+
+impl Wish {
+    /// May only those do this who may approve?
+    pub fn is_for_approvers(&self) -> bool {
+        match self {
+            Self::Answer { .. } | Self::Silence(_) | Self::Close => true,
+            Self::Take | Self::OtherCause(..) | Self::CauseLine(..) => false,
+        }
+    }
 }
 
 /// What a person wants of a silence.
@@ -201,10 +206,11 @@ struct Payload {
     kind: String,
     user: Option<User>,
     channel: Option<Named>,
-    message: Option<Message>,
     container: Option<Container>,
+    trigger_id: Option<String>,
     #[serde(default)]
     actions: Option<Vec<Pressed>>,
+    view: Option<View>,
 }
 
 #[derive(Deserialize)]
@@ -220,14 +226,8 @@ struct Named {
 }
 
 #[derive(Deserialize)]
-struct Message {
-    ts: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Container {
     channel_id: Option<String>,
-    message_ts: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -239,6 +239,25 @@ struct Pressed {
 
 #[derive(Deserialize)]
 struct Chosen {
+    value: Option<String>,
+}
+
+/// A form that was sent.
+#[derive(Deserialize)]
+struct View {
+    callback_id: Option<String>,
+    private_metadata: Option<String>,
+    state: Option<State>,
+}
+
+#[derive(Deserialize)]
+struct State {
+    /// By `block_id`, by `action_id`.
+    values: BTreeMap<String, BTreeMap<String, Typed>>,
+}
+
+#[derive(Deserialize)]
+struct Typed {
     value: Option<String>,
 }
 
@@ -273,9 +292,6 @@ pub(super) fn silence_value(ticket: &TicketId, wish: &SilenceWish) -> Option<Str
 }
 
 fn read_silence(text: &str) -> Option<(TicketId, SilenceWish)> {
-    if text.len() > VALUE_CAP {
-        return None;
-    }
     let value: SilenceValue = serde_json::from_str(text).ok()?;
     let is_id = |id: &String| id.len() <= PART_CAP && id.bytes().all(|b| b.is_ascii_graphic());
     let wish = match (value.m, value.s.filter(is_id)) {
@@ -301,100 +317,91 @@ impl User {
 impl Payload {
     fn meaning(self) -> Interaction {
         let acknowledge = |why: &str| Interaction::Acknowledge(why.to_owned());
-        if self.kind != "block_actions" {
-            return Interaction::Acknowledge(format!(
-                "interaction of type {}",
-                cap(&redact(&self.kind), 60)
-            ));
-        }
-        let pressed = self.actions.as_deref().unwrap_or_default();
-        let wish = pressed.iter().find(|action| {
-            let id = action.action_id.as_deref().unwrap_or_default();
-            id == END_SILENCE || id.starts_with(SILENCE)
-        });
-        if let Some(wish) = wish {
-            let read = wish.value.as_deref().and_then(read_silence);
-            let user = self.user.as_ref().filter(|user| is_id(&user.id));
-            return match (read, user) {
-                (Some((ticket_id, what)), Some(user)) => Interaction::Silence {
-                    ticket_id,
-                    what,
-                    user_id: user.id.clone(),
-                    user_name: user.shown(),
-                },
-                _ => acknowledge("the button's value is not one of ours, or nobody pressed it"),
-            };
-        }
-        let change = pressed
-            .iter()
-            .find_map(|action| match action.action_id.as_deref() {
-                Some(TAKE) => Some((false, action)),
-                Some(CLOSE) => Some((true, action)),
-                _ => None,
-            });
-        if let Some((closes, action)) = change {
-            let Some(ticket_id) = action.value.as_deref().and_then(read_ticket) else {
-                return acknowledge("the button's value is not one of ours");
-            };
-            let Some(user) = self.user.filter(|user| is_id(&user.id)) else {
-                return acknowledge("nobody is named as having pressed the button");
-            };
-            return Interaction::Change {
-                ticket_id,
-                closes,
-                user_name: user.shown(),
-                user_id: user.id,
-            };
-        }
-        let chosen = pressed
-            .iter()
-            .find(|action| action.action_id.as_deref() == Some(OTHER_CAUSE));
-        if let Some(action) = chosen {
-            let value = action.selected_option.as_ref();
-            let value = value.and_then(|chosen| read_cause(chosen.value.as_deref()?));
-            let user = self.user.filter(|user| is_id(&user.id));
-            return match (value, user) {
-                (Some((ticket_id, category)), Some(user)) => Interaction::Correction {
-                    ticket_id,
-                    category,
-                    user_name: user.shown(),
-                },
-                _ => acknowledge("the choice is not one of ours, or nobody's"),
-            };
-        }
-        let decision = pressed
-            .iter()
-            .find_map(|action| match action.action_id.as_deref() {
-                Some(APPROVE) => Some((true, action)),
-                Some(REJECT) => Some((false, action)),
-                _ => None,
-            });
-        let Some((approved, action)) = decision else {
-            return acknowledge("no button that decides anything");
+        let understood = match self.kind.as_str() {
+            "block_actions" => self.pressed(),
+            "view_submission" => self.view.as_ref().and_then(View::sent),
+            other => {
+                return Interaction::Acknowledge(format!(
+                    "interaction of type {}",
+                    cap(&redact(other), 60)
+                ));
+            }
         };
-        let Some((ticket_id, approval_id, plan)) = action.value.as_deref().and_then(read_value)
-        else {
-            return acknowledge("the button's value is not one of ours");
+        let Some((ticket_id, wish)) = understood else {
+            return acknowledge("no button, list or form of ours");
         };
+        let channel = self
+            .channel
+            .and_then(|channel| channel.id)
+            .or_else(|| self.container?.channel_id);
         let Some(user) = self.user.filter(|user| is_id(&user.id)) else {
             return acknowledge("nobody is named as having pressed the button");
         };
-        Interaction::Decision {
+        Interaction::Pressed(Press {
             ticket_id,
-            approval_id,
-            plan,
-            approved,
             user_name: user.shown(),
             user_id: user.id,
-            channel: self
-                .channel
-                .and_then(|channel| channel.id)
-                .or_else(|| self.container.as_ref()?.channel_id.clone()),
-            message_ts: self
-                .message
-                .and_then(|message| message.ts)
-                .or_else(|| self.container.as_ref()?.message_ts.clone()),
+            channel: channel.filter(|id| is_id(id)),
+            wish,
+        })
+    }
+
+    /// The first action that is one of ours.
+    fn pressed(&self) -> Option<(TicketId, Wish)> {
+        let actions = self.actions.as_deref().unwrap_or_default();
+        actions
+            .iter()
+            .find_map(|action| action.wish(self.trigger_id.as_deref()))
+    }
+}
+
+impl Pressed {
+    fn wish(&self, trigger: Option<&str>) -> Option<(TicketId, Wish)> {
+        let value = || self.value.as_deref().filter(|text| text.len() <= VALUE_CAP);
+        let answer = |approved| {
+            let (ticket, approval_id, plan) = read_value(value()?)?;
+            let wish = Wish::Answer {
+                approval_id,
+                plan,
+                approved,
+            };
+            Some((ticket, wish))
+        };
+        match self.action_id.as_deref()? {
+            APPROVE => answer(true),
+            REJECT => answer(false),
+            TAKE => Some((read_ticket(value()?)?, Wish::Take)),
+            CLOSE => Some((read_ticket(value()?)?, Wish::Close)),
+            OTHER_CAUSE => {
+                let chosen = self.selected_option.as_ref()?.value.as_deref()?;
+                let (ticket, category) = read_cause(chosen)?;
+                let trigger = trigger.map(ToOwned::to_owned);
+                Some((ticket, Wish::OtherCause(category, trigger)))
+            }
+            id if id == END_SILENCE || id.starts_with(SILENCE) => {
+                let (ticket, wish) = read_silence(value()?)?;
+                Some((ticket, Wish::Silence(wish)))
+            }
+            _ => None,
         }
+    }
+}
+
+impl View {
+    /// What the form says, when it is ours and says something.
+    fn sent(&self) -> Option<(TicketId, Wish)> {
+        if self.callback_id.as_deref() != Some(CAUSE_LINE) {
+            return None;
+        }
+        let (ticket, category) = read_cause(self.private_metadata.as_deref()?)?;
+        let typed = self
+            .state
+            .as_ref()?
+            .values
+            .get(CAUSE_LINE)?
+            .get(CAUSE_LINE)?;
+        let line = typed.value.as_deref()?.trim();
+        (!line.is_empty()).then(|| (ticket, Wish::CauseLine(category, line.to_owned())))
     }
 }
 
@@ -452,14 +459,11 @@ fn read_cause(text: &str) -> Option<(TicketId, Category)> {
 }
 
 fn read_ticket(text: &str) -> Option<TicketId> {
-    let value: TicketValue = serde_json::from_str(text.get(..VALUE_CAP.min(text.len()))?).ok()?;
+    let value: TicketValue = serde_json::from_str(text).ok()?;
     TicketId::parse(&value.t)
 }
 
 fn read_value(text: &str) -> Option<(TicketId, String, String)> {
-    if text.len() > VALUE_CAP {
-        return None;
-    }
     let value: ButtonValue = serde_json::from_str(text).ok()?;
     let part = |part: &str| {
         !part.is_empty() && part.len() <= PART_CAP && part.bytes().all(|b| b.is_ascii_graphic())

@@ -28,6 +28,7 @@ use client::{Client, Failed};
 
 pub use digest::digest;
 
+pub mod answers;
 pub mod blocks;
 mod check;
 mod client;

@@ -137,14 +137,17 @@ impl Bot {
         &self.settings
     }
 
-    /// Of everything that decides whether Teams takes a card.
+    /// Of everything that decides whether Teams takes a card: the last installation is part of it.
     pub(super) fn digest(&self) -> String {
         let settings = &self.settings;
+        let place = self.shared().place.clone();
+        let told = place.map(|place| serde_json::json!(place).to_string());
         crate::sinks::digest(&[
             &settings.app_id,
             &settings.tenant,
             settings.channel.as_deref().unwrap_or_default(),
             settings.service.as_str(),
+            told.as_deref().unwrap_or_default(),
         ])
     }
 

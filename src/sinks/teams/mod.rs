@@ -136,11 +136,11 @@ impl Teams {
         }
     }
 
-    /// Is it time to read where to post?
-    pub fn wants_place(&self, now: DateTime<Utc>) -> bool {
+    /// Is it time to read where to post? `stopped`: it could not be posted where it was last believed.
+    pub fn wants_place(&self, stopped: bool, now: DateTime<Utc>) -> bool {
         match self {
             Self::Workflow(_) => false,
-            Self::Bot(bot) => bot.wants_place(now),
+            Self::Bot(bot) => stopped || bot.wants_place(now),
         }
     }
 

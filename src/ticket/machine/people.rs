@@ -38,7 +38,8 @@ pub(super) fn correct(
         at: d.now,
     };
     let known = d.ticket.correction.as_ref();
-    if known.is_some_and(|known| known.category == category && known.line == correction.line) {
+    let says_no_more = |line: &str| correction.line.is_empty() || correction.line == line;
+    if known.is_some_and(|known| known.category == category && says_no_more(&known.line)) {
         return Err(nothing("that is what is known"));
     }
     let words = correction.words();

@@ -4,7 +4,7 @@ use aiops_rca::model::Worded;
 use aiops_rca::redaction::redact;
 use aiops_rca::sinks::jira::webhook::{self, JiraEvent};
 use aiops_rca::sinks::playbook::callback::{self, Outcome};
-use aiops_rca::sinks::slack::interaction::{self, Interaction};
+use aiops_rca::sinks::slack::interaction::{self, Interaction, Wish};
 use chrono::DateTime;
 
 /// What must hold for any body at the doors of JIRA, Slack and the playbooks, and for any answer of a model.
@@ -54,28 +54,17 @@ fn jira(body: &[u8]) {
 fn slack(body: &[u8]) {
     match interaction::parse(body) {
         Ok(Interaction::Acknowledge(reason)) => assert!(!reason.is_empty() && reason.len() < 200),
-        Ok(Interaction::Decision {
-            approval_id,
-            plan,
-            user_id,
-            user_name,
-            ..
-        }) => {
-            assert!(!approval_id.is_empty() && !plan.is_empty() && !user_id.is_empty());
-            assert!(user_name.len() <= 120, "{user_name:?}");
-        }
-        Ok(Interaction::Correction { user_name, .. }) => assert!(user_name.len() <= 120),
-        Ok(
-            Interaction::Change {
-                user_id, user_name, ..
+        Ok(Interaction::Pressed(press)) => {
+            assert!(!press.user_id.is_empty());
+            assert!(press.user_name.len() <= 120, "{:?}", press.user_name);
+            match press.wish {
+                Wish::Answer {
+                    approval_id, plan, ..
+                } => assert!(!approval_id.is_empty() && !plan.is_empty()),
+                Wish::CauseLine(_, line) => assert!(!line.trim().is_empty()),
+                Wish::Silence(_) | Wish::Take | Wish::Close | Wish::OtherCause(..) => {}
             }
-            | Interaction::Silence {
-                user_id, user_name, ..
-            },
-        ) => assert!(
-            !user_id.is_empty() && user_name.len() <= 120,
-            "{user_name:?}"
-        ),
+        }
         Err(malformed) => assert!(malformed.to_string().len() < 300, "{malformed}"),
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use aiops_rca::diagnosis::Category;
 use aiops_rca::sinks::slack::interaction::{
-    APPROVE, CLOSE, Forged, Interaction, Malformed, OPEN_DASHBOARD, OTHER_CAUSE, REJECT, TAKE,
-    parse, sign, verify,
+    APPROVE, CAUSE_LINE, CLOSE, Forged, Interaction, Malformed, OPEN_DASHBOARD, OTHER_CAUSE, Press,
+    REJECT, TAKE, Wish, parse, sign, verify,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -161,6 +161,7 @@ fn what_is_not_a_decision_is_acknowledged() {
     assert!(acknowledged(&fixture("slack-interaction-reject")));
     for kind in [
         "view_submission",
+        "view_closed",
         "shortcut",
         "message_action",
         "a_type_of_tomorrow",
@@ -188,7 +189,10 @@ fn only_our_own_values_decide() {
         approve["actions"][0]["value"] = json!(value);
         matches!(
             parse(form(&approve).as_bytes()).unwrap(),
-            Interaction::Decision { .. }
+            Interaction::Pressed(Press {
+                wish: Wish::Answer { .. },
+                ..
+            })
         )
     };
     assert!(decided(good));
@@ -254,39 +258,66 @@ async fn our_own_buttons_come_back_as_decisions() {
             rig.now,
         );
         assert_eq!(verified, Ok(()));
-        let expected = Interaction::Decision {
-            ticket_id: ticket.id.clone(),
+        let wish = Wish::Answer {
             approval_id: approval.id.clone(),
             plan: approval.plan.clone(),
             approved: yes,
+        };
+        let expected = Interaction::Pressed(Press {
+            ticket_id: ticket.id.clone(),
             user_id: "U0JOHNDOE".into(),
             user_name: "John Doe".into(),
             channel: Some("C01234567AB".into()),
-            message_ts: Some(ts.clone()),
-        };
+            wish,
+        });
         assert_eq!(parse(call.body.as_bytes()), Ok(expected));
     }
-    for (action, closes) in [(TAKE, false), (CLOSE, true)] {
-        let call = rig.slack.signed_click(&ts, action, "U0STRANGER").unwrap();
-        let expected = Interaction::Change {
+    let by_stranger = |wish| {
+        Interaction::Pressed(Press {
             ticket_id: ticket.id.clone(),
-            closes,
             user_id: "U0STRANGER".into(),
             user_name: "Some Stranger".into(),
-        };
-        assert_eq!(parse(call.body.as_bytes()), Ok(expected));
+            channel: Some("C01234567AB".into()),
+            wish,
+        })
+    };
+    for (action, wish) in [(TAKE, Wish::Take), (CLOSE, Wish::Close)] {
+        let call = rig.slack.signed_click(&ts, action, "U0STRANGER").unwrap();
+        assert_eq!(parse(call.body.as_bytes()), Ok(by_stranger(wish)));
     }
     let chosen = format!(
         r#"{OTHER_CAUSE}#{{"t":"{}","c":"missing_data"}}"#,
         ticket.id
     );
     let call = rig.slack.signed_click(&ts, &chosen, "U0STRANGER").unwrap();
-    let expected = Interaction::Correction {
-        ticket_id: ticket.id.clone(),
-        category: Category::MissingData,
-        user_name: "Some Stranger".into(),
+    let Ok(Interaction::Pressed(press)) = parse(call.body.as_bytes()) else {
+        panic!("the list of categories is ours");
     };
-    assert_eq!(parse(call.body.as_bytes()), Ok(expected));
+    let Wish::OtherCause(Category::MissingData, Some(trigger)) = press.wish else {
+        panic!("{press:?}");
+    };
+
+    // The form that this opens, and its answer.
+    let (id, category) = (&ticket.id, Category::MissingData);
+    sink.ask_for_line(id, category, &trigger, rig.now).await;
+    let forms = rig.slack.forms();
+    assert_eq!((forms.len(), forms[0].user.as_str()), (1, "U0STRANGER"));
+    let call = rig
+        .slack
+        .signed_form(&forms[0].id, " nobody delivered \n")
+        .unwrap();
+    let Ok(Interaction::Pressed(press)) = parse(call.body.as_bytes()) else {
+        panic!("the form is ours");
+    };
+    assert_eq!(
+        press.wish,
+        Wish::CauseLine(category, "nobody delivered".into())
+    );
+    assert_eq!(press.channel, None);
+    // A trigger opens one form, and nothing of that is a fault of the sink.
+    sink.ask_for_line(id, category, &trigger, rig.now).await;
+    assert_eq!(rig.slack.forms().len(), 1);
+    assert_eq!(rig.slack.calls("views.open").len(), 2);
     let link = rig
         .slack
         .signed_click(&ts, OPEN_DASHBOARD, "U0JOHNDOE")
@@ -302,6 +333,72 @@ async fn our_own_buttons_come_back_as_decisions() {
             && !settings.may_approve("")
             && !settings.may_approve("u0johndoe")
     );
+}
+
+#[test]
+fn only_our_own_forms_say_anything() {
+    let (ticket, line) = ("ADF-20260727T091531-3f2a1c", "the disk was full");
+    let sent = |callback: &str, metadata: &str, line: &Value| {
+        let values = json!({CAUSE_LINE: {CAUSE_LINE: {"type": "plain_text_input", "value": line}}});
+        let view = json!({"callback_id": callback, "private_metadata": metadata, "state": {"values": values}});
+        let payload = json!({"type": "view_submission", "user": {"id": "U0JOHNDOE"}, "view": view});
+        let read = parse(form(&payload).as_bytes()).unwrap();
+        matches!(read, Interaction::Pressed(_))
+    };
+    let good = format!(r#"{{"t":"{ticket}","c":"missing_data"}}"#);
+    assert!(sent(CAUSE_LINE, &good, &json!(line)));
+    assert!(!sent("another_form", &good, &json!(line)));
+    assert!(!sent(CAUSE_LINE, &good, &json!("  ")));
+    assert!(!sent(CAUSE_LINE, &good, &json!(null)));
+    for metadata in [
+        "",
+        "{}",
+        r#"{"t":"../x","c":"missing_data"}"#,
+        r#"{"t":"ADF-20260727T091531-3f2a1c","c":"nonsense"}"#,
+    ] {
+        assert!(!sent(CAUSE_LINE, metadata, &json!(line)), "{metadata}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_reads_why_alone() {
+    let mut rig = Rig::set(SlackOptions::default()).await;
+    let (sink, mut ticket) = (rig.sink(), ticket());
+    ask(&mut ticket);
+    rig.settle(&sink, &mut ticket).await;
+    let posts = rig.slack.calls("chat.postMessage").len();
+    let press = Press {
+        ticket_id: ticket.id.clone(),
+        user_id: "U0STRANGER".into(),
+        user_name: "Some Stranger".into(),
+        channel: Some("C01234567AB".into()),
+        wish: Wish::Close,
+    };
+    sink.tell_who_may(&press, rig.now).await;
+    sink.tell_refusal(&press, "the ticket is <!channel> closed", rig.now)
+        .await;
+    let read: Vec<_> = (rig.slack.whispers().into_iter())
+        .map(|whisper| (whisper.user, whisper.text))
+        .collect();
+    let texts = [
+        "Nothing has changed: only <@U0JOHNDOE> may decide this here.",
+        "Nothing has changed: the ticket is &lt;!channel&gt; closed.",
+    ];
+    assert_eq!(
+        read,
+        texts.map(|text| ("U0STRANGER".to_owned(), text.to_owned()))
+    );
+    // What goes wrong is nobody's fault but Slack's, and a form has no channel.
+    rig.slack
+        .refuse_next("chat.postEphemeral", "user_not_in_channel");
+    sink.tell_refusal(&press, "no", rig.now).await;
+    let press = Press {
+        channel: None,
+        ..press
+    };
+    sink.tell_refusal(&press, "no", rig.now).await;
+    assert_eq!(rig.slack.calls("chat.postEphemeral").len(), 3);
+    assert_eq!(rig.slack.calls("chat.postMessage").len(), posts);
 }
 
 /// A door that checks the signature and keeps what it understood.
@@ -394,7 +491,7 @@ async fn the_page_shows_the_channel_and_its_buttons_work() {
         .await
         .unwrap();
     assert!(
-        matches!(&door.0.lock().unwrap()[0], Interaction::Decision { approved: true, user_id, .. } if user_id == "U0JOHNDOE")
+        matches!(&door.0.lock().unwrap()[0], Interaction::Pressed(Press { wish: Wish::Answer { approved: true, .. }, user_id, .. }) if user_id == "U0JOHNDOE")
     );
     assert_eq!(
         rig.slack.press(&ts, "no_such_button", "U0JOHNDOE").await,

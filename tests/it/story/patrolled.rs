@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiops_rca::http::Reply;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use simulators::airflow::{AirflowSite, Api};
@@ -137,12 +138,18 @@ async fn tick(rig: &Rig) {
     assert_eq!(reply.status, 202);
 }
 
+/// A list that was not made in time, or by a process that was killed, is asked for again, as people do.
 async fn tickets(rig: &Rig) -> Vec<Value> {
-    let Some(reply) = rig.get("api/tickets?limit=1000").await else {
-        return Vec::new();
-    };
-    let body: Value = reply.json("the app").unwrap_or_default();
-    body["tickets"].as_array().cloned().unwrap_or_default()
+    let mut list = None;
+    rig.until("a list of tickets", Duration::from_secs(60), async |rig| {
+        let reply = rig.get("api/tickets?limit=1000").await;
+        let body = reply.filter(Reply::is_success);
+        list = body.and_then(|reply| reply.json::<Value>("the app").ok());
+        list.is_some()
+    })
+    .await;
+    let list = list.unwrap_or_default();
+    list["tickets"].as_array().cloned().unwrap_or_default()
 }
 
 /// Asset by asset, each once.

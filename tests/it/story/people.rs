@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use simulators::jira::Person;
 
 use super::rig::{BLOB_MISSING, Backend, Rig, alert, ids, row, run};
@@ -141,5 +142,53 @@ async fn forged_webhooks_and_clicks_change_nothing() {
         "no playbook is configured: the door is closed"
     );
     assert_eq!(status(&rig, &id).await, "open");
+    rig.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_the_cause_says_it_in_slack_and_who_may_not_close_reads_why() {
+    let rig = Rig::build(&Backend::Embedded, &[]).await;
+    let row = row("pl_ingest_sales", &run(1), "2200", BLOB_MISSING);
+    let answer = rig.deliver("azure-monitor", &alert("f1", &[row])).await;
+    let id = ids(&answer)[0].clone();
+    rig.until_shown(std::slice::from_ref(&id), Duration::from_secs(20))
+        .await;
+    let ts = rig.messages()[0].ts.clone();
+
+    let stranger = "U0STRANGER";
+    let pressed = rig.slack.press(&ts, "close_ticket", stranger).await;
+    assert_eq!(pressed, Some(200));
+    assert_eq!(status(&rig, &id).await, "open");
+    let read = rig.slack.whispers();
+    assert_eq!((read.len(), read[0].user.as_str()), (1, stranger));
+    assert!(read[0].text.contains("may decide this"), "{read:?}");
+
+    let choice = format!(r#"other_cause#{{"t":"{id}","c":"configuration"}}"#);
+    let pressed = rig.slack.press(&ts, &choice, stranger).await;
+    assert_eq!(pressed, Some(200));
+    let cause = |ticket: &Value| ticket["correction"].clone();
+    let corrected = cause(&rig.ticket(&id).await.unwrap());
+    assert_eq!(corrected["category"], "configuration", "{corrected}");
+    let form = rig.slack.forms()[0].id.clone();
+    let line = "The folder was renamed <yesterday>";
+    assert_eq!(rig.slack.send_form(&form, line).await, Some(200));
+    let corrected = cause(&rig.ticket(&id).await.unwrap());
+    assert_eq!(corrected["line"], line);
+    assert_eq!(corrected["by"]["name"], "Some Stranger");
+    // The form's answer has no channel: the thread and JIRA show what became of it.
+    rig.until(
+        "thread and JIRA say it",
+        Duration::from_secs(20),
+        async |rig| {
+            let thread = rig.slack.thread(&ts);
+            let comments = &rig.issues()[0].comments;
+            let in_thread = thread.iter().any(|reply| reply.text.contains("renamed"));
+            in_thread
+                && comments
+                    .iter()
+                    .any(|comment| format!("{comment:?}").contains("renamed"))
+        },
+    )
+    .await;
     rig.host.stop().await;
 }

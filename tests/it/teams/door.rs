@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use aiops_rca::config::{Config, Environment};
+use aiops_rca::flow::{DELIVERIES, Flow, Task};
 use aiops_rca::functions::Handler;
 use aiops_rca::functions::bot_token::{BotToken, BotTokenSettings, ISSUER, Refused};
 use aiops_rca::sinks::teams::activity::{Meaning, Verdict, parse};
 use aiops_rca::sinks::teams::card::verb;
+use aiops_rca::sinks::teams::{Bot, BotSettings, Teams};
 use aiops_rca::ticket::machine::Change;
-use aiops_rca::ticket::store::TicketStore;
+use aiops_rca::ticket::store::{Place, TicketStore};
 use aiops_rca::ticket::{Sink, Status, Ticket};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use simulators::teams::bot::{BotOptions, BotSimulator, signed};
@@ -27,7 +29,8 @@ struct App {
     team: BotSimulator,
     store: TicketStore,
     url: url::Url,
-    _identity: Server,
+    flow: Flow,
+    identity: Server,
 }
 
 impl App {
@@ -55,7 +58,8 @@ impl App {
         settings.extend(more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         settings.retain(|_, value| !value.is_empty());
         let doors = support::doors(Config::read(&settings));
-        let store = doors.flow.as_ref().unwrap().store.clone();
+        let flow = doors.flow.as_ref().unwrap().clone();
+        let store = flow.store.clone();
         doors.flow.as_ref().unwrap().prepare().await.unwrap();
         let handler = Handler::new(doors);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -75,7 +79,8 @@ impl App {
             team,
             store,
             url,
-            _identity: identity,
+            flow,
+            identity,
         }
     }
 
@@ -104,6 +109,24 @@ impl App {
             }
         }
         ticket.teams.as_ref().unwrap().activity.clone().unwrap()
+    }
+
+    /// The flow of another process, which does not know yet where to post.
+    fn another(&self) -> Flow {
+        let http = support::http();
+        let settings = BotSettings {
+            channel: None,
+            ..teams::settings(&self.team)
+        };
+        let identity = teams::signed_in(&self.identity, &http);
+        let mut flow = self.flow.clone();
+        flow.sinks.teams = Some(Teams::Bot(Bot::new(settings, http, Some(identity))));
+        flow
+    }
+
+    async fn waiting(&self) -> u64 {
+        let storage = self.store.storage();
+        storage.depth(DELIVERIES).await.unwrap()
     }
 
     async fn send(&self, token: Option<&str>, body: &Value) -> u16 {
@@ -310,6 +333,102 @@ async fn where_the_app_was_installed_is_kept() {
     assert_eq!(place.service, app.team.service());
     assert_eq!(place.team, Some(options.team));
     assert_eq!(place.channel, Some(options.channel));
+}
+
+async fn deliver(flow: &Flow, ticket: &Ticket, now: DateTime<Utc>) -> Ticket {
+    let message = json!({"ticket": ticket.id, "sink": "teams", "attempt": 0});
+    let task: Task = serde_json::from_value(message).unwrap();
+    flow.work(task, move || now).await.unwrap();
+    flow.store.load(&ticket.id).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn what_waited_for_the_installation_is_posted_right_after_by_any_process() {
+    for elsewhere in [false, true] {
+        let app = App::set(&[]).await;
+        let flow = if elsewhere {
+            app.another()
+        } else {
+            app.flow.clone()
+        };
+        let (ticket, now) = (ticket(), Utc::now());
+        app.keep(&ticket).await;
+        let blocked = deliver(&flow, &ticket, now).await;
+        let fault = blocked.fault(Sink::Teams).unwrap();
+        assert!(fault.reason.contains("install the app"), "{fault:?}");
+        assert!(blocked.blocked(Sink::Teams).is_some());
+        let before = app.waiting().await;
+        assert_eq!(app.team.install().await.unwrap().0, 200);
+        assert_eq!(app.waiting().await, before + 1, "its delivery is put");
+        // A second later: nobody has had to look where to post meanwhile.
+        let shown = deliver(&flow, &ticket, now + TimeDelta::seconds(1)).await;
+        assert!(!shown.lags(Sink::Teams), "{:?}", shown.fault(Sink::Teams));
+        assert_eq!(app.team.messages().len(), 1);
+        let before = app.waiting().await;
+        app.team.install().await.unwrap();
+        assert_eq!(app.waiting().await, before, "nothing waits any more");
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_was_taken_out_of_the_team_posts_once_it_is_back() {
+    let options = BotOptions::default();
+    for (team, kept) in [(options.team.as_str(), true), ("another-team", false)] {
+        let more = [
+            ("TEAMS_CHANNEL_ID", options.channel.as_str()),
+            ("TEAMS_TEAM_ID", team),
+        ];
+        let app = App::set(&more).await;
+        app.team.change(|team| team.installed = false);
+        let (ticket, now) = (ticket(), Utc::now());
+        app.keep(&ticket).await;
+        let blocked = deliver(&app.flow, &ticket, now).await;
+        let fault = blocked.fault(Sink::Teams).unwrap();
+        assert!(
+            fault.reason.contains("BotNotInConversationRoster"),
+            "{fault:?}"
+        );
+        app.team.change(|team| team.installed = true);
+        let before = app.waiting().await;
+        app.team.install().await.unwrap();
+        assert_eq!(app.waiting().await, before + 1, "{team}");
+        let place = app.store.place(Sink::Teams).await.unwrap();
+        assert_eq!(place.is_some(), kept, "{team}");
+        let shown = deliver(&app.flow, &ticket, now + TimeDelta::seconds(1)).await;
+        assert!(!shown.lags(Sink::Teams), "{:?}", shown.fault(Sink::Teams));
+    }
+}
+
+/// A door that dies after it kept the place wakes nobody, and a process may block a ticket before it hears of the place.
+#[tokio::test]
+async fn the_sweep_wakes_what_the_door_did_not() {
+    let app = App::set(&[]).await;
+    let (ticket, now) = (ticket(), Utc::now());
+    app.keep(&ticket).await;
+    let (flow, sweeper) = (app.another(), app.another());
+    deliver(&flow, &ticket, now).await;
+    let swept = async |second| {
+        let before = app.waiting().await;
+        sweeper
+            .sweep(now + TimeDelta::seconds(second))
+            .await
+            .unwrap();
+        app.waiting().await - before
+    };
+    assert_eq!(swept(20).await, 0);
+    let options = BotOptions::default();
+    let place = Place {
+        service: app.team.service(),
+        team: Some(options.team),
+        channel: Some(options.channel),
+        at: now + TimeDelta::seconds(30),
+    };
+    app.store.put_place(Sink::Teams, &place).await.unwrap();
+    assert_eq!(swept(60).await, 1);
+    let shown = deliver(&flow, &ticket, now + TimeDelta::seconds(61)).await;
+    assert!(!shown.lags(Sink::Teams));
+    assert_eq!(swept(120).await, 0);
+    assert_eq!(app.team.messages().len(), 1);
 }
 
 /// Keys that cannot be had right now, or are said to be elsewhere, open nothing, and are asked for once a minute.

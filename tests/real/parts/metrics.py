@@ -18,8 +18,8 @@ def check(world, mutant):
     assert status == 200
     if mutant:
         lines = text.splitlines()
-        at = next(index for index, line in enumerate(lines) if line.startswith("aiops_rca_requests_total{"))
-        text = "\n".join([line for line in lines if not line.startswith("# HELP aiops_rca_requests_total")] + [lines[at]]) + "\n"
+        at = next(index for index, line in enumerate(lines) if line.startswith("aiops_rca_queue_messages{"))
+        text = "\n".join([line for line in lines if not line.startswith("# HELP aiops_rca_queue_messages")] + [lines[at]]) + "\n"
     families = list(text_string_to_metric_families(text))
     names = [family.name for family in families]
     assert len(names) == len(set(names)), f"a metric in two pieces: {sorted(name for name in names if names.count(name) > 1)}"

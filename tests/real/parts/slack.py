@@ -7,6 +7,7 @@ import urllib.parse
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.models.blocks import Block
+from slack_sdk.models.views import View
 from slack_sdk.signature import SignatureVerifier
 from world import SIGNING_SECRET, call, node
 
@@ -52,14 +53,41 @@ def signatures(world, posted):
     body = "payload=" + urllib.parse.quote(json.dumps(payload))
     stamp = str(int(time.time()))
     for signature, wanted in [(verifier.generate_signature(timestamp=stamp, body=body), 200), ("v0=" + "0" * 64, 401)]:
-        status, answer = call(f"{world.url}/slack/interactions", "POST", body.encode(), {
-            "content-type": "application/x-www-form-urlencoded", "x-slack-request-timestamp": stamp, "x-slack-signature": signature})
-        assert status == wanted, f"the door answered {status} instead of {wanted}: {answer}"
+        send(world, body, stamp, signature, wanted)
     if button:
         ts = history(world)[0]["ts"]
         click = world.control(f"click?ts={ts}&action={button['action_id']}&user=U0JOHNDOE")
         if click:
             assert verifier.is_valid(click["body"], click["timestamp"], click["signature"]), "slack_sdk refuses the simulator's signature"
+
+
+def send(world, body, stamp, signature, wanted=200):
+    status, answer = call(f"{world.url}/slack/interactions", "POST", body.encode(), {
+        "content-type": "application/x-www-form-urlencoded", "x-slack-request-timestamp": stamp, "x-slack-signature": signature})
+    assert status == wanted, f"the door answered {status} instead of {wanted}: {answer}"
+
+
+def answers(world, posted):
+    """What only the person sees who pressed: the form by slack_sdk's model of views, the refusal."""
+    verifier = SignatureVerifier(SIGNING_SECRET)
+    elements = [e for _, p in posted for block in p["blocks"] for e in block.get("elements", [])]
+    element = lambda action: next(e for e in elements if e.get("action_id") == action)
+    choice = element("other_cause")["options"][0]["value"]
+    for action in ({"action_id": "other_cause", "selected_option": {"value": choice}},
+                   {"action_id": "close_ticket", "value": element("close_ticket")["value"]}):
+        trigger = f"{int(time.time() * 1e6)}.U0STRANGER.simulated"
+        payload = {"type": "block_actions", "user": {"id": "U0STRANGER", "name": "x"}, "channel": {"id": "C01234567AB"},
+                   "trigger_id": trigger, "actions": [action]}
+        body, stamp = "payload=" + urllib.parse.quote(json.dumps(payload)), str(int(time.time()))
+        send(world, body, stamp, verifier.generate_signature(timestamp=stamp, body=body))
+    opened = [json.loads(r["body"]) for r in world.requests("slack") if r["path"] == "/api/views.open"]
+    assert opened, "no form was opened"
+    view = opened[-1]["view"]
+    View(**view).validate_json()
+    assert all(block is not None for block in Block.parse_all(view["blocks"])), "slack_sdk does not know a block of the form"
+    told = [json.loads(r["body"]) for r in world.requests("slack") if r["path"] == "/api/chat.postEphemeral"]
+    assert told and told[-1]["user"] == "U0STRANGER", "who may not close was not told"
+    return view
 
 
 def client(world):
@@ -107,7 +135,8 @@ def check(world, mutant):
         posted[0][1]["blocks"][0]["type"] = "headline"
     else:
         count = models(posted)
-    said = node("parts/slack.mjs", [payload for _, payload in posted])
+    view = answers(world, posted)
+    said = node("parts/slack.mjs", {"messages": [payload for _, payload in posted], "views": [view]})
     signatures(world, posted)
     conversation(world)
     return f"{said}, {count} blocks by slack_sdk's models, signatures both ways, a conversation of its client"

@@ -3,7 +3,7 @@
 //! In: Web API calls (`/api/<method>`), and clicks on the page (`/`). Out: Slack's answers with its own
 //! errors, limits and rules (Block Kit validation, `client_msg_id`, threads, scopes, one message a second),
 //! and correctly signed interactions to our door. It signs and checks by itself: what it shares with the
-//! sink would be tested against itself. Not simulated: users' own messages, files, ephemeral messages.
+//! sink would be tested against itself. Not simulated: users' own messages, files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,13 @@ use super::{Answer, Clock, Fault, FaultScript, Request, Server, Site, live, lock
 use crate::outgoing;
 use state::State;
 
+mod forms;
 mod mrkdwn;
 mod page;
 mod rules;
 mod state;
 
+pub use forms::SlackForm;
 pub use mrkdwn::read;
 
 /// What is wrong with these blocks, in Slack's words; empty when they are fine.
@@ -132,6 +134,17 @@ pub struct SlackMessage {
     pub edits: u32,
     /// When it was posted.
     pub at: DateTime<Utc>,
+}
+
+/// A message that one person alone has read (`chat.postEphemeral`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlackWhisper {
+    /// The channel's id.
+    pub channel: String,
+    /// Who has read it.
+    pub user: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// The workspace behind the server.
@@ -251,6 +264,26 @@ impl SlackSimulator {
             .collect()
     }
 
+    /// What single people have read, oldest first.
+    pub fn whispers(&self) -> Vec<SlackWhisper> {
+        lock(&self.workspace.state).whispers.clone()
+    }
+
+    /// The forms that are open.
+    pub fn forms(&self) -> Vec<SlackForm> {
+        lock(&self.workspace.state).forms.clone()
+    }
+
+    /// The signed call that sending a form with a line would make.
+    pub fn signed_form(&self, id: &str, line: &str) -> Option<SignedCall> {
+        self.workspace.form(id, line)
+    }
+
+    /// Somebody sends a form with a line; the answer is the door's status. A form that is taken is closed.
+    pub async fn send_form(&self, id: &str, line: &str) -> Option<u16> {
+        self.workspace.send_form(id, line).await
+    }
+
     /// From now on this message is another app's.
     pub fn written_by(&self, ts: &str, bot_id: &str) {
         let mut state = lock(&self.workspace.state);
@@ -339,6 +372,23 @@ impl Workspace {
         ))
     }
 
+    fn form(&self, id: &str, line: &str) -> Option<SignedCall> {
+        let state = lock(&self.state);
+        let payload = state.submission(id, line)?;
+        let (secret, now) = (&state.options.signing_secret, state.options.clock.now());
+        Some(SignedCall::of(&payload, secret, now))
+    }
+
+    async fn send_form(&self, id: &str, line: &str) -> Option<u16> {
+        let signed = self.form(id, line)?;
+        let door = lock(&self.state).options.door.clone()?;
+        let status = self.deliver(&door, signed).await?;
+        if status == 200 {
+            lock(&self.state).forms.retain(|form| form.id != id);
+        }
+        Some(status)
+    }
+
     async fn deliver(&self, door: &Url, signed: SignedCall) -> Option<u16> {
         let request = self
             .http
@@ -378,6 +428,23 @@ impl Workspace {
     }
 }
 
+impl Workspace {
+    /// A form on the page is sent, or closed.
+    fn sent_on_page(&self, request: &Request) -> Answer {
+        let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body)
+            .into_owned()
+            .collect();
+        let field = |name: &str| form.get(name).cloned().unwrap_or_default();
+        let (workspace, id, line) = (self.clone(), field("view"), field("line"));
+        if line.trim().is_empty() {
+            lock(&self.state).forms.retain(|form| form.id != id);
+        } else {
+            tokio::spawn(async move { workspace.send_form(&id, &line).await });
+        }
+        Answer::empty(303).with_header("location", "/")
+    }
+}
+
 impl Site for Workspace {
     fn answer(&self, request: &Request) -> Answer {
         match (request.method.as_str(), request.path.as_str()) {
@@ -393,6 +460,7 @@ impl Site for Workspace {
             }
             ("GET", live::PATH) => live::script(),
             ("POST", "/press") => self.pressed_on_page(request),
+            ("POST", "/send") => self.sent_on_page(request),
             (_, path) => match path.strip_prefix("/api/") {
                 Some(method) => lock(&self.state).call(method, request),
                 None => Answer::not_modelled(request),

@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
 use super::SlackMessage;
+use super::forms::SlackForm;
 use super::mrkdwn::{Piece, pieces, unescaped};
 use super::state::State;
 use crate::live;
@@ -34,6 +35,7 @@ font-weight:700;line-height:20px;color:#1d1c1d;text-decoration:none;cursor:point
 .confirm{border:1px solid #ddd;border-radius:8px;box-shadow:0 4px 12px #0002;padding:12px 16px;max-width:420px;white-space:pre-wrap;background:#fff;color:#1d1c1d}
 summary{color:#1264a3;cursor:pointer;font-weight:700;font-size:13px}
 .thread{border-left:3px solid #ddd;margin:6px 0 0 2px;padding-left:6px}.thread .face{width:24px;height:24px;font-size:12px}
+.whisper{margin:12px 20px;padding:8px 12px;background:#f8f8f8;border-radius:6px}.whisper small{color:#616061}
 .mention{background:#f2c74466;color:#1264a3;border-radius:3px;padding:0 2px}.empty{padding:40px;color:#616061}
 ";
 
@@ -44,7 +46,7 @@ pub(super) fn channel(state: &State, asking: Option<&Asking<'_>>) -> String {
             head {
                 meta charset="utf-8";
                 // Somebody who is about to answer is not interrupted.
-                @if asking.is_none() { (live::head(2)) }
+                @if asking.is_none() && state.forms.is_empty() { (live::head(2)) }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "Slack (simulated)" }
                 link rel="icon" href="data:,";
@@ -54,6 +56,10 @@ pub(super) fn channel(state: &State, asking: Option<&Asking<'_>>) -> String {
                 header.bar { "Simulated Workspace" small { "a stand-in for Slack: nothing here leaves this machine" } }
                 main {
                     @if let Some(said) = &state.pressed { div.said role="status" { "Last click: " (said) } }
+                    @for form in &state.forms { (open_form(form)) }
+                    @for whisper in state.whispers.iter().rev().take(3) {
+                        div.whisper { small { "Only visible to " (name(state, &whisper.user)) } div.section { (mrkdwn(state, &whisper.text)) } }
+                    }
                     @for channel in &state.options.channels {
                         @let messages: Vec<&SlackMessage> =
                             state.messages.iter().filter(|m| m.channel == channel.id && m.thread_ts.is_none()).collect();
@@ -206,21 +212,36 @@ fn confirm(
     }
 }
 
+fn open_form(form: &SlackForm) -> Markup {
+    let blocks = form.view.get("blocks").and_then(Value::as_array);
+    html! {
+        form.confirm method="post" action="/send" {
+            input type="hidden" name="view" value=(form.id);
+            b { (field(&form.view, "/title/text")) }
+            @for block in blocks.into_iter().flatten() { div { (field(block, "/text/text")) } }
+            @for (_, _, label) in form.fields() { label { (label) " " input name="line" maxlength="300"; } }
+            div.actions { button.primary { (field(&form.view, "/submit/text")) } }
+        }
+    }
+}
+
+/// The name people read.
+fn name(state: &State, id: &str) -> String {
+    let mut people = state.options.people.iter();
+    people
+        .find(|(known, _)| known == id)
+        .map_or(id.to_owned(), |(_, name)| name.clone())
+}
+
 /// A text as people see it.
 fn mrkdwn(state: &State, text: &str) -> Markup {
-    let name = |id: &str| {
-        let mut people = state.options.people.iter();
-        people
-            .find(|(known, _)| known == id)
-            .map_or(id.to_owned(), |(_, name)| name.clone())
-    };
     html! {
         @for piece in pieces(text) {
             @match piece {
                 Piece::Text(text) => { (text) }
                 Piece::Code(text) => { code { (text) } }
                 Piece::Link { url, label } if is_web(&url) => { a href=(url) target="_blank" rel="noreferrer" { (label) } }
-                Piece::Person(id) => { span.mention { "@" (name(&id)) } }
+                Piece::Person(id) => { span.mention { "@" (name(state, &id)) } }
                 Piece::Link { label, .. } => { span.mention { (label) } }
                 Piece::Other(label) => { (label) }
             }

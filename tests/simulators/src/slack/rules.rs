@@ -82,6 +82,7 @@ impl Check {
                     }
                 });
             }
+            "input" => self.input(block, at),
             "divider" => {}
             other => self.say(&format!("unsupported type: {other}"), &format!("{at}/type")),
         }
@@ -155,6 +156,27 @@ impl Check {
             most,
             &format!("{at}/text"),
         );
+    }
+
+    /// A field of a form.
+    fn input(&mut self, block: &Value, at: &str) {
+        for (name, needed) in [("label", true), ("hint", false)] {
+            if needed || block.get(name).is_some() {
+                let text = block.get(name);
+                self.text(text, &["plain_text"], 2000, &format!("{at}/{name}"));
+            }
+        }
+        let element = |name: &str| block.get("element").and_then(|element| element.get(name));
+        if element("type").and_then(Value::as_str) != Some("plain_text_input") {
+            self.say("unsupported type", &format!("{at}/element/type"));
+        }
+        let most = element("max_length").and_then(Value::as_u64);
+        if most.is_some_and(|most| !(1..=3000).contains(&most)) {
+            self.say(
+                "must be less than 3001",
+                &format!("{at}/element/max_length"),
+            );
+        }
     }
 
     /// `static_select`, with options.

@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{SlackChannel, SlackMessage, SlackOptions, rules};
+use super::forms::{self, SlackForm};
+use super::{SlackChannel, SlackMessage, SlackOptions, SlackWhisper, rules};
 use crate::{Answer, Request};
 
 /// What is modelled of the Web API.
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 9] = [
     "auth.test",
+    "chat.postEphemeral",
     "chat.postMessage",
     "chat.update",
     "conversations.history",
     "conversations.info",
     "conversations.list",
     "conversations.replies",
+    "views.open",
 ];
 
 /// Our bot.
@@ -32,6 +35,12 @@ pub(super) struct State {
     pub(super) deleted: BTreeSet<String>,
     last_post: BTreeMap<String, DateTime<Utc>>,
     last_ts: i64,
+    /// What one person alone has read.
+    pub(super) whispers: Vec<SlackWhisper>,
+    /// Forms that are open.
+    pub(super) forms: Vec<SlackForm>,
+    /// Triggers that have opened a form.
+    pub(super) exchanged: BTreeSet<String>,
     /// What the door said to the last click.
     pub(super) pressed: Option<String>,
 }
@@ -54,6 +63,9 @@ impl State {
             deleted: BTreeSet::new(),
             last_post: BTreeMap::new(),
             last_ts: 0,
+            whispers: Vec::new(),
+            forms: Vec::new(),
+            exchanged: BTreeSet::new(),
             pressed: None,
         }
     }
@@ -128,7 +140,7 @@ impl State {
             .iter()
             .any(|channel| channel.id == named && channel.is_private);
         let needed: Vec<&str> = match method {
-            "chat.postMessage" | "chat.update" => vec!["chat:write"],
+            "chat.postEphemeral" | "chat.postMessage" | "chat.update" => vec!["chat:write"],
             "conversations.list" => kinds(text("types").unwrap_or_default())
                 .map(|private| {
                     if private {
@@ -190,8 +202,10 @@ impl State {
             }
             "conversations.history" => self.read(text("channel"), None, text("oldest")),
             "conversations.replies" => self.read(text("channel"), Some(text("ts")), text("oldest")),
+            "chat.postEphemeral" => self.whisper(arguments),
             "chat.postMessage" => self.post(arguments),
             "chat.update" => self.update(arguments),
+            "views.open" => self.open_form(text("trigger_id"), arguments.get("view")),
             _ => Err(error("unknown_method")),
         }
     }
@@ -318,6 +332,52 @@ impl State {
         Ok(answer)
     }
 
+    fn whisper(&mut self, arguments: &Map<String, Value>) -> Said {
+        let text = |name: &str| {
+            let text = arguments.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let channel = self.writable(&text("channel"), true)?;
+        check_content(arguments)?;
+        let mut people = self.options.people.iter();
+        if !people.any(|(id, _)| *id == text("user")) {
+            return Err(error("user_not_in_channel"));
+        }
+        let now = self.options.clock.now();
+        let ts = self.next_ts(now);
+        self.whispers.push(SlackWhisper {
+            channel,
+            user: text("user"),
+            text: text("text"),
+        });
+        Ok(json!({"message_ts": ts}))
+    }
+
+    fn open_form(&mut self, trigger: &str, view: Option<&Value>) -> Said {
+        if self.exchanged.contains(trigger) {
+            return Err(error("exchanged_trigger_id"));
+        }
+        let Some(user) = forms::triggered_by(trigger, self.options.clock.now()) else {
+            return Err(error("expired_trigger_id"));
+        };
+        let view = view.cloned().unwrap_or_default();
+        let problems = forms::problems(&view);
+        if !problems.is_empty() {
+            return Err(
+                json!({"ok": false, "error": "invalid_arguments", "response_metadata": {"messages": problems}}),
+            );
+        }
+        self.exchanged.insert(trigger.to_owned());
+        let form = SlackForm {
+            id: format!("V{:08}", self.exchanged.len()),
+            user,
+            view,
+        };
+        let shown = form.shown();
+        self.forms.push(form);
+        Ok(json!({"view": shown}))
+    }
+
     fn update(&mut self, arguments: &Map<String, Value>) -> Said {
         let text = |name: &str| {
             arguments
@@ -378,6 +438,14 @@ impl State {
         )
     }
 
+    /// A person as interactions name them.
+    pub(super) fn person(&self, user_id: &str) -> Value {
+        let mut people = self.options.people.iter();
+        let known = people.find(|(id, _)| id == user_id);
+        let name = known.map_or(user_id, |(_, name)| name);
+        json!({"id": user_id, "username": name.to_lowercase().replace(' ', "."), "name": name, "team_id": "T0SIMULATED"})
+    }
+
     /// The interaction that pressing this button makes; `None` when there is no such button.
     pub(super) fn payload(&self, ts: &str, action_id: &str, user_id: &str) -> Option<Value> {
         let message = self.messages.iter().find(|message| message.ts == ts)?;
@@ -394,12 +462,6 @@ impl State {
         let (block, button) = buttons(message).find(|(_, button)| {
             button.get("action_id").and_then(Value::as_str) == Some(action_id)
         })?;
-        let name = self
-            .options
-            .people
-            .iter()
-            .find(|(id, _)| id == user_id)
-            .map_or(user_id, |(_, name)| name);
         let now = self.options.clock.now();
         let mut action = json!({
             "action_id": action_id, "block_id": block.get("block_id"), "text": button.get("text"), "type": button.get("type"),
@@ -415,10 +477,10 @@ impl State {
         }
         Some(json!({
             "type": "block_actions",
-            "user": {"id": user_id, "username": name.to_lowercase().replace(' ', "."), "name": name, "team_id": "T0SIMULATED"},
+            "user": self.person(user_id),
             "api_app_id": "A0SIMULATED", "token": "deprecated-verification-token",
             "container": {"type": "message", "message_ts": ts, "channel_id": channel.id, "is_ephemeral": false},
-            "trigger_id": format!("1.2.{}", now.timestamp_micros()),
+            "trigger_id": forms::trigger(user_id, now),
             "team": {"id": "T0SIMULATED", "domain": "simulated"}, "enterprise": null, "is_enterprise_install": false,
             "channel": {"id": channel.id, "name": channel.name},
             "message": shown_message(message), "state": {"values": {}},
