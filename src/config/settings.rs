@@ -394,7 +394,7 @@ pub const SETTINGS: &[Setting] = &[
         INCIDENTS,
         "OWNER_ROUTES",
         "",
-        "Where owners read of their failures: `team-finance: slack=#finance, mention=S0AB, component=Finance, labels=finance, assignee=5b10…; nobody: slack=#unowned`",
+        "Where owners read of their failures: `team-finance: slack=#finance, teams=19:…@thread.tacv2, mention=S0AB jane@example.com, component=Finance, labels=finance, assignee=5b10…; nobody: slack=#unowned`",
     ),
     setting(
         INCIDENTS,

@@ -60,7 +60,7 @@ impl Config {
             teams: (self.teams.clone()).map(|settings| {
                 let bot = self.bot_identity.clone();
                 let bot = bot.map(|settings| Identity::new(settings, http.clone()));
-                Teams::new(settings, http.clone(), bot)
+                Teams::new(settings, http.clone(), bot).routed(Arc::clone(&routes))
             }),
             playbook: self.playbooks.clone().map(|settings| {
                 Playbooks::new(settings, http.clone())

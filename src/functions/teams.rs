@@ -150,6 +150,6 @@ fn status(to: Status, by: Actor, at: DateTime<Utc>) -> Event {
 
 /// The card as it is now, for the person who pressed.
 fn shown(bot: &Bot, ticket: &Ticket) -> Response {
-    let card = bot.settings().card(&crate::incident::shown(ticket));
+    let card = bot.card(&crate::incident::shown(ticket));
     Response::json(StatusCode::OK, &activity::shows(&card))
 }

@@ -11,7 +11,7 @@ use crate::ticket::{Care, Importance, Owner};
 mod routes;
 mod rules;
 
-pub use routes::{NOBODY, Route, Routes};
+pub use routes::{NOBODY, Route, Routes, TeamsChannel};
 pub use rules::{CriticalityRule, OwnerRule, lines};
 
 /// `OWNERS` and `CRITICALITY`, the first rule that matches first.

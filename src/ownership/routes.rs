@@ -17,7 +17,10 @@ const HERE: &str = "here";
 pub struct Route {
     /// The Slack channel: an id, or a name with or without `#`.
     pub slack: Option<String>,
-    /// Whom a message mentions: Slack's ids of people and user groups, `here`, `channel`.
+    /// The channel of Microsoft Teams, for a bot.
+    pub teams: Option<TeamsChannel>,
+    /// Whom a message mentions: Slack's ids of people and user groups, `here`, `channel`; Entra object ids and sign-in names
+    /// for Teams.
     pub mention: Vec<String>,
     /// The component of its JIRA issues.
     pub component: Option<String>,
@@ -27,12 +30,44 @@ pub struct Route {
     pub assignee: Option<String>,
 }
 
+/// A channel of Microsoft Teams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeamsChannel {
+    /// Its team's group id; `None`: that of the bot's own channel.
+    pub team: Option<String>,
+    /// `19:…@thread.tacv2`.
+    pub id: String,
+}
+
+impl TeamsChannel {
+    /// The longest id.
+    const ID_CAP: usize = 300;
+
+    /// Reads `<channel id>` or `<team's group id>/<channel id>`.
+    fn parse(text: &str) -> Option<Self> {
+        let (team, id) = match text.split_once('/') {
+            Some((team, id)) => (Some(team), id),
+            None => (None, text),
+        };
+        let is_channel = id.starts_with("19:")
+            && id.contains('@')
+            && id.len() <= Self::ID_CAP
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b":@._-".contains(&b));
+        (is_channel && team.is_none_or(is_guid)).then(|| Self {
+            team: team.map(str::to_owned),
+            id: id.to_owned(),
+        })
+    }
+}
+
 /// All routes, by owner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes(BTreeMap<String, Route>);
 
 impl Routes {
-    /// Adds one rule: `<owner>: <what>=<value>, …` with `slack`, `mention`, `component`, `labels` and `assignee`. The owner
+    /// Adds one rule: `<owner>: <what>=<value>, …` with `slack`, `teams`, `mention`, `component`, `labels` and `assignee`. The owner
     /// may be `nobody`, or `*` for all that are not named.
     ///
     /// # Errors
@@ -40,7 +75,7 @@ impl Routes {
     pub fn add(&mut self, rule: &str) -> Result<(), String> {
         let form = || {
             format!(
-                "`{}` is not `<owner>: slack=<channel>, mention=<id>, component=<name>, labels=<label> <label>, assignee=<account id>`",
+                "`{}` is not `<owner>: slack=<channel>, teams=<channel id>, mention=<id>, component=<name>, labels=<label> <label>, assignee=<account id>`",
                 rule.trim()
             )
         };
@@ -59,6 +94,12 @@ impl Routes {
             let text = || Some(value.to_owned());
             match name.trim().to_ascii_lowercase().as_str() {
                 "slack" => route.slack = text(),
+                "teams" => {
+                    let channel = TeamsChannel::parse(value);
+                    route.teams = Some(channel.ok_or_else(|| format!(
+                        "`teams={value}` is not a channel's id, 19:…@thread.tacv2 (in its link, percent-decoded), or <team's group id>/<channel's id>"
+                    ))?);
+                }
                 "mention" => route.mention = words(value),
                 "component" => route.component = text(),
                 "labels" | "label" => route.labels = words(value),
@@ -77,25 +118,88 @@ impl Routes {
 
     /// The route of the owner of what failed.
     pub fn of(&self, ticket: &Ticket) -> Option<&Route> {
-        let owner = ticket.owner.as_deref().unwrap_or(NOBODY).to_lowercase();
-        let others = || self.0.get(OTHERS).filter(|_| owner != NOBODY);
-        self.0.get(&owner).or_else(others)
+        self.entry(ticket).map(|(_, route)| route)
     }
 
-    /// Whom a message about this ticket mentions: its importance says so, else its owner's route.
+    /// The owner of what failed as a rule names it; `None`: no rule does.
+    pub fn owner(&self, ticket: &Ticket) -> Option<&str> {
+        let (name, _) = self.entry(ticket)?;
+        (name != NOBODY && name != OTHERS).then_some(name)
+    }
+
+    /// The channels of Microsoft Teams that rules name, by owner.
+    pub fn teams(&self) -> impl Iterator<Item = (&str, &TeamsChannel)> {
+        let named = self.0.iter();
+        named.filter_map(|(owner, route)| Some((owner.as_str(), route.teams.as_ref()?)))
+    }
+
+    /// Whom a Slack message about this ticket mentions: its importance says so, else its owner's route.
     pub fn mentions<'a>(&'a self, ticket: &'a Ticket) -> Vec<&'a str> {
-        let importance = ticket.importance.as_ref();
-        if let Some(mention) = importance.and_then(|importance| importance.mention.as_ref()) {
-            return mention.iter().map(String::as_str).collect();
-        }
-        let severity = importance.map(|importance| importance.severity);
-        let owners = self.of(ticket).map_or(&[][..], |route| &route.mention);
-        match severity {
-            Some(Severity::Low) => Vec::new(),
-            Some(Severity::Critical) if owners.is_empty() => vec![HERE],
-            _ => owners.iter().map(String::as_str).collect(),
+        let severity = ticket.importance.as_ref().map(|it| it.severity);
+        match self.called(ticket, |name| !is_person(name)) {
+            None => Vec::new(),
+            Some(called) if called.is_empty() && severity == Some(Severity::Critical) => vec![HERE],
+            Some(called) => called,
         }
     }
+
+    /// The same for Microsoft Teams: Entra object ids and sign-in names.
+    pub fn people<'a>(&'a self, ticket: &'a Ticket) -> Vec<&'a str> {
+        self.called(ticket, is_person).unwrap_or_default()
+    }
+
+    /// Those of this kind; `None`: nobody is to be mentioned.
+    fn called<'a>(
+        &'a self,
+        ticket: &'a Ticket,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Option<Vec<&'a str>> {
+        let of = |names: &'a [String]| {
+            let names = names.iter().map(String::as_str);
+            names.filter(|name| is_meant(name)).collect::<Vec<_>>()
+        };
+        let importance = ticket.importance.as_ref();
+        let rules = importance.and_then(|importance| importance.mention.as_deref());
+        if rules.is_some_and(<[String]>::is_empty) {
+            return None;
+        }
+        let called = rules.map(of).unwrap_or_default();
+        if !called.is_empty() {
+            return Some(called);
+        }
+        if importance.is_some_and(|importance| importance.severity == Severity::Low) {
+            return None;
+        }
+        Some(
+            self.of(ticket)
+                .map_or_else(Vec::new, |route| of(&route.mention)),
+        )
+    }
+
+    fn entry(&self, ticket: &Ticket) -> Option<(&str, &Route)> {
+        let owner = ticket.owner.as_deref().unwrap_or(NOBODY).to_lowercase();
+        let others = || self.0.get_key_value(OTHERS).filter(|_| owner != NOBODY);
+        let (name, route) = self.0.get_key_value(&owner).or_else(others)?;
+        Some((name, route))
+    }
+}
+
+/// Is that whom Microsoft Entra ID knows: an object id, or a sign-in name?
+fn is_person(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._%+-#'".contains(&b);
+        !part.is_empty() && part.bytes().all(plain)
+    };
+    let is_sign_in = || {
+        let (user, domain) = name.split_once('@')?;
+        (is_part(user) && is_part(domain) && domain.contains('.')).then_some(())
+    };
+    is_guid(name) || is_sign_in().is_some()
+}
+
+/// `11111111-aaaa-bbbb-cccc-222222222222`.
+fn is_guid(text: &str) -> bool {
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
 
 /// The words of a value.
@@ -116,6 +220,7 @@ mod tests {
             routes.0.get("team-finance"),
             Some(&Route {
                 slack: Some("#finance".to_owned()),
+                teams: None,
                 mention: words("S0AB here"),
                 component: Some("Data Platform".to_owned()),
                 labels: words("finance payroll"),
@@ -133,5 +238,61 @@ mod tests {
             assert!(routes.add(wrong).is_err(), "{wrong}");
         }
         routes.add("team-quiet:").unwrap();
+    }
+
+    #[test]
+    fn a_channel_of_teams_is_read_and_what_is_none_is_refused() {
+        let mut routes = Routes::default();
+        let (team, id) = (
+            "55555555-aaaa-bbbb-cccc-666666666666",
+            "19:0a_b-c@thread.tacv2",
+        );
+        routes.add(&format!("one: teams={id}")).unwrap();
+        routes.add(&format!("two: teams={team}/{id}")).unwrap();
+        let channel = |team: Option<&str>| TeamsChannel {
+            team: team.map(str::to_owned),
+            id: id.to_owned(),
+        };
+        assert_eq!(
+            routes.teams().collect::<Vec<_>>(),
+            [("one", &channel(None)), ("two", &channel(Some(team)))]
+        );
+        for wrong in [
+            "#finance",
+            "19%3A0ab%40thread.tacv2",
+            "19:0ab",
+            "https://teams.microsoft.com/l/channel/19%3Aab",
+            "19:a b@thread.tacv2",
+            "Finance/19:0ab@thread.tacv2",
+            "55555555-aaaa-bbbb-cccc-666666666666/",
+        ] {
+            let fault = routes.add(&format!("x: teams={wrong}")).unwrap_err();
+            assert!(fault.contains("19:…@thread.tacv2"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn people_of_entra_are_told_from_slacks() {
+        for person in [
+            "77777777-aaaa-bbbb-cccc-888888888888",
+            "jane.roe@example.com",
+            "j_roe#ext#@x.onmicrosoft.com",
+        ] {
+            assert!(is_person(person), "{person}");
+        }
+        for other in [
+            "S0AB",
+            "U0JOHNDOE",
+            "here",
+            "<@U0JOHNDOE>",
+            "@jane",
+            "jane@",
+            "jane@localhost",
+            "a b@example.com",
+            "<at>x</at>@example.com",
+            "77777777aaaabbbbcccc888888888888",
+        ] {
+            assert!(!is_person(other), "{other}");
+        }
     }
 }

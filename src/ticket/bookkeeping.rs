@@ -217,6 +217,8 @@ pub struct TeamsRecord {
     pub status: Option<Status>,
     /// By bot: how often the card was posted again because somebody deleted it.
     pub reposted: u32,
+    /// By bot: the channel of its owner refused the card, which goes into the general one.
+    pub general: bool,
     /// By bot: it was deleted again after it had been posted a second time, and is left alone.
     pub deleted: bool,
     /// A detail that went wrong while the rest went on.

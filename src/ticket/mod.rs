@@ -155,6 +155,14 @@ pub enum ChapterKind {
 }
 
 impl ChapterKind {
+    /// Does somebody have to act now? An edited message notifies nobody; a name in a new one does.
+    pub fn wants_somebody(self) -> bool {
+        matches!(
+            self,
+            Self::ApprovalAsked | Self::SlaBreached | Self::Reopened | Self::RemediationExhausted
+        )
+    }
+
     /// The sign in front of it where people chat.
     pub fn sign(self) -> &'static str {
         match self {

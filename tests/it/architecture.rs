@@ -274,6 +274,7 @@ const IMPURE: &[&str] = &[
     "sinks/slack/lookup.rs",
     "sinks/slack/mod.rs",
     "sinks/teams/bot.rs",
+    "sinks/teams/bot/check.rs",
     "sinks/teams/client.rs",
     "sinks/teams/mod.rs",
     "sinks/teams/workflow.rs",

@@ -10,5 +10,6 @@
 mod bot;
 pub(crate) mod cards;
 mod door;
+mod owners;
 mod rig;
 mod workflow;

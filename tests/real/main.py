@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE))
 from world import World  # noqa: E402
 
 # In this order: what only reads what was recorded first, what changes the world last.
-PARTS = ["jira", "slack", "kusto", "factory", "databricks", "logs", "airflow", "storage", "otlp", "metrics", "openapi"]
+PARTS = ["jira", "slack", "teams", "kusto", "factory", "databricks", "logs", "airflow", "storage", "otlp", "metrics", "openapi"]
 
 
 def chosen():

@@ -14,6 +14,9 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import jwt
+from cryptography.hazmat.primitives import serialization
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TOOLS = ROOT / ".tools/real"
@@ -28,6 +31,20 @@ ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 PREFIX = "real"
 PATIENCE = 120
+
+
+# As `BotOptions::default()` has them.
+BOT = {"app": "11111111-aaaa-bbbb-cccc-222222222222", "tenant": "33333333-aaaa-bbbb-cccc-444444444444",
+       "channel": "19:0123456789abcdef@thread.tacv2", "approver": "77777777-aaaa-bbbb-cccc-888888888888"}
+
+
+def bot_token(claims, key_id="simulated-key-1", **options):
+    """A token as the simulated Bot Framework signs it, with these claims instead of its own; None leaves one out."""
+    key = serialization.load_der_private_key((ROOT / "tests/fixtures/entra/signing-key.der").read_bytes(), None)
+    now = int(time.time())
+    claims = {"iss": "https://api.botframework.com", "aud": BOT["app"], "nbf": now - 60, "exp": now + 3600, **claims}
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, options.get("key", key),
+                      algorithm=options.get("algorithm", "RS256"), headers={"kid": key_id})
 
 
 def free_port():
@@ -189,6 +206,10 @@ class World:
             "JIRA_API_TOKEN": "simulated-api-token", "JIRA_PROJECT_KEY": "APAIOPS", "JIRA_WEBHOOK_SECRET": "jira-secret",
             "SLACK_BOT_TOKEN": "xoxb-simulated-token", "SLACK_ALERT_CHANNEL": "#aiops-rca-alerts", "SLACK_API_URL": at["slack"],
             "SLACK_SIGNING_SECRET": SIGNING_SECRET, "SLACK_APPROVERS": "U0JOHNDOE",
+            "TEAMS_BOT_APP_ID": BOT["app"], "TEAMS_TENANT_ID": BOT["tenant"], "TEAMS_APPROVERS": BOT["approver"],
+            "OWNER_ROUTES": f"nobody: mention={BOT['approver']}; *: mention={BOT['approver']}",
+            "TEAMS_SERVICE_URL": f"{at['teams']}teams/", "TEAMS_GRAPH_URL": at["teams"],
+            "TEAMS_OPENID_URL": f"{at['teams']}v1/.well-known/openidconfiguration",
             "IDENTITY_ENDPOINT": f"{at['identity']}msi/token", "IDENTITY_HEADER": at["identity_header"],
             "AZURE_SUBSCRIPTION_ID": at["subscription"], "AZURE_RESOURCE_GROUP": "rg-data", "AZURE_DATA_FACTORY_NAME": "adf-prod",
             "AZURE_MANAGEMENT_URL": at["factory"],
@@ -226,6 +247,11 @@ class World:
     def ticket(self, id):
         return json.loads(self.api(f"tickets/{id}")[1])
 
+    def teams(self, activity, token=None):
+        """Sends an activity of the Bot Framework to our door, with this token or a good one."""
+        token = token or bot_token({"serviceurl": activity["serviceUrl"]})
+        return call(f"{self.url}/teams/messages", "POST", activity, {"authorization": f"Bearer {token}"})
+
     def control(self, path):
         return json.loads(call(f"{self.at['control']}{path}")[1])
 
@@ -244,10 +270,12 @@ class World:
     def shown(self):
         """Is every ticket shown everywhere?"""
         states = [self.ticket(ticket["id"]) for ticket in self.tickets()]
-        return all(state.get("sinks", {}).get(sink, {}).get("state") == "up_to_date" for state in states for sink in ("jira", "slack"))
+        return all(state.get("sinks", {}).get(sink, {}).get("state") == "up_to_date" for state in states for sink in ("jira", "slack", "teams"))
 
     def fill(self):
         """Every payload of the vendors that we have, hostile names, and what people do with tickets."""
+        status, body = self.teams(self.control("teams"))
+        assert status == 200, body
         for path in sorted(VENDOR.glob("*.json")):
             name = path.stem
             door = ("azure-monitor" if name.startswith("azmon-") and "claims" not in name and "truncated" not in name

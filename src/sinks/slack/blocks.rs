@@ -233,18 +233,7 @@ pub(super) fn digest_blocks(title: &str, paragraphs: &[Words], look: &Look<'_>) 
 
 /// Must somebody do something about this entry, while nobody can be mentioned? Then the channel is told.
 pub fn is_for_the_channel(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> bool {
-    wants_somebody(chapter.kind) && asked_to_act(ticket, chapter, look).is_empty()
-}
-
-/// Does somebody have to act now? An edited message notifies nobody; a name in the thread does.
-fn wants_somebody(kind: ChapterKind) -> bool {
-    matches!(
-        kind,
-        ChapterKind::ApprovalAsked
-            | ChapterKind::SlaBreached
-            | ChapterKind::Reopened
-            | ChapterKind::RemediationExhausted
-    )
+    chapter.kind.wants_somebody() && asked_to_act(ticket, chapter, look).is_empty()
 }
 
 /// The people who have to act, on a line of their own.
@@ -252,13 +241,13 @@ fn asked_to_act(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Words {
     let mut asked = Words::default();
     // Only approvers can answer a question; anything else is the owner's.
     let owners = mentions(ticket, look);
-    if wants_somebody(chapter.kind)
+    if chapter.kind.wants_somebody()
         && chapter.kind != ChapterKind::ApprovalAsked
         && !owners.is_empty()
     {
         return asked.own("\n").own(&owners);
     }
-    if wants_somebody(chapter.kind) {
+    if chapter.kind.wants_somebody() {
         for (index, id) in approvers(look).take(MENTIONS).enumerate() {
             asked = asked.own(if index == 0 { "\n" } else { " " }).mention(id);
         }

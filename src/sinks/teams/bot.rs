@@ -19,10 +19,13 @@ use super::held::Held;
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
+use crate::ownership::Routes;
 use crate::redaction::one_line;
-use crate::sinks::{Check, Intents, Next, Pace, Standing, Step, Turn, bad, good};
+use crate::sinks::{Intents, Next, Pace, Standing, Step, Turn};
 use crate::ticket::store::Place;
 use crate::ticket::{Chapter, DeliveryFault, Intent, TeamsRecord, Ticket, Work};
+
+mod check;
 
 /// Between two posts: 60 in 30 s is what a bot may post into a conversation.
 const GAP: TimeDelta = TimeDelta::milliseconds(500);
@@ -77,23 +80,30 @@ impl BotSettings {
             dashboard_base: self.dashboard_base.as_ref(),
             issue_base: self.issue_base.as_ref(),
             size: BOT_SIZE,
-            buttons: !self.approvers.is_empty(),
+            approvers: &self.approvers,
+            routes: None,
         }
     }
 
-    /// The card of this ticket.
+    /// The card of this ticket, without mentions.
     pub fn card(&self, ticket: &Ticket) -> Value {
-        let mut card = card::card(ticket, &self.look(), Serial::default());
-        let reposted = ticket.teams.as_ref().map_or(0, |record| record.reposted);
-        card::mark(&mut card, &mark(ticket, &format!("card-{reposted}")));
-        card
+        marked(ticket, &self.look())
     }
+}
+
+/// The card of this ticket, with its mark.
+fn marked(ticket: &Ticket, look: &Look<'_>) -> Value {
+    let mut card = card::card(ticket, look, Serial::default());
+    let reposted = ticket.teams.as_ref().map_or(0, |record| record.reposted);
+    card::mark(&mut card, &mark(ticket, &format!("card-{reposted}")));
+    card
 }
 
 /// The sink by bot; cloning shares what it remembers.
 #[derive(Debug, Clone)]
 pub struct Bot {
     settings: Arc<BotSettings>,
+    routes: Arc<Routes>,
     client: Client,
     intents: Intents,
     refused: Held,
@@ -120,6 +130,7 @@ impl Bot {
         };
         Self {
             settings: Arc::new(settings),
+            routes: Arc::default(),
             client,
             intents: Intents::default(),
             refused: Held::default(),
@@ -132,9 +143,28 @@ impl Bot {
         }
     }
 
+    /// Owners read of their failures where these routes lead.
+    #[must_use]
+    pub fn routed(mut self, routes: Arc<Routes>) -> Self {
+        self.routes = routes;
+        self
+    }
+
     /// The settings it was made with.
     pub fn settings(&self) -> &BotSettings {
         &self.settings
+    }
+
+    /// The card of this ticket.
+    pub fn card(&self, ticket: &Ticket) -> Value {
+        marked(ticket, &self.look())
+    }
+
+    fn look(&self) -> Look<'_> {
+        Look {
+            routes: Some(&self.routes),
+            ..self.settings.look()
+        }
     }
 
     /// Of everything that decides whether Teams takes a card: the last installation is part of it.
@@ -142,12 +172,16 @@ impl Bot {
         let settings = &self.settings;
         let place = self.shared().place.clone();
         let told = place.map(|place| serde_json::json!(place).to_string());
+        let owners: Vec<&str> = (self.routes.teams())
+            .map(|(_, channel)| channel.id.as_str())
+            .collect();
         crate::sinks::digest(&[
             &settings.app_id,
             &settings.tenant,
             settings.channel.as_deref().unwrap_or_default(),
             settings.service.as_str(),
             told.as_deref().unwrap_or_default(),
+            &owners.join(" "),
         ])
     }
 
@@ -223,7 +257,7 @@ impl Bot {
         }
         let work = if record.activity.is_none() {
             Work::Create
-        } else if record.shown.as_deref() != Some(&card::hash(&self.settings.card(ticket))) {
+        } else if record.shown.as_deref() != Some(&card::hash(&self.card(ticket))) {
             return Next::Step;
         } else if let Some(chapter) = untold(ticket, record) {
             Work::Comment(chapter.number)
@@ -231,7 +265,8 @@ impl Bot {
             return Next::AtRest;
         };
         // Nothing is intended before it is known that it can be sent: an intent that lies there may have been sent.
-        let cannot = self.refused.has(ticket) || self.place().is_err();
+        let nowhere = work == Work::Create && self.place(ticket, record).is_err();
+        let cannot = self.refused.has(ticket) || nowhere;
         if intended(record, work).is_some() || cannot || self.shared().posts.held(now).is_some() {
             return Next::Step;
         }
@@ -251,7 +286,7 @@ impl Bot {
         if record.deleted {
             return Ok(Step::UpToDate);
         }
-        let card = self.settings.card(ticket);
+        let card = self.card(ticket);
         let at = (record.conversation.clone()).zip(record.activity.clone());
         let Some((conversation, activity)) = at else {
             return self.create(ticket, record, &card, now).await;
@@ -276,7 +311,8 @@ impl Bot {
         card: &Value,
         now: DateTime<Utc>,
     ) -> Result<Step<TeamsRecord>, Fault> {
-        let (service, channel) = self.place()?;
+        let place = self.place(ticket, record)?;
+        let channel = place.channel.as_str();
         let Some(intent) = intended(record, Work::Create) else {
             return Ok(Step::Recorded(self.intend(record, Work::Create, now)));
         };
@@ -286,7 +322,8 @@ impl Bot {
         };
         if !first_try {
             let mark = mark(ticket, &format!("card-{}", record.reposted));
-            let found = match self.look_for(None, &mark, &channel, intent, now).await? {
+            let from = (place.team.as_deref(), channel);
+            let found = match self.look_for(None, &mark, from, intent, now).await? {
                 Looked::Wait(step) => return Ok(step),
                 Looked::Found(id) => Some(id),
                 Looked::NotThere | Looked::Blind => None,
@@ -300,7 +337,7 @@ impl Bot {
                 shown: None,
                 intent: None,
                 unsure: 0,
-                fault: None,
+                fault: detail(record),
                 ..record.clone()
             }));
         }
@@ -309,19 +346,40 @@ impl Bot {
             card,
             summary: &summary,
         };
-        let whose = (self.settings.tenant.as_str(), channel.as_str());
-        match self.client.create(&service, whose, post, now).await {
+        let whose = (self.settings.tenant.as_str(), channel);
+        match self.client.create(&self.service(), whose, post, now).await {
             Ok(posted) => Ok(Step::Recorded(TeamsRecord {
                 conversation: Some(posted.conversation),
                 activity: Some(posted.activity),
                 shown: Some(card::hash(card)),
                 intent: None,
                 unsure: 0,
-                fault: None,
+                fault: detail(record),
                 ..record.clone()
             })),
-            Err(failed) => self.failed((ticket, record), intent, &failed, now),
+            Err(failed) if self.has_another(&place, &failed) => {
+                self.intents.end(intent);
+                Ok(Step::Recorded(in_general(record, &place, &failed, now)))
+            }
+            Err(failed) => {
+                let owners = TeamsRecord {
+                    // Neither takes it: the next try begins with the owner's again.
+                    general: false,
+                    fault: None,
+                    ..record.clone()
+                };
+                self.failed((ticket, &owners), intent, &failed, now)
+            }
         }
+    }
+
+    /// A wrong route must not cost a card: is this an owner's channel that says no, and is there the general one?
+    fn has_another(&self, place: &Spot, failed: &Failed) -> bool {
+        place.is_owners
+            && matches!(failed.status(), Some(400 | 403 | 404))
+            && self
+                .general()
+                .is_some_and(|general| general != place.channel)
     }
 
     async fn update(
@@ -332,7 +390,6 @@ impl Bot {
         card: &Value,
         now: DateTime<Utc>,
     ) -> Result<Step<TeamsRecord>, Fault> {
-        let (service, _) = self.place()?;
         if let Some(wait) = self.shared().posts.held(now) {
             return Ok(Step::Wait(wait, "Teams asked to slow down".into()));
         }
@@ -341,10 +398,10 @@ impl Bot {
             card,
             summary: &summary,
         };
-        match self.client.update(&service, at, post, now).await {
+        match self.client.update(&self.service(), at, post, now).await {
             Ok(()) => Ok(Step::Recorded(TeamsRecord {
                 shown: Some(card::hash(card)),
-                fault: None,
+                fault: detail(record),
                 ..record.clone()
             })),
             Err(failed) if failed.status() == Some(404) => Ok(Step::Recorded(gone(record))),
@@ -360,7 +417,6 @@ impl Bot {
         chapter: &Chapter,
         now: DateTime<Utc>,
     ) -> Result<Step<TeamsRecord>, Fault> {
-        let (service, channel) = self.place()?;
         let work = Work::Comment(chapter.number);
         let Some(intent) = intended(record, work) else {
             return Ok(Step::Recorded(self.intend(record, work, now)));
@@ -369,7 +425,7 @@ impl Bot {
             told: chapter.number,
             intent: None,
             unsure: 0,
-            fault: None,
+            fault: detail(record),
             ..record.clone()
         };
         let first_try = match self.may_post(ticket, record, intent, now) {
@@ -379,22 +435,22 @@ impl Bot {
         let mark = mark(ticket, &format!("chapter-{}", chapter.number));
         if !first_try {
             let root = Some(at.activity.as_str());
-            return Ok(
-                match self.look_for(root, &mark, &channel, intent, now).await? {
-                    Looked::Wait(step) => step,
-                    Looked::Found(_) => Step::Recorded(told),
-                    // Nobody can say: once more, then people are told so.
-                    Looked::Blind if record.unsure > 0 => Step::Recorded(TeamsRecord {
-                        fault: Some(unsure(now)),
-                        ..told
-                    }),
-                    Looked::NotThere | Looked::Blind => {
-                        Step::Recorded(self.intend_again(record, work, now))
-                    }
-                },
-            );
+            let (channel, team) = self.where_is(ticket, at);
+            let from = (team.as_deref(), channel);
+            return Ok(match self.look_for(root, &mark, from, intent, now).await? {
+                Looked::Wait(step) => step,
+                Looked::Found(_) => Step::Recorded(told),
+                // Nobody can say: once more, then people are told so.
+                Looked::Blind if record.unsure > 0 => Step::Recorded(TeamsRecord {
+                    fault: Some(unsure(now)),
+                    ..told
+                }),
+                Looked::NotThere | Looked::Blind => {
+                    Step::Recorded(self.intend_again(record, work, now))
+                }
+            });
         }
-        let mut entry = card::chapter(ticket, chapter, &self.settings.look());
+        let mut entry = card::chapter(ticket, chapter, &self.look());
         card::mark(&mut entry, &mark);
         let summary = one_line(&chapter.text);
         let post = Post {
@@ -403,7 +459,7 @@ impl Bot {
         };
         match self
             .client
-            .reply(&service, &at.conversation, post, now)
+            .reply(&self.service(), &at.conversation, post, now)
             .await
         {
             Ok(()) => Ok(Step::Recorded(told)),
@@ -417,7 +473,7 @@ impl Bot {
         &self,
         below: Option<&str>,
         mark: &str,
-        channel: &str,
+        (team, channel): (Option<&str>, &str),
         intent: &Intent,
         now: DateTime<Utc>,
     ) -> Result<Looked, Fault> {
@@ -428,14 +484,15 @@ impl Bot {
             let why = "a post whose answer was lost is looked for".to_owned();
             return Ok(Looked::Wait(Step::Wait(wait, why)));
         }
-        let known = self.shared().place.clone().and_then(|place| place.team);
-        let team = self.settings.team.clone().or(known);
         let Some(team) = team.filter(|_| !self.shared().no_history) else {
             return Ok(Looked::Blind);
         };
         let marked = (self.settings.app_id.as_str(), mark);
-        let place = (team.as_str(), channel);
-        match self.client.find(place, below, marked, intent.since).await {
+        match self
+            .client
+            .find((team, channel), below, marked, intent.since)
+            .await
+        {
             Ok(Some(id)) => Ok(Looked::Found(id)),
             Ok(None) => Ok(Looked::NotThere),
             Err(failed) if matches!(failed.status(), Some(401 | 403)) => {
@@ -508,24 +565,63 @@ impl Bot {
         failed.fault()
     }
 
-    /// Where to post: the service and the channel.
-    fn place(&self) -> Result<(Url, String), Fault> {
-        let learned = self.shared().place.clone();
-        let service = learned.as_ref().and_then(|place| {
-            let url = Url::parse(&place.service).ok()?;
-            self.settings.serves(&url).then_some(url)
-        });
-        let channel = self.settings.channel.clone();
-        let channel = channel.or_else(|| learned.and_then(|place| place.channel));
-        match channel {
-            Some(channel) => Ok((
-                service.unwrap_or_else(|| self.settings.service.clone()),
+    /// Where a card of this ticket is to be posted: in its owner's channel, unless that refused it.
+    fn place(&self, ticket: &Ticket, record: &TeamsRecord) -> Result<Spot, Fault> {
+        let route = self
+            .routes
+            .of(ticket)
+            .and_then(|route| route.teams.as_ref());
+        let general = self.general();
+        if let Some(owners) = route.filter(|_| !record.general || general.is_none()) {
+            return Ok(Spot {
+                team: owners.team.clone().or_else(|| self.team()),
+                channel: owners.id.clone(),
+                is_owners: true,
+            });
+        }
+        match general {
+            Some(channel) => Ok(Spot {
+                team: self.team(),
                 channel,
-            )),
+                is_owners: false,
+            }),
             None => Err(Fault::permanent(
                 "the bot does not know its channel yet: install the app in the team, or set TEAMS_CHANNEL_ID",
             )),
         }
+    }
+
+    /// The channel of what has no channel of its owner's: that of the settings, else where the app was installed.
+    fn general(&self) -> Option<String> {
+        let learned = || self.shared().place.clone()?.channel;
+        self.settings.channel.clone().or_else(learned)
+    }
+
+    /// Its team, where that is known.
+    fn team(&self) -> Option<String> {
+        let learned = || self.shared().place.clone()?.team;
+        self.settings.team.clone().or_else(learned)
+    }
+
+    /// The address of the Bot Connector: the one that was learned, if it is one of Teams.
+    fn service(&self) -> Url {
+        let learned = self.shared().place.as_ref().and_then(|place| {
+            let url = Url::parse(&place.service).ok()?;
+            self.settings.serves(&url).then_some(url)
+        });
+        learned.unwrap_or_else(|| self.settings.service.clone())
+    }
+
+    /// In which channel, and which team, a card is.
+    fn where_is<'a>(&self, ticket: &Ticket, at: &'a Posted) -> (&'a str, Option<String>) {
+        let channel = at.conversation.split(';').next().unwrap_or_default();
+        let route = self
+            .routes
+            .of(ticket)
+            .and_then(|route| route.teams.as_ref());
+        let owners = route.filter(|owners| owners.id == channel);
+        let team = owners.and_then(|owners| owners.team.clone());
+        (channel, team.or_else(|| self.team()))
     }
 
     fn intend(&self, record: &TeamsRecord, work: Work, now: DateTime<Utc>) -> TeamsRecord {
@@ -546,49 +642,14 @@ impl Bot {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// What `doctor` can find out without posting.
-    pub(super) async fn check(&self, now: DateTime<Utc>) -> Vec<Check> {
-        let settings = &self.settings;
-        let token = match self.client.token("https://api.botframework.com").await {
-            Ok(_) => good(
-                NAME,
-                format!("a token for bot {} was given", settings.app_id),
-            ),
-            Err(fault) => {
-                let fix =
-                    "assign the bot's identity to this app; TEAMS_BOT_APP_ID is its client id";
-                bad(NAME, fault.reason(), fix)
-            }
-        };
-        let place = match &settings.channel {
-            Some(channel) => good("Teams channel", channel.clone()),
-            None => Check {
-                fix: Some("to name it yourself, set TEAMS_CHANNEL_ID".to_owned()),
-                ..good(
-                    "Teams channel",
-                    "learned when the app is installed in a team",
-                )
-            },
-        };
-        let approvers = match settings.approvers.len() {
-            0 => Check {
-                fix: Some("to decide in Teams, set TEAMS_APPROVERS to Entra object ids".to_owned()),
-                ..good(
-                    "Teams approvers",
-                    "nobody: no buttons, approvals are answered on the dashboard",
-                )
-            },
-            number => good("Teams approvers", format!("{number} may decide")),
-        };
-        let mut checks = vec![token, place, approvers];
-        if let Some((team, channel)) = settings.team.as_deref().zip(settings.channel.as_deref()) {
-            let nothing = (settings.app_id.as_str(), "no-such-mark");
-            let asked = self.client.find((team, channel), None, nothing, now).await;
-            checks.push(history(&asked));
-        }
-        checks
-    }
+/// Where a card is to be posted.
+struct Spot {
+    team: Option<String>,
+    channel: String,
+    /// Is it named by the route of the ticket's owner?
+    is_owners: bool,
 }
 
 enum Looked {
@@ -597,24 +658,6 @@ enum Looked {
     NotThere,
     /// The channel cannot be read.
     Blind,
-}
-
-/// A POST cannot be made safe to repeat: what settles a lost answer is the channel's history.
-fn history(asked: &Result<Option<String>, Failed>) -> Check {
-    const NAME: &str = "Teams history";
-    match asked {
-        Ok(_) => good(NAME, "a card whose answer was lost is looked up before it is posted again"),
-        Err(failed) => Check {
-            fix: Some("install the current app package, which asks for ChannelMessage.Read.Group in its team".to_owned()),
-            ..good(
-                NAME,
-                format!(
-                    "cannot be read ({}): when the answer to a post is lost, a card may appear twice",
-                    failed.fault().reason()
-                ),
-            )
-        },
-    }
 }
 
 /// Who needs a place in line: a ticket with a card or a chapter to post.
@@ -638,6 +681,36 @@ fn mark(ticket: &Ticket, what: &str) -> String {
     format!("rca-{}-{what}", ticket.id)
 }
 
+/// What people are told while the card lies elsewhere than its owner's route says.
+fn detail(record: &TeamsRecord) -> Option<DeliveryFault> {
+    record.fault.clone().filter(|_| record.general)
+}
+
+/// The owner's channel does not take the card: it goes into the general one, and the ticket says why.
+fn in_general(
+    record: &TeamsRecord,
+    place: &Spot,
+    failed: &Failed,
+    now: DateTime<Utc>,
+) -> TeamsRecord {
+    let reason = format!(
+        "the channel of the owner (OWNER_ROUTES, teams={}) cannot be used, the card is in the general one. {}",
+        place.channel,
+        failed.fault().reason()
+    );
+    tracing::error!(sink.name = "teams", reason = %reason, "a route leads nowhere");
+    TeamsRecord {
+        intent: None,
+        general: true,
+        fault: Some(DeliveryFault {
+            reason,
+            at: now,
+            retrying: false,
+        }),
+        ..record.clone()
+    }
+}
+
 /// The record after Teams said that the card is no longer there: posted again once, then left.
 fn gone(record: &TeamsRecord) -> TeamsRecord {
     if record.reposted > 0 {
@@ -653,6 +726,8 @@ fn gone(record: &TeamsRecord) -> TeamsRecord {
         shown: None,
         intent: None,
         unsure: 0,
+        general: false,
+        fault: None,
         reposted: 1,
         ..record.clone()
     }

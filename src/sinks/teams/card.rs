@@ -2,17 +2,19 @@
 //!
 //! In: a ticket and what the settings show. Out: an Adaptive Card of elements that version 1.2 has, which all of Teams'
 //! clients render, within a size. Foreign text stands in `TextRun`s alone, which parse no markup; `TextBlock` and `FactSet`
-//! do and are not used. No time or date functions (Teams has none): times are UTC. The same ticket always gives the same
+//! do, and the one that mentions people ([`mentions`](super::mentions)) is our own. No time or date functions (Teams has none): times are UTC. The same ticket always gives the same
 //! card: its [`hash`] tells whether Teams has to be told.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::mentions::Mentions;
 use super::text::{expanded, lines, plain, shorten};
 use crate::digest::sha256;
 use crate::failure::page;
 use crate::incident::summary_words;
+use crate::ownership::Routes;
 use crate::ticket::{Answer, Approval, Chapter, Past, RemediationState, Sink, Status, Ticket};
 
 /// The type of an attachment that is a card.
@@ -61,8 +63,10 @@ pub struct Look<'a> {
     pub issue_base: Option<&'a Url>,
     /// How large it may be.
     pub size: Size,
-    /// May buttons decide here?
-    pub buttons: bool,
+    /// Entra object ids of those who may decide here; without any there are no buttons that do.
+    pub approvers: &'a [String],
+    /// Whom cards mention; without them nobody.
+    pub routes: Option<&'a Routes>,
 }
 
 /// Which card of several it is.
@@ -147,6 +151,7 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
     body.push(fact("Confidence", &confidence, NAME_LIMIT));
     let owner = ticket.owner.as_deref();
     body.extend(owner.map(|owner| fact("Owner", owner, NAME_LIMIT)));
+    let called_at = body.len();
     let reason = ticket.severity_reason();
     body.extend(reason.map(|reason| fact("Severity by", &reason, NAME_LIMIT)));
     let past = ticket.past.as_ref().and_then(Past::words);
@@ -156,7 +161,7 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
     body.extend(steps(ticket));
     let (question, mut actions) = question(ticket, state, look);
     body.extend(question);
-    if look.buttons && state != State::Closed {
+    if !look.approvers.is_empty() && state != State::Closed {
         if ticket.status == Status::Open {
             actions.push(execute("Take it", verb::TAKE, ticket, None));
         }
@@ -169,15 +174,30 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
             "This is the last card about this here: a workflow cannot edit cards. What follows is in JIRA and on the dashboard.",
         ));
     }
-    document(&mut body, &actions, &summary(ticket), look)
+    let called = if wants_somebody(state, serial) {
+        Mentions::of_owner(ticket, look.routes)
+    } else {
+        Mentions::default()
+    };
+    let called = (called_at, &called);
+    document(&mut body, &actions, called, &summary(ticket), look)
+}
+
+/// Does somebody have to act on what this card says, and nobody does yet?
+fn wants_somebody(state: State, serial: Serial<'_>) -> bool {
+    let mut news = serial.news.iter();
+    (state == State::Alert && serial.update == 0)
+        || (state != State::Closed && news.any(|entry| entry.kind.wants_somebody()))
 }
 
 /// One entry of the story, as a reply below the card.
 pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Value {
     let mut body: Vec<Value> = told(chapter);
+    let called = Mentions::of_chapter(ticket, chapter, look.routes, look.approvers);
+    let called = (body.len(), &called);
     body.push(quiet(&format!("{} · {}", ticket.id, time(chapter.at))));
     let summary = plain(&chapter.text, 200);
-    document(&mut body, &[], &summary, look)
+    document(&mut body, &[], called, &summary, look)
 }
 
 /// Gives the card an id that stands in it, by which it is found again.
@@ -187,7 +207,17 @@ pub fn mark(card: &mut Value, mark: &str) {
     }
 }
 
-fn document(body: &mut Vec<Value>, actions: &[Value], summary: &str, look: &Look<'_>) -> Value {
+fn document(
+    body: &mut Vec<Value>,
+    actions: &[Value],
+    (called_at, called): (usize, &Mentions<'_>),
+    summary: &str,
+    look: &Look<'_>,
+) -> Value {
+    let (line, entities) = called.among(&json!([body, summary])).unzip();
+    if let Some(line) = line.clone() {
+        body.insert(called_at.min(body.len()), line);
+    }
     // Buttons that a bot answers came with 1.4; all elements are of 1.2.
     let executes = actions.iter().any(|action| {
         action
@@ -204,6 +234,13 @@ fn document(body: &mut Vec<Value>, actions: &[Value], summary: &str, look: &Look
             && let Some(fields) = card.as_object_mut()
         {
             fields.insert("actions".to_owned(), json!(actions));
+        }
+        // Without its mention an entity would explain nothing.
+        if let Some(entities) = entities.clone()
+            && line.as_ref().is_some_and(|line| body.contains(line))
+            && let Some(msteams) = card.get_mut("msteams").and_then(Value::as_object_mut)
+        {
+            msteams.insert("entities".to_owned(), entities);
         }
         card
     };
@@ -432,7 +469,7 @@ fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> (Vec<Value>, 
     body.extend(plan.iter().map(|text| line(text)));
     body.push(fact("Why", &approval.why, TEXT_LIMIT / 3));
     body.push(fact("Expires", &time(approval.expires_at), NAME_LIMIT));
-    if !look.buttons {
+    if look.approvers.is_empty() {
         body.push(quiet("Answer on the dashboard."));
         return (body, Vec::new());
     }

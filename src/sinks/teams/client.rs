@@ -426,9 +426,12 @@ fn refusal(reply: &Reply) -> String {
         (403, "BotDisabledByAdmin") => "an admin of Teams has to allow the app",
         (403, _) => "install the app in the team, and let members of the channel post there",
         (404, _) => {
-            "there is no such channel: check TEAMS_CHANNEL_ID, and that the app is installed in its team"
+            "there is no such channel: check its id (TEAMS_CHANNEL_ID, or teams=… in OWNER_ROUTES), and that the app is installed in its team"
         }
         (413, _) => "the card is too large",
+        (400, _) => {
+            "check the bot's registration and its Teams channel, and that whom cards mention (TEAMS_APPROVERS, mention=… in OWNER_ROUTES and CRITICALITY) are people of this tenant"
+        }
         _ => "check the bot's registration and its Teams channel",
     };
     format!(

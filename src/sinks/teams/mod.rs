@@ -4,6 +4,7 @@
 //! read is made in [`card`], what is worth a card by URL is decided in `news`. The room does not know the store, JIRA's wire
 //! or the clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use super::{Budget, Check, Next, Step, Turn};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
+use crate::ownership::Routes;
 use crate::ticket::store::Place;
 use crate::ticket::{TeamsRecord, Ticket};
 
@@ -22,6 +24,7 @@ mod bot;
 pub mod card;
 mod client;
 mod held;
+mod mentions;
 mod news;
 mod text;
 mod url;
@@ -56,6 +59,15 @@ impl Teams {
         match settings {
             TeamsSettings::Bot(settings) => Self::Bot(Bot::new(*settings, http, identity)),
             TeamsSettings::Workflow(settings) => Self::Workflow(Workflow::new(settings, http)),
+        }
+    }
+
+    /// Owners read of their failures where these routes lead.
+    #[must_use]
+    pub fn routed(self, routes: Arc<Routes>) -> Self {
+        match self {
+            Self::Bot(bot) => Self::Bot(bot.routed(routes)),
+            Self::Workflow(workflow) => Self::Workflow(workflow.routed(routes)),
         }
     }
 

@@ -20,6 +20,7 @@ use super::news::{self, News};
 use super::url::WorkflowUrl;
 use crate::fault::Fault;
 use crate::http::{Http, NoReply, Reply};
+use crate::ownership::Routes;
 use crate::sinks::{Budget, Check, Intents, Next, Standing, Step, bad, good};
 use crate::ticket::{DeliveryFault, Intent, Sink, TeamsRecord, Ticket, Work};
 
@@ -63,6 +64,7 @@ pub enum WorkflowBody {
 #[derive(Debug, Clone)]
 pub struct Workflow {
     settings: Arc<WorkflowSettings>,
+    routes: Arc<Routes>,
     http: Http,
     intents: Intents,
     refused: Held,
@@ -82,11 +84,19 @@ impl Workflow {
     pub fn new(settings: WorkflowSettings, http: Http) -> Self {
         Self {
             settings: Arc::new(settings),
+            routes: Arc::default(),
             http,
             intents: Intents::default(),
             refused: Held::default(),
             shared: Arc::default(),
         }
+    }
+
+    /// Cards mention whom these routes name. There is one channel only.
+    #[must_use]
+    pub fn routed(mut self, routes: Arc<Routes>) -> Self {
+        self.routes = routes;
+        self
     }
 
     /// Of everything that decides whether a card is taken.
@@ -271,7 +281,8 @@ impl Workflow {
             dashboard_base: self.settings.dashboard_base.as_ref(),
             issue_base: self.settings.issue_base.as_ref(),
             size: URL_SIZE,
-            buttons: false,
+            approvers: &[],
+            routes: Some(&self.routes),
         }
     }
 
@@ -281,6 +292,22 @@ impl Workflow {
 
     /// What `doctor` can find out without posting: is it signed, and is there a trigger?
     pub(super) async fn check(&self, now: DateTime<Utc>) -> Vec<Check> {
+        let mut checks = self.check_trigger(now).await;
+        let owners: Vec<&str> = self.routes.teams().map(|(owner, _)| owner).collect();
+        if !owners.is_empty() {
+            let line = format!(
+                "a workflow posts into its own channel alone: the channels of {} are not used",
+                crate::redaction::cap(&owners.join(", "), 200)
+            );
+            checks.push(Check {
+                fix: Some("for channels of owners (OWNER_ROUTES, teams=…) set up a bot".to_owned()),
+                ..good("Teams channels of owners", line)
+            });
+        }
+        checks
+    }
+
+    async fn check_trigger(&self, now: DateTime<Utc>) -> Vec<Check> {
         let host = self.settings.url.host();
         if !self.settings.url.is_signed() {
             let fix = "copy the whole URL of the workflow, from https:// to the end of sig=…, and let anyone trigger it";

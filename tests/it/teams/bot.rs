@@ -1,6 +1,9 @@
 //! Cards by bot: one a ticket, edited in place, its story below it, each once whatever is lost on the way.
 
+use std::sync::Arc;
+
 use aiops_rca::fault::Fault as Reason;
+use aiops_rca::ownership::Routes;
 use aiops_rca::sinks::teams::Teams;
 use aiops_rca::sinks::teams::{Bot, BotSettings};
 use aiops_rca::sinks::{Next, Step};
@@ -14,16 +17,17 @@ use simulators::{Clock, Fault, Server};
 use super::rig::{ask, at, happen, record, status, texts, ticket};
 use crate::support::teams;
 
-struct Rig {
-    team: BotSimulator,
+pub(super) struct Rig {
+    pub(super) team: BotSimulator,
     identity: Server,
-    now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
     clock: Clock,
-    channel: Option<String>,
+    pub(super) channel: Option<String>,
+    pub(super) routes: Arc<Routes>,
 }
 
 impl Rig {
-    async fn set(options: BotOptions) -> Self {
+    pub(super) async fn set(options: BotOptions) -> Self {
         let clock = options.clock.clone();
         let now = at("10:00:10");
         clock.set(now);
@@ -34,6 +38,7 @@ impl Rig {
             now,
             clock,
             channel,
+            routes: Arc::default(),
         }
     }
 
@@ -48,14 +53,14 @@ impl Rig {
     fn bot(&self) -> Bot {
         let http = crate::support::http();
         let identity = teams::signed_in(&self.identity, &http);
-        Bot::new(self.settings(), http, Some(identity))
+        Bot::new(self.settings(), http, Some(identity)).routed(Arc::clone(&self.routes))
     }
 
-    fn sink(&self) -> Teams {
+    pub(super) fn sink(&self) -> Teams {
         Teams::Bot(self.bot())
     }
 
-    fn pass(&mut self, time: TimeDelta) {
+    pub(super) fn pass(&mut self, time: TimeDelta) {
         self.now += time;
         self.clock.set(self.now);
     }
@@ -73,7 +78,7 @@ impl Rig {
         Ok(false)
     }
 
-    async fn settle(&mut self, sink: &Teams, ticket: &mut Ticket) -> Option<Reason> {
+    pub(super) async fn settle(&mut self, sink: &Teams, ticket: &mut Ticket) -> Option<Reason> {
         for _ in 0..200 {
             match self.step(sink, ticket).await {
                 Ok(true) => return None,

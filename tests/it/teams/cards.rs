@@ -1,5 +1,6 @@
 //! What people read in Teams.
 
+use aiops_rca::ownership::Routes;
 use aiops_rca::sinks::teams::card::{self, BOT_SIZE, Look, Serial, Size, URL_SIZE, verb};
 use aiops_rca::ticket::{Chapter, Status, Ticket};
 use proptest::prelude::*;
@@ -9,7 +10,10 @@ use url::Url;
 
 use super::rig::{ask, buttons, named, status, texts, ticket};
 
+const APPROVER: &str = "77777777-aaaa-bbbb-cccc-888888888888";
+
 fn with_look<T>(size: Size, buttons: bool, use_it: impl FnOnce(&Look<'_>) -> T) -> T {
+    let approvers = [APPROVER.to_owned()];
     let (page, site): (Url, Url) = (
         "https://your-rca-server.com".parse().unwrap(),
         "https://your-company.atlassian.net/".parse().unwrap(),
@@ -18,7 +22,8 @@ fn with_look<T>(size: Size, buttons: bool, use_it: impl FnOnce(&Look<'_>) -> T) 
         dashboard_base: Some(&page),
         issue_base: Some(&site),
         size,
-        buttons,
+        approvers: if buttons { &approvers } else { &[] },
+        routes: None,
     })
 }
 
@@ -143,8 +148,40 @@ pub(crate) fn samples() -> Vec<(String, Value, Vec<String>)> {
         let first = &ticket.story[0];
         let reply = with_look(BOT_SIZE, true, |look| card::chapter(&ticket, first, look));
         samples.push((format!("reply of {name}"), reply, Vec::new()));
+        samples.extend(mentioning(name));
     }
     samples
+}
+
+/// An opening and a question that mention people.
+fn mentioning(name: &str) -> Vec<(String, Value, Vec<String>)> {
+    let mut routes = Routes::default();
+    let rule = format!("team-finance: mention=S0AB {APPROVER} john.doe@example.com");
+    routes.add(&rule).unwrap();
+    let mut ticket = named(name);
+    ticket.owner = Some("team-finance".to_owned());
+    ask(&mut ticket);
+    with_look(BOT_SIZE, true, |look| {
+        let look = Look {
+            routes: Some(&routes),
+            ..*look
+        };
+        let opening = card::card(&ticket, &look, Serial::default());
+        let asked = card::chapter(&ticket, &ticket.story[0], &look);
+        let says = |words: &str| vec![words.to_owned()];
+        vec![
+            (
+                format!("mentions an owner, of {name}"),
+                opening,
+                says("<at>team-finance</at> <at>john.doe</at>"),
+            ),
+            (
+                format!("mentions an approver, of {name}"),
+                asked,
+                says("<at>approver</at>"),
+            ),
+        ]
+    })
 }
 
 #[test]

@@ -399,6 +399,41 @@ async fn an_app_that_was_taken_out_of_the_team_posts_once_it_is_back() {
     }
 }
 
+/// By the program's own settings.
+#[tokio::test]
+async fn the_rules_of_the_settings_lead_to_an_owners_channel_where_its_buttons_count() {
+    let channel = "19:finance@thread.tacv2";
+    let rule = format!("team-finance: teams={channel}, mention={STRANGER}");
+    let app = App::set(&[("OWNER_ROUTES", rule.as_str())]).await;
+    let team = BotOptions::default().team;
+    app.team
+        .change(|it| it.channels = vec![(team, channel.to_owned())]);
+    let ticket = Ticket {
+        owner: Some("team-finance".to_owned()),
+        ..asked()
+    };
+    app.keep(&ticket).await;
+    deliver(&app.flow, &ticket, Utc::now()).await;
+    let card = app.team.messages()[0].clone();
+    assert_eq!(card.channel, channel);
+    let called = "/msteams/entities/0/mentioned/id";
+    assert_eq!(card.card.pointer(called), Some(&json!(STRANGER)));
+    // Who is mentioned may not decide by that.
+    for (person, counts) in [(STRANGER, false), (JOHN, true)] {
+        let (code, answer) = app
+            .team
+            .press(&card.id, verb::APPROVE, person)
+            .await
+            .unwrap();
+        assert_eq!(code, 200);
+        let approval = app.ticket(&ticket).await.remediation.approval.unwrap();
+        assert_eq!(approval.answer.is_some(), counts, "{answer}");
+    }
+    let shown = deliver(&app.flow, &ticket, Utc::now()).await;
+    assert_eq!(app.team.messages().len(), 1);
+    assert_eq!(shown.fault(Sink::Teams), None);
+}
+
 /// A door that dies after it kept the place wakes nobody, and a process may block a ticket before it hears of the place.
 #[tokio::test]
 async fn the_sweep_wakes_what_the_door_did_not() {

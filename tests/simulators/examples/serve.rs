@@ -1,7 +1,8 @@
 //! All vendors at once, for `tests/real`: official clients talk to them, and so does the built program.
 //!
 //! Prints one line of JSON with the addresses, then runs until its input ends. `control` answers `GET /requests?of=<vendor>`
-//! (what it was asked so far), `GET /click?ts=…&action=…&user=…` (the signed call that pressing a button in Slack makes) and
+//! (what it was asked so far), `GET /click?ts=…&action=…&user=…` (the signed call that pressing a button in Slack makes),
+//! `GET /teams?…` (the activity of the app's installation, or with `id`, `verb` and `person` that of a pressed button) and
 //! `GET /not-modelled` (calls of any vendor that are not modelled here).
 #![expect(
     clippy::expect_used,
@@ -21,6 +22,7 @@ use simulators::identity::IdentitySite;
 use simulators::jira::JiraSimulator;
 use simulators::log_analytics::LogAnalyticsSite;
 use simulators::slack::SlackSimulator;
+use simulators::teams::bot::{BotOptions, BotSimulator};
 use simulators::{Answer, Request, Server, Site, serve};
 
 const SUBSCRIPTION: &str = "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e";
@@ -105,6 +107,7 @@ struct World {
     servers: Vec<(&'static str, Server)>,
     jira: JiraSimulator,
     slack: SlackSimulator,
+    teams: BotSimulator,
 }
 
 impl World {
@@ -112,6 +115,7 @@ impl World {
         match of {
             "jira" => self.jira.requests(),
             "slack" => self.slack.requests(),
+            "teams" => self.teams.requests(),
             of => {
                 let named = self.servers.iter().find(|(name, _)| *name == of);
                 named.map_or_else(Vec::new, |(_, server)| server.requests())
@@ -125,6 +129,7 @@ impl World {
             .flat_map(Server::take_not_modelled)
             .chain(self.jira.take_not_modelled())
             .chain(self.slack.take_not_modelled())
+            .chain(self.teams.take_not_modelled())
             .collect()
     }
 
@@ -136,6 +141,7 @@ impl World {
             .collect();
         all.insert("jira".to_owned(), self.jira.base_url().into());
         all.insert("slack".to_owned(), self.slack.api_base().into());
+        all.insert("teams".to_owned(), self.teams.page().into());
         Value::Object(all)
     }
 }
@@ -164,6 +170,15 @@ impl Site for Control {
                     json!({"timestamp": call.timestamp, "signature": call.signature, "body": call.body})
                 })
             }
+            "/teams" => {
+                let [id, verb, person] = ["id", "verb", "person"].map(asked);
+                let activity = if id.is_empty() {
+                    Some(world.teams.installation())
+                } else {
+                    world.teams.click(&id, &verb, &person)
+                };
+                activity.unwrap_or_default()
+            }
             "/not-modelled" => json!(world.not_modelled()),
             _ => return Answer::empty(404),
         };
@@ -189,10 +204,12 @@ async fn main() {
         ];
         let jira = JiraSimulator::start(0, simulators::jira::Config::default()).await?;
         let slack = SlackSimulator::start(0).await?;
+        let teams = BotSimulator::start(0, BotOptions::default()).await?;
         Ok(World {
             servers,
             jira,
             slack,
+            teams,
         })
     };
     let world = serve_all().await.unwrap_or_else(|error| panic!("{error}"));

@@ -37,6 +37,8 @@ pub struct BotOptions {
     pub team: String,
     /// The channel.
     pub channel: String,
+    /// Further channels in which the app is: their team's group, and their id.
+    pub channels: Vec<(String, String)>,
     /// People who can press buttons: Entra object id and name.
     pub people: Vec<(String, String)>,
     /// Is the app installed in the team?
@@ -60,6 +62,7 @@ impl Default for BotOptions {
             tenant: "33333333-aaaa-bbbb-cccc-444444444444".into(),
             team: "55555555-aaaa-bbbb-cccc-666666666666".into(),
             channel: "19:0123456789abcdef@thread.tacv2".into(),
+            channels: Vec::new(),
             people: vec![
                 (
                     "77777777-aaaa-bbbb-cccc-888888888888".into(),
@@ -85,6 +88,8 @@ impl Default for BotOptions {
 pub struct BotMessage {
     /// Its id.
     pub id: String,
+    /// The channel in which it is.
+    pub channel: String,
     /// The message above it, if it is a reply.
     pub root: Option<String>,
     /// The notification's line.
@@ -213,8 +218,12 @@ impl BotSimulator {
 
     /// Tells our door that the app was installed in the team.
     pub async fn install(&self) -> Option<(u16, Value)> {
-        let activity = lock(&self.team.state).installation();
-        self.team.deliver(activity).await
+        self.team.deliver(self.installation()).await
+    }
+
+    /// The activity that tells so.
+    pub fn installation(&self) -> Value {
+        lock(&self.team.state).installation()
     }
 
     /// A signed token that speaks of this service address, for tests that send activities themselves.

@@ -93,6 +93,13 @@ fn element_of(element: &Value) -> Markup {
             div class={ "items " (text(element, "style")) } { @for inner in list(element, "items") { (element_of(inner)) } }
         },
         "RichTextBlock" => html! { p { @for run in list(element, "inlines") { (run_of(run)) } } },
+        // As Teams shows a mention.
+        "TextBlock" => {
+            let said = text(element, "text")
+                .replace("<at>", "@")
+                .replace("</at>", "");
+            html! { p { b { (said) } } }
+        }
         kind => html! { p { "(" (kind) ")" } },
     }
 }

@@ -25,6 +25,8 @@ const STYLES: [&str; 6] = [
 ];
 /// More than these go into an overflow menu.
 const BUTTONS: usize = 6;
+/// More people are not mentioned in a card.
+const MENTIONS: usize = 20;
 
 /// What is wrong with this card; empty when it is fine. `by_bot`: somebody receives `Action.Execute`.
 pub fn problems(card: &Value, by_bot: bool) -> Vec<String> {
@@ -50,7 +52,61 @@ pub fn problems(card: &Value, by_bot: bool) -> Vec<String> {
     for action in actions {
         button(action, by_bot && version >= "1.4", &mut found);
     }
+    mentions(card, &mut found);
     found
+}
+
+/// Each `<at>` of a `TextBlock` is explained by an entity, and the other way round.
+fn mentions(card: &Value, found: &mut Vec<String>) {
+    let entities = card
+        .pointer("/msteams/entities")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let mut texts = String::new();
+    text_blocks(card, &mut texts);
+    if entities.len() > MENTIONS {
+        found.push(format!("{} mentions", entities.len()));
+    }
+    for entity in entities {
+        let text = |path: &str| {
+            entity
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let (shown, id) = (text("/text"), text("/mentioned/id"));
+        if text("/type") != "mention" || shown != format!("<at>{}</at>", text("/mentioned/name")) {
+            found.push(format!("{entity} is no mention"));
+        }
+        let is_object = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if !is_object && !id.contains('@') {
+            found.push(format!("{id} is no user"));
+        }
+        if !texts.contains(shown) {
+            found.push(format!("{shown} is mentioned nowhere"));
+        }
+        texts = texts.replace(shown, "");
+    }
+    if texts.contains("<at>") {
+        found.push(format!("a mention of nobody in {texts}"));
+    }
+}
+
+fn text_blocks(value: &Value, texts: &mut String) {
+    match value {
+        Value::Array(all) => all.iter().for_each(|one| text_blocks(one, texts)),
+        Value::Object(fields) => {
+            if fields.get("type").is_some_and(|kind| kind == "TextBlock") {
+                let text = fields.get("text").and_then(Value::as_str);
+                texts.push_str(text.unwrap_or_default());
+                texts.push('\n');
+            }
+            for name in ["body", "items", "columns"] {
+                text_blocks(fields.get(name).unwrap_or(&Value::Null), texts);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn elements(all: &[Value], found: &mut Vec<String>) {

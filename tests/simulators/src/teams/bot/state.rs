@@ -71,11 +71,12 @@ impl State {
         if text("/channelData/tenant/id") != self.options.tenant {
             return refused(403, "Forbidden", "The bot is not of this tenant.");
         }
-        if text("/channelData/channel/id") != self.options.channel {
+        let channel = text("/channelData/channel/id").to_owned();
+        if self.team_of(&channel).is_none() {
             return refused(404, "ConversationNotFound", "Conversation not found.");
         }
-        let channel = self.options.channel.clone();
-        let posted = self.post(&channel, None, body.get("activity").unwrap_or(&Value::Null));
+        let activity = body.get("activity").unwrap_or(&Value::Null);
+        let posted = self.post((&channel, &channel), None, activity);
         match posted {
             Ok(id) => {
                 let conversation = format!("{channel};messageid={id}");
@@ -89,34 +90,45 @@ impl State {
         let Some(root) = self.root(conversation) else {
             return refused(404, "ConversationNotFound", "Conversation not found.");
         };
-        match self.post(conversation, Some(root), activity) {
+        let (channel, _) = conversation.split_once(';').unwrap_or_default();
+        match self.post((conversation, channel), Some(root), activity) {
             Ok(id) => Answer::json(201, &json!({"id": id})),
             Err(answer) => answer,
         }
     }
 
+    /// The group of the team of a channel, if the app is there.
+    fn team_of(&self, channel: &str) -> Option<&str> {
+        let further = self.options.channels.iter();
+        let mut further = further.map(|(team, id)| (team.as_str(), id.as_str()));
+        if channel == self.options.channel {
+            return Some(&self.options.team);
+        }
+        further.find(|(_, id)| *id == channel).map(|(team, _)| team)
+    }
+
     /// The message that begins this conversation, if it is there.
     fn root(&self, conversation: &str) -> Option<String> {
         let (channel, root) = conversation.split_once(";messageid=")?;
-        let is = |message: &&BotMessage| message.id == root && message.root.is_none();
-        let found = self.messages.iter().find(is)?;
-        (channel == self.options.channel).then(|| found.id.clone())
+        let is = |message: &&BotMessage| {
+            message.id == root && message.root.is_none() && message.channel == channel
+        };
+        Some(self.messages.iter().find(is)?.id.clone())
     }
 
     fn update(&mut self, conversation: &str, id: &str, activity: &Value) -> Answer {
         if let Err(answer) = self.admitted() {
             return answer;
         }
-        let known = conversation
+        let channel = conversation
             .split_once(";messageid=")
             .map(|(channel, _)| channel);
-        let known = known == Some(self.options.channel.as_str());
         let (summary, card) = match read(activity) {
             Ok(read) => read,
             Err(answer) => return answer,
         };
         let message = self.messages.iter_mut().find(|message| message.id == id);
-        match message.filter(|_| known) {
+        match message.filter(|message| Some(message.channel.as_str()) == channel) {
             Some(message) => {
                 message.edits += 1;
                 message.summary = summary;
@@ -140,7 +152,7 @@ impl State {
 
     fn post(
         &mut self,
-        conversation: &str,
+        (conversation, channel): (&str, &str),
         root: Option<String>,
         activity: &Value,
     ) -> Result<String, Answer> {
@@ -169,6 +181,7 @@ impl State {
         let id = self.last_id.to_string();
         self.messages.push(BotMessage {
             id: id.clone(),
+            channel: channel.to_owned(),
             root,
             summary,
             card,
@@ -196,7 +209,7 @@ impl State {
         if !self.options.reads || !self.options.installed {
             return refused(403, "Forbidden", "Missing role permissions on the request.");
         }
-        if team != self.options.team || channel != self.options.channel {
+        if self.team_of(channel) != Some(team) {
             return refused(404, "NotFound", "No such channel.");
         }
         let root = match path {
@@ -214,6 +227,7 @@ impl State {
             .and_then(|text| text.parse().ok())
             .unwrap_or(0);
         let found: Vec<&BotMessage> = (self.messages.iter().rev())
+            .filter(|message| message.channel == channel)
             .filter(|message| message.root.as_deref() == root && message.at <= seen)
             .collect();
         let page: Vec<Value> = (found.iter().skip(skip).take(PAGE))
@@ -258,6 +272,11 @@ impl State {
         let fields = activity.as_object_mut()?;
         fields.insert("name".to_owned(), "adaptiveCard/action".into());
         fields.insert("replyToId".to_owned(), id.into());
+        fields.insert(
+            "conversation".to_owned(),
+            json!({"isGroup": true, "conversationType": "channel", "tenantId": self.options.tenant,
+                "id": format!("{};messageid={}", message.channel, message.root.as_deref().unwrap_or(id))}),
+        );
         fields.insert(
             "from".to_owned(),
             json!({"id": format!("29:{object}"), "name": name, "aadObjectId": object}),
