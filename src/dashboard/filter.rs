@@ -4,6 +4,7 @@
 //! said.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::str::FromStr as _;
 
 use crate::diagnosis::Category;
@@ -281,17 +282,12 @@ impl View {
         }
         if self.group != Group::None {
             // Groups in the order of their first rows.
-            let mut order: Vec<String> = Vec::new();
+            let mut order: HashMap<String, usize> = HashMap::new();
             for row in rows.iter() {
-                let heading = self.group.heading(row);
-                if !order.contains(&heading) {
-                    order.push(heading);
-                }
+                let next = order.len();
+                order.entry(self.group.heading(row)).or_insert(next);
             }
-            rows.sort_by_cached_key(|row| {
-                let heading = self.group.heading(row);
-                order.iter().position(|known| *known == heading)
-            });
+            rows.sort_by_cached_key(|row| order.get(&self.group.heading(row)).copied());
         }
     }
 }

@@ -43,6 +43,7 @@ pub fn overview(page: &Overview<'_>) -> Markup {
         (tiles(&page.summary.total, page))
         (filter_form(page))
         (unknown(page.filter))
+        p.fresh #fresh role="status" {}
         div #tickets data-live="" {
             @if shown.is_empty() {
                 section.card.empty {
@@ -281,7 +282,8 @@ fn table(tickets: &[&Listed], page: &Overview<'_>) -> Markup {
     html! {
         table.tickets {
             thead { tr {
-                th.pick scope="col" { span.hidden { "Select" } }
+                // Selecting all is the script's.
+                th.pick scope="col" { span.hidden { "Select" } label.all hidden { input #all type="checkbox"; span { "Select all" } } }
                 (heading(page, Sort::Priority, "Priority"))
                 (heading(page, Sort::Asset, "What failed"))
                 th scope="col" { "Root cause" }

@@ -88,8 +88,8 @@ pub fn owners(page: &OwnersPage<'_>) -> Markup {
                     @for (name, (open, all)) in &owned.owners {
                         tr {
                             td { a href={ "/dashboard?owner=" (encoded(name)) "&days=" (page.days) } { (name) } }
-                            td { (open) }
-                            td { (all) @if owned.partial { "+" } }
+                            td { (open) span.label { " open" } }
+                            td { (all) @if owned.partial { "+" } span.label { " tickets" } }
                         }
                     }
                 }

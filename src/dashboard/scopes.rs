@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{Visitor, frame, relative, time};
+use super::{Visitor, frame, moment, relative};
 use crate::patrol::Watch;
 
 /// One row a scope. `on`: is the patrol switched on?
@@ -30,7 +30,7 @@ pub fn scopes(watches: &[Watch], on: bool, visitor: &Visitor<'_>, now: DateTime<
 }
 
 fn row(watch: &Watch, now: DateTime<Utc>) -> Markup {
-    let moment = |at: Option<DateTime<Utc>>| {
+    let ago = |at: Option<DateTime<Utc>>| {
         html! { @match at { Some(at) => { (relative(at, now)) }, None => { "never" } } }
     };
     html! {
@@ -39,14 +39,14 @@ fn row(watch: &Watch, now: DateTime<Utc>) -> Markup {
             td {
                 (watch.failed) " failed, " (watch.succeeded) " succeeded"
                 div.quiet {
-                    "answered " (moment(watch.answered_at))
-                    @if watch.last_end.is_some() { ", last end " (moment(watch.last_end)) }
+                    "answered " (ago(watch.answered_at))
+                    @if watch.last_end.is_some() { ", last end " (ago(watch.last_end)) }
                     @if let Some(seconds) = watch.lag { ", seen after " (seconds) " s" }
                 }
             }
             td {
                 @if let Some(trouble) = &watch.trouble {
-                    span.bad { "Since " (time(trouble.since)) ": " (trouble.reason) }
+                    span.bad { "Since " (moment(trouble.since)) ": " (trouble.reason) }
                 } @else if watch.asked_at.is_none() {
                     "not asked yet"
                 } @else {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{Visitor, frame, relative, time};
+use super::{Visitor, frame, moment, relative};
 use crate::flow::ListedSilence;
 use crate::ticket::{SilenceState, Ticket};
 
@@ -81,12 +81,12 @@ fn line(listed: &ListedSilence, page: &SilencesPage<'_>) -> Markup {
             td { (<&str>::from(listed.state)) }
             td { (silence.subject()) div.quiet { code { (silence.id) } } }
             td {
-                @if listed.state == SilenceState::Planned { div { "from " (time(silence.from)) } }
-                (time(silence.until)) " " span.quiet { "(" (relative(silence.over_at(), page.now)) ")" }
-                @if let Some(ended) = &silence.ended { div.quiet { "ended by " (ended.by.name) " on " (time(ended.at)) } }
+                @if listed.state == SilenceState::Planned { div { "from " (moment(silence.from)) } }
+                span.label { "until " } (moment(silence.until)) " " span.quiet { "(" (relative(silence.over_at(), page.now)) ")" }
+                @if let Some(ended) = &silence.ended { div.quiet { "ended by " (ended.by.name) " on " (moment(ended.at)) } }
             }
-            td { (silence.why) div.quiet { "set by " (silence.by.name) " on " (time(silence.created_at)) } }
-            td { (listed.failures) @if let Some(sum) = sum { " " a href={ "/dashboard?ticket=" (sum) } { "summed up" } } }
+            td { (silence.why) div.quiet { "set by " (silence.by.name) " on " (moment(silence.created_at)) } }
+            td { (listed.failures) span.label { " failures" } @if let Some(sum) = sum { " " a href={ "/dashboard?ticket=" (sum) } { "summed up" } } }
             td {
                 @if !over {
                     form method="post" action={ "/dashboard/silences/" (silence.id) "/end" } {

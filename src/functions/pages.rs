@@ -219,8 +219,14 @@ impl Handler {
             .store
             .list(now, filter.days, before.as_ref(), IN_A_VIEW, shows);
         let summary = flow.store.summary(now, filter.days);
-        let ((tickets, cut), summary, stuck) =
+        let ((mut tickets, mut cut), summary, stuck) =
             futures::try_join!(list, summary, flow.store.stuck())?;
+        // The days of the list are those of its counts: whole ones.
+        if let Some(since) = summary.since() {
+            let found = tickets.len();
+            tickets.retain(|ticket| ticket.received_at >= since);
+            cut &= tickets.len() == found;
+        }
         let dead_letters = flow.store.dead_letters().await?;
         let mut outages = flow.store.outages().await?;
         outages.retain(|(_, outage)| outage.lasts(now));

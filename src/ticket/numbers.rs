@@ -263,6 +263,11 @@ impl Summary {
         }
     }
 
+    /// Where its first stretch begins: what was reported before is not counted.
+    pub fn since(&self) -> Option<DateTime<Utc>> {
+        self.stretches.first().map(|stretch| stretch.from)
+    }
+
     /// By the hour?
     pub fn is_hourly(&self) -> bool {
         self.days <= 1

@@ -106,6 +106,10 @@ async function acknowledge(stage, page, slack, settings) {
   const link = page.locator("dd a", { hasText: /^APAIOPS-\d+$/ });
   const issue = await stage.beside(page, await link.getAttribute("href"));
   assert.equal(await issue.locator(".lozenge").innerText(), "TO DO");
+  await page.getByLabel("Comment", { exact: true }).fill("The table is being loaded by hand.");
+  await page.getByRole("button", { name: "Comment", exact: true }).click();
+  await issue.getByText("The table is being loaded by hand.").waitFor();
+  await message(slack, "nightly ETL").getByText("The table is being loaded by hand.").waitFor();
   await page.getByRole("button", { name: "I work on it" }).click();
   await page.locator(".status.in_progress").waitFor();
   await page.getByRole("button", { name: "Close" }).click();

@@ -10,6 +10,8 @@ import { NONE, driver, find, start } from "./chrome.mjs";
 export const WIDE = { width: 1280, height: 800 };
 export const NARROW = { width: 390, height: 780 };
 export const MIDDLE = { width: 768, height: 1024 };
+/** A4, held upright, within a printer's margins. */
+const PAPER = { width: 718, height: 1040 };
 const PATIENCE = 20_000;
 
 /** Plays a story with the settings that the test gave as JSON. Whatever any page complained of fails it. */
@@ -48,10 +50,14 @@ class Stage {
     this.steps.push(words);
   }
 
-  /** A new visitor's page; `expected` are statuses that a document of it may be answered with besides 200. */
-  async visit(url, { expected = [], ...options } = {}) {
+  /**
+   * A new visitor's page; `expected` are statuses that a document of it may be answered with besides 200. With `clock`
+   * its scripts' time can be put forward.
+   */
+  async visit(url, { expected = [], clock = false, ...options } = {}) {
     const context = await this.browser.newContext({ viewport: WIDE, colorScheme: "light", ...options });
     context.setDefaultTimeout(PATIENCE);
+    if (clock) await context.clock.install();
     const page = await context.newPage();
     this.watch(page, new URL(url).origin, expected);
     this.pages.push(page);
@@ -93,7 +99,11 @@ class Stage {
   /** What holds for every page: wide and narrow, by day and by night. */
   async check(page, name) {
     this.step(`check ${name}`);
-    await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+    await page.evaluate(() => {
+      document.querySelectorAll("details").forEach((details) => (details.open = true));
+      // A list that nobody sees is not refreshed: what is looked at stays what it is.
+      Object.defineProperty(document, "hidden", { configurable: true, value: true });
+    });
     if (!(await page.evaluate(() => Boolean(globalThis.axe)))) await page.evaluate(this.axe);
     for (const viewport of [WIDE, MIDDLE, NARROW]) {
       await page.setViewportSize(viewport);
@@ -107,6 +117,7 @@ class Stage {
       await page.emulateMedia({ colorScheme: "light" });
       this.checked += 1;
     }
+    await page.evaluate(() => delete document.hidden);
     await page.setViewportSize(WIDE);
   }
 
@@ -151,6 +162,41 @@ class Stage {
     const missed = await page.evaluate((seen) => globalThis.stops.filter((_, at) => !seen.includes(at)).map((stop) => stop.outerHTML), [...reached]);
     assert.deepEqual(missed, [], `${name}: the Tab key reaches everything`);
     await page.evaluate(() => document.activeElement?.blur?.());
+  }
+
+  /** Goes there with the Tab key. */
+  async tabTo(page, locator) {
+    await locator.waitFor();
+    for (let press = 0; press < 400; press += 1) {
+      if (await locator.evaluate((it) => it === document.activeElement)) return;
+      await page.keyboard.press("Tab");
+    }
+    assert.fail(`the Tab key never reaches ${locator}`);
+  }
+
+  /** On paper nothing is left of what one can only click, all that is folded or scrolled can be read, and night is day. */
+  async printed(page, name) {
+    this.step(`print ${name}`);
+    await page.setViewportSize(PAPER);
+    await page.emulateMedia({ media: "print", colorScheme: "dark" });
+    const [width, controls, hidden, paper] = await page.evaluate(() => {
+      const some = (selector, what) => [...document.querySelectorAll(selector)].filter(what).map((one) => one.outerHTML.slice(0, 200));
+      return [
+        document.documentElement.scrollWidth,
+        some("button, select, textarea, input:not([type=hidden])", (one) => one.checkVisibility()),
+        some("details:not(.other) > :not(summary), pre", (one) => !one.checkVisibility() || one.scrollHeight > one.clientHeight + 1),
+        getComputedStyle(document.body).backgroundColor,
+      ];
+    });
+    assert.ok(width <= PAPER.width, `${name} is ${width} px wide on paper`);
+    assert.deepEqual(controls, [], `${name}: nothing to click on paper`);
+    assert.deepEqual(hidden, [], `${name}: nothing is folded or cut on paper`);
+    assert.equal(paper, "rgb(255, 255, 255)");
+    if (!(await page.evaluate(() => Boolean(globalThis.axe)))) await page.evaluate(this.axe);
+    await this.accessible(page, `${name}, on paper`, { runOnly: ["color-contrast"] });
+    await this.picture(page, `print-${name.replace(/\W+/g, "-")}`, { fullPage: true });
+    await page.emulateMedia({ media: null, colorScheme: "light" });
+    await page.setViewportSize(WIDE);
   }
 
   /** Loads the page again until it holds these words. */

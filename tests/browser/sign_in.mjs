@@ -23,6 +23,7 @@ await play(async (stage, settings) => {
   await page.getByLabel("Your name").fill("Jane Roe");
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "Failures" }).waitFor();
+  assert.match(await page.locator("header .caller").innerText(), /^Jane Roe\b/);
   const [cookie] = await page.context().cookies();
   assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, "Lax"]);
   assert.ok(!cookie.value.includes(settings.key));
@@ -47,9 +48,17 @@ await play(async (stage, settings) => {
   await page.getByRole("button", { name: "Say so" }).click();
   await page.getByText("platform: the gateway was replaced").first().waitFor();
 
+  stage.step("a name is asked for once");
+  await page.getByRole("link", { name: "aiops-rca" }).click();
+  await page.locator("td.cause", { hasText: "Corrected: platform: the gateway was replaced" }).waitFor();
+  assert.match(await page.locator("header .caller").innerText(), /^Jane Roe\b/);
+  assert.equal(await page.getByLabel("Your name").count(), 0);
+
   stage.step("out");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  assert.deepEqual(await page.context().cookies(), []);
+  assert.equal(await page.getByLabel("Your name").inputValue(), "");
 
   stage.step("a second click on what was answered");
   const other = await stage.visit(settings.dashboard, { expected: [401] });
