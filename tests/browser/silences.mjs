@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 
 import { play } from "./kit.mjs";
 
-const ZONE = "Europe/Berlin";
+/** Not a whole number of hours from UTC, and the same all the year. */
+const ZONE = "Asia/Kolkata";
 
 /** As a field for day and time takes it, in so many minutes. */
 const at = (minutes, timeZone = ZONE) => new Date(Date.now() + 60_000 * minutes).toLocaleString("sv-SE", { timeZone }).slice(0, 16).replace(" ", "T");

@@ -9,6 +9,7 @@
 
 mod apart;
 mod asked;
+mod carded;
 mod costs;
 mod cut;
 mod first;

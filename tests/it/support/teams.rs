@@ -9,7 +9,7 @@ use simulators::identity::IdentitySite;
 use simulators::teams::bot::{BotOptions, BotSimulator};
 use simulators::{Server, serve};
 
-const HEADER: &str = "header-of-the-bots-app";
+pub(crate) const HEADER: &str = "header-of-the-bots-app";
 
 /// The identity endpoint beside the app.
 pub(crate) async fn identity() -> Server {
