@@ -8,16 +8,15 @@
 //! told.
 
 use serde_json::{Value, json};
-use url::Url;
 
 use super::buttons::{approvers, buttons, question, questions, silence};
 use super::elements::{SECTION_LIMIT, URL_LIMIT, below, context, plain_text, section, within};
 use super::interaction::{OPEN_DASHBOARD, is_id};
+use super::look::{Look, NAME_LIMIT, State};
 use super::text::{Words, len, plain, prose, prose_lines};
 use crate::digest::sha256;
 use crate::failure::page;
 use crate::incident::summary_words;
-use crate::ownership::Routes;
 use crate::ticket::{Attempt, Chapter, ChapterKind, Past, Sink, Status, Ticket};
 
 /// Longest `plain_text` of a header block.
@@ -27,8 +26,6 @@ pub const TEXT_LIMIT: usize = 4000;
 /// All sections of a message together. Slack refuses messages whose blocks hold about 13,200 characters
 /// (`msg_blocks_too_long`, slackapi/bolt-js#2509; documented nowhere): buttons and dialogs fit into the rest.
 pub const BLOCKS_LIMIT: usize = 11_000;
-/// Longest name or id shown on a line: all of them are shorter, as they are stored.
-pub(super) const NAME_LIMIT: usize = 600;
 /// Characters of the asset's name and of the cause in the first line of a notification.
 const PUSH: (usize, usize) = (80, 300);
 /// Attempts whose runs are named.
@@ -37,21 +34,6 @@ const RERUNS: usize = 3;
 const STEPS: usize = 10;
 /// Approvers named when their answer is needed.
 const MENTIONS: usize = 10;
-
-/// What the settings show.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Look<'a> {
-    /// Where the dashboard is; without it there is no button.
-    pub dashboard_base: Option<&'a Url>,
-    /// The JIRA site; without it the issue's key is no link.
-    pub issue_base: Option<&'a Url>,
-    /// Slack's ids of the people who may answer; without any there are no buttons that ask for an answer.
-    pub approvers: &'a [String],
-    /// Whom messages mention; without them nobody.
-    pub routes: Option<&'a Routes>,
-    /// Are clicks believed? Without it there are no buttons but links.
-    pub clicks: bool,
-}
 
 /// A message as Slack takes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,36 +51,6 @@ impl Post {
         let mut hash = sha256(format!("{}{blocks}", self.text));
         hash.truncate(32);
         hash
-    }
-}
-
-/// Which of the texts a ticket has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    Alert,
-    InProgress,
-    Reopened,
-    Closed,
-}
-
-impl State {
-    fn of(ticket: &Ticket) -> Self {
-        match (ticket.status, ticket.books.status_from) {
-            (Status::Acknowledged, _) => Self::Closed,
-            (_, Some(Status::Acknowledged)) => Self::Reopened,
-            (Status::InProgress, _) => Self::InProgress,
-            (Status::Open, _) => Self::Alert,
-        }
-    }
-
-    /// The word of the header and of the line `Status:`; how a person brought it there.
-    fn words(self) -> Option<(&'static str, &'static str, &'static str)> {
-        match self {
-            Self::Alert => None,
-            Self::InProgress => Some(("🔄", "IN PROGRESS", "Taken")),
-            Self::Reopened => Some(("🔁", "REOPENED", "Reopened")),
-            Self::Closed => Some(("✅", "CLOSED", "Closed")),
-        }
     }
 }
 

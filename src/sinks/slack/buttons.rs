@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
 
-use super::blocks::{Look, NAME_LIMIT, State};
 use super::elements::{CONFIRM_LIMIT, SECTION_LIMIT, URL_LIMIT, below, plain_text, section};
 use super::interaction::{
     APPROVE, CLOSE, END_SILENCE, OPEN_DASHBOARD, OPEN_RUN, OTHER_CAUSE, REJECT, SILENCE,
     SilenceWish, TAKE, answer_value, button_value, cause_value, is_id, silence_value, ticket_value,
 };
+use super::look::{Look, NAME_LIMIT, State};
 use super::text::{Words, len, plain, prose, prose_lines};
 use crate::diagnosis::Category;
 use crate::failure::{Source, page};

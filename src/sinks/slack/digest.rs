@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 
-use super::blocks::{Look, Post, digest_blocks};
+use super::blocks::{Post, digest_blocks};
+use super::look::Look;
 use super::text::Words;
 use crate::ticket::numbers::{OTHERS, Summary, top};
 

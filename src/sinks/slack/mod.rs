@@ -23,8 +23,9 @@ use crate::ownership::Routes;
 use crate::sinks::{Intents, Next, Pace, Standing, Step, Turn};
 use crate::ticket::numbers::Summary;
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
-use blocks::{Look, Post};
+use blocks::Post;
 use client::{Client, Failed};
+use look::Look;
 
 pub use digest::digest;
 
@@ -36,6 +37,7 @@ mod client;
 mod digest;
 pub mod elements;
 pub mod interaction;
+pub mod look;
 mod lookup;
 mod text;
 

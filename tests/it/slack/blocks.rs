@@ -1,8 +1,9 @@
 //! Every text people read, and every limit.
 
-use aiops_rca::sinks::slack::blocks::{HEADER_LIMIT, Look, Post, TEXT_LIMIT, chapter, message};
+use aiops_rca::sinks::slack::blocks::{HEADER_LIMIT, Post, TEXT_LIMIT, chapter, message};
 use aiops_rca::sinks::slack::digest;
 use aiops_rca::sinks::slack::elements::SECTION_LIMIT;
+use aiops_rca::sinks::slack::look::Look;
 use aiops_rca::ticket::machine::{Event, Report};
 use aiops_rca::ticket::numbers::{Numbers, Stretch, Summary};
 use aiops_rca::ticket::{Channel, Chapter, ChapterKind, DeliveryFault, Sink, Status, Ticket};
