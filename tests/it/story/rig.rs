@@ -31,9 +31,12 @@ pub(super) enum Backend {
 
 impl Backend {
     pub(super) fn azurite() -> Self {
-        Self::Account(support::azurite())
+        Self::Account(support::azurite::next_azurite())
     }
 }
+
+/// How much longer than on an idle machine things may take beside other tests.
+const PATIENCE: u32 = 3;
 
 /// Everything that runs.
 pub(super) struct Rig {
@@ -225,6 +228,7 @@ impl Rig {
         within: Duration,
         mut holds: impl AsyncFnMut(&Self) -> bool,
     ) {
+        let within = within * PATIENCE;
         let give_up = Instant::now() + within;
         while !holds(self).await {
             if Instant::now() > give_up {
@@ -243,6 +247,7 @@ impl Rig {
 
     /// Waits until each of these tickets is in JIRA and in Slack and nothing lags.
     pub(super) async fn until_shown(&self, tickets: &[String], within: Duration) {
+        let within = within * PATIENCE;
         let give_up = Instant::now() + within;
         for id in tickets {
             loop {

@@ -1,4 +1,4 @@
-//! A real Azurite: one for the whole test binary, on free ports, in memory.
+//! Real Azurites on free ports, in memory: one for the whole test binary, and a few among which stories take turns.
 //!
 //! It ends when its stdin closes. The kernel closes it however the test binary ends: no test run leaves one behind.
 
@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The account of every Azurite.
 pub(crate) const ACCOUNT: &str = "devstoreaccount1";
@@ -28,6 +29,14 @@ pub(crate) struct Azurite {
 pub(crate) fn azurite() -> String {
     static SHARED: LazyLock<Azurite> = LazyLock::new(|| Azurite::start(&[]));
     SHARED.connection_string()
+}
+
+/// The connection string of one of a few others, in turn: a story that stores much does not slow all that run beside it.
+pub(crate) fn next_azurite() -> String {
+    static OTHERS: [LazyLock<Azurite>; 3] = [const { LazyLock::new(|| Azurite::start(&[])) }; 3];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed) % OTHERS.len();
+    OTHERS[next].connection_string()
 }
 
 /// `azurite.js`: where `AIOPS_RCA_TEST_AZURITE` says, else where `./tests/run` puts it.
