@@ -37,7 +37,7 @@ async fn metered() -> (Backend, [Proxy; 2]) {
     let through = connection
         .replace(&format!(":{tables}"), &format!(":{}", table_proxy.port()))
         .replace(&format!(":{queues}"), &format!(":{}", queue_proxy.port()));
-    (Backend::Account(through), [table_proxy, queue_proxy])
+    (Backend::Behind(through), [table_proxy, queue_proxy])
 }
 
 /// Requests to tables, and messages, of this many failures of one cause on as many assets.

@@ -235,7 +235,7 @@ async fn a_store_that_is_down_is_answered_503_and_the_next_try_succeeds() {
             &format!(":{}", queues.port().unwrap()),
             &format!(":{}", queue_proxy.port()),
         );
-    let rig = Rig::build(&Backend::Account(through), &[]).await;
+    let rig = Rig::build(&Backend::Behind(through), &[]).await;
     table_proxy.always(Fate::Hang);
     let body = alert("d1", &three()[..1]);
     let refused = rig.post("azure-monitor", body.to_string()).await;

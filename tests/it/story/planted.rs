@@ -281,7 +281,7 @@ async fn no_planted_secret_is_written_to_an_account() {
         through = through.replace(&at, &format!("127.0.0.1:{}", proxy.port()));
         proxies.push(proxy);
     }
-    let mut places = places(&Backend::Account(through), &planted).await;
+    let mut places = places(&Backend::Behind(through), &planted).await;
     for proxy in &proxies {
         let bodies = proxy.bodies().concat();
         let heads = proxy.requests().join("\n");

@@ -25,13 +25,15 @@ const DASHBOARD_KEY: &str = "rig-dashboard-key";
 pub(super) enum Backend {
     /// The embedded store.
     Embedded,
-    /// Azurite, or something in front of it, by its connection string.
-    Account(String),
+    /// An Azurite, by its connection string.
+    Azurite(String),
+    /// Something in front of the shared Azurite: the handler goes through it, the host does not.
+    Behind(String),
 }
 
 impl Backend {
     pub(super) fn azurite() -> Self {
-        Self::Account(support::azurite::next_azurite())
+        Self::Azurite(support::azurite::next_azurite())
     }
 }
 
@@ -120,7 +122,11 @@ impl Rig {
                 );
                 StorageSettings::embedded(&store)
             }
-            Backend::Account(text) => {
+            Backend::Azurite(text) => {
+                settings.insert("AzureWebJobsStorage".to_owned(), text.clone());
+                StorageSettings::from_connection_string(text).unwrap()
+            }
+            Backend::Behind(text) => {
                 settings.insert("AzureWebJobsStorage".to_owned(), text.clone());
                 StorageSettings::from_connection_string(&support::azurite()).unwrap()
             }

@@ -38,7 +38,7 @@ async fn a_store_in_trouble_loses_and_doubles_nothing_for_two_instances_that_are
     }
     let mut other: Option<HostOptions> = None;
     let fold = vec![("FOLD".to_owned(), "none".to_owned())];
-    let backend = Backend::Account(through);
+    let backend = Backend::Behind(through);
     let rig = Rig::build_under(
         &backend,
         async move |_| fold,
