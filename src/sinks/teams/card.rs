@@ -2,7 +2,7 @@
 //!
 //! In: a ticket and what the settings show. Out: an Adaptive Card of elements that version 1.2 has, which all of Teams'
 //! clients render, within a size. Foreign text stands in `TextRun`s alone, which parse no markup; `TextBlock` and `FactSet`
-//! do, and the one that mentions people ([`mentions`](super::mentions)) is our own. No time or date functions (Teams has none): times are UTC. The same ticket always gives the same
+//! do, and the one that mentions people (`mentions`) is our own. No time or date functions (Teams has none): times are UTC. The same ticket always gives the same
 //! card: its [`hash`] tells whether Teams has to be told.
 
 use chrono::{DateTime, Utc};
