@@ -36,7 +36,7 @@ pub(crate) fn next_azurite() -> String {
     static OTHERS: [LazyLock<Azurite>; 3] = [const { LazyLock::new(|| Azurite::start(&[])) }; 3];
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed) % OTHERS.len();
-    OTHERS[next].connection_string()
+    OTHERS.get(next).expect("one of them").connection_string()
 }
 
 /// `azurite.js`: where `AIOPS_RCA_TEST_AZURITE` says, else where `./tests/run` puts it.
