@@ -12,8 +12,9 @@ use super::wire::{Request, Response};
 use crate::flow::jira::JiraOutcome;
 use crate::sinks::jira::webhook;
 use crate::sinks::playbook;
+use crate::ticket::machine::Event;
 use crate::ticket::store::UpdateError;
-use crate::ticket::{Ticket, TicketId};
+use crate::ticket::{Actor, Status, Ticket, TicketId};
 use crate::trace;
 
 pub(super) fn forbidden(message: &str) -> Response {
@@ -55,6 +56,16 @@ pub(super) fn outcome(result: Result<Ticket, UpdateError>) -> Response {
             );
             Response::unavailable()
         }
+    }
+}
+
+/// A person took the ticket, or closed it, with a button.
+pub(super) fn status(to: Status, by: Actor, at: DateTime<Utc>) -> Event {
+    Event::StatusChanged {
+        to,
+        by,
+        at,
+        jira_status: None,
     }
 }
 

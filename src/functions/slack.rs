@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
 use super::Handler;
-use super::events::{closed, forbidden};
+use super::events::{closed, forbidden, status};
 use super::wire::{Request, Response};
 use crate::flow::{Flow, NotSilenced};
 use crate::sinks::slack::Slack;
@@ -108,12 +108,6 @@ async fn carry_out(flow: &Flow, press: &Press, now: DateTime<Utc>) -> Result<(),
         channel: Channel::Slack,
         name: press.user_name.clone(),
     };
-    let status = |to, by| Event::StatusChanged {
-        to,
-        by,
-        at: now,
-        jira_status: None,
-    };
     let event = match press.wish.clone() {
         Wish::Silence(wish) => return silence(flow, &press.ticket_id, wish, by, now).await,
         Wish::Answer {
@@ -126,8 +120,8 @@ async fn carry_out(flow: &Flow, press: &Press, now: DateTime<Utc>) -> Result<(),
             approved,
             by,
         },
-        Wish::Take => status(Status::InProgress, by),
-        Wish::Close => status(Status::Acknowledged, by),
+        Wish::Take => status(Status::InProgress, by, now),
+        Wish::Close => status(Status::Acknowledged, by, now),
         Wish::OtherCause(category, _) => Event::Corrected {
             category,
             line: String::new(),

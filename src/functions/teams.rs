@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
-use super::events::closed;
+use super::events::{closed, status};
 use super::wire::{Request, Response};
 use super::{Handler, bot_token};
 use crate::flow::Flow;
@@ -136,15 +136,6 @@ async fn pressed(flow: &Flow, bot: &Bot, press: &Press, now: DateTime<Utc>) -> R
                 ),
             }
         }
-    }
-}
-
-fn status(to: Status, by: Actor, at: DateTime<Utc>) -> Event {
-    Event::StatusChanged {
-        to,
-        by,
-        at,
-        jira_status: None,
     }
 }
 
