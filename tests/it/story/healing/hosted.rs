@@ -429,6 +429,8 @@ async fn lost_doubled_late_and_forged_callbacks_start_nothing_twice() {
     hospital.playbooks.next_run(PlaybookFault::CallbackLost);
     let unknown = hospital.fails("pl_unknown", 1).await;
     hospital.until_state(&unknown, "succeeded", 60).await;
+    // The vendor may have told of the success before the playbook looked again.
+    hospital.playbooks.settled().await;
     assert!(hospital.playbooks.is_drained());
     assert_eq!(hospital.started("pl_unknown"), 1);
 
@@ -440,6 +442,8 @@ async fn lost_doubled_late_and_forged_callbacks_start_nothing_twice() {
     tokio::time::sleep(Duration::from_secs(9)).await;
     rig.sweep().await;
     hospital.until_state(&silent, "succeeded", 40).await;
+    hospital.playbooks.settled().await;
+    assert!(hospital.playbooks.is_drained());
     assert_eq!(hospital.started("pl_silent"), 1);
 
     hospital.playbooks.next_run(PlaybookFault::CallbackTwice);
