@@ -20,6 +20,7 @@ use super::names::{Prefix, encode_key};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped, Write};
 use crate::fault::Fault;
 
+mod checkpoint;
 mod error;
 mod file;
 mod writer;
@@ -168,15 +169,13 @@ impl EmbeddedStorage {
             rows.push((key, kind));
         }
         let write = move |connection: &Connection| {
-            let mut first = None;
-            for (key, kind) in &rows {
-                let etag = next_etag(connection)?;
-                first.get_or_insert(etag);
+            let first = next_etags(connection, i64::try_from(rows.len()).unwrap_or(i64::MAX))?;
+            for ((key, kind), etag) in rows.iter().zip(first..) {
                 if !kind.write(connection, key, etag)? {
                     return Ok(None);
                 }
             }
-            Ok(first)
+            Ok(Some(first))
         };
         let done = if writes.len() == 1 {
             self.file.write(write).await?
@@ -453,10 +452,11 @@ impl Kept {
     }
 }
 
-fn next_etag(connection: &Connection) -> rusqlite::Result<i64> {
+/// The first of so many in a row.
+fn next_etags(connection: &Connection, many: i64) -> rusqlite::Result<i64> {
     connection
-        .prepare_cached("UPDATE counter SET last = last + 1 WHERE id = 1 RETURNING last")?
-        .query_row([], |found| found.get(0))
+        .prepare_cached("UPDATE counter SET last = last + ?1 WHERE id = 1 RETURNING last - ?1 + 1")?
+        .query_row([many], |found| found.get(0))
 }
 
 /// The last row of the page before.
