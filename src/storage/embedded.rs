@@ -21,6 +21,7 @@ use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped, Write}
 use crate::fault::Fault;
 
 mod checkpoint;
+mod connection;
 mod error;
 mod file;
 mod writer;
@@ -487,7 +488,7 @@ mod tests {
     #[test]
     fn a_scan_reads_its_range_and_no_more() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(file::SCHEMA).unwrap();
+        connection.execute_batch(connection::SCHEMA).unwrap();
         for (after, ends, range) in [
             (false, true, "partition=? AND row>? AND row<?"),
             (true, true, "partition=? AND row>? AND row<?"),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use super::file::connect;
+use super::connection::connect;
 
 /// Pieces of transactions between two checkpoints: a few thousand pages.
 const PIECES: usize = 1_000;
