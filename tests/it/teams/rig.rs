@@ -27,6 +27,10 @@ pub(crate) fn ticket() -> Ticket {
 }
 
 pub(crate) fn named(asset: &str) -> Ticket {
+    named_at(asset, at("10:00:00"))
+}
+
+pub(crate) fn named_at(asset: &str, opened: DateTime<Utc>) -> Ticket {
     let failure = Failure {
         error_code: Some("2200".into()),
         message: "The required Blob is missing.".into(),
@@ -47,13 +51,13 @@ pub(crate) fn named(asset: &str) -> Ticket {
         .into(),
         ..build::diagnosis()
     };
-    let mut ticket = build::ticket(failure, diagnosis, at("10:00:00"), 0x00ab_c123);
+    let mut ticket = build::ticket(failure, diagnosis, opened, 0x00ab_c123);
     let record = JiraRecord {
         key: Some("APAIOPS-123".into()),
         ..ticket.jira.clone()
     };
     let issue = Event::Recorded(Record::Jira(record));
-    happen(&mut ticket, &issue, at("10:00:05"));
+    happen(&mut ticket, &issue, opened + TimeDelta::seconds(5));
     ticket
 }
 
