@@ -22,7 +22,7 @@ const BEHIND: &str = "due;";
 const SKEW: TimeDelta = TimeDelta::seconds(20);
 
 /// Something that has to be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DueRow {
     /// A ticket's id, the name of an alert (`rows-…`), a leader (`gather-…`), or a silence (`silence-…`).
     pub name: String,
