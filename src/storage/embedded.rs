@@ -20,8 +20,6 @@ use super::names::{Prefix, encode_key};
 use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped, Write};
 use crate::fault::Fault;
 
-mod checkpoint;
-mod connection;
 mod error;
 mod file;
 mod writer;
@@ -488,7 +486,7 @@ mod tests {
     #[test]
     fn a_scan_reads_its_range_and_no_more() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(connection::SCHEMA).unwrap();
+        connection.execute_batch(file::SCHEMA).unwrap();
         for (after, ends, range) in [
             (false, true, "partition=? AND row>? AND row<?"),
             (true, true, "partition=? AND row>? AND row<?"),

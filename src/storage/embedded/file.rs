@@ -2,20 +2,38 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, params};
 use tokio::sync::Semaphore;
 
 use super::super::names::Prefix;
-use super::connection::{connect, create};
 use super::error::fault;
 use super::writer::Writer;
 use crate::fault::Fault;
 
+const BUSY: Duration = Duration::from_secs(5);
 /// Connections for reading, opened as they are needed; who finds them all busy waits. A read takes microseconds, and a
 /// connection has a cache of up to 2 MB.
 const READERS: usize = 4;
+/// Writes between two checkpoints: a few thousand pages.
+const WRITES: usize = 1_000;
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS container (kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL);
+INSERT OR IGNORE INTO counter (id, last) VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS entity (
+  table_name TEXT NOT NULL, partition TEXT NOT NULL, row TEXT NOT NULL, etag INTEGER NOT NULL, document TEXT NOT NULL,
+  UNIQUE (table_name, partition, row));
+CREATE TABLE IF NOT EXISTS message (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, receipt TEXT NOT NULL, text TEXT NOT NULL,
+  dequeue_count INTEGER NOT NULL, inserted_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, visible_at INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS message_by_visibility ON message (queue, visible_at, sequence);
+CREATE UNIQUE INDEX IF NOT EXISTS message_by_id ON message (queue, id);
+";
 
 /// The file; cloning shares its connections.
 #[derive(Debug, Clone)]
@@ -30,6 +48,7 @@ struct Inner {
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
     reading: Arc<Semaphore>,
+    written: AtomicUsize,
     /// Tables and queues seen to exist; they are never removed.
     known: Mutex<HashSet<(Kind, String)>>,
 }
@@ -86,13 +105,13 @@ impl File {
             })?;
         }
         keep_to_owner(path)?;
-        let connection = create(path).map_err(|error| fault(&error))?;
-        let writer = Writer::new(connection, path);
+        let writer = Writer::new(create(path).map_err(|error| fault(&error))?);
         let inner = Inner {
             path: path.to_owned(),
             writer,
             readers: Mutex::default(),
             reading: Arc::new(Semaphore::new(READERS)),
+            written: AtomicUsize::new(0),
             known: Mutex::default(),
         };
         Ok(Self {
@@ -130,7 +149,22 @@ impl File {
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.inner.writer.write(work).await
+        let done = self.inner.writer.write(work).await;
+        if self.inner.written.fetch_add(1, Ordering::Relaxed) % WRITES == WRITES - 1 {
+            tokio::spawn(self.clone().checkpoint());
+        }
+        done
+    }
+
+    /// Copies what was written from SQLite's log into its file while others go on writing: a commit that does it waits
+    /// for the disk, and everybody behind it does too. The log begins anew in a pause of the writers, or else by a commit
+    /// (`wal_autocheckpoint`), which also makes up for a checkpoint that failed, or that another was in the way of.
+    async fn checkpoint(self) {
+        let _later = self
+            .read(|connection| {
+                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            })
+            .await;
     }
 
     /// The same for several statements that may turn out to be impossible: after `None` nothing of them has happened.
@@ -185,6 +219,36 @@ impl File {
             .map_err(|_| interrupted())?
             .map_err(|error| fault(&error))
     }
+}
+
+/// Switching to WAL does not wait for another process that does the same at this moment; so we do.
+fn create(path: &Path) -> rusqlite::Result<Connection> {
+    let mut tries = 0;
+    loop {
+        let outcome = connect(path).and_then(|connection| {
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        });
+        tries += 1;
+        match outcome {
+            Err(error) if tries < 40 && fault(&error).is_transient() => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // WAL + NORMAL survives the death of the process; only a power cut can lose the last commits.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // Checkpoints are made beside the writer; a commit makes one when the log never got a pause: 160 MB.
+    connection.pragma_update(None, "wal_autocheckpoint", 40_000)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

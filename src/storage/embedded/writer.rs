@@ -6,13 +6,11 @@
 //! writes.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::checkpoint::Checkpoints;
 use super::error::fault;
 use crate::fault::Fault;
 
@@ -24,7 +22,6 @@ const AT_ONCE: usize = 256;
 pub(super) struct Writer {
     connection: Arc<Mutex<Connection>>,
     line: Arc<Mutex<Line>>,
-    checkpoints: Checkpoints,
 }
 
 #[derive(Default)]
@@ -43,12 +40,10 @@ impl std::fmt::Debug for Line {
 }
 
 impl Writer {
-    /// On a connection to the file at `path`.
-    pub(super) fn new(connection: Connection, path: &Path) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         Self {
             connection: Arc::new(Mutex::new(connection)),
             line: Arc::default(),
-            checkpoints: Checkpoints::of(path),
         }
     }
 
@@ -106,9 +101,7 @@ impl Writer {
                 (reads, writes)
             };
             run(&mut connection, TransactionBehavior::Deferred, reads);
-            let written = writes.len();
             run(&mut connection, TransactionBehavior::Immediate, writes);
-            self.checkpoints.after(written);
         }
     }
 }
