@@ -6,7 +6,7 @@ use warp::http::StatusCode;
 
 use super::Handler;
 use super::access::{AuthError, Caller, DashboardLock};
-use super::events::outcome;
+use super::events::{self, outcome};
 use super::routes::{DOCUMENT, Route};
 use super::silences;
 use super::wire::{Request, Response};
@@ -527,14 +527,7 @@ pub(super) fn event_of(
         channel: Channel::Dashboard,
         name: caller.name.clone(),
     };
-    let status = |to| {
-        Some(Event::StatusChanged {
-            to,
-            by: by.clone(),
-            at: now,
-            jira_status: None,
-        })
-    };
+    let status = |to| Some(events::status(to, by.clone(), now));
     match action {
         "acknowledge" => status(Status::Acknowledged),
         "start" => status(Status::InProgress),

@@ -59,7 +59,7 @@ pub(super) fn outcome(result: Result<Ticket, UpdateError>) -> Response {
     }
 }
 
-/// A person took the ticket, or closed it, with a button.
+/// A person took the ticket, closed it or opened it again.
 pub(super) fn status(to: Status, by: Actor, at: DateTime<Utc>) -> Event {
     Event::StatusChanged {
         to,
