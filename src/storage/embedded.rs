@@ -1,8 +1,8 @@
 //! One SQLite file: the store of `aiops-rca local`, opened by the stand-in host and the handler at the same time.
 //!
 //! Same promises as Azure Storage, kept by the same contract test. One writer at a time commits what waits
-//! together (`writer`), in WAL mode, so two processes take turns. An ETag is the number of a file-wide counter, so it is never
-//! reused, not even by an entity that was deleted and inserted again. Reads run on the blocking pool.
+//! together (`writer`), in WAL mode, so two processes take turns. An ETag is a random number of 63 bits, so that an entity
+//! that was deleted and inserted again gets another one. Reads run on the blocking pool.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::file::{File, Kind};
+use self::writer::Piece;
 use super::limits::{
     LONGEST_DELAY, TIME_TO_LIVE_MILLIS, bad_continuation, check_message, check_writes, page_size,
 };
@@ -167,22 +168,17 @@ impl EmbeddedStorage {
             };
             rows.push((key, kind));
         }
+        let etag = fastrand::i64(1..);
         let write = move |connection: &Connection| {
-            let first = next_etags(connection, i64::try_from(rows.len()).unwrap_or(i64::MAX))?;
-            for ((key, kind), etag) in rows.iter().zip(first..) {
+            for (done, (key, kind)) in rows.iter().enumerate() {
                 if !kind.write(connection, key, etag)? {
-                    return Ok(None);
+                    let piece = if done == 0 { Piece::Keep } else { Piece::Undo };
+                    return Ok(piece(Swapped::Conflict));
                 }
             }
-            Ok(Some(first))
+            Ok(Piece::Keep(Swapped::Done(ETag(etag.to_string()))))
         };
-        let done = if writes.len() == 1 {
-            self.file.write(write).await?
-        } else {
-            self.file.write_or_undo(write).await?
-        };
-        let etag = done.map(|etag| ETag(etag.to_string()));
-        Ok(etag.map_or(Swapped::Conflict, Swapped::Done))
+        self.file.write_or_undo(write).await
     }
 
     pub(super) async fn delete(
@@ -451,13 +447,6 @@ impl Kept {
     }
 }
 
-/// The first of so many in a row.
-fn next_etags(connection: &Connection, many: i64) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached("UPDATE counter SET last = last + ?1 WHERE id = 1 RETURNING last - ?1 + 1")?
-        .query_row([many], |found| found.get(0))
-}
-
 /// The last row of the page before.
 fn continuation_row(continuation: &Continuation) -> Result<String, Fault> {
     let bytes = URL_SAFE_NO_PAD.decode(&continuation.0).ok();
@@ -466,8 +455,9 @@ fn continuation_row(continuation: &Continuation) -> Result<String, Fault> {
         .ok_or_else(bad_continuation)
 }
 
+/// In the order of time: an index of them grows at its end, and a commit writes few of its pages.
 fn new_id() -> String {
-    uuid::Uuid::new_v4().to_string()
+    uuid::Uuid::now_v7().to_string()
 }
 
 fn time(millis: i64) -> DateTime<Utc> {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::super::names::Prefix;
 use super::error::fault;
-use super::writer::Writer;
+use super::writer::{Piece, Writer};
 use crate::fault::Fault;
 
 const BUSY: Duration = Duration::from_secs(5);
@@ -23,13 +23,11 @@ const WRITES: usize = 1_000;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS container (kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL);
-INSERT OR IGNORE INTO counter (id, last) VALUES (1, 0);
 CREATE TABLE IF NOT EXISTS entity (
   table_name TEXT NOT NULL, partition TEXT NOT NULL, row TEXT NOT NULL, etag INTEGER NOT NULL, document TEXT NOT NULL,
   UNIQUE (table_name, partition, row));
 CREATE TABLE IF NOT EXISTS message (
-  sequence INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, receipt TEXT NOT NULL, text TEXT NOT NULL,
+  sequence INTEGER PRIMARY KEY, queue TEXT NOT NULL, id TEXT NOT NULL, receipt TEXT NOT NULL, text TEXT NOT NULL,
   dequeue_count INTEGER NOT NULL, inserted_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, visible_at INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS message_by_visibility ON message (queue, visible_at, sequence);
 CREATE UNIQUE INDEX IF NOT EXISTS message_by_id ON message (queue, id);
@@ -149,6 +147,15 @@ impl File {
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        self.write_or_undo(move |connection| work(connection).map(Piece::Keep))
+            .await
+    }
+
+    /// The same for several statements that may turn out to be impossible half-way.
+    pub(super) async fn write_or_undo<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> rusqlite::Result<Piece<T>> + Send + 'static,
+    ) -> Result<T, Fault> {
         let done = self.inner.writer.write(work).await;
         if self.inner.written.fetch_add(1, Ordering::Relaxed) % WRITES == WRITES - 1 {
             tokio::spawn(self.clone().checkpoint());
@@ -165,25 +172,6 @@ impl File {
                 connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
             })
             .await;
-    }
-
-    /// The same for several statements that may turn out to be impossible: after `None` nothing of them has happened.
-    pub(super) async fn write_or_undo<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Connection) -> rusqlite::Result<Option<T>> + Send + 'static,
-    ) -> Result<Option<T>, Fault> {
-        self.write(move |connection| {
-            connection.prepare_cached("SAVEPOINT piece")?.execute([])?;
-            let done = work(connection)?;
-            if done.is_none() {
-                connection
-                    .prepare_cached("ROLLBACK TO piece")?
-                    .execute([])?;
-            }
-            connection.prepare_cached("RELEASE piece")?.execute([])?;
-            Ok(done)
-        })
-        .await
     }
 
     /// A read of a few rows; it may be run again.

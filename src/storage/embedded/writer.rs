@@ -1,9 +1,9 @@
 //! One thread at a time: what waits when it is free is read, then written, in one transaction each.
 //!
 //! A commit costs about the same for one write as for a hundred, so a burst is written in a few transactions. Nobody is
-//! answered before the commit. Where one of the writes fails, each is tried in a transaction of its own, so that the
-//! others do not share its fault. Short reads are made on the same connection: it alone keeps its cache while somebody
-//! writes.
+//! answered before the commit. Where one of the writes fails or has to be undone, each is tried in a transaction of its
+//! own, so that the others do not share its fault. Short reads are made on the same connection: it alone keeps its cache
+//! while somebody writes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,13 @@ use crate::fault::Fault;
 
 /// Pieces of one transaction: others, of another process, wait as long.
 const AT_ONCE: usize = 256;
+
+/// What came of a piece of a transaction.
+pub(super) enum Piece<T> {
+    Keep(T),
+    /// Nothing of it may stay.
+    Undo(T),
+}
 
 /// The connection that writes, and what waits for it; cloning shares both.
 #[derive(Debug, Clone)]
@@ -52,23 +59,24 @@ impl Writer {
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        let work = move |connection: &Connection| work(connection).map(Piece::Keep);
         self.take_turn(work, |line| &mut line.reads).await
     }
 
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<Piece<T>> + Send + 'static,
     ) -> Result<T, Fault> {
         self.take_turn(work, |line| &mut line.writes).await
     }
 
     async fn take_turn<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<Piece<T>> + Send + 'static,
         among: impl Fn(&mut Line) -> &mut VecDeque<Box<dyn Job>>,
     ) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
-        let job = Piece {
+        let job = Asked {
             work,
             done: None,
             answer,
@@ -112,28 +120,31 @@ fn some(waiting: &mut VecDeque<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
 }
 
 trait Job: Send {
-    /// Its part of the transaction; `false`: it failed.
+    /// Its part of the transaction; `false`: it failed, or must be undone.
     fn work(&mut self, connection: &Connection) -> bool;
     /// After the commit, or after the fault that all of the transaction share.
     fn answer(self: Box<Self>, fault: Option<&Fault>);
 }
 
-struct Piece<W, T> {
+struct Asked<W, T> {
     work: W,
     done: Option<rusqlite::Result<T>>,
     answer: oneshot::Sender<Result<T, Fault>>,
 }
 
-impl<W, T> Job for Piece<W, T>
+impl<W, T> Job for Asked<W, T>
 where
-    W: Fn(&Connection) -> rusqlite::Result<T> + Send,
+    W: Fn(&Connection) -> rusqlite::Result<Piece<T>> + Send,
     T: Send,
 {
     fn work(&mut self, connection: &Connection) -> bool {
-        let done = (self.work)(connection);
-        let worked = done.is_ok();
+        let (done, stays) = match (self.work)(connection) {
+            Ok(Piece::Keep(value)) => (Ok(value), true),
+            Ok(Piece::Undo(value)) => (Ok(value), false),
+            Err(error) => (Err(error), false),
+        };
         self.done = Some(done);
-        worked
+        stays
     }
 
     fn answer(self: Box<Self>, shared: Option<&Fault>) {
@@ -148,7 +159,7 @@ where
     }
 }
 
-/// All in one transaction, or each in one of its own when one of them fails.
+/// All in one transaction, or each in one of its own when one of them cannot stay.
 fn run(connection: &mut Connection, behavior: TransactionBehavior, mut jobs: Vec<Box<dyn Job>>) {
     if jobs.is_empty() {
         return;
@@ -169,7 +180,7 @@ fn run(connection: &mut Connection, behavior: TransactionBehavior, mut jobs: Vec
     }
 }
 
-/// `false`: one of them failed, and nothing was written.
+/// `false`: one of them cannot stay, and nothing was written.
 fn commit(
     connection: &mut Connection,
     behavior: TransactionBehavior,
