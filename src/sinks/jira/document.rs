@@ -139,9 +139,7 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         blocks.extend(bullets(&lines));
     }
     let mut page = Page::new(blocks);
-    for quote in diagnosis.proofs().take(MOST_QUOTES) {
-        page.add_quote(quote);
-    }
+    page.add_quotes(diagnosis.proofs().take(MOST_QUOTES));
     page.add_gaps(ticket, left_out);
     page.close()
 }
@@ -278,27 +276,41 @@ impl Page {
         }
     }
 
-    fn add_quote(&mut self, quote: &Quote) {
-        let named = quote
-            .title
-            .as_ref()
-            .map(|title| format!("Evidence: {}", one_line(title)));
-        let named = named
-            .unwrap_or_else(|| format!("Evidence ({}):", shorten(&one_line(&quote.source), 100)));
-        let title = heading(&shorten(&named, 150));
+    /// What was said in one place stands under one heading.
+    fn add_quotes<'a>(&mut self, quotes: impl Iterator<Item = &'a Quote>) {
+        let mut places: Vec<(String, Vec<&Quote>)> = Vec::new();
+        for quote in quotes {
+            let title = title(quote);
+            match places.iter_mut().find(|(known, _)| *known == title) {
+                Some((_, said)) => said.push(quote),
+                None => places.push((title, vec![quote])),
+            }
+        }
+        for (title, said) in places {
+            let mut head = vec![heading(&title)];
+            for quote in said {
+                if self.add_quote(&head, quote) {
+                    head.clear();
+                }
+            }
+        }
+    }
+
+    fn add_quote(&mut self, head: &[Value], quote: &Quote) -> bool {
         let mut limit = QUOTE_LIMIT;
         loop {
             let text = shorten(clean(&quote.quote).trim_matches('\n'), limit);
             if text.trim().is_empty() {
-                return;
+                return false;
             }
             let code = json!({"type": "codeBlock", "attrs": {"language": "text"}, "content": [{"type": "text", "text": text}]});
-            if self.add(&[title.clone(), code]) {
-                return;
+            if self.add(&[head, &[code]].concat()) {
+                return true;
             }
             limit /= 2;
             if limit < 100 {
-                return self.tell_more();
+                self.tell_more();
+                return false;
             }
         }
     }
@@ -323,6 +335,17 @@ impl Page {
     fn close(self) -> Value {
         document(&self.blocks)
     }
+}
+
+/// What people call the evidence that a quote stands in.
+fn title(quote: &Quote) -> String {
+    let named = quote
+        .title
+        .as_ref()
+        .map(|title| format!("Evidence: {}", one_line(title)));
+    let named =
+        named.unwrap_or_else(|| format!("Evidence ({}):", shorten(&one_line(&quote.source), 100)));
+    shorten(&named, 150)
 }
 
 /// `Label: value`, the value perhaps a link.

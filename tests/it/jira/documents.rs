@@ -103,6 +103,27 @@ fn what_a_quote_says_is_not_quoted_again() {
 }
 
 #[test]
+fn quotes_of_one_place_share_its_heading() {
+    let mut ticket = ticket();
+    let said = [("e0", "first"), ("e1", "second"), ("e0", "third")];
+    ticket.diagnosis.evidence = said
+        .map(|(source, quote)| Quote {
+            quote: quote.to_owned(),
+            source: source.to_owned(),
+            title: Some(format!("Output of {source}")),
+        })
+        .into();
+    let text = document::plain_text(&described(&ticket));
+    let (_, evidence) = text.split_once("Evidence: Output of e0\n").expect(&text);
+    let lines: Vec<&str> = evidence.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(
+        lines,
+        ["first", "third", "Evidence: Output of e1", "second"],
+        "{text}"
+    );
+}
+
+#[test]
 fn every_kind_of_failure_has_its_title_and_line() {
     let mut pages = Vec::new();
     for (source, kind, id, asset, severity, priority) in [
