@@ -11,7 +11,7 @@ use crate::diagnosis::Category;
 use crate::failure::Source;
 use crate::ownership::NOBODY;
 use crate::ticket::store::Listed;
-use crate::ticket::{Priority, RemediationState, Status};
+use crate::ticket::{Priority, RemediationState, Status, TicketId};
 
 /// Days that the pages offer.
 pub(super) const RANGES: [u32; 4] = [1, 7, 30, 90];
@@ -311,9 +311,14 @@ impl Group {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// The ticket before which the list begins; without it the list begins with the newest.
+    const BEFORE: &str = "before";
+
     /// Of the parameters of a request that say anything.
     pub fn of(parameter: impl Fn(&str) -> Option<String>) -> Self {
-        let names = Filter::PARAMETERS.into_iter().chain(View::PARAMETERS);
+        let names = (Filter::PARAMETERS.into_iter())
+            .chain(View::PARAMETERS)
+            .chain([Self::BEFORE]);
         let given = names.filter_map(|name| {
             let value = parameter(name)?;
             (!value.is_empty()).then(|| (name.to_owned(), value))
@@ -321,17 +326,33 @@ impl Query {
         Self(given.collect())
     }
 
-    /// With other values; an empty one removes its parameter. Another view begins with its first page.
+    /// With other values; an empty one removes its parameter. Another view begins with its first page, another list with
+    /// its newest ticket.
     #[must_use]
     pub fn with(&self, changes: &[(&str, &str)]) -> Self {
+        let same_list = (changes.iter()).all(|(changed, _)| View::PARAMETERS.contains(changed));
         let kept = self.0.iter().filter(|(name, _)| {
-            name != "page" && changes.iter().all(|(changed, _)| changed != name)
+            name != "page"
+                && (same_list || name != Self::BEFORE)
+                && changes.iter().all(|(changed, _)| changed != name)
         });
         let new = changes
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self(kept.cloned().chain(new).collect())
+    }
+
+    /// The list from this ticket on.
+    #[must_use]
+    pub fn before(&self, ticket: &TicketId) -> Self {
+        self.with(&[(Self::BEFORE, ticket.as_str())])
+    }
+
+    /// The same list from its newest ticket on, unless it is that already.
+    pub fn newest(&self) -> Option<Self> {
+        let begins_later = self.0.iter().any(|(name, _)| name == Self::BEFORE);
+        begins_later.then(|| self.with(&[(Self::BEFORE, "")]))
     }
 
     /// Below this path.
@@ -366,6 +387,8 @@ fn typed(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     fn read(given: &[(&str, &str)]) -> Filter {
@@ -417,5 +440,19 @@ mod tests {
         let sorted = query.with(&[("sort", "sla")]);
         assert_eq!(sorted.at("/x"), "/x?status=open&q=a+b%26c&sort=sla");
         assert_eq!(query.with(&[("status", ""), ("q", "")]).at("/x"), "/x");
+        let id = TicketId::new(Source::Adf, DateTime::UNIX_EPOCH, 1);
+        let older = sorted.before(&id);
+        let begins = format!("/x?status=open&q=a+b%26c&sort=sla&before={id}");
+        assert_eq!(older.at("/x"), begins);
+        assert!(sorted.newest().is_none());
+        assert_eq!(older.newest().unwrap().at("/x"), sorted.at("/x"));
+        assert_eq!(
+            older.with(&[("page", "2")]).at("/x"),
+            format!("{begins}&page=2")
+        );
+        assert_eq!(
+            older.with(&[("status", "")]).at("/x"),
+            "/x?q=a+b%26c&sort=sla"
+        );
     }
 }

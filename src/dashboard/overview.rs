@@ -66,9 +66,7 @@ pub fn overview(page: &Overview<'_>) -> Markup {
                     }
                 }
             }
-            @if let Some(older) = &page.older {
-                p role="status" { "The newest " (page.tickets.len()) " are shown. " a href=(older) rel="next" { "Older failures" } }
-            }
+            (stretch(page))
         }
         div #week data-live="" { (week::picture(page.summary)) (week::most(page.summary, &page.query)) }
         p.quiet.foot {
@@ -243,6 +241,21 @@ fn unknown(filter: &Filter) -> Markup {
         @if !filter.unknown.is_empty() {
             p.card.warn role="alert" {
                 @for (name, value) in &filter.unknown { "There is no " (name) " " code { (value) } ": it filters nothing. " }
+            }
+        }
+    }
+}
+
+/// Which part of a long list this is, and the way to the others.
+fn stretch(page: &Overview<'_>) -> Markup {
+    let newest = page.query.newest();
+    html! {
+        @if newest.is_some() || page.older.is_some() {
+            p role="status" {
+                @if newest.is_some() { "Older failures: " (page.tickets.len()) " are shown. " }
+                @else { "The newest " (page.tickets.len()) " are shown. " }
+                @if let Some(newest) = &newest { a href=(newest.at("/dashboard")) rel="prev" { "Newest failures" } " " }
+                @if let Some(older) = &page.older { a href=(older) rel="next" { "Older failures" } }
             }
         }
     }

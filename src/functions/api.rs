@@ -466,7 +466,7 @@ pub(super) fn before(request: &Request) -> Option<TicketId> {
 }
 
 /// The same list from the ticket on that is the last of these.
-pub(super) fn next_page(request: &Request, tickets: &[Listed]) -> Option<String> {
+fn next_page(request: &Request, tickets: &[Listed]) -> Option<String> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for name in Filter::PARAMETERS.into_iter().chain(["limit"]) {
         if let Some(value) = request.parameter(name) {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use warp::http::{Method, StatusCode};
 
 use super::access::{self, AuthError, Caller, DashboardLock};
-use super::api::{Words, before, down, event_of, next_page, not_found, owned};
+use super::api::{Words, before, down, event_of, not_found, owned};
 use super::events::outcome;
 use super::wire::{Request, Response};
 use super::{Handler, silences};
@@ -239,13 +239,16 @@ impl Handler {
             keys.clone()
                 .map(|key| (key, jira.browse_link(key).to_string()))
         });
+        let query = Query::of(|name| request.parameter(name));
+        let last = tickets.last().filter(|_| cut);
+        let older = last.map(|last| query.before(&last.id).at("/dashboard"));
         let overview = dashboard::Overview {
             tickets: &tickets,
             summary: &summary,
             view,
-            query: Query::of(|name| request.parameter(name)),
+            query,
             blocked: &BlockedSinks::of(&stuck),
-            older: next_page(request, &tickets).filter(|_| cut),
+            older,
             filter: &filter,
             problems: &problems,
             outages: &outages,

@@ -252,8 +252,8 @@ async fn people_have_names_say_things_and_close_many_at_once() {
     );
 
     let body = format!(
-        "token={token}&id={}&id={}&id=nonsense&back=%2Fdashboard%3Fdays%3D30",
-        one.id, two.id
+        "token={token}&id={}&id={}&id=nonsense&back=%2Fdashboard%3Fdays%3D30%26before%3D{}",
+        one.id, two.id, one.id
     );
     let (status, answer) = rig
         .ask(
@@ -265,7 +265,10 @@ async fn people_have_names_say_things_and_close_many_at_once() {
         .await;
     assert_eq!(
         (status, header(&answer, "location")),
-        (303, Some("/dashboard?days=30"))
+        (
+            303,
+            Some(format!("/dashboard?days=30&before={}", one.id).as_str())
+        )
     );
     for id in [&one.id, &two.id] {
         let ticket = rig.store.load(id).await.unwrap().unwrap();
