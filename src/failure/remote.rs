@@ -152,7 +152,7 @@ pub fn remote_run(operator: Option<&str>, texts: &[&str]) -> Option<RemoteRun> {
 /// The class that a log or a traceback names as the task's own.
 fn watched_in(text: &str) -> Option<&'static str> {
     static TASK: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"<(?:Mapped)?Task\((\w+)\)").ok());
+        LazyLock::new(|| Regex::new(r"<(?:Mapped)?Task\(([0-9A-Za-z_]+)\)").ok());
     static MODULE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"providers[\w/\\.\-]*?[/\\.](?:operators|sensors|triggers)[/\\.](\w+)").ok()
     });
@@ -173,7 +173,7 @@ fn run_id(platform: &str, text: &str) -> Option<String> {
         Regex::new(r"(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b").ok()
     });
     static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?i)(?:\brun[ _]?id\b[^\w\n]{0,6}|/runs?/|\bjob run(?: id)? #?|\brun (?:with id )?#?)(\d{2,20})\b")
+        Regex::new(r"(?i)(?:\brun[ _]?id\b[^0-9a-z_\n]{0,6}|/runs?/|\bjob run(?: id)? #?|\brun (?:with id )?#?)([0-9]{2,20})\b")
             .ok()
     });
     static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -181,7 +181,7 @@ fn run_id(platform: &str, text: &str) -> Option<String> {
     });
     static JOB: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
-            r#"(?i)\b(?:job|run|batch|execution|query)[ _]?id\b[\s:='"`]{1,4}([\w:.\-]{4,200})"#,
+            r#"(?i)\b(?:job|run|batch|execution|query)[ _]?id\b[\s:='"`]{1,4}([0-9a-z_:.\-]{4,200})"#,
         )
         .ok()
     });

@@ -132,6 +132,9 @@ const ENDINGS: [&str; 44] = [
     "info", "biz", "gov",
 ];
 
+/// Bytes of a name. Not in the patterns: a class of Unicode, so many times repeated, takes megabytes.
+const LONGEST: usize = 120;
+
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
         static $name: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new($text).ok());
@@ -147,7 +150,7 @@ static NOUN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     nouns.sort_by_key(|noun| std::cmp::Reverse(noun.len()));
     let before = nouns.join("|");
     let between = r"(?:\s+(?:named|name|id|on|at|with id|with identifier))?\s*[:=]?\s*";
-    let bracketed = r"\(([a-z0-9][\w.\-]{1,100})\)";
+    let bracketed = r"\(([a-z0-9][\w.\-]+)\)";
     Regex::new(&format!(
         r#"(?i)(?:^|[^\w-])({before}){between}(?:\(?\\?['"`‘“]([^'"`’”\n]{{1,120}})['"`’”]|{bracketed})"#
     ))
@@ -163,7 +166,7 @@ pattern!(
 );
 pattern!(
     ADDRESS_PAIR,
-    r"(?i)(?:server|host|connect to|connecting to|connection to)\D{0,30}?\b(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?\b"
+    r"(?i)(?:server|host|connect to|connecting to|connection to)[^0-9]{0,30}?\b([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]+)?\b"
 );
 pattern!(CLUSTER_ID, r"\b\d{4}-\d{6}-[a-z0-9]{6,10}\b");
 pattern!(
@@ -171,7 +174,7 @@ pattern!(
     r"^(?:ip-)?\d+(?:-\d+){3}|^\d|\.ec2\.internal$|\.compute\.internal$|\.internal\.cloudapp\.net$"
 );
 pattern!(NUMBERS, r"\d{4,}|\d+(?:-\d+)+");
-pattern!(QUOTED, r#"['"`]([A-Za-z_][\w.\-]{1,60})['"`]"#);
+pattern!(QUOTED, r#"['"`]([A-Za-z_][\w.\-]+)['"`]"#);
 pattern!(PART_OF_NAME, r"[\\/@]$");
 
 pub(super) fn of(ticket: &Ticket) -> Things {
@@ -188,8 +191,9 @@ pub(super) fn of(ticket: &Ticket) -> Things {
         } else {
             name
         };
-        let says_nothing =
-            name.is_empty() || kind == HOST && (is_machine(name) || PAGES.contains(&name));
+        let says_nothing = name.is_empty()
+            || name.len() > LONGEST
+            || kind == HOST && (is_machine(name) || PAGES.contains(&name));
         if !says_nothing {
             found.insert(Thing(kind.to_owned(), name.to_owned()));
         }
@@ -257,7 +261,7 @@ fn quoted(text: &str) -> impl Iterator<Item = String> {
         .filter_map(|words| words.get(1))
         .map(|name| name.as_str());
     names
-        .filter(|name| name.split(['-', '_', '.']).all(lasts))
+        .filter(|name| name.len() <= LONGEST && name.split(['-', '_', '.']).all(lasts))
         .take(MOST_QUOTED)
         .map(str::to_lowercase)
 }

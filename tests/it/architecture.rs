@@ -9,8 +9,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use aiops_rca::functions::{Door, Trigger};
+use regex::Regex;
 use serde_json::{Value, json};
 
 mod closed;
@@ -386,6 +388,34 @@ fn only_config_reads_the_environment() {
         .map(|code| code.file.as_str())
         .collect();
     assert_eq!(readers, ["config/mod.rs"]);
+}
+
+/// A class of Unicode is some hundred states, and a repetition has all of them as often as it may repeat.
+fn is_large(text: &str) -> bool {
+    static OFTEN: LazyLock<Regex> = LazyLock::new(|| {
+        let class = r"(?:\\[wWdD]|\[[^\]\s]*\\[wWdD][^\]]*\])";
+        Regex::new(&format!(r"{class}\{{[0-9]*,?[0-9]{{2,}}\}}")).unwrap()
+    });
+    OFTEN.is_match(text)
+}
+
+#[test]
+fn no_pattern_repeats_a_class_of_unicode_often() {
+    assert!(is_large(r"run (\d{2,20})") && is_large(r"\(([\w.\-]{1,100})\)"));
+    assert!(!is_large(r"\d{4} [0-9]{2,20} [\w.]+ \w{0,8} [^\n]{1,260}"));
+    let mut large = Vec::new();
+    for code in Code::of_library() {
+        let text = std::fs::read_to_string(path("src").join(&code.file)).unwrap();
+        let lines = text.lines().filter(|line| is_large(line));
+        large.extend(lines.map(|line| format!("{}: {line}", code.file)));
+    }
+    // Eleven digits, once, in the demo.
+    large.retain(|line| !line.starts_with("local/demo/"));
+    assert_eq!(
+        large,
+        Vec::<String>::new(),
+        "write `[0-9]`, or `+` and a length"
+    );
 }
 
 /// Names of settings: capitals with underscores, and what stands beneath `AzureWebJobsStorage`.
