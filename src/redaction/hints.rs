@@ -170,7 +170,7 @@ pub(super) static ALL: LazyLock<Hints> = LazyLock::new(|| {
     }
     let automaton = AhoCorasick::builder()
         .ascii_case_insensitive(true)
-        .kind(Some(AhoCorasickKind::DFA))
+        .kind(Some(AhoCorasickKind::ContiguousNFA))
         .build(texts)
         .expect("hints are few and short");
     Hints {
