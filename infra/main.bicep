@@ -415,6 +415,8 @@ var baseSettings = {
   DASHBOARD_AUTH: empty(dashboardClientId) ? 'key' : 'entra'
   DASHBOARD_KEY: '${secret}DASHBOARD-KEY)'
   AI_PROVIDER: aiProvider
+  // The threads of the handler share two heaps: with one each, which is the C library's default, they hold more memory.
+  MALLOC_ARENA_MAX: '2'
 }
 
 // Where this cloud's APIs are, as far as no function of Bicep knows it.

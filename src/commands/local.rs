@@ -89,6 +89,8 @@ pub async fn run(arguments: LocalArguments, process: Environment) -> anyhow::Res
         ours(from_files(&folders, process)?.0)
     };
     let mut settings = with_store(configured, &store);
+    // As the templates set it: the C library reads it.
+    settings.insert("MALLOC_ARENA_MAX".to_owned(), "2".to_owned());
     let port = match arguments.port {
         Some(0) => free_port().await?,
         Some(port) => port,
