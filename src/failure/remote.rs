@@ -152,7 +152,7 @@ pub fn remote_run(operator: Option<&str>, texts: &[&str]) -> Option<RemoteRun> {
 /// The class that a log or a traceback names as the task's own.
 fn watched_in(text: &str) -> Option<&'static str> {
     static TASK: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"<(?:Mapped)?Task\(([0-9A-Za-z_]+)\)").ok());
+        LazyLock::new(|| Regex::new(r"<(?:Mapped)?Task\((\w+)\)").ok());
     static MODULE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"providers[\w/\\.\-]*?[/\\.](?:operators|sensors|triggers)[/\\.](\w+)").ok()
     });
@@ -168,12 +168,15 @@ fn watched_in(text: &str) -> Option<&'static str> {
     })
 }
 
+/// Characters of a run's id; a longer one is cut. Not in the pattern: `\w` so many times takes megabytes.
+const LONGEST: usize = 200;
+
 fn run_id(platform: &str, text: &str) -> Option<String> {
     static GUID: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b").ok()
     });
     static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?i)(?:\brun[ _]?id\b[^0-9a-z_\n]{0,6}|/runs?/|\bjob run(?: id)? #?|\brun (?:with id )?#?)([0-9]{2,20})\b")
+        Regex::new(r"(?i)(?:\brun[ _]?id\b[^\w\n]{0,6}|/runs?/|\bjob run(?: id)? #?|\brun (?:with id )?#?)(\d{2,20})\b")
             .ok()
     });
     static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -181,13 +184,14 @@ fn run_id(platform: &str, text: &str) -> Option<String> {
     });
     static JOB: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
-            r#"(?i)\b(?:job|run|batch|execution|query)[ _]?id\b[\s:='"`]{1,4}([0-9a-z_:.\-]{4,200})"#,
+            r#"(?i)\b(?:job|run|batch|execution|query)[ _]?id\b[\s:='"`]{1,4}([\w:.\-]{4,})"#,
         )
         .ok()
     });
     let first = |pattern: &Option<Regex>, group: usize| {
         let found = pattern.as_ref()?.captures(text)?;
-        Some(found.get(group)?.as_str().trim_end_matches('.').to_owned())
+        let id: String = found.get(group)?.as_str().chars().take(LONGEST).collect();
+        Some(id.trim_end_matches('.').to_owned())
     };
     match platform {
         DATA_FACTORY | SYNAPSE | "Fabric" | "Power BI" => first(&GUID, 0),
@@ -277,6 +281,14 @@ mod tests {
         ] {
             assert_eq!(watched_by(class), None, "{class}");
         }
+    }
+
+    #[test]
+    fn an_id_is_read_whole_and_ends_somewhere() {
+        let of = |id: &str| run_id("Glue", &format!("job id: {id}"));
+        assert_eq!(of("jr_Führung.7.").as_deref(), Some("jr_Führung.7"));
+        assert_eq!(of("jr"), None);
+        assert_eq!(of(&"ü".repeat(300)), Some("ü".repeat(LONGEST)));
     }
 
     #[test]

@@ -51,14 +51,14 @@ pattern!(
 );
 pattern!(
     RUN_PAGE,
-    r"(?i)https?://([a-z0-9.\-]+(?::\d+)?)/(?:\?[ow]=\d+)?(?:#job/\d+/runs?/|jobs/(?:\d+/)?runs/|#job/\d+/run/)([0-9]{1,20})\b"
+    r"(?i)https?://([a-z0-9.\-]+(?::\d+)?)/(?:\?[ow]=\d+)?(?:#job/\d+/runs?/|jobs/(?:\d+/)?runs/|#job/\d+/run/)(\d{1,20})\b"
 );
-pattern!(TASK_RUN, r#"(?i)['"]run_id['"]\s*:\s*['"]?([0-9]{1,20})\b"#);
+pattern!(TASK_RUN, r#"(?i)['"]run_id['"]\s*:\s*['"]?(\d{1,20})\b"#);
 pattern!(
     DAG_RUN,
-    r"\b([\w.\-]+) failed with failed states .{0,80}? for run_ids \[([^\]]+)\]"
+    r"\b([\w.\-]+) failed with failed states .{0,80}? for run_ids \[([^\]]{1,600})\]"
 );
-pattern!(QUOTED, r#"['"]([^'"]+)['"]"#);
+pattern!(QUOTED, r#"['"]([^'"]{1,250})['"]"#);
 
 /// What the names of runs begin with that a factory submits.
 const OF_FACTORY: &str = "ADF_";

@@ -132,8 +132,9 @@ const ENDINGS: [&str; 44] = [
     "info", "biz", "gov",
 ];
 
-/// Bytes of a name. Not in the patterns: a class of Unicode, so many times repeated, takes megabytes.
-const LONGEST: usize = 120;
+/// Characters of a name between brackets, and of one between quotes. Not in the patterns: `\w` so many times takes megabytes.
+const BRACKETED: usize = 101;
+const IN_QUOTES: usize = 61;
 
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
@@ -166,7 +167,7 @@ pattern!(
 );
 pattern!(
     ADDRESS_PAIR,
-    r"(?i)(?:server|host|connect to|connecting to|connection to)[^0-9]{0,30}?\b([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]+)?\b"
+    r"(?i)(?:server|host|connect to|connecting to|connection to)\D{0,30}?\b(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?\b"
 );
 pattern!(CLUSTER_ID, r"\b\d{4}-\d{6}-[a-z0-9]{6,10}\b");
 pattern!(
@@ -191,9 +192,8 @@ pub(super) fn of(ticket: &Ticket) -> Things {
         } else {
             name
         };
-        let says_nothing = name.is_empty()
-            || name.len() > LONGEST
-            || kind == HOST && (is_machine(name) || PAGES.contains(&name));
+        let says_nothing =
+            name.is_empty() || kind == HOST && (is_machine(name) || PAGES.contains(&name));
         if !says_nothing {
             found.insert(Thing(kind.to_owned(), name.to_owned()));
         }
@@ -202,7 +202,9 @@ pub(super) fn of(ticket: &Ticket) -> Things {
         add(HOST, host);
     }
     for words in NOUN.iter().flat_map(|noun| noun.captures_iter(text)) {
-        let name = words.get(2).or_else(|| words.get(3));
+        let bracketed = words.get(3);
+        let bracketed = bracketed.filter(|name| name.as_str().chars().count() <= BRACKETED);
+        let name = words.get(2).or(bracketed);
         let (Some(noun), Some(name)) = (words.get(1), name) else {
             continue;
         };
@@ -261,7 +263,8 @@ fn quoted(text: &str) -> impl Iterator<Item = String> {
         .filter_map(|words| words.get(1))
         .map(|name| name.as_str());
     names
-        .filter(|name| name.len() <= LONGEST && name.split(['-', '_', '.']).all(lasts))
+        .filter(|name| name.chars().count() <= IN_QUOTES)
+        .filter(|name| name.split(['-', '_', '.']).all(lasts))
         .take(MOST_QUOTED)
         .map(str::to_lowercase)
 }
@@ -312,4 +315,15 @@ fn is_machine(host: &str) -> bool {
             .as_ref()
             .is_some_and(|machine| machine.is_match(host))
         || stable(host).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_an_end() {
+        let names = |length: usize| quoted(&format!("'a{}'", "é".repeat(length - 1))).count();
+        assert_eq!((names(IN_QUOTES), names(IN_QUOTES + 1)), (1, 0));
+    }
 }

@@ -238,10 +238,11 @@ pattern!(
     r"(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)(?-u:\b)"
 );
 pattern!(
-    /// A time, perhaps a thread and a logger, and a level.
+    /// A time, perhaps a thread and a logger, and a level. Names are of alphabets, kana, Chinese or Hangul: with all of
+    /// `\w` so many times, the pattern would take 7 MB.
     TIMED,
-    r"^\W{0,3}(?:[0-9]{2,4}[-/.][0-9]{2}[-/.][0-9]{2,4})?[T ,]*[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?[.,]?[0-9]*\s?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2})?[\])]?[\s\-|]*",
-    r"(?:[\[({]?[0-9A-Za-z_.$\-:#/@ ]{0,60}?[\])}]?[\s\-|:]+){0,2}?[\[({<]*",
+    r"^\W{0,3}(?:\d{2,4}[-/.]\d{2}[-/.]\d{2,4})?[T ,]*\d{1,2}:\d{2}(?::\d{2})?[.,]?\d*\s?(?:Z|UTC|[+-]\d{2}:?\d{2})?[\])]?[\s\-|]*",
+    r"(?:[\[({]?[[\w&&[\x00-\u{7FF}\u{3040}-\u{30FF}\u{4E00}-\u{D7A3}]].$\-:#/@ ]{0,60}?[\])}]?[\s\-|:]+){0,2}?[\[({<]*",
     r"(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|debug|info|warning|error|critical)(?-u:\b)\s*[\])}>:|\-]*(?:\s|$)"
 );
 pattern!(
@@ -415,6 +416,15 @@ mod tests {
                 "[2026-11-29T02:01:20.100+0000] {client.py:88} WARNING - x",
                 Some(Level::Warned),
             ),
+            (
+                "2026-11-29 02:01:20,100 [Führung-1] [планировщик] [東京] WARN x",
+                None,
+            ),
+            (
+                "2026-11-29 02:01:20,100 [Führung-1] [планировщик] WARN x",
+                Some(Level::Warned),
+            ),
+            ("2026-11-29 02:01:20 [東京-1] WARN x", Some(Level::Warned)),
             (
                 "[2023-09-08, 10:14:54 +07] {subprocess.py:94} INFO - x",
                 Some(Level::Child),

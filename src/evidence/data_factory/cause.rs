@@ -131,10 +131,8 @@ pub(super) fn unwrapped(message: &str) -> &str {
 /// The run of a Databricks page such as `https://adb-1.2.azuredatabricks.net/?o=1#job/51/run/99`.
 pub(super) fn databricks_run(page: &str) -> Option<String> {
     static PAGE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(
-            r"^https://[A-Za-z0-9.\-]+/(?:\?o=\d+)?#?/?jobs?/[0-9]{1,20}/runs?/([0-9]{1,20})\b",
-        )
-        .ok()
+        Regex::new(r"^https://[A-Za-z0-9.\-]+/(?:\?o=\d+)?#?/?jobs?/\d{1,20}/runs?/(\d{1,20})\b")
+            .ok()
     });
     Some(PAGE.as_ref()?.captures(page)?.get(1)?.as_str().to_owned())
 }
