@@ -397,7 +397,7 @@ const PATTERN: usize = 1 << 20;
 /// The raw strings of a file that take more than [`PATTERN`] when they are read as patterns. In most files none is one.
 fn large_patterns(text: &str) -> Vec<&str> {
     static RAW: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r###"(?s)\br#"(.*?)"#|\br"([^"]*)""###).unwrap());
+        LazyLock::new(|| Regex::new(r##"(?s)\br#"(.*?)"#|\br"([^"]*)""##).unwrap());
     let raw = RAW
         .captures_iter(text)
         .filter_map(|raw| raw.get(1).or(raw.get(2)));
