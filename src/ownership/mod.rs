@@ -6,6 +6,7 @@
 //! one, the folder, as whom the job runs, who made it. The room does not know how a sink calls people.
 
 use crate::failure::{Failure, field};
+use crate::redaction::one_line;
 use crate::ticket::{Care, Importance, Owner};
 
 mod routes;
@@ -118,9 +119,9 @@ fn owner_of_tag(tag: &str) -> Option<&str> {
     TEAMS.into_iter().any(is_team).then_some(tag)
 }
 
-/// Is that a name, and not a word for nobody or what redaction left of one?
+/// Is that a name, and not a word for nobody, what redaction left of one, or characters that nobody can see?
 fn is_somebody(name: &str) -> bool {
-    let lower = name.trim().to_lowercase();
+    let lower = one_line(name).to_lowercase();
     // A service principal's id names nobody.
     let is_id = uuid::Uuid::parse_str(&lower).is_ok();
     !(lower.is_empty() || is_id || NOT_SAID.contains(&lower.as_str()) || lower.contains("***"))

@@ -46,7 +46,7 @@ fn the_first_rule_counts_then_the_platform_is_believed() {
          creator:jane.roe=team-jane sandbox_*=nobody",
         "",
     );
-    let cases: [Case<'_>; 18] = [
+    let cases: [Case<'_>; 19] = [
         ("PL_Finance_load", &[], Some("team-finance")),
         (
             "pl_x",
@@ -88,6 +88,12 @@ fn the_first_rule_counts_then_the_platform_is_believed() {
             Some("team-jane"),
         ),
         ("pl_x", &[(field::OWNER, "***")], None),
+        // Nobody can see that name.
+        (
+            "pl_x",
+            &[(field::OWNER, "\u{200b}, \u{1b}"), (field::TAGS, "team-x")],
+            Some("team-x"),
+        ),
         ("pl_x", &[], None),
     ];
     for (asset, context, expected) in cases {

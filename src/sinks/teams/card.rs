@@ -416,15 +416,16 @@ fn told(chapter: &Chapter) -> Vec<Value> {
 }
 
 fn steps(ticket: &Ticket) -> Vec<Value> {
-    let steps = &ticket.diagnosis.recommendations;
-    let steps: Vec<&String> = (steps.iter())
-        .filter(|step| !step.trim().is_empty())
+    let steps = ticket.diagnosis.recommendations.iter();
+    let steps: Vec<String> = steps
+        .map(|step| plain(step, 600))
+        .filter(|step| !step.is_empty())
         .collect();
     let mut shown = Vec::new();
     if !steps.is_empty() {
         shown.push(heading("Resolution Steps"));
     }
-    shown.extend((steps.iter().take(STEPS)).map(|step| small(&format!("• {}", plain(step, 600)))));
+    shown.extend((steps.iter().take(STEPS)).map(|step| small(&format!("• {step}"))));
     if let Some(more @ 1..) = steps.len().checked_sub(STEPS) {
         shown.push(small(&format!("… {more} more on the dashboard")));
     }
@@ -457,10 +458,12 @@ fn answered(approval: &Approval, answer: &Answer) -> Vec<Value> {
         "👎 Rejected"
     };
     let by = plain(&answer.by.name, NAME_LIMIT);
-    vec![
-        line(&format!("{word} by {by} on {}", time(answer.at))),
-        small(&plain(&approval.plan_text, TEXT_LIMIT / 3)),
-    ]
+    let mut body = vec![line(&format!("{word} by {by} on {}", time(answer.at)))];
+    let plan = plain(&approval.plan_text, TEXT_LIMIT / 3);
+    if !plan.is_empty() {
+        body.push(small(&plan));
+    }
+    body
 }
 
 fn asked(ticket: &Ticket, approval: &Approval, look: &Look<'_>) -> (Vec<Value>, Vec<Value>) {
@@ -554,10 +557,15 @@ fn rich(inlines: &[Value]) -> Value {
     json!({"type": "RichTextBlock", "inlines": inlines})
 }
 
+/// `Label: value`. Teams refuses a text without characters.
 fn fact(label: &str, value: &str, limit: usize) -> Value {
+    let mut value = plain(value, limit);
+    if value.is_empty() {
+        value.push_str("not reported");
+    }
     let mut element = rich(&[
         json!({"type": "TextRun", "text": format!("{label}: "), "weight": "Bolder"}),
-        json!({"type": "TextRun", "text": plain(value, limit)}),
+        json!({"type": "TextRun", "text": value}),
     ]);
     close_to(&mut element);
     element

@@ -6,7 +6,7 @@ use aiops_rca::ownership::Routes;
 use aiops_rca::sinks::teams::card::{self, BOT_SIZE, Look, Serial, URL_SIZE};
 use aiops_rca::sinks::teams::{Teams, TeamsSettings, WorkflowBody, WorkflowSettings, WorkflowUrl};
 use aiops_rca::ticket::machine::Event;
-use aiops_rca::ticket::{Importance, Status, Ticket};
+use aiops_rca::ticket::{Actor, Answer, Channel, Importance, Status, Ticket};
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -411,6 +411,41 @@ fn many_people_are_mentioned_each_by_a_name_of_their_own() {
     assert_eq!(found[1].1, "<at>team-finance 2</at>");
     let texts: std::collections::BTreeSet<_> = found.iter().map(|(_, text)| text).collect();
     assert_eq!(texts.len(), 10);
+}
+
+/// Teams takes no text without characters, so a card says that there is none.
+#[test]
+fn texts_that_nobody_can_see_leave_a_card_whole() {
+    for unseen in ["", " ", "\u{200b}", "\u{1b}\u{feff}", "\u{e0041}"] {
+        let mut ticket = named(unseen);
+        ticket.owner = Some(unseen.to_owned());
+        ticket.diagnosis.root_cause = unseen.to_owned();
+        ticket.diagnosis.error_type = unseen.to_owned();
+        ticket.diagnosis.recommendations = vec![unseen.to_owned()];
+        ask(&mut ticket);
+        if let Some(approval) = &mut ticket.remediation.approval {
+            approval.plan_text = unseen.to_owned();
+            approval.why = unseen.to_owned();
+        }
+        let routes = routes_of(&format!("*: mention={JANE}"));
+        let card = by_bot(&ticket, &routes);
+        last_reply(&ticket, &routes);
+        let shown = texts(&card);
+        let told = shown.iter().filter(|text| *text == "not reported");
+        assert_eq!(told.count(), 3, "owner, cause, why: {shown:?}");
+        assert!(!shown.iter().any(|text| text == "Resolution Steps"));
+        if let Some(approval) = &mut ticket.remediation.approval {
+            approval.answer = Some(Answer {
+                approved: true,
+                by: Actor {
+                    channel: Channel::Teams,
+                    name: unseen.to_owned(),
+                },
+                at: at("12:00:00"),
+            });
+        }
+        by_bot(&ticket, &routes);
+    }
 }
 
 proptest! {
