@@ -28,7 +28,7 @@ use super::amounts;
 use super::catalog::Catalog;
 use super::entry::{Cause, Weight, rank};
 use super::place::Place;
-use super::reading;
+use super::reading::{self, Known};
 use super::scan::Hits;
 use super::shape::{self, Guess};
 use super::span::Span;
@@ -59,7 +59,8 @@ pub(super) struct Verdict<'a> {
 
 /// Classifies a case.
 pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
-    let mut places = places(catalog, case);
+    let known = known(catalog, case);
+    let mut places = places(catalog, case, &known);
     let mut candidates = Vec::new();
     for number in 0..places.len() {
         let Some(place) = places.get(number) else {
@@ -69,7 +70,7 @@ pub(super) fn classify<'a>(catalog: &Catalog, case: &'a Case) -> Verdict<'a> {
         candidates.extend(from_field(catalog, case.source, place, number));
     }
     candidates.extend(from_termination_type(catalog, case, &places));
-    candidates.extend(from_unread_log(catalog, case, &mut places));
+    candidates.extend(from_unread_log(catalog, case, &known, &mut places));
     let voices: Vec<Voice> = places.iter().map(|place| place.voice).collect();
     let voice_of = |place: usize| voices.get(place).copied().unwrap_or(Voice::Record);
     drop_coarse(catalog, &mut candidates, &places);
@@ -197,18 +198,22 @@ impl Candidate {
     }
 }
 
-fn places<'a>(catalog: &Catalog, case: &'a Case) -> Vec<Place<'a>> {
-    let scanner = catalog.scanner();
+fn known(catalog: &Catalog, case: &Case) -> Known {
     let named = case
         .context
         .iter()
         .filter(|(field, _)| reading::is_name_field(field))
         .map(|(_, value)| Cow::Borrowed(value.as_str()));
     let names = case.names.iter().map(|name| Cow::Borrowed(name.as_str()));
-    let known = reading::known(names.chain(named), |name| scanner.is_sign(name));
+    let scanner = catalog.scanner();
+    reading::known(names.chain(named), |name| scanner.is_sign(name))
+}
+
+fn places<'a>(catalog: &Catalog, case: &'a Case, known: &Known) -> Vec<Place<'a>> {
+    let scanner = catalog.scanner();
     let mut places = Vec::new();
     let mut read = |source: Cow<'a, str>, text: &'a str, passages: &[Passage]| {
-        for heard in reading::read(text, passages, &known) {
+        for heard in reading::read(text, passages, known) {
             places.push(Place {
                 source: source.clone(),
                 voice: heard.voice,
@@ -430,10 +435,11 @@ fn from_termination_type(
 fn from_unread_log<'a>(
     catalog: &Catalog,
     case: &'a Case,
+    known: &Known,
     places: &mut Vec<Place<'a>>,
 ) -> Option<Candidate> {
     let entry = catalog.code("task_log_unreadable")?;
-    if !reading::is_only_reader(&case.message) {
+    if !reading::is_only_reader(&case.message, known) {
         return None;
     }
     places.push(Place {

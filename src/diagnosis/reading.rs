@@ -8,6 +8,7 @@
 //! only passes an error on, and [`own_words`] are never read. This file does not know any phrase of the catalog.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 
 use super::span::Span;
 use crate::evidence::{Passage, Voice};
@@ -17,7 +18,7 @@ mod lines;
 mod names;
 mod quotes;
 
-pub(super) use names::is_name_field;
+pub(super) use names::{Known, is_name_field};
 
 /// The parts of a text with one voice.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ fn within(spans: &[Span], span: Span) -> bool {
 }
 
 /// Reads a text. `is_sign`: is this name a word of the catalog as a whole?
-pub(super) fn read(text: &str, passages: &[Passage], known: &names::Known) -> Vec<Heard> {
+pub(super) fn read(text: &str, passages: &[Passage], known: &Known) -> Vec<Heard> {
     if own_words::recognise(text).is_some() {
         return Vec::new();
     }
@@ -86,12 +87,14 @@ pub(super) fn read(text: &str, passages: &[Passage], known: &names::Known) -> Ve
     } else {
         passages
     };
+    let masks = names::masks(text, known);
     let mut parts: Vec<(Voice, Span)> = Vec::new();
     for passage in passages {
         let Some(said) = text.get(passage.start..passage.end) else {
             continue;
         };
-        for (voice, span) in lines::voices(said, passage.voice) {
+        let is_name = |at: usize| masks.begin_at(passage.start + at);
+        for (voice, span) in lines::voices(said, passage.voice, is_name) {
             parts.push((
                 voice,
                 Span {
@@ -101,7 +104,6 @@ pub(super) fn read(text: &str, passages: &[Passage], known: &names::Known) -> Ve
             ));
         }
     }
-    let masks = names::masks(text, known);
     [Voice::Terminal, Voice::Beside, Voice::Log]
         .into_iter()
         .filter_map(|voice| {
@@ -118,8 +120,9 @@ pub(super) fn read(text: &str, passages: &[Passage], known: &names::Known) -> Ve
 }
 
 /// Does the text hold only what a log reader says about itself?
-pub(super) fn is_only_reader(text: &str) -> bool {
-    lines::is_only_reader(text)
+pub(super) fn is_only_reader(text: &str, known: &Known) -> bool {
+    let masks = LazyCell::new(|| names::masks(text, known));
+    lines::is_only_reader(text, |at| masks.begin_at(at))
 }
 
 /// Neighbours become one.
@@ -138,6 +141,6 @@ fn joined(spans: impl Iterator<Item = Span>) -> Vec<Span> {
 pub(super) fn known<'a>(
     names: impl Iterator<Item = Cow<'a, str>>,
     is_sign: impl Fn(&str) -> bool,
-) -> names::Known {
-    names::Known::of(names, is_sign)
+) -> Known {
+    Known::of(names, is_sign)
 }

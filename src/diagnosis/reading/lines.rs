@@ -57,12 +57,17 @@ impl Record {
     }
 }
 
-/// The text's spans with their voices; what a log reader says about itself is a [`Voice::Record`].
-pub(super) fn voices(text: &str, given: Voice) -> Vec<(Voice, Span)> {
+/// The text's spans with their voices; what a log reader says about itself is a [`Voice::Record`]. `is_name`: does a name
+/// begin there?
+pub(super) fn voices(
+    text: &str,
+    given: Voice,
+    is_name: impl Fn(usize) -> bool,
+) -> Vec<(Voice, Span)> {
     if given == Voice::Record {
         return Vec::new();
     }
-    let records = records(text);
+    let records = records(text, is_name);
     let last_error = records.iter().rposition(Record::is_error);
     let end = end(&records);
     let levelled = records.iter().any(|record| record.level != Level::Plain);
@@ -114,8 +119,8 @@ fn inner(records: &[Record], end: usize) -> Option<usize> {
 }
 
 /// Does the text hold only what a log reader says about itself?
-pub(super) fn is_only_reader(text: &str) -> bool {
-    let mut said = records(text)
+pub(super) fn is_only_reader(text: &str, is_name: impl Fn(usize) -> bool) -> bool {
+    let mut said = records(text, is_name)
         .into_iter()
         .filter(|record| {
             let said = text.get(record.span.start..record.span.end);
@@ -154,7 +159,7 @@ fn end(records: &[Record]) -> usize {
         .map_or(raised, |(number, _)| number)
 }
 
-fn records(text: &str) -> Vec<Record> {
+fn records(text: &str, is_name: impl Fn(usize) -> bool) -> Vec<Record> {
     let mut out: Vec<Record> = Vec::new();
     let mut before = "";
     for (start, line) in lines(text) {
@@ -162,7 +167,8 @@ fn records(text: &str) -> Vec<Record> {
             start,
             end: start + line.len(),
         };
-        let level = level(line);
+        let words = start + line.len() - line.trim_start().len();
+        let level = level(line).filter(|level| *level != Level::Reader || !is_name(words));
         let raises = raises(line) || level == Some(Level::Child) && raises(said_by_child(line));
         let opens = match (level, out.last().map(|record| record.level)) {
             (Some(level), _) => Some(level),
@@ -403,7 +409,7 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<(Voice, &str)> {
-        voices(text, Voice::Terminal)
+        voices(text, Voice::Terminal, |_| false)
             .into_iter()
             .map(|(voice, span)| (voice, text.get(span.start..span.end).unwrap().trim_end()))
             .collect()

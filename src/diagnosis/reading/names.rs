@@ -83,6 +83,14 @@ pub(in crate::diagnosis) struct Masks {
     pub(in crate::diagnosis) in_prose: Vec<Span>,
 }
 
+impl Masks {
+    /// Does a name of a sentence begin there?
+    pub(super) fn begin_at(&self, at: usize) -> bool {
+        let found = self.in_prose.binary_search_by_key(&at, |name| name.start);
+        found.is_ok()
+    }
+}
+
 /// Finds the names.
 pub(super) fn masks(text: &str, known: &Known) -> Masks {
     let mut masks = Masks::default();

@@ -112,6 +112,26 @@ fn what_a_log_reader_says_about_itself_is_no_error_of_the_task() {
     }
 }
 
+/// A line begins with the name of what failed, and somebody named it like that.
+#[test]
+fn a_name_like_the_log_readers_words_is_a_name() {
+    let of_pipeline = |name: &str, text: &str| {
+        let mut case = case(Adf, None, text);
+        case.context.insert("pipeline".to_owned(), name.to_owned());
+        diagnose(&case).error_type
+    };
+    for name in ["Could not read served logs", "Found local files"] {
+        for text in [
+            format!("{name}: KeyError: 'country'"),
+            format!("started\n  {name}: KeyError: 'country'"),
+        ] {
+            assert_eq!(of_pipeline(name, &text), "PythonValueError", "{text}");
+        }
+        let reader = format!("{name}: HTTPConnectionPool(host='worker-1', port=8793): 403");
+        assert_eq!(of_pipeline("pl_orders", &reader), "TaskLogUnreadable");
+    }
+}
+
 /// dbt under Airflow (astronomer-cosmos), Spark, Databricks and shells wrap what went wrong.
 #[test]
 fn wrappers_and_consequences_yield_to_what_they_wrap() {
