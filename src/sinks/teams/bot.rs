@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use url::Url;
 
-use super::card::{self, BOT_SIZE, Look, Serial};
+use super::card::{self, Look, Serial};
 use super::client::{Client, Failed, Post, Posted};
 use super::held::Held;
 use crate::fault::Fault;
@@ -21,83 +20,22 @@ use crate::http::Http;
 use crate::identity::Identity;
 use crate::ownership::Routes;
 use crate::redaction::one_line;
-use crate::sinks::{Intents, Next, Pace, Standing, Step, Turn};
+use crate::sinks::{Intents, Next, Pace, Step, Turn};
 use crate::ticket::store::Place;
 use crate::ticket::{Chapter, DeliveryFault, Intent, TeamsRecord, Ticket, Work};
 
 mod check;
+mod place;
+mod posting;
+mod settings;
+
+use place::in_general;
+use posting::Looked;
+pub use settings::BotSettings;
 
 /// Between two posts: 60 in 30 s is what a bot may post into a conversation.
 const GAP: TimeDelta = TimeDelta::milliseconds(500);
-/// A message may be found only some seconds after it was posted.
-const SETTLED: TimeDelta = TimeDelta::seconds(10);
-/// How long what was learned of the place is believed.
-const BELIEVED: TimeDelta = TimeDelta::minutes(10);
-/// Where no place is known, it is looked for this often.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(20);
 const NAME: &str = "Teams bot";
-
-/// As whom and where to post, and who may decide.
-#[derive(Debug, Clone)]
-pub struct BotSettings {
-    /// `TEAMS_BOT_APP_ID`: the bot's app, which is the client id of a user-assigned identity.
-    pub app_id: String,
-    /// `TEAMS_TENANT_ID`.
-    pub tenant: String,
-    /// `TEAMS_TEAM_ID`: the team's group; learned when the app is installed.
-    pub team: Option<String>,
-    /// `TEAMS_CHANNEL_ID`: `19:…@thread.tacv2`; learned when the app is installed.
-    pub channel: Option<String>,
-    /// `TEAMS_APPROVERS`: Entra object ids of the people who may decide; nobody when empty.
-    pub approvers: Vec<String>,
-    /// `TEAMS_SERVICE_URL`: until another one is learned.
-    pub service: Url,
-    /// `TEAMS_GRAPH_URL`.
-    pub graph: Url,
-    /// `PUBLIC_BASE_URL`: where people find the dashboard; without it there is no button.
-    pub dashboard_base: Option<Url>,
-    /// The JIRA site, to link the issue.
-    pub issue_base: Option<Url>,
-}
-
-impl BotSettings {
-    /// May this person decide? That Teams sent the click proves only who clicked.
-    pub fn may_decide(&self, object_id: &str) -> bool {
-        let is = |approver: &String| approver.eq_ignore_ascii_case(object_id);
-        !object_id.is_empty() && self.approvers.iter().any(is)
-    }
-
-    /// Is this a host of Teams' Bot Connector, or the one of the settings? Tokens go nowhere else.
-    pub fn serves(&self, service: &Url) -> bool {
-        let ours = service.origin() == self.service.origin();
-        ours || service.scheme() == "https"
-            && service.port().is_none()
-            && service.host_str() == Some("smba.trafficmanager.net")
-    }
-
-    fn look(&self) -> Look<'_> {
-        Look {
-            dashboard_base: self.dashboard_base.as_ref(),
-            issue_base: self.issue_base.as_ref(),
-            size: BOT_SIZE,
-            approvers: &self.approvers,
-            routes: None,
-        }
-    }
-
-    /// The card of this ticket, without mentions.
-    pub fn card(&self, ticket: &Ticket) -> Value {
-        marked(ticket, &self.look())
-    }
-}
-
-/// The card of this ticket, with its mark.
-fn marked(ticket: &Ticket, look: &Look<'_>) -> Value {
-    let mut card = card::card(ticket, look, Serial::default());
-    let reposted = ticket.teams.as_ref().map_or(0, |record| record.reposted);
-    card::mark(&mut card, &mark(ticket, &format!("card-{reposted}")));
-    card
-}
 
 /// The sink by bot; cloning shares what it remembers.
 #[derive(Debug, Clone)]
@@ -183,28 +121,6 @@ impl Bot {
             told.as_deref().unwrap_or_default(),
             &owners.join(" "),
         ])
-    }
-
-    /// Is it time to read where to post?
-    pub(super) fn wants_place(&self, now: DateTime<Utc>) -> bool {
-        let shared = self.shared();
-        let patience = if shared.place.is_some() || self.settings.channel.is_some() {
-            BELIEVED
-        } else {
-            LOOK_AGAIN
-        };
-        shared
-            .looked_at
-            .is_none_or(|at| (now - at).abs() > patience)
-    }
-
-    /// What is stored of where to post.
-    pub(super) fn learn(&self, place: Option<Place>, now: DateTime<Utc>) {
-        let mut shared = self.shared();
-        shared.looked_at = Some(now);
-        if place.is_some() {
-            shared.place = place;
-        }
     }
 
     pub(super) fn is_time_to_tell(&self, now: DateTime<Utc>) -> bool {
@@ -373,15 +289,6 @@ impl Bot {
         }
     }
 
-    /// A wrong route must not cost a card: is this an owner's channel that says no, and is there the general one?
-    fn has_another(&self, place: &Spot, failed: &Failed) -> bool {
-        place.is_owners
-            && matches!(failed.status(), Some(400 | 403 | 404))
-            && self
-                .general()
-                .is_some_and(|general| general != place.channel)
-    }
-
     async fn update(
         &self,
         ticket: &Ticket,
@@ -468,162 +375,6 @@ impl Bot {
         }
     }
 
-    /// Looks for a post of unknown outcome.
-    async fn look_for(
-        &self,
-        below: Option<&str>,
-        mark: &str,
-        (team, channel): (Option<&str>, &str),
-        intent: &Intent,
-        now: DateTime<Utc>,
-    ) -> Result<Looked, Fault> {
-        let settled = intent.since + SETTLED;
-        if let Ok(wait) = (settled - now).to_std()
-            && !wait.is_zero()
-        {
-            let why = "a post whose answer was lost is looked for".to_owned();
-            return Ok(Looked::Wait(Step::Wait(wait, why)));
-        }
-        let Some(team) = team.filter(|_| !self.shared().no_history) else {
-            return Ok(Looked::Blind);
-        };
-        let marked = (self.settings.app_id.as_str(), mark);
-        match self
-            .client
-            .find((team, channel), below, marked, intent.since)
-            .await
-        {
-            Ok(Some(id)) => Ok(Looked::Found(id)),
-            Ok(None) => Ok(Looked::NotThere),
-            Err(failed) if matches!(failed.status(), Some(401 | 403)) => {
-                self.shared().no_history = true;
-                Ok(Looked::Blind)
-            }
-            // The message above is gone, and what stands below it with it.
-            Err(failed) if failed.status() == Some(404) => Ok(Looked::NotThere),
-            Err(failed) => Err(failed.fault()),
-        }
-    }
-
-    /// May the intended card be posted now; is this the first call for it? An intent that is over is recorded again first, and
-    /// its place in line is kept.
-    fn may_post(
-        &self,
-        ticket: &Ticket,
-        record: &TeamsRecord,
-        intent: &Intent,
-        now: DateTime<Utc>,
-    ) -> Result<bool, Box<Step<TeamsRecord>>> {
-        let who = ticket.id.as_str();
-        let standing = self.intents.standing(intent, now);
-        if standing == Standing::Unknown {
-            return Ok(false);
-        }
-        let turn = self.shared().posts.claim(who, now);
-        if let Turn::Soon(wait) | Turn::Later(wait) = turn {
-            let why = "so many posts a second and channel".to_owned();
-            return Err(Box::new(Step::Wait(wait, why)));
-        }
-        if standing == Standing::Over {
-            self.shared().posts.give_back(who, now);
-            return Err(Box::new(Step::Recorded(TeamsRecord {
-                intent: None,
-                ..record.clone()
-            })));
-        }
-        Ok(self.intents.spend(intent))
-    }
-
-    /// What was refused was not done: its intent goes, then its fault is told. Else its outcome is unknown.
-    fn failed(
-        &self,
-        (ticket, record): (&Ticket, &TeamsRecord),
-        intent: &Intent,
-        failed: &Failed,
-        now: DateTime<Utc>,
-    ) -> Result<Step<TeamsRecord>, Fault> {
-        let fault = self.slow_down(failed, now);
-        if matches!(failed, Failed::Unknown(_)) {
-            return Err(fault);
-        }
-        self.intents.end(intent);
-        self.refused.keep(ticket, fault);
-        Ok(Step::Recorded(TeamsRecord {
-            intent: None,
-            ..record.clone()
-        }))
-    }
-
-    /// Keeps Teams' wish for silence.
-    fn slow_down(&self, failed: &Failed, now: DateTime<Utc>) -> Fault {
-        if let Failed::Refused(refusal) = failed
-            && let Some(wait) = refusal.silence
-        {
-            let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
-            self.shared().posts.hold(now + wait);
-        }
-        failed.fault()
-    }
-
-    /// Where a card of this ticket is to be posted: in its owner's channel, unless that refused it.
-    fn place(&self, ticket: &Ticket, record: &TeamsRecord) -> Result<Spot, Fault> {
-        let route = self
-            .routes
-            .of(ticket)
-            .and_then(|route| route.teams.as_ref());
-        let general = self.general();
-        if let Some(owners) = route.filter(|_| !record.general || general.is_none()) {
-            return Ok(Spot {
-                team: owners.team.clone().or_else(|| self.team()),
-                channel: owners.id.clone(),
-                is_owners: true,
-            });
-        }
-        match general {
-            Some(channel) => Ok(Spot {
-                team: self.team(),
-                channel,
-                is_owners: false,
-            }),
-            None => Err(Fault::permanent(
-                "the bot does not know its channel yet: install the app in the team, or set TEAMS_CHANNEL_ID",
-            )),
-        }
-    }
-
-    /// The channel of what has no channel of its owner's: that of the settings, else where the app was installed.
-    fn general(&self) -> Option<String> {
-        let learned = || self.shared().place.clone()?.channel;
-        self.settings.channel.clone().or_else(learned)
-    }
-
-    /// Its team, where that is known.
-    fn team(&self) -> Option<String> {
-        let learned = || self.shared().place.clone()?.team;
-        self.settings.team.clone().or_else(learned)
-    }
-
-    /// The address of the Bot Connector: the one that was learned, if it is one of Teams.
-    fn service(&self) -> Url {
-        let learned = self.shared().place.as_ref().and_then(|place| {
-            let url = Url::parse(&place.service).ok()?;
-            self.settings.serves(&url).then_some(url)
-        });
-        learned.unwrap_or_else(|| self.settings.service.clone())
-    }
-
-    /// In which channel, and which team, a card is.
-    fn where_is<'a>(&self, ticket: &Ticket, at: &'a Posted) -> (&'a str, Option<String>) {
-        let channel = at.conversation.split(';').next().unwrap_or_default();
-        let route = self
-            .routes
-            .of(ticket)
-            .and_then(|route| route.teams.as_ref());
-        let owners = route.filter(|owners| owners.id == channel);
-        let team = owners.and_then(|owners| owners.team.clone());
-        (channel, team.or_else(|| self.team()))
-    }
-
     fn intend(&self, record: &TeamsRecord, work: Work, now: DateTime<Utc>) -> TeamsRecord {
         TeamsRecord {
             intent: Some(self.intents.open(work, now)),
@@ -644,22 +395,6 @@ impl Bot {
     }
 }
 
-/// Where a card is to be posted.
-struct Spot {
-    team: Option<String>,
-    channel: String,
-    /// Is it named by the route of the ticket's owner?
-    is_owners: bool,
-}
-
-enum Looked {
-    Wait(Step<TeamsRecord>),
-    Found(String),
-    NotThere,
-    /// The channel cannot be read.
-    Blind,
-}
-
 /// Who needs a place in line: a ticket with a card or a chapter to post.
 fn has_to_post<'a>(ticket: &'a Ticket, record: &TeamsRecord) -> Option<&'a str> {
     let posts = record.activity.is_none() || untold(ticket, record).is_some();
@@ -676,6 +411,14 @@ fn intended(record: &TeamsRecord, work: Work) -> Option<&Intent> {
     record.intent.as_ref().filter(|intent| intent.what == work)
 }
 
+/// The card of this ticket, with its mark.
+fn marked(ticket: &Ticket, look: &Look<'_>) -> Value {
+    let mut card = card::card(ticket, look, Serial::default());
+    let reposted = ticket.teams.as_ref().map_or(0, |record| record.reposted);
+    card::mark(&mut card, &mark(ticket, &format!("card-{reposted}")));
+    card
+}
+
 /// What every card carries, as the id of its first element.
 fn mark(ticket: &Ticket, what: &str) -> String {
     format!("rca-{}-{what}", ticket.id)
@@ -684,31 +427,6 @@ fn mark(ticket: &Ticket, what: &str) -> String {
 /// What people are told while the card lies elsewhere than its owner's route says.
 fn detail(record: &TeamsRecord) -> Option<DeliveryFault> {
     record.fault.clone().filter(|_| record.general)
-}
-
-/// The owner's channel does not take the card: it goes into the general one, and the ticket says why.
-fn in_general(
-    record: &TeamsRecord,
-    place: &Spot,
-    failed: &Failed,
-    now: DateTime<Utc>,
-) -> TeamsRecord {
-    let reason = format!(
-        "the channel of the owner (OWNER_ROUTES, teams={}) cannot be used, the card is in the general one. {}",
-        place.channel,
-        failed.fault().reason()
-    );
-    tracing::error!(sink.name = "teams", reason = %reason, "a route leads nowhere");
-    TeamsRecord {
-        intent: None,
-        general: true,
-        fault: Some(DeliveryFault {
-            reason,
-            at: now,
-            retrying: false,
-        }),
-        ..record.clone()
-    }
 }
 
 /// The record after Teams said that the card is no longer there: posted again once, then left.
