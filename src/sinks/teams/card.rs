@@ -5,54 +5,32 @@
 //! do, and the one that mentions people (`mentions`) is our own. No time or date functions (Teams has none): times are UTC. The same ticket always gives the same
 //! card: its [`hash`] tells whether Teams has to be told.
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::elements::{fact, heading, line, linked, quiet, rich, small, time};
+use super::links::{issue_link, links, run_link};
 use super::mentions::Mentions;
-use super::text::{expanded, lines, plain, shorten};
+use super::size::shrink;
+pub use super::size::{BOT_SIZE, Size, URL_SIZE};
+use super::text::{lines, plain};
 use crate::digest::sha256;
-use crate::failure::page;
 use crate::incident::summary_words;
 use crate::ownership::Routes;
 use crate::ticket::{Answer, Approval, Chapter, Past, RemediationState, Sink, Status, Ticket};
 
 /// The type of an attachment that is a card.
 pub const CARD_TYPE: &str = "application/vnd.microsoft.card.adaptive";
-/// A card by URL. A workflow refuses 28,672 bytes behind its 202, measured after an expansion of its own
-/// (MicrosoftDocs/msteams-docs#11274).
-pub const URL_SIZE: Size = Size {
-    bytes: 18 * 1024,
-    expanded: 26 * 1024,
-};
-/// A card by bot. The page on cards says 40 KB, the one on limits 100 KB of UTF-16.
-pub const BOT_SIZE: Size = Size {
-    bytes: 39_000,
-    expanded: 90_000,
-};
 /// Longest name or id on a line.
 const NAME_LIMIT: usize = 300;
 /// Longest text on one.
 const TEXT_LIMIT: usize = 3000;
-/// Longest URL of a button.
-const LINK_LIMIT: usize = 2000;
 /// More than these go into an overflow menu. What is left out then is the run's, whose id leads there as well.
 const BUTTONS: usize = 6;
 /// Steps shown; the dashboard has them all.
 const STEPS: usize = 10;
 /// Entries of the story on one card.
 const NEWS: usize = 8;
-/// A text that is shorter is not cut to make a card fit.
-const LEAST: usize = 60;
-
-/// How large a card may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// As UTF-8.
-    pub bytes: usize,
-    /// With everything escaped that can be.
-    pub expanded: usize,
-}
 
 /// What the settings show.
 #[derive(Debug, Clone, Copy)]
@@ -247,61 +225,8 @@ fn document(
     loop {
         let card = made(body);
         let text = card.to_string();
-        let fits = text.len() <= look.size.bytes && expanded(&text) <= look.size.expanded;
-        if fits || !(cut_longest(body) || leave_out(body)) {
+        if look.size.holds(&text) || !shrink(body) {
             return card;
-        }
-    }
-}
-
-/// Leaves out the last element before the notice that says so; `false`: only what names the ticket is left.
-fn leave_out(body: &mut Vec<Value>) -> bool {
-    let notice = quiet("… the rest is on the dashboard.");
-    if body.last() == Some(&notice) {
-        body.pop();
-    }
-    if body.len() < 6 {
-        return false;
-    }
-    body.pop();
-    body.push(notice);
-    true
-}
-
-/// Cuts the longest text of the body by a third; `false`: nothing is left that could be cut.
-fn cut_longest(body: &mut [Value]) -> bool {
-    let mut runs: Vec<&mut Value> = Vec::new();
-    for element in body {
-        collect(element, &mut runs);
-    }
-    let weight = |run: &&mut Value| run.as_str().map_or(0, expanded);
-    let Some(longest) = runs.into_iter().max_by_key(weight) else {
-        return false;
-    };
-    let text = longest.as_str().unwrap_or_default();
-    let length = text.chars().count();
-    if length <= LEAST {
-        return false;
-    }
-    let cut = shorten(text, (length * 2 / 3).max(LEAST));
-    *longest = Value::from(cut);
-    true
-}
-
-fn collect<'a>(element: &'a mut Value, runs: &mut Vec<&'a mut Value>) {
-    let Some(fields) = element.as_object_mut() else {
-        return;
-    };
-    let is_run = fields.get("type").is_some_and(|kind| kind == "TextRun");
-    for (name, value) in fields {
-        match (name.as_str(), value) {
-            ("text", text) if is_run => runs.push(text),
-            ("inlines" | "items", Value::Array(inner)) => {
-                for element in inner {
-                    collect(element, runs);
-                }
-            }
-            _ => {}
         }
     }
 }
@@ -490,112 +415,4 @@ fn execute(title: &str, verb: &str, ticket: &Ticket, approval: Option<&Approval>
         fields.insert("plan".to_owned(), approval.plan.clone().into());
     }
     json!({"type": "Action.Execute", "title": title, "verb": verb, "data": data})
-}
-
-/// Where to go from here.
-fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
-    let dashboard = look.dashboard_base.and_then(|base| {
-        let mut url = below(base, &["dashboard"])?;
-        let id = ticket.id.as_str();
-        url.query_pairs_mut().append_pair("ticket", id);
-        Some(url)
-    });
-    let named = [
-        ("Open in JIRA", issue_link(ticket, look)),
-        ("Open in Dashboard", dashboard),
-        ("Open run", run_link(ticket)),
-    ];
-    let named = named
-        .into_iter()
-        .filter_map(|(title, url)| Some((title, url?)));
-    named
-        .map(|(title, url)| json!({"type": "Action.OpenUrl", "title": title, "url": url.as_str()}))
-        .collect()
-}
-
-fn issue_link(ticket: &Ticket, look: &Look<'_>) -> Option<Url> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    let key = ticket.jira.key.as_deref().filter(|key| {
-        !ticket.jira.deleted && !key.is_empty() && key.len() <= 100 && key.bytes().all(plain)
-    })?;
-    below(look.issue_base?, &["browse", key]).filter(is_short)
-}
-
-/// Outside text becomes no URL unless it is a web address as a whole.
-fn run_link(ticket: &Ticket) -> Option<Url> {
-    let url = Url::parse(&page::of(&ticket.failure)?).ok()?;
-    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
-    is_web.then_some(url).filter(is_short)
-}
-
-fn is_short(url: &Url) -> bool {
-    url.as_str().len() <= LINK_LIMIT
-}
-
-/// The value of a fact leads there.
-fn linked(mut fact: Value, url: Option<Url>) -> Value {
-    let value = fact
-        .pointer_mut("/inlines/1")
-        .and_then(Value::as_object_mut);
-    if let Some((value, url)) = value.zip(url) {
-        let action = json!({"type": "Action.OpenUrl", "url": url.as_str()});
-        value.insert("selectAction".to_owned(), action);
-    }
-    fact
-}
-
-/// `base` with further path pieces, without query and fragment.
-fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
-    let mut url = base.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.path_segments_mut().ok()?.pop_if_empty().extend(pieces);
-    Some(url)
-}
-
-fn rich(inlines: &[Value]) -> Value {
-    json!({"type": "RichTextBlock", "inlines": inlines})
-}
-
-/// `Label: value`. Teams refuses a text without characters.
-fn fact(label: &str, value: &str, limit: usize) -> Value {
-    let mut value = plain(value, limit);
-    if value.is_empty() {
-        value.push_str("not reported");
-    }
-    let mut element = rich(&[
-        json!({"type": "TextRun", "text": format!("{label}: "), "weight": "Bolder"}),
-        json!({"type": "TextRun", "text": value}),
-    ]);
-    close_to(&mut element);
-    element
-}
-
-fn heading(text: &str) -> Value {
-    rich(&[json!({"type": "TextRun", "text": text, "weight": "Bolder"})])
-}
-
-fn line(text: &str) -> Value {
-    rich(&[json!({"type": "TextRun", "text": text})])
-}
-
-fn small(text: &str) -> Value {
-    let mut element = line(text);
-    close_to(&mut element);
-    element
-}
-
-fn quiet(text: &str) -> Value {
-    rich(&[json!({"type": "TextRun", "text": text, "isSubtle": true, "size": "Small"})])
-}
-
-/// It stands close to what is above it.
-fn close_to(element: &mut Value) {
-    if let Some(fields) = element.as_object_mut() {
-        fields.insert("spacing".to_owned(), "Small".into());
-    }
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
