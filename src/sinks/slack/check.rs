@@ -6,9 +6,10 @@ use chrono::Utc;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+use super::Slack;
+use super::channel::bare;
 use super::client::Failed;
 use super::interaction::is_id;
-use super::{Slack, bare};
 use crate::redaction::{cap, redact};
 use crate::sinks::{Check, bad, good};
 

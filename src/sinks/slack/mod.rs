@@ -12,26 +12,27 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
-use url::Url;
-use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::ownership::Routes;
-use crate::sinks::{Intents, Next, Pace, Standing, Step, Turn};
+use crate::sinks::{Intents, Next, Pace, Step, Turn};
 use crate::ticket::numbers::Summary;
 use crate::ticket::{Chapter, DeliveryFault, Intent, SlackRecord, Ticket, Work};
 use blocks::Post;
-use client::{Client, Failed};
+use channel::is_about_channel;
+use client::Client;
 use look::Look;
+use posting::{is_duplicate, message_id};
 
 pub use digest::digest;
+pub use settings::SlackSettings;
 
 pub mod answers;
 pub mod blocks;
 mod buttons;
+mod channel;
 mod check;
 mod client;
 mod digest;
@@ -39,67 +40,14 @@ pub mod elements;
 pub mod interaction;
 pub mod look;
 mod lookup;
+mod posting;
+mod settings;
 mod text;
 
 /// Between two messages in a channel.
 const GAP: TimeDelta = TimeDelta::seconds(1);
 /// The type of the metadata on every message we post.
 pub(crate) const EVENT_TYPE: &str = "rca_ticket";
-
-/// How long an owner's channel that Slack refused is not tried again.
-const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
-
-/// Where and as whom to post, and who may answer.
-#[derive(Debug, Clone)]
-pub struct SlackSettings {
-    /// `SLACK_BOT_TOKEN`, `xoxb-…`.
-    pub bot_token: SecretString,
-    /// `SLACK_ALERT_CHANNEL`: an id, or a name with or without `#`.
-    pub channel: String,
-    /// `SLACK_DIGEST_CHANNEL`: where the weekly digest goes.
-    pub digest_channel: Option<String>,
-    /// `SLACK_SIGNING_SECRET`; without it no click is believed, and no buttons are shown.
-    pub signing_secret: Option<SecretString>,
-    /// `SLACK_APPROVERS`: Slack's ids (`U…`) of the people who may answer; nobody when empty.
-    pub approvers: Vec<String>,
-    /// The Web API, `https://slack.com/api/`.
-    pub api_base: Url,
-    /// `PUBLIC_BASE_URL`: where people find the dashboard; without it there is no button.
-    pub dashboard_base: Option<Url>,
-    /// The JIRA site, to link the issue's key.
-    pub issue_base: Option<Url>,
-}
-
-impl SlackSettings {
-    /// May this person approve or reject? Slack's signature proves only that Slack sent the click.
-    pub fn may_approve(&self, user_id: &str) -> bool {
-        self.approvers.iter().any(|approver| approver == user_id)
-    }
-
-    /// Of everything that decides whether Slack takes a message.
-    pub(super) fn digest(&self) -> String {
-        super::digest(&[
-            self.bot_token.expose_secret(),
-            &self.channel,
-            self.api_base.as_str(),
-        ])
-    }
-
-    /// What these settings show of a ticket.
-    pub fn look(&self) -> Look<'_> {
-        Look {
-            dashboard_base: self.dashboard_base.as_ref(),
-            issue_base: self.issue_base.as_ref(),
-            approvers: if self.signing_secret.is_some() {
-                &self.approvers
-            } else {
-                &[]
-            },
-            routes: None,
-            clicks: self.signing_secret.is_some(),
-        }
-    }
-}
 
 /// The Slack sink; cloning shares its pace and its memory of the channel's id.
 #[derive(Debug, Clone)]
@@ -486,90 +434,10 @@ impl Slack {
         }
     }
 
-    /// Sorts a failure, and keeps Slack's wish for silence.
-    fn refused(&self, method: &str, failed: &Failed, now: DateTime<Utc>) -> Fault {
-        let fault = failed.fault(method, &self.settings.channel);
-        if let Failed::Refused(refusal) = failed
-            && let Some(wait) = refusal.silence().filter(|_| fault.is_transient())
-        {
-            let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
-            let mut shared = self.shared();
-            let pace = if method == "chat.update" {
-                &mut shared.updates
-            } else {
-                &mut shared.posts
-            };
-            pace.hold(now + wait);
-        }
-        fault
-    }
-
-    /// The configured channel without `#`.
-    fn channel_name(&self) -> &str {
-        bare(&self.settings.channel)
-    }
-
-    /// The channel of the ticket's owner, without `#`; the configured one where there is none, or Slack refused it lately.
-    fn channel_for(&self, ticket: &Ticket, now: DateTime<Utc>) -> &str {
-        let route = self.routes.of(ticket);
-        let owners = route.and_then(|route| route.slack.as_deref()).map(bare);
-        let refused = |name: &&str| {
-            let until = self.shared().refused.get(*name).copied();
-            until.is_some_and(|until| now < until)
-        };
-        owners
-            .filter(|name| !name.is_empty() && !refused(name))
-            .unwrap_or_else(|| self.channel_name())
-    }
-
-    /// Is it not the configured one?
-    fn is_owners(&self, name: &str) -> bool {
-        name != self.channel_name()
-    }
-
-    /// A wrong route must not cost a message: the general channel takes its place for a while.
-    fn refuse_channel(&self, name: &str, fault: &Fault, now: DateTime<Utc>) {
-        let shown = crate::redaction::cap(&crate::redaction::redact(name), 100);
-        tracing::error!(sink.name = "slack", slack.channel = %shown, reason = fault.reason(), "the channel of an owner (OWNER_ROUTES) cannot be used: its messages go to SLACK_ALERT_CHANNEL");
-        let mut shared = self.shared();
-        shared.refused.insert(name.to_owned(), now + REFUSED_FOR);
-    }
-
     fn intend(&self, record: &SlackRecord, work: Work, now: DateTime<Utc>) -> SlackRecord {
         SlackRecord {
             intent: Some(self.intents.open(work, now)),
             ..record.clone()
-        }
-    }
-
-    /// May the intended message be posted now; is this the first call for it? An intent that is over is
-    /// recorded again first, and the place in the channel is kept for it.
-    fn may_post(
-        &self,
-        ticket: &Ticket,
-        intent: &Intent,
-        now: DateTime<Utc>,
-    ) -> Result<bool, Box<Step<SlackRecord>>> {
-        let who = ticket.id.as_str();
-        let turn = self.shared().posts.claim(who, now);
-        if let Turn::Soon(wait) | Turn::Later(wait) = turn {
-            let why = "one message per second and channel".to_owned();
-            return Err(Box::new(Step::Wait(wait, why)));
-        }
-        if self.intents.standing(intent, now) == Standing::Over {
-            self.shared().posts.give_back(who, now);
-            return Err(Box::new(Step::Recorded(SlackRecord {
-                intent: None,
-                ..ticket.slack.clone()
-            })));
-        }
-        Ok(self.intents.spend(intent))
-    }
-
-    /// What was refused at the first call was not done. A later refusal says nothing about the calls before it.
-    fn end(&self, intent: &Intent, first_try: bool, failed: &Failed) {
-        if first_try && matches!(failed, Failed::Refused(_)) {
-            self.intents.end(intent);
         }
     }
 
@@ -620,40 +488,4 @@ fn frozen(at: DateTime<Utc>) -> DeliveryFault {
         at,
         retrying: false,
     }
-}
-
-fn is_duplicate(failed: &Failed) -> bool {
-    matches!(
-        failed.code(),
-        Some("duplicate_message_not_found" | "duplicate_channel_not_found")
-    )
-}
-
-/// Does Slack refuse the channel, and not the message?
-fn is_about_channel(failed: &Failed) -> bool {
-    matches!(
-        failed.code(),
-        Some(
-            "channel_not_found"
-                | "not_in_channel"
-                | "is_archived"
-                | "restricted_action"
-                | "restricted_action_read_only_channel"
-                | "restricted_action_thread_only_channel"
-                | "restricted_action_non_threadable_channel"
-        )
-    )
-}
-
-fn bare(channel: &str) -> &str {
-    channel.trim().trim_start_matches('#')
-}
-
-/// The same for every try of the same write: Slack answers a repeat with the first message.
-fn message_id(ticket: &Ticket, what: &str) -> String {
-    Uuid::new_v5(
-        &Uuid::NAMESPACE_OID,
-        format!("aiops-rca {} {what}", ticket.id).as_bytes(),
-    )
-    .to_string()
 }
