@@ -6,20 +6,15 @@
 //! Every write carries a nonce, so that a write whose answer was lost can be told apart from another writer's.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use azure_core::auth::Secret;
-use azure_core::error::ErrorKind;
 use azure_core::{ClientOptions, Continuable as _, RetryOptions, TransportOptions};
 use azure_data_tables::clients::{TableServiceClient, TableServiceClientBuilder};
 use azure_data_tables::prelude::{EntityClient, IfMatchCondition, TableClient};
 use azure_storage::{CloudLocation, StorageCredentials};
-use azure_storage_queues::{
-    PopReceipt, QueueClient, QueueServiceClient, QueueServiceClientBuilder,
-};
+use azure_storage_queues::{QueueServiceClient, QueueServiceClientBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::future::try_join_all;
 use secrecy::ExposeSecret as _;
@@ -29,14 +24,12 @@ use serde_json::value::RawValue;
 use self::attempts::{CONFLICT, NOT_FOUND, STALE, attempts, fault, refusal, refused};
 use self::document::Properties;
 use self::group::Group;
+use self::queues::QUEUES;
 use self::transport::{Credential, RESOURCE, Transport};
-use super::limits::{
-    TIME_TO_LIVE, bad_continuation, check_document, check_message, check_writes, page_size,
-    whole_seconds,
-};
+use super::limits::{bad_continuation, check_document, check_writes, page_size};
 use super::names::{Prefix, decode_key, encode_key};
 use super::settings::{StorageAccess, StorageAccount};
-use super::{Continuation, ETag, Entity, Inserted, Message, Page, Swapped, Write};
+use super::{Continuation, ETag, Entity, Inserted, Page, Swapped, Write};
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
@@ -44,10 +37,10 @@ use crate::identity::Identity;
 mod attempts;
 mod document;
 mod group;
+mod queues;
 mod transport;
 
 const TABLES: &str = "Table Storage";
-const QUEUES: &str = "Queue Storage";
 
 /// A storage account; cloning shares its connections.
 #[derive(Debug, Clone)]
@@ -366,117 +359,6 @@ impl AzureStorage {
         Ok(Page { entities, next })
     }
 
-    pub(super) async fn put(&self, queue: &str, text: &str, delay: Duration) -> Result<(), Fault> {
-        check_message(text)?;
-        self.authenticate().await?;
-        let queue = &self.queue(queue)?;
-        attempts(QUEUES, |_| async move {
-            let put = queue
-                .put_message(text)
-                .visibility_timeout(whole_seconds(delay))
-                .ttl(TIME_TO_LIVE);
-            put.await.map(|_| ()).map_err(|error| fault(QUEUES, &error))
-        })
-        .await
-    }
-
-    pub(super) async fn receive(
-        &self,
-        queue: &str,
-        count: u8,
-        hidden: Duration,
-    ) -> Result<Vec<Message>, Fault> {
-        self.authenticate().await?;
-        let queue = &self.queue(queue)?;
-        let hidden = whole_seconds(hidden).max(Duration::from_secs(1));
-        let received = attempts(QUEUES, |_| async move {
-            let get = queue
-                .get_messages()
-                .number_of_messages(count.clamp(1, 32))
-                .visibility_timeout(hidden);
-            get.await.map_err(|error| fault(QUEUES, &error))
-        })
-        .await?;
-        let message = |message: azure_storage_queues::operations::Message| Message {
-            id: message.message_id,
-            receipt: message.pop_receipt,
-            text: message.message_text,
-            dequeue_count: u32::try_from(message.dequeue_count).unwrap_or(u32::MAX),
-            inserted_at: utc(message.insertion_time),
-            expires_at: utc(message.expiration_time),
-            next_visible_at: utc(message.time_next_visible),
-        };
-        Ok(received.messages.into_iter().map(message).collect())
-    }
-
-    pub(super) async fn delete_message(
-        &self,
-        queue: &str,
-        message: &Message,
-    ) -> Result<bool, Fault> {
-        self.authenticate().await?;
-        let queue = &self.queue(queue)?;
-        attempts(QUEUES, |again| async move {
-            let receipt = PopReceipt::new(message.id.clone(), message.receipt.clone());
-            let Err(error) = queue.pop_receipt_client(receipt).delete().await else {
-                return Ok(true);
-            };
-            if is_gone(&error) {
-                Ok(again)
-            } else {
-                lost_receipt(&error).map(|()| false)
-            }
-        })
-        .await
-    }
-
-    pub(super) async fn hide_message(
-        &self,
-        queue: &str,
-        message: &Message,
-        hidden: Duration,
-    ) -> Result<Option<String>, Fault> {
-        self.authenticate().await?;
-        let queue = &self.queue(queue)?;
-        attempts(QUEUES, |_| async move {
-            let receipt = PopReceipt::new(message.id.clone(), message.receipt.clone());
-            let update = queue
-                .pop_receipt_client(receipt)
-                .update(message.text.clone(), whole_seconds(hidden));
-            match update.await {
-                Ok(updated) => Ok(Some(updated.pop_receipt)),
-                Err(error) if is_gone(&error) => Ok(None),
-                Err(error) => lost_receipt(&error).map(|()| None),
-            }
-        })
-        .await
-    }
-
-    pub(super) async fn depth(&self, queue: &str) -> Result<u64, Fault> {
-        self.authenticate().await?;
-        let queue = &self.queue(queue)?;
-        let metadata = attempts(QUEUES, |_| async move {
-            queue
-                .get_metadata()
-                .await
-                .map_err(|error| fault(QUEUES, &error))
-        })
-        .await?;
-        Ok(metadata.approximate_messages_count as u64)
-    }
-
-    pub(super) async fn oldest_waiting(&self, queue: &str) -> Result<Option<DateTime<Utc>>, Fault> {
-        self.authenticate().await?;
-        let queue = &self.queue(queue)?;
-        let peeked = attempts(QUEUES, |_| async move {
-            let peek = queue.peek_messages().number_of_messages(32);
-            peek.await.map_err(|error| fault(QUEUES, &error))
-        })
-        .await?;
-        let inserted = peeked.messages.into_iter();
-        Ok(inserted.map(|message| utc(message.insertion_time)).min())
-    }
-
     /// Has a token before the first request, so that a fault of the identity is not taken for one of the store.
     async fn authenticate(&self) -> Result<(), Fault> {
         match &self.identity {
@@ -487,10 +369,6 @@ impl AzureStorage {
 
     fn table(&self, bare: &str) -> Result<TableClient, Fault> {
         Ok(self.tables.table_client(self.prefix.table(bare)?))
-    }
-
-    fn queue(&self, bare: &str) -> Result<QueueClient, Fault> {
-        Ok(self.queues.queue_client(self.prefix.queue(bare)?))
     }
 
     async fn write(
@@ -581,23 +459,4 @@ fn token(continuation: &Continuation) -> Result<Token, Fault> {
         .decode(&continuation.0)
         .map_err(|_| bad_continuation())?;
     serde_json::from_slice(&json).map_err(|_| bad_continuation())
-}
-
-fn is_gone(error: &azure_core::Error) -> bool {
-    refusal(error) == Some((NOT_FOUND, "MessageNotFound"))
-}
-
-/// `Ok` when the receipt is no longer valid; any other error is a fault.
-fn lost_receipt(error: &azure_core::Error) -> Result<(), Fault> {
-    match refusal(error) {
-        Some((400, "PopReceiptMismatch" | "InvalidQueryParameterValue")) => Ok(()),
-        _ if *error.kind() == ErrorKind::DataConversion => Err(Fault::permanent(
-            "Queue Storage answered something we cannot read",
-        )),
-        _ => Err(fault(QUEUES, error)),
-    }
-}
-
-fn utc(time: time::OffsetDateTime) -> DateTime<Utc> {
-    DateTime::from_timestamp(time.unix_timestamp(), time.nanosecond()).unwrap_or_default()
 }
