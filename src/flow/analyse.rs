@@ -1,44 +1,30 @@
-//! Analyse: a waiting failure becomes a ticket with its root cause; an alert without rows becomes failures.
+//! Analyse: a waiting failure becomes a ticket with its root cause.
 //!
 //! Re-running it any number of times ends in the same state: the ticket is inserted if absent, and
 //! deliveries are put for whatever lags.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 
-use super::accept::{WaitingRows, is_run_of_attempt};
+use super::accept::is_run_of_attempt;
 use super::claims::{Adopted, run_of};
-use super::{Flow, Task, append};
+use super::{Flow, append};
 use crate::diagnosis::{Case, Diagnosis, diagnose};
 use crate::evidence::{Collected, Evidence, Facts, Gap};
-use crate::failure::{Failure, Source, field};
+use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::incident;
 use crate::model::not_worded;
 use crate::patrol::FINDING;
-use crate::redaction::redact;
 use crate::remediation;
 use crate::sources::airflow::units::{self, Latest};
-use crate::sources::{RowsRequest, reruns};
 use crate::ticket::machine::{self, Change, Event, Examined, Opening};
 use crate::ticket::store::{PastRemediation, Waiting};
 use crate::ticket::{Priority, Sink, Ticket, TicketId};
 use crate::trace;
 
-/// Delays before Log Analytics or ADF is asked again for rows that are not there yet.
-const INGESTION_LAG: [Duration; 4] = [
-    Duration::from_secs(60),
-    Duration::from_secs(180),
-    Duration::from_secs(300),
-    Duration::from_secs(600),
-];
-
 /// How soon, and how seldom, the vendor is asked whether a failure is final by now.
 const SHORTEST_PAUSE: chrono::Duration = chrono::Duration::seconds(5);
 const LONGEST_PAUSE: chrono::Duration = chrono::Duration::minutes(10);
-/// A run is looked at again when its failure has been analysed.
-const NOT_ANALYSED: Duration = Duration::from_secs(60);
 /// With this many nudges the sweep waits longer than the longest pause.
 const NUDGES_OF_A_PAUSE: u32 = 4;
 
@@ -432,165 +418,4 @@ impl Flow {
             .await
             .map(|()| true)
     }
-
-    /// Asks the vendor for the runs behind an alert and accepts each of them.
-    pub(super) async fn expand_rows(
-        &self,
-        row: &str,
-        round: u32,
-        now: DateTime<Utc>,
-    ) -> Result<(), Fault> {
-        let Some(document) = self.store.kept(row).await? else {
-            return Ok(());
-        };
-        let Ok(WaitingRows { request, .. }) = serde_json::from_str(&document) else {
-            return Err(Fault::permanent("a waiting alert cannot be read"));
-        };
-        let last = usize::try_from(round).is_ok_and(|round| round >= INGESTION_LAG.len());
-        let expanded = match self.collector.expand(&request, now).await {
-            Ok(expanded) => expanded,
-            Err(fault) if fault.is_transient() && !last => {
-                return self.ask_again(row, round).await;
-            }
-            Err(fault) => {
-                let gap = Gap {
-                    source: "rows".to_owned(),
-                    reason: fault.reason().to_owned(),
-                };
-                crate::evidence::Expanded {
-                    failures: Vec::new(),
-                    gaps: vec![gap],
-                    ask_again: false,
-                }
-            }
-        };
-        if expanded.ask_again && !last {
-            if !expanded.failures.is_empty() {
-                self.accept_failures(expanded.failures, now).await?;
-            }
-            return self.ask_again(row, round).await;
-        }
-        let failures = if expanded.failures.is_empty() {
-            vec![nameless(&request, &expanded.gaps)]
-        } else {
-            expanded.failures
-        };
-        self.accept_failures(failures, now).await?;
-        self.store.drop_waiting(row).await
-    }
-
-    async fn ask_again(&self, row: &str, round: u32) -> Result<(), Fault> {
-        let delay = usize::try_from(round)
-            .ok()
-            .and_then(|round| INGESTION_LAG.get(round))
-            .copied()
-            .unwrap_or(Duration::from_secs(600));
-        let task = Task::Rows {
-            row: row.to_owned(),
-            round: round + 1,
-        };
-        self.put(task, delay).await
-    }
-
-    /// A known run was reported again: is there more to it than its ticket says?
-    pub(super) async fn recheck(&self, id: &TicketId, now: DateTime<Utc>) -> Result<(), Fault> {
-        let Some(ticket) = self.store.load(id).await? else {
-            if self.store.waiting(id).await?.is_some() {
-                return self.put_recheck(id, NOT_ANALYSED).await;
-            }
-            return Ok(());
-        };
-        match ticket.failure.source {
-            Source::Airflow => self.look_for_others(&ticket, now).await,
-            Source::Databricks => self.recheck_repair(&ticket, now).await,
-            Source::Adf | Source::System => Ok(()),
-        }
-    }
-
-    /// A closed Databricks run was reported again: a repair that failed keeps its run id and gets a ticket of its own.
-    async fn recheck_repair(&self, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), Fault> {
-        let collected = self.collector.collect(&ticket.failure, now).await;
-        let repair = collected
-            .refinement
-            .context
-            .get(field::REPAIR_ID)
-            .cloned()
-            .unwrap_or_default();
-        let known = ticket.failure.field(field::REPAIR_ID).unwrap_or_default();
-        if collected.no_failure.is_some() || repair.is_empty() || repair == known {
-            return Ok(());
-        }
-        if self.is_attempt_repair(ticket).await? {
-            return Ok(());
-        }
-        let mut failure = collected.refine(ticket.failure.clone());
-        failure.key = reruns::repair_key(&failure, &repair);
-        self.accept_failures(vec![failure], now).await.map(|_| ())
-    }
-
-    /// Was the latest repair of the ticket's run begun by one of its attempts? Then it is part of its story.
-    async fn is_attempt_repair(&self, ticket: &Ticket) -> Result<bool, Fault> {
-        let Some(began) = self
-            .collector
-            .latest_repair(&ticket.failure)
-            .await?
-            .and_then(|repair| repair.started_at)
-        else {
-            return Ok(false);
-        };
-        let skew = chrono::Duration::minutes(1);
-        Ok(ticket.remediation.attempts.iter().any(|attempt| {
-            attempt
-                .called_at
-                .is_some_and(|called| called - skew <= began)
-                && attempt.ended_at.is_none_or(|end| began <= end + skew)
-        }))
-    }
-}
-
-/// The alert itself as one failure, when nobody could name its runs: never lost, and the gap is said.
-fn nameless(request: &RowsRequest, gaps: &[Gap]) -> Failure {
-    use crate::failure::{AssetKind, RunKey, own_words};
-    use crate::sources::RowsOf;
-    let (kind, word) = match request.rows_of {
-        RowsOf::AdfRuns => (AssetKind::Pipeline, "pipeline run"),
-        RowsOf::DatabricksClusters => (AssetKind::Cluster, "cluster"),
-        RowsOf::DatabricksJobs => (AssetKind::Job, "job run"),
-    };
-    let rule = request.alert.rule.as_deref();
-    let why: Vec<&str> = gaps.iter().map(|gap| gap.reason.as_str()).collect();
-    let why = if why.is_empty() {
-        "no rows were found in the alert's window".to_owned()
-    } else {
-        why.join("; ")
-    };
-    Failure {
-        source: request.source,
-        key: RunKey::new(
-            request.source,
-            "alert",
-            request.run_id.as_deref().unwrap_or(&request.alert.id),
-            request.asset.as_deref().unwrap_or_default(),
-            "",
-        ),
-        kind,
-        asset: request
-            .asset
-            .clone()
-            .unwrap_or_else(|| rule.unwrap_or("an alert rule without a name").to_owned()),
-        run_id: request.run_id.clone(),
-        run_url: None,
-        error_code: None,
-        message: redact(&own_words::nameless(request.count, word, rule, &why)),
-        context: request
-            .resource
-            .clone()
-            .map(|resource| (field::FACTORY.to_owned(), resource))
-            .into_iter()
-            .collect(),
-        occurred_at: request.to,
-        source_severity: request.severity,
-        alert: Some(request.alert.clone()),
-    }
-    .sealed()
 }
