@@ -6,8 +6,9 @@
 
 use std::fmt::Write as _;
 
+use super::candidate::Candidate;
 use super::catalog::Catalog;
-use super::classify::{self, Candidate, Verdict};
+use super::classify::{self, Verdict};
 use super::entry::{Act, rank};
 use super::learned::{Classifier, Prediction, Probabilities, Rule, features};
 use super::place::Place;

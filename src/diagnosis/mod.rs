@@ -23,9 +23,10 @@ use crate::failure::{Failure, Source, field};
 
 pub mod learned;
 mod amounts;
-mod combine;
+mod candidate;
 mod catalog;
 mod classify;
+mod combine;
 mod entities;
 mod entry;
 mod fingerprint;

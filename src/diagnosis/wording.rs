@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::Quote;
+use super::candidate::Candidate;
 use super::catalog::Catalog;
-use super::classify::{Candidate, Verdict};
+use super::classify::Verdict;
 use super::place::Place;
 use super::shape;
 use super::span::Span;
