@@ -277,6 +277,7 @@ const IMPURE: &[&str] = &[
     "sinks/slack/mod.rs",
     "sinks/teams/bot.rs",
     "sinks/teams/bot/check.rs",
+    "sinks/teams/bot/lookup.rs",
     "sinks/teams/client.rs",
     "sinks/teams/mod.rs",
     "sinks/teams/workflow.rs",

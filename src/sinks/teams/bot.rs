@@ -12,9 +12,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::card::{self, Look, Serial};
+use super::card::{self, Serial};
 use super::client::{Client, Failed, Post, Posted};
 use super::held::Held;
+use super::look::Look;
 use crate::fault::Fault;
 use crate::http::Http;
 use crate::identity::Identity;
@@ -25,12 +26,13 @@ use crate::ticket::store::Place;
 use crate::ticket::{Chapter, DeliveryFault, Intent, TeamsRecord, Ticket, Work};
 
 mod check;
+mod lookup;
 mod place;
 mod posting;
 mod settings;
 
+use lookup::Looked;
 use place::in_general;
-use posting::Looked;
 pub use settings::BotSettings;
 
 /// Between two posts: 60 in 30 s is what a bot may post into a conversation.

@@ -6,17 +6,16 @@
 //! card: its [`hash`] tells whether Teams has to be told.
 
 use serde_json::{Value, json};
-use url::Url;
 
 use super::elements::{fact, heading, line, linked, quiet, rich, small, time};
 use super::links::{issue_link, links, run_link};
+pub use super::look::Look;
 use super::mentions::Mentions;
 use super::size::shrink;
 pub use super::size::{BOT_SIZE, Size, URL_SIZE};
 use super::text::{lines, plain};
 use crate::digest::sha256;
 use crate::incident::summary_words;
-use crate::ownership::Routes;
 use crate::ticket::{Answer, Approval, Chapter, Past, RemediationState, Sink, Status, Ticket};
 
 /// The type of an attachment that is a card.
@@ -31,21 +30,6 @@ const BUTTONS: usize = 6;
 const STEPS: usize = 10;
 /// Entries of the story on one card.
 const NEWS: usize = 8;
-
-/// What the settings show.
-#[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
-    /// Where the dashboard is; without it there is no button.
-    pub dashboard_base: Option<&'a Url>,
-    /// The JIRA site; without it the issue's key is no link.
-    pub issue_base: Option<&'a Url>,
-    /// How large it may be.
-    pub size: Size,
-    /// Entra object ids of those who may decide here; without any there are no buttons that do.
-    pub approvers: &'a [String],
-    /// Whom cards mention; without them nobody.
-    pub routes: Option<&'a Routes>,
-}
 
 /// Which card of several it is.
 #[derive(Debug, Clone, Copy, Default)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::card::Look;
+use super::look::Look;
 use crate::failure::page;
 use crate::ticket::Ticket;
 

@@ -26,6 +26,7 @@ mod client;
 mod elements;
 mod held;
 mod links;
+mod look;
 mod mentions;
 mod news;
 mod size;

@@ -14,9 +14,11 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::card::{self, CARD_TYPE, Look, Serial, URL_SIZE};
+use super::card::{self, CARD_TYPE, Serial};
 use super::held::Held;
+use super::look::Look;
 use super::news::{self, News};
+use super::size::URL_SIZE;
 use super::url::WorkflowUrl;
 use crate::fault::Fault;
 use crate::http::{Http, NoReply, Reply};

@@ -4,7 +4,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::marked;
-use crate::sinks::teams::card::{BOT_SIZE, Look};
+use crate::sinks::teams::look::Look;
+use crate::sinks::teams::size::BOT_SIZE;
 use crate::ticket::Ticket;
 
 /// As whom and where to post, and who may decide.
