@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::elements::{fact, heading, line, linked, quiet, rich, small, time};
+use super::elements::{fact, heading, line, linked, quiet, rich, small, time, told_fact};
 use super::links::{issue_link, links, run_link};
 pub use super::look::Look;
 use super::mentions::Mentions;
@@ -104,7 +104,11 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
     let state = State::of(ticket);
     let mut body = vec![header(ticket, state, serial)];
     body.extend(facts(ticket, state, look));
-    body.push(fact("Root Cause", &ticket.diagnosis.root_cause, TEXT_LIMIT));
+    body.push(told_fact(
+        "Root Cause",
+        &ticket.diagnosis.root_cause,
+        TEXT_LIMIT,
+    ));
     let confidence = format!(
         "{} · {}",
         ticket.diagnosis.confidence_word(),

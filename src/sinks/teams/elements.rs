@@ -5,31 +5,71 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::text::plain;
+use crate::diagnosis::pieces;
+
+/// More codes in one line are not set apart: each costs more than its text.
+const MOST_CODES: usize = 4;
 
 pub(super) fn rich(inlines: &[Value]) -> Value {
     json!({"type": "RichTextBlock", "inlines": inlines})
 }
 
-/// `Label: value`. Teams refuses a text without characters.
+/// `Label: value`.
 pub(super) fn fact(label: &str, value: &str, limit: usize) -> Value {
-    let mut value = plain(value, limit);
+    labelled(label, vec![run(&or_not_reported(value, limit))])
+}
+
+/// The same with a sentence of ours, whose code is set apart.
+pub(super) fn told_fact(label: &str, value: &str, limit: usize) -> Value {
+    labelled(label, prose(&or_not_reported(value, limit)))
+}
+
+/// Teams refuses a text without characters.
+fn or_not_reported(value: &str, limit: usize) -> String {
+    let value = plain(value, limit);
     if value.is_empty() {
-        value.push_str("not reported");
+        return "not reported".to_owned();
     }
-    let mut element = rich(&[
+    value
+}
+
+fn labelled(label: &str, mut runs: Vec<Value>) -> Value {
+    runs.insert(
+        0,
         json!({"type": "TextRun", "text": format!("{label}: "), "weight": "Bolder"}),
-        json!({"type": "TextRun", "text": value}),
-    ]);
+    );
+    let mut element = rich(&runs);
     close_to(&mut element);
     element
+}
+
+fn run(text: &str) -> Value {
+    json!({"type": "TextRun", "text": text})
+}
+
+/// A line of ours, with its code as code.
+fn prose(line: &str) -> Vec<Value> {
+    let pieces = pieces(line);
+    if pieces.len() > 2 * MOST_CODES + 1 {
+        return vec![run(line)];
+    }
+    let shown = pieces.into_iter().enumerate();
+    shown
+        .filter(|(_, piece)| !piece.is_empty())
+        .map(|(index, piece)| match index % 2 {
+            0 => run(piece),
+            _ => json!({"type": "TextRun", "text": piece, "fontType": "Monospace"}),
+        })
+        .collect()
 }
 
 pub(super) fn heading(text: &str) -> Value {
     rich(&[json!({"type": "TextRun", "text": text, "weight": "Bolder"})])
 }
 
+/// A line of ours.
 pub(super) fn line(text: &str) -> Value {
-    rich(&[json!({"type": "TextRun", "text": text})])
+    rich(&prose(text))
 }
 
 pub(super) fn small(text: &str) -> Value {

@@ -116,7 +116,9 @@ fn run_of(run: &Value) -> Markup {
     };
     let said = text(run, "text");
     html! {
-        @if text(run, "weight") == "Bolder" { b class=(class) { (said) } } @else { span class=(class) { (said) } }
+        @if text(run, "weight") == "Bolder" { b class=(class) { (said) } }
+        @else if text(run, "fontType") == "Monospace" { code { (said) } }
+        @else { span class=(class) { (said) } }
     }
 }
 
