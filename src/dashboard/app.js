@@ -44,6 +44,17 @@ function count() {
   }
 }
 
+/** On a phone the failures come first: filters that are not in use are folded. */
+function fold() {
+  const more = document.querySelector(".filter .more");
+  if (!more) return;
+  const phone = matchMedia("(max-width: 600px)");
+  const used = [...more.querySelectorAll("select")].some((select) => select.value);
+  const set = () => (more.open = used || !phone.matches);
+  phone.addEventListener("change", set);
+  set();
+}
+
 const rows = () => [...document.querySelectorAll("[data-row]")];
 const boxes = () => [...document.querySelectorAll("input[name=id]")];
 
@@ -153,6 +164,7 @@ document.addEventListener("keydown", (event) => {
 
 localize(document);
 typed();
+fold();
 settle();
 count();
 setInterval(count, 1000);

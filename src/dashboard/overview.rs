@@ -185,40 +185,45 @@ fn filter_form(page: &Overview<'_>) -> Markup {
             @if page.view.sort != Sort::default() { input type="hidden" name="sort" value=(<&str>::from(page.view.sort)); }
             @if let Some(asset) = &filter.asset { input type="hidden" name="asset" value=(asset); }
             label.find { "Find" input #find type="search" name="q" value=(filter.text) placeholder="pipeline, cause, host, run, person"; }
-            label { "Status" select name="status" {
-                (option("", "all", filter.status.is_none()))
-                @for status in [Status::Open, Status::InProgress, Status::Acknowledged] {
-                    (option(status.name(), &status.name().replace('_', " "), filter.status == Some(status)))
+            details.more open {
+                summary { "Filters" }
+                div {
+                    label { "Status" select name="status" {
+                        (option("", "all", filter.status.is_none()))
+                        @for status in [Status::Open, Status::InProgress, Status::Acknowledged] {
+                            (option(status.name(), &status.name().replace('_', " "), filter.status == Some(status)))
+                        }
+                    } }
+                    label { "Priority" select name="priority" {
+                        (option("", "all", filter.priority.is_none()))
+                        @for priority in [Priority::P1, Priority::P2, Priority::P3, Priority::P4] {
+                            (option(&priority.to_string(), &priority.to_string(), filter.priority == Some(priority)))
+                        }
+                    } }
+                    label { "Platform" select name="source" {
+                        (option("", "all", filter.source.is_none()))
+                        @for source in Source::ALL {
+                            (option(source.name(), source.label(), filter.source == Some(source)))
+                        }
+                    } }
+                    label { "Category" select name="category" {
+                        (option("", "all", filter.category.is_none()))
+                        @for name in categories(counts, filter.category) {
+                            (option(&name, &name, filter.category.is_some_and(|chosen| chosen.words() == name)))
+                        }
+                    } }
+                    @if !owners.is_empty() || filter.owner.is_some() {
+                        label { "Owner" select name="owner" {
+                            (option("", "all", filter.owner.is_none()))
+                            @if let Some(owner) = filter.owner.as_ref().filter(|owner| !owners.contains_key(*owner)) { (option(owner, owner, true)) }
+                            @for (key, owner) in &owners { (option(owner, owner, filter.owner.as_ref() == Some(key))) }
+                        } }
+                    }
+                    label { "Group" select name="group" {
+                        @for (group, words) in groups { (option(if group == Group::None { "" } else { group.into() }, words, page.view.group == group)) }
+                    } }
                 }
-            } }
-            label { "Priority" select name="priority" {
-                (option("", "all", filter.priority.is_none()))
-                @for priority in [Priority::P1, Priority::P2, Priority::P3, Priority::P4] {
-                    (option(&priority.to_string(), &priority.to_string(), filter.priority == Some(priority)))
-                }
-            } }
-            label { "Platform" select name="source" {
-                (option("", "all", filter.source.is_none()))
-                @for source in Source::ALL {
-                    (option(source.name(), source.label(), filter.source == Some(source)))
-                }
-            } }
-            label { "Category" select name="category" {
-                (option("", "all", filter.category.is_none()))
-                @for name in categories(counts, filter.category) {
-                    (option(&name, &name, filter.category.is_some_and(|chosen| chosen.words() == name)))
-                }
-            } }
-            @if !owners.is_empty() || filter.owner.is_some() {
-                label { "Owner" select name="owner" {
-                    (option("", "all", filter.owner.is_none()))
-                    @if let Some(owner) = filter.owner.as_ref().filter(|owner| !owners.contains_key(*owner)) { (option(owner, owner, true)) }
-                    @for (key, owner) in &owners { (option(owner, owner, filter.owner.as_ref() == Some(key))) }
-                } }
             }
-            label { "Group" select name="group" {
-                @for (group, words) in groups { (option(if group == Group::None { "" } else { group.into() }, words, page.view.group == group)) }
-            } }
             button type="submit" { "Show" }
             @if filter.hides() { a.clear href=(format!("/dashboard?days={}", filter.days)) { "Clear" } }
         }

@@ -184,7 +184,7 @@ class Stage {
       return [
         document.documentElement.scrollWidth,
         some("button, select, textarea, input:not([type=hidden])", (one) => one.checkVisibility()),
-        some("details:not(.other) > :not(summary), pre", (one) => !one.checkVisibility() || one.scrollHeight > one.clientHeight + 1),
+        some("details:not(.other, .more) > :not(summary), pre", (one) => !one.checkVisibility() || one.scrollHeight > one.clientHeight + 1),
         getComputedStyle(document.body).backgroundColor,
       ];
     });

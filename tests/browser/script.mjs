@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { play } from "./kit.mjs";
+import { MIDDLE, NARROW, play } from "./kit.mjs";
 
 /** Between two refreshes. */
 const REFRESH = 15_000;
@@ -204,6 +204,28 @@ async function clocks(stage, settings) {
   }
 }
 
+/** On a phone the failures come first, and the filters are one touch away. */
+async function phone(stage, settings) {
+  stage.step("a phone");
+  const page = await stage.visit(settings.dashboard, { viewport: NARROW });
+  const priority = page.locator("select[name=priority]");
+  assert.equal(await priority.isVisible(), false);
+  const first = await page.locator("[data-row]").first().boundingBox();
+  assert.ok(first.y + first.height < NARROW.height, `the first failure ends at ${first.y + first.height}`);
+  await page.setViewportSize(MIDDLE);
+  await priority.waitFor();
+  await page.setViewportSize(NARROW);
+  await priority.waitFor({ state: "hidden" });
+  await stage.tabTo(page, page.locator(".filter summary"));
+  await page.keyboard.press("Enter");
+  await priority.selectOption("P3");
+  await Promise.all([page.waitForNavigation(), page.getByRole("button", { name: "Show" }).click()]);
+  assert.equal(await priority.inputValue(), "P3");
+  assert.ok(await priority.isVisible(), "a filter that is in use is seen");
+  const plain = await stage.visit(settings.dashboard, { viewport: NARROW, javaScriptEnabled: false });
+  assert.ok(await plain.locator("select[name=priority]").isVisible(), "without scripts nothing is folded");
+}
+
 /** The page of a ticket, by keyboard. */
 async function ticket(stage, settings) {
   stage.step("a ticket by keyboard");
@@ -236,5 +258,6 @@ await play(async (stage, settings) => {
   await refresh(stage, settings);
   await gone(stage, settings);
   await keys(stage, settings);
+  await phone(stage, settings);
   await ticket(stage, settings);
 });
