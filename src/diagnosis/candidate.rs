@@ -8,9 +8,7 @@ use super::catalog::Catalog;
 use super::entry::{CodeEntry, rank};
 use super::place::Place;
 use super::reading::{self, Known};
-use super::scan::Hits;
 use super::span::Span;
-use crate::evidence::Voice;
 use crate::failure::{Source, field};
 
 /// One sign of a cause.
@@ -211,14 +209,7 @@ pub(super) fn from_unread_log<'a>(
     if !reading::is_only_reader(&case.message, known) {
         return None;
     }
-    places.push(Place {
-        source: "message".into(),
-        voice: Voice::Terminal,
-        text: &case.message,
-        hits: Hits::default(),
-        window: reading::Window::default(),
-        heard: true,
-    });
+    places.push(Place::whole("message".into(), &case.message));
     Some(Candidate {
         cause: entry.cause,
         rank: rank::WORDS,

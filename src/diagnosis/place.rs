@@ -23,6 +23,20 @@ pub(super) struct Place<'a> {
     pub(super) heard: bool,
 }
 
+impl<'a> Place<'a> {
+    /// A text that is taken as a whole: no words are looked for in it.
+    pub(super) fn whole(source: Cow<'a, str>, text: &'a str) -> Self {
+        Self {
+            source,
+            voice: Voice::Terminal,
+            text,
+            hits: Hits::default(),
+            window: reading::Window::default(),
+            heard: true,
+        }
+    }
+}
+
 /// What the fields of a case call its things.
 pub(super) fn known(catalog: &Catalog, case: &Case) -> Known {
     let named = case
@@ -32,7 +46,7 @@ pub(super) fn known(catalog: &Catalog, case: &Case) -> Known {
         .map(|(_, value)| Cow::Borrowed(value.as_str()));
     let names = case.names.iter().map(|name| Cow::Borrowed(name.as_str()));
     let scanner = catalog.scanner();
-    reading::known(names.chain(named), |name| scanner.is_sign(name))
+    Known::of(names.chain(named), |name| scanner.is_sign(name))
 }
 
 /// Every text of a case, in each of its voices.
@@ -60,17 +74,9 @@ pub(super) fn places<'a>(catalog: &Catalog, case: &'a Case, known: &Known) -> Ve
     for piece in &case.evidence {
         read(piece.id.as_str().into(), &piece.text, &piece.passages);
     }
-    let field = |source: Cow<'a, str>, text: &'a str| Place {
-        source,
-        voice: Voice::Terminal,
-        text,
-        hits: Hits::default(),
-        window: reading::Window::default(),
-        heard: true,
-    };
     for (name, value) in case.context.iter().filter(|(name, _)| tells(name)) {
         if !value.contains(' ') {
-            places.push(field(format!("context.{name}").into(), value));
+            places.push(Place::whole(format!("context.{name}").into(), value));
         }
     }
     if let Some(code) = case
@@ -78,7 +84,7 @@ pub(super) fn places<'a>(catalog: &Catalog, case: &'a Case, known: &Known) -> Ve
         .as_deref()
         .filter(|code| !code.trim().is_empty())
     {
-        places.push(field("error_code".into(), code));
+        places.push(Place::whole("error_code".into(), code));
     }
     places
 }

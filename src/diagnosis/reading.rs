@@ -7,7 +7,6 @@
 //! with their levels and the exception that ended the run, `names` finds what is only a name, `wrappers` finds what
 //! only passes an error on, and [`own_words`] are never read. This file does not know any phrase of the catalog.
 
-use std::borrow::Cow;
 use std::cell::LazyCell;
 
 use super::span::Span;
@@ -72,7 +71,7 @@ fn within(spans: &[Span], span: Span) -> bool {
         .is_some_and(|part| span.end <= part.end)
 }
 
-/// Reads a text. `is_sign`: is this name a word of the catalog as a whole?
+/// Reads a text.
 pub(super) fn read(text: &str, passages: &[Passage], known: &Known) -> Vec<Heard> {
     if own_words::recognise(text).is_some() {
         return Vec::new();
@@ -135,12 +134,4 @@ fn joined(spans: impl Iterator<Item = Span>) -> Vec<Span> {
         }
     }
     out
-}
-
-/// The known names of a case, made ready once.
-pub(super) fn known<'a>(
-    names: impl Iterator<Item = Cow<'a, str>>,
-    is_sign: impl Fn(&str) -> bool,
-) -> Known {
-    Known::of(names, is_sign)
 }

@@ -29,8 +29,8 @@ pub(in crate::diagnosis) struct Known {
 }
 
 impl Known {
-    /// Sorts the names; the longest first, so that a name inside another one does not matter.
-    pub(super) fn of<'a>(
+    /// Sorts the names. `is_sign`: is this name a word of the catalog as a whole?
+    pub(in crate::diagnosis) fn of<'a>(
         names: impl Iterator<Item = Cow<'a, str>>,
         is_sign: impl Fn(&str) -> bool,
     ) -> Self {
