@@ -46,7 +46,7 @@ pub use catalog::Catalog;
 pub use combine::{Signals, signals};
 pub use fingerprint::stable;
 pub use vocabulary::{Action, Category, Diagnosis, Quote, Risk, Severity};
-pub use wording::pieces;
+pub use wording::{few_pieces, pieces};
 
 use entry::Act;
 use rules::of_rules;

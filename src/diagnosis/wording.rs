@@ -34,6 +34,22 @@ pub fn pieces(text: &str) -> Vec<&str> {
     }
 }
 
+/// How many pieces of code are told apart in one line.
+const MOST_CODES: usize = 4;
+
+/// The pieces of a line that are not empty, and whether each is code; for documents in which each piece costs more than
+/// its text: a line with many is one piece.
+pub fn few_pieces(line: &str) -> Vec<(&str, bool)> {
+    let pieces = pieces(line);
+    if pieces.len() > 2 * MOST_CODES + 1 {
+        return vec![(line, false)];
+    }
+    let told = pieces.into_iter().enumerate();
+    told.filter(|(_, piece)| !piece.is_empty())
+        .map(|(index, piece)| (piece, index % 2 == 1))
+        .collect()
+}
+
 /// How far from a sign the things stand that it is about, in bytes.
 const REACH: usize = 600;
 /// How many signs of a cause are looked at.

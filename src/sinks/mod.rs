@@ -21,12 +21,15 @@ use crate::ticket::{Record, Sink, Ticket};
 mod intents;
 pub mod jira;
 pub mod lanes;
+mod links;
 mod pace;
 pub mod playbook;
 pub mod slack;
 pub mod teams;
 
 use intents::{Intents, Standing};
+pub use links::ticket_page;
+use links::{dashboard_page, issue_page};
 use pace::Pace;
 pub use pace::Turn;
 

@@ -9,11 +9,12 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::diagnosis::{Quote, pieces};
+use crate::diagnosis::{Quote, few_pieces};
 use crate::digest::sha256;
 use crate::failure::{Failure, page};
 use crate::incident::summary_words;
 use crate::redaction::{clean, one_line};
+use crate::sinks::ticket_page;
 use crate::ticket::{Chapter, Past, Ticket, TicketId};
 
 /// JIRA's limit of a summary, in UTF-16 units.
@@ -33,8 +34,6 @@ const MOST_QUOTES: usize = 5;
 const COMMENT_LIMIT: usize = 8_000;
 /// Each line costs its own nodes.
 const MOST_LINES: usize = 20;
-/// How many pieces of code are shown as such in one line.
-const MOST_CODES: usize = 4;
 
 /// `ADF Pipeline Failure: <pipeline>`, `Databricks Job Failure: …`, `Airflow Task Failure: <dag>.<task>`.
 pub fn summary(failure: &Failure) -> String {
@@ -52,19 +51,6 @@ pub fn summary(failure: &Failure) -> String {
 /// The label by which the issue is found again.
 pub fn label(ticket: &TicketId) -> String {
     format!("rca-{ticket}")
-}
-
-/// The ticket's page.
-pub fn dashboard_link(base: &Url, ticket: &TicketId) -> Url {
-    let mut link = base.clone();
-    if let Ok(mut path) = link.path_segments_mut() {
-        path.pop_if_empty().push("dashboard");
-    }
-    link.set_fragment(None);
-    link.query_pairs_mut()
-        .clear()
-        .append_pair("ticket", ticket.as_str());
-    link
 }
 
 /// The description: the guide's lines in the guide's order, then evidence, then what could not be had.
@@ -119,8 +105,7 @@ pub fn description(ticket: &Ticket, dashboard: Option<&Url>, left_out: &[String]
         Line::new("Error Type", &diagnosis.error_type),
         Line::new("Confidence", diagnosis.confidence_word()),
     ]));
-    if let Some(base) = dashboard {
-        let link = dashboard_link(base, &ticket.id);
+    if let Some(link) = dashboard.and_then(|base| ticket_page(base, &ticket.id)) {
         blocks.push(lines(&[
             Line::new("Dashboard", link.as_str()).linked(Some(link.as_str()))
         ]));
@@ -407,19 +392,14 @@ fn titled(title: &str, text: &str) -> Value {
 
 /// A line of ours, with its code as code.
 fn prose(line: &str) -> Vec<Value> {
-    let pieces = pieces(line);
-    // Each node costs more than its text.
-    if pieces.len() > 2 * MOST_CODES + 1 {
-        return vec![json!({"type": "text", "text": line})];
-    }
-    let shown = pieces
-        .into_iter()
-        .enumerate()
-        .filter(|(_, piece)| !piece.is_empty());
-    shown
-        .map(|(index, piece)| match index % 2 {
-            0 => json!({"type": "text", "text": piece}),
-            _ => json!({"type": "text", "text": piece, "marks": [{"type": "code"}]}),
+    let pieces = few_pieces(line).into_iter();
+    pieces
+        .map(|(piece, is_code)| {
+            if is_code {
+                json!({"type": "text", "text": piece, "marks": [{"type": "code"}]})
+            } else {
+                json!({"type": "text", "text": piece})
+            }
         })
         .collect()
 }

@@ -10,13 +10,14 @@
 use serde_json::{Value, json};
 
 use super::buttons::{approvers, buttons, question, questions, silence};
-use super::elements::{SECTION_LIMIT, URL_LIMIT, below, context, plain_text, section, within};
+use super::elements::{SECTION_LIMIT, URL_LIMIT, context, plain_text, section, within};
 use super::interaction::{OPEN_DASHBOARD, is_id};
 use super::look::{Look, NAME_LIMIT, State};
 use super::text::{Words, len, plain, prose, prose_lines};
 use crate::digest::sha256;
 use crate::failure::page;
 use crate::incident::summary_words;
+use crate::sinks::{dashboard_page, issue_page};
 use crate::ticket::{Attempt, Chapter, ChapterKind, Past, Sink, Status, Ticket};
 
 /// Longest `plain_text` of a header block.
@@ -159,9 +160,7 @@ pub fn chapter(ticket: &Ticket, chapter: &Chapter, look: &Look<'_>) -> Post {
 pub(super) fn digest_blocks(title: &str, paragraphs: &[Words], look: &Look<'_>) -> Vec<Value> {
     let mut blocks = vec![json!({"type": "header", "text": plain_text(title)})];
     blocks.extend(paragraphs.iter().map(section));
-    let dashboard = look
-        .dashboard_base
-        .and_then(|base| below(base, &["dashboard"]));
+    let dashboard = look.dashboard_base.and_then(dashboard_page);
     blocks.extend(dashboard.map(|url| {
         json!({"type": "actions", "block_id": "rca_links", "elements": [
             {"type": "button", "action_id": OPEN_DASHBOARD, "text": plain_text("Open in Dashboard"), "url": url.as_str()},
@@ -264,16 +263,7 @@ fn itsm(ticket: &Ticket, look: &Look<'_>) -> Words {
     if ticket.jira.deleted {
         return prose(key, NAME_LIMIT).own(" (deleted)");
     }
-    let plain_key = !key.is_empty()
-        && key.len() <= 100
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    match look
-        .issue_base
-        .filter(|_| plain_key)
-        .and_then(|base| below(base, &["browse", key]))
-    {
+    match look.issue_base.and_then(|base| issue_page(base, key)) {
         Some(url) => Words::default().link(url.as_str(), key),
         None => prose(key, NAME_LIMIT),
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
 
-use super::elements::{CONFIRM_LIMIT, SECTION_LIMIT, URL_LIMIT, below, plain_text, section};
+use super::elements::{CONFIRM_LIMIT, SECTION_LIMIT, URL_LIMIT, plain_text, section};
 use super::interaction::{
     APPROVE, CLOSE, END_SILENCE, OPEN_DASHBOARD, OPEN_RUN, OTHER_CAUSE, REJECT, SILENCE,
     SilenceWish, TAKE, answer_value, button_value, cause_value, is_id, silence_value, ticket_value,
@@ -12,6 +12,7 @@ use super::look::{Look, NAME_LIMIT, State};
 use super::text::{Words, len, plain, prose, prose_lines};
 use crate::diagnosis::Category;
 use crate::failure::{Source, page};
+use crate::sinks::ticket_page;
 use crate::ticket::{Answer, Approval, RemediationState, Ticket};
 
 /// For how long a message offers to silence: minutes, and as people read it.
@@ -210,9 +211,7 @@ pub(super) fn buttons(ticket: &Ticket, state: State, look: &Look<'_>) -> Option<
     };
     elements.extend(page::of(&ticket.failure).and_then(|url| link(OPEN_RUN, "Open run", &url)));
     let dashboard = look.dashboard_base.and_then(|base| {
-        let mut url = below(base, &["dashboard"])?;
-        url.query_pairs_mut()
-            .append_pair("ticket", ticket.id.as_str());
+        let url = ticket_page(base, &ticket.id)?;
         link(OPEN_DASHBOARD, "Open in Dashboard", url.as_str())
     });
     elements.extend(dashboard);

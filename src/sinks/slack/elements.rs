@@ -1,7 +1,6 @@
 //! The elements that messages and forms are made of. Pure.
 
 use serde_json::{Value, json};
-use url::Url;
 
 use super::text::{Words, len, shorten};
 
@@ -11,15 +10,6 @@ pub const SECTION_LIMIT: usize = 3000;
 pub const URL_LIMIT: usize = 3000;
 /// Longest text of a confirm dialog.
 pub const CONFIRM_LIMIT: usize = 300;
-
-/// `base` with further path pieces, without query and fragment.
-pub(super) fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
-    let mut url = base.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.path_segments_mut().ok()?.pop_if_empty().extend(pieces);
-    Some(url)
-}
 
 /// Cuts the longest sections until all of them together fit.
 pub(super) fn within(blocks: &mut [Value], limit: usize) {

@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use super::elements::{fact, heading, line, linked, quiet, rich, small, time, told_fact};
-use super::links::{issue_link, links, run_link};
+use super::links::{self, issue_link, run_link};
 pub use super::look::Look;
 use super::mentions::Mentions;
 use super::size::shrink;
@@ -133,7 +133,7 @@ pub fn card(ticket: &Ticket, look: &Look<'_>, serial: Serial<'_>) -> Value {
         }
         actions.push(execute("Close", verb::CLOSE, ticket, None));
     }
-    actions.extend(links(ticket, look));
+    actions.extend(links::buttons(ticket, look));
     actions.truncate(BUTTONS);
     if serial.last {
         body.push(quiet(

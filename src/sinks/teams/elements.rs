@@ -5,10 +5,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::text::plain;
-use crate::diagnosis::pieces;
-
-/// More codes in one line are not set apart: each costs more than its text.
-const MOST_CODES: usize = 4;
+use crate::diagnosis::few_pieces;
 
 pub(super) fn rich(inlines: &[Value]) -> Value {
     json!({"type": "RichTextBlock", "inlines": inlines})
@@ -49,16 +46,14 @@ fn run(text: &str) -> Value {
 
 /// A line of ours, with its code as code.
 fn prose(line: &str) -> Vec<Value> {
-    let pieces = pieces(line);
-    if pieces.len() > 2 * MOST_CODES + 1 {
-        return vec![run(line)];
-    }
-    let shown = pieces.into_iter().enumerate();
-    shown
-        .filter(|(_, piece)| !piece.is_empty())
-        .map(|(index, piece)| match index % 2 {
-            0 => run(piece),
-            _ => json!({"type": "TextRun", "text": piece, "fontType": "Monospace"}),
+    let pieces = few_pieces(line).into_iter();
+    pieces
+        .map(|(piece, is_code)| {
+            if is_code {
+                json!({"type": "TextRun", "text": piece, "fontType": "Monospace"})
+            } else {
+                run(piece)
+            }
         })
         .collect()
 }

@@ -5,19 +5,16 @@ use url::Url;
 
 use super::look::Look;
 use crate::failure::page;
+use crate::sinks::{issue_page, ticket_page};
 use crate::ticket::Ticket;
 
 /// Longest URL of a button.
 const LINK_LIMIT: usize = 2000;
 
 /// Where to go from here.
-pub(super) fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
-    let dashboard = look.dashboard_base.and_then(|base| {
-        let mut url = below(base, &["dashboard"])?;
-        let id = ticket.id.as_str();
-        url.query_pairs_mut().append_pair("ticket", id);
-        Some(url)
-    });
+pub(super) fn buttons(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
+    let dashboard = look.dashboard_base;
+    let dashboard = dashboard.and_then(|base| ticket_page(base, &ticket.id));
     let named = [
         ("Open in JIRA", issue_link(ticket, look)),
         ("Open in Dashboard", dashboard),
@@ -32,11 +29,12 @@ pub(super) fn links(ticket: &Ticket, look: &Look<'_>) -> Vec<Value> {
 }
 
 pub(super) fn issue_link(ticket: &Ticket, look: &Look<'_>) -> Option<Url> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    let key = ticket.jira.key.as_deref().filter(|key| {
-        !ticket.jira.deleted && !key.is_empty() && key.len() <= 100 && key.bytes().all(plain)
-    })?;
-    below(look.issue_base?, &["browse", key]).filter(is_short)
+    let key = ticket
+        .jira
+        .key
+        .as_deref()
+        .filter(|_| !ticket.jira.deleted)?;
+    issue_page(look.issue_base?, key).filter(is_short)
 }
 
 /// Outside text becomes no URL unless it is a web address as a whole.
@@ -48,13 +46,4 @@ pub(super) fn run_link(ticket: &Ticket) -> Option<Url> {
 
 fn is_short(url: &Url) -> bool {
     url.as_str().len() <= LINK_LIMIT
-}
-
-/// `base` with further path pieces, without query and fragment.
-fn below(base: &Url, pieces: &[&str]) -> Option<Url> {
-    let mut url = base.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.path_segments_mut().ok()?.pop_if_empty().extend(pieces);
-    Some(url)
 }

@@ -4,6 +4,7 @@ use aiops_rca::diagnosis::{Quote, Severity};
 use aiops_rca::evidence::Gap;
 use aiops_rca::failure::{AssetKind, Source};
 use aiops_rca::sinks::jira::document;
+use aiops_rca::sinks::ticket_page;
 use aiops_rca::ticket::{ChapterKind, Priority, Ticket, TicketId};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -317,7 +318,11 @@ fn markers_name_one_chapter_only() {
 #[test]
 fn the_dashboard_link_keeps_a_path_and_encodes() {
     let id = ticket().id;
-    let link = |base: &str| document::dashboard_link(&base.parse().unwrap(), &id).to_string();
+    let link = |base: &str| {
+        ticket_page(&base.parse().unwrap(), &id)
+            .unwrap()
+            .to_string()
+    };
     assert_eq!(
         link("https://x.example/"),
         "https://x.example/dashboard?ticket=ADF-20251212T100000-abc123"
