@@ -8,7 +8,7 @@ use serde_json::Value;
 use simulators::teams::problems;
 use url::Url;
 
-use super::rig::{ask, buttons, named, status, texts, ticket};
+use super::rig::{ask, buttons, named, runs, status, texts, ticket};
 
 const APPROVER: &str = "77777777-aaaa-bbbb-cccc-888888888888";
 
@@ -191,8 +191,11 @@ fn code_is_set_in_another_type() {
     let cause = "The source file `sales/2026/ventes_été.csv` was not found (task `load`).";
     ticket.diagnosis.root_cause = cause.to_owned();
     ticket.diagnosis.recommendations = vec!["Run `pip check`.".to_owned(), "A ` alone".to_owned()];
-    let mut code = Vec::new();
-    collect_code(&by_bot(&ticket), &mut code);
+    let card = by_bot(&ticket);
+    let code: Vec<&str> = (runs(&card).into_iter())
+        .filter(|run| run["fontType"] == "Monospace")
+        .map(|run| run["text"].as_str().unwrap())
+        .collect();
     assert_eq!(code, ["sales/2026/ventes_été.csv", "load", "pip check"]);
     let many = "`x` ".repeat(40);
     ticket.diagnosis.root_cause.clone_from(&many);
@@ -201,22 +204,6 @@ fn code_is_set_in_another_type() {
         shown.contains(&many.trim_end().to_owned()),
         "each run costs more than its text"
     );
-}
-
-fn collect_code(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            if fields
-                .get("fontType")
-                .is_some_and(|kind| kind == "Monospace")
-            {
-                found.push(fields["text"].as_str().unwrap().to_owned());
-            }
-            fields.values().for_each(|inner| collect_code(inner, found));
-        }
-        Value::Array(inner) => inner.iter().for_each(|inner| collect_code(inner, found)),
-        _ => {}
-    }
 }
 
 #[test]

@@ -103,13 +103,13 @@ pub(crate) fn record(ticket: &Ticket) -> &TeamsRecord {
     ticket.teams.as_ref().unwrap()
 }
 
-/// All texts of a card, in order.
-pub(crate) fn texts(card: &Value) -> Vec<String> {
-    fn collect(value: &Value, found: &mut Vec<String>) {
+/// All runs of a card, in order.
+pub(crate) fn runs(card: &Value) -> Vec<&Value> {
+    fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
         match value {
             Value::Object(fields) => {
                 if fields.get("type").is_some_and(|kind| kind == "TextRun") {
-                    found.push(fields["text"].as_str().unwrap().to_owned());
+                    found.push(value);
                 }
                 for inner in ["body", "items", "inlines"] {
                     if let Some(inner) = fields.get(inner) {
@@ -124,6 +124,12 @@ pub(crate) fn texts(card: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect(card, &mut found);
     found
+}
+
+/// Their texts.
+pub(crate) fn texts(card: &Value) -> Vec<String> {
+    let text = |run: &Value| run["text"].as_str().unwrap().to_owned();
+    runs(card).into_iter().map(text).collect()
 }
 
 /// Buttons by their titles, with where they lead.
